@@ -1,0 +1,167 @@
+"""Every way in which dmrc can fail on purpose, with its exit code and its HTTP status.
+
+An error is one line: what failed (with its name), why, and what to do next. Data that a
+caller may need is an attribute; no logic reads the text.
+"""
+
+from __future__ import annotations
+
+
+class DmrcError(Exception):
+    """Something that a user can cause and can put right."""
+
+    exit_code = 1
+    """Exit code of the command line (DESIGN.md, section 11)."""
+    http_status = 500
+    """Status when the same error reaches an HTTP client."""
+    error_type = "server_error"
+    """Machine-readable kind, `error.type` in JSON answers."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        """Say what failed and why in `message`, and what to do next in `remedy`."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the one line that a person reads."""
+        if self.remedy is None:
+            return self.message
+        return f"{self.message.rstrip('.')}. {self.remedy}"
+
+
+class InputError(DmrcError):
+    """What the user wrote cannot be meant."""
+
+    exit_code = 2
+    http_status = 400
+    error_type = "invalid_request_error"
+
+
+class SettingError(InputError):
+    """An environment variable of dmrc holds something that it cannot hold."""
+
+
+class InvalidReferenceError(InputError):
+    """A model reference that cannot be parsed."""
+
+
+class ProjectError(InputError):
+    """A compose project that cannot be read, or declares something impossible."""
+
+
+class RuntimeFlagError(InputError):
+    """A runtime flag that is unknown, forbidden, or has a bad value."""
+
+
+class GgufError(InputError):
+    """A file that is not GGUF, or whose header lies."""
+
+
+class ArtifactError(InputError):
+    """An OCI manifest or config that is no model, or is not to be trusted."""
+
+
+class PluginError(DmrcError):
+    """A plugin that cannot be loaded or implements a hook that does not exist."""
+
+
+class StoreError(DmrcError):
+    """The model store, or the state directory around it, cannot be used."""
+
+
+class DaemonError(DmrcError):
+    """The daemon does not start, or does not answer."""
+
+    http_status = 503
+
+
+class DaemonRunningError(DaemonError):
+    """Another daemon serves the same state directory."""
+
+
+class PortTakenError(DaemonError):
+    """Another process listens where the gateway should."""
+
+
+class NotFoundError(DmrcError):
+    """The thing asked for is not there."""
+
+    exit_code = 3
+    http_status = 404
+    error_type = "not_found_error"
+
+
+class ModelNotFoundError(NotFoundError):
+    """No such model, in the store or in the registry that was asked."""
+
+
+class RegistryError(DmrcError):
+    """A registry, or the network on the way to it, failed."""
+
+    exit_code = 4
+    http_status = 502
+
+
+class RegistryAuthError(RegistryError):
+    """A registry wants credentials that we do not have, or refuses ours."""
+
+
+class DigestMismatchError(RegistryError):
+    """The bytes received are not the bytes that the digest names."""
+
+
+class CancelledError(DmrcError):
+    """What was under way was cancelled by who had asked for it."""
+
+    exit_code = 130
+    http_status = 499
+
+
+class EngineError(DmrcError):
+    """An engine failed."""
+
+    exit_code = 5
+    http_status = 500
+
+
+class EngineStartError(EngineError):
+    """An engine child ended, or never became ready; the message says why."""
+
+
+class InsufficientMemoryError(EngineError):
+    """A model with its context does not fit the memory there is."""
+
+    http_status = 503
+
+
+class BusyError(EngineError):
+    """Too many requests wait already; `retry_after_seconds` says when to come back."""
+
+    http_status = 503
+    error_type = "overloaded_error"
+
+    def __init__(self, message: str, *, retry_after_seconds: int, remedy: str | None = None) -> None:
+        """Refuse with the time after which a retry makes sense."""
+        super().__init__(message, remedy=remedy)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DockerError(DmrcError):
+    """Docker or Compose is missing, unreachable, too old, or refused."""
+
+    exit_code = 6
+
+
+class AuthenticationError(DmrcError):
+    """A request without a key where one is needed, or with one that is not valid."""
+
+    http_status = 401
+    error_type = "authentication_error"
+
+
+class PermissionDeniedError(DmrcError):
+    """A request that is known but not allowed."""
+
+    http_status = 403
+    error_type = "permission_error"

@@ -1,0 +1,59 @@
+"""Typed reading of untyped documents (YAML, JSON): each function returns a value of its type, or names the place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from dmrc.errors import ProjectError
+
+
+def mapping(value: object, where: str) -> Mapping[str, object]:
+    """Return a mapping with text keys; None is an empty one.
+
+    Raises:
+        ProjectError: It is something else. All functions here raise the same.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ProjectError(f"{where} is {value!r}, which is no mapping")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def text(value: object, where: str) -> str:
+    """Return a text that is not blank."""
+    if isinstance(value, str) and value.strip():
+        return value
+    raise ProjectError(f"{where} is {value!r}, which is no text")
+
+
+def strings(value: object, where: str) -> tuple[str, ...]:
+    """Return a list of strings; None is an empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ProjectError(f"{where} must be a list of strings", remedy='Write ["--temp", "0.2"], for example')
+    return tuple(value)
+
+
+def positive(value: object, where: str) -> int | None:
+    """Return a whole number above 0; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ProjectError(f"{where} is {value!r}, which is no whole number above 0", remedy="Write 4096, for example")
+    return value
+
+
+def refuse_unknown(fields: Mapping[str, object], known: Iterable[str], where: str) -> None:
+    """Refuse a field that is neither known nor an extension (`x-…`)."""
+    for name in fields:
+        if name not in known and not name.startswith("x-"):
+            raise ProjectError(f"{where} has no field '{name}'{near(name, known)}", remedy=f"Known: {', '.join(known)}")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` where a known name is close, else nothing."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -1,0 +1,116 @@
+"""Settings from the environment, read in this one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dmrc.errors import SettingError
+from dmrc.paths import Paths
+
+DEFAULT_PORT = 12434
+"""Docker Model Runner's port, so that clients written for it find us."""
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says."""
+
+    home: Path
+    """`DMRC_HOME`: all state. Default: the user's data directory."""
+    port: int = DEFAULT_PORT
+    """`DMRC_PORT`: TCP port of the gateway, on loopback and on the Docker bridge."""
+    llama_server: str | None = None
+    """`DMRC_LLAMA_SERVER`: the llama-server binary to use, before the one on PATH."""
+    require_key: bool = False
+    """`DMRC_REQUIRE_KEY=1`: refuse requests without a key on loopback too."""
+    capture: Literal["full", "metadata", "off"] | None = None
+    """`DMRC_CAPTURE`: full, metadata or off; None when it is not set."""
+    plugins: tuple[str, ...] | None = None
+    """`DMRC_PLUGINS`: the only plugins to load; None means all, an empty value means none."""
+    origins: tuple[str, ...] = ()
+    """`DMRC_ORIGINS`: browser origins that may call, beside loopback's."""
+    memory_bytes: int | None = None
+    """`DMRC_MEMORY`: what all runners together may use; None means what is free."""
+    default_registry: str = "docker.io"
+    """`DEFAULT_REGISTRY`: registry of references that name none."""
+    insecure_registry: bool = False
+    """`INSECURE_REGISTRY=true`: plain http to any registry, as in Docker Model Runner."""
+
+    @property
+    def paths(self) -> Paths:
+        """Return where things lie."""
+        return Paths(self.home)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings.
+
+        Raises:
+            SettingError: A variable holds something that it cannot hold; it is named.
+        """
+        plugins = environ.get("DMRC_PLUGINS")
+        return cls(
+            home=_home(environ),
+            port=_port(environ.get("DMRC_PORT", "")),
+            llama_server=environ.get("DMRC_LLAMA_SERVER") or None,
+            require_key=_flag("DMRC_REQUIRE_KEY", environ.get("DMRC_REQUIRE_KEY", "")),
+            capture=_capture(environ.get("DMRC_CAPTURE", "")),
+            plugins=None if plugins is None else _words(plugins),
+            origins=_words(environ.get("DMRC_ORIGINS", "")),
+            memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
+            default_registry=environ.get("DEFAULT_REGISTRY") or "docker.io",
+            insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
+        )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if environ.get("DMRC_HOME"):
+        return Path(environ["DMRC_HOME"]).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("dmrc", appauthor=False))
+
+
+def _port(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise SettingError(f"DMRC_PORT is '{text}', which is no TCP port", remedy="Use 1 to 65535")
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    raise SettingError(f"{name} is '{text}', which is neither yes nor no", remedy=f"Use {name}=1 or {name}=0")
+
+
+def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
+    match text:
+        case "":
+            return None
+        case "full" | "metadata" | "off":
+            return text
+    raise SettingError(f"DMRC_CAPTURE is '{text}'", remedy="Use full, metadata or off")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _size(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise SettingError(f"{name} is '{text}', which is no size", remedy=f"Write it as {name}=6GiB")
+    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])

@@ -1,0 +1,76 @@
+"""What every test gets: groups, real tools as fixtures, and guards against what a test must not leave or reach."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest_plugins = [
+    "tests.groups",
+    "tests.registry",
+    "tests.docker_engine",
+    "tests.images",
+    "tests.real_model",
+    "tests.dmrc_command",
+]
+
+
+def _refuse_strangers(event: str, arguments: tuple[object, ...]) -> None:
+    """Refuse a connection to another machine: a test that needs the network is no test."""
+    if event != "socket.connect" or not isinstance(address := arguments[1], tuple):
+        return
+    host = str(address[0])
+    if host != "localhost" and not _is_own_address(host):
+        raise PermissionError(f"a test connects to {host}; only this machine's addresses are allowed")
+
+
+def _is_own_address(host: str) -> bool:
+    try:
+        if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            return True
+    except ValueError:
+        return False
+    return any(host == entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
+
+
+def pytest_configure() -> None:
+    """Guard the whole process, which an audit hook does for good."""
+    sys.addaudithook(_refuse_strangers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_home_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Point code under test away from the user's own models, daemon, Docker and credentials."""
+    home = tmp_path_factory.getbasetemp() / "no-home"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("DMRC_", "OPENAI_", "MODEL_RUNNER_"))]:
+            if not name.startswith("DMRC_TEST_"):
+                patch.delenv(name)
+        patch.setenv("DMRC_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a child process. Those of fixtures that outlive it were there before."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    alive = [child for child in psutil.wait_procs(left, timeout=2)[1] if not _belongs_to_multiprocessing(child)]
+    for child in alive:
+        child.kill()
+    assert not alive, f"processes left behind: {alive}"
+
+
+def _belongs_to_multiprocessing(process: psutil.Process) -> bool:
+    """Tell multiprocessing's own helpers, which end with us."""
+    try:
+        return any("from multiprocessing" in argument for argument in process.cmdline())
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,130 @@
+"""The installed `dmrc` command, with a state directory and a port of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+_STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAULT_REGISTRY", "INSECURE_REGISTRY")
+_STOP_SECONDS = 20
+
+
+class Dmrc:
+    """A dmrc that nothing else on the machine knows, and that knows no Docker until it is told of one."""
+
+    def __init__(self, home: Path) -> None:
+        """Use `home` as the state directory, and a port that was free a moment ago."""
+        self.home = home
+        self.port = free_port()
+        self.program = Path(sys.executable).parent / "dmrc"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(_STRANGERS)},
+            "DMRC_HOME": str(home),
+            "DMRC_PORT": str(self.port),
+            "DOCKER_HOST": f"unix://{home}/no-docker.sock",
+            "DOCKER_CONFIG": f"{home}/no-docker-config",
+        }
+
+    def run(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        input: str | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `dmrc ARGUMENTS…`, with `env` on top of the environment."""
+        return subprocess.run(
+            [self.program, *arguments],
+            env={**self.environment, **(env or {})},
+            cwd=cwd,
+            input=input or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def ok(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> str:
+        """Run `dmrc ARGUMENTS…`, fail the test unless it exits 0, and return what it printed to stdout."""
+        done = self.run(*arguments, env=env, cwd=cwd, timeout=timeout)
+        command = " ".join(map(str, ("dmrc", *arguments)))
+        assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the running processes of this dmrc: daemon, engine children, commands."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            named = any(str(self.home) in argument for argument in process.cmdline())
+            return named or process.environ().get("DMRC_HOME") == str(self.home)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def stop(self) -> None:
+        """End the daemon, and fail where a process of this dmrc stays behind; it is killed then."""
+        if self.processes():
+            self.run("stop-runner", timeout=60)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        names = [_describe(process) for process in left]
+        for process in left:
+            process.kill()
+        assert not names, f"processes left behind: {names}"
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())}"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} (gone)"
+
+
+def free_port() -> int:
+    """Return a TCP port that is free on every address."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def temporary_dmrc() -> Iterator[Dmrc]:
+    """Yield a dmrc in a new directory with a short name; at the end no process and no file of it is left."""
+    home = Path(tempfile.mkdtemp(prefix="dmrc-"))
+    try:
+        dmrc = Dmrc(home)
+        yield dmrc
+        dmrc.stop()
+    finally:
+        for process in dmrc.processes():
+            process.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def dmrc() -> Iterator[Dmrc]:
+    """A dmrc for one test."""
+    with temporary_dmrc() as command:
+        yield command

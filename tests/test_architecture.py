@@ -1,0 +1,74 @@
+"""The floors of DESIGN.md, section 3: a module imports from a lower floor or from its own room, and nothing else."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dmrc
+
+FLOORS = {
+    "errors": 0, "paths": 0, "settings": 0, "fields": 0,
+    "reference": 1, "artifact": 1, "gguf": 1, "project": 1, "exchange": 1,
+    "hooks": 2, "store": 2, "sources": 2, "compose": 2, "engines": 2, "capture": 2,
+    "models": 3, "scheduler": 3, "projects": 3,
+    "gateway": 4, "ui": 4,
+    "cli": 5, "docker_model": 5, "provider": 5, "__main__": 6,
+}  # fmt: skip
+
+ROOT = Path(dmrc.__file__).parent
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")  # that one exports to plugins
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the room of each import of dmrc; imports for type checkers only bind nothing at run time."""
+    tree = ast.parse(source)
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "dmrc" and len(parts) > 1 and parts[1] not in dmrc.__all__:
+                yield node.lineno, parts[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_from_below_or_from_its_own_room(path: Path) -> None:
+    room = room_of(path)
+    assert room in FLOORS, f"{room} stands on no floor: add it to DESIGN.md's table and to this one"
+
+    wrong = [
+        f"line {line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        for line, other in imported_rooms(path.read_text())
+        if other != room and FLOORS[other] >= max(FLOORS[room], 1)
+    ]
+
+    assert not wrong
+
+
+def test_the_ground_imports_nothing_of_dmrc_but_errors() -> None:
+    """Floor 0 may use the error tree and the paths, and the paths the errors; a circle would show here."""
+    allowed = {"settings": {"errors", "paths"}, "paths": {"errors"}, "errors": set(), "fields": {"errors"}}
+
+    found = {room: {other for _, other in imported_rooms((ROOT / f"{room}.py").read_text())} for room in allowed}
+
+    assert found == allowed

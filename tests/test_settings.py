@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from dmrc.errors import SettingError, StoreError
+from dmrc.paths import Paths
+from dmrc.settings import Settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_environment({})
+
+    assert settings.port == 12434
+    assert settings.default_registry == "docker.io"
+    assert settings.plugins is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("6GiB", 6 << 30), ("512m", 512 << 20), ("1.5g", 3 << 29), ("1000", 1000)]
+)
+def test_a_memory_limit_is_a_size(text: str, size_bytes: int) -> None:
+    assert Settings.from_environment({"DMRC_MEMORY": text}).memory_bytes == size_bytes
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DMRC_PORT": "http"},
+        {"DMRC_PORT": "70000"},
+        {"DMRC_REQUIRE_KEY": "perhaps"},
+        {"DMRC_CAPTURE": "some"},
+        {"DMRC_MEMORY": "much"},
+    ],
+)
+def test_a_setting_that_means_nothing_is_named(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match=next(iter(environ))):
+        Settings.from_environment(environ)
+
+
+def test_an_empty_list_of_plugins_means_none() -> None:
+    assert Settings.from_environment({"DMRC_PLUGINS": ""}).plugins == ()
+    assert Settings.from_environment({"DMRC_PLUGINS": "a, b"}).plugins == ("a", "b")
+
+
+def test_a_socket_name_is_never_too_long_for_the_system(tmp_path: Path) -> None:
+    deep = Paths(tmp_path / ("long" * 30))
+
+    assert len(str(deep.admin_socket)) < 104
+    assert deep.run != Paths(tmp_path / ("long" * 31)).run
+
+
+def test_the_state_directory_is_private(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "home").create()
+
+    assert paths.home.stat().st_mode & 0o777 == 0o700
+    assert paths.run.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match="set DMRC_HOME to another directory"):
+        Paths(tmp_path / "file" / "home").create()
