@@ -1,0 +1,299 @@
+"""Models as OCI artifacts: manifests and configs, in Docker Model Runner's form and in CNCF ModelPack's.
+
+Both are read with suspicion, since they come from a registry; Docker's form is written.
+Source: https://github.com/docker/model-runner/blob/main/pkg/distribution/types/config.go and
+https://github.com/modelpack/model-spec/blob/main/docs/spec.md
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from dmrc.errors import ArtifactError
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+"""Media type of a manifest."""
+INDEX = "application/vnd.oci.image.index.v1+json"
+"""Media type of an index, a list of manifests."""
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+"""Docker's older name of a manifest."""
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+"""Docker's older name of an index."""
+CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
+"""Media type of the config that we write."""
+GGUF = "application/vnd.docker.ai.gguf.v3"
+"""Media type of a GGUF file."""
+MMPROJ = "application/vnd.docker.ai.mmproj"
+"""Media type of a multimodal projector, a GGUF file too."""
+CHAT_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
+"""Media type of a Jinja chat template."""
+LICENSE = "application/vnd.docker.ai.license"
+"""Media type of a licence, plain text."""
+
+MAX_DOCUMENT_BYTES = 4 << 20
+"""The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
+
+Role = Literal["gguf", "mmproj", "chat_template", "license", "other"]
+"""What a layer is for."""
+
+_CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
+_CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
+_CNCF_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
+_CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
+_CONFIGS = (CONFIG, "application/vnd.docker.ai.model.config.v0.2+json", _CNCF_CONFIG)
+_IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_ROLES: Mapping[str, Role] = {GGUF: "gguf", MMPROJ: "mmproj", CHAT_TEMPLATE: "chat_template", LICENSE: "license"}
+
+_MAX_LAYERS = 512
+_MAX_LAYER_BYTES = 16 << 40
+_MAX_MANIFESTS = 256
+_MAX_CONTEXT_TOKENS = (1 << 31) - 1
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
+_FILE_PATH_KEYS = ("org.cncf.model.filepath", "org.opencontainers.image.title")
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a manifest says about one blob."""
+
+    media_type: str
+    """Media type of the blob."""
+    digest: str
+    """`sha256:<64 hex>`."""
+    size_bytes: int
+    """Size of the blob."""
+    file_path: str | None = None
+    """Relative path of the file when it was packaged, never one that leads outside: `model-00001-of-00002.gguf`."""
+
+    @classmethod
+    def parse(cls, value: object, *, name: str, largest_bytes: int = _MAX_LAYER_BYTES) -> Descriptor:
+        """Read a descriptor out of parsed JSON; `name` is how errors call the artifact.
+
+        Raises:
+            ArtifactError: A field is missing, of the wrong type, or beyond its bound.
+        """
+        media_type, digest, size = (_mapping(value, name).get(key) for key in ("mediaType", "digest", "size"))
+        if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
+            raise _bad(name, f"it gives a blob the media type {media_type!r}")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise _bad(name, f"it names a blob {digest!r}, which is no SHA-256 digest")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= largest_bytes:
+            raise _bad(
+                name, f"it gives blob {digest} the size {size!r}, and at most {largest_bytes} bytes are accepted"
+            )
+        return cls(media_type, digest, size, _file_path(_mapping(value, name).get("annotations"), name))
+
+    @property
+    def role(self) -> Role:
+        """Return what the blob is for, by its media type and, in ModelPack's form, its file name."""
+        file_name = (self.file_path or "").lower()
+        if self.media_type in _CNCF_WEIGHTS and (file_name.endswith(".gguf") or self.media_type == _CNCF_WEIGHTS[1]):
+            return "mmproj" if "mmproj" in file_name else "gguf"
+        if self.media_type == _CNCF_WEIGHT_CONFIG and file_name.endswith(".jinja"):
+            return "chat_template"
+        if self.media_type == _CNCF_DOC and "license" in file_name:
+            return "license"
+        return _ROLES.get(self.media_type, "other")
+
+    def to_json(self) -> dict[str, object]:
+        """Return the descriptor as a manifest holds it."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest of a model."""
+
+    config: Descriptor
+    """The config."""
+    layers: tuple[Descriptor, ...]
+    """The files, in the manifest's order."""
+
+    @classmethod
+    def parse(cls, data: bytes, *, name: str) -> Manifest:
+        """Read a manifest; `name` is how errors call the artifact.
+
+        Raises:
+            ArtifactError: It is not the manifest of a model, or something in it is not to be trusted.
+        """
+        document = _load(data, name)
+        if document.get("schemaVersion") != 2 or document.get("mediaType", MANIFEST) not in (MANIFEST, DOCKER_MANIFEST):
+            raise _bad(name, f"its manifest is of the type {document.get('mediaType')!r}")
+        layers = document.get("layers")
+        if not isinstance(layers, list) or len(layers) > _MAX_LAYERS:
+            raise _bad(name, f"it has no list of at most {_MAX_LAYERS} layers")
+        config_type = _mapping(document.get("config"), name).get("mediaType")
+        if config_type in _IMAGE_CONFIGS:
+            raise ArtifactError(f"'{name}' is a container image, not a model", remedy="Name a model, like ai/smollm2")
+        if config_type not in _CONFIGS:
+            raise ArtifactError(f"'{name}' is not a model: its config is of the type {str(config_type)[:100]!r}")
+        config = Descriptor.parse(document["config"], name=name, largest_bytes=MAX_DOCUMENT_BYTES)
+        manifest = cls(config, tuple(Descriptor.parse(layer, name=name) for layer in layers))
+        sizes: dict[str, int] = {}
+        for blob in manifest.blobs:
+            if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
+                raise _bad(name, f"it gives blob {blob.digest} two sizes")
+        return manifest
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Return the config and the layers."""
+        return (self.config, *self.layers)
+
+    @property
+    def gguf_layers(self) -> tuple[Descriptor, ...]:
+        """Return the GGUF files, the first shard first; empty for a model in another format."""
+        layers = self.with_role("gguf")
+        if all(layer.file_path for layer in layers):
+            return tuple(sorted(layers, key=lambda layer: layer.file_path or ""))
+        return layers
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all blobs, each counted once."""
+        return sum({blob.digest: blob.size_bytes for blob in self.blobs}.values())
+
+    def with_role(self, role: Role) -> tuple[Descriptor, ...]:
+        """Return the layers that are for `role`."""
+        return tuple(layer for layer in self.layers if layer.role == role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What an artifact says about its model. Text that it does not give is empty."""
+
+    format: str
+    """`gguf`, or a format that is not served: `safetensors`."""
+    quantization: str = ""
+    """`Q4_K_M`."""
+    parameters: str = ""
+    """`361.82 M`."""
+    architecture: str = ""
+    """`llama`."""
+    size: str = ""
+    """`256.35 MiB`."""
+    gguf: Mapping[str, str] = field(default_factory=dict)
+    """Keys and values of the GGUF header, as text."""
+    context_size: int | None = None
+    """Tokens to serve the model with, where its packager asked for that; never its trained maximum."""
+    created: datetime | None = None
+    """When it was packaged, where it says so."""
+
+    @classmethod
+    def parse(cls, data: bytes, *, name: str) -> ModelConfig:
+        """Read a config of either form; `name` is how errors call the artifact.
+
+        Raises:
+            ArtifactError: It is no such config.
+        """
+        document = _load(data, name)
+        config = _mapping(document.get("config"), name)
+        descriptor = _mapping(document.get("descriptor", {}), name)
+        metadata = _mapping(config.get("gguf") or {}, name)
+        context_size = config.get("context_size") or 0
+        if not isinstance(context_size, int) or context_size > _MAX_CONTEXT_TOKENS:
+            raise _bad(name, f"its context_size is {context_size!r}")
+        return cls(
+            format=_text(config, "format", name).lower(),
+            quantization=_text(config, "quantization", name),
+            parameters=_text(config, "parameters", name) or _text(config, "paramSize", name),
+            architecture=_text(config, "architecture", name),
+            size=_text(config, "size", name),
+            gguf={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
+            # Docker Model Runner writes -1 for "as large as it was trained".
+            context_size=context_size if context_size > 0 else None,
+            created=_time(descriptor.get("created") or descriptor.get("createdAt")),
+        )
+
+    def to_json(self, layers: Sequence[Descriptor]) -> bytes:
+        """Return the config blob in Docker's form; the same model always gives the same bytes."""
+        names = ("format", "quantization", "parameters", "architecture", "size", "gguf", "context_size")
+        values = {name: getattr(self, name) for name in names}
+        config = {name: dict(value) if name == "gguf" else value for name, value in values.items() if value}
+        rootfs = {"type": "rootfs", "diff_ids": [layer.digest for layer in layers]}
+        return _dump({"config": config, "descriptor": {}, "rootfs": rootfs})
+
+
+def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+    """Return the manifest of a model in Docker's form; the same blobs always give the same bytes."""
+    blobs = {"config": config.to_json(), "layers": [layer.to_json() for layer in layers]}
+    return _dump({"schemaVersion": 2, "mediaType": MANIFEST, **blobs})
+
+
+def select_manifest(index: bytes, *, name: str) -> Descriptor:
+    """Return the descriptor of the manifest to take from an index: the first one that may be a model.
+
+    Raises:
+        ArtifactError: There is none, or the index is not to be trusted. An index in an index is not followed.
+    """
+    entries = _load(index, name).get("manifests")
+    if not isinstance(entries, list) or len(entries) > _MAX_MANIFESTS:
+        raise _bad(name, f"its index has no list of at most {_MAX_MANIFESTS} manifests")
+    candidates = [entry for entry in entries if _mapping(entry, name).get("mediaType") in (MANIFEST, DOCKER_MANIFEST)]
+    # One with an artifactType or without a platform is more likely a model than an image for linux/amd64.
+    candidates.sort(key=lambda entry: (not entry.get("artifactType"), bool(entry.get("platform"))))
+    if not candidates:
+        raise _bad(name, "its index lists no manifest")
+    return Descriptor.parse(candidates[0], name=name, largest_bytes=MAX_DOCUMENT_BYTES)
+
+
+def _load(data: bytes, name: str) -> Mapping[str, object]:
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise _bad(name, f"it has a document of {len(data)} bytes, and at most {MAX_DOCUMENT_BYTES} are read")
+    try:
+        document: object = json.loads(data)
+        # JSON can hold half a surrogate pair, which no file or terminal takes.
+        json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise _bad(name, "it is not JSON") from error
+    return _mapping(document, name)
+
+
+def _dump(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _mapping(value: object, name: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise _bad(name, f"it has {str(value)[:40]!r} where an object is wanted")
+    return value
+
+
+def _text(values: Mapping[str, object], key: str, name: str) -> str:
+    value = values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _bad(name, f"its {key} is {str(value)[:40]!r}, which is no text")
+    return value or ""
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    # Go writes its zero time as the year 1.
+    if time is None or time.year < 1970:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _file_path(annotations: object, name: str) -> str | None:
+    values = {} if annotations is None else _mapping(annotations, name)
+    path = next((values[key] for key in _FILE_PATH_KEYS if key in values), None)
+    if path is None:
+        return None
+    parts = path.split("/") if isinstance(path, str) and len(path) <= 1024 else []
+    if not parts or not all(_FILE_NAME.fullmatch(part) and part not in (".", "..") for part in parts):
+        raise _bad(name, f"it names a file {str(path)[:100]!r}, which is no plain relative path")
+    return str(path)
+
+
+def _bad(name: str, reason: str) -> ArtifactError:
+    return ArtifactError(f"'{name}' is not a model to be trusted: {reason}")

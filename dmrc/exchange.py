@@ -1,0 +1,129 @@
+"""The exchange: one request with its response, as every part of dmrc that records, shows or replays it sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+"""A value as JSON has them."""
+
+Dialect = Literal["openai", "anthropic", "ollama", "dmr"]
+"""Whose HTTP API the caller speaks."""
+
+Operation = Literal["chat", "completion", "embedding", "response", "rerank"]
+"""What the caller asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its response (DESIGN.md, section 9). A change is a new object, by `dataclasses.replace`."""
+
+    id: str
+    """UUIDv7 as text: sorts by time."""
+    trace_id: str | None = None
+    """32 hex digits of the caller's `traceparent`."""
+    span_id: str | None = None
+    """16 hex digits of the caller's `traceparent`."""
+    session_id: str | None = None
+    """What the caller named as its conversation."""
+
+    project: str | None = None
+    """Compose project of the caller's key."""
+    service: str | None = None
+    """Compose service of the caller's key."""
+    container: str | None = None
+    """Container of the caller, where Docker knows it."""
+    key_id: str | None = None
+    """First 12 hex digits of the SHA-256 of the key."""
+    client_address: str | None = None
+    """IP address of the caller."""
+    user_agent: str | None = None
+    """`User-Agent` of the caller."""
+
+    method: str
+    """HTTP method."""
+    path: str
+    """HTTP path without a query, and without a capability token."""
+    dialect: Dialect = "openai"
+    """Whose API."""
+    operation: Operation
+    """What was asked for."""
+    model_requested: str | None = None
+    """`model` as the caller wrote it."""
+    model_key: str | None = None
+    """Key of the model in the project's `models:`."""
+    model_reference: str | None = None
+    """Full reference of the model that answered."""
+    model_digest: str | None = None
+    """Digest of the manifest of the model that answered."""
+    engine: str | None = None
+    """Kind of server that answered."""
+    stream: bool = False
+    """Whether a stream was asked for."""
+
+    received_at: float
+    """Unix seconds."""
+    queue_ms: float | None = None
+    """Time spent waiting for a slot of the runner, after the model was loaded."""
+    load_ms: float | None = None
+    """Time spent waiting for the model to load, from `received_at` on; near 0 when it was loaded."""
+    first_token_ms: float | None = None
+    """Time to the first token, from `received_at`; without a stream, by the engine's own prompt time."""
+    total_ms: float | None = None
+    """Time to the last byte, from `received_at`."""
+
+    status: int | None = None
+    """HTTP status sent to the caller."""
+    finish_reason: str | None = None
+    """`stop`, `length`, `tool_calls`, …"""
+    error_type: str | None = None
+    """`error.type` of the answer, or of a stream that broke."""
+    error_message: str | None = None
+    """One line."""
+    client_disconnected: bool = False
+    """Whether the caller went away before the answer was complete."""
+
+    prompt_tokens: int | None = None
+    """Tokens of the prompt, cached ones included."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that the engine had already."""
+    completion_tokens: int | None = None
+    """Tokens generated."""
+    context_tokens: int | None = None
+    """What one request may use at most on that runner."""
+    prompt_tokens_per_second: float | None = None
+    """Prefill rate, by the engine."""
+    completion_tokens_per_second: float | None = None
+    """Decode rate, by the engine."""
+
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case names; credentials are masked."""
+    request_body: bytes = b""
+    """As received, or its beginning."""
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case names."""
+    response_body: bytes = b""
+    """As sent (a stream keeps its SSE bytes), or its beginning."""
+    chunk_offsets: tuple[tuple[float, int], ...] = ()
+    """For each chunk read from the engine: milliseconds from `received_at`, and its offset in the response body."""
+    request_truncated: bool = False
+    """Whether `request_body` is only a beginning."""
+    response_truncated: bool = False
+    """Whether `response_body` is only a beginning."""
+
+    annotations: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Notes of plugins."""
+
+
+def new_exchange_id() -> str:
+    """Return a new UUIDv7. Source: RFC 9562, section 5.7."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
+    value |= 0b10 << 62 | random & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,294 @@
+"""A compose project as dmrc sees it: its models, the services that use them, and what each service is given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dmrc.errors import NotFoundError, ProjectError
+from dmrc.fields import mapping, near, positive, refuse_unknown, strings, text
+
+GATEWAY_HOST = "model-runner.docker.internal"
+"""Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
+
+DEFAULT_ENGINE = "llama.cpp"
+"""Engine of a model that names none."""
+
+_MODEL_FIELDS = ("model", "name", "context_size", "runtime_flags")
+_MODEL_OPTIONS = ("engine", "keep_alive", "parallel", "ready")
+_PROJECT_OPTIONS = ("capture",)
+_SERVICE_OPTIONS = ("default_model",)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_DURATION_UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDeclaration:
+    """One entry under `models:`."""
+
+    key: str
+    """Its key in the compose file."""
+    model: str
+    """The model reference, as written."""
+    context_size: int | None = None
+    """Tokens that each request may use; None leaves it to the package, then to dmrc's default."""
+    runtime_flags: tuple[str, ...] = ()
+    """Flags for the engine, as written."""
+    engine: str = DEFAULT_ENGINE
+    """Which engine serves it (`x-dmrc: engine`)."""
+    keep_alive_seconds: float | None = None
+    """How long an idle runner stays loaded; None is the default, 0 is not at all, inf is for ever."""
+    parallel: int | None = None
+    """Requests served at the same time; None lets dmrc choose by the memory there is."""
+    ready: Literal["loaded", "pulled"] = "loaded"
+    """What `dmrc up` waits for before it starts the containers."""
+
+    @classmethod
+    def parse(cls, key: str, value: object) -> ModelDeclaration:
+        """Read one entry of the YAML of `docker compose config`.
+
+        Raises:
+            ProjectError: It declares something impossible; the key is named.
+        """
+        where = f"models.{key}"
+        fields = mapping(value, where)
+        refuse_unknown(fields, _MODEL_FIELDS, where)
+        model = fields.get("model")
+        if not isinstance(model, str) or not model.strip():
+            raise ProjectError(f"{where} has no 'model'", remedy=f"Write {where}.model: ai/smollm2, for example")
+        options = _options(fields, _MODEL_OPTIONS, where)
+        return cls(
+            key=key,
+            model=model.strip(),
+            context_size=positive(fields.get("context_size"), f"{where}.context_size"),
+            runtime_flags=strings(fields.get("runtime_flags"), f"{where}.runtime_flags"),
+            engine=text(options.get("engine", DEFAULT_ENGINE), f"{where}.x-dmrc.engine"),
+            keep_alive_seconds=parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive"),
+            parallel=positive(options.get("parallel"), f"{where}.x-dmrc.parallel"),
+            ready=_ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One model that a service uses."""
+
+    key: str
+    """Key of the model."""
+    endpoint_var: str | None = None
+    """Variable that gets the URL; None means `<KEY>_URL`."""
+    model_var: str | None = None
+    """Variable that gets the model's name; None means `<KEY>_MODEL`."""
+
+    @property
+    def prefix(self) -> str:
+        """Return `<KEY>` as Compose writes it: upper case, `-` as `_`, nothing else changed."""
+        return self.key.upper().replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service, as far as models concern it."""
+
+    name: str
+    """Its name."""
+    bindings: tuple[Binding, ...] = ()
+    """The models that it uses, in the order declared."""
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    """What the user wrote under `environment:` and `env_file:`."""
+    network_mode: str | None = None
+    """`network_mode`, as written."""
+    default_model: str | None = None
+    """Key that `OPENAI_MODEL` names, where the user chose one."""
+
+    @property
+    def first_binding(self) -> Binding:
+        """Return the binding that `OPENAI_MODEL` names."""
+        return next((b for b in self.bindings if b.key == self.default_model), self.bindings[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A compose project."""
+
+    name: str
+    """Name as Compose computes it."""
+    directory: Path
+    """Where its first compose file lies."""
+    files: tuple[Path, ...]
+    """Its compose files, in order."""
+    models: Mapping[str, ModelDeclaration]
+    """By key."""
+    services: Mapping[str, Service]
+    """All services, those without models too."""
+    capture: Literal["full", "metadata", "off"] | None = None
+    """What is recorded of its requests; None leaves it to the settings."""
+
+    @property
+    def consumers(self) -> tuple[Service, ...]:
+        """Return the services that use a model."""
+        return tuple(service for service in self.services.values() if service.bindings)
+
+    def service(self, name: str) -> Service:
+        """Return the service `name`, which must use a model.
+
+        Raises:
+            NotFoundError: There is no such service, or it declares no model.
+        """
+        if name not in self.services:
+            raise NotFoundError(
+                f"project '{self.name}' has no service '{name}'{near(name, self.services)}",
+                remedy=f"Services with models: {', '.join(s.name for s in self.consumers) or 'none'}",
+            )
+        if not self.services[name].bindings:
+            raise NotFoundError(f"service '{name}' uses no model", remedy=f"Add services.{name}.models: [KEY]")
+        return self.services[name]
+
+    @classmethod
+    def parse(cls, document: Mapping[str, object], files: tuple[Path, ...]) -> Project:
+        """Read the document that `docker compose config` prints.
+
+        Raises:
+            ProjectError: It declares something impossible; the place is named.
+        """
+        name = text(document.get("name"), "name")
+        models = {
+            key: ModelDeclaration.parse(key, value) for key, value in mapping(document.get("models"), "models").items()
+        }
+        services = {
+            key: _service(key, value, models) for key, value in mapping(document.get("services"), "services").items()
+        }
+        options = _options(document, _PROJECT_OPTIONS, "")
+        directory = files[0].parent if files else Path()
+        return cls(name, directory, files, models, services, _capture(options.get("capture")))
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """What one service is given."""
+
+    variables: Mapping[str, str]
+    """Variables to set."""
+    kept: tuple[str, ...]
+    """Variables that dmrc would set, and leaves as the user wrote them."""
+
+
+def inject(project: Project, service: Service, *, base_url: str, api_key: str) -> Injection:
+    """Return the variables for `service`: what Compose would set, then keys, then `OPENAI_*`.
+
+    `base_url` is the gateway's OpenAI route without a slash at its end, `http://host:12434/engines/v1`. Compose's
+    own variables get it with one, as Docker Model Runner's endpoint has it.
+    """
+    variables: dict[str, str] = {}
+    kept: list[str] = []
+    for binding in service.bindings:
+        variables[binding.endpoint_var or f"{binding.prefix}_URL"] = f"{base_url}/"
+        variables[binding.model_var or f"{binding.prefix}_MODEL"] = project.models[binding.key].model
+    defaults = {f"{binding.prefix}_API_KEY": api_key for binding in service.bindings}
+    defaults["OPENAI_BASE_URL"] = base_url
+    defaults["OPENAI_API_KEY"] = api_key
+    defaults["OPENAI_MODEL"] = project.models[service.first_binding.key].model
+    for name, value in defaults.items():
+        if name in service.environment:
+            kept.append(name)
+        else:
+            variables.setdefault(name, value)
+    return Injection(variables, tuple(kept))
+
+
+def parse_keep_alive(value: object, where: str) -> float | None:
+    """Return the seconds that `5m`, `1h`, `90` or `0` mean; `-1` is for ever (inf), None stays None.
+
+    Raises:
+        ProjectError: It is none of these.
+    """
+    if value is None:
+        return None
+    written = str(value).strip()
+    if written in ("-1", "-1s", "-1m"):
+        return math.inf
+    match = _DURATION.fullmatch(written)
+    if isinstance(value, bool) or match is None:
+        raise ProjectError(f"{where} is '{written}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
+    return float(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -> Service:
+    where = f"services.{name}"
+    fields = mapping(value, where)
+    options = _options(fields, _SERVICE_OPTIONS, where)
+    bindings = tuple(_binding(key, entry, where) for key, entry in _keyed(fields.get("models"), where).items())
+    for binding in bindings:
+        if binding.key not in models:
+            raise ProjectError(
+                f"service '{name}' refers to undefined model '{binding.key}'{near(binding.key, models)}",
+                remedy="Declare it under the top-level 'models:'",
+            )
+    default = options.get("default_model")
+    if default is not None and default not in {binding.key for binding in bindings}:
+        raise ProjectError(f"{where}.x-dmrc.default_model is '{default}', which the service does not use")
+    network_mode = fields.get("network_mode")
+    if bindings and network_mode == "none":
+        raise ProjectError(
+            f"service '{name}' uses a model and has network_mode: none, so it cannot reach one",
+            remedy="Remove network_mode, or its models",
+        )
+    environment = {
+        key: None if entry is None else str(entry)
+        for key, entry in mapping(fields.get("environment"), f"{where}.environment").items()
+    }
+    return Service(
+        name,
+        bindings,
+        environment,
+        None if network_mode is None else str(network_mode),
+        None if default is None else str(default),
+    )
+
+
+def _binding(key: str, value: object, where: str) -> Binding:
+    fields = mapping(value, f"{where}.models.{key}")
+    refuse_unknown(fields, ("endpoint_var", "model_var"), f"{where}.models.{key}")
+    endpoint_var, model_var = fields.get("endpoint_var"), fields.get("model_var")
+    return Binding(
+        key, None if endpoint_var is None else str(endpoint_var), None if model_var is None else str(model_var)
+    )
+
+
+def _keyed(value: object, where: str) -> Mapping[str, object]:
+    """Return `models:` of a service as a mapping; the short syntax is a list."""
+    if isinstance(value, list):
+        return {text(key, f"{where}.models"): None for key in value}
+    return mapping(value, f"{where}.models")
+
+
+def _options(fields: Mapping[str, object], known: tuple[str, ...], where: str) -> Mapping[str, object]:
+    name = f"{where}.x-dmrc".lstrip(".")
+    options = mapping(fields.get("x-dmrc"), name)
+    refuse_unknown(options, known, name)
+    return options
+
+
+def _ready(value: object, where: str) -> Literal["loaded", "pulled"]:
+    if value == "loaded":
+        return "loaded"
+    if value == "pulled":
+        return "pulled"
+    raise ProjectError(f"{where} is {value!r}", remedy="Use loaded or pulled")
+
+
+def _capture(value: object) -> Literal["full", "metadata", "off"] | None:
+    # YAML 1.1 reads a bare `off` as false.
+    if value is None:
+        return None
+    if value is False or value == "off":
+        return "off"
+    if value == "full":
+        return "full"
+    if value == "metadata":
+        return "metadata"
+    raise ProjectError(f"x-dmrc.capture is {value!r}", remedy="Use full, metadata or off")

@@ -1,0 +1,128 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from dmrc.errors import NotFoundError, ProjectError
+from dmrc.project import Project, inject
+
+FILES = (Path("/app/compose.yaml"),)
+
+
+def project(models: object = None, services: object = None, **more: object) -> Project:
+    models = {"llm": {"model": "ai/smollm2"}} if models is None else models
+    services = {"app": {"models": {"llm": None}}} if services is None else services
+    return Project.parse({"name": "demo", "models": models, "services": services, **more}, FILES)
+
+
+def variables(parsed: Project, service: str) -> dict[str, str]:
+    injection = inject(parsed, parsed.services[service], base_url="http://gateway/engines/v1", api_key="sk-dmrc-1")
+    return dict(injection.variables)
+
+
+def test_the_short_syntax_gives_composes_variables_then_ours() -> None:
+    assert variables(project(), "app") == {
+        "LLM_URL": "http://gateway/engines/v1/",
+        "LLM_MODEL": "ai/smollm2",
+        "LLM_API_KEY": "sk-dmrc-1",
+        "OPENAI_BASE_URL": "http://gateway/engines/v1",
+        "OPENAI_API_KEY": "sk-dmrc-1",
+        "OPENAI_MODEL": "ai/smollm2",
+    }
+
+
+def test_a_dash_in_a_key_becomes_an_underscore_and_a_dot_stays() -> None:
+    parsed = project(
+        {"my-llm.v2": {"model": "ai/smollm2"}},
+        {"app": {"models": ["my-llm.v2"]}},
+    )
+
+    assert {"MY_LLM.V2_URL", "MY_LLM.V2_MODEL"} <= variables(parsed, "app").keys()
+
+
+def test_the_long_syntax_names_its_own_variables() -> None:
+    parsed = project(services={"app": {"models": {"llm": {"endpoint_var": "AI_URL", "model_var": "AI_MODEL"}}}})
+
+    found = variables(parsed, "app")
+
+    assert found["AI_URL"] == "http://gateway/engines/v1/"
+    assert found["AI_MODEL"] == "ai/smollm2"
+    assert "LLM_URL" not in found
+
+
+def test_a_variable_of_the_user_is_kept_and_named() -> None:
+    parsed = project(services={"app": {"models": ["llm"], "environment": {"OPENAI_MODEL": "mine", "OTHER": "x"}}})
+
+    injection = inject(parsed, parsed.services["app"], base_url="http://g/v1", api_key="k")
+
+    assert "OPENAI_MODEL" not in injection.variables
+    assert injection.kept == ("OPENAI_MODEL",)
+
+
+def test_compose_overwrites_its_own_variables_as_it_does_itself() -> None:
+    parsed = project(services={"app": {"models": ["llm"], "environment": {"LLM_MODEL": "mine"}}})
+
+    assert variables(parsed, "app")["LLM_MODEL"] == "ai/smollm2"
+
+
+def test_openai_model_is_the_first_declared_or_the_one_chosen() -> None:
+    models = {"small": {"model": "ai/small"}, "large": {"model": "ai/large"}}
+    first = project(models, {"app": {"models": ["small", "large"]}})
+    chosen = project(models, {"app": {"models": ["small", "large"], "x-dmrc": {"default_model": "large"}}})
+
+    assert variables(first, "app")["OPENAI_MODEL"] == "ai/small"
+    assert variables(chosen, "app")["OPENAI_MODEL"] == "ai/large"
+
+
+def test_options_under_x_dmrc_are_read() -> None:
+    parsed = project({"llm": {"model": "a", "x-dmrc": {"keep_alive": -1, "parallel": 2, "ready": "pulled"}}})
+
+    model = parsed.models["llm"]
+    assert (model.keep_alive_seconds, model.parallel, model.ready) == (math.inf, 2, "pulled")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5m", 300.0), ("1h", 3600.0), (0, 0.0), ("90", 90.0), ("1.5s", 1.5), ("-1", math.inf)]
+)
+def test_keep_alive_is_a_duration(text: object, seconds: float) -> None:
+    assert project({"llm": {"model": "a", "x-dmrc": {"keep_alive": text}}}).models["llm"].keep_alive_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("models", "services", "message"),
+    [
+        ({"llm": {}}, None, "models.llm has no 'model'"),
+        ({"llm": {"model": "a", "context_size": "lots"}}, None, "models.llm.context_size is 'lots'"),
+        ({"llm": {"model": "a", "context_size": 0}}, None, "models.llm.context_size is 0"),
+        ({"llm": {"model": "a", "context_size": True}}, None, "models.llm.context_size is True"),
+        ({"llm": {"model": "a", "runtime_flags": "--temp 1"}}, None, "models.llm.runtime_flags must be a list"),
+        ({"llm": {"model": "a", "contextsize": 1}}, None, "did you mean 'context_size'?"),
+        ({"llm": {"model": "a", "x-dmrc": {"keepalive": 1}}}, None, "did you mean 'keep_alive'?"),
+        ({"llm": {"model": "a", "x-dmrc": {"keep_alive": "soon"}}}, None, "'soon', which is no duration"),
+        ({"llm": {"model": "a", "x-dmrc": {"ready": "maybe"}}}, None, "x-dmrc.ready is 'maybe'"),
+        (None, {"app": {"models": ["lln"]}}, "undefined model 'lln' (did you mean 'llm'?)"),
+        (None, {"app": {"models": {"llm": {"url": "X"}}}}, "services.app.models.llm has no field 'url'"),
+        (None, {"app": {"models": ["llm"], "network_mode": "none"}}, "service 'app' uses a model and has"),
+        (None, {"app": {"models": ["llm"], "x-dmrc": {"default_model": "x"}}}, "which the service does not use"),
+    ],
+)
+def test_an_impossible_declaration_is_refused_by_name(models: object, services: object, message: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        project(models, services)
+
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_option_of_the_project_is_refused() -> None:
+    with pytest.raises(ProjectError, match="x-dmrc has no field 'captures'"):
+        project(**{"x-dmrc": {"captures": "full"}})
+
+
+def test_yaml_reads_a_bare_off_as_false_and_means_off() -> None:
+    assert project(**{"x-dmrc": {"capture": False}}).capture == "off"
+
+
+def test_a_service_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(NotFoundError, match="Services with models: app"):
+        project().service("ap")

@@ -1,0 +1,142 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmrc.errors import InvalidReferenceError
+from dmrc.reference import Reference, model_id
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("gemma3", "docker.io/ai/gemma3:latest"),
+        ("  gemma3  ", "docker.io/ai/gemma3:latest"),
+        ("gemma3:v1", "docker.io/ai/gemma3:v1"),
+        ("qwen2.5", "docker.io/ai/qwen2.5:latest"),
+        ("model:", "docker.io/ai/model:latest"),
+        ("abc123", "docker.io/ai/abc123:latest"),
+        ("MyModel", "docker.io/ai/mymodel:latest"),
+        ("MyOrg/Model:Q4_K_M", "docker.io/myorg/model:Q4_K_M"),
+        ("myorg/model", "docker.io/myorg/model:latest"),
+        ("registry.example.com/model", "registry.example.com/model:latest"),
+        ("Registry.Example.com:5000/Org/Model:V1", "registry.example.com:5000/org/model:V1"),
+        ("localhost/a/b", "localhost/a/b:latest"),
+        ("[::1]:5000/a/b", "[::1]:5000/a/b:latest"),
+        ("index.docker.io/ai/gemma3", "docker.io/ai/gemma3:latest"),
+        ("hf.co/org/model", "huggingface.co/org/model:latest"),
+        ("hf.co/Org/Model:Q4_K_M", "huggingface.co/org/model:Q4_K_M"),
+        (f"gemma3@{DIGEST}", f"docker.io/ai/gemma3@{DIGEST}"),
+        (f"localhost:5000/a/b@{DIGEST}", f"localhost:5000/a/b@{DIGEST}"),
+        (f"a/b:v1@{DIGEST}", f"docker.io/a/b:v1@{DIGEST}"),
+    ],
+)
+def test_parse_reads_what_docker_model_runner_reads(text: str, full: str) -> None:
+    assert str(Reference.parse(text)) == full
+
+
+def test_parse_uses_the_default_registry_only_for_names_without_one() -> None:
+    def full(text: str) -> str:
+        return str(Reference.parse(text, default_registry="registry.local:5000"))
+
+    assert full("gemma3") == "registry.local:5000/ai/gemma3:latest"
+    assert full("docker.io/ai/gemma3") == "docker.io/ai/gemma3:latest"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "invalid:reference:format",
+        "a//b",
+        "/a",
+        "a/",
+        "a b",
+        ":tag",
+        "a/../b",
+        "a@sha256:12",
+        "a@",
+        DIGEST,
+        "-a",
+        "a/b:" + "t" * 129,
+        "a" * 300,
+        "localhost:port/a/b",
+        "localhost:65536/a/b",
+        "a/b@sha512:" + "a" * 128,
+        "ä",
+        "a:ä",
+    ],
+)
+def test_parse_refuses_what_is_no_reference(text: str) -> None:
+    with pytest.raises(InvalidReferenceError):
+        Reference.parse(text)
+
+
+def test_parse_refuses_a_default_registry_that_would_not_parse_back() -> None:
+    with pytest.raises(InvalidReferenceError, match="registry"):
+        Reference.parse("gemma3", default_registry="myhost")
+
+
+@pytest.mark.parametrize(
+    ("text", "display"),
+    [
+        ("docker.io/ai/gemma3:latest", "gemma3"),
+        ("docker.io/ai/gemma3:v1", "gemma3:v1"),
+        ("docker.io/myorg/gemma3:latest", "myorg/gemma3"),
+        ("hf.co/bartowski/model:latest", "hf.co/bartowski/model"),
+        ("docker.io/gemma3", "docker.io/gemma3"),
+        ("docker.io/ai/a/b", "ai/a/b"),
+        ("docker.io/not.host/b", "docker.io/not.host/b"),
+        (f"gemma3@{DIGEST}", f"gemma3@{DIGEST}"),
+    ],
+)
+def test_display_drops_what_parse_adds(text: str, display: str) -> None:
+    reference = Reference.parse(text)
+
+    assert Reference.parse(reference.display()) == reference
+    assert reference.display() == display
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a" * 12, "a" * 12),
+        ("0" * 64, "0" * 64),
+        (DIGEST, "ab" * 32),
+        ("abc123", None),
+        ("A" * 12, None),
+        ("sha256:" + "a" * 12, None),
+    ],
+)
+def test_model_id_knows_the_three_forms(text: str, expected: str | None) -> None:
+    assert model_id(text) == expected
+
+
+_part = st.from_regex(r"[a-z0-9]{1,6}([._-][a-z0-9]{1,4})?", fullmatch=True)
+_references = st.builds(
+    Reference,
+    st.sampled_from(["docker.io", "huggingface.co", "localhost", "localhost:5000", "r.example.com:1", "[::1]:80"]),
+    st.lists(_part, min_size=1, max_size=4).map("/".join),
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", fullmatch=True),
+    st.one_of(st.none(), st.just(DIGEST)),
+)
+
+
+@settings(deadline=None)
+@given(_references)
+def test_print_and_parse_agree(reference: Reference) -> None:
+    assert Reference.parse(str(reference)) == reference
+    assert Reference.parse(reference.display()) == reference
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.text(alphabet="aZ0./:@-_ [sh", max_size=40)), st.text(max_size=20))
+def test_no_text_raises_anything_but_our_error(text: str, registry: str) -> None:
+    for default in ("docker.io", registry):
+        try:
+            reference = Reference.parse(text, default_registry=default)
+        except InvalidReferenceError:
+            continue
+        assert Reference.parse(str(reference)) == reference
