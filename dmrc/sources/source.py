@@ -1,0 +1,123 @@
+"""What a source of models is: the Protocol that plugins implement behind `dmrc_register_sources`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dmrc.errors import CancelledError
+from dmrc.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """One step of a pull, or of packaging."""
+
+    status: str
+    """What happens, for people: `Downloading`, `Pull complete`, `Waiting for another pull of ai/smollm2`."""
+    layer: str | None = None
+    """Digest of the blob that the step is about, or the name of the file; None when it is about the whole model."""
+    current_bytes: int = 0
+    """Bytes of the layer that are here."""
+    size_bytes: int = 0
+    """Size of the layer; 0 without one."""
+
+
+class Progress(Protocol):
+    """Hears how a transfer goes on. It should return at once."""
+
+    def __call__(self, event: ProgressEvent, /) -> None:
+        """Take one event. Events may come from several threads, but never two at the same time."""
+
+
+class BlobWriter(Protocol):
+    """A blob that is being written."""
+
+    written: int
+    """Bytes so far."""
+
+    def write(self, data: bytes, /) -> None:
+        """Append bytes."""
+
+    def restart(self) -> None:
+        """Forget all bytes so far."""
+
+
+class BlobSink(Protocol):
+    """Where blobs go: the store, seen by a source. Several threads may use it at once."""
+
+    def has_blob(self, digest: str, size_bytes: int) -> bool:
+        """Return whether the blob is there already."""
+
+    def write_blob(self, digest: str, size_bytes: int, /) -> AbstractContextManager[BlobWriter]:
+        """Return a context manager that keeps the blob when its block ends well and the digest is right."""
+
+
+@dataclass(slots=True)
+class Transfer:
+    """One pull on its way: where the blobs go, who hears about it, and whether it should stop."""
+
+    sink: BlobSink
+    """Takes the blobs."""
+    progress: Progress = lambda _event: None
+    """Hears every step; call `report` instead, which calls it for one thread at a time."""
+    cancelled: Callable[[], bool] = lambda: False
+    """Says whether to stop. It is asked often, from any thread."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def report(self, event: ProgressEvent) -> None:
+        """Tell `progress`."""
+        with self._lock:
+            self.progress(event)
+
+    def check(self) -> None:
+        """Raise when the transfer should stop.
+
+        Raises:
+            CancelledError: `cancelled` says so.
+        """
+        if self.cancelled():
+            raise CancelledError("the pull was cancelled")
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the transfer should stop.
+
+        Raises:
+            CancelledError: `cancelled` says so.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, 0.1))
+
+
+class Source(Protocol):
+    """One kind of place where models come from. Methods block, and may be called from any thread."""
+
+    name: str
+    """For messages: `oci`."""
+
+    def recognize(self, text: str) -> Reference | None:
+        """Return the name that the model has in the store, or None when `text` is not for this source.
+
+        Sources are asked in their order of registration, and the first that recognizes the text gets it.
+
+        Raises:
+            InvalidReferenceError: It would be for this source, but is malformed.
+        """
+
+    def fetch(self, text: str, transfer: Transfer) -> bytes:
+        """Bring all blobs of the model into `transfer.sink`, and return the manifest.
+
+        Nothing partial is left in the sink when it fails, is cancelled, or is interrupted.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            RegistryError: The place, or the network on the way to it, failed.
+            ArtifactError: There is something by that name, but no model that can be served.
+            CancelledError: `transfer.cancelled` said so.
+        """

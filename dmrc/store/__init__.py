@@ -1,0 +1,7 @@
+"""The model store: an OCI image layout that many processes may use at once (DESIGN.md, section 5)."""
+
+from dmrc.store.blobs import BlobWriter
+from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
+from dmrc.store.store import Store
+
+__all__ = ["BlobMissingError", "BlobWriter", "ModelFiles", "Removed", "Store", "StoredModel"]

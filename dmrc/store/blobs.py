@@ -1,0 +1,153 @@
+"""Writing a blob: hashed on the way, and named only after its digest was checked."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dmrc.errors import DigestMismatchError, StoreError
+from dmrc.store.files import storage_errors, sync_directory, temporary_name
+
+_COPY_BYTES = 8 << 20
+# What copy_file_range answers where the file system cannot: copy(2) then does it.
+_CANNOT_COPY = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EBADF)
+
+
+class BlobWriter:
+    """A context manager that stores one blob when its block ends, and leaves nothing behind when it fails."""
+
+    def __init__(self, directory: Path, *, digest: str | None, size_bytes: int | None) -> None:
+        """Write a blob into `directory`; its digest and size are checked where they are known."""
+        self.digest = digest
+        """`sha256:<64 hex>`; when it was not known before, from the end of the block on."""
+        self.written = 0
+        """Bytes written."""
+        self._directory = directory
+        self._size_bytes = size_bytes
+        self._hash = hashlib.sha256()
+        self._temporary = temporary_name(directory / (digest or "sha256:new")[7:19])
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Open a temporary file.
+
+        Raises:
+            StoreError: The directory cannot be written, or the disk has no room for the blob.
+        """
+        with storage_errors(self._directory):
+            free_bytes = shutil.disk_usage(self._directory).free
+            if self._size_bytes is not None and self._size_bytes > free_bytes:
+                raise self._disk_full(f"{free_bytes} are free")
+            self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Append `data`.
+
+        Raises:
+            DigestMismatchError: It is more than the blob's size.
+            StoreError: The disk is full or fails.
+        """
+        self._check_room(len(data))
+        self._hash.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise self._failed(error) from error
+        self.written += len(data)
+
+    def restart(self) -> None:
+        """Forget what was written, for a server that begins again at the first byte."""
+        with storage_errors(self._directory):
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._hash = hashlib.sha256()
+        self.written = 0
+
+    def copy(self, path: Path, progress: Callable[[int], None] = lambda _written: None) -> None:
+        """Make the blob a copy of a file, sharing disk blocks where possible; `progress` gets the bytes so far.
+
+        The digest is that of the copy, whatever happens to the file meanwhile.
+
+        Raises:
+            OSError: The file cannot be read.
+            StoreError: The disk is full or fails.
+        """
+        with path.open("rb", buffering=0) as source:
+            while self._copy_range(source.fileno()):
+                progress(self.written)
+            source.seek(self.written)
+            while data := source.read(_COPY_BYTES):
+                self.write(data)
+                progress(self.written)
+
+    def _copy_range(self, source: int) -> int:
+        """Copy the next part within the kernel and hash the copy; return 0 at the end, or where that cannot be done."""
+        if not hasattr(os, "copy_file_range"):
+            return 0
+        try:
+            count = os.copy_file_range(source, self._descriptor, _COPY_BYTES, offset_src=self.written)
+        except OSError as error:
+            if error.errno in _CANNOT_COPY:
+                return 0
+            raise self._failed(error) from error
+        self._hash.update(os.pread(self._descriptor, count, self.written))
+        self.written += count
+        return count
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Check the digest, and give the file its name.
+
+        Raises:
+            DigestMismatchError: The bytes are not those that the digest or the size names.
+        """
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            os.close(self._descriptor)
+            self._temporary.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        digest = f"sha256:{self._hash.hexdigest()}"
+        if self._size_bytes is not None and self.written != self._size_bytes:
+            raise DigestMismatchError(
+                f"blob {self.digest} should have {self._size_bytes} bytes, but {self.written} came"
+            )
+        if self.digest is not None and digest != self.digest:
+            raise DigestMismatchError(f"blob {self.digest} came with other bytes: their digest is {digest}")
+        self.digest = digest
+        path = self._directory / digest.removeprefix("sha256:")
+        try:
+            os.fchmod(self._descriptor, 0o444)
+            os.fsync(self._descriptor)
+            self._temporary.replace(path)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _check_room(self, count: int) -> None:
+        if self._size_bytes is not None and self.written + count > self._size_bytes:
+            raise DigestMismatchError(f"blob {self.digest} should have {self._size_bytes} bytes, but more came")
+
+    def _failed(self, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return self._disk_full(f"{self.written} were written")
+        return StoreError(f"the model store at '{self._directory}' cannot be written: {error.strerror or error}")
+
+    def _disk_full(self, detail: str) -> StoreError:
+        needed = f"{self._size_bytes} bytes are needed" if self._size_bytes is not None else "there is no room"
+        return StoreError(
+            f"the disk of the model store at '{self._directory}' is full: {needed}, {detail}",
+            remedy="Remove a model with dmrc rm, or set DMRC_HOME to a directory on another disk",
+        )
