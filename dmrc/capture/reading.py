@@ -1,0 +1,251 @@
+"""What a finished exchange tells about itself: tokens, rates, times, how it ended. Pure; runs off the request path."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+
+from dmrc.capture.bodies import (
+    Event,
+    events,
+    find_object,
+    find_string,
+    is_event_stream,
+    items_of,
+    object_of,
+    parse_object,
+)
+from dmrc.exchange import Exchange, JsonValue
+
+# Chunks in the middle of a stream carry none of these; not to parse them keeps a chunk's cost at a microsecond.
+_TELLING = re.compile(rb'"(?:timings|usage|error)"\s{0,8}:|"finish_reason"\s{0,8}:\s{0,8}"')
+_GENERATED = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+_LONGEST_MESSAGE = 500
+# SQLite and JavaScript both hold integers up to here.
+_LARGEST_COUNT = 2**53
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What the response body says, in llama.cpp's and OpenAI's own words."""
+
+    timings: dict[str, JsonValue] = field(default_factory=dict)
+    usage: dict[str, JsonValue] = field(default_factory=dict)
+    error: JsonValue = None
+    finish_reason: str | None = None
+    first_token_end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Fields of `Exchange` of the same names; None where the body does not say."""
+
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    prompt_tokens_per_second: float | None
+    completion_tokens_per_second: float | None
+    finish_reason: str | None
+    error_type: str | None
+    error_message: str | None
+    first_token_ms: float | None
+
+
+def complete(exchange: Exchange) -> Exchange:
+    """Return the exchange with what its raw response says; a field that was set already is kept.
+
+    Never raises: a body that is cut, no JSON or hostile only leaves fields None.
+    """
+    body, headers = exchange.response_body, exchange.response_headers
+    streamed = is_event_stream(body, headers)
+    found = _read_stream(body) if streamed else _read_whole(body)
+    facts = _facts(found, _first_token_ms(exchange, found, streamed))
+    news = {
+        one.name: getattr(facts, one.name)
+        for one in fields(facts)
+        if getattr(exchange, one.name) is None and getattr(facts, one.name) is not None
+    }
+    return replace(exchange, **news) if news else exchange
+
+
+def _read_whole(body: bytes) -> _Findings:
+    answer = parse_object(body)
+    if not answer:
+        # Cut or very long: the numbers can still be told.
+        return _Findings(
+            timings=find_object(body, "timings"),
+            usage=find_object(body, "usage"),
+            error=find_object(body, "error") or None,
+            finish_reason=find_string(body, "finish_reason"),
+        )
+    found = _Findings()
+    _take(found, answer)
+    return found
+
+
+def _read_stream(body: bytes) -> _Findings:
+    found = _Findings()
+    for event in events(body):
+        if found.first_token_end is not None and not _TELLING.search(event.data):
+            continue
+        answer = parse_object(event.data)
+        _take(found, answer)
+        if found.first_token_end is None and _has_token(answer):
+            found.first_token_end = event.end
+    return found
+
+
+def _take(found: _Findings, answer: dict[str, JsonValue]) -> None:
+    found.timings = object_of(answer.get("timings")) or found.timings
+    found.usage = object_of(answer.get("usage")) or found.usage
+    found.error = answer.get("error") or found.error
+    for choice in items_of(answer.get("choices")):
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and found.finish_reason is None:
+            found.finish_reason = _one_line(reason)
+
+
+def _has_token(answer: dict[str, JsonValue]) -> bool:
+    for choice in items_of(answer.get("choices")):
+        delta = object_of(choice.get("delta"))
+        if choice.get("text") or any(delta.get(name) for name in _GENERATED):
+            return True
+    return False
+
+
+def _facts(found: _Findings, first_token_ms: float | None) -> _Facts:
+    timings, usage = found.timings, found.usage
+    evaluated, cached = _count(timings.get("prompt_n")), _count(timings.get("cache_n"))
+    prompt = _count(usage.get("prompt_tokens"))
+    if evaluated is not None and (cached is not None or prompt is None):
+        # llama.cpp's prompt_n leaves out what came from the cache.
+        prompt = evaluated + (cached or 0)
+    if cached is None:
+        cached = _count(object_of(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    generated = _count(timings.get("predicted_n"))
+    kind, message = _error(found.error)
+    return _Facts(
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=_count(usage.get("completion_tokens")) if generated is None else generated,
+        prompt_tokens_per_second=_positive(timings.get("prompt_per_second")),
+        completion_tokens_per_second=_positive(timings.get("predicted_per_second")),
+        finish_reason=found.finish_reason,
+        error_type=kind,
+        error_message=message,
+        first_token_ms=first_token_ms,
+    )
+
+
+def _first_token_ms(exchange: Exchange, found: _Findings, streamed: bool) -> float | None:
+    if streamed:
+        if found.first_token_end is None or not exchange.chunk_offsets:
+            return None
+        starts = [offset for _, offset in exchange.chunk_offsets]
+        chunk = bisect_right(starts, found.first_token_end - 1) - 1
+        return exchange.chunk_offsets[max(chunk, 0)][0]
+    prompt_ms = _positive(found.timings.get("prompt_ms"))
+    if prompt_ms is None:
+        return None
+    # An approximation: the engine does not say when the token was there, only how long the prompt took.
+    about = (exchange.queue_ms or 0.0) + (exchange.load_ms or 0.0) + prompt_ms
+    return about if exchange.total_ms is None else min(about, exchange.total_ms)
+
+
+def _error(error: JsonValue) -> tuple[str | None, str | None]:
+    if isinstance(error, str):
+        return "server_error", _one_line(error)
+    if not isinstance(error, dict) or not error:
+        return None, None
+    kind = next((error[name] for name in ("type", "code") if isinstance(error.get(name), str | int)), "server_error")
+    message = error.get("message")
+    return _one_line(str(kind)), _one_line(message) if isinstance(message, str) else None
+
+
+def _one_line(text: str) -> str:
+    # JSON may hold half a surrogate pair, which no UTF-8 file can.
+    whole = text[: 2 * _LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+    return " ".join(whole.split())[:_LONGEST_MESSAGE]
+
+
+def _count(value: JsonValue) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST_COUNT:
+        return None
+    return value
+
+
+def _positive(value: JsonValue) -> float | None:
+    # llama.cpp says 0.0 tokens per second for a single token: that is no rate.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST_COUNT:
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def text_of_request(exchange: Exchange) -> str:
+    """Return the plain words that were asked: the first user message, the prompt, or the input; "" when none."""
+    return texts_of_request(exchange)[0]
+
+
+def texts_of_request(exchange: Exchange) -> tuple[str, str]:
+    """Return what `text_of_request` does, and the words of all other messages, system prompts included, a line each."""
+    request = parse_object(exchange.request_body)
+    if not request:
+        return _cut_request(exchange.request_body), ""
+    asked, others = "", []
+    for message in items_of(request.get("messages")):
+        text = _words(message.get("content"))
+        if text and not asked and message.get("role") == "user":
+            asked = text
+        elif text:
+            others.append(text)
+    return asked or _words(request.get("prompt")) or _words(request.get("input")), "\n".join(others)
+
+
+def text_of_response(exchange: Exchange) -> str:
+    """Return the plain words of the answer: reasoning, text and the arguments of tool calls; "" when none."""
+    body = exchange.response_body
+    if is_event_stream(body, exchange.response_headers):
+        return "".join(_stream_words(events(body))).strip()
+    answer = parse_object(body)
+    if not answer and body[:1] == b"{":
+        return (find_string(body, "content") or find_string(body, "text") or "").strip()
+    return "\n".join("".join(_choice_words(choice)) for choice in items_of(answer.get("choices"))).strip()
+
+
+def _stream_words(stream: Iterator[Event]) -> Iterator[str]:
+    for event in stream:
+        for choice in items_of(parse_object(event.data).get("choices")):
+            yield from _choice_words(choice)
+
+
+def _choice_words(choice: dict[str, JsonValue]) -> Iterator[str]:
+    said = object_of(choice.get("delta")) or object_of(choice.get("message"))
+    for value in (said.get("reasoning_content"), said.get("reasoning"), said.get("content"), choice.get("text")):
+        if isinstance(value, str):
+            yield value
+    for call in items_of(said.get("tool_calls")):
+        function = object_of(call.get("function"))
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(name, str) and name:
+            yield f" {name} "
+        if isinstance(arguments, str):
+            yield arguments
+
+
+def _words(content: JsonValue) -> str:
+    """Return the text of `content`: a string, a list of strings, or a list of parts `{"type": "text", "text": …}`."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = [part if isinstance(part, str) else object_of(part).get("text") for part in content]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _cut_request(body: bytes) -> str:
+    user = re.search(rb'"role"\s{0,8}:\s{0,8}"user"', body)
+    text = find_string(body, "content", user.end()) if user else None
+    return text or find_string(body, "content") or find_string(body, "prompt") or find_string(body, "input") or ""

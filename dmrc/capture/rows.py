@@ -1,0 +1,77 @@
+"""The exchange as rows of the database, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from sqlite3 import Row
+from typing import Any
+
+from dmrc.capture.reading import text_of_response, texts_of_request
+from dmrc.exchange import Exchange
+
+CONTENT_COLUMNS = ("request_headers", "request_body", "response_headers", "response_body", "chunk_offsets")
+"""Fields that lie in the table `content`, so that a page of the list need not read them."""
+
+SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in CONTENT_COLUMNS)
+"""Fields that lie in the table `exchanges`, each in a column of its name."""
+
+_FLAGS = ("stream", "client_disconnected", "request_truncated", "response_truncated")
+_LONGEST_EXCERPT = 200
+_LONGEST_INDEXED = 64 * 1024
+
+SqlValue = None | int | float | str | bytes
+"""What SQLite stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One exchange as it goes into the three tables."""
+
+    scalars: tuple[SqlValue, ...]
+    """Values of `SCALAR_COLUMNS`, then the excerpt: the first words of the prompt."""
+    content: tuple[SqlValue, ...]
+    """Values of `CONTENT_COLUMNS`."""
+    words: tuple[str, str, str]
+    """For full-text search: what was asked, the other messages, the answer; all empty without content."""
+
+
+def to_rows(exchange: Exchange) -> Rows:
+    """Return the exchange as rows; text that is no UTF-8 is made so."""
+    asked, context = texts_of_request(exchange)
+    words = (_text(asked), _text(context), _text(text_of_response(exchange)))
+    scalars = [_scalar(getattr(exchange, name)) for name in SCALAR_COLUMNS[:-1]]
+    return Rows(
+        scalars=(*scalars, json.dumps(dict(exchange.annotations)), words[0][:_LONGEST_EXCERPT]),
+        content=(
+            json.dumps(dict(exchange.request_headers)),
+            exchange.request_body,
+            json.dumps(dict(exchange.response_headers)),
+            exchange.response_body,
+            json.dumps([[round(at, 3), offset] for at, offset in exchange.chunk_offsets], separators=(",", ":")),
+        ),
+        words=(words[0][:_LONGEST_INDEXED], words[1][:_LONGEST_INDEXED], words[2][:_LONGEST_INDEXED]),
+    )
+
+
+def from_row(row: Row, content: Row | None = None) -> Exchange:
+    """Return the exchange of a row of `exchanges` and, where it is given, of its row of `content`."""
+    values: dict[str, Any] = {name: row[name] for name in SCALAR_COLUMNS}
+    for name in _FLAGS:
+        values[name] = bool(values[name])
+    values["annotations"] = json.loads(row["annotations"])
+    if content is not None:
+        values["request_headers"] = json.loads(content["request_headers"])
+        values["request_body"] = content["request_body"]
+        values["response_headers"] = json.loads(content["response_headers"])
+        values["response_body"] = content["response_body"]
+        values["chunk_offsets"] = tuple((at, offset) for at, offset in json.loads(content["chunk_offsets"]))
+    return Exchange(**values)
+
+
+def _scalar(value: SqlValue) -> SqlValue:
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "replace").decode()

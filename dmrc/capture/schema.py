@@ -1,0 +1,186 @@
+"""The request database as SQL: its tables, their migrations, and how a connection to it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from dmrc.errors import StoreError
+
+# "dmrc" in ASCII: tells our file from any other SQLite file (pragma application_id).
+_APPLICATION_ID = 0x646D7263
+_BUSY_TIMEOUT_SECONDS = 2.0
+_LARGEST_KEPT_LOG_BYTES = 16 << 20
+
+FAILED = "(status >= 400 OR error_type IS NOT NULL)"
+"""The condition of the partial index `exchanges_failed`; a query must repeat it word for word to use that index."""
+
+TAIL = "substr(id, 29)"
+"""The expression of the index `exchanges_tail`: the last 8 hex digits of an id, the part that differs."""
+
+_VERSION_1 = (
+    """CREATE TABLE exchanges (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, trace_id TEXT, span_id TEXT, session_id TEXT,
+        project TEXT, service TEXT, container TEXT, key_id TEXT, client_address TEXT, user_agent TEXT,
+        method TEXT NOT NULL, path TEXT NOT NULL, dialect TEXT NOT NULL, operation TEXT NOT NULL,
+        model_requested TEXT, model_key TEXT, model_reference TEXT, model_digest TEXT, engine TEXT,
+        stream INTEGER NOT NULL,
+        received_at REAL NOT NULL, queue_ms REAL, load_ms REAL, first_token_ms REAL, total_ms REAL,
+        status INTEGER, finish_reason TEXT, error_type TEXT, error_message TEXT, client_disconnected INTEGER NOT NULL,
+        prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, context_tokens INTEGER,
+        prompt_tokens_per_second REAL, completion_tokens_per_second REAL,
+        request_truncated INTEGER NOT NULL, response_truncated INTEGER NOT NULL,
+        annotations TEXT NOT NULL, excerpt TEXT NOT NULL)""",
+    # The id is a UUIDv7: its order is the order of received_at, so that an index with id as its last column
+    # gives each page already sorted.
+    "CREATE INDEX exchanges_project ON exchanges (project, id) WHERE project IS NOT NULL",
+    "CREATE INDEX exchanges_project_service ON exchanges (project, service, id) WHERE project IS NOT NULL",
+    "CREATE INDEX exchanges_service ON exchanges (service, id) WHERE service IS NOT NULL",
+    *(
+        f"CREATE INDEX exchanges_{prefix}{column} ON exchanges ({prefix and 'project, '}{column}, id)"
+        f" WHERE {prefix and 'project IS NOT NULL AND '}{column} IS NOT NULL"
+        for prefix in ("", "project_")
+        for column in ("model_key", "model_reference", "model_requested")
+    ),
+    f"CREATE INDEX exchanges_failed ON exchanges (id) WHERE {FAILED}",
+    f"CREATE INDEX exchanges_tail ON exchanges ({TAIL})",
+    """CREATE TABLE content (
+        number INTEGER PRIMARY KEY, request_headers TEXT NOT NULL, request_body BLOB NOT NULL,
+        response_headers TEXT NOT NULL, response_body BLOB NOT NULL, chunk_offsets TEXT NOT NULL)""",
+    # With its own content: contentless deletes need SQLite 3.43, and Python 3.11 may come with an older one.
+    """CREATE VIRTUAL TABLE words USING fts5 (prompt, context, answer, tokenize = 'unicode61 remove_diacritics 2')""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+"""Statements that lead from version n to n + 1. Only ever appended to."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into one line that names the file.
+
+    Raises:
+        StoreError: Anything SQLite raised; its cause is the `sqlite3.Error`.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        remedy = {
+            "database is locked": "Another process holds it; try again",
+            "database or disk is full": "Free disk space, or delete old requests",
+        }.get(str(error), "Check the file's permissions and the disk")
+        raise StoreError(f"request database '{path}' cannot be used: {error}", remedy=remedy) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            # A statement of ours is wrong: a bug, not the file.
+            raise
+        raise _unusable(path, str(error)) from error
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection | None:
+    """Return a new read-only connection, or None when nothing was ever recorded. Works while another process writes.
+
+    Raises:
+        StoreError: The file is damaged, is not ours, or was written by a newer dmrc.
+    """
+    if not path.exists():
+        return None
+    with explained(path):
+        uri = f"file:{quote(str(path))}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        try:
+            if _version(connection, path) == len(MIGRATIONS):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+    open_for_writing(path, None).close()
+    return open_for_reading(path)
+
+
+def open_for_writing(path: Path, max_bytes: int | None) -> sqlite3.Connection:
+    """Return a new connection to the database, made (mode 0600) or migrated if need be.
+
+    `max_bytes` is the most that the file may grow to (None: no limit); beyond it SQLite says that the disk is full.
+
+    Raises:
+        StoreError: The file is damaged, is not ours, was written by a newer dmrc, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"request database '{path}' cannot be written: {error.strerror}", remedy="Check DMRC_HOME"
+        ) from error
+    with explained(path):
+        # The caller serialises its use by a lock of its own.
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path, max_bytes)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) -> None:
+    version = _version(connection, path)
+    if version == 0:
+        # Takes effect only before the first table: deleted requests give their space back.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A killed process loses nothing that was committed; only a power cut may.
+    # Source: https://sqlite.org/pragma.html#pragma_synchronous
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_KEPT_LOG_BYTES}")
+    if max_bytes is not None:
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")
+    if version < len(MIGRATIONS):
+        _migrate(connection, path)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Again, under the lock: another process may have been faster.
+        for version in range(_version(connection, path), len(MIGRATIONS)):
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != _APPLICATION_ID:
+        raise _unusable(path, "it belongs to another program")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"request database '{path}' has version {version}, this dmrc knows {len(MIGRATIONS)}",
+            remedy="Use the newer dmrc that wrote it, or move the file away",
+        )
+    return int(version)
+
+
+def _unusable(path: Path, reason: str) -> StoreError:
+    return StoreError(
+        f"request database '{path}' is not usable: {reason}",
+        remedy=f"Move it away, and a new one is made: mv '{path}' '{path}.bad'",
+    )

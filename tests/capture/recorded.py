@@ -1,0 +1,25 @@
+"""Exchanges with the bodies in `bodies/`, recorded from llama.cpp (xllamacpp 2026.10) with SmolLM2-135M."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dmrc.exchange import Exchange, Operation, new_exchange_id
+
+BODIES = Path(__file__).parent / "bodies"
+JSON = {"content-type": "application/json; charset=utf-8"}
+SSE = {"content-type": "text/event-stream"}
+
+
+def recorded(name: str, **changes) -> Exchange:
+    operation: Operation = "embedding" if name.startswith("embed") else "chat"
+    exchange = Exchange(
+        id=new_exchange_id(),
+        method="POST",
+        path="/v1/chat/completions",
+        operation=operation,
+        received_at=1_700_000_000.0,
+        status=400 if name.startswith("error") else 200,
+        response_headers=SSE if name.endswith(".sse") else JSON,
+        response_body=(BODIES / name).read_bytes(),
+    )
+    return replace(exchange, **changes)

@@ -1,0 +1,272 @@
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dmrc.capture.database import ExchangeDatabase, ExchangeFilter, page_statement
+from dmrc.capture.reading import complete
+from dmrc.errors import InputError, NotFoundError
+from dmrc.exchange import Exchange, new_exchange_id
+from tests.capture.recorded import recorded
+
+ALL = ExchangeFilter()
+
+
+@pytest.fixture
+def database(tmp_path):
+    with closing(ExchangeDatabase(tmp_path / "exchanges.sqlite3")) as database:
+        yield database
+
+
+def asked(text: str, **changes) -> Exchange:
+    body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+    return recorded("chat.json", request_body=body, **changes)
+
+
+def many(count: int, **changes) -> list[Exchange]:
+    return [recorded("chat.json", id=f"0190aaaa-0000-7000-8000-{number:012x}", **changes) for number in range(count)]
+
+
+def test_an_exchange_comes_back_as_it_was(database):
+    exchange = complete(
+        asked(
+            "hi",
+            project="facts",
+            stream=True,
+            client_disconnected=True,
+            request_headers={"user-agent": "x"},
+            chunk_offsets=((1.25, 0), (2.5, 300)),
+            request_truncated=True,
+            annotations={"dmrc": [1, None, {"a": "\ud800"}]},
+        )
+    )
+
+    database.insert_many([exchange])
+
+    assert database.get(exchange.id) == exchange
+    assert database.latest() == exchange
+
+
+def test_pages_follow_each_other_without_gaps_and_without_content(database):
+    exchanges = many(25)
+    database.insert_many(exchanges)
+
+    ids, before = [], None
+    while page := database.page(ALL, 10, before):
+        assert all(one.response_body == b"" for one in page)
+        ids += [one.id for one in page]
+        before = page[-1].id
+
+    assert ids == [one.id for one in reversed(exchanges)]
+
+
+def test_filters_hold_together(database):
+    exchanges = [
+        replace(one, project=f"p{number % 2}", service=f"s{number % 3}", model_key=f"m{number % 5}", status=status)
+        for number, one in enumerate(many(60))
+        for status in (500 if number % 4 == 0 else 200,)
+    ]
+    exchanges[7] = replace(exchanges[7], error_type="server_error")
+    database.insert_many(exchanges)
+
+    def ids(**conditions):
+        return [int(one.id[-12:], 16) for one in database.page(ExchangeFilter(**conditions), 100)]
+
+    numbers = range(59, -1, -1)
+    assert ids(project="p1") == [n for n in numbers if n % 2 == 1]
+    assert ids(project="p1", service="s2") == [n for n in numbers if n % 2 == 1 and n % 3 == 2]
+    assert ids(model="m3") == [n for n in numbers if n % 5 == 3]
+    assert ids(model="m3", project="p0") == [n for n in numbers if n % 5 == 3 and n % 2 == 0]
+    assert ids(failed=True) == [n for n in numbers if n % 4 == 0 or n == 7]
+    assert ids(failed=True, model="m0", service="s0") == [0, 60][:1]
+    assert ids(project="none") == []
+
+
+def test_a_model_is_found_by_any_of_its_names_once(database):
+    keys = many(3)
+    exchanges = [
+        replace(keys[0], model_key="m"),
+        replace(keys[1], model_requested="m", model_reference="m", model_key="m"),
+        replace(keys[2], model_reference="m"),
+    ]
+    database.insert_many(exchanges)
+
+    assert [one.id for one in database.page(ExchangeFilter(model="m"), 2)] == [keys[2].id, keys[1].id]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (ALL, "sqlite_autoindex_exchanges_1"),
+        (ExchangeFilter(project="p"), "exchanges_project"),
+        (ExchangeFilter(service="s"), "exchanges_service"),
+        (ExchangeFilter(project="p", service="s"), "exchanges_project_service"),
+        (ExchangeFilter(model="m"), "exchanges_model_reference"),
+        (ExchangeFilter(project="p", model="m"), "exchanges_project_model_key"),
+        (ExchangeFilter(failed=True), "exchanges_failed"),
+        (ExchangeFilter(failed=True, project="p", model="m"), "exchanges_failed"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, "0190"])
+def test_a_page_walks_an_index_and_neither_scans_nor_sorts(database, query, index, before):
+    database.insert_many([])
+
+    with closing(sqlite3.connect(database.path)) as connection:
+        statement, values = page_statement(query, 50, before)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+    text = "\n".join(plan)
+    assert index in text
+    assert "TEMP B-TREE" not in text, text
+    assert all("INDEX" in step for step in plan if step.startswith(("SCAN exchanges", "SEARCH exchanges"))), text
+
+
+def test_the_excerpt_stands_in_for_the_content(database):
+    exchange = asked("Tell me " + "more " * 200)
+    database.insert_many([exchange])
+
+    (excerpt,) = database.excerpts(database.page(ALL, 10)).values()
+
+    assert excerpt.startswith("Tell me more")
+    assert len(excerpt) == 200
+
+
+def test_words_are_found_in_prompt_and_answer_until_they_are_deleted(database):
+    first, second = asked("Where is Zürich?"), asked("Where is Paris?")
+    database.insert_many([first, second])
+
+    def found(text):
+        return [one.id for one in database.page(ExchangeFilter(text=text), 10)]
+
+    assert found("zurich") == [first.id]
+    assert found("kepler where") == sorted([first.id, second.id], reverse=True)
+    assert found('"') == found("NOT (") == []
+
+    assert database.delete([first.id, "unknown"]) == 1
+    assert found("zurich") == []
+    assert found("paris") == [second.id]
+    with closing(sqlite3.connect(database.path)) as connection:
+        connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        assert connection.execute("SELECT count(*) FROM content").fetchone() == (1,)
+
+
+def test_one_is_found_by_beginning_or_last_digits(database):
+    exchanges = many(3)
+    database.insert_many(exchanges)
+
+    assert database.get(exchanges[1].id.upper()).id == exchanges[1].id
+    assert database.get("00000002").id == exchanges[2].id
+    assert database.get(exchanges[2].id[:-1] + "2").id == exchanges[2].id
+    with pytest.raises(InputError, match="several requests begin with '0190'"):
+        database.get("0190")
+    for unknown in ("ffff", "zz%", "", "0190~"):
+        with pytest.raises(NotFoundError, match=f"no request '{unknown}' is recorded"):
+            database.get(unknown)
+
+
+def test_a_database_that_is_not_there_is_empty_and_stays_away(database):
+    assert database.page(ALL, 10) == []
+    assert database.count() == database.size_bytes() == 0
+    assert database.latest() is None
+    with pytest.raises(NotFoundError):
+        database.get("0190")
+
+    assert not database.path.exists()
+
+
+def test_the_same_exchange_twice_is_kept_once(database):
+    exchange = asked("hi")
+
+    database.insert_many([exchange, exchange])
+    database.insert_many([exchange])
+
+    assert database.count() == 1
+
+
+def test_a_transaction_is_all_or_nothing(database):
+    good = asked("hi")
+
+    with pytest.raises(sqlite3.Error):
+        database.insert_many([good, replace(good, id="other", status={})])
+
+    assert database.count() == 0
+    database.insert_many([good])
+    assert database.count() == 1
+
+
+def test_a_reader_sees_what_another_connection_has_just_written(database):
+    database.insert_many(many(1))
+    reader = ExchangeDatabase(database.path)
+
+    assert reader.count() == 1
+    database.insert_many([asked("hi")])
+    assert reader.count() == 2
+
+
+def test_a_file_moved_away_under_the_writer_is_begun_anew(database):
+    database.insert_many(many(2))
+    for path in list(database.path.parent.iterdir()):
+        path.rename(path.with_name("old-" + path.name))
+
+    database.insert_many([asked("hi")])
+
+    assert database.count() == 1
+
+
+def test_trim_keeps_the_newest(database):
+    database.insert_many(many(95))
+
+    assert database.trim(max_count=100) == 0
+    assert database.trim(max_count=42, batch=10) == 53
+
+    assert database.count() == 42
+    assert database.page(ALL, 1)[0].id == many(95)[-1].id
+    assert database.trim(max_count=0) == 42
+
+
+def test_trim_by_age_deletes_what_is_older(database):
+    now = time.time()
+    ages = [replace(one, received_at=now - 100 + number) for number, one in enumerate(many(100))]
+    database.insert_many(ages)
+
+    deleted = database.trim(max_age_seconds=50.5, batch=7)
+
+    assert 49 <= deleted <= 51
+    assert database.count() == 100 - deleted
+
+
+def test_trim_by_bytes_gives_the_space_back(database):
+    database.insert_many([replace(one, response_body=os.urandom(20_000)) for one in many(200)])
+    before = database.size_bytes()
+
+    deleted = database.trim(max_bytes=1_000_000, batch=10)
+
+    assert before > 4_000_000
+    assert 100 < deleted < 200
+    assert database.size_bytes() <= 1_000_000
+    with closing(sqlite3.connect(database.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert database.path.stat().st_size < 2_000_000
+
+
+texts = st.text(st.characters(codec=None), max_size=20)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(user_agent=texts, body=st.binary(max_size=50), header=texts, note=texts, word=texts)
+def test_any_text_can_be_stored_and_searched(database, user_agent, body, header, note, word):
+    exchange = asked(word, id=new_exchange_id(), user_agent=user_agent, response_body=body)
+    exchange = replace(exchange, request_headers={header: header}, annotations={note: note})
+
+    database.insert_many([exchange])
+
+    kept = database.get(exchange.id)
+    assert (kept.request_headers, kept.annotations) == (exchange.request_headers, exchange.annotations)
+    assert kept.response_body == body
+    database.page(ExchangeFilter(text=word, project=word), 10)
