@@ -1,0 +1,129 @@
+"""Runs the user's own Docker Compose: reads the project through it, and becomes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from dmrc.compose import yaml_text
+from dmrc.compose.order import restore_order
+from dmrc.errors import DockerError, ProjectError
+
+MINIMUM_VERSION = (2, 38, 0)
+"""The first Compose that knows `models:`. Source: https://docs.docker.com/compose/releases/release-notes/#2380."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeOptions:
+    """What the user said before the subcommand, passed on as it is."""
+
+    files: tuple[Path, ...]
+    """The compose files, in order."""
+    files_were_named: bool = False
+    """Whether the user named them with `-f`."""
+    project_name: str | None = None
+    """`-p`."""
+    profiles: tuple[str, ...] = ()
+    """`--profile`, repeated."""
+    env_files: tuple[Path, ...] = ()
+    """`--env-file`, repeated."""
+
+    def argv(self, *more_files: Path) -> list[str]:
+        """Return the arguments; `more_files` come after the user's and leave the project directory as it is."""
+        argv = [argument for file in (*self.files, *more_files) for argument in ("-f", str(file))]
+        if self.project_name is not None:
+            argv += ["-p", self.project_name]
+        for profile in self.profiles:
+            argv += ["--profile", profile]
+        for env_file in self.env_files:
+            argv += ["--env-file", str(env_file)]
+        return argv
+
+
+class Compose:
+    """The Compose of this machine."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Find it on `PATH`: `docker compose`, else a stand-alone `docker-compose`.
+
+        Raises:
+            DockerError: There is neither.
+        """
+        docker = shutil.which("docker", path=environ.get("PATH"))
+        alone = shutil.which("docker-compose", path=environ.get("PATH"))
+        if docker is None and alone is None:
+            raise DockerError(
+                "there is no docker on PATH",
+                remedy="Install Docker with Compose, or run without it: dmrc exec SERVICE -- COMMAND",
+            )
+        self._environ = dict(environ)
+        self._argv = [docker, "compose"] if docker is not None else [str(alone)]
+
+    def config(self, options: ComposeOptions) -> dict[str, object]:
+        """Return the project as Compose understands it: interpolated, merged, extended.
+
+        YAML and not JSON, since Compose drops the top-level `models:` from its JSON (v5.6.1).
+
+        Raises:
+            ProjectError: Compose refuses the project, with its words.
+            DockerError: There is no Compose, or one that is too old for `models:`.
+        """
+        ran = self._run([*options.argv(), "config"])
+        if ran.returncode != 0:
+            self._check_version()
+            raise ProjectError(f"Compose refuses the project: {_last_line(ran.stderr)}")
+        unescaped = _unescaped(next(yaml_text.read(ran.stdout, "docker compose config"), None))
+        if not isinstance(unescaped, dict):
+            raise ProjectError("Compose printed no project")
+        restore_order(unescaped, options.files)
+        return unescaped
+
+    def become(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> NoReturn:
+        """Replace this process by Compose: its output, its exit code and its Ctrl+C are then the user's."""
+        argv = [*self._argv, *options.argv(*([override] if override else [])), *arguments]
+        os.execvpe(argv[0], argv, self._environ)  # noqa: S606 the user's own Compose, without a shell
+
+    def call(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> int:
+        """Run Compose, its output passed through, and return its exit code."""
+        argv = [*self._argv, *options.argv(*([override] if override else [])), *arguments]
+        return subprocess.run(argv, env=self._environ, check=False).returncode
+
+    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        argv = [*self._argv, *arguments]
+        return subprocess.run(argv, env=self._environ, check=False, capture_output=True, text=True)
+
+    def _check_version(self) -> None:
+        """Tell a missing or old Compose from a project that is wrong; asked only after a failure.
+
+        Raises:
+            DockerError: It is missing or too old.
+        """
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        ran = self._run(["version", "--short"])
+        match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", ran.stdout.strip())
+        if ran.returncode != 0 or match is None:
+            raise DockerError("Docker Compose is not installed", remedy=f"Install Compose {wanted} or newer")
+        if tuple(map(int, match.groups())) < MINIMUM_VERSION:
+            raise DockerError(f"Compose {match[0]} does not know 'models:'", remedy=f"Install {wanted} or newer")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _unescaped(value: object) -> object:
+    """Return a document with `$$` as `$`: Compose prints values so that they can be read by Compose again."""
+    if isinstance(value, str):
+        return value.replace("$$", "$")
+    if isinstance(value, list):
+        return [_unescaped(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(key): _unescaped(entry) for key, entry in value.items()}
+    return value

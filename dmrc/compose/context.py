@@ -1,0 +1,71 @@
+"""Which Docker engine the user's `docker` talks to, and whether its containers can reach this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dmrc.errors import DockerError
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+"""Docker's default on Linux. Source: https://docs.docker.com/reference/cli/docker/#environment-variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerEndpoint:
+    """Where the Docker engine listens."""
+
+    host: str
+    """As in `DOCKER_HOST`: `unix:///…`, `tcp://…`, `ssh://…`."""
+    context: str | None
+    """Name of the Docker context that says so; None for `DOCKER_HOST` or the default."""
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether the engine is on this machine."""
+        parts = urlsplit(self.host)
+        return parts.scheme in ("unix", "npipe") or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
+    """Return the engine that `docker` would talk to, in the order in which `docker` looks.
+
+    Source: https://docs.docker.com/engine/manage-resources/contexts/.
+
+    Raises:
+        DockerError: The context does not exist, or is on another machine: its containers cannot reach this one.
+    """
+    directory = Path(environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    if environ.get("DOCKER_HOST"):
+        endpoint = DockerEndpoint(environ["DOCKER_HOST"], None)
+    else:
+        name = environ.get("DOCKER_CONTEXT") or _current_context(directory)
+        endpoint = _of_context(directory, name) if name and name != "default" else DockerEndpoint(DEFAULT_HOST, None)
+    if not endpoint.is_local:
+        source = f"Docker context '{endpoint.context}'" if endpoint.context else "DOCKER_HOST"
+        raise DockerError(
+            f"{source} is on another machine ({endpoint.host}), whose containers cannot reach the models here",
+            remedy="Use a local engine: docker context use default, or unset DOCKER_HOST",
+        )
+    return endpoint
+
+
+def _current_context(directory: Path) -> str | None:
+    try:
+        name = json.loads((directory / "config.json").read_bytes()).get("currentContext")
+    except (OSError, ValueError, AttributeError):
+        return None  # no configuration, or one that `docker` itself will complain about
+    return name if isinstance(name, str) else None
+
+
+def _of_context(directory: Path, name: str) -> DockerEndpoint:
+    path = directory / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    try:
+        host = json.loads(path.read_bytes())["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DockerError(f"Docker context '{name}' cannot be read", remedy="See: docker context ls") from error
+    return DockerEndpoint(str(host), name)

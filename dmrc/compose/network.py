@@ -1,0 +1,66 @@
+"""Where containers reach this machine: the address of Docker's default bridge."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+from dmrc.errors import DockerError
+
+
+def bridge_gateway(docker_host: str) -> str | None:
+    """Return the IPv4 address that `host-gateway` means in containers, or None where it is not on this machine.
+
+    It is not on this machine when Docker runs in a virtual machine (Docker Desktop), which forwards to loopback.
+    Blocks for a round trip to the engine; call it in a thread.
+
+    Raises:
+        DockerError: The engine cannot be reached, or refuses us.
+    """
+    import docker
+    import docker.errors
+    import requests
+
+    try:
+        client = docker.DockerClient(base_url=docker_host, timeout=10)
+        try:
+            attributes = client.networks.get("bridge").attrs
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise _explained(docker_host, str(error)) from error
+    return _local_address(attributes)
+
+
+def _local_address(attributes: Mapping[str, object]) -> str | None:
+    interfaces = {
+        name: [each.address for each in addresses if each.family == socket.AF_INET]
+        for name, addresses in psutil.net_if_addrs().items()
+    }
+    ipam, options = attributes.get("IPAM"), attributes.get("Options")
+    entries = (ipam.get("Config") if isinstance(ipam, dict) else None) or []
+    gateways = [entry.get("Gateway") for entry in entries]
+    for addresses in interfaces.values():
+        for address in addresses:
+            if address in gateways:
+                return address
+    # Some engines leave the gateway out; the bridge's own address is the same.
+    bridge = options.get("com.docker.network.bridge.name", "docker0") if isinstance(options, dict) else "docker0"
+    return next(iter(interfaces.get(bridge, [])), None)
+
+
+def _explained(docker_host: str, reason: str) -> DockerError:
+    lowered = reason.lower()
+    if "permission denied" in lowered or "permissionerror" in lowered:
+        return DockerError(
+            f"Docker at {docker_host} refuses this user: permission denied",
+            remedy="Add yourself to the group docker, or run dmrc as a user who may use Docker",
+        )
+    if any(sign in lowered for sign in ("no such file", "connection refused", "filenotfound", "connection aborted")):
+        return DockerError(
+            f"no Docker engine answers at {docker_host}",
+            remedy="Start Docker, or run without it: dmrc exec SERVICE -- COMMAND",
+        )
+    return DockerError(f"Docker at {docker_host} cannot be used: {reason.splitlines()[0]}")

@@ -1,0 +1,106 @@
+"""The override file: what dmrc adds to a compose project, in Compose's own words."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from dmrc.project import GATEWAY_HOST, Injection, Project, Service, inject
+
+_HEADER = "# Written by dmrc up. It holds API keys of this project's services: keep it private.\n"
+_KEYS = "x-dmrc-keys"
+
+
+class _Reset:
+    """`!reset null`: takes an attribute of an earlier file away. Source: Compose specification, merge.md."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `!reset`."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+_Dumper.add_representer(_Reset, lambda dumper, _: dumper.represent_scalar("!reset", "null"))
+
+
+def gateway_url(service: Service, address: str, port: int) -> str:
+    """Return the OpenAI base URL as `service` reaches it from its container."""
+    mode = service.network_mode
+    if mode == "host":
+        return f"http://127.0.0.1:{port}/engines/v1"
+    if has_own_hosts_file(service):
+        return f"http://{GATEWAY_HOST}:{port}/engines/v1"
+    # A container in another one's network cannot be given names, so it gets the address.
+    return f"http://{address}:{port}/engines/v1"
+
+
+def has_own_hosts_file(service: Service) -> bool:
+    """Return whether Docker lets the service's container have `extra_hosts`."""
+    return not (service.network_mode or "").startswith(("service:", "container:"))
+
+
+def injections(project: Project, keys: Mapping[str, str], address: str, port: int) -> dict[str, Injection]:
+    """Return what each service with models is given; `keys` are the plain keys by service."""
+    return {
+        service.name: inject(project, service, base_url=gateway_url(service, address, port), api_key=keys[service.name])
+        for service in project.consumers
+    }
+
+
+def render(project: Project, injected: Mapping[str, Injection], keys: Mapping[str, str]) -> str:
+    """Return the override file as YAML; it also keeps the keys, so that the next `up` finds them.
+
+    Resetting `models` of every service is enough: Compose drops top-level models that nobody uses, and then asks
+    for no `docker-model` plugin (seen on v5.6.1).
+    """
+    services: dict[str, object] = {}
+    for service in project.consumers:
+        # Compose interpolates this file too.
+        environment = {name: value.replace("$", "$$") for name, value in injected[service.name].variables.items()}
+        entry: dict[str, object] = {"models": _Reset(), "environment": environment}
+        if service.network_mode != "host" and has_own_hosts_file(service):
+            entry["extra_hosts"] = [f"{GATEWAY_HOST}:host-gateway"]
+        services[service.name] = entry
+    return _HEADER + yaml.dump({"services": services, _KEYS: dict(keys)}, Dumper=_Dumper, sort_keys=False)
+
+
+def write(path: Path, text: str) -> None:
+    """Write the override file so that only this user can read it; an equal file is left as it is."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists() and path.read_text() == text:
+        return
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).rename(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_keys(path: Path) -> dict[str, str]:
+    """Return the plain keys by service that an earlier `dmrc up` wrote; nothing where there is no such file."""
+    try:
+        document = yaml.load(path.read_text(), Loader=_Reader)  # noqa: S506 a SafeLoader
+    except (OSError, yaml.YAMLError):
+        return {}
+    keys = document.get(_KEYS) if isinstance(document, dict) else None
+    if not isinstance(keys, dict):
+        return {}
+    return {str(service): key for service, key in keys.items() if isinstance(key, str)}
+
+
+class _Reader(yaml.SafeLoader):
+    """Reads `!reset` as None."""
+
+
+_Reader.add_constructor("!reset", lambda _loader, _node: None)
