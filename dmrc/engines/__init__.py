@@ -1,0 +1,1 @@
+"""Engines: kinds of server that run a model, each runner a child process."""

@@ -1,0 +1,76 @@
+"""What an engine is: the Protocol behind `dmrc_register_engines`, and the values that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Mode = Literal["completion", "embedding", "rerank"]
+"""What a runner is started for; llama.cpp's server does one of these at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfiguration:
+    """How to serve a model; with the model itself it identifies a runner."""
+
+    engine: str
+    """Name of the engine."""
+    mode: Mode = "completion"
+    """What for."""
+    context_size: int | None = None
+    """Tokens per request; None is the scheduler's default."""
+    parallel: int | None = None
+    """Requests at the same time; None lets the scheduler choose."""
+    runtime_flags: tuple[str, ...] = ()
+    """The project's flags, as written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One child to start."""
+
+    name: str
+    """Reference of the model: what answers call it, instead of a path of this machine."""
+    gguf: Path
+    """First or only GGUF file."""
+    mmproj: Path | None = None
+    """Multimodal projector."""
+    chat_template: Path | None = None
+    """Jinja file that replaces the template in the GGUF."""
+    mode: Mode = "completion"
+    """What for."""
+    context_size: int
+    """Tokens that each request may use."""
+    parallel: int
+    """Requests at the same time, each with its own context."""
+    runtime_flags: tuple[str, ...] = ()
+    """The project's flags, checked before."""
+    socket: Path
+    """Unix socket to listen on."""
+    log: Path
+    """File that gets the child's output."""
+
+
+class Engine(Protocol):
+    """One kind of server."""
+
+    name: str
+    """What `x-dmrc: engine` calls it."""
+
+    def check(self, flags: Sequence[str]) -> None:
+        """Check runtime flags without starting anything. Called by the command line, so it imports nothing heavy.
+
+        Raises:
+            RuntimeFlagError: A flag is unknown, forbidden or has a bad value; it is named.
+        """
+
+    def command(self, launch: Launch) -> list[str]:
+        """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
+
+        The child must end when its parent does, and on SIGTERM.
+        """
+
+    def describe(self) -> str:
+        """Return which server that would be, and its version, in one line."""

@@ -1,0 +1,116 @@
+"""The engine `llama.cpp`: a llama-server binary where there is one, else the same server out of the xllamacpp wheel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from dmrc import hookimpl
+from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.flags import as_arguments, parse, refuse_without_binary
+from dmrc.errors import SettingError
+from dmrc.settings import Settings
+
+
+class LlamaCpp:
+    """llama.cpp's server."""
+
+    name = "llama.cpp"
+
+    def __init__(self, binary: str | None) -> None:
+        """Use a llama-server binary, or xllamacpp where there is None."""
+        self._binary = binary
+
+    def check(self, flags: Sequence[str]) -> None:
+        """Check runtime flags; see `Engine`."""
+        settings = parse(flags)
+        if self._binary is None:
+            refuse_without_binary(settings)
+
+    def command(self, launch: Launch) -> list[str]:
+        """Return the command of a child; see `Engine`."""
+        if self._binary is None:
+            return [sys.executable, "-m", "dmrc.engines.xllamacpp_child", _as_json(launch)]
+        # The keeper ends the binary with us, which llama-server cannot do by itself.
+        return [sys.executable, "-m", "dmrc.engines.keeper", self._binary, *_arguments(launch)]
+
+    def describe(self) -> str:
+        """Return which server it is."""
+        if self._binary is None:
+            return f"xllamacpp {metadata.version('xllamacpp')}"
+        ran = subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=False)
+        lines = (ran.stderr + ran.stdout).splitlines()
+        version = next((line for line in lines if line.startswith("version")), "version unknown")
+        return f"{self._binary} ({version})"
+
+
+@hookimpl
+def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
+    """Register it."""
+    return [LlamaCpp(_binary(settings))]
+
+
+def _binary(settings: Settings) -> str | None:
+    """Return the llama-server binary to use.
+
+    Raises:
+        SettingError: `DMRC_LLAMA_SERVER` names none.
+    """
+    if settings.llama_server is None:
+        return shutil.which("llama-server")
+    found = shutil.which(settings.llama_server)
+    if found is None:
+        raise SettingError(
+            f"DMRC_LLAMA_SERVER is '{settings.llama_server}', which is no program",
+            remedy="Name a llama-server binary, or unset it to use xllamacpp",
+        )
+    return found
+
+
+def _as_json(launch: Launch) -> str:
+    return json.dumps(
+        {
+            "name": launch.name,
+            "gguf": str(launch.gguf),
+            "mmproj": str(launch.mmproj or ""),
+            "chat_template": str(launch.chat_template or ""),
+            "mode": launch.mode,
+            "context_size": launch.context_size,
+            "parallel": launch.parallel,
+            "runtime_flags": list(launch.runtime_flags),
+            "socket": str(launch.socket),
+        }
+    )
+
+
+def _arguments(launch: Launch) -> list[str]:
+    """Return llama-server's arguments; the project's flags come last and so win over the defaults.
+
+    The context is divided among the slots, so it is multiplied first. The prompt cache in host memory would grow to
+    8 GiB if it were not told otherwise.
+    Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+    """
+    arguments = ["--model", str(launch.gguf), "--alias", launch.name, "--host", str(launch.socket)]
+    arguments += ["--ctx-size", str(launch.context_size * launch.parallel), "--parallel", str(launch.parallel)]
+    arguments += [
+        "--no-kv-unified",
+        "--cache-ram",
+        "0",
+        "--metrics",
+        "--no-slots",
+        "--no-webui",
+        "--jinja",
+        "--offline",
+    ]
+    optional: list[tuple[str, Path | None]] = [
+        ("--mmproj", launch.mmproj),
+        ("--chat-template-file", launch.chat_template),
+    ]
+    arguments += [word for flag, path in optional if path is not None for word in (flag, str(path))]
+    arguments += {"completion": [], "embedding": ["--embeddings"], "rerank": ["--reranking"]}[launch.mode]
+    return arguments + as_arguments(parse(launch.runtime_flags))

@@ -1,0 +1,159 @@
+"""One engine child: started, watched until it answers, and ended. For one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.failures import start_failure
+from dmrc.errors import EngineStartError
+
+POLL_SECONDS = 0.02
+"""How often a starting child is asked for its health: on a unix socket that costs next to nothing."""
+
+STALL_SECONDS = 120.0
+"""How long a start may go on without a new line in the log and without using the processor."""
+
+STOP_SECONDS = 5.0
+"""How long a child may take to end after SIGTERM, before SIGKILL."""
+
+_LOG_BYTES = 5 << 20
+_TAIL_BYTES = 16 << 10
+
+
+class EngineProcess:
+    """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
+
+    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, log_start: int) -> None:
+        """Hold a child that was started; `log_start` is where its part of the log begins."""
+        self._process = process
+        self._launch = launch
+        self._log_start = log_start
+        self._system = psutil.Process(process.pid) if process.returncode is None else None
+
+    @classmethod
+    async def start(cls, engine: Engine, launch: Launch) -> EngineProcess:
+        """Start a child; a stale socket is removed first.
+
+        Raises:
+            EngineStartError: The program cannot be started at all.
+        """
+        launch.socket.unlink(missing_ok=True)
+        _rotate(launch.log)
+        with launch.log.open("ab") as log:
+            beginning = log.tell()
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *engine.command(launch),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
+                )
+            except OSError as error:
+                raise EngineStartError(f"the engine of model '{launch.name}' cannot be started: {error}") from error
+        return cls(process, launch, beginning)
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it lives."""
+        return self._process.returncode
+
+    async def wait_ready(self) -> None:
+        """Wait until the child answers. The deadline moves as long as it writes to its log or uses the processor.
+
+        Raises:
+            EngineStartError: It ended, or stalled; the message says why as far as its log tells.
+            InsufficientMemoryError: It ended for want of memory.
+        """
+        progress, deadline = self._progress(), time.monotonic() + STALL_SECONDS
+        while not await self._is_healthy():
+            if self.exit_code is not None:
+                raise start_failure(self._launch.name, self.exit_code, self.log_tail(), str(self._launch.log))
+            if (now := self._progress()) != progress:
+                progress, deadline = now, time.monotonic() + STALL_SECONDS
+            if time.monotonic() > deadline:
+                raise EngineStartError(
+                    f"the engine of model '{self._launch.name}' made no progress for {STALL_SECONDS:.0f} s",
+                    remedy=f"See {self._launch.log}",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def wait_exit(self) -> int:
+        """Wait until the child has ended, and return its exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """End the child: SIGTERM, and SIGKILL when that does not help. Reaps it and removes its socket."""
+        if self.exit_code is None:
+            self._signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                self._signal(signal.SIGKILL)
+                await self._process.wait()
+        self._launch.socket.unlink(missing_ok=True)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it has in use, files mapped included; 0 when it is gone."""
+        return self._memory()[0]
+
+    def private_bytes(self) -> int:
+        """Return the memory that is its own, without mapped files; 0 when it is gone."""
+        resident, shared = self._memory()
+        return max(0, resident - shared)
+
+    def log_tail(self) -> str:
+        """Return the end of what this child wrote."""
+        with contextlib.suppress(OSError), self._launch.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, size - _TAIL_BYTES))
+            return log.read().decode(errors="replace")
+        return ""
+
+    async def _is_healthy(self) -> bool:
+        """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
+        writer = None
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._launch.socket))
+            writer.write(b"GET /health HTTP/1.0\r\nHost: runner\r\n\r\n")
+            line = await asyncio.wait_for(reader.readline(), 5)
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            if writer is not None:
+                writer.close()
+        return line.split(b" ")[1:2] == [b"200"]
+
+    def _progress(self) -> tuple[int, float]:
+        size = self._launch.log.stat().st_size if self._launch.log.exists() else 0
+        try:
+            times = self._system.cpu_times() if self._system else None
+        except psutil.Error:
+            times = None
+        return size, round(times.user + times.system) if times else 0.0
+
+    def _memory(self) -> tuple[int, int]:
+        try:
+            memory = self._system.memory_info() if self._system and self.exit_code is None else None
+        except psutil.Error:
+            memory = None
+        # `shared` is what maps a file; macOS does not tell it.
+        return (memory.rss, getattr(memory, "shared", 0)) if memory else (0, 0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def _rotate(log: Path) -> None:
+    """Move a log that has grown large out of the way; one old one is kept."""
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))
