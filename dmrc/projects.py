@@ -1,0 +1,181 @@
+"""Which compose projects are up, which models they declare, and whose key is whose."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from dmrc.errors import NotFoundError, StoreError
+from dmrc.project import ModelDeclaration, Project
+
+KEY_PREFIX = "sk-dmrc-"
+"""How a key of ours begins. Any other bearer is an application's placeholder."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS project (name TEXT PRIMARY KEY, registration TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS service_key (
+    sha256 TEXT PRIMARY KEY, project TEXT NOT NULL REFERENCES project(name) ON DELETE CASCADE, service TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What the daemon knows of a project that is up."""
+
+    name: str
+    """Compose project name."""
+    directory: str
+    """Where its first compose file lies."""
+    docker_host: str | None = None
+    """Docker engine that runs its containers; None where there are none."""
+    capture: Literal["full", "metadata", "off"] | None = None
+    """What is recorded of its requests; None leaves it to the settings."""
+    models: Mapping[str, ModelDeclaration] = field(default_factory=dict)
+    """By key."""
+    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model keys of each service that uses models; the first is its default."""
+    key_hashes: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 in hex of each service's key."""
+
+    @classmethod
+    def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:
+        """Return the registration of a project, with its services' plain keys hashed."""
+        services = {}
+        for service in project.consumers:
+            first = service.first_binding.key
+            others = (binding.key for binding in service.bindings if binding.key != first)
+            services[service.name] = (first, *others)
+        return cls(
+            name=project.name,
+            directory=str(project.directory),
+            docker_host=docker_host,
+            capture=project.capture,
+            models=dict(project.models),
+            services=services,
+            key_hashes={service: key_hash(key) for service, key in keys.items()},
+        )
+
+    def to_json(self) -> str:
+        """Return JSON; the infinite keep_alive is written as -1, which JSON can hold."""
+        document = asdict(self)
+        for model in document["models"].values():
+            if model["keep_alive_seconds"] == math.inf:
+                model["keep_alive_seconds"] = -1
+        return json.dumps(document)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Registration:
+        """Read what `to_json` wrote."""
+        document = json.loads(text)
+        models = {}
+        for key, fields in document.pop("models").items():
+            model = ModelDeclaration(**{**fields, "runtime_flags": tuple(fields["runtime_flags"])})
+            if model.keep_alive_seconds == -1:
+                model = replace(model, keep_alive_seconds=math.inf)
+            models[key] = model
+        services = {name: tuple(keys) for name, keys in document.pop("services").items()}
+        return cls(models=models, services=services, **document)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a key belongs to."""
+
+    key_id: str
+    """First 12 hex digits of the key's SHA-256."""
+    service: str
+    """Compose service."""
+    registration: Registration
+    """Its project."""
+
+    @property
+    def models(self) -> dict[str, ModelDeclaration]:
+        """Return the models that the service may use, its default first."""
+        keys = self.registration.services[self.service]
+        return {key: self.registration.models[key] for key in keys}
+
+
+class Projects:
+    """The projects that are up, in SQLite, with a copy in memory. One process (the daemon) writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the database.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
+        try:
+            path.touch(mode=0o600)
+            self._database = sqlite3.connect(path)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA foreign_keys = ON")
+            self._database.executescript(_SCHEMA)
+            rows = self._database.execute("SELECT registration FROM project ORDER BY rowid").fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"'{path}' cannot be used: {error}", remedy="Move it away and run `dmrc up` again"
+            ) from error
+        self._registrations = {r.name: r for r in (Registration.from_json(text) for (text,) in rows)}
+        self._callers = self._read_callers()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def all(self) -> list[Registration]:
+        """Return the projects that are up."""
+        return list(self._registrations.values())
+
+    def get(self, name: str) -> Registration:
+        """Return one project.
+
+        Raises:
+            NotFoundError: It is not up.
+        """
+        if name not in self._registrations:
+            raise NotFoundError(f"project '{name}' is not up", remedy="Run: dmrc up")
+        return self._registrations[name]
+
+    def register(self, registration: Registration) -> None:
+        """Remember a project, in place of what was known of it; other keys of it end."""
+        with self._database as database:
+            database.execute(
+                "INSERT INTO project VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET registration = excluded.registration",
+                (registration.name, registration.to_json()),
+            )
+            database.execute("DELETE FROM service_key WHERE project = ?", (registration.name,))
+            database.executemany(
+                "INSERT INTO service_key VALUES (?, ?, ?)",
+                [(sha256, registration.name, service) for service, sha256 in registration.key_hashes.items()],
+            )
+        self._registrations[registration.name] = registration
+        self._callers = self._read_callers()
+
+    def unregister(self, name: str) -> bool:
+        """Forget a project and its keys; return whether it was known."""
+        with self._database as database:
+            database.execute("DELETE FROM project WHERE name = ?", (name,))
+        known = self._registrations.pop(name, None) is not None
+        self._callers = self._read_callers()
+        return known
+
+    def caller(self, key: str) -> Caller | None:
+        """Return whose key this is; the table is one of hashes, so the time tells nothing about a key."""
+        return self._callers.get(key_hash(key))
+
+    def _read_callers(self) -> dict[str, Caller]:
+        rows = self._database.execute("SELECT sha256, project, service FROM service_key").fetchall()
+        return {sha256: Caller(sha256[:12], service, self._registrations[project]) for sha256, project, service in rows}
+
+
+def key_hash(key: str) -> str:
+    """Return the SHA-256 of a key in hex; keys have 256 random bits, so a slow hash would add nothing."""
+    return hashlib.sha256(key.encode()).hexdigest()

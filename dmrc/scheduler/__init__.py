@@ -1,0 +1,1 @@
+"""Which model runs now: runners, the memory they need, and who has to wait."""

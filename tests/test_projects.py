@@ -1,0 +1,81 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from dmrc.errors import StoreError
+from dmrc.project import ModelDeclaration, Project
+from dmrc.projects import Projects, Registration
+
+
+def registration(name: str = "demo", key: str = "sk-dmrc-1") -> Registration:
+    document = {
+        "name": name,
+        "models": {"llm": {"model": "ai/smollm2", "x-dmrc": {"keep_alive": -1}, "runtime_flags": ["--temp", "0"]}},
+        "services": {"app": {"models": ["llm"]}, "db": {}},
+    }
+    return Registration.of(Project.parse(document, (Path("/app/compose.yaml"),)), {"app": key}, "unix:///docker.sock")
+
+
+def test_a_key_tells_its_service_and_the_models_it_may_use(tmp_path: Path) -> None:
+    projects = Projects(tmp_path / "projects.sqlite3")
+
+    projects.register(registration())
+
+    caller = projects.caller("sk-dmrc-1")
+    assert caller is not None
+    assert (caller.registration.name, caller.service) == ("demo", "app")
+    assert caller.models["llm"].model == "ai/smollm2"
+    assert projects.caller("sk-dmrc-2") is None
+
+
+def test_registrations_and_keys_outlive_the_process(tmp_path: Path) -> None:
+    Projects(tmp_path / "projects.sqlite3").register(registration())
+
+    again = Projects(tmp_path / "projects.sqlite3")
+
+    assert again.all() == [registration()]
+    assert again.caller("sk-dmrc-1") is not None
+    assert again.get("demo").models["llm"] == ModelDeclaration(
+        key="llm", model="ai/smollm2", runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf
+    )
+
+
+def test_unregistering_ends_the_keys_of_that_project_only(tmp_path: Path) -> None:
+    projects = Projects(tmp_path / "projects.sqlite3")
+    projects.register(registration())
+    projects.register(registration("other", "sk-dmrc-2"))
+
+    assert projects.unregister("demo") is True
+
+    assert projects.caller("sk-dmrc-1") is None
+    assert projects.caller("sk-dmrc-2") is not None
+    assert projects.unregister("demo") is False
+
+
+def test_registering_again_replaces_the_keys(tmp_path: Path) -> None:
+    projects = Projects(tmp_path / "projects.sqlite3")
+    projects.register(registration())
+
+    projects.register(registration(key="sk-dmrc-new"))
+
+    assert projects.caller("sk-dmrc-1") is None
+    assert projects.caller("sk-dmrc-new") is not None
+
+
+def test_no_plain_key_is_on_disk(tmp_path: Path) -> None:
+    projects = Projects(tmp_path / "projects.sqlite3")
+
+    projects.register(registration(key="sk-dmrc-very-secret"))
+    projects.close()
+
+    assert all(b"very-secret" not in file.read_bytes() for file in tmp_path.iterdir())
+    assert (tmp_path / "projects.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "projects.sqlite3"
+    path.write_bytes(b"not a database, but long enough to be looked at as one" * 100)
+
+    with pytest.raises(StoreError, match=str(path)):
+        Projects(path)
