@@ -1,0 +1,1 @@
+"""The HTTP face: who may come in, which model they mean, and the bytes on their way."""

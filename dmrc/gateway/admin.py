@@ -1,0 +1,144 @@
+"""The admin API, on a unix socket that only the user can open: what the command line asks of the daemon."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from dmrc import __version__
+from dmrc.errors import DmrcError
+from dmrc.projects import Registration
+from dmrc.scheduler.runner import Runner
+
+if TYPE_CHECKING:
+    from dmrc.gateway.daemon import Daemon
+
+
+def create_admin_app(daemon: Daemon) -> FastAPI:
+    """Return the application; each route is a line of `_routes`."""
+    app = FastAPI(title="dmrc admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    for method, path, handler in _routes(_Admin(daemon)):
+        app.add_api_route(path, handler, methods=[method], response_model=None)
+    app.add_exception_handler(DmrcError, _on_error)
+    return app
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
+    return [
+        ("GET", "/status", admin.status),
+        ("POST", "/stop", admin.stop),
+        ("POST", "/attach", admin.attach),
+        ("GET", "/projects", admin.projects),
+        ("PUT", "/projects/{name}", admin.register),
+        ("DELETE", "/projects/{name}", admin.unregister),
+        ("POST", "/projects/{name}/load/{key}", admin.load),
+        ("GET", "/runners", admin.runners),
+        ("POST", "/unload", admin.unload),
+    ]
+
+
+class _Admin:
+    """The handlers."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def status(self, _request: Request) -> Response:
+        daemon = self._daemon
+        return JSONResponse(
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "home": str(daemon.settings.home),
+                "port": daemon.settings.port,
+                "addresses": daemon.addresses,
+                "started_at": daemon.started_at,
+                "projects": [known.name for known in daemon.projects.all()],
+                "runners": len(daemon.scheduler.runners()),
+                "exchanges_dropped": daemon.recorder.counts().dropped,
+            }
+        )
+
+    async def stop(self, _request: Request) -> Response:
+        self._daemon.stop()
+        return JSONResponse({})
+
+    async def attach(self, request: Request) -> Response:
+        document = await request.json()
+        return JSONResponse({"address": await self._daemon.attach(document["docker_host"])})
+
+    async def projects(self, _request: Request) -> Response:
+        return JSONResponse(
+            [
+                {"name": known.name, "directory": known.directory, "docker_host": known.docker_host}
+                for known in self._daemon.projects.all()
+            ]
+        )
+
+    async def register(self, request: Request) -> Response:
+        known = any(each.name == request.path_params["name"] for each in self._daemon.projects.all())
+        await self._daemon.register(Registration.from_json(await request.body()))
+        return JSONResponse({"known": known})
+
+    async def unregister(self, request: Request) -> Response:
+        return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})
+
+    async def load(self, request: Request) -> Response:
+        registration = self._daemon.projects.get(request.path_params["name"])
+        target = self._daemon.catalog.declared_target(registration.models[request.path_params["key"]])
+        present = {runner.target.key for runner in self._daemon.scheduler.runners()}
+        runner = await self._daemon.scheduler.load(target)
+        return JSONResponse({**_runner(runner), "was_loaded": target.key in present})
+
+    async def runners(self, _request: Request) -> Response:
+        return JSONResponse([_runner(runner) for runner in self._daemon.scheduler.runners()])
+
+    async def unload(self, request: Request) -> Response:
+        """End the runners of the models named, or all; several runners of one model are all ended."""
+        document = await request.json()
+        wanted: list[str] = document.get("models", [])
+        scheduler, catalog = self._daemon.scheduler, self._daemon.catalog
+        runners = scheduler.runners()
+        if not document.get("all"):
+            digests = {catalog.resolve(None, name, "chat").target.digest for name in wanted}
+            runners = [runner for runner in runners if runner.target.digest in digests]
+        for runner in runners:
+            await scheduler.unload(runner)
+        return JSONResponse({"unloaded": [runner.target.reference for runner in runners]})
+
+
+def _runner(runner: Runner) -> dict[str, object]:
+    need, process, target = runner.need, runner.process, runner.target
+    keep_alive = target.keep_alive_seconds
+    return {
+        "id": target.key,
+        "model": target.reference,
+        "digest": target.digest,
+        "engine": target.configuration.engine,
+        "mode": target.configuration.mode,
+        "state": runner.state.value,
+        "context_size": target.context_size,
+        "parallel": need.parallel if need else None,
+        "in_use": runner.in_use,
+        "waiting": runner.waiting,
+        "memory_estimated_bytes": need.memory.total_bytes if need else None,
+        "memory_resident_bytes": process.resident_bytes() if process else None,
+        "load_seconds": runner.load_seconds,
+        "last_used": runner.last_used,
+        "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
+        "expires_at": runner.expires_at,
+    }
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    known = cast(DmrcError, error)
+    document = {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
+    return JSONResponse({"error": document}, known.http_status)

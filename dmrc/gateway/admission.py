@@ -1,0 +1,79 @@
+"""Who may come in: the table of DESIGN.md, section 7."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Literal
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.project import GATEWAY_HOST
+from dmrc.projects import KEY_PREFIX, Caller, Projects
+
+Listener = Literal["loopback", "bridge"]
+"""Where a connection came in."""
+
+
+class Admission:
+    """Decides for each request, before anything of it is read."""
+
+    def __init__(self, projects: Projects, *, require_key: bool, origins: Iterable[str]) -> None:
+        """Know the keys and the settings; `origins` may call from a browser beside loopback's."""
+        self._projects = projects
+        self._require_key = require_key
+        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+
+    def admit(self, listener: Listener, local_address: str | None, headers: Headers) -> Caller | None:
+        """Return whose key the request carries, or None where it needs none and has none.
+
+        Raises:
+            PermissionDeniedError: `Host` or `Origin` is foreign (a page of another site, or DNS rebinding).
+            AuthenticationError: The key is missing, unknown or revoked.
+        """
+        self._check_host(headers.get("host"), local_address)
+        self._check_origin(headers.get("origin"))
+        key = _key(headers)
+        if key is not None and key.startswith(KEY_PREFIX):
+            caller = self._projects.caller(key)
+            if caller is None:
+                raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
+            return caller
+        if listener == "bridge" or self._require_key:
+            raise AuthenticationError(
+                "this listener needs the API key of a service",
+                remedy="Send OPENAI_API_KEY, which dmrc gives to each service that declares models, as a bearer",
+            )
+        return None
+
+    def _check_host(self, host: str | None, local_address: str | None) -> None:
+        name = urlsplit(f"//{host}").hostname if host else None
+        if name is None or name in (GATEWAY_HOST, local_address) or _is_loopback(name):
+            return
+        raise PermissionDeniedError(f"host '{name}' is not a name of this gateway", remedy=f"Use {GATEWAY_HOST}")
+
+    def _check_origin(self, origin: str | None) -> None:
+        if origin is None or origin in self._origins:
+            return
+        name = urlsplit(origin).hostname
+        if name is None or not _is_loopback(name):
+            raise PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
+
+
+def _key(headers: Headers) -> str | None:
+    """Return the bearer; Anthropic's clients send the key as `x-api-key`."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

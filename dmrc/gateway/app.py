@@ -1,0 +1,92 @@
+"""The gateway's HTTP application: FastAPI for routes, plain ASGI for inference."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dmrc import __version__
+from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
+from dmrc.gateway.admission import Admission, Listener
+from dmrc.gateway.answers import error_response
+from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.inference import OPERATIONS, Inference, Record
+from dmrc.projects import Caller
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.store import StoredModel
+
+PREFIXES = ("/engines/v1", "/engines/llama.cpp/v1", "/v1")
+"""Where the OpenAI routes are found. Source: Docker Model Runner's routes."""
+
+_SLASHES = re.compile(r"/{2,}")
+
+
+class Entrance:
+    """Marks requests with the listener that they came in by, and mends `//` in paths before routes are looked up."""
+
+    def __init__(self, app: ASGIApp, listener: Listener) -> None:
+        """Stand before `app`."""
+        self._app = app
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one connection on."""
+        if scope["type"] == "http":
+            # Applications join a base URL that ends in a slash with a path that begins with one.
+            scope = {**scope, "dmrc.listener": self._listener, "path": _SLASHES.sub("/", scope["path"])}
+        await self._app(scope, receive, send)
+
+
+def create_app(admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record) -> FastAPI:
+    """Return the application that all TCP listeners share; put an `Entrance` before it."""
+    app = FastAPI(title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+    def admit(request: Request) -> Caller | None:
+        local = request.scope["server"][0] if request.scope.get("server") else None
+        return admission.admit(request.scope["dmrc.listener"], local, request.headers)
+
+    def models(request: Request) -> JSONResponse:
+        names = catalog.names(admit(request))
+        return JSONResponse({"object": "list", "data": [_model(name, model) for name, model in names]})
+
+    def model(request: Request) -> JSONResponse:
+        wanted = request.path_params["name"]
+        caller = admit(request)
+        target = catalog.resolve(caller, wanted, "chat").target
+        for name, stored in catalog.names(caller):
+            if stored.digest == target.digest:
+                return JSONResponse(_model(name, stored))
+        raise ModelNotFoundError(f"model '{wanted}' is not in the store")
+
+    for prefix in PREFIXES:
+        for route in OPERATIONS:
+            endpoint = Inference(route, admission, catalog, scheduler, record)
+            app.router.routes.append(Route(f"{prefix}/{route}", endpoint, methods=["POST"]))
+        app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
+        app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
+    app.add_api_route("/", _root, methods=["GET"], response_model=None)
+    app.add_exception_handler(DmrcError, _on_error)
+    app.add_exception_handler(404, _on_unknown_path)
+    return app
+
+
+def _root() -> PlainTextResponse:
+    return PlainTextResponse("dmrc is running\n")
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    return error_response(cast(DmrcError, error))
+
+
+async def _on_unknown_path(request: Request, _error: Exception) -> Response:
+    return error_response(NotFoundError(f"there is no route {request.method} {request.url.path}"))
+
+
+def _model(name: str, model: StoredModel) -> dict[str, object]:
+    created = int(model.created.timestamp()) if model.created else 0
+    return {"id": name, "object": "model", "created": created, "owned_by": "dmrc"}

@@ -1,0 +1,165 @@
+"""The daemon: one process per user that owns the runners, the keys and the listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+from filelock import FileLock, Timeout
+
+from dmrc.capture.masking import CaptureLevel
+from dmrc.capture.recorder import Recorder
+from dmrc.compose.network import bridge_gateway
+from dmrc.engines.engine import Engine
+from dmrc.errors import DaemonRunningError, DmrcError
+from dmrc.exchange import Exchange
+from dmrc.gateway.admin import create_admin_app
+from dmrc.gateway.admission import Admission
+from dmrc.gateway.app import Entrance, create_app
+from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
+from dmrc.projects import Projects, Registration
+from dmrc.scheduler.budget import Budget
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.settings import Settings
+from dmrc.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """Everything that lives as long as the daemon does; made and used on one event loop."""
+
+    def __init__(self, settings: Settings, store: Store, engines: Mapping[str, Engine]) -> None:
+        """Open the databases; nothing listens yet.
+
+        Raises:
+            StoreError: The state directory cannot be used.
+        """
+        paths = settings.paths
+        self.settings = settings
+        self.started_at = time.time()
+        self.projects = Projects(paths.registrations)
+        self.recorder = Recorder(paths.exchanges)
+        budget = Budget(settings.memory_bytes)
+        self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
+        self.catalog = Catalog(store, self.projects, settings.default_registry)
+        self._admission = Admission(self.projects, require_key=settings.require_key, origins=settings.origins)
+        self._app = create_app(self._admission, self.catalog, self.scheduler, self._record)
+        self._listeners: dict[str, Listener] = {}
+        self._stopping = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the TCP addresses that the gateway listens on."""
+        return [name for name in self._listeners if name != "admin"]
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Listen until SIGTERM, SIGINT or `stop`; then end the runners and close everything.
+
+        Raises:
+            PortTakenError: Another process listens on the port.
+        """
+        try:
+            self._listen(LOOPBACK, "loopback")
+            await self._restore_bridges()
+            admin = create_admin_app(self)
+            self._listeners["admin"] = Listener(admin, bind_unix(self.settings.paths.admin_socket))
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            on_ready()
+            await self._stopping.wait()
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self._stopping.set()
+
+    async def attach(self, docker_host: str) -> str:
+        """Listen where the containers of a Docker engine reach this machine, and return the address.
+
+        Raises:
+            DockerError: The engine cannot be reached.
+            PortTakenError: Another process listens there.
+        """
+        address = await asyncio.to_thread(bridge_gateway, docker_host)
+        if address is None or address in self._listeners:
+            return address or LOOPBACK
+        self._listen(address, "bridge")
+        return address
+
+    async def register(self, registration: Registration) -> None:
+        """Take a project in, and let go of the runners that only its former declarations used."""
+        before = [known for known in self.projects.all() if known.name == registration.name]
+        self.projects.register(registration)
+        self._release(before)
+
+    async def unregister(self, name: str) -> bool:
+        """Forget a project, its keys, and the runners that only it used."""
+        before = [known for known in self.projects.all() if known.name == name]
+        known = self.projects.unregister(name)
+        self._release(before)
+        return known
+
+    def _release(self, before: list[Registration]) -> None:
+        unused = self.catalog.targets_of(before) - self.catalog.targets_of(self.projects.all())
+        for runner in self.scheduler.runners():
+            if runner.target.key in unused:
+                task = asyncio.create_task(self.scheduler.unload(runner))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    def _listen(self, address: str, kind: str) -> None:
+        bound = bind_tcp(address, self.settings.port)
+        entrance = Entrance(self._app, "bridge" if kind == "bridge" else "loopback")
+        self._listeners[address] = Listener(entrance, bound)
+        _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
+
+    async def _restore_bridges(self) -> None:
+        """Listen again for the projects that were up when the last daemon ended: their containers still run."""
+        for docker_host in {known.docker_host for known in self.projects.all() if known.docker_host}:
+            try:
+                await self.attach(docker_host)
+            except (DmrcError, OSError) as error:
+                _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)
+
+    def _record(self, exchange: Exchange, level: CaptureLevel | None) -> None:
+        self.recorder.record(exchange, level or self.settings.capture)
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(listener.close() for listener in self._listeners.values()))
+        await self.scheduler.close()
+        self.settings.paths.admin_socket.unlink(missing_ok=True)
+        await asyncio.to_thread(self.recorder.close)
+        self.projects.close()
+
+
+def serve(settings: Settings, store: Store, engines: Mapping[str, Engine], on_ready: Callable[[], None]) -> None:
+    """Run the daemon in this process until it is told to end; blocks.
+
+    Raises:
+        DaemonRunningError: Another daemon serves this state directory.
+        PortTakenError: Another process listens on the port.
+    """
+    import uvloop
+
+    paths = settings.paths.create()
+    lock = FileLock(paths.daemon_lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DaemonRunningError(
+            f"a daemon serves '{settings.home}' already", remedy="See: dmrc status; end it with: dmrc stop-runner"
+        ) from error
+
+    async def main() -> None:
+        await Daemon(settings, store, engines).run(on_ready)
+
+    with lock:
+        uvloop.run(main())

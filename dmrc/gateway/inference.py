@@ -1,0 +1,173 @@
+"""The inference routes: one request, from its first byte to its exchange. Plain ASGI, so that streams stay streams."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from dmrc.capture.masking import CaptureLevel
+from dmrc.errors import DmrcError, EngineError, InputError
+from dmrc.exchange import Exchange, Operation
+from dmrc.gateway.admission import Admission
+from dmrc.gateway.answers import error_event, error_response
+from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.observation import Observation
+from dmrc.projects import Caller
+from dmrc.scheduler.scheduler import Lease, Scheduler
+
+_log = logging.getLogger(__name__)
+
+OPERATIONS: dict[str, Operation] = {
+    "chat/completions": "chat",
+    "completions": "completion",
+    "embeddings": "embedding",
+}
+"""Route below `/v1/`, and what it asks for."""
+
+BODY_LIMIT_BYTES = 256 << 20
+"""A request larger than this is refused: images travel in bodies, films do not."""
+
+Record = Callable[[Exchange, CaptureLevel | None], None]
+"""Takes a finished exchange and the capture level of its project, at once and without raising."""
+
+
+class Inference:
+    """The ASGI application behind one inference route."""
+
+    def __init__(
+        self, route: str, admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record
+    ) -> None:
+        """Serve `route`, one of `OPERATIONS`."""
+        self._route = route
+        self._operation = OPERATIONS[route]
+        self._admission = admission
+        self._catalog = catalog
+        self._scheduler = scheduler
+        self._record = record
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every outcome ends in one exchange."""
+        observation = Observation(scope, self._operation, send)
+        caller: Caller | None = None
+        try:
+            local = scope["server"][0] if scope.get("server") else None
+            caller = self._admission.admit(scope["dmrc.listener"], local, Headers(scope=scope))
+            observation.saw_caller(caller)
+            body = await _body(receive)
+            observation.saw_request(body)
+            await self._until_disconnected(self._answer(caller, observation), receive, observation)
+        except DmrcError as error:
+            await _fail(error, observation)
+        except ClientDisconnected:
+            observation.client_disconnected = True
+        except Exception:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and a traceback in the log
+            _log.exception("request %s failed", observation.id)
+            await _fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
+        finally:
+            level = caller.registration.capture if caller else None
+            self._record(observation.finished(), level)
+
+    async def _answer(self, caller: Caller | None, observation: Observation) -> None:
+        resolved = self._catalog.resolve(caller, observation.model(), self._operation)
+        observation.saw_target(resolved.target, resolved.model_key)
+        async with self._scheduler.lease(resolved.target) as lease:
+            observation.saw_lease(lease)
+            await self._forward(lease, observation)
+
+    async def _forward(self, lease: Lease, observation: Observation) -> None:
+        """Send the request to the runner and its answer to the caller, byte by byte as they come."""
+        name = lease.runner.target.reference
+        try:
+            async with lease.session.post(
+                f"http://runner/v1/{self._route}",
+                data=observation.request_body,
+                headers=observation.forwarded_headers(),
+            ) as answer:
+                content_type = answer.headers.get("content-type", "application/json")
+                if content_type.startswith("text/event-stream"):
+                    await self._stream(answer, observation, name)
+                else:
+                    # Read whole, so that a runner that dies in the middle still becomes an honest status.
+                    body = await answer.read()
+                    await observation.start(answer.status, content_type, len(body))
+                    await observation.send(body, more=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _died(name, error) from error
+
+    async def _stream(self, answer: aiohttp.ClientResponse, observation: Observation, name: str) -> None:
+        await observation.start(answer.status, "text/event-stream; charset=utf-8", None)
+        try:
+            while chunk := await answer.content.readany():
+                await observation.send(chunk, more=True)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _died(name, error) from error
+        await observation.send(b"", more=False)
+
+    async def _until_disconnected(
+        self, work: Coroutine[object, object, None], receive: Receive, observation: Observation
+    ) -> None:
+        """Run `work`, and cancel it when the caller goes away first: the runner's slot is free at once."""
+        task = asyncio.create_task(work)
+        watch = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                observation.client_disconnected = True
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                return
+            task.result()
+        finally:
+            watch.cancel()
+            task.cancel()
+
+
+async def _fail(error: DmrcError, observation: Observation) -> None:
+    """Tell the caller: by a status when nothing was sent yet, else by an error event and never by `[DONE]`."""
+    observation.saw_error(error)
+    if observation.client_disconnected:
+        return
+    if observation.started:
+        await observation.send(error_event(error), more=False)
+        return
+    response = error_response(error)
+    await observation.start(response.status_code, "application/json", len(response.body), dict(response.headers))
+    await observation.send(bytes(response.body), more=False)
+
+
+class ClientDisconnected(Exception):
+    """The caller went away before its request was complete."""
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_LIMIT_BYTES:
+            raise InputError(f"the request is larger than {BODY_LIMIT_BYTES >> 20} MiB")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _died(name: str, error: Exception) -> EngineError:
+    return EngineError(
+        f"the engine of model '{name}' broke off: {str(error) or type(error).__name__}", remedy="See: dmrc logs"
+    )

@@ -1,0 +1,101 @@
+"""Sockets of the daemon, and the HTTP servers on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import uvicorn
+from starlette.types import ASGIApp
+
+from dmrc.errors import PortTakenError
+
+LOOPBACK = "127.0.0.1"
+"""Where the gateway always listens."""
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the daemon: it has several servers and one end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Listener:
+    """One HTTP server on one socket."""
+
+    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
+        """Serve `app` on a socket that is bound already; must be made on the running event loop."""
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = _Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+
+    async def close(self) -> None:
+        """Stop listening; requests in flight get two seconds."""
+        self._server.should_exit = True
+        await self._task
+
+
+def bind_tcp(address: str, port: int) -> socket.socket:
+    """Return a bound TCP socket.
+
+    Raises:
+        PortTakenError: Someone else has the port; named where the system tells.
+        OSError: The address is not one of this machine.
+    """
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address, port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortTakenError(
+            f"port {port} on {address} is taken{_holder(port)}",
+            remedy=f"Stop that, or choose another port: DMRC_PORT={port + 1}",
+        ) from error
+    return bound
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Return a bound unix socket that only this user can open; a stale one is removed first."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(before)
+    bound.listen(128)
+    return bound
+
+
+def _holder(port: int) -> str:
+    """Return ` by NAME (process PID)` where the system tells who listens on a port."""
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        return ""
+    return ""

@@ -1,0 +1,183 @@
+"""What is seen of one request while it runs; becomes its exchange at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.types import Scope, Send
+
+from dmrc.errors import DmrcError, InputError
+from dmrc.exchange import Exchange, Operation, new_exchange_id
+from dmrc.projects import Caller
+from dmrc.scheduler.scheduler import Lease
+from dmrc.scheduler.target import Target
+
+KEPT_BYTES = 8 << 20
+"""Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
+
+# What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
+_NOT_FORWARDED = frozenset(
+    {
+        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
+        *("host", "content-length", "accept-encoding", "origin", "referer"),
+        *("authorization", "proxy-authenticate", "proxy-authorization", "x-api-key", "cookie"),
+    }
+)
+
+
+class Observation:
+    """Sends the answer of one request, and notes everything that passes."""
+
+    def __init__(self, scope: Scope, operation: Operation, send: Send) -> None:
+        """Begin with the request line and its headers."""
+        self.id = new_exchange_id()
+        self.started = False
+        self.client_disconnected = False
+        self.request_body = b""
+        self._received_at = time.time()
+        self._clock = time.perf_counter()
+        self._send = send
+        self._scope = scope
+        self._headers = Headers(scope=scope)
+        self._operation: Operation = operation
+        self._document: dict[str, object] = {}
+        self._caller: Caller | None = None
+        self._target: Target | None = None
+        self._model_key: str | None = None
+        self._lease: Lease | None = None
+        self._status: int | None = None
+        self._error: DmrcError | None = None
+        self._response_headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._offsets: list[tuple[float, int]] = []
+        self._sent_bytes = 0
+
+    def saw_caller(self, caller: Caller | None) -> None:
+        """Note whose key it was."""
+        self._caller = caller
+
+    def saw_request(self, body: bytes) -> None:
+        """Note the body, and read it as JSON.
+
+        Raises:
+            InputError: It is no JSON object.
+        """
+        self.request_body = body
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the request body is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise InputError("the request body is not a JSON object")
+        self._document = document
+
+    def model(self) -> str:
+        """Return the model that the request names.
+
+        Raises:
+            InputError: It names none.
+        """
+        model = self._document.get("model")
+        if not isinstance(model, str) or not model.strip():
+            raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
+        return model
+
+    def saw_target(self, target: Target, model_key: str | None) -> None:
+        """Note what the request will run on."""
+        self._target = target
+        self._model_key = model_key
+
+    def saw_lease(self, lease: Lease) -> None:
+        """Note how long it waited."""
+        self._lease = lease
+
+    def saw_error(self, error: DmrcError) -> None:
+        """Note why it failed."""
+        self._error = error
+
+    def forwarded_headers(self) -> dict[str, str]:
+        """Return the headers that the engine gets: nothing of this hop, no credentials."""
+        return {name: value for name, value in self._headers.items() if name not in _NOT_FORWARDED}
+
+    async def start(
+        self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the status and the headers."""
+        headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id}
+        if length is None:
+            headers["cache-control"] = "no-cache"
+            headers["x-accel-buffering"] = "no"
+        else:
+            headers["content-length"] = str(length)
+        if self._lease is not None:
+            headers["x-dmrc-queue-ms"] = f"{self._lease.queue_ms:.1f}"
+            headers["x-dmrc-load-ms"] = f"{self._lease.load_ms:.1f}"
+        self.started = True
+        self._status = status
+        self._response_headers = headers
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def send(self, chunk: bytes, *, more: bool) -> None:
+        """Send bytes of the body, and keep a copy for the record."""
+        if chunk:
+            self._offsets.append(((time.perf_counter() - self._clock) * 1000, self._sent_bytes))
+            if self._sent_bytes < KEPT_BYTES:
+                self._chunks.append(chunk)
+            self._sent_bytes += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    def finished(self) -> Exchange:
+        """Return the exchange, as far as it can be told without reading the answer."""
+        caller, target, lease, error = self._caller, self._target, self._lease, self._error
+        client, session = self._scope.get("client"), self._document.get("user")
+        trace_id, span_id = _trace(self._headers.get("traceparent"))
+        model = self._document.get("model")
+        slots = lease.runner.need.parallel if lease and lease.runner.need else None
+        body = b"".join(self._chunks)
+        return Exchange(
+            id=self.id,
+            trace_id=trace_id,
+            span_id=span_id,
+            session_id=session if isinstance(session, str) else None,
+            project=caller.registration.name if caller else None,
+            service=caller.service if caller else None,
+            key_id=caller.key_id if caller else None,
+            client_address=client[0] if client else None,
+            user_agent=self._headers.get("user-agent"),
+            method=self._scope["method"],
+            path=self._scope["path"],
+            operation=self._operation,
+            model_requested=model if isinstance(model, str) else None,
+            model_key=self._model_key,
+            model_reference=target.reference if target else None,
+            model_digest=target.digest if target else None,
+            engine=target.configuration.engine if target else None,
+            stream=self._document.get("stream") is True,
+            received_at=self._received_at,
+            queue_ms=lease.queue_ms if lease else None,
+            load_ms=lease.load_ms if lease else None,
+            total_ms=(time.perf_counter() - self._clock) * 1000,
+            status=self._status,
+            error_type=error.error_type if error else None,
+            error_message=str(error) if error else None,
+            client_disconnected=self.client_disconnected,
+            context_tokens=target.context_size if target and slots else None,
+            request_headers=dict(self._headers),
+            request_body=self.request_body,
+            response_headers=self._response_headers,
+            response_body=body,
+            chunk_offsets=tuple(self._offsets),
+            response_truncated=self._sent_bytes > len(body),
+        )
+
+
+def _trace(traceparent: str | None) -> tuple[str | None, str | None]:
+    """Return trace and span of a `traceparent`. Source: W3C Trace Context, section 3.2."""
+    parts = (traceparent or "").split("-")
+    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
+        return None, None
+    return parts[1], parts[2]
