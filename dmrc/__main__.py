@@ -1,0 +1,5 @@
+"""`python -m dmrc` is `dmrc`."""
+
+from dmrc.cli.main import main
+
+main()

@@ -1,0 +1,150 @@
+"""Talks to the daemon over its unix socket, and starts it when a command needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from dmrc import errors
+from dmrc.errors import DaemonError, DaemonRunningError, DmrcError
+from dmrc.exchange import JsonValue
+from dmrc.settings import Settings
+
+Document = dict[str, JsonValue]
+"""A JSON object."""
+
+_OTHERS_START_SECONDS = 10.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("dmrc")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(str(self._path))
+
+
+class DaemonClient:
+    """The daemon of this user's `DMRC_HOME`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect to nothing yet."""
+        self._settings = settings
+
+    def status(self) -> Document | None:
+        """Return the daemon's status, or None when it does not run."""
+        try:
+            return cast(Document, self.request("GET", "/status"))
+        except DaemonError:
+            return None
+
+    def ensure(self) -> Document:
+        """Start the daemon unless it runs, and return its status.
+
+        Raises:
+            DaemonError: It does not start; the message is its own.
+        """
+        status = self.status()
+        if status is None:
+            with contextlib.suppress(DaemonRunningError):  # another command started one at the same moment
+                self._start()
+            status = self._answered()
+        if status["port"] != self._settings.port:
+            raise DaemonError(
+                f"the daemon of '{self._settings.home}' listens on port {status['port']}, not {self._settings.port}",
+                remedy="Set DMRC_PORT to that, or run: dmrc stop-runner",
+            )
+        return status
+
+    def _answered(self) -> Document:
+        """Return the status of a daemon that another command is starting; waits a bounded time for it."""
+        deadline = time.monotonic() + _OTHERS_START_SECONDS
+        while (status := self.status()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return status if status is not None else cast(Document, self.request("GET", "/status"))
+
+    def request(self, method: str, path: str, body: str | None = None) -> JsonValue:
+        """Ask the admin API, and return its JSON.
+
+        Raises:
+            DaemonError: It does not run.
+            DmrcError: What the daemon answered, as the same class of error.
+        """
+        connection = _UnixConnection(self._settings.paths.admin_socket)
+        try:
+            connection.request(method, path, body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            document: JsonValue = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DaemonError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve") from error
+        finally:
+            connection.close()
+        if answer.status >= 400 and isinstance(document, dict):
+            raise _error(document.get("error"))
+        return document
+
+    def load(self, project: str, key: str) -> Document:
+        """Load a model of a project, wait until it answers, and return its runner."""
+        return cast(Document, self.request("POST", f"/projects/{quote(project, safe='')}/load/{quote(key, safe='')}"))
+
+    def runners(self) -> list[Document]:
+        """Return the runners; none when the daemon does not run."""
+        try:
+            return cast(list[Document], self.request("GET", "/runners"))
+        except DaemonError:
+            return []
+
+    def _start(self) -> None:
+        """Start the daemon in a session of its own, and wait until it listens or says why it cannot.
+
+        The child writes one line to a pipe: `ready`, or its error as JSON.
+        """
+        paths = self._settings.paths.create()
+        reader, writer = os.pipe()
+        with paths.daemon_log.open("ab") as log, os.fdopen(reader) as answer:
+            subprocess.Popen(
+                [sys.executable, "-m", "dmrc", "serve", "--ready-fd", str(writer)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[writer],
+                start_new_session=True,
+                cwd="/",
+            )
+            os.close(writer)
+            line = answer.readline().strip()
+        if line == "ready":
+            return
+        if line.startswith("{"):
+            raise _error(json.loads(line))
+        raise DaemonError("the daemon ended at once", remedy=f"See {paths.daemon_log}")
+
+
+def error_line(error: DmrcError) -> str:
+    """Return an error as the JSON that `_error` reads."""
+    return json.dumps({"kind": type(error).__name__, "message": error.message, "remedy": error.remedy})
+
+
+def _error(document: object) -> DmrcError:
+    """Return the error that the daemon had, as the same class."""
+    if not isinstance(document, dict):
+        return DaemonError("the daemon answered with an error that says nothing")
+    message, remedy = str(document.get("message")), document.get("remedy")
+    kind = getattr(errors, str(document.get("kind")), DaemonError)
+    if kind is errors.BusyError:
+        return errors.BusyError(message, retry_after_seconds=1, remedy=remedy)
+    known = kind if isinstance(kind, type) and issubclass(kind, DmrcError) else DaemonError
+    return known(message, remedy=remedy)

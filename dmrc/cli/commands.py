@@ -1,0 +1,41 @@
+"""The built-in commands, as a plugin: this table is their list of contents."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc import hookimpl
+from dmrc.cli.group import CommandGroup, LazyCommand
+
+_PROJECTS, _MODELS, _SERVING, _REQUESTS = "Projects", "Models", "Serving", "Requests"
+
+_COMMANDS = {
+    "up": LazyCommand("dmrc.cli.up:up", "Start a compose project with its models", _PROJECTS),
+    "down": LazyCommand("dmrc.cli.down:down", "Stop a compose project, end its keys and runners", _PROJECTS),
+    "config": LazyCommand("dmrc.cli.config:config", "Print what would be injected; start nothing", _PROJECTS),
+    "env": LazyCommand("dmrc.cli.env:env", "Print the variables of one service", _PROJECTS),
+    "exec": LazyCommand("dmrc.cli.exec:exec_", "Run a program on this machine as a service", _PROJECTS),
+    "pull": LazyCommand("dmrc.cli.pull:pull", "Pull a model from a registry", _MODELS),
+    "package": LazyCommand("dmrc.cli.package:package", "Make a model of a GGUF file", _MODELS),
+    "list": LazyCommand("dmrc.cli.list:list_", "List the models in the store", _MODELS),
+    "ls": LazyCommand("dmrc.cli.list:list_", "", _MODELS),
+    "inspect": LazyCommand("dmrc.cli.inspect:inspect", "Print all facts of one model", _MODELS),
+    "rm": LazyCommand("dmrc.cli.rm:rm", "Remove models", _MODELS),
+    "run": LazyCommand("dmrc.cli.run:run", "Ask a model, and stream the answer", _SERVING),
+    "ps": LazyCommand("dmrc.cli.ps:ps", "List the models that run", _SERVING),
+    "unload": LazyCommand("dmrc.cli.unload:unload", "Unload models", _SERVING),
+    "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
+    "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
+    "status": LazyCommand("dmrc.cli.status:status", "Tell whether the daemon runs, and where", _SERVING),
+    "logs": LazyCommand("dmrc.cli.logs:logs", "Print the daemon's log, or a model's", _SERVING),
+    "requests": LazyCommand("dmrc.cli.requests:requests", "List what was asked, and how long it took", _REQUESTS),
+    "version": LazyCommand("dmrc.cli.version:version", "Print the versions of dmrc and its engine", _REQUESTS),
+}
+
+
+@hookimpl
+def dmrc_register_commands(cli: click.Group) -> None:
+    """Add them all."""
+    if isinstance(cli, CommandGroup):
+        for name, command in _COMMANDS.items():
+            cli.add_lazy(name, command)

@@ -1,0 +1,62 @@
+"""`dmrc down`: the end of a project, of its keys and of its runners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import project_options
+
+
+@click.command(epilog="Example: dmrc down -- --volumes")
+@project_options
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SERVICE...] [-- COMPOSE ARGUMENTS]")
+@pass_app
+def down(
+    app: App,
+    files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    env_files: tuple[Path, ...],
+    arguments: tuple[str, ...],
+) -> int:
+    """Run docker compose down, then end the project's keys and unload what only it used.
+
+    The models stay in the store. With names of services, only these are stopped and the project stays registered.
+    """
+    import os
+    import shutil
+    from urllib.parse import quote
+
+    from dmrc.cli.preparation import override_path
+    from dmrc.cli.reading import Selection
+    from dmrc.compose.command import Compose
+    from dmrc.errors import DaemonError
+    from dmrc.project import Project
+
+    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    compose = Compose(os.environ)
+    project = Project.parse(compose.config(options), options.files)
+    name = project.name
+    override = override_path(app, name)
+    code = compose.call(options, override if override.exists() else None, ["down", *arguments])
+    if code != 0 or any(argument in project.services for argument in arguments):
+        return code
+    shutil.rmtree(override.parent, ignore_errors=True)
+    try:
+        app.daemon.request("DELETE", f"/projects/{quote(name, safe='')}")
+    except DaemonError:
+        _forget_without_daemon(app, name)
+    return code
+
+
+def _forget_without_daemon(app: App, name: str) -> None:
+    """End the keys in the database, so that a daemon that starts later does not know them."""
+    from dmrc.projects import Projects
+
+    if app.settings.paths.registrations.exists():
+        projects = Projects(app.settings.paths.registrations)
+        projects.unregister(name)
+        projects.close()

@@ -1,0 +1,46 @@
+"""`dmrc env`: the variables of one service, for programs outside of containers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import project_options
+
+
+@click.command(epilog='Example: eval "$(dmrc env web --format export)"')
+@project_options
+@click.option(
+    "--format", "form", type=click.Choice(["dotenv", "export", "json"]), default="dotenv", help="Default: dotenv."
+)
+@click.argument("service")
+@pass_app
+def env(
+    app: App,
+    files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    env_files: tuple[Path, ...],
+    form: str,
+    service: str,
+) -> None:
+    """Print the variables that SERVICE is given, as a program on this machine needs them.
+
+    Its models are pulled and the project is registered, so that the variables work.
+    """
+    import json
+    import os
+    import shlex
+
+    from dmrc.cli.host import host_environment
+    from dmrc.cli.reading import Selection
+
+    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    variables = host_environment(app, options, service, load=False).injected
+    if form == "json":
+        click.echo(json.dumps(variables, indent=2))
+        return
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}" if form == "export" else f"{name}={value}")

@@ -1,0 +1,40 @@
+"""`dmrc exec`: a service's program on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import project_options
+
+
+@click.command("exec", epilog="Example: dmrc exec web -- npm run dev")
+@project_options
+@click.argument("service")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENTS...]")
+@pass_app
+def exec_(
+    app: App,
+    files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    env_files: tuple[Path, ...],
+    service: str,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND on this machine with the models and the variables of SERVICE. Needs no Docker."""
+    import os
+
+    from dmrc.cli.host import host_environment
+    from dmrc.cli.reading import Selection
+    from dmrc.errors import NotFoundError
+
+    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    found = host_environment(app, options, service, load=True)
+    environment = {**os.environ, **found.declared, **found.injected}
+    try:
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 the user's own command, without a shell
+    except OSError as error:
+        raise NotFoundError(f"cannot run '{command[0]}': {error.strerror}", remedy="Is it on PATH?") from error

@@ -1,0 +1,71 @@
+"""A command group that imports a command only when it is called, so that `dmrc --help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command is, and what the list of commands says of it."""
+
+    target: str
+    """`module:attribute`."""
+    summary: str
+    """One line."""
+    section: str
+    """Heading in the list."""
+
+
+class CommandGroup(click.Group):
+    """A group whose commands may be given by import string."""
+
+    def __init__(self, name: str, *, help_text: str) -> None:
+        """Make an empty group."""
+        super().__init__(name, help=help_text, context_settings={"help_option_names": ["-h", "--help"]})
+        self._lazy: dict[str, LazyCommand] = {}
+
+    def add_lazy(self, name: str, command: LazyCommand) -> None:
+        """Add a command that is imported when it is called."""
+        self._lazy[name] = command
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return all names; those given as objects (by plugins) too."""
+        return [*self._lazy, *(name for name in super().list_commands(context) if name not in self._lazy)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a command, imported now; a command given as an object replaces a lazy one."""
+        found = super().get_command(context, name)
+        if found is None and name in self._lazy:
+            module, _, attribute = self._lazy[name].target.partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+            found = command if isinstance(command, click.Command) else None
+        return found
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name near commands where there is no such command."""
+        name = args[0]
+        if self.get_command(context, name) is None and not name.startswith("-"):
+            from dmrc.fields import near
+
+            raise click.UsageError(f"no such command '{name}'{near(name, self.list_commands(context))}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, lazy in self._lazy.items():
+            if lazy.summary:
+                sections.setdefault(lazy.section, []).append((name, lazy.summary))
+        for name in super().list_commands(context):
+            command = super().get_command(context, name)
+            if command is not None and not command.hidden:
+                sections.setdefault("Plugins", []).append((name, command.get_short_help_str(60)))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)

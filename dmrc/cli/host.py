@@ -1,0 +1,53 @@
+"""One service run on this machine: the same models and variables as its container, no container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dmrc.cli.app import App
+from dmrc.cli.preparation import override_path, prepare
+from dmrc.cli.reading import read_project
+from dmrc.compose.command import ComposeOptions
+from dmrc.compose.override import injections, render, write
+from dmrc.project import inject
+
+
+@dataclass(frozen=True, slots=True)
+class HostEnvironment:
+    """What a service's program is given outside of its container."""
+
+    injected: dict[str, str]
+    """What dmrc adds."""
+    declared: dict[str, str]
+    """What the project sets under `environment:` and `env_file:`."""
+
+
+def host_environment(app: App, options: ComposeOptions, service: str, *, load: bool) -> HostEnvironment:
+    """Prepare the project, and return the variables of one service.
+
+    A project whose containers run already stays as it is, keys and all.
+
+    Raises:
+        NotFoundError: There is no such service, or it uses no model.
+        DmrcError: A model cannot be had.
+    """
+    project = read_project(app, options, with_docker=False)
+    wanted = project.service(service)
+    known = {entry["name"]: entry for entry in _registered(app)}
+    docker_host = known.get(project.name, {}).get("docker_host")
+    prepared = prepare(app, project, str(docker_host) if docker_host else None, load=load)
+    if not override_path(app, project.name).exists():
+        # Keeps the keys for the next command, and for dmrc up.
+        everything = injections(project, prepared.keys, prepared.address, app.settings.port)
+        write(override_path(app, project.name), render(project, everything, prepared.keys))
+    base_url = f"http://127.0.0.1:{app.settings.port}/engines/v1"
+    injection = inject(project, wanted, base_url=base_url, api_key=prepared.keys[service])
+    declared = {name: value for name, value in wanted.environment.items() if value is not None}
+    return HostEnvironment(dict(injection.variables), declared)
+
+
+def _registered(app: App) -> list[dict[str, object]]:
+    if app.daemon.status() is None:
+        return []
+    found = app.daemon.request("GET", "/projects")
+    return [dict(entry) for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

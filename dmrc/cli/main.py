@@ -1,0 +1,61 @@
+"""The entry point `dmrc`: the group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dmrc import __version__
+from dmrc.cli.app import App
+from dmrc.cli.group import CommandGroup
+from dmrc.errors import DmrcError
+from dmrc.hooks.plugins import Plugins
+from dmrc.settings import Settings
+
+_HELP = """docker compose up, with the language models of your compose file served beside it.
+
+\b
+  dmrc up                     pull, serve and inject the models, then docker compose up
+  dmrc run ai/smollm2 "Hi"    ask a model
+  dmrc requests               what your services asked, and how long it took
+"""
+
+
+def create_cli(plugins: Plugins) -> CommandGroup:
+    """Return the command group with the commands of all plugins."""
+    cli = CommandGroup("dmrc", help_text=_HELP)
+    cli.params.append(click.Option(["--version"], is_flag=True, is_eager=True, callback=_version, expose_value=False))
+    plugins.load("dmrc_register_commands")
+    plugins.hook.dmrc_register_commands(cli=cli)
+    return cli
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code (DESIGN.md, section 11)."""
+    try:
+        settings = Settings.from_environment(os.environ)
+        plugins = Plugins(settings.plugins)
+        code = create_cli(plugins).main(args=argv, prog_name="dmrc", standalone_mode=False, obj=App(settings, plugins))
+    except DmrcError as error:
+        click.echo(f"dmrc: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("dmrc: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`dmrc list | head -1`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"dmrc {__version__}")
+        context.exit()

@@ -1,0 +1,123 @@
+"""Makes a project ready: its models pulled, its keys minted, the project registered, its models loaded."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from dmrc.cli.app import App
+from dmrc.cli.client import Document
+from dmrc.cli.progress import PullProgress, note, spinner
+from dmrc.compose.override import read_keys
+from dmrc.models import Pulled
+from dmrc.project import ModelDeclaration, Project
+from dmrc.projects import KEY_PREFIX, Registration
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A project whose containers can start."""
+
+    keys: dict[str, str]
+    """Plain key of each service."""
+    address: str
+    """Where containers reach the gateway."""
+
+
+def override_path(app: App, project_name: str) -> Path:
+    """Return where a project's override file lies."""
+    return app.settings.paths.projects / project_name / "override.yaml"
+
+
+def prepare(app: App, project: Project, docker_host: str | None, *, load: bool = True) -> Prepared:
+    """Make `project` ready, in the order that a user waits for it; see the steps below.
+
+    Raises:
+        DmrcError: A step failed. A project that was not registered before is not registered afterwards.
+    """
+    app.daemon.ensure()
+    address = _attach(app, docker_host)
+    pulled = _pull_missing(app, project.models.values())
+    keys = mint_keys(app, project)
+    known = _register(app, Registration.of(project, keys, docker_host))
+    try:
+        wanted = [model for model in project.models.values() if load and model.ready == "loaded"]
+        runners = _load(app, project.name, wanted)
+    except BaseException:
+        if not known:
+            app.daemon.request("DELETE", f"/projects/{quote(project.name, safe='')}")
+        raise
+    for model in project.models.values():
+        note(_summary(app, model, pulled[model.model], runners.get(model.key)))
+    return Prepared(keys, address)
+
+
+def mint_keys(app: App, project: Project) -> dict[str, str]:
+    """Return a key for each service with models: the one it had, or a new one.
+
+    They stay the same from `up` to `up`, or Compose would recreate the containers.
+    """
+    before = read_keys(override_path(app, project.name))
+    return {
+        service.name: before.get(service.name) or KEY_PREFIX + secrets.token_urlsafe(32)
+        for service in project.consumers
+    }
+
+
+def _attach(app: App, docker_host: str | None) -> str:
+    if docker_host is None:
+        return "127.0.0.1"
+    import json
+
+    document = app.daemon.request("POST", "/attach", json.dumps({"docker_host": docker_host}))
+    return str(document["address"]) if isinstance(document, dict) else "127.0.0.1"
+
+
+def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pulled]:
+    """Pull all models side by side, each reference once; one that is present needs no network."""
+    names = list(dict.fromkeys(model.model for model in models))
+    with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
+        futures = {
+            name: pool.submit(app.models.pull, name, progress.of(name), cancelled=progress.cancelled) for name in names
+        }
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except BaseException:
+            progress.cancel()
+            raise
+
+
+def _register(app: App, registration: Registration) -> bool:
+    """Register the project, and return whether it was before."""
+    answer = app.daemon.request("PUT", f"/projects/{quote(registration.name, safe='')}", registration.to_json())
+    return isinstance(answer, dict) and answer["known"] is True
+
+
+def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[str, Document]:
+    """Load models side by side; the daemon decides their order by the memory there is."""
+    if not models:
+        return {}
+    names = ", ".join(model.model for model in models)
+    with spinner(f"loading {names}"), ThreadPoolExecutor(max_workers=len(models)) as pool:
+        futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
+        return {key: future.result() for key, future in futures.items()}
+
+
+def _summary(app: App, model: ModelDeclaration, pulled: Pulled, runner: Document | None) -> str:
+    """Return the one line per model: pull, load, and where it listens."""
+    size = f"{pulled.size_bytes / 1e6:.0f} MB"
+    parts = [f"present ({size})" if pulled.was_present else f"pulled {size} in {pulled.seconds:.1f} s"]
+    if runner is None:
+        parts.append("loads at its first request")
+    elif runner["was_loaded"]:
+        parts.append("loaded already")
+    else:
+        parts.append(f"loaded in {runner['load_seconds']:.1f} s")
+    if runner is not None:
+        parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
+    parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
+    return f"{model.key}: {model.model}  {' · '.join(parts)}"

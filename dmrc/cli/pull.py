@@ -1,0 +1,41 @@
+"""`dmrc pull`: a model from a registry into the store."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+
+@click.command(epilog="Example: dmrc pull ai/smollm2:135M-Q4_K_M")
+@click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+@json_option
+@pass_app
+def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:
+    """Pull models. One that is present is compared with the registry, and pulled again if it changed there."""
+    import json
+
+    from dmrc.cli.progress import PullProgress, note
+
+    rows = []
+    for reference in references:
+        with PullProgress() as progress:
+            pulled = app.models.pull(reference, progress.of(reference), refresh=True, cancelled=progress.cancelled)
+        size = f"{pulled.size_bytes / 1e6:.1f} MB"
+        state = f"is up to date ({size})" if pulled.was_present else f"pulled, {size} in {pulled.seconds:.1f} s"
+        note(f"{pulled.reference} {state}")
+        rows.append(
+            {
+                "reference": str(pulled.reference),
+                "digest": pulled.digest,
+                "size_bytes": pulled.size_bytes,
+                "seconds": round(pulled.seconds, 3),
+                "was_present": pulled.was_present,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            click.echo(row["digest"])

@@ -1,0 +1,96 @@
+"""Reads the compose project that a command is about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmrc.cli.app import App
+from dmrc.compose.command import Compose, ComposeOptions
+from dmrc.compose.files import command_environ, compose_files
+from dmrc.errors import DockerError, ProjectError
+from dmrc.fields import near
+from dmrc.project import Project
+from dmrc.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which project the user means, in Compose's own options."""
+
+    files: Sequence[str]
+    """`-f`."""
+    project_name: str | None
+    """`-p`."""
+    profiles: Sequence[str]
+    """`--profile`."""
+    env_files: Sequence[Path]
+    """`--env-file`."""
+
+    def options(self, environ: Mapping[str, str]) -> ComposeOptions:
+        """Return the options for Compose, with the files that it would find itself.
+
+        Raises:
+            ProjectError: There is no compose file.
+        """
+        return ComposeOptions(
+            files=compose_files(Path.cwd(), self.files, environ, self.env_files),
+            files_were_named=bool(self.files),
+            project_name=self.project_name,
+            profiles=tuple(self.profiles),
+            env_files=tuple(self.env_files),
+        )
+
+
+def read_project(app: App, options: ComposeOptions, *, with_docker: bool) -> Project:
+    """Return the project, every model entry of it checked.
+
+    With Docker it is read by Compose; without, by Compose where there is one, else by our own reader of a subset.
+
+    Raises:
+        ProjectError: It cannot be read, or declares something impossible.
+        RuntimeFlagError: A runtime flag is unknown or forbidden.
+        DockerError: `with_docker`, and there is no Compose.
+    """
+    project = Project.parse(_document(options, with_docker=with_docker), options.files)
+    check_models(app, project)
+    return project
+
+
+def check_models(app: App, project: Project) -> None:
+    """Check what only engines and references can tell.
+
+    Raises:
+        ProjectError: An engine is unknown.
+        InvalidReferenceError: A model reference cannot be parsed.
+        RuntimeFlagError: A runtime flag is unknown or forbidden.
+    """
+    for model in project.models.values():
+        Reference.parse(model.model, default_registry=app.settings.default_registry)
+        engine = app.engines.get(model.engine)
+        if engine is None:
+            raise ProjectError(
+                f"models.{model.key}.x-dmrc.engine is '{model.engine}'{near(model.engine, app.engines)}",
+                remedy=f"Known: {', '.join(app.engines)}",
+            )
+        engine.check(model.runtime_flags)
+
+
+def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
+    try:
+        return Compose(os.environ).config(options)
+    except DockerError:
+        if with_docker:
+            raise
+    from dmrc.compose.loader import load
+
+    given = [str(file) for file in options.files] if options.files_were_named else []
+    return load(
+        options.files,
+        environ=command_environ(Path.cwd(), given, os.environ, options.env_files),
+        env_files=options.env_files,
+        profiles=options.profiles,
+        project_name=options.project_name,
+    )

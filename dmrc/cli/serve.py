@@ -1,0 +1,38 @@
+"""`dmrc serve`: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc.cli.app import App, pass_app
+
+
+@click.command(epilog="Example: DMRC_PORT=12500 dmrc serve")
+@click.option("--ready-fd", type=int, hidden=True, help="Write one line there: ready, or the error as JSON.")
+@pass_app
+def serve(app: App, ready_fd: int | None) -> None:
+    """Run the daemon in the foreground, until Ctrl+C. Commands that need it start it by themselves."""
+    import os
+
+    from dmrc.cli.client import error_line
+    from dmrc.errors import DmrcError
+    from dmrc.gateway.daemon import serve as serve_daemon
+    from dmrc.gateway.logs import configure
+
+    configure(None if ready_fd is None else app.settings.paths.create().daemon_log)
+
+    def tell(line: str) -> None:
+        if ready_fd is not None:
+            os.write(ready_fd, f"{line}\n".encode())
+            os.close(ready_fd)
+
+    def on_ready() -> None:
+        if ready_fd is None:
+            click.echo(f"dmrc serves http://127.0.0.1:{app.settings.port}/engines/v1; Ctrl+C ends it", err=True)
+        tell("ready")
+
+    try:
+        serve_daemon(app.settings, app.store, app.engines, on_ready)
+    except DmrcError as error:
+        tell(error_line(error))
+        raise

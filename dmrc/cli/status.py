@@ -1,0 +1,35 @@
+"""`dmrc status`: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+
+@click.command(epilog="Example: dmrc status --json")
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> int:
+    """Tell whether the daemon runs, where it listens, and for which projects. Exits with 1 when it does not run."""
+    import json
+
+    from dmrc.cli.tables import ago
+
+    found = app.daemon.status()
+    if as_json:
+        click.echo(json.dumps({"running": found is not None, **(found or {})}, indent=2))
+    elif found is None:
+        click.echo("The daemon does not run. It starts by itself: dmrc up, dmrc run, or dmrc serve")
+    else:
+        addresses, projects, started = found["addresses"], found["projects"], found["started_at"]
+        names = ", ".join(map(str, projects)) if isinstance(projects, list) and projects else "none"
+        click.echo(f"The daemon runs (version {found['version']}).")
+        for address in addresses if isinstance(addresses, list) else []:
+            click.echo(f"Listens:   http://{address}:{found['port']}/engines/v1")
+        click.echo(f"Started:   {ago(started if isinstance(started, float) else None)}")
+        click.echo(f"Projects:  {names}")
+        click.echo(f"Runners:   {found['runners']}")
+        click.echo(f"State:     {found['home']}")
+    return 0 if found is not None else 1

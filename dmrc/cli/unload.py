@@ -1,0 +1,35 @@
+"""`dmrc unload`: models out of memory."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+
+@click.command(epilog="Example: dmrc unload ai/smollm2")
+@click.argument("models", nargs=-1, metavar="[MODEL...]")
+@click.option("--all", "everything", is_flag=True, help="Unload all models.")
+@json_option
+@pass_app
+def unload(app: App, models: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Unload models from memory, each when it has finished what it does. They stay in the store."""
+    import json
+
+    from dmrc.errors import NotFoundError
+
+    if not models and not everything:
+        raise click.UsageError("name a model, or say --all")
+    unloaded: list[str] = []
+    if app.daemon.status() is not None:
+        body = json.dumps({"models": list(models), "all": everything})
+        answer = app.daemon.request("POST", "/unload", body)
+        found = answer["unloaded"] if isinstance(answer, dict) else []
+        unloaded = [str(name) for name in found] if isinstance(found, list) else []
+    if models and not unloaded:
+        raise NotFoundError(f"no such model runs: {', '.join(models)}", remedy="See: dmrc ps")
+    if as_json:
+        click.echo(json.dumps({"unloaded": unloaded}))
+    else:
+        click.echo(f"Unloaded {len(unloaded)} model(s).")

@@ -1,0 +1,59 @@
+"""`dmrc up`: the models of a compose project, then the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import project_options
+
+_EPILOG = "Example: dmrc up -d --build web -- --wait"
+
+
+@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": True})
+@project_options
+@click.option("-d", "--detach", is_flag=True, help="Start the containers and return.")
+@click.option("--build", is_flag=True, help="Build images before the containers start.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SERVICE...] [-- COMPOSE ARGUMENTS]")
+@pass_app
+def up(
+    app: App,
+    files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    env_files: tuple[Path, ...],
+    detach: bool,
+    build: bool,
+    arguments: tuple[str, ...],
+) -> None:
+    """Pull, serve and inject the models of a compose project, then run docker compose up.
+
+    What follows a -- is passed on to docker compose up. The exit code is Compose's own once Compose has started.
+    """
+    import os
+
+    from dmrc.cli.preparation import override_path, prepare
+    from dmrc.cli.progress import note
+    from dmrc.cli.reading import Selection, read_project
+    from dmrc.compose.command import Compose
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.override import injections, render, write
+
+    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    compose = Compose(os.environ)
+    endpoint = docker_endpoint(os.environ)
+    project = read_project(app, options, with_docker=True)
+    override = override_path(app, project.name)
+    if project.consumers:
+        prepared = prepare(app, project, endpoint.host)
+        injected = injections(project, prepared.keys, prepared.address, app.settings.port)
+        for service, injection in injected.items():
+            if injection.kept:
+                note(f"{service}: keeps its own {', '.join(injection.kept)}")
+        write(override, render(project, injected, prepared.keys))
+    else:
+        note(f"project '{project.name}' declares no model that a service uses; running docker compose up as it is")
+    flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
+    compose.become(options, override if project.consumers else None, ["up", *flags, *arguments])

@@ -1,0 +1,1 @@
+"""Hooks: their contracts, and the loading of the plugins that implement them."""
