@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, from_row, to_rows
+from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, from_row, storable, to_rows
 from dmrc.capture.schema import FAILED, TAIL, explained, open_for_reading, open_for_writing
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
@@ -86,7 +86,9 @@ class ExchangeDatabase:
         with self._reading() as connection:
             if connection is None:
                 return []
-            return [from_row(row) for row in connection.execute(*page_statement(query, limit, before_id))]
+            statement, values = page_statement(query, limit, before_id)
+            storables = [storable(value) if isinstance(value, str) else value for value in values]
+            return [from_row(row) for row in connection.execute(statement, storables)]
 
     def excerpts(self, exchanges: Sequence[Exchange]) -> dict[str, str]:
         """Return the first words of the prompt for each id of the exchanges; "" where no content was recorded."""

@@ -39,7 +39,7 @@ class Rows:
 def to_rows(exchange: Exchange) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so."""
     asked, context = texts_of_request(exchange)
-    words = (_text(asked), _text(context), _text(text_of_response(exchange)))
+    words = (storable(asked), storable(context), storable(text_of_response(exchange)))
     scalars = [_scalar(getattr(exchange, name)) for name in SCALAR_COLUMNS[:-1]]
     return Rows(
         scalars=(*scalars, json.dumps(dict(exchange.annotations)), words[0][:_LONGEST_EXCERPT]),
@@ -70,8 +70,9 @@ def from_row(row: Row, content: Row | None = None) -> Exchange:
 
 
 def _scalar(value: SqlValue) -> SqlValue:
-    return _text(value) if isinstance(value, str) else value
+    return storable(value) if isinstance(value, str) else value
 
 
-def _text(value: str) -> str:
+def storable(value: str) -> str:
+    """Return a text as SQLite can hold it: a lone surrogate, which is no UTF-8, becomes `?`."""
     return value.encode("utf-8", "replace").decode()
