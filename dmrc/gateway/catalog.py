@@ -99,6 +99,11 @@ class Catalog:
         except InvalidReferenceError:
             return None
 
+    def _full_name(self, stored: StoredModel, model: str) -> str:
+        """Return the tag that a caller means: one model may have several."""
+        name = str(self._parsed(model))
+        return name if name in stored.tags else next(iter(stored.tags), stored.digest)
+
     def _stored(self, model: str) -> StoredModel:
         """Return a model of the store; remembered until the store's index changes."""
         status = (self._store.root / "index.json").stat() if (self._store.root / "index.json").exists() else None
@@ -118,7 +123,7 @@ class Catalog:
         facts = self._facts[stored.digest]
         keep_alive = declaration.keep_alive_seconds if declaration else None
         return Target(
-            reference=_display(stored, model),
+            reference=self._full_name(stored, model),
             digest=stored.digest,
             gguf=Path(files.gguf),
             mmproj=files.mmproj,
@@ -133,12 +138,17 @@ def _configuration(
     stored: StoredModel, facts: GgufFacts, declaration: ModelDeclaration | None, operation: Operation | None
 ) -> RunnerConfiguration:
     context_size = declaration.context_size if declaration else None
+    mode = _mode(facts, operation)
+    flags = declaration.runtime_flags if declaration else ()
+    if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:
+        # A model that was not made for embeddings gives one for each token; clients want one for each text.
+        flags = ("--pooling", "mean", *flags)
     return RunnerConfiguration(
         engine=declaration.engine if declaration else DEFAULT_ENGINE,
-        mode=_mode(facts, operation),
+        mode=mode,
         context_size=context_size or stored.config.context_size,
         parallel=declaration.parallel if declaration else None,
-        runtime_flags=declaration.runtime_flags if declaration else (),
+        runtime_flags=flags,
     )
 
 
@@ -149,8 +159,3 @@ def _mode(facts: GgufFacts, operation: Operation | None) -> Mode:
     if operation == "embedding" or (operation is None and facts.pooling_type not in (None, 0)):
         return "embedding"
     return "completion"
-
-
-def _display(stored: StoredModel, model: str) -> str:
-    """Return the name that answers carry: the model as the caller wrote it, and never a path."""
-    return stored.tags[0] if stored.tags else model

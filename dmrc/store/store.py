@@ -57,7 +57,7 @@ class Store:
         for model in models:
             if str(reference) in model.tags or reference.digest == model.digest:
                 return model
-        name = reference.display(default_registry=default_registry)
+        name = text.strip()
         raise ModelNotFoundError(f"model '{name}' is not in the store", remedy=f"Run: dmrc pull {name}")
 
     def files(self, model: StoredModel) -> ModelFiles:

@@ -1,0 +1,74 @@
+"""A daemon with a real model, shared by the tests of the gateway that do not disturb one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.dmrc_command import Dmrc, temporary_dmrc
+
+MODEL = "local/smollm2:135M-Q4_1"
+COMPOSE = f"""
+name: shop
+services:
+  web: {{image: none, models: [chat, embed]}}
+  other: {{image: none, models: [embed]}}
+models:
+  chat: {{model: "{MODEL}", context_size: 512, runtime_flags: ["--temp", "0"], x-dmrc: {{parallel: 2}}}}
+  embed: {{model: local/embedder, context_size: 256, x-dmrc: {{parallel: 1}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway."""
+
+    dmrc: Dmrc
+    keys: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.dmrc.port}"
+
+    def client(self, service: str | None = "web", prefix: str = "/engines/v1") -> openai.OpenAI:
+        """The official client, as the service would make it; no service is an application with a placeholder."""
+        key = self.keys[service] if service else "not-required"
+        return openai.OpenAI(base_url=f"{self.url}{prefix}", api_key=key, max_retries=0, timeout=60)
+
+    def exchanges(self) -> list[dict[str, object]]:
+        return json.loads(self.dmrc.ok("requests", "--json", "-n", "1000"))
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("shop")
+    (directory / "compose.yaml").write_text(COMPOSE)
+    with temporary_dmrc() as dmrc:
+        dmrc.ok("package", "--gguf", smollm2, MODEL)
+        dmrc.ok("package", "--gguf", smollm2, "--context-size", "256", "local/embedder")
+        keys = {
+            service: json.loads(dmrc.ok("env", service, "--format", "json", cwd=directory))["OPENAI_API_KEY"]
+            for service in ("web", "other")
+        }
+        yield Gateway(dmrc, keys)
+
+
+@pytest.fixture
+def recorded(gateway: Gateway) -> Callable[[str], dict[str, object]]:
+    """Wait for the record of an exchange by its id."""
+    import time
+
+    def find(exchange_id: str) -> dict[str, object]:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            found = [each for each in gateway.exchanges() if each["id"] == exchange_id]
+            if found:
+                return found[0]
+        raise AssertionError(f"exchange {exchange_id} was not recorded")
+
+    return find
