@@ -11,7 +11,7 @@ import pytest
 
 from dmrc.compose import yaml_text
 from dmrc.compose.files import command_environ, compose_files
-from dmrc.compose.loader import load
+from dmrc.compose.without_docker.loader import load
 from dmrc.errors import ProjectError
 from tests.compose.corpus import ACCEPTED, REFUSED
 
