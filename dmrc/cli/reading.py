@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.cli.app import App
 from dmrc.compose.command import Compose, ComposeOptions
 from dmrc.compose.files import command_environ, compose_files
-from dmrc.errors import DockerError, ProjectError
+from dmrc.errors import DockerError, InputError, ProjectError
 from dmrc.fields import near
 from dmrc.project import Project
 from dmrc.reference import Reference
@@ -68,14 +69,25 @@ def check_models(app: App, project: Project) -> None:
         RuntimeFlagError: A runtime flag is unknown or forbidden.
     """
     for model in project.models.values():
-        Reference.parse(model.model, default_registry=app.settings.default_registry)
+        with _named(f"models.{model.key}"):
+            Reference.parse(model.model, default_registry=app.settings.default_registry)
         engine = app.engines.get(model.engine)
         if engine is None:
             raise ProjectError(
                 f"models.{model.key}.x-dmrc.engine is '{model.engine}'{near(model.engine, app.engines)}",
                 remedy=f"Known: {', '.join(app.engines)}",
             )
-        engine.check(model.runtime_flags)
+        with _named(f"models.{model.key}"):
+            engine.check(model.runtime_flags)
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put the key of the compose file that an error is about before its message."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{where}: {error.message}", remedy=error.remedy) from error
 
 
 def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
@@ -84,7 +96,7 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
     except DockerError:
         if with_docker:
             raise
-    from dmrc.compose.loader import load
+    from dmrc.compose.without_docker.loader import load
 
     given = [str(file) for file in options.files] if options.files_were_named else []
     return load(

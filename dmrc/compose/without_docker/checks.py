@@ -9,8 +9,8 @@ import re
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 
-from dmrc.compose.merge import BOOLEANS
-from dmrc.compose.service_keys import SERVICE_KEYS, TOP_LEVEL_KEYS
+from dmrc.compose.without_docker.merge import BOOLEANS
+from dmrc.compose.without_docker.service_keys import SERVICE_KEYS, TOP_LEVEL_KEYS
 from dmrc.errors import ProjectError
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")

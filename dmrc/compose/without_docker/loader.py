@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmrc.compose import yaml_text
-from dmrc.compose.checks import check_document, check_project, check_references
 from dmrc.compose.dotenv import read_into, with_env_files
 from dmrc.compose.files import absolute
 from dmrc.compose.interpolation import interpolate
-from dmrc.compose.merge import BOOLEANS, as_text, expand_service, merge_files
+from dmrc.compose.without_docker.checks import check_document, check_project, check_references
+from dmrc.compose.without_docker.merge import BOOLEANS, as_text, expand_service, merge_files
 from dmrc.errors import ProjectError
 
 _KEPT = ("environment", "models", "network_mode", "profiles", "working_dir", "depends_on", "provider")
