@@ -32,6 +32,11 @@ def _missing_for_engine() -> str | None:
     return None if importlib.util.find_spec("xllamacpp") else "no xllamacpp"
 
 
+def _missing_for_llama_cpp_python() -> str | None:
+    extra = "the extra dmrc[llama-cpp-python], which compiles for minutes"
+    return None if importlib.util.find_spec("llama_cpp") else f"no llama_cpp; {extra}"
+
+
 def _missing_for_registry() -> str | None:
     return _missing_commands("docker-registry", "skopeo")
 
@@ -53,6 +58,7 @@ def _missing_commands(*names: str) -> str | None:
 
 GROUPS: dict[str, Callable[[], str | None]] = {
     "engine": _missing_for_engine,
+    "llama_cpp_python": _missing_for_llama_cpp_python,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "docker": _missing_for_docker,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -53,11 +54,20 @@ class Launch:
     """File that gets the child's output."""
 
 
+def launch_json(launch: Launch) -> str:
+    """Return a launch as a child of ours reads it from its command line."""
+    return json.dumps(
+        {name: str(value) if isinstance(value, Path) else value for name, value in asdict(launch).items()}
+    )
+
+
 class Engine(Protocol):
     """One kind of server."""
 
     name: str
     """What `x-dmrc: engine` calls it."""
+    largest_parallel: int | None
+    """How many requests it can serve at the same time at most; None is any number."""
 
     def check(self, flags: Sequence[str]) -> None:
         """Check runtime flags without starting anything. Called by the command line, so it imports nothing heavy.

@@ -70,7 +70,7 @@ def _known(name: str) -> Flag:
     if name in _BY_NAME:
         return _BY_NAME[name]
     if name in FORBIDDEN:
-        raise RuntimeFlagError(f"runtime flag '{name}' is not allowed: {FORBIDDEN[name]}")
+        raise RuntimeFlagError(f"runtime flag '{name}' is not allowed: {FORBIDDEN[name]}", remedy="Remove it")
     if not name.startswith("-"):
         raise RuntimeFlagError(f"'{name}' is no runtime flag", remedy='Write ["--temp", "0.2"], for example')
     near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.engine import Engine, Launch, launch_json
 from dmrc.engines.flags import as_arguments, parse, refuse_without_binary
 from dmrc.errors import SettingError
 from dmrc.settings import Settings
@@ -21,6 +20,7 @@ class LlamaCpp:
     """llama.cpp's server."""
 
     name = "llama.cpp"
+    largest_parallel: int | None = None
 
     def __init__(self, binary: str | None) -> None:
         """Use a llama-server binary, or xllamacpp where there is None."""
@@ -35,7 +35,7 @@ class LlamaCpp:
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
         if self._binary is None:
-            return [sys.executable, "-m", "dmrc.engines.xllamacpp_child", _as_json(launch)]
+            return [sys.executable, "-m", "dmrc.engines.xllamacpp_child", launch_json(launch)]
         # The keeper ends the binary with us, which llama-server cannot do by itself.
         return [sys.executable, "-m", "dmrc.engines.keeper", self._binary, *_arguments(launch)]
 
@@ -70,22 +70,6 @@ def _binary(settings: Settings) -> str | None:
             remedy="Name a llama-server binary, or unset it to use xllamacpp",
         )
     return found
-
-
-def _as_json(launch: Launch) -> str:
-    return json.dumps(
-        {
-            "name": launch.name,
-            "gguf": str(launch.gguf),
-            "mmproj": str(launch.mmproj or ""),
-            "chat_template": str(launch.chat_template or ""),
-            "mode": launch.mode,
-            "context_size": launch.context_size,
-            "parallel": launch.parallel,
-            "runtime_flags": list(launch.runtime_flags),
-            "socket": str(launch.socket),
-        }
-    )
 
 
 def _arguments(launch: Launch) -> list[str]:

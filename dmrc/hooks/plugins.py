@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
     "dmrc.engines.llama_cpp": ("dmrc_register_engines",),
+    "dmrc.engines.llama_cpp_python": ("dmrc_register_engines",),
     "dmrc.sources.oci": ("dmrc_register_sources",),
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""

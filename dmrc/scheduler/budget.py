@@ -59,9 +59,11 @@ class Budget:
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
         return self._system_available() - promised
 
-    def fit(self, target: Target, available_bytes: int) -> Need | None:
+    def fit(self, target: Target, available_bytes: int, largest_parallel: int | None = None) -> Need | None:
         """Return the need with the most slots that fits, or None."""
-        return next((need for need in needs(target) if need.memory.total_bytes <= available_bytes), None)
+        return next(
+            (need for need in needs(target, largest_parallel) if need.memory.total_bytes <= available_bytes), None
+        )
 
     def refuse(self, target: Target, available_bytes: int) -> InsufficientMemoryError:
         """Return the error that names the numbers, and what would fit."""
@@ -81,10 +83,11 @@ class Budget:
         )
 
 
-def needs(target: Target) -> list[Need]:
-    """Return the needs of a target, the one with the most slots first."""
+def needs(target: Target, largest_parallel: int | None = None) -> list[Need]:
+    """Return the needs of a target, the one with the most slots first; `largest_parallel` is the engine's bound."""
     configuration = target.configuration
-    slots = (configuration.parallel,) if configuration.parallel else _SLOTS_TO_TRY
+    wanted = (configuration.parallel,) if configuration.parallel else _SLOTS_TO_TRY
+    slots = dict.fromkeys(min(count, largest_parallel or count) for count in wanted)
     return [
         Need(count, estimate(target.facts, target.context_size, count, configuration.runtime_flags)) for count in slots
     ]

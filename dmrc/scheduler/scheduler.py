@@ -187,10 +187,11 @@ class Scheduler:
             InsufficientMemoryError: It would not fit, even alone or after waiting.
         """
         deadline = time.monotonic() + ROOM_SECONDS
+        engine = self._engines[runner.target.configuration.engine]
         while True:
             others = [other for other in self.runners() if other is not runner]
             available = self._budget.available(other.held for other in others)
-            runner.need = self._budget.fit(runner.target, available)
+            runner.need = self._budget.fit(runner.target, available, engine.largest_parallel)
             if runner.need is not None:
                 return
             idle = [other for other in others if other.is_idle and not other.is_pinned]

@@ -1,0 +1,82 @@
+"""The engine `llama-cpp-python`, behind the extra of that name: correct, and one request after another."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from dmrc import hookimpl
+from dmrc.engines.engine import Engine, Launch, launch_json
+from dmrc.engines.flags import parse
+from dmrc.errors import EngineError, RuntimeFlagError
+from dmrc.settings import Settings
+
+LOAD_FLAGS = {
+    "--threads": "n_threads",
+    "--threads-batch": "n_threads_batch",
+    "--batch-size": "n_batch",
+    "--ubatch-size": "n_ubatch",
+    "--n-gpu-layers": "n_gpu_layers",
+    "--main-gpu": "main_gpu",
+    "--rope-freq-base": "rope_freq_base",
+    "--rope-freq-scale": "rope_freq_scale",
+}
+"""Runtime flag, and the argument of `llama_cpp.Llama` that it is."""
+
+REQUEST_FLAGS = {
+    "--temperature": "temperature",
+    "--top-k": "top_k",
+    "--top-p": "top_p",
+    "--min-p": "min_p",
+    "--typical-p": "typical_p",
+    "--repeat-penalty": "repeat_penalty",
+    "--presence-penalty": "presence_penalty",
+    "--frequency-penalty": "frequency_penalty",
+    "--seed": "seed",
+    "--n-predict": "max_tokens",
+}
+"""Runtime flag, and the field of a request that it is the default of."""
+
+
+class LlamaCppPython:
+    """llama-cpp-python's `Llama` class in a child of ours; its own server cuts a stream when another begins."""
+
+    name = "llama-cpp-python"
+    largest_parallel: int | None = 1
+
+    def check(self, flags: Sequence[str]) -> None:
+        """Check that it is installed, and that it has these flags; see `Engine`.
+
+        Raises:
+            EngineError: It is not installed.
+        """
+        if importlib.util.find_spec("llama_cpp") is None:
+            raise EngineError(
+                "engine 'llama-cpp-python' is not installed",
+                remedy="Run: pip install 'dmrc[llama-cpp-python]', or leave x-dmrc.engine out",
+            )
+        for setting in parse(flags):
+            if setting.flag.names[-1] not in {*LOAD_FLAGS, *REQUEST_FLAGS, "--pooling"}:
+                raise RuntimeFlagError(
+                    f"runtime flag '{setting.written}' is not known to engine 'llama-cpp-python'",
+                    remedy="Use engine llama.cpp",
+                )
+
+    def command(self, launch: Launch) -> list[str]:
+        """Return the command of a child; see `Engine`."""
+        return [sys.executable, "-m", "dmrc.engines.llama_cpp_python_child", launch_json(launch)]
+
+    def describe(self) -> str:
+        """Return its version."""
+        try:
+            return f"llama-cpp-python {metadata.version('llama-cpp-python')}"
+        except metadata.PackageNotFoundError:
+            return "not installed; pip install 'dmrc[llama-cpp-python]'"
+
+
+@hookimpl
+def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:  # noqa: ARG001 the hook's argument
+    """Register it."""
+    return [LlamaCppPython()]
