@@ -7,7 +7,6 @@ from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dmrc import __version__
@@ -26,12 +25,32 @@ PREFIXES = ("/engines/v1", "/engines/llama.cpp/v1", "/v1")
 _SLASHES = re.compile(r"/{2,}")
 
 
+class Gateway:
+    """The application that all TCP listeners share."""
+
+    def __init__(self, admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record) -> None:
+        """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
+        self._inference: dict[str, ASGIApp] = {
+            f"{prefix}/{route}": Inference(route, admission, catalog, scheduler, record)
+            for prefix in PREFIXES
+            for route in OPERATIONS
+        }
+        self._others = _create_app(admission, catalog)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        app: ASGIApp = self._others
+        if scope["type"] == "http" and scope["method"] == "POST":
+            app = self._inference.get(scope["path"], app)
+        await app(scope, receive, send)
+
+
 class Entrance:
     """Marks requests with the listener that they came in by, and mends `//` in paths before routes are looked up."""
 
-    def __init__(self, app: ASGIApp, listener: Listener) -> None:
-        """Stand before `app`."""
-        self._app = app
+    def __init__(self, gateway: Gateway, listener: Listener) -> None:
+        """Stand before `gateway`."""
+        self._gateway = gateway
         self._listener = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,11 +58,11 @@ class Entrance:
         if scope["type"] == "http":
             # Applications join a base URL that ends in a slash with a path that begins with one.
             scope = {**scope, "dmrc.listener": self._listener, "path": _SLASHES.sub("/", scope["path"])}
-        await self._app(scope, receive, send)
+        await self._gateway(scope, receive, send)
 
 
-def create_app(admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record) -> FastAPI:
-    """Return the application that all TCP listeners share; put an `Entrance` before it."""
+def _create_app(admission: Admission, catalog: Catalog) -> FastAPI:
+    """Return the routes that are not inference."""
     app = FastAPI(title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
     def admit(request: Request) -> Caller | None:
@@ -64,9 +83,6 @@ def create_app(admission: Admission, catalog: Catalog, scheduler: Scheduler, rec
         raise ModelNotFoundError(f"model '{wanted}' is not in the store")
 
     for prefix in PREFIXES:
-        for route in OPERATIONS:
-            endpoint = Inference(route, admission, catalog, scheduler, record)
-            app.router.routes.append(Route(f"{prefix}/{route}", endpoint, methods=["POST"]))
         app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
     app.add_api_route("/", _root, methods=["GET"], response_model=None)

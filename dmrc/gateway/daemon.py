@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -10,15 +11,16 @@ from collections.abc import Callable, Mapping
 
 from filelock import FileLock, Timeout
 
+from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
 from dmrc.compose.network import bridge_gateway
 from dmrc.engines.engine import Engine
-from dmrc.errors import DaemonRunningError, DmrcError
+from dmrc.errors import DaemonRunningError, DmrcError, StoreError
 from dmrc.exchange import Exchange
 from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.app import Entrance, create_app
+from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.projects import Projects, Registration
@@ -28,6 +30,9 @@ from dmrc.settings import Settings
 from dmrc.store import Store
 
 _log = logging.getLogger(__name__)
+
+_TRIM_SECONDS = 60.0
+_RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 30 * 86400}
 
 
 class Daemon:
@@ -43,12 +48,13 @@ class Daemon:
         self.settings = settings
         self.started_at = time.time()
         self.projects = Projects(paths.registrations)
-        self.recorder = Recorder(paths.exchanges)
+        self._database = ExchangeDatabase(paths.exchanges)
+        self.recorder = Recorder(self._database)
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self.catalog = Catalog(store, self.projects, settings.default_registry)
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=settings.origins)
-        self._app = create_app(self._admission, self.catalog, self.scheduler, self._record)
+        self._gateway = Gateway(self._admission, self.catalog, self.scheduler, self._record)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -73,7 +79,7 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
             on_ready()
-            await self._stopping.wait()
+            await self._trim_until_stopped()
         finally:
             await self._close()
 
@@ -97,7 +103,7 @@ class Daemon:
     async def register(self, registration: Registration) -> None:
         """Take a project in, and let go of the runners that only its former declarations used."""
         before = [known for known in self.projects.all() if known.name == registration.name]
-        self.projects.register(registration)
+        self.projects.register(registration.keeping(before[0]) if before else registration)
         self._release(before)
 
     async def unregister(self, name: str) -> bool:
@@ -117,7 +123,7 @@ class Daemon:
 
     def _listen(self, address: str, kind: str) -> None:
         bound = bind_tcp(address, self.settings.port)
-        entrance = Entrance(self._app, "bridge" if kind == "bridge" else "loopback")
+        entrance = Entrance(self._gateway, "bridge" if kind == "bridge" else "loopback")
         self._listeners[address] = Listener(entrance, bound)
         _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
 
@@ -128,6 +134,16 @@ class Daemon:
                 await self.attach(docker_host)
             except (DmrcError, OSError) as error:
                 _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)
+
+    async def _trim_until_stopped(self) -> None:
+        """Keep the record within its limits, once a minute, in a thread."""
+        while not self._stopping.is_set():
+            try:
+                await asyncio.to_thread(self._database.trim, **_RETENTION)
+            except StoreError as error:
+                _log.warning("the record of requests is not trimmed: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
 
     def _record(self, exchange: Exchange, level: CaptureLevel | None) -> None:
         self.recorder.record(exchange, level or self.settings.capture)

@@ -133,7 +133,7 @@ class Observation:
     def finished(self) -> Exchange:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
-        client, session = self._scope.get("client"), self._document.get("user")
+        client = self._scope.get("client")
         trace_id, span_id = _trace(self._headers.get("traceparent"))
         model = self._document.get("model")
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
@@ -142,7 +142,7 @@ class Observation:
             id=self.id,
             trace_id=trace_id,
             span_id=span_id,
-            session_id=session if isinstance(session, str) else None,
+            session_id=self._headers.get("x-session-id"),
             project=caller.registration.name if caller else None,
             service=caller.service if caller else None,
             key_id=caller.key_id if caller else None,
