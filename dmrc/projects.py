@@ -43,6 +43,8 @@ class Registration:
     """Model keys of each service that uses models; the first is its default."""
     key_hashes: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 in hex of each service's key."""
+    without_models: tuple[str, ...] = ()
+    """Services that use no model."""
 
     @classmethod
     def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:
@@ -59,7 +61,24 @@ class Registration:
             capture=project.capture,
             models=dict(project.models),
             services=services,
-            key_hashes={service: key_hash(key) for service, key in keys.items()},
+            key_hashes={service: key_hash(keys[service]) for service in services},
+            without_models=tuple(name for name in project.services if name not in services),
+        )
+
+    def keeping(self, before: Registration) -> Registration:
+        """Return this registration with those services of `before` that this one does not know at all.
+
+        They are of a profile that is not active now, or orphans: Compose lets their containers run until `down`.
+        """
+        known = {*self.services, *self.without_models}
+        kept = {name: keys for name, keys in before.services.items() if name not in known}
+        models = {key: before.models[key] for keys in kept.values() for key in keys}
+        hashes = {name: before.key_hashes[name] for name in kept if name in before.key_hashes}
+        return replace(
+            self,
+            models={**models, **self.models},
+            services={**kept, **self.services},
+            key_hashes={**hashes, **self.key_hashes},
         )
 
     def to_json(self) -> str:
@@ -81,7 +100,8 @@ class Registration:
                 model = replace(model, keep_alive_seconds=math.inf)
             models[key] = model
         services = {name: tuple(keys) for name, keys in document.pop("services").items()}
-        return cls(models=models, services=services, **document)
+        without_models = tuple(document.pop("without_models", ()))
+        return cls(models=models, services=services, without_models=without_models, **document)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,22 @@ from dmrc.errors import StoreError
 from dmrc.project import ModelDeclaration, Project
 from dmrc.projects import Projects, Registration
 
+MODELS = {"llm": {"model": "ai/smollm2", "x-dmrc": {"keep_alive": -1}, "runtime_flags": ["--temp", "0"]}}
+
 
 def registration(name: str = "demo", key: str = "sk-dmrc-1") -> Registration:
-    document = {
-        "name": name,
-        "models": {"llm": {"model": "ai/smollm2", "x-dmrc": {"keep_alive": -1}, "runtime_flags": ["--temp", "0"]}},
-        "services": {"app": {"models": ["llm"]}, "db": {}},
-    }
-    return Registration.of(Project.parse(document, (Path("/app/compose.yaml"),)), {"app": key}, "unix:///docker.sock")
+    return registration_of({"app": {"models": ["llm"]}, "db": {}}, {"app": key}, name=name)
+
+
+def registration_of(
+    services: dict[str, object],
+    keys: dict[str, str],
+    *,
+    models: dict[str, dict[str, object]] = MODELS,
+    name: str = "demo",
+) -> Registration:
+    document = {"name": name, "models": models, "services": services}
+    return Registration.of(Project.parse(document, (Path("/app/compose.yaml"),)), keys, "unix:///docker.sock")
 
 
 def test_a_key_tells_its_service_and_the_models_it_may_use(tmp_path: Path) -> None:
@@ -61,6 +69,36 @@ def test_registering_again_replaces_the_keys(tmp_path: Path) -> None:
 
     assert projects.caller("sk-dmrc-1") is None
     assert projects.caller("sk-dmrc-new") is not None
+
+
+def test_a_service_whose_profile_is_not_active_any_more_keeps_its_key_and_its_models(tmp_path: Path) -> None:
+    """Compose leaves its container running, and prunes models that no active service uses."""
+    projects = Projects(tmp_path / "projects.sqlite3")
+    models = {**MODELS, "big": {"model": "ai/big"}}
+    before = registration_of(
+        {"app": {"models": ["llm"]}, "extra": {"models": ["llm", "big"]}},
+        {"app": "sk-dmrc-1", "extra": "sk-dmrc-2"},
+        models=models,
+    )
+    changed = {"llm": {"model": "ai/smollm2", "context_size": 1024}}
+    now = registration_of({"app": {"models": ["llm"]}}, {"app": "sk-dmrc-1", "extra": "sk-dmrc-2"}, models=changed)
+
+    projects.register(now.keeping(before))
+
+    app, extra = projects.caller("sk-dmrc-1"), projects.caller("sk-dmrc-2")
+    assert app is not None
+    assert extra is not None
+    assert app.models.keys() == {"llm"}
+    assert [extra.models["llm"].context_size, extra.models["big"].model] == [1024, "ai/big"]
+
+
+def test_a_service_that_lost_its_models_loses_its_key() -> None:
+    before = registration_of({"app": {"models": ["llm"]}, "db": {"models": ["llm"]}}, {"app": "a", "db": "b"})
+
+    kept = registration().keeping(before)
+
+    assert kept.services.keys() == kept.key_hashes.keys() == {"app"}
+    assert kept == registration()
 
 
 def test_no_plain_key_is_on_disk(tmp_path: Path) -> None:

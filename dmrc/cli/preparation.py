@@ -12,6 +12,7 @@ from urllib.parse import quote
 from dmrc.cli.app import App
 from dmrc.cli.client import Document
 from dmrc.cli.progress import PullProgress, note, spinner
+from dmrc.cli.tables import size
 from dmrc.compose.override import read_keys
 from dmrc.models import Pulled
 from dmrc.project import ModelDeclaration, Project
@@ -37,12 +38,18 @@ def prepare(app: App, project: Project, docker_host: str | None, *, load: bool =
     """Make `project` ready, in the order that a user waits for it; see the steps below.
 
     Raises:
-        DmrcError: A step failed. A project that was not registered before is not registered afterwards.
+        DmrcError: A step failed. A project that was not registered before is not registered afterwards, and a daemon
+            that did not run before does not run afterwards.
     """
-    app.daemon.ensure()
+    with app.daemon.needed():
+        return _prepare(app, project, docker_host, load=load)
+
+
+def _prepare(app: App, project: Project, docker_host: str | None, *, load: bool) -> Prepared:
     address = _attach(app, docker_host)
     pulled = _pull_missing(app, project.models.values())
     keys = mint_keys(app, project)
+    app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
     known = _register(app, Registration.of(project, keys, docker_host))
     try:
         wanted = [model for model in project.models.values() if load and model.ready == "loaded"]
@@ -59,13 +66,16 @@ def prepare(app: App, project: Project, docker_host: str | None, *, load: bool =
 def mint_keys(app: App, project: Project) -> dict[str, str]:
     """Return a key for each service with models: the one it had, or a new one.
 
-    They stay the same from `up` to `up`, or Compose would recreate the containers.
+    They stay the same from `up` to `up`, or Compose would recreate the containers. Those of services that the project
+    does not show now, since their profile is not active, are among them.
     """
     before = read_keys(override_path(app, project.name))
-    return {
+    unseen = {name: key for name, key in before.items() if name not in project.services}
+    seen = {
         service.name: before.get(service.name) or KEY_PREFIX + secrets.token_urlsafe(32)
         for service in project.consumers
     }
+    return {**unseen, **seen}
 
 
 def _attach(app: App, docker_host: str | None) -> str:
@@ -104,13 +114,17 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
     names = ", ".join(model.model for model in models)
     with spinner(f"loading {names}"), ThreadPoolExecutor(max_workers=len(models)) as pool:
         futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
-        return {key: future.result() for key, future in futures.items()}
+        try:
+            return {key: future.result() for key, future in futures.items()}
+        except BaseException:
+            app.daemon.hang_up()  # the pool waits for its threads, and a load may take minutes
+            raise
 
 
 def _summary(app: App, model: ModelDeclaration, pulled: Pulled, runner: Document | None) -> str:
     """Return the one line per model: pull, load, and where it listens."""
-    size = f"{pulled.size_bytes / 1e6:.0f} MB"
-    parts = [f"present ({size})" if pulled.was_present else f"pulled {size} in {pulled.seconds:.1f} s"]
+    amount = size(pulled.size_bytes)
+    parts = [f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s"]
     if runner is None:
         parts.append("loads at its first request")
     elif runner["was_loaded"]:
