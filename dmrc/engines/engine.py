@@ -66,6 +66,8 @@ class Engine(Protocol):
 
     name: str
     """What `x-dmrc: engine` calls it."""
+    program: str
+    """What messages call it: the path of a binary, or a package with its version."""
     largest_parallel: int | None
     """How many requests it can serve at the same time at most; None is any number."""
 
@@ -79,7 +81,8 @@ class Engine(Protocol):
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
 
-        The child must end when its parent does, and on SIGTERM.
+        `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
+        parent does: `dmrc.engines.parent` does that for a program in Python, `dmrc.engines.keeper` for any other.
         """
 
     def describe(self) -> str:

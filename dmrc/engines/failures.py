@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
-from dmrc.errors import EngineStartError, InsufficientMemoryError
+from dmrc.errors import EngineError, EngineStartError, InsufficientMemoryError
 
+# Where upstream prints each line; the text itself finds it there, line numbers would not last.
 _LLAMA = "https://github.com/ggml-org/llama.cpp/blob/master/"
 
 
@@ -18,7 +20,7 @@ class _Cause:
     pattern: re.Pattern[str]
     """Found in the log; groups fill the sentence."""
     sentence: str
-    """Why it failed."""
+    """Why it failed. `{0}` is the first group that matched, `{program}` the engine's program."""
     remedy: str
     """What to do."""
     source: str
@@ -32,18 +34,39 @@ def _cause(pattern: str, sentence: str, remedy: str, source: str, *, is_memory: 
 
 
 _MORE_MEMORY = "Choose a smaller context_size or quantisation, or unload other models: dmrc ps"
+_FETCH_AGAIN = "Remove it and pull it again: dmrc rm, dmrc pull"
+
+# The first that is found counts: a line that names a cause stands before one that only names its consequence.
 _CAUSES = (
     _cause(
         r"unknown (?:model )?architecture: '([^']*)'",
-        "this engine does not know the architecture '{0}'",
+        "{program} does not know the architecture '{0}'",
         "Use a newer engine, or a model of another architecture",
-        "src/llama-model-loader.cpp",
+        "src/llama-model.cpp",
     ),
     _cause(
-        r"invalid magic characters|bad magic|not a gguf file|failed to read magic",
+        r"invalid magic characters|failed to read magic",
         "the file is not GGUF",
         "Package a GGUF file: dmrc package --gguf FILE REFERENCE",
         "ggml/src/gguf.cpp",
+    ),
+    _cause(
+        r"this GGUF file is version (\d+) but this software only supports up to|GGUFv(1) is no longer supported",
+        "{program} does not read GGUF files of version {0}",
+        "Use a newer engine, or convert the model again",
+        "ggml/src/gguf.cpp",
+    ),
+    _cause(
+        r"failed to open GGUF file '[^']*' \(([^)]*)\)|failed to load GGUF split from (.*)",
+        "a file of the model cannot be opened: {0}",
+        "Check the store with: dmrc list",
+        "ggml/src/gguf.cpp",
+    ),
+    _cause(
+        r"data is not within the file bounds|corrupted or incomplete|gguf_init_from\w+: failed to read",
+        "the file is shorter than its header says",
+        _FETCH_AGAIN,
+        "src/llama-model-loader.h",
     ),
     _cause(
         r"missing tensor '([^']*)'|tensor '([^']*)' not found",
@@ -52,65 +75,88 @@ _CAUSES = (
         "src/llama-model-loader.cpp",
     ),
     _cause(
-        r"error loading model vocabulary: (.*)|unknown pre-tokenizer type: '([^']*)'",
-        "its tokenizer cannot be read: {0}",
-        "Convert the model again with a converter that this engine knows",
-        "src/llama-vocab.cpp",
-    ),
-    _cause(
-        r"data is not within the file bounds|tensor data .* out of bounds|corrupted or incomplete",
-        "the file is shorter than its header says",
-        "It is cut off: remove it and pull it again",
+        r"tensor '([^']*)' has wrong shape|wrong number of tensors; expected (.*)",
+        "its tensors are not those of its architecture ({0})",
+        "The file is damaged, or the engine is too old for it; convert it again, or use a newer engine",
         "src/llama-model-loader.cpp",
     ),
     _cause(
-        r"out of memory|failed to allocate|cudaMalloc failed|ErrorOutOfDeviceMemory|std::bad_alloc"
-        r"|insufficient memory|unable to allocate|cannot allocate memory",
+        r"error loading model vocabulary: (.*)",
+        "its tokenizer cannot be read: {0}",
+        "Use a newer engine, or convert the model again",
+        "src/llama-vocab.cpp",
+    ),
+    # Every backend has its own words: ggml/src/ggml-backend.cpp, ggml-cuda/, ggml-vulkan/, ggml-metal/.
+    _cause(
+        r"insufficient memory|failed to allocate .*buffer|cudaMalloc failed|CUDA error: out of memory|std::bad_alloc"
+        r"|ErrorOutOf(?:Device|Host)Memory|Device memory allocation of size \d+ failed|InsufficientMemory"
+        r"|unable to allocate|cannot allocate memory|out of memory",
         "there is not enough memory for it",
         _MORE_MEMORY,
         "ggml/src/ggml-backend.cpp",
         is_memory=True,
     ),
     _cause(
-        r"(?:failed to parse|error while parsing|invalid).{0,40}chat template",
+        r"chat template parsing error|failed to initialize chat template",
         "its chat template cannot be parsed",
         "Package it with another: dmrc package --chat-template FILE",
-        "common/chat.cpp",
+        "tools/server/server-context.cpp",
     ),
     _cause(
-        r"couldn't bind|address already in use|failed to bind",
+        r"couldn't bind|address already in use",
         "its socket is taken",
         "Another program uses it; run: dmrc stop-runner",
         "tools/server/server-http.cpp",
     ),
+    _cause(
+        r"error: invalid argument: (\S+)",
+        "{program} does not know the flag '{0}'",
+        "Remove it from runtime_flags, or use another version of llama-server",
+        "common/arg.cpp",
+    ),
+    _cause(
+        r"quantized V cache (?:requires flash_attn|was requested, but this requires Flash Attention)",
+        "a quantised V cache needs Flash Attention, which is off here",
+        "Remove -ctv or -fa off from runtime_flags",
+        "src/llama-context.cpp",
+    ),
 )
 
 _SIGNALS = {
-    signal.SIGILL: ("its program was built for another processor", "Use another build of it, or xllamacpp"),
+    signal.SIGILL: ("{program} was built for another processor", "Use another build of it, or unset it for xllamacpp"),
     signal.SIGKILL: ("the system killed it, most likely for want of memory", _MORE_MEMORY),
-    signal.SIGSEGV: ("it crashed", "This is a fault of the engine; try another version of it"),
-    signal.SIGABRT: ("it aborted", "This is a fault of the engine, or of the model's file"),
+    signal.SIGSEGV: ("{program} crashed", "This is a fault of the engine; try another version of it"),
+    signal.SIGABRT: ("{program} aborted", "This is a fault of the engine, or of the model's file"),
+    signal.SIGTERM: ("something else ended it", "Start it again"),
 }
 
 
-def start_failure(name: str, exit_code: int, log: str, path: str) -> EngineStartError | InsufficientMemoryError:
-    """Return why the engine of model `name` did not start: by its log, else by its exit code."""
+def start_failure(name: str, program: str, exit_code: int, log: str, path: Path) -> EngineError:
+    """Return why the engine of model `name` ended: by its log, else by its exit code.
+
+    `program` is what messages call the engine; `log` is what it wrote, and `path` is where that stands. The error is an
+    `InsufficientMemoryError` where memory was missing, else an `EngineStartError`.
+    """
+    why, remedy, is_memory = _explain(program, exit_code, log)
+    kind = InsufficientMemoryError if is_memory else EngineStartError
+    remedy = f"{remedy}. The log: {path}" if remedy else f"The log: {path}"
+    return kind(f"model '{name}' does not start: {why}", remedy=remedy)
+
+
+def _explain(program: str, exit_code: int, log: str) -> tuple[str, str, bool]:
+    """Return why, what to do, and whether memory was missing."""
     for cause in _CAUSES:
         match = cause.pattern.search(log)
         if match is not None:
-            found = next((group for group in match.groups() if group), "")
-            kind = InsufficientMemoryError if cause.is_memory else EngineStartError
-            sentence = cause.sentence.format(found.strip()[:120])
-            return kind(f"model '{name}' does not start: {sentence}", remedy=f"{cause.remedy}. The log: {path}")
+            found = next((group for group in match.groups() if group), "").strip()[:120]
+            return cause.sentence.format(found, program=program), cause.remedy, cause.is_memory
     if exit_code < 0 and (known := _SIGNALS.get(signal.Signals(-exit_code))):
-        return EngineStartError(f"model '{name}' does not start: {known[0]}", remedy=f"{known[1]}. The log: {path}")
-    return EngineStartError(
-        f"model '{name}' does not start: its engine ended with exit code {exit_code}{_last_words(log)}",
-        remedy=f"The log: {path}",
-    )
+        return known[0].format(program=program), known[1], -exit_code == signal.SIGKILL
+    return f"{program} ended with exit code {exit_code}{_last_words(log)}", "", False
 
 
 def _last_words(log: str) -> str:
-    """Return the last line that looks like an error."""
+    """Return the last line that looks like an error and says more than that there was one."""
     lines = [line.strip() for line in log.splitlines() if re.search(r"error|fail| E ", line, re.IGNORECASE)]
-    return f" ({lines[-1][:200]})" if lines else ""
+    telling = [line for line in lines if "check the input params" not in line and "exiting due to" not in line]
+    return f" ({(telling or lines)[-1][:200]})" if lines else ""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dmrc.engines.flags_table import FLAGS, FORBIDDEN, Flag
+from dmrc.engines.engine import Mode
+from dmrc.engines.flags_refused import FORBIDDEN
+from dmrc.engines.flags_table import DMRC, FLAGS, Flag
 from dmrc.errors import RuntimeFlagError
 
 _BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_SHARES = re.compile(r"[0-9.]+(,[0-9.]+)*")
+_LAYERS = re.compile(r"[0-9]+|-1|auto|all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ def parse(flags: Sequence[str]) -> list[Setting]:
         given: str | None = value if equals else None
         if flag.kind in ("on", "off"):
             if given is not None:
-                raise RuntimeFlagError(f"runtime flag '{name}' takes no value")
+                raise RuntimeFlagError(f"runtime flag '{name}' takes no value", remedy=f'Write ["{name}"]')
         elif given is None:
             given = _next(words, name)
         if given is not None:
@@ -48,8 +56,31 @@ def parse(flags: Sequence[str]) -> list[Setting]:
 
 
 def as_arguments(settings: Sequence[Setting]) -> list[str]:
-    """Return flags as llama-server reads them."""
-    return [word for one in settings for word in ([one.written] if one.value is None else [one.written, one.value])]
+    """Return flags as llama-server reads them, without those that dmrc itself acts on."""
+    passed = [one for one in settings if one.flag.attribute != DMRC]
+    return [word for one in passed for word in ([one.written] if one.value is None else [one.written, one.value])]
+
+
+def parallel(flags: Sequence[str]) -> int | None:
+    """Return how many requests at the same time `-np` asks for; None without it.
+
+    Raises:
+        RuntimeFlagError: As `parse`.
+    """
+    wishes = [int(one.value) for one in parse(flags) if one.flag.names[-1] == "--parallel" and one.value]
+    return wishes[-1] if wishes else None
+
+
+def mode(flags: Sequence[str]) -> Mode | None:
+    """Return what `--embeddings` or `--reranking` says that the model is for; None without them.
+
+    Raises:
+        RuntimeFlagError: As `parse`.
+    """
+    names = {one.flag.names[-1] for one in parse(flags)}
+    if "--reranking" in names:
+        return "rerank"
+    return "embedding" if "--embeddings" in names else None
 
 
 def refuse_without_binary(settings: Sequence[Setting]) -> None:
@@ -62,7 +93,7 @@ def refuse_without_binary(settings: Sequence[Setting]) -> None:
         if one.flag.attribute is None:
             raise RuntimeFlagError(
                 f"runtime flag '{one.written}' needs a llama-server binary",
-                remedy="Install llama.cpp, or set DMRC_LLAMA_SERVER to its llama-server",
+                remedy="Install llama.cpp, or set DMRC_LLAMA_SERVER to a llama-server binary",
             )
 
 
@@ -80,23 +111,57 @@ def _known(name: str) -> Flag:
 
 def _next(words: Iterator[str], name: str) -> str:
     value = next(words, None)
-    if value is None:
+    if value is None or value in _BY_NAME or value in FORBIDDEN:
         raise RuntimeFlagError(f"runtime flag '{name}' has no value", remedy=f'Write ["{name}", "…"]')
     return value
 
 
 def _check_value(flag: Flag, name: str, value: str) -> None:
-    # As in Docker Model Runner: a compose file from elsewhere must not name files of this machine.
-    if flag.kind != "text" and ("/" in value or "\\" in value):
+    # As in Docker Model Runner: a compose file from elsewhere must not name files of this machine. Grammars, templates
+    # and schemas need both characters, and llama.cpp never reads those flags as a file's name.
+    if flag.kind not in ("text", "json") and ("/" in value or "\\" in value):
         raise RuntimeFlagError(f"the value of runtime flag '{name}' looks like a path", remedy="Paths are not allowed")
+    wanted = _wanted(flag, value)
+    if wanted is not None:
+        shown = value if len(value) <= 40 else f"{value[:40]}…"
+        raise RuntimeFlagError(f"runtime flag '{name}' is '{shown}', which is not {wanted}")
+
+
+def _wanted(flag: Flag, value: str) -> str | None:
+    """Return what a value should be and is not; None for a good one."""
+    match flag.kind:
+        case "int" | "float":
+            return _wanted_number(flag, value)
+        case "choice":
+            words = [word for word, _ in flag.choices]
+            return None if value in words else f"one of {', '.join(words)}"
+        case "json":
+            return None if _is_json_object(value) else "a JSON object"
+    if flag.names[-1] == "--n-gpu-layers":
+        return None if _LAYERS.fullmatch(value) else "a number of layers, auto or all"
+    if flag.names[-1] == "--tensor-split":
+        return None if _SHARES.fullmatch(value) else "a list of shares, such as 3,1"
+    return None if value else "a value"
+
+
+def _wanted_number(flag: Flag, value: str) -> str | None:
+    if flag.kind == "int" and not _INTEGER.fullmatch(value):
+        return "a whole number"
     try:
-        if flag.kind == "int":
-            int(value)
-        elif flag.kind == "float":
-            float(value)
-        elif flag.kind == "choice" and value not in dict(flag.choices):
-            raise ValueError
-    except ValueError as error:
-        wanted = {"int": "a whole number", "float": "a number"}.get(flag.kind)
-        wanted = wanted or f"one of {', '.join(word for word, _ in flag.choices)}"
-        raise RuntimeFlagError(f"runtime flag '{name}' is '{value}', which is not {wanted}") from error
+        number = float(value)
+    except ValueError:
+        return "a number"
+    if not math.isfinite(number):
+        return "a number"
+    if flag.at_least is not None and number < flag.at_least:
+        return f"at least {flag.at_least:g}"
+    if flag.kind == "int" and abs(number) > flag.at_most:
+        return f"at most {flag.at_most:.0f}"
+    return None
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -1,7 +1,9 @@
-"""The runtime flags that a project may set, each with the place where xllamacpp keeps it.
+"""The runtime flags that a project may set, each with the place where xllamacpp keeps it, and those that it may not.
 
-The list is Docker Model Runner's allowlist for llama.cpp without what would break the gateway, under llama.cpp's names.
-Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+The first list is Docker Model Runner's allowlist for llama.cpp without what would break the gateway, and what llama.cpp
+has added since, under llama.cpp's names.
+Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md and
+https://github.com/docker/model-runner/blob/main/pkg/inference/runtime_flags_allowlist.go
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["int", "float", "text", "on", "off", "choice"]
+Kind = Literal["int", "float", "text", "json", "word", "choice", "on", "off"]
+
+DMRC = "dmrc"
+"""In place of an attribute: the flag is a wish to dmrc, and never reaches the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +22,17 @@ class Flag:
     """One flag."""
 
     names: tuple[str, ...]
-    """All spellings."""
+    """All spellings; the last one is what code calls it."""
     kind: Kind
-    """What follows it: a value of that type, or for `on` and `off` nothing."""
+    """What follows it: a value of that type (`word` is text that cannot be a path), or for `on` and `off` nothing."""
     attribute: str | None = None
-    """Dotted place in xllamacpp's `CommonParams`; None: only a llama-server binary has it."""
+    """Dotted place in xllamacpp's `CommonParams`, or several with spaces; None: only a llama-server binary has it."""
     choices: tuple[tuple[str, str], ...] = ()
-    """For `choice`: word and name of the value in xllamacpp."""
+    """For `choice`: word and name (or digits) of the value in xllamacpp. For `on`: one pair, where it is not True."""
+    at_least: float | None = None
+    """Smallest number; None is any."""
+    at_most: float = (1 << 31) - 1
+    """Largest whole number; llama.cpp keeps them in 32 bits."""
 
 
 def _choices(prefix: str, *words: str) -> tuple[tuple[str, str], ...]:
@@ -36,164 +45,170 @@ _FLASH = (
     ("off", "llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED"),
     ("auto", "llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO"),
 )
-_REASONING = (
-    ("none", "common_reasoning_format.COMMON_REASONING_FORMAT_NONE"),
-    ("auto", "common_reasoning_format.COMMON_REASONING_FORMAT_AUTO"),
-    ("deepseek", "common_reasoning_format.COMMON_REASONING_FORMAT_DEEPSEEK"),
-    ("deepseek-legacy", "common_reasoning_format.COMMON_REASONING_FORMAT_DEEPSEEK_LEGACY"),
+_LOAD = "llama_load_mode.LLAMA_LOAD_MODE_"
+_LOAD_MODES = (
+    *_choices(_LOAD, "auto", "none", "mmap", "mlock"),
+    ("mmap+mlock", f"{_LOAD}MMAP_MLOCK"),
+    ("dio", f"{_LOAD}DIRECT_IO"),
 )
+_NUMA = _choices("ggml_numa_strategy.GGML_NUMA_STRATEGY_", "distribute", "isolate", "numactl")
+_PRIORITIES = tuple(
+    (str(number), f"ggml_sched_priority.GGML_SCHED_PRIO_{name}")
+    for number, name in enumerate(("LOW", "NORMAL", "MEDIUM", "HIGH", "REALTIME"), start=-1)
+)
+_POOLING = _choices("llama_pooling_type.LLAMA_POOLING_TYPE_", "none", "mean", "cls", "last", "rank")
+_REASONING = _choices("common_reasoning_format.COMMON_REASONING_FORMAT_", "none", "auto", "deepseek", "deepseek-legacy")
+_ROPE = _choices("llama_rope_scaling_type.LLAMA_ROPE_SCALING_TYPE_", "none", "linear", "yarn")
+_SPECULATION = _choices(
+    "common_speculative_type.COMMON_SPECULATIVE_TYPE_",
+    *("none", "ngram-simple", "ngram-map-k", "ngram-map-k4v", "ngram-mod", "ngram-cache"),
+)
+_SPLIT = _choices("llama_split_mode.LLAMA_SPLIT_MODE_", "none", "layer", "row", "tensor")
+_WORDS = tuple((word, "") for word in ("on", "off", "auto"))
 
 FLAGS = (
+    # What dmrc itself acts on
+    Flag(("-np", "--parallel"), "int", DMRC, at_least=1),
+    Flag(("--embedding", "--embeddings"), "on", DMRC),
+    Flag(("--rerank", "--reranking"), "on", DMRC),
     # Processor and batches
     Flag(("-t", "--threads"), "int", "cpuparams.n_threads"),
     Flag(("-tb", "--threads-batch"), "int", "cpuparams_batch.n_threads"),
     Flag(("--threads-http",), "int", "n_threads_http"),
-    Flag(("--prio",), "int"),
-    Flag(("--poll",), "int", "cpuparams.poll"),
-    Flag(("--cpu-strict",), "int"),
-    Flag(("-b", "--batch-size"), "int", "n_batch"),
-    Flag(("-ub", "--ubatch-size"), "int", "n_ubatch"),
+    Flag(("-C", "--cpu-mask"), "word"),
+    Flag(("-Cr", "--cpu-range"), "word"),
+    Flag(("-Cb", "--cpu-mask-batch"), "word"),
+    Flag(("-Crb", "--cpu-range-batch"), "word"),
+    Flag(("--cpu-strict",), "int", "cpuparams.strict_cpu", at_least=0, at_most=1),
+    Flag(("--cpu-strict-batch",), "int", "cpuparams_batch.strict_cpu", at_least=0, at_most=1),
+    Flag(("--prio",), "choice", "cpuparams.priority", _PRIORITIES),
+    Flag(("--prio-batch",), "choice", "cpuparams_batch.priority", _PRIORITIES),
+    Flag(("--poll",), "int", "cpuparams.poll", at_least=0, at_most=100),
+    Flag(("--poll-batch",), "int", "cpuparams_batch.poll", at_least=0, at_most=100),
+    Flag(("-b", "--batch-size"), "int", "n_batch", at_least=1),
+    Flag(("-ub", "--ubatch-size"), "int", "n_ubatch", at_least=1),
     Flag(("-cb", "--cont-batching"), "on", "cont_batching"),
     Flag(("-nocb", "--no-cont-batching"), "off", "cont_batching"),
-    Flag(("--numa",), "choice", "numa", _choices("ggml_numa_strategy.GGML_NUMA_STRATEGY_", "distribute", "isolate")),
-    Flag(("--mlock",), "on"),
-    Flag(("--no-mmap",), "on"),
+    Flag(("--numa",), "choice", "numa", _NUMA),
+    Flag(("--perf",), "off", "no_perf sampling.no_perf"),
+    Flag(("--no-perf",), "on", "no_perf sampling.no_perf"),
+    # How the file is read. The switches are llama.cpp's former spellings of --load-mode.
+    Flag(("-lm", "--load-mode"), "choice", "load_mode", _LOAD_MODES),
+    Flag(("--mlock",), "on", "load_mode", (("", f"{_LOAD}MMAP_MLOCK"),)),
+    Flag(("--mmap",), "on", "load_mode", (("", f"{_LOAD}MMAP"),)),
+    Flag(("--no-mmap",), "on", "load_mode", (("", f"{_LOAD}NONE"),)),
+    Flag(("-dio", "--direct-io"), "on", "load_mode", (("", f"{_LOAD}DIRECT_IO"),)),
+    Flag(("-ndio", "--no-direct-io"), "on", "load_mode", (("", f"{_LOAD}AUTO"),)),
     Flag(("--check-tensors",), "on", "check_tensors"),
+    Flag(("--warmup",), "on", "warmup"),
     Flag(("--no-warmup",), "off", "warmup"),
+    Flag(("--repack",), "off", "no_extra_bufts"),
+    Flag(("-nr", "--no-repack"), "on", "no_extra_bufts"),
+    Flag(("--no-host",), "on", "no_host"),
     # Offload
-    Flag(("-ngl", "--gpu-layers", "--n-gpu-layers"), "int", "n_gpu_layers"),
-    Flag(
-        ("-sm", "--split-mode"),
-        "choice",
-        "split_mode",
-        _choices("llama_split_mode.LLAMA_SPLIT_MODE_", "none", "layer", "row"),
-    ),
-    Flag(("-ts", "--tensor-split"), "text"),
-    Flag(("-mg", "--main-gpu"), "int", "main_gpu"),
+    Flag(("-dev", "--device"), "word"),
+    Flag(("-ngl", "--gpu-layers", "--n-gpu-layers"), "word", "n_gpu_layers"),
+    Flag(("-fit", "--fit"), "choice", "fit_params", (("on", "1"), ("off", "0"))),
+    Flag(("-fitt", "--fit-target"), "word"),
+    Flag(("-fitc", "--fit-ctx"), "int", "fit_params_min_ctx", at_least=1),
+    Flag(("-sm", "--split-mode"), "choice", "split_mode", _SPLIT),
+    Flag(("-ts", "--tensor-split"), "word", "tensor_split"),
+    Flag(("-mg", "--main-gpu"), "int", "main_gpu", at_least=0),
     Flag(("-cmoe", "--cpu-moe"), "on"),
-    Flag(("-ncmoe", "--n-cpu-moe"), "int"),
+    Flag(("-ncmoe", "--n-cpu-moe"), "int", at_least=0),
+    Flag(("-kvo", "--kv-offload"), "off", "no_kv_offload"),
     Flag(("-nkvo", "--no-kv-offload"), "on", "no_kv_offload"),
+    Flag(("--op-offload",), "off", "no_op_offload"),
+    Flag(("--no-op-offload",), "on", "no_op_offload"),
     # Attention and the context's memory
     Flag(("-fa", "--flash-attn"), "choice", "flash_attn_type", _FLASH),
     Flag(("-ctk", "--cache-type-k"), "choice", "cache_type_k", _CACHE_TYPES),
     Flag(("-ctv", "--cache-type-v"), "choice", "cache_type_v", _CACHE_TYPES),
     Flag(("--swa-full",), "on", "swa_full"),
-    Flag(("--keep",), "int", "n_keep"),
+    Flag(("--keep",), "int", "n_keep", at_least=-1),
     Flag(("--context-shift",), "on", "ctx_shift"),
     Flag(("--no-context-shift",), "off", "ctx_shift"),
     Flag(("--cache-prompt",), "on", "cache_prompt"),
     Flag(("--no-cache-prompt",), "off", "cache_prompt"),
-    Flag(("--cache-reuse",), "int", "n_cache_reuse"),
-    Flag(("-cram", "--cache-ram"), "int", "cache_ram_mib"),
-    Flag(("-sps", "--slot-prompt-similarity"), "float", "slot_prompt_similarity"),
+    Flag(("--cache-reuse",), "int", "n_cache_reuse", at_least=0),
+    # -1 is without a limit in llama.cpp, which no estimate of memory could count
+    Flag(("-cram", "--cache-ram"), "int", "cache_ram_mib", at_least=0),
+    Flag(("-sps", "--slot-prompt-similarity"), "float", "slot_prompt_similarity", at_least=0),
     # Positions
-    Flag(
-        ("--rope-scaling",),
-        "choice",
-        "rope_scaling_type",
-        _choices("llama_rope_scaling_type.LLAMA_ROPE_SCALING_TYPE_", "none", "linear", "yarn"),
-    ),
-    Flag(("--rope-scale",), "float"),
+    Flag(("--rope-scaling",), "choice", "rope_scaling_type", _ROPE),
+    Flag(("--rope-scale",), "float", "rope_freq_scale", at_least=0.001),
     Flag(("--rope-freq-base",), "float", "rope_freq_base"),
     Flag(("--rope-freq-scale",), "float", "rope_freq_scale"),
-    Flag(("--yarn-orig-ctx",), "int", "yarn_orig_ctx"),
+    Flag(("--yarn-orig-ctx",), "int", "yarn_orig_ctx", at_least=0),
     Flag(("--yarn-ext-factor",), "float", "yarn_ext_factor"),
     Flag(("--yarn-attn-factor",), "float", "yarn_attn_factor"),
     Flag(("--yarn-beta-slow",), "float", "yarn_beta_slow"),
     Flag(("--yarn-beta-fast",), "float", "yarn_beta_fast"),
     # Sampling: what a request does not say
-    Flag(("--temp", "--temperature"), "float", "sampling.temp"),
+    Flag(("--samplers",), "word", "sampling.samplers"),
+    Flag(("--temp", "--temperature"), "float", "sampling.temp", at_least=0),
     Flag(("--top-k",), "int", "sampling.top_k"),
     Flag(("--top-p",), "float", "sampling.top_p"),
     Flag(("--min-p",), "float", "sampling.min_p"),
+    Flag(("--top-nsigma", "--top-n-sigma"), "float"),
     Flag(("--typical", "--typical-p"), "float", "sampling.typ_p"),
     Flag(("--xtc-probability",), "float", "sampling.xtc_probability"),
     Flag(("--xtc-threshold",), "float", "sampling.xtc_threshold"),
-    Flag(("--repeat-last-n",), "int", "sampling.penalty_last_n"),
+    Flag(("--repeat-last-n",), "int", "sampling.penalty_last_n", at_least=0),
     Flag(("--repeat-penalty",), "float", "sampling.penalty_repeat"),
     Flag(("--presence-penalty",), "float", "sampling.penalty_present"),
     Flag(("--frequency-penalty",), "float", "sampling.penalty_freq"),
     Flag(("--dry-multiplier",), "float", "sampling.dry_multiplier"),
     Flag(("--dry-base",), "float", "sampling.dry_base"),
     Flag(("--dry-allowed-length",), "int", "sampling.dry_allowed_length"),
-    Flag(("--dry-penalty-last-n",), "int", "sampling.dry_penalty_last_n"),
+    Flag(("--dry-penalty-last-n",), "int", "sampling.dry_penalty_last_n", at_least=0),
     Flag(("--dynatemp-range",), "float", "sampling.dynatemp_range"),
     Flag(("--dynatemp-exp",), "float", "sampling.dynatemp_exponent"),
-    Flag(("--mirostat",), "int", "sampling.mirostat"),
+    Flag(("--mirostat",), "int", "sampling.mirostat", at_least=0, at_most=2),
     Flag(("--mirostat-lr",), "float", "sampling.mirostat_eta"),
     Flag(("--mirostat-ent",), "float", "sampling.mirostat_tau"),
-    Flag(("-s", "--seed"), "int", "sampling.seed"),
+    Flag(("-s", "--seed"), "int", "sampling.seed", at_least=-1, at_most=(1 << 32) - 1),
     Flag(("--ignore-eos",), "on", "sampling.ignore_eos"),
-    Flag(("--samplers",), "text"),
-    Flag(("--grammar",), "text"),
-    Flag(("-j", "--json-schema"), "text"),
-    Flag(("-n", "--predict", "--n-predict"), "int", "n_predict"),
+    Flag(("-bs", "--backend-sampling"), "on", "sampling.backend_sampling"),
+    Flag(("--grammar",), "text", "sampling.grammar"),
+    Flag(("-j", "--json-schema"), "json", "sampling.grammar"),
+    Flag(("-n", "--predict", "--n-predict"), "int", "n_predict", at_least=-1),
     # Chats
     Flag(("--jinja",), "on", "use_jinja"),
     Flag(("--no-jinja",), "off", "use_jinja"),
     Flag(("--chat-template",), "text", "chat_template"),
-    Flag(("--chat-template-kwargs",), "text"),
+    Flag(("--chat-template-kwargs",), "json", "default_template_kwargs"),
+    Flag(("-rea", "--reasoning"), "choice", "enable_reasoning", _WORDS),
     Flag(("--reasoning-format",), "choice", "reasoning_format", _REASONING),
-    Flag(("--reasoning-budget",), "int", "sampling.reasoning_budget_tokens"),
+    Flag(("--reasoning-budget",), "int", "sampling.reasoning_budget_tokens", at_least=-1),
+    Flag(("--prefill-assistant",), "on", "prefill_assistant"),
     Flag(("--no-prefill-assistant",), "off", "prefill_assistant"),
+    Flag(("--skip-chat-parsing",), "on", "force_pure_content_parser"),
     Flag(("-sp", "--special"), "on", "special"),
+    Flag(("--spm-infill",), "on"),
     # Embeddings and images
-    Flag(
-        ("--pooling",),
-        "choice",
-        "pooling_type",
-        _choices("llama_pooling_type.LLAMA_POOLING_TYPE_", "none", "mean", "cls", "last", "rank"),
-    ),
+    Flag(("--pooling",), "choice", "pooling_type", _POOLING),
     Flag(("--image-min-tokens",), "int", "image_min_tokens"),
     Flag(("--image-max-tokens",), "int", "image_max_tokens"),
+    Flag(("--mmproj-offload",), "on", "mmproj_use_gpu"),
     Flag(("--no-mmproj-offload",), "off", "mmproj_use_gpu"),
-    # Speculation
-    Flag(("--spec-draft-n-max",), "int"),
-    Flag(("--spec-draft-n-min",), "int"),
-    Flag(("--spec-draft-p-min",), "float"),
+    # Speculation, which needs a draft model or none at all (ngram-*)
+    Flag(("--spec-type",), "choice", "speculative.types", _SPECULATION),
+    Flag(("--spec-draft-n-max",), "int", "speculative.draft.n_max", at_least=0),
+    Flag(("--spec-draft-n-min",), "int", "speculative.draft.n_min", at_least=0),
+    Flag(("-td", "--threads-draft", "--spec-draft-threads"), "int", "speculative.draft.cpuparams.n_threads"),
+    Flag(
+        ("-tbd", "--threads-batch-draft", "--spec-draft-threads-batch"),
+        "int",
+        "speculative.draft.cpuparams_batch.n_threads",
+    ),
+    Flag(("-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft", "--spec-draft-ngl"), "word"),
+    Flag(("-devd", "--device-draft", "--spec-draft-device"), "word"),
+    Flag(("--draft-p-min", "--spec-draft-p-min"), "float", "speculative.draft.p_min"),
+    Flag(("--draft-p-split", "--spec-draft-p-split"), "float", "speculative.draft.p_split"),
+    # The server
+    Flag(("-to", "--timeout"), "int", "timeout_read timeout_write", at_least=1),
+    Flag(("--sse-ping-interval",), "int", "sse_ping_interval", at_least=-1),
+    Flag(("-v", "--verbose"), "on", "verbosity", (("", "5"),)),
 )
 """The allowlist."""
-
-_OURS = "dmrc sets it"
-_ROUTES = "it would break the gateway's way to the engine"
-_FILES = "a compose file may not name files of this machine"
-
-FORBIDDEN = {
-    "-c": "write context_size: under the model instead",
-    "--ctx-size": "write context_size: under the model instead",
-    "-np": "write x-dmrc: {parallel: N} under the model instead",
-    "--parallel": "write x-dmrc: {parallel: N} under the model instead",
-    "-kvu": "each request has the whole context_size to itself",
-    "--kv-unified": "each request has the whole context_size to itself",
-    "--embedding": "dmrc starts a runner for embeddings when one is asked for",
-    "--embeddings": "dmrc starts a runner for embeddings when one is asked for",
-    "--rerank": "dmrc starts a runner for reranking when one is asked for",
-    "--reranking": "dmrc starts a runner for reranking when one is asked for",
-    "-m": "write model: instead",
-    "--model": "write model: instead",
-    "-mu": "write model: instead",
-    "-hf": "write model: hf.co/… instead",
-    "-a": _OURS,
-    "--alias": _OURS,
-    "--host": _OURS,
-    "--port": _OURS,
-    "--metrics": _OURS,
-    "--slots": _OURS,
-    "--props": _OURS,
-    "--no-webui": _OURS,
-    "--api-key": _ROUTES,
-    "--api-key-file": _ROUTES,
-    "--api-prefix": _ROUTES,
-    "--path": _FILES,
-    "--log-file": _FILES,
-    "--lora": _FILES,
-    "--mmproj": _FILES,
-    "--model-draft": _FILES,
-    "--chat-template-file": _FILES,
-    "--grammar-file": _FILES,
-    "--slot-save-path": _FILES,
-    "--rpc": "it would send the model over the network",
-    "-ot": "it names tensors of one engine's version",
-    "--override-tensor": "it names tensors of one engine's version",
-}
-"""Flags that are refused, and why."""

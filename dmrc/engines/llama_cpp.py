@@ -25,6 +25,7 @@ class LlamaCpp:
     def __init__(self, binary: str | None) -> None:
         """Use a llama-server binary, or xllamacpp where there is None."""
         self._binary = binary
+        self.program = binary or f"xllamacpp {metadata.version('xllamacpp')}"
 
     def check(self, flags: Sequence[str]) -> None:
         """Check runtime flags; see `Engine`."""
@@ -35,14 +36,14 @@ class LlamaCpp:
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
         if self._binary is None:
-            return [sys.executable, "-m", "dmrc.engines.xllamacpp_child", launch_json(launch)]
+            return [sys.executable, "-P", "-m", "dmrc.engines.xllamacpp_child", launch_json(launch)]
         # The keeper ends the binary with us, which llama-server cannot do by itself.
-        return [sys.executable, "-m", "dmrc.engines.keeper", self._binary, *_arguments(launch)]
+        return [sys.executable, "-P", "-m", "dmrc.engines.keeper", self._binary, *_arguments(launch)]
 
     def describe(self) -> str:
         """Return which server it is."""
         if self._binary is None:
-            return f"xllamacpp {metadata.version('xllamacpp')}"
+            return self.program
         ran = subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=False)
         lines = (ran.stderr + ran.stdout).splitlines()
         version = next((line for line in lines if line.startswith("version")), "version unknown")
@@ -76,21 +77,14 @@ def _arguments(launch: Launch) -> list[str]:
     """Return llama-server's arguments; the project's flags come last and so win over the defaults.
 
     The context is divided among the slots, so it is multiplied first. The prompt cache in host memory would grow to
-    8 GiB if it were not told otherwise.
+    8 GiB if it were not told otherwise. What is not said here is llama.cpp's own choice: one thread per physical core,
+    and as many layers on a GPU as fit.
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
     arguments = ["--model", str(launch.gguf), "--alias", launch.name, "--host", str(launch.socket)]
     arguments += ["--ctx-size", str(launch.context_size * launch.parallel), "--parallel", str(launch.parallel)]
-    arguments += [
-        "--no-kv-unified",
-        "--cache-ram",
-        "0",
-        "--metrics",
-        "--no-slots",
-        "--no-webui",
-        "--jinja",
-        "--offline",
-    ]
+    arguments += ["--no-kv-unified", "--cache-ram", "0"]
+    arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline"]
     optional: list[tuple[str, Path | None]] = [
         ("--mmproj", launch.mmproj),
         ("--chat-template-file", launch.chat_template),

@@ -44,6 +44,7 @@ class LlamaCppPython:
     """llama-cpp-python's `Llama` class in a child of ours; its own server cuts a stream when another begins."""
 
     name = "llama-cpp-python"
+    program = "llama-cpp-python"
     largest_parallel: int | None = 1
 
     def check(self, flags: Sequence[str]) -> None:
@@ -66,7 +67,7 @@ class LlamaCppPython:
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
-        return [sys.executable, "-m", "dmrc.engines.llama_cpp_python_child", launch_json(launch)]
+        return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp_python_child", launch_json(launch)]
 
     def describe(self) -> str:
         """Return its version."""

@@ -6,25 +6,42 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 import time
+
+PARENT_VARIABLE = "DMRC_PARENT_PID"
+"""Environment variable in which a child finds the process that started it."""
 
 _PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 _LOOK_SECONDS = 1.0
 
 
 def die_with_parent() -> None:
-    """Ask the system for SIGKILL at the parent's death; where it cannot (not Linux), look once a second."""
-    parent = os.getppid()
+    """Arrange for SIGKILL at the parent's death. Call it first, while this process has one thread.
+
+    The parent is whom `DMRC_PARENT_PID` names, so that its death before this call is noticed too.
+    """
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
     if sys.platform == "linux":
+        # The signal is sent when the thread that started us ends; in the daemon that is the main one.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
-        threading.Thread(target=_look, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it died before we asked
+        watch(parent)
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _look(parent: int) -> None:
-    while os.getppid() == parent:
+def watch(parent: int) -> None:
+    """Fork a process that kills this one when `parent` is gone, where the system has no signal for that.
+
+    A process and no thread: it outlives `exec`, and does not wait for the GIL while a model loads.
+    """
+    watched = os.getpid()
+    if os.fork() != 0:
+        return
+    while os.getppid() == watched:
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os.kill(watched, signal.SIGKILL)
         time.sleep(_LOOK_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(0)

@@ -13,7 +13,8 @@ import psutil
 
 from dmrc.engines.engine import Engine, Launch
 from dmrc.engines.failures import start_failure
-from dmrc.errors import EngineStartError
+from dmrc.engines.parent import PARENT_VARIABLE
+from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02
 """How often a starting child is asked for its health: on a unix socket that costs next to nothing."""
@@ -31,16 +32,17 @@ _TAIL_BYTES = 16 << 10
 class EngineProcess:
     """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
 
-    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, log_start: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, *, program: str, log_start: int) -> None:
         """Hold a child that was started; `log_start` is where its part of the log begins."""
         self._process = process
+        self._program = program
         self._launch = launch
         self._log_start = log_start
         self._system = psutil.Process(process.pid) if process.returncode is None else None
 
     @classmethod
     async def start(cls, engine: Engine, launch: Launch) -> EngineProcess:
-        """Start a child; a stale socket is removed first.
+        """Start a child in a process group of its own; a stale socket is removed first.
 
         Raises:
             EngineStartError: The program cannot be started at all.
@@ -55,11 +57,17 @@ class EngineProcess:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=_environment(),
                     start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
                 )
             except OSError as error:
                 raise EngineStartError(f"the engine of model '{launch.name}' cannot be started: {error}") from error
-        return cls(process, launch, beginning)
+        return cls(process, launch, program=engine.program, log_start=beginning)
+
+    @property
+    def pid(self) -> int:
+        """Return the process ID, which is that of its group too."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -76,7 +84,7 @@ class EngineProcess:
         progress, deadline = self._progress(), time.monotonic() + STALL_SECONDS
         while not await self._is_healthy():
             if self.exit_code is not None:
-                raise start_failure(self._launch.name, self.exit_code, self.log_tail(), str(self._launch.log))
+                raise self.failure()
             if (now := self._progress()) != progress:
                 progress, deadline = now, time.monotonic() + STALL_SECONDS
             if time.monotonic() > deadline:
@@ -86,20 +94,28 @@ class EngineProcess:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
+    def failure(self) -> EngineError:
+        """Return why a child that has ended did so, as far as its exit code and its log tell."""
+        return start_failure(self._launch.name, self._program, self.exit_code or 0, self.log_tail(), self._launch.log)
+
     async def wait_exit(self) -> int:
         """Wait until the child has ended, and return its exit code."""
         return await self._process.wait()
 
-    async def stop(self) -> None:
-        """End the child: SIGTERM, and SIGKILL when that does not help. Reaps it and removes its socket."""
-        if self.exit_code is None:
+    async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
+        """End the child: SIGTERM, and SIGKILL when that does not help. Reaps it and removes its socket.
+
+        A caller that is cancelled meanwhile kills it at once; it is then reaped by the event loop.
+        """
+        try:
             self._signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
-            except TimeoutError:
-                self._signal(signal.SIGKILL)
-                await self._process.wait()
-        self._launch.socket.unlink(missing_ok=True)
+            await asyncio.wait_for(self._process.wait(), grace_seconds)
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+        finally:
+            self._signal(signal.SIGKILL)
+            self._launch.socket.unlink(missing_ok=True)
 
     def resident_bytes(self) -> int:
         """Return the memory that it has in use, files mapped included; 0 when it is gone."""
@@ -149,8 +165,18 @@ class EngineProcess:
         return (memory.rss, getattr(memory, "shared", 0)) if memory else (0, 0)
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        if self.exit_code is None:  # once it is reaped, its number may be somebody else's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without llama-server's own settings, which would change what a project declares.
+
+    Source: https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp (`set_env`)
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))}
+    return {**kept, PARENT_VARIABLE: str(os.getpid())}
 
 
 def _rotate(log: Path) -> None:

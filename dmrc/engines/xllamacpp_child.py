@@ -10,10 +10,12 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmrc.engines.flags import Setting, parse
+from dmrc.engines.flags_table import DMRC
 from dmrc.engines.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -26,21 +28,30 @@ def main(text: str) -> int:
     die_with_parent()
     import xllamacpp
 
+    try:
+        server = xllamacpp.Server(parameters(text))  # holds the GIL until the model is loaded
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    # Until here SIGTERM just kills, which is right: a handler of Python's would wait for the load. From here on it ends
+    # with 0. C++ destructors have nothing to save, and may wait for an answer that is being written: so no unwinding.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    while server:  # held here, since it stops when nobody holds it
+        signal.pause()
+    return 0
+
+
+def parameters(text: str) -> xllamacpp.CommonParams:
+    """Return what llama.cpp's argument parser would make of a launch, which is the JSON of `launch_json`."""
+    import xllamacpp
+
     launch = json.loads(text)
     params = xllamacpp.CommonParams()
     _fill(params, launch)
     for setting in parse(launch["runtime_flags"]):
         _apply(params, setting)
-    try:
-        server = xllamacpp.Server(params)  # blocks until the model is loaded
-    except RuntimeError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    # xllamacpp sets handlers of its own, which end with 143.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    del server
-    os._exit(0)  # C++ destructors have nothing to save, and may take their time
+    return params
 
 
 def _fill(params: xllamacpp.CommonParams, launch: dict[str, str | int]) -> None:
@@ -53,9 +64,9 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, str | int]) -> None:
     params.n_parallel = parallel
     params.kv_unified = False
     params.cache_ram_mib = 0  # 8 GiB otherwise
-    params.fit_params = False  # it would shrink the context in silence
+    params.fit_params = _has_gpu()  # without one it costs a second look at the file and changes nothing
     params.endpoint_metrics = True
-    params.endpoint_slots = False
+    params.endpoint_slots = False  # it shows the prompts of others
     params.ui = False
     params.cors_origins = ""
     params.offline = True
@@ -68,39 +79,133 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, str | int]) -> None:
         params.chat_template = Path(str(launch["chat_template"])).read_text()
 
 
+def _has_gpu() -> bool:
+    import xllamacpp
+
+    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
+
+
 def _apply(params: xllamacpp.CommonParams, setting: Setting) -> None:
     """Set one runtime flag; flags without a place were refused before."""
-    if setting.flag.attribute is None:
+    attribute = setting.flag.attribute
+    if attribute is None:
         raise SystemExit(f"runtime flag {setting.written} has no place in xllamacpp")
-    *path, name = setting.flag.attribute.split(".")
-    holder = params
-    for part in path:
-        holder = getattr(holder, part)
-    setattr(holder, name, _value(setting))
+    if attribute == DMRC:
+        return
+    special = _SPECIAL.get(setting.flag.names[-1])
+    if special is not None:
+        special(params, setting.value or "")
+        return
+    for place in attribute.split():
+        *path, name = place.split(".")
+        holder = params
+        for part in path:
+            holder = getattr(holder, part)
+        setattr(holder, name, _value(setting))
+        if path == ["sampling"]:
+            _mark_as_chosen(params, name)
+
+
+def _mark_as_chosen(params: xllamacpp.CommonParams, name: str) -> None:
+    """Keep the defaults in the GGUF from replacing what the project chose.
+
+    Source: common_init_sampler_from_model in https://github.com/ggml-org/llama.cpp/blob/master/common/common.cpp
+    """
+    import xllamacpp
+
+    bit = f"COMMON_PARAMS_SAMPLING_CONFIG_{name.upper()}"
+    chosen = getattr(xllamacpp.common_params_sampling_config, bit, None)
+    if chosen is not None:
+        params.sampling.user_sampling_config |= chosen.value
 
 
 def _value(setting: Setting) -> object:
-    text = setting.value or ""
+    text, choices = setting.value or "", dict(setting.flag.choices)
     match setting.flag.kind:
         case "on" | "off":
-            return setting.flag.kind == "on"
+            return _named(choices[""]) if choices else setting.flag.kind == "on"
         case "int":
             return int(text)
         case "float":
             return float(text)
-        case "text":
-            return text
         case "choice":
-            return _named(dict(setting.flag.choices)[text])
+            return _named(choices[text])
+    return text
 
 
 def _named(name: str) -> object:
-    """Return the value of an enumeration of xllamacpp by `enumeration.MEMBER`."""
+    """Return the value of an enumeration of xllamacpp by `enumeration.MEMBER`, or a number by its digits."""
     import xllamacpp
 
     enumeration, _, member = name.partition(".")
+    if not member:
+        return int(name)
     value: object = getattr(getattr(xllamacpp, enumeration), member)
     return value
+
+
+# What llama.cpp's argument parser does with values that are not simply kept.
+# Source: https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp
+
+
+def _set_layers(params: xllamacpp.CommonParams, text: str) -> None:
+    params.n_gpu_layers = {"auto": -1, "all": -2}.get(text) or int(text)
+
+
+def _set_shares(params: xllamacpp.CommonParams, text: str) -> None:
+    shares = [float(share) for share in text.split(",")]
+    params.tensor_split = shares + [0.0] * (len(params.tensor_split) - len(shares))
+
+
+def _set_rope_scale(params: xllamacpp.CommonParams, text: str) -> None:
+    params.rope_freq_scale = 1 / float(text)
+
+
+def _set_seed(params: xllamacpp.CommonParams, text: str) -> None:
+    params.sampling.seed = int(text) % (1 << 32)
+
+
+def _set_grammar(params: xllamacpp.CommonParams, text: str) -> None:
+    import xllamacpp
+
+    kind = xllamacpp.common_grammar_type.COMMON_GRAMMAR_TYPE_USER
+    params.sampling.grammar = xllamacpp.CommonGrammar(kind, text)
+
+
+def _set_schema(params: xllamacpp.CommonParams, text: str) -> None:
+    import xllamacpp
+
+    kind = xllamacpp.common_grammar_type.COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT
+    params.sampling.grammar = xllamacpp.CommonGrammar(kind, xllamacpp.json_schema_to_grammar(text))
+
+
+def _set_template_values(params: xllamacpp.CommonParams, text: str) -> None:
+    values = {name: json.dumps(value) for name, value in json.loads(text).items()}
+    params.default_template_kwargs = {**params.default_template_kwargs, **values}
+
+
+def _set_reasoning(params: xllamacpp.CommonParams, text: str) -> None:
+    params.enable_reasoning = {"on": 1, "off": 0, "auto": -1}[text]
+    if text != "auto":
+        _set_template_values(params, json.dumps({"enable_thinking": text == "on"}))
+
+
+def _set_speculation(params: xllamacpp.CommonParams, text: str) -> None:
+    member = f"COMMON_SPECULATIVE_TYPE_{text.replace('-', '_').upper()}"
+    params.speculative.types = [_named(f"common_speculative_type.{member}")]
+
+
+_SPECIAL: dict[str, Callable[[xllamacpp.CommonParams, str], None]] = {
+    "--n-gpu-layers": _set_layers,
+    "--tensor-split": _set_shares,
+    "--rope-scale": _set_rope_scale,
+    "--seed": _set_seed,
+    "--grammar": _set_grammar,
+    "--json-schema": _set_schema,
+    "--chat-template-kwargs": _set_template_values,
+    "--reasoning": _set_reasoning,
+    "--spec-type": _set_speculation,
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""The runtime flags that a project may not set, and why."""
+
+from __future__ import annotations
+
+_OURS = "dmrc sets it"
+_ROUTES = "it would break the gateway's way to the engine"
+_FILES = "a compose file may not name files of this machine"
+_MODEL = "write model: under the model instead"
+_CONTEXT = "write context_size: under the model instead"
+_UNIFIED = "each request has the whole context_size to itself"
+_TENSORS = "it names tensors of one engine's version"
+_NETWORK = "it would send the model's data over the network"
+_REMOVED = "llama.cpp has removed it; write --spec-draft-n-max or --spec-draft-n-min"
+_NOTHING = "there is no adapter, control vector or second context that it could apply to"
+_PROJECTOR = "dmrc takes the projector from the model's package"
+_TOOLS = "it would let a model run programs on this machine"
+
+_REASONS = {
+    _OURS: "-a --alias --host --port --metrics --no-metrics --slots --no-slots --props --ui --webui --no-ui --no-webui "
+    "--ui-config --webui-config --offline --reuse-port --tags",
+    _ROUTES: "--api-key --api-key-file --api-prefix --cors-origins --cors-methods --cors-headers --cors-credentials "
+    "--no-cors-credentials --ssl-key-file --ssl-cert-file --sleep-idle-seconds",
+    _FILES: "--path --log-file --log-prompts-dir --lora --lora-scaled --control-vector --control-vector-scaled "
+    "-mm --mmproj -md --model-draft --spec-draft-model --chat-template-file --grammar-file -jf --json-schema-file "
+    "--slot-save-path --media-path --models-dir --models-preset -lcs --lookup-cache-static -lcd --lookup-cache-dynamic",
+    _MODEL: "-m --model -mu --model-url -dr --docker-repo -hf -hfr --hf-repo -hff --hf-file -hft --hf-token "
+    "-mmu --mmproj-url -hfd --hf-repo-draft --spec-draft-hf",
+    _CONTEXT: "-c --ctx-size --kv-unified-per-slot",
+    _UNIFIED: "-kvu --kv-unified -no-kvu --no-kv-unified",
+    _TENSORS: "-ot --override-tensor -otd --override-tensor-draft --spec-draft-override-tensor --override-kv",
+    _NETWORK: "--rpc",
+    _REMOVED: "--draft --draft-n --draft-max --draft-min --draft-n-min",
+    _NOTHING: "--lora-init-without-apply --control-vector-layer-range -cd --ctx-size-draft",
+    _PROJECTOR: "--mmproj-auto --no-mmproj --no-mmproj-auto",
+    _TOOLS: "--tools --tools-runtime --mcp-servers-config --mcp-servers-json -ag --agent --ui-mcp-proxy",
+}
+
+FORBIDDEN = {name: reason for reason, names in _REASONS.items() for name in names.split()}
+"""Flags that are refused, and why."""
