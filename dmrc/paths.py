@@ -11,8 +11,8 @@ from pathlib import Path
 from dmrc.errors import StoreError
 
 # sun_path holds 108 bytes with its NUL on Linux, 104 on macOS; our longest socket name is
-# "runner-" + 12 hex + ".sock". Source: unix(7).
-_LONGEST_RUN_DIRECTORY = 75
+# "runner-" + 12 hex + "-" + 4 digits + ".sock". Source: unix(7).
+_LONGEST_RUN_DIRECTORY = 72
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
+from dmrc.engines.flags import mode as declared_mode
 from dmrc.errors import DmrcError, InvalidReferenceError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gguf import GgufFacts
@@ -138,8 +139,8 @@ def _configuration(
     stored: StoredModel, facts: GgufFacts, declaration: ModelDeclaration | None, operation: Operation | None
 ) -> RunnerConfiguration:
     context_size = declaration.context_size if declaration else None
-    mode = _mode(facts, operation)
     flags = declaration.runtime_flags if declaration else ()
+    mode = _mode(facts, operation, flags)
     if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:
         # A model that was not made for embeddings gives one for each token; clients want one for each text.
         flags = ("--pooling", "mean", *flags)
@@ -152,10 +153,11 @@ def _configuration(
     )
 
 
-def _mode(facts: GgufFacts, operation: Operation | None) -> Mode:
-    """Return how the engine must run for an operation; None asks for the model's own mode."""
-    if operation == "rerank":
-        return "rerank"
-    if operation == "embedding" or (operation is None and facts.pooling_type not in (None, 0)):
-        return "embedding"
+def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str]) -> Mode:
+    """Return how the engine must run for an operation; None asks for what the model is for."""
+    if operation is None:
+        own: Mode = "embedding" if facts.pooling_type else "completion"
+        return declared_mode(flags) or own
+    if operation in ("embedding", "rerank"):
+        return operation
     return "completion"

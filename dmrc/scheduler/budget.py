@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from dmrc.engines.flags import parallel
 from dmrc.engines.memory import MemoryEstimate, estimate, largest_context
 from dmrc.errors import InsufficientMemoryError
 from dmrc.scheduler.target import Target
@@ -47,8 +48,8 @@ class Budget:
         self._limit_bytes = limit_bytes
         self._system_available = system_available
 
-    def available(self, held: Iterable[Held]) -> int:
-        """Return the bytes that a new runner may take.
+    def available(self, held: Iterable[Held], going: Iterable[Held] = ()) -> int:
+        """Return the bytes that a new runner may take beside those that are `held`, once the `going` ones have gone.
 
         A model's weights are mapped from its file, so the system goes on calling them available after they are
         loaded: what a runner was estimated to take and does not hold privately is therefore taken off.
@@ -57,7 +58,7 @@ class Budget:
         if self._limit_bytes is not None:
             return self._limit_bytes - sum(runner.estimated_bytes for runner in runners)
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
-        return self._system_available() - promised
+        return self._system_available() + sum(runner.private_bytes for runner in going) - promised
 
     def fit(self, target: Target, available_bytes: int, largest_parallel: int | None = None) -> Need | None:
         """Return the need with the most slots that fits, or None."""
@@ -65,10 +66,13 @@ class Budget:
             (need for need in needs(target, largest_parallel) if need.memory.total_bytes <= available_bytes), None
         )
 
-    def refuse(self, target: Target, available_bytes: int) -> InsufficientMemoryError:
+    def refuse(
+        self, target: Target, available_bytes: int, largest_parallel: int | None = None
+    ) -> InsufficientMemoryError:
         """Return the error that names the numbers, and what would fit."""
-        need = needs(target)[-1]
-        largest = largest_context(target.facts, available_bytes, parallel=need.parallel)
+        need = needs(target, largest_parallel)[-1]
+        flags = target.configuration.runtime_flags
+        largest = largest_context(target.facts, available_bytes, need.parallel, flags)
         memory = need.memory
         if largest is None:
             remedy = "Choose a smaller model or quantisation, or unload others: dmrc ps"
@@ -86,7 +90,8 @@ class Budget:
 def needs(target: Target, largest_parallel: int | None = None) -> list[Need]:
     """Return the needs of a target, the one with the most slots first; `largest_parallel` is the engine's bound."""
     configuration = target.configuration
-    wanted = (configuration.parallel,) if configuration.parallel else _SLOTS_TO_TRY
+    asked = configuration.parallel or parallel(configuration.runtime_flags)
+    wanted = (asked,) if asked else _SLOTS_TO_TRY
     slots = dict.fromkeys(min(count, largest_parallel or count) for count in wanted)
     return [
         Need(count, estimate(target.facts, target.context_size, count, configuration.runtime_flags)) for count in slots

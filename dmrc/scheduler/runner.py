@@ -31,6 +31,7 @@ class Runner:
     def __init__(self, target: Target, on_idle: Callable[[Runner], None]) -> None:
         """Make a runner that holds nothing; `on_idle` is called when its idle time is over."""
         self.target = target
+        self.key = target.key
         self.state = State.STARTING
         self.need: Need | None = None
         self.process: EngineProcess | None = None
@@ -80,6 +81,10 @@ class Runner:
     def leave(self) -> None:
         """Count one user less; the last one starts the idle time."""
         self.in_use -= 1
+        self.touch()
+
+    def touch(self) -> None:
+        """Begin the idle time anew, as after a request."""
         self.last_used = time.time()
         self.rest()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -16,6 +18,7 @@ from dmrc.engines.engine import Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
+from dmrc.scheduler.deaths import Deaths
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import Target
 
@@ -26,9 +29,6 @@ QUEUE_LIMIT = 256
 
 ROOM_SECONDS = 60.0
 """How long a load waits for busy runners to become idle before it is refused."""
-
-_BACK_OFF_SECONDS = (0, 1, 2, 5, 10, 30)
-_QUICK_DEATH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +45,30 @@ class Lease:
     """Milliseconds spent waiting for the model to load."""
 
 
-@dataclass(slots=True)
-class _Deaths:
-    """How often a runner of one key died lately."""
-
-    count: int = 0
-    last: float = 0.0
-
-
 class Scheduler:
     """Owns all runners. Not safe for threads: everything runs on one event loop, and decisions do not await."""
 
-    def __init__(self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget) -> None:
-        """Know the engines by name, and where sockets and logs go."""
+    def __init__(
+        self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget, *, queue_limit: int = QUEUE_LIMIT
+    ) -> None:
+        """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left are removed."""
+        for stale in run.glob("runner-*.sock"):
+            stale.unlink(missing_ok=True)
         self._engines = engines
         self._run = run
         self._logs = logs
         self._budget = budget
-        self._runners: dict[str, Runner] = {}
-        self._deaths: dict[str, _Deaths] = {}
-        self._changed = asyncio.Condition()
+        self._queue_limit = queue_limit
+        self._runners: list[Runner] = []
+        self._numbers = itertools.count(1)
+        self._deaths = Deaths()
+        self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def runners(self) -> list[Runner]:
         """Return the runners that live, in the order of their start."""
-        return [runner for runner in self._runners.values() if runner.is_alive]
+        return [runner for runner in self._runners if runner.is_alive]
 
     @asynccontextmanager
     async def lease(self, target: Target) -> AsyncIterator[Lease]:
@@ -82,29 +80,13 @@ class Scheduler:
             BusyError: Too many wait already.
             EngineError: The runner does not start, or does not fit.
         """
-        started = time.monotonic()
-        runner = self._runner(target)
-        if runner.waiting >= QUEUE_LIMIT:
-            raise BusyError(
-                f"{runner.waiting} requests wait for model '{target.reference}' already",
-                retry_after_seconds=5,
-                remedy="Try again later, or allow more at once with x-dmrc: {parallel: N}",
-            )
-        runner.waiting += 1
+        lease = await self._enter(target)
         try:
-            session = await self._loaded(runner)
-            loaded = time.monotonic()
-            await runner.slots.acquire()
+            yield lease
         finally:
-            runner.waiting -= 1
-        runner.enter()
-        try:
-            now = time.monotonic()
-            yield Lease(runner, session, queue_ms=(now - loaded) * 1000, load_ms=(loaded - started) * 1000)
-        finally:
-            runner.slots.release()
-            runner.leave()
-            await self._announce()
+            lease.runner.slots.release()
+            lease.runner.leave()
+            self._announce()
 
     async def load(self, target: Target) -> Runner:
         """Start the runner of `target` and wait until it is ready.
@@ -114,6 +96,7 @@ class Scheduler:
         """
         runner = self._runner(target)
         await self._loaded(runner)
+        runner.touch()
         return runner
 
     async def unload(self, runner: Runner) -> None:
@@ -122,41 +105,72 @@ class Scheduler:
             runner.load.cancel()
         if runner.state is State.READY:
             runner.state = State.DRAINING
-        async with self._changed:
-            await self._changed.wait_for(lambda: runner.in_use == 0 and runner.waiting == 0)
+        while runner.is_alive and (runner.in_use or runner.waiting):
+            await self._changed.wait()
         await self._end(runner)
 
     async def close(self) -> None:
-        """End all runners at once, in parallel."""
+        """End all runners at once, in parallel, and wait for everything that was begun."""
         self._closing = True
-        for runner in self.runners():
-            if runner.load is not None:
-                runner.load.cancel()
-        await asyncio.gather(*(self._end(runner) for runner in self.runners()))
+        loads = {runner.load for runner in self._runners if runner.load is not None}
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*(self._end(runner) for runner in list(self._runners)))
+        if begun := loads | self._tasks:
+            await asyncio.wait(begun)
+
+    async def _enter(self, target: Target) -> Lease:
+        """Wait for a slot. A runner that dies while its queue waits is started again for those who wait."""
+        started = time.monotonic()
+        while True:
+            runner = self._runner(target)
+            self._refuse_beyond_the_queue(runner)
+            runner.waiting += 1
+            try:
+                session = await self._loaded(runner)
+                loaded = time.monotonic()
+                await runner.slots.acquire()
+            finally:
+                runner.waiting -= 1
+                runner.rest()  # the last one to wait may have gone away
+                self._announce()
+            if runner.state in (State.READY, State.DRAINING):
+                break
+            runner.slots.release()
+        runner.enter()
+        now = time.monotonic()
+        return Lease(runner, session, queue_ms=(now - loaded) * 1000, load_ms=(loaded - started) * 1000)
+
+    def _refuse_beyond_the_queue(self, runner: Runner) -> None:
+        if runner.waiting >= self._queue_limit:
+            raise BusyError(
+                f"{runner.waiting} requests wait for model '{runner.target.reference}' already",
+                retry_after_seconds=5,
+                remedy="Try again later, or allow more at once with x-dmrc: {parallel: N}",
+            )
 
     def _runner(self, target: Target) -> Runner:
         """Return the living runner of a target, or begin to start one. Does not await: it is one decision."""
         if self._closing:
             raise EngineError("the daemon is stopping")
-        runner = self._runners.get(target.key)
-        if runner is not None and runner.state in (State.STARTING, State.READY):
-            runner.target = target  # keep_alive may have changed; the key has not
-            return runner
-        self._refuse_while_it_keeps_dying(target)
+        key = target.key
+        for runner in self._runners:
+            if runner.key == key and runner.state in (State.STARTING, State.READY):
+                runner.target = target  # keep_alive may have changed; the key has not
+                return runner
+        self._deaths.refuse_too_soon(key, target.reference)
         runner = Runner(target, on_idle=self._on_idle)
-        self._runners[target.key] = runner
+        self._runners.append(runner)
         runner.load = asyncio.create_task(self._start(runner))
         runner.load.add_done_callback(_retrieve)
         return runner
 
     async def _loaded(self, runner: Runner) -> aiohttp.ClientSession:
         if runner.load is not None:
-            try:
-                await asyncio.shield(runner.load)
-            except asyncio.CancelledError:
-                if not runner.load.cancelled():
-                    raise  # the caller went away; the load goes on
-        if runner.session is None or runner.state is not State.READY:
+            await asyncio.wait({runner.load})  # a caller that goes away does not end the load
+            if not runner.load.cancelled():
+                runner.load.result()
+        if runner.session is None or runner.load is None or runner.load.cancelled():
             raise EngineError(f"model '{runner.target.reference}' was unloaded meanwhile", remedy="Try again")
         return runner.session
 
@@ -168,8 +182,7 @@ class Scheduler:
             await self._launch(runner)
         except BaseException as error:
             runner.state = State.FAILED
-            await runner.stop()
-            await self._announce()
+            await self._end(runner)
             if isinstance(error, DmrcError):
                 _log.warning("runner %s did not start: %s", runner.target.reference, error)
             raise
@@ -178,41 +191,45 @@ class Scheduler:
         runner.rest()
         self._spawn(self._watch(runner))
         _log.info("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
-        await self._announce()
+        self._announce()
 
     async def _make_room(self, runner: Runner) -> None:
         """Reserve memory for a runner, evicting idle ones; wait a bounded time for busy ones.
 
         Raises:
-            InsufficientMemoryError: It would not fit, even alone or after waiting.
+            InsufficientMemoryError: It would not fit beside the pinned ones, or does not after waiting.
         """
         deadline = time.monotonic() + ROOM_SECONDS
-        engine = self._engines[runner.target.configuration.engine]
+        largest = self._engines[runner.target.configuration.engine].largest_parallel
         while True:
             others = [other for other in self.runners() if other is not runner]
             available = self._budget.available(other.held for other in others)
-            runner.need = self._budget.fit(runner.target, available, engine.largest_parallel)
+            runner.need = self._budget.fit(runner.target, available, largest)
             if runner.need is not None:
                 return
-            idle = [other for other in others if other.is_idle and not other.is_pinned]
             movable = [other for other in others if not other.is_pinned]
-            if idle:
+            pinned = [other.held for other in others if other.is_pinned]
+            at_best = self._budget.available(pinned, going=(other.held for other in movable))
+            if self._budget.fit(runner.target, at_best, largest) is None:
+                raise self._budget.refuse(runner.target, at_best, largest)
+            if idle := [other for other in movable if other.is_idle]:
                 victim = min(idle, key=lambda other: other.last_used)
                 _log.info("runner %s makes room for %s", victim.target.reference, runner.target.reference)
                 victim.state = State.DRAINING
                 await self._end(victim)
-            elif movable and time.monotonic() < deadline:
+            elif time.monotonic() < deadline:
                 await self._next_change(deadline - time.monotonic())
             else:
-                raise self._budget.refuse(runner.target, available)
+                raise self._budget.refuse(runner.target, available, largest)
 
     async def _launch(self, runner: Runner) -> None:
         target, need = runner.target, runner.need
         if need is None:
             raise EngineError(f"no memory was reserved for '{target.reference}'")
         engine = self._engines[target.configuration.engine]
-        socket = self._run / f"runner-{target.key}.sock"
-        log = self._logs / f"runner-{target.key}.log"
+        # The number keeps it apart from a runner of the same key that still finishes what it does.
+        socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
+        log = self._logs / f"runner-{runner.key}.log"
         launch = Launch(
             name=target.reference,
             gguf=target.gguf,
@@ -241,26 +258,9 @@ class Scheduler:
         if runner.state is not State.READY:
             return
         runner.state = State.FAILED
-        deaths = self._deaths.setdefault(runner.target.key, _Deaths())
-        recent = time.monotonic() - deaths.last < _QUICK_DEATH_SECONDS
-        deaths.count = deaths.count + 1 if recent else 1
-        deaths.last = time.monotonic()
+        self._deaths.note(runner.key)
         _log.warning("runner %s died (exit code %s)", runner.target.reference, code)
-        await runner.stop()
-        await self._announce()
-
-    def _refuse_while_it_keeps_dying(self, target: Target) -> None:
-        deaths = self._deaths.get(target.key)
-        if deaths is None:
-            return
-        pause = _BACK_OFF_SECONDS[min(deaths.count, len(_BACK_OFF_SECONDS)) - 1]
-        left = deaths.last + pause - time.monotonic()
-        if left > 0:
-            raise BusyError(
-                f"the engine of model '{target.reference}' died {deaths.count} times",
-                retry_after_seconds=int(left) + 1,
-                remedy=f"It may start again in {int(left) + 1} s; see: dmrc logs",
-            )
+        await self._end(runner)
 
     def _on_idle(self, runner: Runner) -> None:
         if runner.is_idle:
@@ -268,21 +268,21 @@ class Scheduler:
             self._spawn(self._end(runner))
 
     async def _end(self, runner: Runner) -> None:
-        await runner.stop()
-        if self._runners.get(runner.target.key) is runner:
-            del self._runners[runner.target.key]
-        await self._announce()
+        try:
+            await runner.stop()
+        finally:
+            if runner in self._runners:
+                self._runners.remove(runner)
+            self._announce()
 
-    async def _announce(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _announce(self) -> None:
+        """Wake everyone who waits for a change, once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _next_change(self, timeout_seconds: float) -> None:
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout_seconds)
-            except TimeoutError:
-                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

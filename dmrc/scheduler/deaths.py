@@ -1,0 +1,54 @@
+"""How long a runner that keeps dying is left alone before it may start again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from dmrc.errors import BusyError
+
+_PAUSES_SECONDS = (0, 1, 2, 5, 10, 30)
+_RECENT_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Record:
+    """The deaths of one runner that followed each other closely."""
+
+    count: int = 0
+    """How many."""
+    last: float = 0.0
+    """When the last one was, on the monotonic clock."""
+
+
+class Deaths:
+    """The deaths of runners that nobody had asked to end, by the runner's key."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._records: dict[str, _Record] = {}
+
+    def note(self, key: str) -> None:
+        """Count one more."""
+        record = self._records.setdefault(key, _Record())
+        now = time.monotonic()
+        record.count = record.count + 1 if now - record.last < _RECENT_SECONDS else 1
+        record.last = now
+
+    def refuse_too_soon(self, key: str, reference: str) -> None:
+        """Refuse a start before the pause is over: none after the first death, half a minute at most.
+
+        Raises:
+            BusyError: It must wait; the error says how long.
+        """
+        record = self._records.get(key)
+        if record is None:
+            return
+        pause = _PAUSES_SECONDS[min(record.count, len(_PAUSES_SECONDS)) - 1]
+        left = record.last + pause - time.monotonic()
+        if left > 0:
+            raise BusyError(
+                f"the engine of model '{reference}' died {record.count} times",
+                retry_after_seconds=int(left) + 1,
+                remedy=f"It may start again in {int(left) + 1} s; see: dmrc logs",
+            )
