@@ -65,7 +65,7 @@ class Settings:
             plugins=None if plugins is None else _words(plugins),
             origins=_words(environ.get("DMRC_ORIGINS", "")),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
-            default_registry=environ.get("DEFAULT_REGISTRY") or "docker.io",
+            default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
         )
 
@@ -101,6 +101,14 @@ def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
         case "full" | "metadata" | "off":
             return text
     raise SettingError(f"DMRC_CAPTURE is '{text}'", remedy="Use full, metadata or off")
+
+
+def _registry(text: str) -> str:
+    if re.fullmatch(r"[\w.:\[\]-]*", text, re.ASCII):
+        return text or "docker.io"
+    raise SettingError(
+        f"DEFAULT_REGISTRY is '{text}', which is no registry", remedy="Use DEFAULT_REGISTRY=registry.example.com"
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -23,6 +24,7 @@ Document = dict[str, JsonValue]
 """A JSON object."""
 
 _OTHERS_START_SECONDS = 10.0
+_STOP_SECONDS = 20.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -43,6 +45,7 @@ class DaemonClient:
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
         self._settings = settings
+        self._connections: set[_UnixConnection] = set()
 
     def status(self) -> Document | None:
         """Return the daemon's status, or None when it does not run."""
@@ -69,6 +72,36 @@ class DaemonClient:
             )
         return status
 
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """Have the daemon run for the work inside.
+
+        When that fails, a daemon that was started for it ends again, unless another command uses it by now.
+        """
+        ran_before = self.status() is not None
+        self.ensure()
+        try:
+            yield
+        except BaseException:
+            if not ran_before:
+                with contextlib.suppress(DaemonError):
+                    self.stop(unless_used=True)
+            raise
+
+    def stop(self, *, unless_used: bool = False) -> None:
+        """End the daemon, and wait until it is gone; `unless_used` leaves one with a project or a runner alone.
+
+        Raises:
+            DaemonError: It does not run, or does not end.
+        """
+        status = cast(Document, self.request("GET", "/status"))
+        answer = cast(Document, self.request("POST", "/stop?unless=used" if unless_used else "/stop"))
+        deadline = time.monotonic() + _STOP_SECONDS
+        while answer["stopping"] and _exists(int(str(status["pid"]))):
+            if time.monotonic() > deadline:
+                raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
+            time.sleep(0.05)
+
     def _answered(self) -> Document:
         """Return the status of a daemon that another command is starting; waits a bounded time for it."""
         deadline = time.monotonic() + _OTHERS_START_SECONDS
@@ -84,6 +117,7 @@ class DaemonClient:
             DmrcError: What the daemon answered, as the same class of error.
         """
         connection = _UnixConnection(self._settings.paths.admin_socket)
+        self._connections.add(connection)
         try:
             connection.request(method, path, body, {"content-type": "application/json"})
             answer = connection.getresponse()
@@ -91,10 +125,17 @@ class DaemonClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DaemonError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve") from error
         finally:
+            self._connections.discard(connection)
             connection.close()
         if answer.status >= 400 and isinstance(document, dict):
             raise _error(document.get("error"))
         return document
+
+    def hang_up(self) -> None:
+        """End the requests that other threads wait for; they fail with `DaemonError`."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def load(self, project: str, key: str) -> Document:
         """Load a model of a project, wait until it answers, and return its runner."""
@@ -115,7 +156,7 @@ class DaemonClient:
         paths = self._settings.paths.create()
         reader, writer = os.pipe()
         with paths.daemon_log.open("ab") as log, os.fdopen(reader) as answer:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "dmrc", "serve", "--ready-fd", str(writer)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -128,9 +169,20 @@ class DaemonClient:
             line = answer.readline().strip()
         if line == "ready":
             return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
         if line.startswith("{"):
             raise _error(json.loads(line))
         raise DaemonError("the daemon ended at once", remedy=f"See {paths.daemon_log}")
+
+
+def _exists(pid: int) -> bool:
+    """Return whether the process lives. One that this process started must be reaped, or it stays for ever."""
+    import psutil
+
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return psutil.pid_exists(pid)
 
 
 def error_line(error: DmrcError) -> str:

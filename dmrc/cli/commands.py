@@ -7,7 +7,7 @@ import click
 from dmrc import hookimpl
 from dmrc.cli.group import CommandGroup, LazyCommand
 
-_PROJECTS, _MODELS, _SERVING, _REQUESTS = "Projects", "Models", "Serving", "Requests"
+_PROJECTS, _MODELS, _SERVING, _WATCHING = "Projects", "Models", "Serving", "Watching"
 
 _COMMANDS = {
     "up": LazyCommand("dmrc.cli.up:up", "Start a compose project with its models", _PROJECTS),
@@ -26,10 +26,10 @@ _COMMANDS = {
     "unload": LazyCommand("dmrc.cli.unload:unload", "Unload models", _SERVING),
     "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
-    "status": LazyCommand("dmrc.cli.status:status", "Tell whether the daemon runs, and where", _SERVING),
-    "logs": LazyCommand("dmrc.cli.logs:logs", "Print the daemon's log, or a model's", _SERVING),
-    "requests": LazyCommand("dmrc.cli.requests:requests", "List what was asked, and how long it took", _REQUESTS),
-    "version": LazyCommand("dmrc.cli.version:version", "Print the versions of dmrc and its engine", _REQUESTS),
+    "requests": LazyCommand("dmrc.cli.requests:requests", "List what was asked, and how long it took", _WATCHING),
+    "status": LazyCommand("dmrc.cli.status:status", "Tell whether the daemon runs, and where", _WATCHING),
+    "logs": LazyCommand("dmrc.cli.logs:logs", "Print the daemon's log, or a model's", _WATCHING),
+    "version": LazyCommand("dmrc.cli.version:version", "Print the versions of dmrc and its engine", _WATCHING),
 }
 
 

@@ -34,15 +34,15 @@ def down(
     from dmrc.cli.reading import Selection
     from dmrc.compose.command import Compose
     from dmrc.errors import DaemonError
-    from dmrc.project import Project
+    from dmrc.fields import mapping, text
 
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
     compose = Compose(os.environ)
-    project = Project.parse(compose.config(options), options.files)
-    name = project.name
+    document = compose.config(options)  # its models may be wrong by now, and are none of our business
+    name, services = text(document.get("name"), "name"), mapping(document.get("services"), "services")
     override = override_path(app, name)
     code = compose.call(options, override if override.exists() else None, ["down", *arguments])
-    if code != 0 or any(argument in project.services for argument in arguments):
+    if code != 0 or any(argument in services for argument in arguments):
         return code
     shutil.rmtree(override.parent, ignore_errors=True)
     try:

@@ -45,6 +45,13 @@ class CommandGroup(click.Group):
             found = command if isinstance(command, click.Command) else None
         return found
 
+    def invoke(self, context: click.Context) -> object:
+        """Run a command. Ctrl+C stays our business: click would print an empty line, even into a file."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -66,6 +73,7 @@ class CommandGroup(click.Group):
             command = super().get_command(context, name)
             if command is not None and not command.hidden:
                 sections.setdefault("Plugins", []).append((name, command.get_short_help_str(60)))
+        widest = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
         for section, rows in sections.items():
             with formatter.section(section):
-                formatter.write_dl(rows)
+                formatter.write_dl([(name.ljust(widest), summary) for name, summary in rows])

@@ -36,6 +36,7 @@ def list_(app: App, as_json: bool, quiet: bool, reference: str | None) -> None:
 def _rows(model: object) -> list[list[str]]:
     """Return one row for each tag."""
     from dmrc.cli.tables import ago
+    from dmrc.gguf import format_size
     from dmrc.reference import Reference
     from dmrc.store import StoredModel
 
@@ -48,8 +49,8 @@ def _rows(model: object) -> list[list[str]]:
         config.quantization or "-",
         config.architecture or "-",
         model.digest[7:19],
-        ago(model.created.timestamp()) if model.created else "-",
+        ago(model.created.timestamp() if model.created else model.pulled_at),
         str(config.context_size or "-"),
-        config.size or "-",
+        config.size or format_size(model.size_bytes),
     ]
     return [[name, *facts] for name in names]

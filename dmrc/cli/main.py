@@ -27,7 +27,15 @@ _HELP = """docker compose up, with the language models of your compose file serv
 def create_cli(plugins: Plugins) -> CommandGroup:
     """Return the command group with the commands of all plugins."""
     cli = CommandGroup("dmrc", help_text=_HELP)
-    cli.params.append(click.Option(["--version"], is_flag=True, is_eager=True, callback=_version, expose_value=False))
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Print the version of dmrc and exit.",
+    )
+    cli.params.append(version)
     plugins.load("dmrc_register_commands")
     plugins.hook.dmrc_register_commands(cli=cli)
     return cli
@@ -46,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("dmrc: interrupted", err=True)
+        after_the_sign = "\n" if sys.stderr.isatty() else ""  # a terminal shows `^C` where the cursor was
+        click.echo(f"{after_the_sign}dmrc: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone (`dmrc list | head -1`); there is nobody left to tell.

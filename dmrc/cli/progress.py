@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 3.0
 
+_BAR_WIDTH = 20
+# "999.9/999.9 MB", "999.9 MB/s", "0:00:00", and the spaces between the columns.
+_NUMBERS_WIDTH = _BAR_WIDTH + 14 + 10 + 7 + 4
+_SHORTEST_NAME = 12
+
 
 def note(text: str) -> None:
     """Write one line to stderr."""
@@ -125,12 +130,16 @@ def _bars() -> rich.progress.Progress:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
 
+    console = rich.console.Console(stderr=True)
+    # On a narrow terminal the name is cut, and never a number.
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(_SHORTEST_NAME, console.width - _NUMBERS_WIDTH))
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=name),
+        BarColumn(bar_width=_BAR_WIDTH),
+        DownloadColumn(table_column=Column(no_wrap=True)),
+        TransferSpeedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )
-    return Progress(*columns, console=rich.console.Console(stderr=True))
+    return Progress(*columns, console=console)

@@ -17,13 +17,14 @@ def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:
     import json
 
     from dmrc.cli.progress import PullProgress, note
+    from dmrc.cli.tables import size
 
     rows = []
     for reference in references:
         with PullProgress() as progress:
             pulled = app.models.pull(reference, progress.of(reference), refresh=True, cancelled=progress.cancelled)
-        size = f"{pulled.size_bytes / 1e6:.1f} MB"
-        state = f"is up to date ({size})" if pulled.was_present else f"pulled, {size} in {pulled.seconds:.1f} s"
+        amount = size(pulled.size_bytes)
+        state = f"is up to date ({amount})" if pulled.was_present else f"pulled, {amount} in {pulled.seconds:.1f} s"
         note(f"{pulled.reference} {state}")
         rows.append(
             {

@@ -45,17 +45,22 @@ class Selection:
         )
 
 
-def read_project(app: App, options: ComposeOptions, *, with_docker: bool) -> Project:
+def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named: Sequence[str] = ()) -> Project:
     """Return the project, every model entry of it checked.
 
-    With Docker it is read by Compose; without, by Compose where there is one, else by our own reader of a subset.
+    `named` are words of the user among which services may be: Compose starts these even where their profile is not
+    active. With Docker the project is read by Compose; without, by Compose where there is one, else by our own reader
+    of a subset.
 
     Raises:
         ProjectError: It cannot be read, or declares something impossible.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         DockerError: `with_docker`, and there is no Compose.
     """
-    project = Project.parse(_document(options, with_docker=with_docker), options.files)
+    document = _document(options, with_docker=with_docker)
+    if with_docker:
+        _add_named(document, options, named)
+    project = Project.parse(document, options.files)
     check_models(app, project)
     return project
 
@@ -79,6 +84,25 @@ def check_models(app: App, project: Project) -> None:
             )
         with _named(f"models.{model.key}"):
             engine.check(model.runtime_flags)
+
+
+def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequence[str]) -> None:
+    """Add the services that the user names and whose profile is not active, with their models."""
+    services = document.get("services")
+    known = services if isinstance(services, dict) else {}
+    others = [word for word in named if not word.startswith("-") and word not in known]
+    if not others:
+        return
+    try:
+        more = Compose(os.environ).config(options, others)
+    except ProjectError:
+        return  # a word of another kind, or a service that there is not: Compose will say so itself
+    for part in ("services", "models"):
+        before, added = document.get(part), more.get(part)
+        document[part] = {
+            **(added if isinstance(added, dict) else {}),
+            **(before if isinstance(before, dict) else {}),
+        }
 
 
 @contextlib.contextmanager

@@ -28,9 +28,9 @@ def run(app: App, reference: str, prompt: tuple[str, ...]) -> None:
         text = f"{text}\n\n{piped}" if piped.strip() else text
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
-    app.daemon.ensure()
-    for piece in _answer(app.settings.port, reference, text):
-        click.echo(piece, nl=False)
+    with app.daemon.needed():
+        for piece in _answer(app.settings.port, reference, text):
+            click.echo(piece, nl=False)
     click.echo()
 
 

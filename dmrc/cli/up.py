@@ -39,14 +39,16 @@ def up(
     from dmrc.cli.reading import Selection, read_project
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.network import check_reachable
     from dmrc.compose.override import injections, render, write
 
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
     compose = Compose(os.environ)
     endpoint = docker_endpoint(os.environ)
-    project = read_project(app, options, with_docker=True)
+    project = read_project(app, options, with_docker=True, named=arguments)
     override = override_path(app, project.name)
     if project.consumers:
+        check_reachable(endpoint.host)
         prepared = prepare(app, project, endpoint.host)
         injected = injections(project, prepared.keys, prepared.address, app.settings.port)
         for service, injection in injected.items():

@@ -64,20 +64,28 @@ class Compose:
             )
         self._environ = dict(environ)
         self._argv = [docker, "compose"] if docker is not None else [str(alone)]
+        self._alone = alone
 
-    def config(self, options: ComposeOptions) -> dict[str, object]:
+    def config(self, options: ComposeOptions, services: Sequence[str] = ()) -> dict[str, object]:
         """Return the project as Compose understands it: interpolated, merged, extended.
 
+        `services` limits it to these and what they depend on, whatever their profiles.
         YAML and not JSON, since Compose drops the top-level `models:` from its JSON (v5.6.1).
 
         Raises:
             ProjectError: Compose refuses the project, with its words.
             DockerError: There is no Compose, or one that is too old for `models:`.
         """
-        ran = self._run([*options.argv(), "config"])
+        ran = self._run([*options.argv(), "config", *services])
+        if ran.returncode != 0 and self._alone is not None and self._version() is None:
+            self._argv = [self._alone]  # this `docker` has no Compose
+            ran = self._run([*options.argv(), "config", *services])
         if ran.returncode != 0:
             self._check_version()
-            raise ProjectError(f"Compose refuses the project: {_last_line(ran.stderr)}")
+            names = ", ".join(file.name for file in options.files)
+            raise ProjectError(
+                f"Compose refuses {names}: {_last_line(ran.stderr)}", remedy="Correct it, and look again: dmrc config"
+            )
         unescaped = _unescaped(next(yaml_text.read(ran.stdout, "docker compose config"), None))
         if not isinstance(unescaped, dict):
             raise ProjectError("Compose printed no project")
@@ -105,12 +113,18 @@ class Compose:
             DockerError: It is missing or too old.
         """
         wanted = ".".join(map(str, MINIMUM_VERSION))
+        version = self._version()
+        if version is None:
+            raise DockerError("Docker Compose is not installed", remedy=f"Install Compose {wanted} or newer")
+        if version < MINIMUM_VERSION:
+            found = ".".join(map(str, version))
+            raise DockerError(f"Compose {found} does not know 'models:'", remedy=f"Install {wanted} or newer")
+
+    def _version(self) -> tuple[int, ...] | None:
+        """Return the version of Compose, or None where there is none."""
         ran = self._run(["version", "--short"])
         match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", ran.stdout.strip())
-        if ran.returncode != 0 or match is None:
-            raise DockerError("Docker Compose is not installed", remedy=f"Install Compose {wanted} or newer")
-        if tuple(map(int, match.groups())) < MINIMUM_VERSION:
-            raise DockerError(f"Compose {match[0]} does not know 'models:'", remedy=f"Install {wanted} or newer")
+        return tuple(map(int, match.groups())) if ran.returncode == 0 and match is not None else None
 
 
 def _last_line(text: str) -> str:

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import psutil
 
 from dmrc.errors import DockerError
+
+_CONNECT_SECONDS = 5.0
+
+
+def check_reachable(docker_host: str) -> None:
+    """Connect to the engine and hang up, so that what needs it can be refused before anything starts or is pulled.
+
+    Raises:
+        DockerError: It does not listen, or refuses this user.
+    """
+    parts = urlsplit(docker_host)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(parts.path)
+        elif parts.scheme in ("tcp", "http", "https"):
+            socket.create_connection((parts.hostname or "localhost", parts.port or 2375), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _explained(docker_host, str(error)) from error
 
 
 def bridge_gateway(docker_host: str) -> str | None:

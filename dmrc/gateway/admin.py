@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.errors import DmrcError
 from dmrc.projects import Registration
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import Runner, State
 
 if TYPE_CHECKING:
     from dmrc.gateway.daemon import Daemon
@@ -67,9 +67,14 @@ class _Admin:
             }
         )
 
-    async def stop(self, _request: Request) -> Response:
-        self._daemon.stop()
-        return JSONResponse({})
+    async def stop(self, request: Request) -> Response:
+        """Begin to end; with `?unless=used` only when there is no project and no runner."""
+        daemon = self._daemon
+        busy = any(runner.state is not State.DRAINING for runner in daemon.scheduler.runners())
+        if request.query_params.get("unless") == "used" and (busy or daemon.projects.all()):
+            return JSONResponse({"stopping": False})
+        daemon.stop()
+        return JSONResponse({"stopping": True})
 
     async def attach(self, request: Request) -> Response:
         document = await request.json()

@@ -14,7 +14,7 @@ import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
-from dmrc.errors import PortTakenError
+from dmrc.errors import DaemonError, PortTakenError
 
 LOOPBACK = "127.0.0.1"
 """Where the gateway always listens."""
@@ -59,6 +59,7 @@ def bind_tcp(address: str, port: int) -> socket.socket:
 
     Raises:
         PortTakenError: Someone else has the port; named where the system tells.
+        DaemonError: The port is for privileged users only.
         OSError: The address is not one of this machine.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -68,6 +69,10 @@ def bind_tcp(address: str, port: int) -> socket.socket:
         bound.listen(2048)
     except OSError as error:
         bound.close()
+        if error.errno == errno.EACCES:
+            raise DaemonError(
+                f"port {port} on {address} cannot be used: {error.strerror}", remedy="Choose another: DMRC_PORT=12434"
+            ) from error
         if error.errno != errno.EADDRINUSE:
             raise
         raise PortTakenError(
