@@ -1,0 +1,112 @@
+"""Ctrl+C in each phase of `dmrc up`: while it pulls, while it loads, while the containers run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from dmrc.projects import Projects
+from tests.registry import RegistryServer
+from tests.up.compose_project import STAY, TINY, ComposeProject, eventually, question, runners, service
+from tests.up.conftest import MakeProject
+from tests.up.foreground import Foreground, foreground
+from tests.up.slow_proxy import slow_proxy
+
+pytestmark = [pytest.mark.docker, pytest.mark.engine]
+
+_on_a_terminal = pytest.mark.parametrize("has_terminal", [True, False], ids=["terminal", "no terminal"])
+
+
+def _assert_nothing_is_left(project: ComposeProject) -> None:
+    """No process, no container, no key, no registration, no partial file."""
+    eventually(lambda: not project.dmrc.processes(), "end of what was started")
+    assert project.containers() == {}
+    assert not project.override.exists()
+    projects = Projects(project.dmrc.home / "projects.sqlite3")
+    assert projects.all() == []
+    projects.close()
+    for path in (project.dmrc.home / "store" / "blobs" / "sha256").iterdir():
+        assert path.name == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _assert_one_line(up: Foreground, has_terminal: bool) -> None:
+    """One line says what happened; on a terminal it follows the bars and the `^C`."""
+    lines = up.text.splitlines()
+    assert lines[-1:] == ["dmrc: interrupted"]
+    assert has_terminal or len(lines) == 1
+
+
+def _up(project: ComposeProject, has_terminal: bool) -> AbstractContextManager[Foreground]:
+    dmrc = project.dmrc
+    return foreground([dmrc.program, "up"], dmrc.environment, project.directory, has_terminal=has_terminal)
+
+
+def _compose_up(project: ComposeProject, has_terminal: bool) -> AbstractContextManager[Foreground]:
+    """Run Docker Compose itself, with the override file that `dmrc up` wrote."""
+    argv = ["docker", "compose", "-f", "compose.yaml", "-f", str(project.override), "up"]
+    return foreground(argv, project.dmrc.environment, project.directory, has_terminal=has_terminal)
+
+
+def _write(project: ComposeProject, model: str = TINY) -> None:
+    models = {"llm": {"model": model, "context_size": 256}}
+    project.write({"services": {"app": service(f"{question()}; {STAY}", models=["llm"])}, "models": models})
+
+
+@_on_a_terminal
+@pytest.mark.registry
+def test_during_a_pull(own_project: MakeProject, registry: RegistryServer, smollm2: Path, has_terminal: bool) -> None:
+    found = own_project("pulling")
+    registry.push_model("ai/large:latest", smollm2)
+    with slow_proxy(registry.address) as proxy:
+        _write(found, f"{proxy.address}/ai/large")
+        with _up(found, has_terminal) as up:
+            eventually(proxy.is_slow.is_set, "slow pull")
+
+            code = up.interrupt()
+
+    assert code == 130
+    _assert_one_line(up, has_terminal)
+    _assert_nothing_is_left(found)
+    assert [model["tags"] for model in json.loads(found.dmrc.ok("list", "--json"))] == [[f"docker.io/{TINY}:latest"]]
+
+
+@_on_a_terminal
+def test_during_a_load(own_project: MakeProject, tmp_path: Path, has_terminal: bool) -> None:
+    found = own_project("loading")
+    started, server = tmp_path / "started", tmp_path / "llama-server"
+    server.write_text(f"#!/bin/sh\n: > {started}\nexec sleep 600\n")
+    server.chmod(0o755)
+    found.dmrc.environment["DMRC_LLAMA_SERVER"] = str(server)
+    _write(found)
+    with _up(found, has_terminal) as up:
+        eventually(started.exists, "start of the engine")
+
+        code = up.interrupt()
+
+    assert code == 130
+    _assert_one_line(up, has_terminal)
+    _assert_nothing_is_left(found)
+
+
+@_on_a_terminal
+def test_while_the_containers_run(own_project: MakeProject, has_terminal: bool) -> None:
+    """The exit code is Compose's own; v5.6.1 gives 0 on a terminal and 130 without one."""
+    found = own_project("running")
+    _write(found)
+    with _up(found, has_terminal) as up:
+        found.answers("app")
+        daemon, before = json.loads(found.dmrc.ok("status", "--json")), runners(found.dmrc)
+
+        code = up.interrupt()
+
+    assert not found.is_running("app")
+    assert json.loads(found.dmrc.ok("status", "--json"))["pid"] == daemon["pid"]
+    assert runners(found.dmrc) == before != {}
+    assert found.ask("app")[0] == 200
+    with _compose_up(found, has_terminal) as compose:
+        eventually(lambda: found.is_running("app"), "container")
+        assert compose.interrupt() == code
