@@ -104,5 +104,5 @@ async def _on_unknown_path(request: Request, _error: Exception) -> Response:
 
 
 def _model(name: str, model: StoredModel) -> dict[str, object]:
-    created = int(model.created.timestamp()) if model.created else 0
+    created = int(model.created.timestamp()) if model.created else model.pulled_at or 0
     return {"id": name, "object": "model", "created": created, "owned_by": "dmrc"}

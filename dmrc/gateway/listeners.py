@@ -41,6 +41,7 @@ class Listener:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # nothing stands before us, so nobody may say who the caller is
             server_header=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,

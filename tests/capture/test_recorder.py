@@ -16,6 +16,7 @@ from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.recorder import Recorder
 from dmrc.exchange import Exchange
 from tests.capture.recorded import recorded
+from tests.polling import eventually
 
 ALL = ExchangeFilter()
 
@@ -32,13 +33,6 @@ def recording(path, limits=None, **options):
         yield recorder
     finally:
         recorder.close(timeout=0.2)
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_an_exchange_is_completed_masked_and_stored(path):
@@ -60,7 +54,7 @@ def test_a_batch_is_written_without_being_asked(path):
         for _ in range(5):
             recorder.record(recorded("chat.json"))
 
-        wait_for(lambda: ExchangeDatabase(path).count() == 5, seconds=5)
+        eventually(lambda: ExchangeDatabase(path).count() == 5, seconds=5)
 
 
 def test_tokens_are_read_before_the_answer_is_cut(path):

@@ -5,9 +5,8 @@ import re
 import select
 import signal
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from dmrc import __version__
 from tests.cli.refusals import write_project
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 
 _MODEL = "me/tiny"
@@ -40,13 +40,6 @@ def project(tmp_path: Path) -> Path:
     return write_project(tmp_path / "shop", _MODEL, "context_size: 64")
 
 
-def _until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def _status(dmrc: Dmrc) -> dict[str, object]:
     found: dict[str, object] = json.loads(dmrc.run("status", "--json").stdout)
     return found
@@ -63,7 +56,7 @@ def _foreground(dmrc: Dmrc) -> Iterator[subprocess.Popen[str]]:
         start_new_session=True,
     )
     try:
-        _until(lambda: process.poll() is not None or _status(dmrc)["running"] is True)
+        eventually(lambda: process.poll() is not None or _status(dmrc)["running"] is True)
         yield process
     finally:
         process.kill()
@@ -176,7 +169,7 @@ def test_logs_can_be_followed_until_ctrl_c(dmrc: Dmrc, tiny: str, project: Path)
             log.write("a line that comes later\n")
         return bool(select.select([process.stdout], [], [], 0.5)[0])
 
-    _until(comes)
+    eventually(comes)
     assert process.stdout.readline() == "a line that comes later\n"
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
@@ -278,7 +271,7 @@ def test_a_daemon_that_was_killed_is_started_again_and_its_keys_are_still_good(
     variables = json.loads(dmrc.ok("env", "web", "--format", "json", cwd=project))
     dmrc.ok("run", tiny, "Hi")
     psutil.Process(int(str(_status(dmrc)["pid"]))).kill()
-    _until(lambda: dmrc.processes() == [])
+    eventually(lambda: dmrc.processes() == [])
     assert (dmrc.home / "run" / "admin.sock").exists()
 
     assert dmrc.run("status").returncode == 1

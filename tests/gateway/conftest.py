@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.polling import eventually
 
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
@@ -61,14 +62,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator
 @pytest.fixture
 def recorded(gateway: Gateway) -> Callable[[str], dict[str, object]]:
     """Wait for the record of an exchange by its id."""
-    import time
 
     def find(exchange_id: str) -> dict[str, object]:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            found = [each for each in gateway.exchanges() if each["id"] == exchange_id]
-            if found:
-                return found[0]
-        raise AssertionError(f"exchange {exchange_id} was not recorded")
+        def look() -> dict[str, object] | None:
+            return next((each for each in gateway.exchanges() if each["id"] == exchange_id), None)
+
+        return eventually(look, f"record of exchange {exchange_id}")
 
     return find

@@ -3,7 +3,6 @@
 import http.client
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
+from tests.polling import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -22,13 +22,6 @@ Recorded = Callable[[str], dict[str, object]]
 def children(gateway: Gateway) -> list[psutil.Process]:
     daemon = psutil.Process(json.loads(gateway.dmrc.ok("status", "--json"))["pid"])
     return daemon.children(recursive=True)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def open_stream(gateway: Gateway) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
@@ -77,18 +70,18 @@ def test_the_next_request_after_a_crash_starts_the_model_again(gateway: Gateway)
             return False
         return True
 
-    until(answers)
+    eventually(answers)
     assert {child.pid for child in children(gateway)}.isdisjoint(before)
 
 
 def test_a_child_killed_during_a_whole_answer_gives_an_honest_status(gateway: Gateway) -> None:
-    until(lambda: bool(try_once(gateway)))
+    eventually(lambda: try_once(gateway))
     with ThreadPoolExecutor(1) as pool:
         body = {"ignore_eos": True}
         asked = pool.submit(
             gateway.client().chat.completions.create, model=MODEL, messages=LONG, max_tokens=450, extra_body=body
         )
-        until(lambda: any(r["in_use"] for r in json.loads(gateway.dmrc.ok("ps", "--json"))))
+        eventually(lambda: any(r["in_use"] for r in json.loads(gateway.dmrc.ok("ps", "--json"))))
         for child in children(gateway):
             child.send_signal(signal.SIGKILL)
 
@@ -97,7 +90,7 @@ def test_a_child_killed_during_a_whole_answer_gives_an_honest_status(gateway: Ga
 
 
 def test_a_caller_that_goes_away_frees_the_slot_and_is_recorded_as_gone(gateway: Gateway, recorded: Recorded) -> None:
-    until(lambda: bool(try_once(gateway)))
+    eventually(lambda: try_once(gateway))
     connection, answer = open_stream(gateway)
     assert answer.readline().startswith(b"data: ")
     exchange_id = answer.headers["x-dmrc-exchange-id"]
@@ -105,12 +98,12 @@ def test_a_caller_that_goes_away_frees_the_slot_and_is_recorded_as_gone(gateway:
     answer.close()
     connection.close()
 
-    until(lambda: all(r["in_use"] == 0 for r in json.loads(gateway.dmrc.ok("ps", "--json"))), seconds=5)
+    eventually(lambda: all(r["in_use"] == 0 for r in json.loads(gateway.dmrc.ok("ps", "--json"))), seconds=5)
     assert recorded(exchange_id)["client_disconnected"] is True
 
 
 def test_eight_callers_on_two_slots_all_get_their_answers(gateway: Gateway) -> None:
-    until(lambda: bool(try_once(gateway)))
+    eventually(lambda: try_once(gateway))
 
     def ask(number: int) -> str:
         answer = gateway.client().chat.completions.create(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +14,7 @@ import yaml
 from dmrc.compose.override import read_keys
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
+from tests.polling import eventually
 
 TINY = "local/tiny"
 _T = TypeVar("_T")
@@ -133,12 +132,3 @@ def ask(
 def runners(dmrc: Dmrc) -> dict[str, object]:
     """Return the context of each runner by its id."""
     return {runner["id"]: runner["context_size"] for runner in json.loads(dmrc.ok("ps", "--json"))}
-
-
-def eventually(look: Callable[[], _T | None], what: str, seconds: float = 30) -> _T:
-    """Look until there is something, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s"
-        time.sleep(0.05)
-    return found

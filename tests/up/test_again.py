@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.polling import eventually
 from tests.registry import RegistryServer
-from tests.up.compose_project import STAY, TINY, ComposeProject, eventually, question, runners, service
+from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import MakeProject
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine]

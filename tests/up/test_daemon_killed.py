@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.up.compose_project import TINY, ComposeProject, ask, eventually, question, service
+from tests.polling import eventually
+from tests.up.compose_project import TINY, ComposeProject, ask, question, service
 from tests.up.conftest import MakeProject
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine]

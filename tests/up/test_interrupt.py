@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dmrc.projects import Projects
+from tests.polling import eventually
 from tests.registry import RegistryServer
-from tests.up.compose_project import STAY, TINY, ComposeProject, eventually, question, runners, service
+from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import MakeProject
 from tests.up.foreground import Foreground, foreground
 from tests.up.slow_proxy import slow_proxy

@@ -10,7 +10,8 @@ import pytest
 
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
-from tests.up.compose_project import STAY, TINY, ComposeProject, ask, eventually, question, runners, service
+from tests.polling import eventually
+from tests.up.compose_project import STAY, TINY, ComposeProject, ask, question, runners, service
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
