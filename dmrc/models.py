@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.artifact import CHAT_TEMPLATE, CONFIG, GGUF, LICENSE, MMPROJ, Descriptor, ModelConfig, build_manifest
-from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError
+from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
 from dmrc.exchange import JsonValue
 from dmrc.gguf import GgufFacts, format_parameters, format_size
 from dmrc.reference import DEFAULT_REGISTRY, Reference
@@ -78,7 +78,8 @@ class Models:
             with self._turn(reference, transfer):
                 model = None if refresh else self._find(text)
                 if model is None:
-                    model = self._fetch(source, text, reference, transfer)
+                    with _named(text):
+                        model = self._fetch(source, text, reference, transfer)
         was_present = before is not None and before.digest == model.digest
         name = self._name(text, model)
         return Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present)
@@ -184,6 +185,16 @@ class Models:
             with self._store.write_blob(size_bytes=size) as writer:
                 writer.copy(path, lambda written: progress(ProgressEvent("Packaging", path.name, written, size)))
         return Descriptor(media_type, str(writer.digest), size)
+
+
+@contextlib.contextmanager
+def _named(text: str) -> Iterator[None]:
+    """Put the model that was asked for before what a registry's error says: several may be pulled side by side."""
+    try:
+        yield
+    except RegistryError as error:
+        error.message = f"model '{text.strip()}' cannot be pulled: {error.message}"
+        raise
 
 
 def _ignore(_event: ProgressEvent) -> None:
