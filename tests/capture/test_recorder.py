@@ -54,7 +54,7 @@ def test_a_batch_is_written_without_being_asked(path):
         for _ in range(5):
             recorder.record(recorded("chat.json"))
 
-        eventually(lambda: ExchangeDatabase(path).count() == 5, seconds=5)
+        assert eventually(lambda: ExchangeDatabase(path).count() == 5, seconds=5)
 
 
 def test_tokens_are_read_before_the_answer_is_cut(path):
