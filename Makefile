@@ -5,13 +5,14 @@ BIN := .venv/bin
 # More for pytest, as in: make test ARGS="-k scheduler"
 ARGS ?=
 
-.PHONY: help venv check test demo clean
+.PHONY: help venv check test demo bench clean
 
 help:
 	@echo "make venv    make .venv with dmrc and what its tests need"
 	@echo "make check   ruff, mypy and the test of the floors"
 	@echo "make test    the tests; says at its end which groups it left out, and why"
 	@echo "make demo    run examples/facts with a real model, in Docker where there is one"
+	@echo "make bench   measure the numbers, as ratios of one run; ARGS=pull measures some"
 	@echo "make clean   remove .venv and what builds and tests left here"
 	@echo
 	@echo "PYTHON=$(PYTHON) chooses the interpreter; DMRC_TEST_GROUPS=all make test runs every group (tests/groups.py)"
@@ -38,6 +39,9 @@ test: venv
 
 demo: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/facts/demo.sh
+
+bench: venv
+	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache examples/facts/facts-node/node_modules
