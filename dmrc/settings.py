@@ -35,7 +35,7 @@ class Settings:
     plugins: tuple[str, ...] | None = None
     """`DMRC_PLUGINS`: the only plugins to load; None means all, an empty value means none."""
     origins: tuple[str, ...] = ()
-    """`DMRC_ORIGINS`: browser origins that may call, beside loopback's."""
+    """`DMRC_ORIGINS`: browser origins that may call, beside loopback's on any port; `*` is every one."""
     memory_bytes: int | None = None
     """`DMRC_MEMORY`: what all runners together may use; None means what is free."""
     default_registry: str = "docker.io"
@@ -56,14 +56,15 @@ class Settings:
             SettingError: A variable holds something that it cannot hold; it is named.
         """
         plugins = environ.get("DMRC_PLUGINS")
+        require_key = _flag("DMRC_REQUIRE_KEY", environ.get("DMRC_REQUIRE_KEY", ""))
         return cls(
             home=_home(environ),
             port=_port(environ.get("DMRC_PORT", "")),
             llama_server=environ.get("DMRC_LLAMA_SERVER") or None,
-            require_key=_flag("DMRC_REQUIRE_KEY", environ.get("DMRC_REQUIRE_KEY", "")),
+            require_key=require_key,
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
             plugins=None if plugins is None else _words(plugins),
-            origins=_words(environ.get("DMRC_ORIGINS", "")),
+            origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
@@ -109,6 +110,16 @@ def _registry(text: str) -> str:
     raise SettingError(
         f"DEFAULT_REGISTRY is '{text}', which is no registry", remedy="Use DEFAULT_REGISTRY=registry.example.com"
     )
+
+
+def _origins(text: str, *, require_key: bool) -> tuple[str, ...]:
+    origins = _words(text)
+    if "*" in origins and not require_key:
+        raise SettingError(
+            "DMRC_ORIGINS is '*': every page that you open could use your models",
+            remedy="Set DMRC_REQUIRE_KEY=1 too, or name the origins: DMRC_ORIGINS=https://app.example",
+        )
+    return origins
 
 
 def _words(text: str) -> tuple[str, ...]:

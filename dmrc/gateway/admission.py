@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.gateway.cors import Origins, is_loopback
 from dmrc.project import GATEWAY_HOST
 from dmrc.projects import KEY_PREFIX, Caller, Projects
 
@@ -20,11 +19,11 @@ Listener = Literal["loopback", "bridge"]
 class Admission:
     """Decides for each request, before anything of it is read."""
 
-    def __init__(self, projects: Projects, *, require_key: bool, origins: Iterable[str]) -> None:
-        """Know the keys and the settings; `origins` may call from a browser beside loopback's."""
+    def __init__(self, projects: Projects, *, require_key: bool, origins: Origins) -> None:
+        """Know the keys and the settings; pages of `origins` may call from a browser."""
         self._projects = projects
         self._require_key = require_key
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+        self.origins = origins
 
     def admit(self, listener: Listener, local_address: str | None, headers: Headers) -> Caller | None:
         """Return whose key the request carries, or None where it needs none and has none.
@@ -49,16 +48,13 @@ class Admission:
         return None
 
     def _check_host(self, host: str | None, local_address: str | None) -> None:
-        name = urlsplit(f"//{host}").hostname if host else None
-        if name is None or name in (GATEWAY_HOST, local_address) or _is_loopback(name):
+        name = _name(host) if host else None
+        if name is None or name in (GATEWAY_HOST, local_address) or is_loopback(name):
             return
         raise PermissionDeniedError(f"host '{name}' is not a name of this gateway", remedy=f"Use {GATEWAY_HOST}")
 
     def _check_origin(self, origin: str | None) -> None:
-        if origin is None or origin in self._origins:
-            return
-        name = urlsplit(origin).hostname
-        if name is None or not _is_loopback(name):
+        if origin is not None and not self.origins.allow(origin):
             raise PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
 
 
@@ -70,10 +66,8 @@ def _key(headers: Headers) -> str | None:
     return headers.get("x-api-key")
 
 
-def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
+def _name(host: str) -> str | None:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return urlsplit(f"//{host}").hostname
     except ValueError:
-        return False
+        return host  # no name of ours, and said as it came

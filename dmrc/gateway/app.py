@@ -7,6 +7,7 @@ from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dmrc import __version__
@@ -14,6 +15,7 @@ from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import error_response
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
 from dmrc.gateway.inference import OPERATIONS, Inference, Record
 from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
@@ -46,19 +48,25 @@ class Gateway:
 
 
 class Entrance:
-    """Marks requests with the listener that they came in by, and mends `//` in paths before routes are looked up."""
+    """Marks requests with the listener that they came in by, mends `//` in paths, and lets browsers read answers."""
 
-    def __init__(self, gateway: Gateway, listener: Listener) -> None:
-        """Stand before `gateway`."""
+    def __init__(self, gateway: Gateway, listener: Listener, origins: Origins) -> None:
+        """Stand before `gateway`; pages of `origins` may call."""
         self._gateway = gateway
         self._listener = listener
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
         if scope["type"] == "http":
             # Applications join a base URL that ends in a slash with a path that begins with one.
             scope = {**scope, "dmrc.listener": self._listener, "path": _SLASHES.sub("/", scope["path"])}
-        await self._gateway(scope, receive, send)
+            origin = Headers(scope=scope).get("origin")
+            if origin is not None and self._origins.allow(origin):
+                if is_preflight(scope):
+                    return await answer_preflight(scope, send)
+                send = readable_by(origin, send)
+        return await self._gateway(scope, receive, send)
 
 
 def _create_app(admission: Admission, catalog: Catalog) -> FastAPI:

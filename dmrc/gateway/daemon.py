@@ -22,6 +22,7 @@ from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.cors import Origins
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
@@ -53,7 +54,7 @@ class Daemon:
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self.catalog = Catalog(store, self.projects, settings.default_registry)
-        self._admission = Admission(self.projects, require_key=settings.require_key, origins=settings.origins)
+        self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
         self._gateway = Gateway(self._admission, self.catalog, self.scheduler, self._record)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
@@ -123,7 +124,7 @@ class Daemon:
 
     def _listen(self, address: str, kind: str) -> None:
         bound = bind_tcp(address, self.settings.port)
-        entrance = Entrance(self._gateway, "bridge" if kind == "bridge" else "loopback")
+        entrance = Entrance(self._gateway, "bridge" if kind == "bridge" else "loopback", self._admission.origins)
         self._listeners[address] = Listener(entrance, bound)
         _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
 

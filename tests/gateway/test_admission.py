@@ -5,6 +5,7 @@ from starlette.datastructures import Headers
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.admission import Admission, Listener
+from dmrc.gateway.cors import Origins
 from dmrc.project import Project
 from dmrc.projects import Caller, Projects, Registration
 
@@ -20,7 +21,7 @@ def projects(tmp_path: Path) -> Projects:
 
 
 def admit(projects: Projects, listener: Listener, *, require_key: bool = False, **headers: str) -> Caller | None:
-    admission = Admission(projects, require_key=require_key, origins=["https://app.example"])
+    admission = Admission(projects, require_key=require_key, origins=Origins(["https://app.example"]))
     local = "172.17.0.1" if listener == "bridge" else "127.0.0.1"
     return admission.admit(listener, local, Headers({"host": "127.0.0.1:12434", **headers}))
 
