@@ -17,6 +17,12 @@ from dmrc.project import ModelDeclaration, Project
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
+WHOLE_PROJECT = "*"
+"""Stands for a service in a registration: its key is the project's capability path, and opens the models of that path.
+
+Compose itself can inject a URL and no key, so the key is a part of the URL. No service can have this name.
+"""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS project (name TEXT PRIMARY KEY, registration TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS service_key (
@@ -81,6 +87,39 @@ class Registration:
             key_hashes={**hashes, **self.key_hashes},
         )
 
+    def joined_to(self, before: Registration) -> Registration:
+        """Return `before` with the services of this registration beside its own.
+
+        A provider service, or one call of the `docker-model` plugin, knows only its own models and not the project.
+        """
+        services = {**before.services, **self.services}
+        if WHOLE_PROJECT in self.services:
+            # Compose tells the plugin of one model after the other.
+            keys = (*before.services.get(WHOLE_PROJECT, ()), *self.services[WHOLE_PROJECT])
+            services[WHOLE_PROJECT] = tuple(dict.fromkeys(keys))
+        return replace(
+            before,
+            docker_host=self.docker_host or before.docker_host,
+            models={**before.models, **self.models},
+            services=services,
+            key_hashes={**before.key_hashes, **self.key_hashes},
+        )
+
+    def without(self, service: str) -> Registration | None:
+        """Return this registration without a service and its key, or None when that was the last one."""
+        services = {name: keys for name, keys in self.services.items() if name != service}
+        used = {key for keys in services.values() for key in keys}
+        return (
+            replace(
+                self,
+                models={key: model for key, model in self.models.items() if key in used},
+                services=services,
+                key_hashes={name: sha256 for name, sha256 in self.key_hashes.items() if name in services},
+            )
+            if services
+            else None
+        )
+
     def to_json(self) -> str:
         """Return JSON; the infinite keep_alive is written as -1, which JSON can hold."""
         document = asdict(self)
@@ -110,15 +149,15 @@ class Caller:
 
     key_id: str
     """First 12 hex digits of the key's SHA-256."""
-    service: str
-    """Compose service."""
+    service: str | None
+    """Compose service; None for the capability path, which all services of the project share."""
     registration: Registration
     """Its project."""
 
     @property
     def models(self) -> dict[str, ModelDeclaration]:
         """Return the models that the service may use, its default first."""
-        keys = self.registration.services[self.service]
+        keys = self.registration.services[self.service or WHOLE_PROJECT]
         return {key: self.registration.models[key] for key in keys}
 
 
@@ -193,7 +232,10 @@ class Projects:
 
     def _read_callers(self) -> dict[str, Caller]:
         rows = self._database.execute("SELECT sha256, project, service FROM service_key").fetchall()
-        return {sha256: Caller(sha256[:12], service, self._registrations[project]) for sha256, project, service in rows}
+        return {
+            sha256: Caller(sha256[:12], None if service == WHOLE_PROJECT else service, self._registrations[project])
+            for sha256, project, service in rows
+        }
 
 
 def key_hash(key: str) -> str:

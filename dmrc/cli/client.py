@@ -18,6 +18,7 @@ from urllib.parse import quote
 from dmrc import errors
 from dmrc.errors import DaemonError, DaemonRunningError, DmrcError
 from dmrc.exchange import JsonValue
+from dmrc.projects import Registration
 from dmrc.settings import Settings
 
 Document = dict[str, JsonValue]
@@ -136,6 +137,18 @@ class DaemonClient:
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def join(self, registration: Registration) -> None:
+        """Add the services of a registration to its project."""
+        self.request("POST", f"/projects/{quote(registration.name, safe='')}/join", registration.to_json())
+
+    def leave(self, project: str, service: str, *, keep_key: bool = False) -> None:
+        """Let go of the runners that only one service uses, and end its key unless it is to be kept."""
+        path = f"/projects/{quote(project, safe='')}/services/{quote(service, safe='')}"
+        if keep_key:
+            self.request("POST", f"{path}/rest")
+        else:
+            self.request("DELETE", path)
 
     def load(self, project: str, key: str) -> Document:
         """Load a model of a project, wait until it answers, and return its runner."""

@@ -46,7 +46,7 @@ def prepare(app: App, project: Project, docker_host: str | None, *, load: bool =
 
 
 def _prepare(app: App, project: Project, docker_host: str | None, *, load: bool) -> Prepared:
-    address = _attach(app, docker_host)
+    address = attach(app, docker_host)
     pulled = _pull_missing(app, project.models.values())
     keys = mint_keys(app, project)
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
@@ -78,7 +78,8 @@ def mint_keys(app: App, project: Project) -> dict[str, str]:
     return {**unseen, **seen}
 
 
-def _attach(app: App, docker_host: str | None) -> str:
+def attach(app: App, docker_host: str | None) -> str:
+    """Have the gateway listen where containers of a Docker engine reach it, and return that address."""
     if docker_host is None:
         return "127.0.0.1"
     import json

@@ -39,7 +39,10 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("GET", "/projects", admin.projects),
         ("PUT", "/projects/{name}", admin.register),
         ("DELETE", "/projects/{name}", admin.unregister),
-        ("POST", "/projects/{name}/load/{key}", admin.load),
+        ("POST", "/projects/{name}/join", admin.join),
+        ("DELETE", "/projects/{name}/services/{service}", admin.leave),
+        ("POST", "/projects/{name}/services/{service}/rest", admin.rest),
+        ("POST", "/projects/{name}/load/{key:path}", admin.load),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
     ]
@@ -92,6 +95,18 @@ class _Admin:
         known = any(each.name == request.path_params["name"] for each in self._daemon.projects.all())
         await self._daemon.register(Registration.from_json(await request.body()))
         return JSONResponse({"known": known})
+
+    async def join(self, request: Request) -> Response:
+        await self._daemon.join(Registration.from_json(await request.body()))
+        return JSONResponse({})
+
+    async def leave(self, request: Request) -> Response:
+        name, service = request.path_params["name"], request.path_params["service"]
+        return JSONResponse({"known": await self._daemon.leave(name, service)})
+
+    async def rest(self, request: Request) -> Response:
+        await self._daemon.rest(request.path_params["name"], request.path_params["service"])
+        return JSONResponse({})
 
     async def unregister(self, request: Request) -> Response:
         return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})

@@ -6,6 +6,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.cors import Origins, is_loopback
@@ -25,22 +26,26 @@ class Admission:
         self._require_key = require_key
         self.origins = origins
 
-    def admit(self, listener: Listener, local_address: str | None, headers: Headers) -> Caller | None:
-        """Return whose key the request carries, or None where it needs none and has none.
+    def admit(self, scope: Scope) -> Caller | None:
+        """Return whose key a request carries, or None where it needs none and has none.
+
+        The entrance has put into the scope how it came in: `dmrc.listener`, and `dmrc.path_key` where its path began
+        with a capability (`/k/<key>/engines/v1`).
 
         Raises:
             PermissionDeniedError: `Host` or `Origin` is foreign (a page of another site, or DNS rebinding).
             AuthenticationError: The key is missing, unknown or revoked.
         """
-        self._check_host(headers.get("host"), local_address)
+        headers = Headers(scope=scope)
+        self._check_host(headers.get("host"), scope["server"][0] if scope.get("server") else None)
         self._check_origin(headers.get("origin"))
-        key = _key(headers)
+        key = scope.get("dmrc.path_key") or _key(headers)
         if key is not None and key.startswith(KEY_PREFIX):
             caller = self._projects.caller(key)
             if caller is None:
                 raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
             return caller
-        if listener == "bridge" or self._require_key:
+        if scope["dmrc.listener"] == "bridge" or self._require_key:
             raise AuthenticationError(
                 "this listener needs the API key of a service",
                 remedy="Send OPENAI_API_KEY, which dmrc gives to each service that declares models, as a bearer",

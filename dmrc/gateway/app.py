@@ -17,7 +17,6 @@ from dmrc.gateway.answers import error_response
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
 from dmrc.gateway.inference import OPERATIONS, Inference, Record
-from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.store import StoredModel
 
@@ -48,7 +47,7 @@ class Gateway:
 
 
 class Entrance:
-    """Marks requests with the listener that they came in by, mends `//` in paths, and lets browsers read answers."""
+    """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
 
     def __init__(self, gateway: Gateway, listener: Listener, origins: Origins) -> None:
         """Stand before `gateway`; pages of `origins` may call."""
@@ -60,7 +59,9 @@ class Entrance:
         """Pass one connection on."""
         if scope["type"] == "http":
             # Applications join a base URL that ends in a slash with a path that begins with one.
-            scope = {**scope, "dmrc.listener": self._listener, "path": _SLASHES.sub("/", scope["path"])}
+            path_key, path = _capability(_SLASHES.sub("/", scope["path"]))
+            # From here on the key is in no path, so none is recorded or logged.
+            scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
             origin = Headers(scope=scope).get("origin")
             if origin is not None and self._origins.allow(origin):
                 if is_preflight(scope):
@@ -69,21 +70,25 @@ class Entrance:
         return await self._gateway(scope, receive, send)
 
 
+def _capability(path: str) -> tuple[str | None, str]:
+    """Return the key that a path begins with (`/k/<key>/…`), and the path without it."""
+    if not path.startswith("/k/"):
+        return None, path
+    key, _, rest = path.removeprefix("/k/").partition("/")
+    return key, f"/{rest}"
+
+
 def _create_app(admission: Admission, catalog: Catalog) -> FastAPI:
     """Return the routes that are not inference."""
     app = FastAPI(title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
-    def admit(request: Request) -> Caller | None:
-        local = request.scope["server"][0] if request.scope.get("server") else None
-        return admission.admit(request.scope["dmrc.listener"], local, request.headers)
-
     def models(request: Request) -> JSONResponse:
-        names = catalog.names(admit(request))
+        names = catalog.names(admission.admit(request.scope))
         return JSONResponse({"object": "list", "data": [_model(name, model) for name, model in names]})
 
     def model(request: Request) -> JSONResponse:
         wanted = request.path_params["name"]
-        caller = admit(request)
+        caller = admission.admit(request.scope)
         target = catalog.resolve(caller, wanted, "chat").target
         for name, stored in catalog.names(caller):
             if stored.digest == target.digest:

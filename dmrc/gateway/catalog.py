@@ -90,8 +90,8 @@ class Catalog:
                 return declaration
         allowed = ", ".join(f"'{declaration.model}'" for declaration in caller.models.values())
         raise PermissionDeniedError(
-            f"service '{caller.service}' of project '{caller.registration.name}' may not use model '{model}'",
-            remedy=f"It declares {allowed}; add others under its 'models:'",
+            f"{_who(caller)} may not use model '{model}'",
+            remedy=f"It declares {allowed or 'none'}; add others under its 'models:'",
         )
 
     def _parsed(self, model: str) -> Reference | None:
@@ -133,6 +133,11 @@ class Catalog:
             configuration=_configuration(stored, facts, declaration, operation),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
         )
+
+
+def _who(caller: Caller) -> str:
+    project = f"project '{caller.registration.name}'"
+    return f"service '{caller.service}' of {project}" if caller.service else project
 
 
 def _configuration(

@@ -103,19 +103,47 @@ class Daemon:
 
     async def register(self, registration: Registration) -> None:
         """Take a project in, and let go of the runners that only its former declarations used."""
-        before = [known for known in self.projects.all() if known.name == registration.name]
+        before = self._known(registration.name)
         self.projects.register(registration.keeping(before[0]) if before else registration)
-        self._release(before)
+        self._release(before, self.projects.all())
+
+    async def join(self, registration: Registration) -> None:
+        """Add services to a project, which need not be known yet."""
+        before = self._known(registration.name)
+        self.projects.register(registration.joined_to(before[0]) if before else registration)
+        self._release(before, self.projects.all())
+
+    async def leave(self, name: str, service: str) -> bool:
+        """Forget one service of a project, and the project with its last one; return whether it was known."""
+        before = [known for known in self._known(name) if service in known.services]
+        for known in before:
+            left = known.without(service)
+            if left is None:
+                self.projects.unregister(name)
+            else:
+                self.projects.register(left)
+        self._release(before, self.projects.all())
+        return bool(before)
+
+    async def rest(self, name: str, service: str) -> None:
+        """Let go of the runners that only one service of a project uses; its key stays."""
+        before = self._known(name)
+        others = [known for known in self.projects.all() if known.name != name]
+        others += [left for known in before if (left := known.without(service)) is not None]
+        self._release(before, others)
 
     async def unregister(self, name: str) -> bool:
         """Forget a project, its keys, and the runners that only it used."""
-        before = [known for known in self.projects.all() if known.name == name]
+        before = self._known(name)
         known = self.projects.unregister(name)
-        self._release(before)
+        self._release(before, self.projects.all())
         return known
 
-    def _release(self, before: list[Registration]) -> None:
-        unused = self.catalog.targets_of(before) - self.catalog.targets_of(self.projects.all())
+    def _known(self, name: str) -> list[Registration]:
+        return [known for known in self.projects.all() if known.name == name]
+
+    def _release(self, before: list[Registration], after: list[Registration]) -> None:
+        unused = self.catalog.targets_of(before) - self.catalog.targets_of(after)
         for runner in self.scheduler.runners():
             if runner.target.key in unused:
                 task = asyncio.create_task(self.scheduler.unload(runner))

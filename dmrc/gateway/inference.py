@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 import aiohttp
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from dmrc.capture.masking import CaptureLevel
@@ -56,8 +55,7 @@ class Inference:
         observation = Observation(scope, self._operation, send)
         caller: Caller | None = None
         try:
-            local = scope["server"][0] if scope.get("server") else None
-            caller = self._admission.admit(scope["dmrc.listener"], local, Headers(scope=scope))
+            caller = self._admission.admit(scope)
             observation.saw_caller(caller)
             body = await _body(receive)
             observation.saw_request(body)

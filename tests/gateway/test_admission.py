@@ -20,10 +20,14 @@ def projects(tmp_path: Path) -> Projects:
     return projects
 
 
-def admit(projects: Projects, listener: Listener, *, require_key: bool = False, **headers: str) -> Caller | None:
+def admit(
+    projects: Projects, listener: Listener, *, require_key: bool = False, path_key: str | None = None, **headers: str
+) -> Caller | None:
     admission = Admission(projects, require_key=require_key, origins=Origins(["https://app.example"]))
     local = "172.17.0.1" if listener == "bridge" else "127.0.0.1"
-    return admission.admit(listener, local, Headers({"host": "127.0.0.1:12434", **headers}))
+    sent = Headers({"host": "127.0.0.1:12434", **headers}).raw
+    scope = {"type": "http", "dmrc.listener": listener, "server": (local, 12434), "headers": sent}
+    return admission.admit({**scope, "dmrc.path_key": path_key})
 
 
 def test_loopback_needs_no_key(projects: Projects) -> None:
@@ -90,3 +94,15 @@ def test_a_page_on_loopback_or_in_the_settings_may_call(projects: Projects, orig
 def test_a_foreign_page_is_refused(projects: Projects, origin: str) -> None:
     with pytest.raises(PermissionDeniedError, match="origin"):
         admit(projects, "loopback", origin=origin)
+
+
+def test_a_key_in_the_path_tells_who_it_is(projects: Projects) -> None:
+    caller = admit(projects, "bridge", path_key=KEY, authorization="Bearer not-required")
+
+    assert caller is not None
+    assert caller.service == "app"
+
+
+def test_an_unknown_key_in_the_path_is_refused(projects: Projects) -> None:
+    with pytest.raises(AuthenticationError):
+        admit(projects, "bridge", path_key="sk-dmrc-bad")

@@ -1,0 +1,122 @@
+"""A model as a provider service: plain `docker compose up` of a project that knows of dmrc by one word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.polling import eventually
+from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
+from tests.up.conftest import MakeProject
+
+pytestmark = [pytest.mark.docker, pytest.mark.engine]
+
+_OPTIONS = {"model": TINY, "context-size": 256, "parallel": 1, "keep-alive": "-1"}
+
+
+def _compose(project: ComposeProject, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the user's own Compose, with `dmrc` on PATH."""
+    path = f"{Path(project.dmrc.program).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["docker", "compose", *arguments],
+        cwd=project.directory,
+        env={**project.dmrc.environment, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+    )
+
+
+def _write(project: ComposeProject, script: str, **options: object) -> None:
+    provider = {"type": "dmrc", "options": {**_OPTIONS, **options}}
+    app = service(f"{script}; {STAY}", depends_on=["llm"])
+    project.write({"services": {"app": app, "llm": {"provider": provider}}})
+
+
+def _projects(project: ComposeProject) -> object:
+    return json.loads(project.dmrc.ok("status", "--json"))["projects"]
+
+
+@pytest.fixture
+def provided(own_project: MakeProject) -> Iterator[ComposeProject]:
+    """A project that is down afterwards, by Compose alone."""
+    project = own_project("provided")
+    yield project
+    down = _compose(project, "down")
+    assert down.returncode == 0, down.stdout
+
+
+def test_a_dependant_is_given_the_model_and_answers(provided: ComposeProject) -> None:
+    _write(provided, f"{question()} && {question('${LLM_URL}', '$LLM_API_KEY', '$LLM_MODEL')}")
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    found = eventually(lambda: len(each := provided.exchanges()) == 2 and each, "two questions of the container")
+    assert [(one["service"], one["status"], one["completion_tokens"]) for one in found] == [("llm", 200, 4)] * 2
+    assert list(runners(provided.dmrc).values()) == [256]
+
+
+def _environment(project: ComposeProject) -> list[str]:
+    """Return the variables of the container; Docker has them in any order."""
+    printed = project.engine.docker("inspect", "--format", "{{json .Config.Env}}", project.containers()["app"].id)
+    return sorted(json.loads(printed))
+
+
+def test_a_second_up_gives_the_same_and_down_forgets_all(provided: ComposeProject) -> None:
+    """Compose v5.6.1 makes the dependants of every provider anew on each `up`, even one that always says the same."""
+    _write(provided, "true")
+    assert _compose(provided, "up", "--detach").returncode == 0
+    environment, loaded = _environment(provided), runners(provided.dmrc)
+
+    again = _compose(provided, "up", "--detach")
+
+    assert again.returncode == 0, again.stdout
+    assert (_environment(provided), runners(provided.dmrc)) == (environment, loaded)
+
+    down = _compose(provided, "down")
+
+    assert down.returncode == 0, down.stdout
+    assert provided.containers() == {}
+    assert _projects(provided) == []
+    eventually(lambda: runners(provided.dmrc) == {}, "the end of the runner")
+
+
+def test_stop_unloads_and_start_answers_again(provided: ComposeProject) -> None:
+    _write(provided, question())
+    assert _compose(provided, "up", "--detach").returncode == 0
+    eventually(lambda: len(provided.exchanges()) == 1, "the first question")
+
+    assert _compose(provided, "stop").returncode == 0
+    eventually(lambda: runners(provided.dmrc) == {}, "the end of the runner")
+    assert _compose(provided, "start").returncode == 0
+
+    answers = eventually(lambda: len(each := provided.exchanges()) == 2 and each, "the second question")
+    assert [one["status"] for one in answers] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model": "127.0.0.1:1/ai/none"}, "127.0.0.1:1"),
+        ({"runtime-flags": "--no-such-flag"}, "--no-such-flag"),
+        ({"context-size": "many"}, "context_size"),
+    ],
+)
+def test_a_failure_shows_its_reason_in_composes_output(
+    provided: ComposeProject, options: dict[str, object], reason: str
+) -> None:
+    _write(provided, "true", **options)
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode != 0
+    assert reason in up.stdout
+    assert provided.containers() == {}
