@@ -14,7 +14,7 @@ FLOORS = {
     "hooks": 2, "store": 2, "sources": 2, "compose": 2, "engines": 2, "capture": 2,
     "models": 3, "scheduler": 3, "projects": 3,
     "gateway": 4, "ui": 4,
-    "cli": 5, "docker_model": 5, "provider": 5, "__main__": 6,
+    "cli": 5, "docker_model": 6, "__main__": 6,
 }  # fmt: skip
 
 ROOT = Path(dmrc.__file__).parent

@@ -150,9 +150,10 @@ class DaemonClient:
         else:
             self.request("DELETE", path)
 
-    def load(self, project: str, key: str) -> Document:
-        """Load a model of a project, wait until it answers, and return its runner."""
-        return cast(Document, self.request("POST", f"/projects/{quote(project, safe='')}/load/{quote(key, safe='')}"))
+    def load(self, project: str, key: str, *, wait: bool = True) -> Document:
+        """Load a model of a project, and return its runner when it answers; without `wait` return nothing, at once."""
+        path = f"/projects/{quote(project, safe='')}/load/{quote(key, safe='')}"
+        return cast(Document, self.request("POST", path if wait else f"{path}?wait=0"))
 
     def runners(self) -> list[Document]:
         """Return the runners; none when the daemon does not run."""

@@ -16,6 +16,7 @@ _COMMANDS = {
     "env": LazyCommand("dmrc.cli.env:env", "Print the variables of one service", _PROJECTS),
     "exec": LazyCommand("dmrc.cli.exec:exec_", "Run a program on this machine as a service", _PROJECTS),
     "compose": LazyCommand("dmrc.cli.compose:compose", "Serve a model as a provider service, for Compose", _PROJECTS),
+    "plugin": LazyCommand("dmrc.cli.plugin:plugin", "Let plain docker compose up use dmrc", _PROJECTS),
     "pull": LazyCommand("dmrc.cli.pull:pull", "Pull a model from a registry", _MODELS),
     "package": LazyCommand("dmrc.cli.package:package", "Make a model of a GGUF file", _MODELS),
     "list": LazyCommand("dmrc.cli.list:list_", "List the models in the store", _MODELS),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import click
 
@@ -15,6 +16,14 @@ from dmrc.errors import DmrcError
 from dmrc.hooks.plugins import Plugins
 from dmrc.settings import Settings
 
+
+class _Commands(Protocol):
+    """A module with commands."""
+
+    def dmrc_register_commands(self, cli: click.Group) -> None:
+        """Add them; the hook of that name."""
+
+
 _HELP = """docker compose up, with the language models of your compose file served beside it.
 
 \b
@@ -24,8 +33,8 @@ _HELP = """docker compose up, with the language models of your compose file serv
 """
 
 
-def create_cli(plugins: Plugins) -> CommandGroup:
-    """Return the command group with the commands of all plugins."""
+def create_cli(plugins: Plugins, commands: _Commands | None = None) -> CommandGroup:
+    """Return the command group with the commands of all plugins, and those of the plugin `commands` over them."""
     cli = CommandGroup("dmrc", help_text=_HELP)
     version = click.Option(
         ["--version"],
@@ -38,17 +47,33 @@ def create_cli(plugins: Plugins) -> CommandGroup:
     cli.params.append(version)
     plugins.load("dmrc_register_commands")
     plugins.hook.dmrc_register_commands(cli=cli)
+    if commands is not None:
+        commands.dmrc_register_commands(cli)
     return cli
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code (DESIGN.md, section 11)."""
+def _print_error(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    name: str = "dmrc",
+    commands: _Commands | None = None,
+    on_error: Callable[[str], None] = _print_error,
+) -> None:
+    """Run one command and exit with its code (DESIGN.md, section 11).
+
+    Another door than `dmrc` has its own `name`, a plugin with `commands` over dmrc's, and shows errors by `on_error`.
+    """
     try:
         settings = Settings.from_environment(os.environ)
         plugins = Plugins(settings.plugins)
-        code = create_cli(plugins).main(args=argv, prog_name="dmrc", standalone_mode=False, obj=App(settings, plugins))
+        cli = create_cli(plugins, commands)
+        code = cli.main(args=argv, prog_name=name, standalone_mode=False, obj=App(settings, plugins))
     except DmrcError as error:
-        click.echo(f"dmrc: {error}", err=True)
+        on_error(f"dmrc: {error}")
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
+from dmrc.project import GATEWAY_HOST
+
+if TYPE_CHECKING:
+    from dmrc.cli.client import Document
 
 
 @click.command(epilog="Example: dmrc status --json")
@@ -19,7 +25,7 @@ def status(app: App, as_json: bool) -> int:
 
     found = app.daemon.status()
     if as_json:
-        click.echo(json.dumps({"running": found is not None, **(found or {})}, indent=2))
+        click.echo(json.dumps(status_document(app), indent=2))
     elif found is None:
         click.echo("The daemon does not run. It starts by itself: dmrc up, dmrc run, or dmrc serve")
     else:
@@ -33,3 +39,28 @@ def status(app: App, as_json: bool) -> int:
         click.echo(f"Runners:   {found['runners']}")
         click.echo(f"State:     {found['home']}")
     return 0 if found is not None else 1
+
+
+def status_document(app: App) -> Document:
+    """Return the status as JSON: Docker Model Runner's keys, then the daemon's own.
+
+    Shape: `{"running": true, "backends": {"llama.cpp": "Running: …"}, "kind": "Docker Engine", "endpoint": "http://…/",
+    "endpointHost": "http://127.0.0.1:12434/engines/v1/", "version": "0.1.0", "pid": 1, …}`
+    """
+    found = app.daemon.status()
+    route = f":{app.settings.port}/engines/v1/"
+    return {
+        "running": found is not None,
+        "backends": {name: _backend(engine.describe(), found is not None) for name, engine in app.engines.items()},
+        "kind": "Docker Engine",
+        "endpoint": f"http://{GATEWAY_HOST}{route}",
+        "endpointHost": f"http://127.0.0.1{route}",
+        **(found or {}),
+    }
+
+
+def _backend(description: str, is_running: bool) -> str:
+    missing = "not installed; "
+    if description.startswith(missing):
+        return f"Not Installed: {description.removeprefix(missing)}"
+    return f"{'Running' if is_running else 'Installed'}: {description}"

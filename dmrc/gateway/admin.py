@@ -114,6 +114,9 @@ class _Admin:
     async def load(self, request: Request) -> Response:
         registration = self._daemon.projects.get(request.path_params["name"])
         target = self._daemon.catalog.declared_target(registration.models[request.path_params["key"]])
+        if request.query_params.get("wait") == "0":
+            self._daemon.load_in_background(target)
+            return JSONResponse({})
         present = {runner.target.key for runner in self._daemon.scheduler.runners()}
         runner = await self._daemon.scheduler.load(target)
         return JSONResponse({**_runner(runner), "was_loaded": target.key in present})

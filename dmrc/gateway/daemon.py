@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +27,7 @@ from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
 from dmrc.store import Store
 
@@ -139,6 +140,19 @@ class Daemon:
         self._release(before, self.projects.all())
         return known
 
+    def load_in_background(self, target: Target) -> None:
+        """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
+        self._spawn(self._load(target))
+
+    async def _load(self, target: Target) -> None:
+        with contextlib.suppress(DmrcError):  # the scheduler has logged it
+            await self.scheduler.load(target)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     def _known(self, name: str) -> list[Registration]:
         return [known for known in self.projects.all() if known.name == name]
 
@@ -146,9 +160,7 @@ class Daemon:
         unused = self.catalog.targets_of(before) - self.catalog.targets_of(after)
         for runner in self.scheduler.runners():
             if runner.target.key in unused:
-                task = asyncio.create_task(self.scheduler.unload(runner))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+                self._spawn(self.scheduler.unload(runner))
 
     def _listen(self, address: str, kind: str) -> None:
         bound = bind_tcp(address, self.settings.port)

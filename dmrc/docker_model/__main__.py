@@ -1,0 +1,40 @@
+"""The program of the plugin. Docker starts it as `docker-model model COMMAND`, Compose as `docker-model COMMAND`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from dmrc.cli.main import main
+from dmrc.docker_model import commands
+from dmrc.docker_model.compose import show_to_user
+
+_OPTIONS_OF_DOCKER = {
+    "--config": "DOCKER_CONFIG",
+    "-c": "DOCKER_CONTEXT",
+    "--context": "DOCKER_CONTEXT",
+    "-H": "DOCKER_HOST",
+    "--host": "DOCKER_HOST",
+}
+"""Options that may stand between `docker` and `model`, and the variable that says the same."""
+
+
+def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that docker's own options mean, and the command with its arguments."""
+    rest, variables = list(arguments), {}
+    while rest and rest[0].startswith("-"):
+        name, separator, value = rest[0].partition("=")
+        if name not in _OPTIONS_OF_DOCKER or not (separator or rest[1:]):
+            break
+        variables[_OPTIONS_OF_DOCKER[name]] = value if separator else rest[1]
+        del rest[: 1 if separator else 2]
+    if rest[:1] == ["model"]:
+        del rest[0]
+    return variables, rest
+
+
+if __name__ == "__main__":
+    variables, argv = split(sys.argv[1:])
+    os.environ.update(variables)
+    main(argv, name="docker model", commands=commands, on_error=show_to_user)

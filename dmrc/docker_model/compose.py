@@ -1,0 +1,162 @@
+"""What `docker compose up` asks of `docker-model` for a project with `models:`.
+
+Compose calls `ls --json`, `status --json`, `pull MODEL` and `configure MODEL`, in the project's environment. It reads
+stdout as data, so nothing else may be printed there, nor on stderr by the first two; and it shows nothing of what a
+failing call says.
+
+Source: https://github.com/docker/compose/blob/main/pkg/compose/model.go
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+from dmrc.project import ModelDeclaration
+from dmrc.projects import WHOLE_PROJECT, Registration, key_hash
+from dmrc.reference import DEFAULT_REGISTRY, Reference
+
+
+def compose_project() -> str | None:
+    """Return the project for which Compose started this program; None when a person did."""
+    by_a_person = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND" in os.environ
+    return None if by_a_person else os.environ.get("COMPOSE_PROJECT_NAME") or None
+
+
+def show_to_user(text: str) -> None:
+    """Write an error to stderr, and where the user sees it although Compose throws our stderr away."""
+    click.echo(text, err=True)
+    if compose_project() is None:
+        return
+    # The user's own stderr is that of our parent; where its files cannot be opened, perhaps there is a terminal.
+    for path in (f"/proc/{os.getppid()}/fd/2", "/dev/tty"):
+        try:
+            with Path(path).open("a") as stderr:
+                stderr.write(f"{text}\n")
+        except OSError:
+            continue
+        return
+
+
+def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
+    """Make the daemon know the project and these models of it; return its endpoint, a capability path.
+
+    Compose can inject a URL and no key, so the URL is the key: a container of the project reaches its models by it.
+    """
+    from dmrc.cli.door_keys import stable_key
+    from dmrc.cli.preparation import attach
+    from dmrc.compose.context import docker_endpoint
+
+    project = compose_project() or ""
+    host = docker_endpoint(os.environ).host
+    app.daemon.ensure()
+    address = attach(app, host)
+    key = stable_key(app, project, WHOLE_PROJECT)
+    app.daemon.join(
+        Registration(
+            name=project,
+            directory=str(Path.cwd()),
+            docker_host=host,
+            models={model.key: model for model in models},
+            services={WHOLE_PROJECT: tuple(model.key for model in models)},
+            key_hashes={WHOLE_PROJECT: key_hash(key)},
+        )
+    )
+    return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
+
+
+@click.command("list", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@pass_app
+def list_(app: App, arguments: tuple[str, ...]) -> object:
+    """List the models, with `--json` under every name that a compose file may use for them.
+
+    Compose looks for `model:` as it is written among these names, and pulls what it does not find.
+    """
+    if set(arguments) != {"--json"}:
+        from dmrc.cli.list import list_ as command
+
+        return command.main(list(arguments), prog_name="docker model list", standalone_mode=False, obj=app)
+    import json
+
+    from dmrc.models import describe
+
+    documents = [{**describe(model), "tags": _names(model.tags)} for model in app.store.models()]
+    click.echo(json.dumps(documents, indent=4))
+    return 0
+
+
+@click.command()
+@click.argument("reference")
+@pass_app
+def pull(app: App, reference: str) -> None:
+    """Pull a model. One that is present stays usable without a network."""
+    from dmrc.cli.progress import PullProgress, note
+    from dmrc.cli.tables import size
+    from dmrc.errors import DmrcError, RegistryError
+
+    try:
+        with PullProgress() as progress:
+            # Compose pulls on every `up` what it finds under another name, and that needs no news from the registry.
+            refresh = compose_project() is None
+            pulled = app.models.pull(reference, progress.of(reference), refresh=refresh, cancelled=progress.cancelled)
+    except RegistryError as error:
+        try:
+            model = app.store.resolve(reference, app.settings.default_registry)
+        except DmrcError:
+            raise error from None
+        note(f"Warning: {error}")
+        click.echo(f"Using cached model: {size(model.size_bytes)}")
+        return
+    done = "Using cached model: " + size(pulled.size_bytes) if pulled.was_present else "Model pulled successfully"
+    click.echo(done)
+
+
+@click.command()
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> object:
+    """Tell whether the daemon runs, and where; for Compose it is started, and the project gets its endpoint."""
+    from dmrc.cli.status import status as command
+    from dmrc.cli.status import status_document
+
+    if compose_project() is None:
+        arguments = ["--json"] if as_json else []
+        return command.main(arguments, prog_name="docker model status", standalone_mode=False, obj=app)
+    import json
+
+    endpoint = register(app)
+    click.echo(json.dumps({**status_document(app), "endpoint": endpoint}))
+    return 0
+
+
+@click.command()
+@click.option("--context-size", type=click.IntRange(min=1), metavar="TOKENS", help="Tokens that each request may use.")
+@click.argument("reference")
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+@pass_app
+def configure(app: App, context_size: int | None, reference: str, flags: tuple[str, ...]) -> None:
+    """Take the configuration of one model of the project; it is loaded in the background.
+
+    A runner that is busy with the former configuration finishes its requests.
+    """
+    model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
+    app.engines[model.engine].check(flags)
+    register(app, (model,))
+    app.daemon.load(compose_project() or "", model.key, wait=False)
+
+
+def _names(tags: tuple[str, ...]) -> list[str]:
+    """Return every way to write these tags: `docker.io/ai/x:latest` is `ai/x:latest`, `ai/x` and `x` too."""
+    names: dict[str, None] = {}
+    for tag in tags:
+        reference = Reference.parse(tag)
+        hub = f"{DEFAULT_REGISTRY}/"
+        forms = [tag, tag.removeprefix(hub), tag.removeprefix(hub).removeprefix("ai/"), reference.display()]
+        names |= dict.fromkeys(forms)
+        names |= dict.fromkeys(form.removesuffix(":latest") for form in forms)
+    return list(names)

@@ -1,0 +1,162 @@
+"""An unmodified `docker compose up` of a project with `models:`, with dmrc as its `docker-model`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dmrc.docker_model.compose import _names
+from tests.dmrc_command import Dmrc
+from tests.docker_engine import DockerEngine
+from tests.polling import eventually
+from tests.registry import RegistryServer
+from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
+from tests.up.conftest import own_dmrc, tiny  # noqa: F401 fixtures
+
+_LONG = {"llm": {"endpoint_var": "AI_URL", "model_var": "AI_MODEL"}}
+_SHORT_QUESTION = question("${LLM_URL}", "none", "$LLM_MODEL")
+_LONG_QUESTION = question("${AI_URL}", "none", "$AI_MODEL")
+
+
+def test_a_tag_is_listed_under_every_name_that_a_compose_file_may_use() -> None:
+    assert set(_names(("docker.io/ai/smollm2:latest",))) == {
+        *("docker.io/ai/smollm2:latest", "docker.io/ai/smollm2", "ai/smollm2:latest", "ai/smollm2"),
+        *("smollm2:latest", "smollm2"),
+    }
+    assert set(_names(("docker.io/org/x:q4",))) == {"docker.io/org/x:q4", "org/x:q4"}
+    assert set(_names(("registry.example.com:5000/x:q4",))) == {"registry.example.com:5000/x:q4"}
+
+
+class Plain(ComposeProject):
+    """A project that is started by Compose alone."""
+
+    def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the user's own Compose."""
+        return subprocess.run(
+            ["docker", "compose", *arguments],
+            cwd=self.directory,
+            env={"PATH": os.environ["PATH"], **self.dmrc.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+        )
+
+    def write_both_syntaxes(self, model: str = TINY, **more: object) -> None:
+        """Write a project with a service in each syntax, both of which ask once."""
+        services = {
+            "short": service(f"{_SHORT_QUESTION}; {STAY}", models=["llm"]),
+            "long": service(f"{_LONG_QUESTION}; {STAY}", models=_LONG),
+        }
+        self.write({"services": services, "models": {"llm": {"model": model, "context_size": 256, **more}}})
+
+
+@pytest.fixture
+def plain(own_dmrc: Dmrc, docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Plain]:  # noqa: F811
+    """A project without dmrc's commands, and dmrc as the plugin of a Docker configuration of its own."""
+    config = tmp_path / "docker"
+    (config / "cli-plugins").mkdir(parents=True)
+    shared = Path(docker_engine.environment["DOCKER_CONFIG"]) / "cli-plugins" / "docker-compose"
+    (config / "cli-plugins" / "docker-compose").symlink_to(shared)
+    own_dmrc.environment["DOCKER_CONFIG"] = str(config)
+    own_dmrc.ok("plugin", "install")
+    (tmp_path / "plain").mkdir()
+    project = Plain(own_dmrc, docker_engine, tmp_path / "plain", "plain")
+    yield project
+    project.compose("down")
+
+
+def _exchanges(project: Plain, count: int) -> list[dict[str, object]]:
+    return eventually(lambda: len(found := project.exchanges()) == count and found, f"{count} questions")
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
+    plain.write_both_syntaxes(runtime_flags=["--temp", "0.2"])
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert [(each["project"], each["status"]) for each in _exchanges(plain, 2)] == [("plain", 200)] * 2
+    assert list(runners(plain.dmrc).values()) == [256]
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_the_key_is_in_no_record_and_opens_no_other_model(plain: Plain, tiny: Path) -> None:  # noqa: F811
+    plain.dmrc.ok("package", "--gguf", tiny, "local/other")
+    other = question("${LLM_URL}", "none", "local/other")
+    plain.write({"services": {"app": service(f"{other}; {STAY}", models=["llm"])}, "models": {"llm": {"model": TINY}}})
+
+    assert plain.compose("up", "--detach").returncode == 0
+
+    (exchange,) = _exchanges(plain, 1)
+    assert (exchange["status"], exchange["path"]) == (403, "/engines/v1/chat/completions")
+    assert "sk-dmrc-" not in json.dumps(exchange)
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+@pytest.mark.registry
+def test_a_second_up_pulls_nothing_and_works_without_the_registry(
+    plain: Plain,
+    registry: RegistryServer,
+    tiny: Path,  # noqa: F811
+) -> None:
+    registry.push_model("ai/pulled", tiny)
+    plain.write_both_syntaxes(f"{registry.address}/ai/pulled")
+    assert plain.compose("up", "--detach").returncode == 0
+    containers = plain.containers()
+    registry.stop()
+
+    again = plain.compose("up", "--detach")
+
+    assert again.returncode == 0, again.stdout
+    assert plain.containers() == containers
+    assert "Pulling" not in again.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ({"model": "127.0.0.1:1/ai/none"}, "127.0.0.1:1"),
+        ({"runtime_flags": ["--no-such-flag"]}, "--no-such-flag"),
+    ],
+)
+def test_a_failure_shows_its_reason_in_composes_output(plain: Plain, declared: dict[str, object], reason: str) -> None:
+    """Compose says no more than `exit status 4` of a plugin that fails."""
+    plain.write({"services": {"app": service("true", models=["llm"])}, "models": {"llm": {"model": TINY, **declared}}})
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode != 0
+    assert reason in up.stdout
+    assert plain.containers() == {}
+
+
+@pytest.mark.docker
+def test_what_compose_reads_is_json_with_nothing_beside_it(plain: Plain) -> None:
+    environment = {**plain.dmrc.environment, "COMPOSE_PROJECT_NAME": "plain", "PATH": os.environ["PATH"]}
+    program = Path(plain.dmrc.environment["DOCKER_CONFIG"]) / "cli-plugins" / "docker-model"
+    for arguments in (["docker-cli-plugin-metadata"], ["ls", "--json"], ["status", "--json"]):
+        ran = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+        assert (ran.returncode, ran.stderr) == (0, "")
+        json.loads(ran.stdout)
+
+
+@pytest.mark.docker
+def test_docker_model_is_dmrc(plain: Plain) -> None:
+    environment = {**plain.dmrc.environment, "PATH": os.environ["PATH"]}
+    ran = subprocess.run(["docker", "model", "list"], env=environment, capture_output=True, text=True, timeout=60)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "local/tiny" in ran.stdout
