@@ -155,6 +155,10 @@ class DaemonClient:
         path = f"/projects/{quote(project, safe='')}/load/{quote(key, safe='')}"
         return cast(Document, self.request("POST", path if wait else f"{path}?wait=0"))
 
+    def preload(self, model: str, *, wait: bool = True) -> None:
+        """Load a model of the store for the requests to come."""
+        self.request("POST", "/load" if wait else "/load?wait=0", json.dumps({"model": model}))
+
     def runners(self) -> list[Document]:
         """Return the runners; none when the daemon does not run."""
         try:

@@ -1,75 +1,94 @@
-"""`dmrc run`: one question, one streamed answer."""
+"""`dmrc run`: one question and one streamed answer, or a conversation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+if TYPE_CHECKING:
+    from dmrc.cli.chat.conversation import Conversation
 
 
 @click.command(epilog='Example: dmrc run ai/smollm2 "Tell me an interesting fact"')
+@click.option("-d", "--detach", is_flag=True, help="Load the model and return.")
+@click.option("--system", metavar="TEXT", help="Instruction that stands before the conversation.")
+@click.option("-v", "--verbose", is_flag=True, help="Print tokens and rate to stderr.")
+@json_option
 @click.argument("reference")
-@click.argument("prompt", nargs=-1, required=True)
+@click.argument("prompt", nargs=-1)
 @pass_app
-def run(app: App, reference: str, prompt: tuple[str, ...]) -> None:
-    """Ask a model, and print its answer as it comes. A model that is missing is pulled first.
+def run(
+    app: App,
+    reference: str,
+    prompt: tuple[str, ...],
+    detach: bool,
+    system: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Ask a model, and print its answer as it comes; without a prompt, talk with it. A missing model is pulled first.
 
-    What is piped in is put behind the prompt.
+    What is piped in is put behind the prompt. A word @path puts a file into it. Thoughts of a reasoning model go to
+    stderr when stdout is no terminal.
     """
-    import sys
-
+    from dmrc.cli.chat.conversation import Conversation
     from dmrc.cli.progress import PullProgress
 
-    text = " ".join(prompt)
-    if not sys.stdin.isatty():
-        piped = sys.stdin.read()
-        text = f"{text}\n\n{piped}" if piped.strip() else text
+    question = None if detach else _question(prompt)
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
     with app.daemon.needed():
-        for piece in _answer(app.settings.port, reference, text):
-            click.echo(piece, nl=False)
-    click.echo()
+        if detach:
+            app.daemon.preload(reference)
+            return
+        conversation = Conversation(app.settings.port, reference, system)
+        if question is None:
+            _talk(app, conversation, verbose=verbose)
+        else:
+            _ask(conversation, question, verbose=verbose, as_json=as_json)
 
 
-def _answer(port: int, reference: str, prompt: str) -> Iterator[str]:
-    """Yield the pieces of the answer.
+def _question(prompt: tuple[str, ...]) -> str | None:
+    """Return what to ask: the words, and what is piped in; None where a person sits and typed no words."""
+    import sys
 
-    Raises:
-        EngineError: The gateway or the engine failed; in its words.
-    """
-    import http.client
-    import json
-
-    from dmrc.errors import EngineError
-
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    messages = [{"role": "user", "content": prompt}]
-    body = json.dumps({"model": reference, "messages": messages, "stream": True})
-    try:
-        headers = {"content-type": "application/json", "user-agent": "dmrc-run"}
-        connection.request("POST", "/engines/v1/chat/completions", body, headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise EngineError(_error_text(answer.read()))
-        for line in answer:
-            if not line.startswith(b"data: {"):
-                continue
-            document = json.loads(line[6:])
-            if "error" in document:
-                raise EngineError(str(document["error"].get("message")))
-            for choice in document.get("choices", []):
-                yield choice["delta"].get("content") or ""
-    finally:
-        connection.close()
+    words = " ".join(prompt)
+    if sys.stdin.isatty():
+        return words or None
+    piped = sys.stdin.read()
+    found = "\n\n".join(part for part in (words, piped) if part.strip())
+    if not found:
+        raise click.UsageError("there is no prompt, and nothing is piped in")
+    return found
 
 
-def _error_text(body: bytes) -> str:
-    import json
+def _talk(app: App, conversation: Conversation, *, verbose: bool) -> None:
+    from dmrc.cli.chat.session import Session, terminal
 
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace")[:500]
+    app.daemon.preload(conversation.model, wait=False)
+    Session(conversation, terminal(app.settings.home / "chat_history"), verbose=verbose).run()
+
+
+def _ask(conversation: Conversation, question: str, *, verbose: bool, as_json: bool) -> None:
+    from dmrc.cli.chat.files import expand
+    from dmrc.cli.chat.printer import print_answer, print_usage
+
+    pieces = conversation.ask(expand(question))
+    if as_json:
+        import json
+
+        whole = list(pieces)
+        document = {
+            "content": "".join(piece.text for piece in whole),
+            "reasoning": "".join(piece.reasoning for piece in whole) or None,
+            "usage": conversation.last_usage,
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    print_answer(pieces)
+    if verbose:
+        print_usage(conversation)

@@ -43,6 +43,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("DELETE", "/projects/{name}/services/{service}", admin.leave),
         ("POST", "/projects/{name}/services/{service}/rest", admin.rest),
         ("POST", "/projects/{name}/load/{key:path}", admin.load),
+        ("POST", "/load", admin.preload),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
     ]
@@ -120,6 +121,15 @@ class _Admin:
         present = {runner.target.key for runner in self._daemon.scheduler.runners()}
         runner = await self._daemon.scheduler.load(target)
         return JSONResponse({**_runner(runner), "was_loaded": target.key in present})
+
+    async def preload(self, request: Request) -> Response:
+        """Load a model that a person names; with `?wait=0` answer at once."""
+        target = self._daemon.catalog.resolve(None, (await request.json())["model"], "chat").target
+        if request.query_params.get("wait") == "0":
+            self._daemon.load_in_background(target)
+        else:
+            await self._daemon.scheduler.load(target)
+        return JSONResponse({})
 
     async def runners(self, _request: Request) -> Response:
         return JSONResponse([_runner(runner) for runner in self._daemon.scheduler.runners()])

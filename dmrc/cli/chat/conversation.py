@@ -1,0 +1,111 @@
+"""A conversation with one model over the gateway, one streamed answer after another."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+from dmrc.errors import EngineError
+from dmrc.exchange import JsonValue
+
+Content = str | list[JsonValue]
+"""Text, or OpenAI's parts: `[{"type": "text", "text": "…"}, {"type": "image_url", "image_url": {"url": "data:…"}}]`."""
+
+# What a terminal would obey: a model may say anything, and repeats what it was given.
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+_CONTROLS.pop(0x0A)
+_CONTROLS.pop(0x09)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer as it came."""
+
+    text: str = ""
+    """What the model says."""
+    reasoning: str = ""
+    """What it thinks before it says it."""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The messages so far. An answer that fails or is cut short leaves the conversation as it was before."""
+
+    port: int
+    """Of the gateway on loopback."""
+    model: str
+    """As the user named it."""
+    system: str | None = None
+    """Instruction that stands before all messages."""
+    parameters: dict[str, JsonValue] = field(default_factory=dict)
+    """Of each request: `temperature`, `max_tokens`, …"""
+    messages: list[JsonValue] = field(default_factory=list)
+    """User and assistant in turn."""
+    last_usage: dict[str, float] = field(default_factory=dict)
+    """Of the last answer: `prompt_tokens`, `completion_tokens`, `tokens_per_second`, as far as the engine said."""
+
+    def ask(self, content: Content) -> Generator[Piece]:
+        """Send a message, and yield the answer; closing the iterator ends the request and frees the model.
+
+        Raises:
+            EngineError: The gateway or the engine failed; in its words.
+        """
+        question: JsonValue = {"role": "user", "content": content}
+        said: list[str] = []
+        for piece in self._stream([*self._before(), *self.messages, question]):
+            said.append(piece.text)
+            yield piece
+        self.messages += [question, {"role": "assistant", "content": "".join(said)}]
+
+    def _before(self) -> list[JsonValue]:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    def _stream(self, messages: list[JsonValue]) -> Iterator[Piece]:
+        body = {"model": self.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        headers = {"content-type": "application/json", "user-agent": "dmrc-run"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.request("POST", "/engines/v1/chat/completions", json.dumps({**body, **self.parameters}), headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise EngineError(_error_text(answer.read()))
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    yield from self._pieces(json.loads(line[6:]))
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(f"the gateway broke off: {error}", remedy="See: dmrc logs") from error
+        finally:
+            connection.close()
+
+    def _pieces(self, document: dict[str, JsonValue]) -> Iterator[Piece]:
+        if isinstance(error := document.get("error"), dict):
+            raise EngineError(str(error.get("message")))
+        self._note(document)
+        choices = document.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if isinstance(delta, dict):
+                text, reasoning = delta.get("content"), delta.get("reasoning_content")
+                yield Piece(printable(str(text or "")), printable(str(reasoning or "")))
+
+    def _note(self, document: dict[str, JsonValue]) -> None:
+        usage, timings = document.get("usage"), document.get("timings")
+        if isinstance(usage, dict):
+            counts = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
+            self.last_usage = {name: float(n) for name, n in counts.items() if isinstance(n, int | float)}
+        if isinstance(timings, dict) and isinstance(rate := timings.get("predicted_per_second"), int | float):
+            self.last_usage["tokens_per_second"] = float(rate)
+
+
+def printable(text: str) -> str:
+    """Return text without what a terminal would obey; lines and tabs stay."""
+    return text.translate(_CONTROLS)
+
+
+def _error_text(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")[:500]

@@ -1,0 +1,60 @@
+"""Files that a prompt names by `@path`: text is put into the prompt, images go beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+from dmrc.cli.chat.conversation import Content
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
+
+_IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
+_LARGEST_IMAGE_BYTES = 100 << 20
+_LARGEST_TEXT_BYTES = 4 << 20
+# `@` at the start of a word, so that an address like me@example.org is left alone.
+_NAMED = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"]+)"|'(?P<single>[^']+)'|(?P<plain>\S+))""")
+
+
+def expand(prompt: str) -> Content:
+    """Return the content of a message: the prompt with its files.
+
+    A word that begins with `@` and is no file stays as it is, unless it is written as a path (`@./notes.txt`).
+
+    Raises:
+        InputError: A file that is meant cannot be read, is too large, or is neither text nor an image.
+    """
+    images: list[JsonValue] = []
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match["quoted"] or match["single"] or match["plain"]
+        path = Path(name).expanduser()
+        if not path.is_file() and not ("/" in name or match["quoted"] or match["single"]):
+            return match[0]
+        if media_type := _IMAGES.get(path.suffix.lower()):
+            data = base64.b64encode(_read(path, _LARGEST_IMAGE_BYTES)).decode()
+            images.append({"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}})
+            return path.name
+        return f"\n{path.name}:\n```\n{_text(path)}\n```\n"
+
+    text = _NAMED.sub(replaced, prompt)
+    return [{"type": "text", "text": text}, *images] if images else text
+
+
+def _text(path: Path) -> str:
+    try:
+        return _read(path, _LARGEST_TEXT_BYTES).decode().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is neither text nor an image", remedy="Images: png, jpg, webp, gif") from error
+
+
+def _read(path: Path, largest_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(largest_bytes + 1)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}") from error
+    if len(data) > largest_bytes:
+        raise InputError(f"'{path}' is larger than {largest_bytes >> 20} MiB")
+    return data

@@ -1,0 +1,41 @@
+"""Prints answers as they come: what the model says to stdout, what it thinks where it is in nobody's way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import click
+
+from dmrc.cli.chat.conversation import Conversation, Piece
+
+
+def print_answer(pieces: Iterator[Piece]) -> str:
+    """Print an answer to its end, and return what was said. On a terminal thoughts are dimmed; else they go to stderr.
+
+    A caller that is interrupted closes the iterator, which ends the request.
+    """
+    thoughts_to_stderr = not sys.stdout.isatty()
+    thinking = False
+    said: list[str] = []
+    for piece in pieces:
+        if piece.reasoning:
+            thinking = True
+            click.secho(piece.reasoning, nl=False, dim=True, err=thoughts_to_stderr)
+        if piece.text:
+            if thinking:
+                click.echo("\n", err=thoughts_to_stderr)
+                thinking = False
+            said.append(piece.text)
+            click.echo(piece.text, nl=False)
+    click.echo()
+    return "".join(said)
+
+
+def print_usage(conversation: Conversation) -> None:
+    """Print the tokens of the last answer to stderr."""
+    usage = conversation.last_usage
+    parts = [f"{usage.get('prompt_tokens', 0):.0f} tokens in", f"{usage.get('completion_tokens', 0):.0f} out"]
+    if rate := usage.get("tokens_per_second"):
+        parts.append(f"{rate:.0f} tokens/s")
+    click.secho(f"({', '.join(parts)})", dim=True, err=True)
