@@ -29,7 +29,7 @@ _PARAMETERS = (
 """Name, description, whether it is required, and type. Compose passes on what is named here, and nothing else."""
 
 
-@click.group("compose", epilog="Example: services.llm.provider: {type: dmrc, options: {model: ai/smollm2}}")
+@click.group("compose", epilog="Example: dmrc compose --project-name shop up --model ai/smollm2 llm")
 @click.option("--project-name", metavar="NAME", default="", help="Name of the compose project.")
 @click.pass_context
 def compose(context: click.Context, project_name: str) -> None:
