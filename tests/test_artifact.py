@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmrc import artifact
-from dmrc.artifact import Descriptor, Manifest, ModelConfig, build_manifest, select_manifest
+from dmrc.artifact import Descriptor, Manifest, ModelConfig, build_manifest, select_manifest, write_config
 from dmrc.errors import ArtifactError
 
 DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -160,17 +160,17 @@ def test_what_is_built_is_read_back_and_always_the_same() -> None:
     layers = [Descriptor(artifact.GGUF, OTHER, 100)]
     config = ModelConfig(format="gguf", quantization="F16", gguf={"b": "1", "a": "ä"}, context_size=512)
 
-    data = config.to_json(layers)
+    data = write_config(config, layers)
     manifest = build_manifest(Descriptor(artifact.CONFIG, DIGEST, len(data)), layers)
 
     assert ModelConfig.parse(data, name="x") == config
     assert Manifest.parse(manifest, name="x").layers == tuple(layers)
-    assert config.to_json(layers) == data
+    assert write_config(config, layers) == data
     assert b"created" not in data
 
 
 def test_a_context_size_is_recorded_only_when_asked_for() -> None:
-    assert b"context_size" not in ModelConfig(format="gguf", gguf={"llama.context_length": "8192"}).to_json([])
+    assert b"context_size" not in write_config(ModelConfig(format="gguf", gguf={"llama.context_length": "8192"}), [])
 
 
 def test_an_index_gives_the_manifest_that_is_most_likely_a_model() -> None:

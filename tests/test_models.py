@@ -14,7 +14,7 @@ from dmrc.errors import (
     RegistryError,
     StoreError,
 )
-from dmrc.models import Models, describe
+from dmrc.models import Models, Parts, describe
 from dmrc.reference import Reference
 from dmrc.sources import ProgressEvent, Transfer
 from dmrc.sources.credentials import DockerCredentials
@@ -43,7 +43,7 @@ def both(tmp_path: Path) -> tuple[Store, Models]:
 def test_a_packaged_model_is_described_as_docker_model_runner_would(both: tuple[Store, Models], tiny: Path) -> None:
     store, models = both
 
-    model = models.package(tiny, "tiny")
+    model = models.package(Parts(gguf=tiny), "tiny")
 
     described = describe(model)
     assert store.resolve("tiny") == model
@@ -68,13 +68,15 @@ def test_the_same_files_always_give_the_same_id(tmp_path: Path, tiny: Path) -> N
     first_store, first = new_models(tmp_path / "first")
     _, second = new_models(tmp_path / "second")
 
-    one = first.package(tiny, "one", context_size=128, **extra)
+    one = first.package(Parts(gguf=tiny, context_size=128, **extra), "one")
     os.utime(tiny, (1, 1))
     other = second.package(
-        tiny.rename(tmp_path / "renamed.gguf"),
+        Parts(
+            gguf=tiny.rename(tmp_path / "renamed.gguf"),
+            context_size=128,
+            **{**extra, "mmproj": tmp_path / "renamed.gguf"},
+        ),
         "two",
-        context_size=128,
-        **{**extra, "mmproj": tmp_path / "renamed.gguf"},
     )
 
     assert one.digest == other.digest
@@ -82,7 +84,7 @@ def test_the_same_files_always_give_the_same_id(tmp_path: Path, tiny: Path) -> N
     files = first_store.files(one)
     assert files.chat_template.read_text() == "{{ messages }}"
     assert files.mmproj is not None
-    assert first.package(tmp_path / "renamed.gguf", "three").digest != one.digest
+    assert first.package(Parts(gguf=tmp_path / "renamed.gguf"), "three").digest != one.digest
 
 
 def test_packaging_copies_and_tells_how_far_it_is(both: tuple[Store, Models], tiny: Path) -> None:
@@ -90,7 +92,7 @@ def test_packaging_copies_and_tells_how_far_it_is(both: tuple[Store, Models], ti
     events: list[ProgressEvent] = []
     content = tiny.read_bytes()
 
-    model = models.package(tiny, "tiny", progress=events.append)
+    model = models.package(Parts(gguf=tiny), "tiny", progress=events.append)
     tiny.write_bytes(b"changed")
 
     assert store.files(model).gguf.read_bytes() == content
@@ -99,10 +101,10 @@ def test_packaging_copies_and_tells_how_far_it_is(both: tuple[Store, Models], ti
 
 def test_a_split_model_is_packaged_by_its_first_file(both: tuple[Store, Models], tmp_path: Path) -> None:
     store, models = both
-    whole = models.package(write_tiny_llama(tmp_path / "whole.gguf"), "whole")
+    whole = models.package(Parts(gguf=write_tiny_llama(tmp_path / "whole.gguf")), "whole")
     first = write_tiny_llama(tmp_path / "split.gguf", split_max_tensors=8)
 
-    model = models.package(first, "split")
+    model = models.package(Parts(gguf=first), "split")
 
     files = store.files(model)
     assert files.gguf.name == "model-00001-of-00003.gguf"
@@ -121,12 +123,12 @@ def test_a_split_model_must_be_whole(both: tuple[Store, Models], tmp_path: Path)
     second, third = (first.with_name(f"x-0000{number}-of-00003.gguf") for number in (2, 3))
 
     with pytest.raises(InputError, match=r"is not the first file of a split model\. Name '.*00001-of-00003.gguf'"):
-        models.package(second, "x")
+        models.package(Parts(gguf=second), "x")
     third.unlink()
     with pytest.raises(InputError, match=r"x-00003-of-00003\.gguf' is not there"):
-        models.package(first, "x")
+        models.package(Parts(gguf=first), "x")
     with pytest.raises(InputError, match="one of 3 files of a split model, but is not named as such"):
-        models.package(first.rename(tmp_path / "x.gguf"), "x")
+        models.package(Parts(gguf=first.rename(tmp_path / "x.gguf")), "x")
 
 
 def test_bad_input_leaves_nothing_behind(both: tuple[Store, Models], tmp_path: Path, tiny: Path) -> None:
@@ -135,21 +137,21 @@ def test_bad_input_leaves_nothing_behind(both: tuple[Store, Models], tmp_path: P
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
 
     with pytest.raises(GgufError, match=r"x\.gguf' is not a GGUF file: "):
-        models.package(tmp_path / "x.gguf", "x")
+        models.package(Parts(gguf=tmp_path / "x.gguf"), "x")
     with pytest.raises(GgufError, match=r"x\.gguf' is not a GGUF file: "):
-        models.package(tiny, "x", mmproj=tmp_path / "x.gguf")
+        models.package(Parts(gguf=tiny, mmproj=tmp_path / "x.gguf"), "x")
     for bad in (
-        lambda: models.package(tmp_path / "missing.gguf", "x"),
-        lambda: models.package(tmp_path, "x"),
-        lambda: models.package(tiny, "x", chat_template=tmp_path / "binary"),
-        lambda: models.package(tiny, "x", licenses=[tmp_path / "missing"]),
-        lambda: models.package(tiny, "x", context_size=0),
+        lambda: models.package(Parts(gguf=tmp_path / "missing.gguf"), "x"),
+        lambda: models.package(Parts(gguf=tmp_path), "x"),
+        lambda: models.package(Parts(gguf=tiny, chat_template=tmp_path / "binary"), "x"),
+        lambda: models.package(Parts(gguf=tiny, licenses=[tmp_path / "missing"]), "x"),
+        lambda: models.package(Parts(gguf=tiny, context_size=0), "x"),
     ):
         with pytest.raises(InputError):
             bad()
     for target in ("a:b:c", "", "x@sha256:" + "a" * 64):
         with pytest.raises(InvalidReferenceError):
-            models.package(tiny, target)
+            models.package(Parts(gguf=tiny), target)
     assert store.models() == []
     assert not list(store.root.rglob("*.part"))
 
@@ -301,4 +303,4 @@ def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path, tiny: Path) 
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StoreError):
-        Models(Store(tmp_path / "file")).package(tiny, "x")
+        Models(Store(tmp_path / "file")).package(Parts(gguf=tiny), "x")

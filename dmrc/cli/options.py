@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from dmrc.cli.app import App
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,3 +35,26 @@ def project_options(command: Callable[P, R]) -> Callable[P, R]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+class ModelName(click.ParamType[str]):
+    """The name of a model in the store, which the shell can complete."""
+
+    name = "model"
+
+    def shell_complete(self, context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names in the store that begin so."""
+        from dmrc.errors import DmrcError
+
+        try:
+            tags = [tag for model in context.ensure_object(App).store.models() for tag in model.tags]
+        except DmrcError:
+            return []
+        from dmrc.reference import Reference
+
+        names = sorted(Reference.parse(tag).display() for tag in tags)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+model_name = ModelName()
+"""The type of an argument that names a model in the store."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 
 @click.command(epilog="Example: dmrc rm ai/smollm2:135M-Q4_K_M")
-@click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+@click.argument("references", nargs=-1, required=True, type=model_name, metavar="MODEL...")
 @click.option("-f", "--force", is_flag=True, help="Also when it runs, or when an ID has several tags.")
 @json_option
 @pass_app

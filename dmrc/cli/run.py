@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
     from dmrc.cli.chat.conversation import Conversation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="Instruction that stands before the conversation.")
 @click.option("-v", "--verbose", is_flag=True, help="Print tokens and rate to stderr.")
 @json_option
-@click.argument("reference")
+@click.argument("reference", type=model_name, metavar="MODEL")
 @click.argument("prompt", nargs=-1)
 @pass_app
 def run(

@@ -16,6 +16,13 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo(line.rstrip())
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names with their values, one on each line, the values below one another."""
+    width = max(len(name) for name, _ in facts) + 1
+    for name, value in facts:
+        click.echo(f"{name + ':':{width}}  {value}")
+
+
 def size(count: float | None) -> str:
     """Return bytes in decimal units, `98.36 MB`; a dash for None."""
     if count is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -45,6 +46,7 @@ class BlobWriter:
             if self._size_bytes is not None and self._size_bytes > free_bytes:
                 raise self._disk_full(f"{free_bytes} are free")
             self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # tells `prune` that somebody lives who writes it
         return self
 
     def write(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,12 +146,13 @@ class Layout:
             return None
         return data if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None
 
+    def referred(self, entries: Iterable[Entry]) -> set[str]:
+        """Return the digests of all that these entries need."""
+        return {name for entry in entries if entry.digest is not None for name in self._blobs_of(entry.digest)}
+
     def delete(self, digest: str) -> None:
         """Delete the blobs that only this manifest, which the index no longer has, refers to; the lock must be held."""
-        gone = self._blobs_of(digest)
-        for entry in self.entries():
-            if entry.digest is not None:
-                gone -= self._blobs_of(entry.digest)
+        gone = self._blobs_of(digest) - self.referred(self.entries())
         with storage_errors(self.root):
             shutil.rmtree(self.bundles / digest.removeprefix("sha256:"), ignore_errors=True)
             for name in gone:

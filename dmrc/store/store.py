@@ -11,10 +11,12 @@ from dmrc.artifact import MANIFEST, Descriptor, Manifest, ModelConfig
 from dmrc.errors import ArtifactError, InvalidReferenceError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
+from dmrc.store import maintenance
 from dmrc.store.blobs import BlobWriter
 from dmrc.store.bundles import split_files
 from dmrc.store.files import storage_errors
 from dmrc.store.layout import Entry, Layout
+from dmrc.store.maintenance import Garbage, HashProgress, Usage, Verified
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
 
 _log = logging.getLogger(__name__)
@@ -166,6 +168,18 @@ class Store:
             if is_last:
                 self._layout.delete(model.digest)
         return Removed(tuple(sorted(gone)), (model.digest,) if is_last else ())
+
+    def verify(self, models: Iterable[StoredModel], progress: HashProgress) -> Verified:
+        """Hash every file of the models again; a damaged one is taken out, so that the next pull brings it anew."""
+        return maintenance.verify(self._layout, models, progress)
+
+    def prune(self, *, dry_run: bool = False) -> list[Garbage]:
+        """Remove what no model refers to and nobody is writing, and return it."""
+        return maintenance.prune(self._layout, dry_run=dry_run)
+
+    def usage(self) -> Usage:
+        """Return what the store takes of the disk."""
+        return maintenance.usage(self._layout)
 
     def _get(self, digest: str) -> StoredModel:
         model = self._read(digest, self._layout.entries())

@@ -80,7 +80,7 @@ def test_every_command_has_help_with_an_example(dmrc: Dmrc, name: str) -> None:
         (["zzz"], "no such command 'zzz'"),
         (["up", "--detahc"], "No such option '--detahc'. Did you mean '--detach'?"),
         (["--versoin"], "No such option '--versoin'. Did you mean '--version'?"),
-        (["rm"], "Missing argument 'REFERENCE...'."),
+        (["rm"], "Missing argument 'MODEL...'."),
         (["requests", "-n", "many"], "Invalid value for '-n' / '--limit': 'many' is not a valid integer range."),
         (["unload"], "name a model, or say --all"),
     ],

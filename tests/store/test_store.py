@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dmrc import artifact
-from dmrc.artifact import Descriptor, ModelConfig, build_manifest
+from dmrc.artifact import Descriptor, ModelConfig, build_manifest, write_config
 from dmrc.errors import ArtifactError, DigestMismatchError, InvalidReferenceError, ModelNotFoundError, StoreError
 from dmrc.reference import Reference
 from dmrc.store import BlobMissingError, Store, StoredModel
@@ -23,7 +23,7 @@ def put(store: Store, data: bytes) -> tuple[str, int]:
 
 def add(store: Store, *names: str, gguf: bytes = b"weights", media_type: str = artifact.GGUF) -> StoredModel:
     layers = [Descriptor(media_type, *put(store, gguf))]
-    config = Descriptor(artifact.CONFIG, *put(store, ModelConfig(format="gguf").to_json(layers)))
+    config = Descriptor(artifact.CONFIG, *put(store, write_config(ModelConfig(format="gguf"), layers)))
     return store.add(build_manifest(config, layers), [Reference.parse(name) for name in names])
 
 
@@ -108,7 +108,7 @@ def test_an_id_with_several_tags_must_be_forced(store: Store, form: object) -> N
 def test_removal_keeps_blobs_that_another_model_uses(store: Store) -> None:
     kept, gone = add(store, "kept", gguf=b"shared"), add(store, "gone", gguf=b"other")
     layers = list(kept.manifest.layers)
-    config = Descriptor(artifact.CONFIG, *put(store, ModelConfig(format="gguf", context_size=9).to_json(layers)))
+    config = Descriptor(artifact.CONFIG, *put(store, write_config(ModelConfig(format="gguf", context_size=9), layers)))
     variant = store.add(build_manifest(config, layers), [Reference.parse("variant")])
 
     store.remove("variant")
@@ -192,7 +192,7 @@ def test_a_copy_works_where_the_kernel_cannot(store: Store, tmp_path: Path, monk
 
 def test_a_model_whose_blob_is_missing_is_not_added(store: Store) -> None:
     layers = [Descriptor(artifact.GGUF, "sha256:" + "ab" * 32, 3)]
-    config = Descriptor(artifact.CONFIG, *put(store, ModelConfig(format="gguf").to_json(layers)))
+    config = Descriptor(artifact.CONFIG, *put(store, write_config(ModelConfig(format="gguf"), layers)))
 
     with pytest.raises(BlobMissingError, match="abab"):
         store.add(build_manifest(config, layers))

@@ -1,27 +1,20 @@
-"""Getting models into the store: pull and package; and showing them as Docker Model Runner does."""
+"""Getting models into the store."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from dmrc.artifact import CHAT_TEMPLATE, CONFIG, GGUF, LICENSE, MMPROJ, Descriptor, ModelConfig, build_manifest
 from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
-from dmrc.exchange import JsonValue
-from dmrc.gguf import GgufFacts, format_parameters, format_size
+from dmrc.models.packaging import Packager, Parts
 from dmrc.reference import DEFAULT_REGISTRY, Reference
 from dmrc.sources import Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
 
-# Source: llama_split_path in https://github.com/ggml-org/llama.cpp/blob/master/src/llama.cpp
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
-_LARGEST_TEXT_BYTES = 1 << 20
 _WAIT_SECONDS = 0.2
 
 
@@ -84,21 +77,8 @@ class Models:
         name = self._name(text, model)
         return Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present)
 
-    def package(
-        self,
-        gguf: Path,
-        target: str,
-        *,
-        licenses: Sequence[Path] = (),
-        mmproj: Path | None = None,
-        chat_template: Path | None = None,
-        context_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> StoredModel:
-        """Put copies of files into the store as the model `target`. The same files always give the same ID.
-
-        Of a split model, `gguf` is the first file; the others are found by name. `context_size` is recorded as given,
-        and never guessed.
+    def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
+        """Put copies of files into the store as the model `target`. The same parts always give the same ID.
 
         Raises:
             GgufError: A file is not GGUF.
@@ -107,24 +87,7 @@ class Models:
             StoreError: The store cannot be written, or its disk is full.
         """
         reference = Reference.parse(target, default_registry=self._default_registry)
-        if reference.digest is not None:
-            raise InvalidReferenceError(f"'{target}' has a digest; a model is packaged under a tag")
-        if context_size is not None and context_size < 1:
-            raise InputError(f"a context size of {context_size} tokens cannot be served")
-        shards, facts = _read_model(gguf)
-        files = [(path, GGUF) for path in shards]
-        if mmproj is not None:
-            _read_facts(mmproj)
-            files.append((mmproj, MMPROJ))
-        if chat_template is not None:
-            files.append((_checked_text(chat_template), CHAT_TEMPLATE))
-        files += [(_checked_text(path), LICENSE) for path in licenses]
-        layers = [self._copy(path, media_type, progress or _ignore) for path, media_type in files]
-        data = _config(facts, context_size).to_json(layers)
-        with self._store.write_blob() as writer:
-            writer.write(data)
-        config = Descriptor(CONFIG, str(writer.digest), len(data))
-        return self._store.add(build_manifest(config, layers), [reference])
+        return Packager(self._store, progress or _ignore).package(parts, reference)
 
     def _find(self, text: str) -> StoredModel | None:
         """Return the model when it is here with all its files."""
@@ -179,13 +142,6 @@ class Models:
                 return name
         return next(iter(model.tags), model.digest)
 
-    def _copy(self, path: Path, media_type: str, progress: Progress) -> Descriptor:
-        with _reading(path):
-            size = path.stat().st_size
-            with self._store.write_blob(size_bytes=size) as writer:
-                writer.copy(path, lambda written: progress(ProgressEvent("Packaging", path.name, written, size)))
-        return Descriptor(media_type, str(writer.digest), size)
-
 
 @contextlib.contextmanager
 def _named(text: str) -> Iterator[None]:
@@ -203,90 +159,3 @@ def _ignore(_event: ProgressEvent) -> None:
 
 def _never() -> bool:
     return False
-
-
-def describe(model: StoredModel) -> dict[str, JsonValue]:
-    """Return a model as `docker model ls --json` and `inspect` show it.
-
-    Shape: `{"id": "sha256:…", "tags": ["docker.io/ai/smollm2:latest"], "created": 1742816981, "config": {"format":
-    "gguf", "quantization": "Q4_K_M", "parameters": "361.82 M", "architecture": "llama", "size": "256.35 MiB", "gguf":
-    {"general.name": "…"}, "context_size": 8192}}`. `created` is when the model came here where its packager does not
-    say more; `context_size` is left out where none was recorded.
-    """
-    config: dict[str, JsonValue] = {
-        "format": model.config.format,
-        "quantization": model.config.quantization,
-        "parameters": model.config.parameters,
-        "architecture": model.config.architecture,
-        "size": model.config.size or format_size(model.size_bytes),
-        "gguf": dict(model.config.gguf),
-    }
-    if model.config.context_size is not None:
-        config["context_size"] = model.config.context_size
-    created = model.pulled_at or 0 if model.created is None else int(model.created.timestamp())
-    return {"id": model.digest, "tags": list(model.tags), "created": created, "config": config}
-
-
-def _config(facts: GgufFacts, context_size: int | None) -> ModelConfig:
-    return ModelConfig(
-        format="gguf",
-        quantization=facts.quantization,
-        parameters=format_parameters(facts.parameters),
-        architecture=facts.architecture,
-        size=format_size(facts.tensor_bytes),
-        gguf=facts.metadata,
-        context_size=context_size,
-    )
-
-
-def _read_model(gguf: Path) -> tuple[list[Path], GgufFacts]:
-    """Return all files of a model, and the facts about all of it."""
-    shards = _shards(gguf)
-    facts = [_read_facts(path) for path in shards]
-    if facts[0].split_count != len(shards):
-        raise InputError(
-            f"'{gguf}' is one of {facts[0].split_count} files of a split model, but is not named as such",
-            remedy=f"Name the files {gguf.stem}-00001-of-{facts[0].split_count:05d}.gguf and so on",
-        )
-    return shards, facts[0].with_shards(facts[1:])
-
-
-def _shards(gguf: Path) -> list[Path]:
-    """Return all files of the model whose first file is `gguf`."""
-    match = _SHARD.fullmatch(gguf.name)
-    if match is None:
-        return [gguf]
-    count = int(match["count"])
-    paths = [gguf.with_name(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]
-    if int(match["number"]) != 1:
-        raise InputError(f"'{gguf}' is not the first file of a split model", remedy=f"Name '{paths[0]}'")
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None:
-        raise InputError(f"'{gguf}' is one of {count} files, and '{missing}' is not there")
-    return paths
-
-
-def _read_facts(path: Path) -> GgufFacts:
-    with _reading(path), path.open("rb") as stream:
-        return GgufFacts.parse(stream, name=str(path))
-
-
-def _checked_text(path: Path) -> Path:
-    """Return the path of a small text file."""
-    with _reading(path), path.open("rb") as stream:
-        data = stream.read(_LARGEST_TEXT_BYTES + 1)
-    if len(data) > _LARGEST_TEXT_BYTES:
-        raise InputError(f"'{path}' is larger than {_LARGEST_TEXT_BYTES} bytes")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not UTF-8 text") from error
-    return path
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error.strerror or error}") from error

@@ -1,6 +1,6 @@
 """Models as OCI artifacts: manifests and configs, in Docker Model Runner's form and in CNCF ModelPack's.
 
-Both are read with suspicion, since they come from a registry; Docker's form is written.
+Both are read with suspicion, since they come from a registry.
 Source: https://github.com/docker/model-runner/blob/main/pkg/distribution/types/config.go and
 https://github.com/modelpack/model-spec/blob/main/docs/spec.md
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -34,6 +34,16 @@ CHAT_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
 """Media type of a Jinja chat template."""
 LICENSE = "application/vnd.docker.ai.license"
 """Media type of a licence, plain text."""
+CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
+"""Media type of a config in ModelPack's form."""
+CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
+"""Media types of a file of weights in ModelPack's form; its name says what it is."""
+CNCF_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
+"""Media type of a file that belongs to the weights: a chat template."""
+CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
+"""Media type of a text in ModelPack's form: a licence."""
+FILE_PATH = "org.cncf.model.filepath"
+"""Annotation of a layer: the path of its file."""
 
 MAX_DOCUMENT_BYTES = 4 << 20
 """The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
@@ -41,11 +51,7 @@ MAX_DOCUMENT_BYTES = 4 << 20
 Role = Literal["gguf", "mmproj", "chat_template", "license", "other"]
 """What a layer is for."""
 
-_CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
-_CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
-_CNCF_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
-_CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
-_CONFIGS = (CONFIG, "application/vnd.docker.ai.model.config.v0.2+json", _CNCF_CONFIG)
+_CONFIGS = (CONFIG, "application/vnd.docker.ai.model.config.v0.2+json", CNCF_CONFIG)
 _IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _ROLES: Mapping[str, Role] = {GGUF: "gguf", MMPROJ: "mmproj", CHAT_TEMPLATE: "chat_template", LICENSE: "license"}
 
@@ -56,7 +62,7 @@ _MAX_CONTEXT_TOKENS = (1 << 31) - 1
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
-_FILE_PATH_KEYS = ("org.cncf.model.filepath", "org.opencontainers.image.title")
+_FILE_PATH_KEYS = (FILE_PATH, "org.opencontainers.image.title")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +100,13 @@ class Descriptor:
     def role(self) -> Role:
         """Return what the blob is for, by its media type and, in ModelPack's form, its file name."""
         file_name = (self.file_path or "").lower()
-        if self.media_type in _CNCF_WEIGHTS and (file_name.endswith(".gguf") or self.media_type == _CNCF_WEIGHTS[1]):
+        if self.media_type in CNCF_WEIGHTS and (file_name.endswith(".gguf") or self.media_type == CNCF_WEIGHTS[1]):
             return "mmproj" if "mmproj" in file_name else "gguf"
-        if self.media_type == _CNCF_WEIGHT_CONFIG and file_name.endswith(".jinja"):
+        if self.media_type == CNCF_WEIGHT_CONFIG and file_name.endswith(".jinja"):
             return "chat_template"
-        if self.media_type == _CNCF_DOC and "license" in file_name:
+        if self.media_type == CNCF_DOC and "license" in file_name:
             return "license"
         return _ROLES.get(self.media_type, "other")
-
-    def to_json(self) -> dict[str, object]:
-        """Return the descriptor as a manifest holds it."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +214,6 @@ class ModelConfig:
             created=_time(descriptor.get("created") or descriptor.get("createdAt")),
         )
 
-    def to_json(self, layers: Sequence[Descriptor]) -> bytes:
-        """Return the config blob in Docker's form; the same model always gives the same bytes."""
-        names = ("format", "quantization", "parameters", "architecture", "size", "gguf", "context_size")
-        values = {name: getattr(self, name) for name in names}
-        config = {name: dict(value) if name == "gguf" else value for name, value in values.items() if value}
-        rootfs = {"type": "rootfs", "diff_ids": [layer.digest for layer in layers]}
-        return _dump({"config": config, "descriptor": {}, "rootfs": rootfs})
-
-
-def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
-    """Return the manifest of a model in Docker's form; the same blobs always give the same bytes."""
-    blobs = {"config": config.to_json(), "layers": [layer.to_json() for layer in layers]}
-    return _dump({"schemaVersion": 2, "mediaType": MANIFEST, **blobs})
-
 
 def select_manifest(index: bytes, *, name: str) -> Descriptor:
     """Return the descriptor of the manifest to take from an index: the first one that may be a model.
@@ -254,10 +242,6 @@ def _load(data: bytes, name: str) -> Mapping[str, object]:
     except (ValueError, RecursionError) as error:
         raise _bad(name, "it is not JSON") from error
     return _mapping(document, name)
-
-
-def _dump(document: Mapping[str, object]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
 def _mapping(value: object, name: str) -> Mapping[str, object]:

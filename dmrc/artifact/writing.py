@@ -1,0 +1,115 @@
+"""Manifests and configs as they are packaged here: the same input always gives the same bytes, and so the same ID.
+
+No time and no owner is in them. Source: https://github.com/modelpack/model-spec/blob/main/docs/config.md and, for
+Docker's form, https://github.com/docker/model-runner/blob/main/pkg/distribution/types/config.go
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from dmrc.artifact.reading import (
+    CHAT_TEMPLATE,
+    CNCF_CONFIG,
+    CNCF_DOC,
+    CNCF_WEIGHT_CONFIG,
+    CNCF_WEIGHTS,
+    CONFIG,
+    FILE_PATH,
+    GGUF,
+    LICENSE,
+    MANIFEST,
+    MMPROJ,
+    Descriptor,
+    ModelConfig,
+    Role,
+)
+
+Form = Literal["docker", "cncf"]
+"""Docker Model Runner's form, or CNCF ModelPack's."""
+
+_CNCF_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
+_DOCKER_LAYERS: Mapping[Role, str] = {
+    "gguf": GGUF,
+    "mmproj": MMPROJ,
+    "chat_template": CHAT_TEMPLATE,
+    "license": LICENSE,
+}
+_CNCF_LAYERS: Mapping[Role, str] = {
+    "gguf": CNCF_WEIGHTS[0],
+    "mmproj": CNCF_WEIGHTS[0],
+    "chat_template": CNCF_WEIGHT_CONFIG,
+    "license": CNCF_DOC,
+}
+
+
+def describe_layer(role: Role, blob: Descriptor, file_name: str, form: Form) -> Descriptor:
+    """Return the descriptor of a blob that is for `role`; in ModelPack's form the file's name says so."""
+    if form == "docker":
+        return Descriptor(_DOCKER_LAYERS.get(role, blob.media_type), blob.digest, blob.size_bytes)
+    media_type = _CNCF_LAYERS.get(role, blob.media_type)
+    return Descriptor(media_type, blob.digest, blob.size_bytes, _telling_name(role, file_name))
+
+
+def config_media_type(form: Form) -> str:
+    """Return the media type of a config."""
+    return CONFIG if form == "docker" else CNCF_CONFIG
+
+
+def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: Form = "docker") -> bytes:
+    """Return the config of a model."""
+    digests = [layer.digest for layer in layers]
+    if form == "docker":
+        names = ("format", "quantization", "parameters", "architecture", "size", "gguf", "context_size")
+        values = {name: getattr(config, name) for name in names}
+        present = {name: dict(value) if name == "gguf" else value for name, value in values.items() if value}
+        return _dump({"config": present, "descriptor": {}, "rootfs": {"type": "rootfs", "diff_ids": digests}})
+    fields = {
+        "format": config.format,
+        "quantization": config.quantization,
+        "paramSize": config.parameters,
+        "architecture": config.architecture,
+        # Not in the specification, which lets a config have more; others ignore it.
+        "context_size": config.context_size,
+    }
+    present = {name: value for name, value in fields.items() if value}
+    return _dump({"config": present, "descriptor": {}, "modelfs": {"type": "layers", "diffIds": digests}})
+
+
+def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+    """Return the manifest of a model, in the form of its config."""
+    document: dict[str, object] = {"schemaVersion": 2, "mediaType": MANIFEST}
+    if config.media_type == CNCF_CONFIG:
+        document["artifactType"] = _CNCF_ARTIFACT
+    return _dump({**document, "config": _entry(config), "layers": [_entry(layer) for layer in layers]})
+
+
+def _entry(descriptor: Descriptor) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size_bytes,
+    }
+    if descriptor.file_path is not None:
+        entry["annotations"] = {FILE_PATH: descriptor.file_path}
+    return entry
+
+
+def _telling_name(role: Role, file_name: str) -> str:
+    """Return a file name by which a reader of ModelPack's form knows what the file is for."""
+    lowered = file_name.lower()
+    if role == "mmproj" and "mmproj" not in lowered:
+        return f"mmproj-{file_name}"
+    if role == "chat_template" and not lowered.endswith(".jinja"):
+        return f"{file_name}.jinja"
+    if role == "license" and "license" not in lowered:
+        return f"LICENSE-{file_name}"
+    if role == "gguf" and not lowered.endswith(".gguf"):
+        return f"{file_name}.gguf"
+    return file_name
+
+
+def _dump(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()

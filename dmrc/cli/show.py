@@ -1,0 +1,75 @@
+"""`dmrc show`: all facts of one model, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option, model_name
+
+if TYPE_CHECKING:
+    from dmrc.artifact import Descriptor
+    from dmrc.store import StoredModel
+
+_LONGEST_VALUE = 80
+
+
+@click.command(epilog="Example: dmrc show ai/smollm2")
+@json_option
+@click.argument("reference", type=model_name, metavar="MODEL")
+@pass_app
+def show(app: App, reference: str, as_json: bool) -> None:
+    """Print what is known of a model: its facts, tags, files, and the header of its GGUF file."""
+    import json
+
+    from dmrc.cli.tables import print_facts
+    from dmrc.models import describe
+
+    model = app.store.resolve(reference, app.settings.default_registry)
+    if as_json:
+        files = [{"role": each.role, "digest": each.digest, "size_bytes": each.size_bytes} for each in _layers(model)]
+        click.echo(json.dumps({**describe(model), "pulled_at": model.pulled_at, "files": files}, indent=4))
+        return
+    print_facts(_facts(model))
+    click.echo("\nGGUF Metadata:")
+    header = model.config.gguf or app.store.facts(model).metadata
+    for key, value in sorted(header.items()):
+        click.echo(f"  {key}: {_short(value)}")
+
+
+def _facts(model: StoredModel) -> list[tuple[str, str]]:
+    from datetime import UTC, datetime
+
+    from dmrc.cli.tables import ago, size
+    from dmrc.gguf import format_size
+    from dmrc.models.description import trained_context
+
+    config = model.config
+    pulled = "-" if model.pulled_at is None else datetime.fromtimestamp(model.pulled_at, UTC).isoformat()
+    files = ", ".join(f"{layer.role} ({size(layer.size_bytes)})" for layer in _layers(model))
+    trained = trained_context(model)
+    return [
+        ("Model", model.digest),
+        ("Tags", ", ".join(model.tags) or "<none>"),
+        ("Created", model.created.isoformat() if model.created else "-"),
+        ("Pulled", f"{pulled} ({ago(model.pulled_at)})"),
+        ("Format", config.format),
+        ("Architecture", config.architecture or "-"),
+        ("Parameters", config.parameters or "-"),
+        ("Size", config.size or format_size(model.size_bytes)),
+        ("Quantization", config.quantization or "-"),
+        ("Context Size", f"{config.context_size or '-'}" + (f" (trained for {trained})" if trained else "")),
+        ("Files", files),
+    ]
+
+
+def _layers(model: StoredModel) -> tuple[Descriptor, ...]:
+    return model.manifest.layers
+
+
+def _short(value: str) -> str:
+    """Return one line; a chat template is long, and may say anything to a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in value)
+    return line if len(line) <= _LONGEST_VALUE else f"{line[:_LONGEST_VALUE]}… ({len(value)} characters)"

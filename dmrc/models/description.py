@@ -1,0 +1,54 @@
+"""Models as JSON, with the keys of Docker Model Runner and of OpenAI."""
+
+from __future__ import annotations
+
+from dmrc.exchange import JsonValue
+from dmrc.gguf import format_size
+from dmrc.store import StoredModel
+
+
+def describe(model: StoredModel) -> dict[str, JsonValue]:
+    """Return a model as `docker model ls --json` and `inspect` show it.
+
+    Shape: `{"id": "sha256:…", "tags": ["docker.io/ai/smollm2:latest"], "created": 1742816981, "config": {"format":
+    "gguf", "quantization": "Q4_K_M", "parameters": "361.82 M", "architecture": "llama", "size": "256.35 MiB", "gguf":
+    {"general.name": "…"}, "context_size": 8192}}`. `created` is when the model came here where its packager does not
+    say more; `context_size` is left out where none was recorded.
+    """
+    config: dict[str, JsonValue] = {
+        "format": model.config.format,
+        "quantization": model.config.quantization,
+        "parameters": model.config.parameters,
+        "architecture": model.config.architecture,
+        "size": model.config.size or format_size(model.size_bytes),
+        "gguf": dict(model.config.gguf),
+    }
+    if model.config.context_size is not None:
+        config["context_size"] = model.config.context_size
+    created = model.pulled_at or 0 if model.created is None else int(model.created.timestamp())
+    return {"id": model.digest, "tags": list(model.tags), "created": created, "config": config}
+
+
+def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
+    """Return a model as `GET /v1/models` and `list --openai` show it, once for each of its tags.
+
+    Shape: `{"id": "docker.io/ai/smollm2:latest", "object": "model", "created": 1742816981, "owned_by": "docker", "dmr":
+    {"context_window": 8192, "architecture": "llama", "parameters": "361.82 M", "quantization": "Q4_K_M", "size":
+    "256.35 MiB"}}`.
+    """
+    document = describe(model)
+    facts: dict[str, JsonValue] = {
+        "context_window": trained_context(model) if model.config.context_size is None else model.config.context_size,
+        "architecture": model.config.architecture,
+        "parameters": model.config.parameters,
+        "quantization": model.config.quantization,
+        "size": model.config.size or format_size(model.size_bytes),
+    }
+    common: dict[str, JsonValue] = {"object": "model", "created": document["created"], "owned_by": "docker"}
+    return [{"id": name, **common, "dmr": facts} for name in model.tags or (model.digest,)]
+
+
+def trained_context(model: StoredModel) -> int | None:
+    """Return the tokens that the model was trained for, as its header says; None where the artifact left that out."""
+    text = model.config.gguf.get(f"{model.config.architecture}.context_length", "")
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,190 @@
+"""Makes a model of files, or of another model: the same input always gives the same ID."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dmrc.artifact import (
+    Descriptor,
+    Form,
+    ModelConfig,
+    Role,
+    build_manifest,
+    config_media_type,
+    describe_layer,
+    write_config,
+)
+from dmrc.errors import InputError, InvalidReferenceError
+from dmrc.gguf import GgufFacts, format_parameters, format_size
+from dmrc.reference import Reference
+from dmrc.sources import Progress, ProgressEvent
+from dmrc.store import Store, StoredModel
+
+# Source: llama_split_path in https://github.com/ggml-org/llama.cpp/blob/master/src/llama.cpp
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
+_LARGEST_TEXT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What to make a model of: a GGUF file or another model, and what goes with it or in the place of its own."""
+
+    gguf: Path | None = None
+    """The GGUF file; of a split model the first one, the others are found by name."""
+    base: StoredModel | None = None
+    """The model to start from, where there is no GGUF file."""
+    mmproj: Path | None = None
+    """Multimodal projector."""
+    chat_template: Path | None = None
+    """Jinja chat template."""
+    licenses: Sequence[Path] = ()
+    """Licences, plain text."""
+    context_size: int | None = None
+    """Tokens per request, recorded as given and never guessed; None keeps what the base says."""
+    form: Form = "docker"
+    """Form of the artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer to be."""
+
+    role: Role
+    file_name: str
+    blob: Descriptor
+
+
+class Packager:
+    """Puts models into one store."""
+
+    def __init__(self, store: Store, progress: Progress) -> None:
+        """Report to `progress` while files are copied."""
+        self._store = store
+        self._progress = progress
+
+    def package(self, parts: Parts, reference: Reference) -> StoredModel:
+        """Put the model into the store; see `Models.package`."""
+        if reference.digest is not None:
+            raise InvalidReferenceError(f"'{reference}' has a digest; a model is packaged under a tag")
+        if parts.context_size is not None and parts.context_size < 1:
+            raise InputError(f"a context size of {parts.context_size} tokens cannot be served")
+        if (parts.gguf is None) == (parts.base is None):
+            raise InputError("a model is made of a GGUF file or of another model", remedy="Give --gguf or --from")
+        layers, config = self._new(parts.gguf) if parts.gguf else _taken_over(parts.base)
+        layers = self._with_extras(layers, parts)
+        if parts.context_size is not None:
+            config = replace(config, context_size=parts.context_size)
+        descriptors = [describe_layer(one.role, one.blob, one.file_name, parts.form) for one in layers]
+        data = write_config(config, descriptors, parts.form)
+        with self._store.write_blob() as writer:
+            writer.write(data)
+        blob = Descriptor(config_media_type(parts.form), str(writer.digest), len(data))
+        return self._store.add(build_manifest(blob, descriptors), [reference])
+
+    def _new(self, gguf: Path) -> tuple[list[_Layer], ModelConfig]:
+        shards, facts = _read_model(gguf)
+        return [self._copy("gguf", path) for path in shards], _config(facts)
+
+    def _with_extras(self, layers: list[_Layer], parts: Parts) -> list[_Layer]:
+        """Return the layers with those of the parts in the place of others for the same role."""
+        extras: list[tuple[Role, Path]] = [("license", _checked_text(path)) for path in parts.licenses]
+        if parts.chat_template is not None:
+            extras.insert(0, ("chat_template", _checked_text(parts.chat_template)))
+        if parts.mmproj is not None:
+            _read_facts(parts.mmproj)
+            extras.insert(0, ("mmproj", parts.mmproj))
+        replaced = {role for role, _ in extras}
+        kept = [layer for layer in layers if layer.role not in replaced]
+        return [*kept, *(self._copy(role, path) for role, path in extras)]
+
+    def _copy(self, role: Role, path: Path) -> _Layer:
+        with _reading(path):
+            size = path.stat().st_size
+            with self._store.write_blob(size_bytes=size) as writer:
+                writer.copy(path, lambda written: self._progress(ProgressEvent("Packaging", path.name, written, size)))
+        return _Layer(role, path.name, Descriptor("application/octet-stream", str(writer.digest), size))
+
+
+def _taken_over(base: StoredModel | None) -> tuple[list[_Layer], ModelConfig]:
+    """Return the layers and the config of a model in the store."""
+    if base is None:
+        return [], ModelConfig(format="gguf")
+    manifest = base.manifest
+    ordered = [*manifest.gguf_layers, *(layer for layer in manifest.layers if layer.role != "gguf")]
+    names = {"gguf": "model.gguf", "mmproj": "mmproj.gguf", "chat_template": "template.jinja", "license": "LICENSE"}
+    shards = len(manifest.gguf_layers)
+    layers = []
+    for number, layer in enumerate(ordered, 1):
+        name = names.get(layer.role, layer.digest[7:19])
+        if layer.role == "gguf" and shards > 1:
+            name = f"model-{number:05d}-of-{shards:05d}.gguf"
+        layers.append(_Layer(layer.role, layer.file_path or name, layer))
+    return layers, base.config
+
+
+def _config(facts: GgufFacts) -> ModelConfig:
+    return ModelConfig(
+        format="gguf",
+        quantization=facts.quantization,
+        parameters=format_parameters(facts.parameters),
+        architecture=facts.architecture,
+        size=format_size(facts.tensor_bytes),
+        gguf=facts.metadata,
+    )
+
+
+def _read_model(gguf: Path) -> tuple[list[Path], GgufFacts]:
+    """Return all files of a model, and the facts about all of it."""
+    shards = _shards(gguf)
+    facts = [_read_facts(path) for path in shards]
+    if facts[0].split_count != len(shards):
+        raise InputError(
+            f"'{gguf}' is one of {facts[0].split_count} files of a split model, but is not named as such",
+            remedy=f"Name the files {gguf.stem}-00001-of-{facts[0].split_count:05d}.gguf and so on",
+        )
+    return shards, facts[0].with_shards(facts[1:])
+
+
+def _shards(gguf: Path) -> list[Path]:
+    """Return all files of the model whose first file is `gguf`."""
+    match = _SHARD.fullmatch(gguf.name)
+    if match is None:
+        return [gguf]
+    count = int(match["count"])
+    paths = [gguf.with_name(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]
+    if int(match["number"]) != 1:
+        raise InputError(f"'{gguf}' is not the first file of a split model", remedy=f"Name '{paths[0]}'")
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise InputError(f"'{gguf}' is one of {count} files, and '{missing}' is not there")
+    return paths
+
+
+def _read_facts(path: Path) -> GgufFacts:
+    with _reading(path), path.open("rb") as stream:
+        return GgufFacts.parse(stream, name=str(path))
+
+
+def _checked_text(path: Path) -> Path:
+    """Return the path of a small text file."""
+    with _reading(path), path.open("rb") as stream:
+        data = stream.read(_LARGEST_TEXT_BYTES + 1)
+    if len(data) > _LARGEST_TEXT_BYTES:
+        raise InputError(f"'{path}' is larger than {_LARGEST_TEXT_BYTES} bytes")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not UTF-8 text") from error
+    return path
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror or error}") from error
