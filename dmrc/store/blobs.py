@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dmrc.errors import DigestMismatchError, StoreError
-from dmrc.store.files import storage_errors, sync_directory, temporary_name
+from dmrc.errors import DigestMismatchError
+from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors, temporary_name
 
 _COPY_BYTES = 8 << 20
 # What copy_file_range answers where the file system cannot: copy(2) then does it.
@@ -44,7 +44,7 @@ class BlobWriter:
         with storage_errors(self._directory):
             free_bytes = shutil.disk_usage(self._directory).free
             if self._size_bytes is not None and self._size_bytes > free_bytes:
-                raise self._disk_full(f"{free_bytes} are free")
+                raise disk_full(self._directory, self._size_bytes, f"{free_bytes} are free")
             self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # tells `prune` that somebody lives who writes it
         return self
@@ -63,7 +63,7 @@ class BlobWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            raise self._failed(error) from error
+            raise disk_error(self._directory, error, self._size_bytes, self.written) from error
         self.written += len(data)
 
     def restart(self) -> None:
@@ -100,7 +100,7 @@ class BlobWriter:
         except OSError as error:
             if error.errno in _CANNOT_COPY:
                 return 0
-            raise self._failed(error) from error
+            raise disk_error(self._directory, error, self._size_bytes, self.written) from error
         self._hash.update(os.pread(self._descriptor, count, self.written))
         self.written += count
         return count
@@ -131,25 +131,10 @@ class BlobWriter:
         self.digest = digest
         path = self._directory / digest.removeprefix("sha256:")
         try:
-            os.fchmod(self._descriptor, 0o444)
-            os.fsync(self._descriptor)
-            self._temporary.replace(path)
-            sync_directory(self._directory)
+            keep_as(self._descriptor, self._temporary, path)
         except OSError as error:
-            raise self._failed(error) from error
+            raise disk_error(self._directory, error, self._size_bytes, self.written) from error
 
     def _check_room(self, count: int) -> None:
         if self._size_bytes is not None and self.written + count > self._size_bytes:
             raise DigestMismatchError(f"blob {self.digest} should have {self._size_bytes} bytes, but more came")
-
-    def _failed(self, error: OSError) -> StoreError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return self._disk_full(f"{self.written} were written")
-        return StoreError(f"the model store at '{self._directory}' cannot be written: {error.strerror or error}")
-
-    def _disk_full(self, detail: str) -> StoreError:
-        needed = f"{self._size_bytes} bytes are needed" if self._size_bytes is not None else "there is no room"
-        return StoreError(
-            f"the disk of the model store at '{self._directory}' is full: {needed}, {detail}",
-            remedy="Remove a model with dmrc rm, or set DMRC_HOME to a directory on another disk",
-        )

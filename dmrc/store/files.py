@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -38,6 +39,30 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def keep_as(descriptor: int, temporary: Path, path: Path) -> None:
+    """Give a file that was written its name for good, once its bytes are on the disk; nobody may change it then."""
+    os.fchmod(descriptor, 0o444)
+    os.fsync(descriptor)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def disk_error(directory: Path, error: OSError, size_bytes: int | None, written: int) -> StoreError:
+    """Return what it means that a blob of this size could not be written further."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(directory, size_bytes, f"{written} were written")
+    return StoreError(f"the model store at '{directory}' cannot be written: {error.strerror or error}")
+
+
+def disk_full(directory: Path, size_bytes: int | None, detail: str) -> StoreError:
+    """Return the error for a disk that has no room for a blob; `detail` says how much there was."""
+    needed = f"{size_bytes} bytes are needed" if size_bytes is not None else "there is no room"
+    return StoreError(
+        f"the disk of the model store at '{directory}' is full: {needed}, {detail}",
+        remedy="Remove a model with dmrc rm, or set DMRC_HOME to a directory on another disk",
+    )
 
 
 @contextlib.contextmanager

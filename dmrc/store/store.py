@@ -18,6 +18,7 @@ from dmrc.store.files import storage_errors
 from dmrc.store.layout import Entry, Layout
 from dmrc.store.maintenance import Garbage, HashProgress, Usage, Verified
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
+from dmrc.store.partials import PartialBlob, Partials
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class Store:
         """Use the store at `root`; the first write makes it."""
         self.root = root
         self._layout = Layout(root)
+        self.partials = Partials(root / "partial", self._layout.blobs)
+        """Blobs that are on their way, and what interrupted pulls left of some."""
 
     def models(self) -> list[StoredModel]:
         """Return every model, in the order in which they came. What is no model, or damaged, is left out.
@@ -105,6 +108,11 @@ class Store:
         """Return a context manager that stores a blob, checking digest and size where they are given."""
         self._layout.create()
         return BlobWriter(self._layout.blobs, digest=digest, size_bytes=size_bytes)
+
+    def open_partial(self, name: str, size_bytes: int) -> PartialBlob | None:
+        """Hold a blob that is to be brought, by its digest or another name; None while somebody else holds it."""
+        self._layout.create()
+        return self.partials.open(name, size_bytes)
 
     def add(self, manifest: bytes, tags: Iterable[Reference] = ()) -> StoredModel:
         """Make a model out of blobs that are here, and give it tags, which other models lose.
