@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
 from dmrc.models.packaging import Packager, Parts
 from dmrc.reference import DEFAULT_REGISTRY, Reference
-from dmrc.sources import Progress, ProgressEvent, Source, Transfer
+from dmrc.sources import Connections, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
 
@@ -42,6 +42,7 @@ class Models:
         self._store = store
         self._sources = sources
         self._default_registry = default_registry
+        self._connections = Connections()
 
     def pull(
         self,
@@ -60,14 +61,14 @@ class Models:
             RegistryError: A registry, or the network, failed.
             ArtifactError: What is there is no model that can be served.
             StoreError: The store cannot be written, or its disk is full.
-            CancelledError: `cancelled` returned True; nothing partial is left.
+            CancelledError: `cancelled` returned True; what came is kept for the next pull.
         """
         started = time.monotonic()
         before = self._find(text)
         model = None if refresh else before
         if model is None:
             source, reference = self._recognize(text)
-            transfer = Transfer(self._store, progress or _ignore, cancelled or _never)
+            transfer = Transfer(self._store, progress or _ignore, cancelled or _never, self._connections)
             with self._turn(reference, transfer):
                 model = None if refresh else self._find(text)
                 if model is None:

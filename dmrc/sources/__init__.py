@@ -1,5 +1,14 @@
 """Where models come from."""
 
-from dmrc.sources.source import BlobSink, BlobWriter, Progress, ProgressEvent, Source, Transfer
+from dmrc.sources.connections import Connections
+from dmrc.sources.source import (
+    BlobSink,
+    BlobWriter,
+    PartialBlob,
+    Progress,
+    ProgressEvent,
+    Source,
+    Transfer,
+)
 
-__all__ = ["BlobSink", "BlobWriter", "Progress", "ProgressEvent", "Source", "Transfer"]
+__all__ = ["BlobSink", "BlobWriter", "Connections", "PartialBlob", "Progress", "ProgressEvent", "Source", "Transfer"]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 from dmrc import hookimpl
 from dmrc.artifact import (
@@ -28,15 +25,14 @@ from dmrc.errors import ArtifactError, DigestMismatchError
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
-from dmrc.sources.registry import Registry, TransientError, retry
-from dmrc.sources.source import BlobWriter, ProgressEvent, Source, Transfer
+from dmrc.sources.download import download
+from dmrc.sources.registry import Endpoint, Registry
+from dmrc.sources.retry import retry
+from dmrc.sources.source import Source, Transfer
+from dmrc.sources.threads import together
 
 _ACCEPT = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _LAYERS_AT_ONCE = 4
-_READ_BYTES = 1 << 20
-_REPORT_SECONDS = 0.1
-_POLL_SECONDS = 0.1
-_T = TypeVar("_T")
 
 
 class OciSource:
@@ -45,7 +41,11 @@ class OciSource:
     name = "oci"
 
     def __init__(
-        self, credentials: DockerCredentials, *, default_registry: str = DEFAULT_REGISTRY, insecure: bool = False
+        self,
+        credentials: DockerCredentials,
+        *,
+        default_registry: str = DEFAULT_REGISTRY,
+        insecure: bool = False,
     ) -> None:
         """Use the logins that Docker knows; `insecure` allows plain http beyond loopback."""
         self._credentials = credentials
@@ -64,53 +64,47 @@ class OciSource:
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Pull a model; see `Source.fetch`."""
         reference = Reference.parse(text, default_registry=self._default_registry)
+        own = Endpoint.of_registry(reference.registry, insecure=self._insecure)
+        return self._fetch_from(own, reference, transfer)
+
+    def _fetch_from(self, endpoint: Endpoint, reference: Reference, transfer: Transfer) -> bytes:
         name = reference.display(default_registry=self._default_registry)
-        credentials = self._credentials.lookup(reference.registry)
-        with Registry(reference, credentials, insecure=self._insecure) as registry:
-            [data] = _together(registry, transfer, [lambda inner: _fetch_model(registry, reference, name, inner)])
-            layers = {layer.digest: layer for layer in Manifest.parse(data, name=name).layers}.values()
-            _together(registry, transfer, [partial(_fetch_layer, registry, layer) for layer in layers])
+        stop = threading.Event()
+        inner = replace(transfer, cancelled=lambda: stop.is_set() or transfer.cancelled())
+        with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:
+
+            def end() -> None:
+                stop.set()
+                registry.abort()
+
+            run = partial(together, most=_LAYERS_AT_ONCE, check=transfer.check, stop=end)
+            [(data, config)] = run([lambda: _fetch_model(registry, reference, name, inner)])
+            manifest = Manifest.parse(data, name=name)
+            layers = {layer.digest: layer for layer in manifest.layers}.values()
+            run([partial(download, registry.blob(one.digest), one.digest, one.size_bytes, inner) for one in layers])
+        # Last, so that a model whose layers are refused leaves nothing.
+        with transfer.sink.write_blob(manifest.config.digest, len(config)) as writer:
+            writer.write(config)
         return data
 
 
-def _together(registry: Registry, transfer: Transfer, actions: Sequence[Callable[[Transfer], _T]]) -> list[_T]:
-    """Run the actions, a few at a time; the first failure, a cancellation or Ctrl+C stops all of them soon."""
-    stop = threading.Event()
-    inner = replace(transfer, cancelled=lambda: stop.is_set() or transfer.cancelled())
-    with ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="dmrc-pull") as pool:
-        futures = [pool.submit(action, inner) for action in actions]
-        try:
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
-                transfer.check()
-                for future in done:
-                    future.result()
-        except BaseException:
-            stop.set()
-            registry.abort()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]
-
-
-def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> bytes:
-    """Fetch the manifest and the config, and refuse what is no model before a large byte has come."""
+def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> tuple[bytes, bytes]:
+    """Return the manifest and the config, and refuse what is no model before a large byte has come."""
     data = _fetch_manifest(registry, reference, name, transfer)
     manifest = Manifest.parse(data, name=name)
     if not manifest.gguf_layers:
         raise ArtifactError(f"model '{name}' has no GGUF file; models in other formats are not served")
     config = _fetch_document(registry, f"blobs/{manifest.config.digest}", manifest.config, transfer)
     ModelConfig.parse(config, name=name)
-    if not transfer.sink.has_blob(manifest.config.digest, len(config)):
-        with transfer.sink.write_blob(manifest.config.digest, len(config)) as writer:
-            writer.write(config)
-    return data
+    return data, config
 
 
 def _fetch_manifest(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> bytes:
     wanted = reference.digest or reference.tag
-    data, media_type = retry(lambda: _read_document(registry, f"manifests/{wanted}", reference.digest), transfer)
+    data, media_type = retry(
+        lambda: _read_document(registry, f"manifests/{wanted}", reference.digest),
+        transfer,
+    )
     if media_type not in (INDEX, DOCKER_INDEX):
         return data
     chosen = select_manifest(data, name=name)
@@ -137,43 +131,6 @@ def _read_document(registry: Registry, path: str, digest: str | None) -> tuple[b
     if expected is not None and actual != expected:
         raise DigestMismatchError(f"'{path}' came with other bytes: {expected} was promised, {actual} came")
     return data, media_type
-
-
-def _fetch_layer(registry: Registry, layer: Descriptor, transfer: Transfer) -> None:
-    event = ProgressEvent("Already exists", layer.digest, layer.size_bytes, layer.size_bytes)
-    if not transfer.sink.has_blob(layer.digest, layer.size_bytes):
-        transfer.report(replace(event, status="Downloading", current_bytes=0))
-        best = 0
-
-        def progressed() -> bool:
-            nonlocal best
-            before, best = best, max(best, writer.written)
-            return best - before >= _READ_BYTES
-
-        with transfer.sink.write_blob(layer.digest, layer.size_bytes) as writer:
-            retry(lambda: _read_layer(registry, layer, writer, transfer), transfer, progressed=progressed)
-        event = replace(event, status="Pull complete")
-    transfer.report(event)
-
-
-def _read_layer(registry: Registry, layer: Descriptor, writer: BlobWriter, transfer: Transfer) -> None:
-    """Read the layer from where the last attempt ended."""
-    headers = {"Range": f"bytes={writer.written}-"} if writer.written else {}
-    reported = time.monotonic()
-    with registry.get(f"blobs/{layer.digest}", headers) as response:
-        begins_there = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
-        if writer.written and not (response.status == 206 and begins_there):
-            writer.restart()
-        if response.status == 416:
-            raise TransientError(f"the registry has no byte {writer.written} of {layer.digest}")
-        while chunk := response.read(_READ_BYTES):
-            writer.write(chunk)
-            transfer.check()
-            if time.monotonic() - reported >= _REPORT_SECONDS:
-                reported = time.monotonic()
-                transfer.report(ProgressEvent("Downloading", layer.digest, writer.written, layer.size_bytes))
-    if writer.written < layer.size_bytes:
-        raise TransientError(f"the registry sent {writer.written} of the {layer.size_bytes} bytes of {layer.digest}")
 
 
 @hookimpl

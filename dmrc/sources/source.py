@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from dmrc.errors import CancelledError
 from dmrc.reference import Reference
+from dmrc.sources.connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,41 @@ class Progress(Protocol):
 
 
 class BlobWriter(Protocol):
-    """A blob that is being written."""
-
-    written: int
-    """Bytes so far."""
+    """A small blob that is being written in one go."""
 
     def write(self, data: bytes, /) -> None:
         """Append bytes."""
 
+
+class PartialBlob(Protocol):
+    """A blob that comes in pieces, in any order. What came is kept when its block ends without `finish`.
+
+    `write` may be called by several threads at once, the rest by one.
+    """
+
+    received: int
+    """Bytes that are there."""
+    is_resumed: bool
+    """Whether some of them are from an earlier attempt."""
+
+    def missing(self) -> Sequence[tuple[int, int]]:
+        """Return where bytes are missing: the first and one past the last of each piece, in order."""
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        """Put bytes at their place, each piece from its first byte on; those that are there are passed over."""
+
+    def hash_some(self) -> bool:
+        """Hash a few of the bytes that are there without a gap; return False when there are none."""
+
+    def finish(self, digest: str | None) -> str:
+        """Check the whole blob and give it its name; return its digest.
+
+        Raises:
+            DigestMismatchError: The bytes are not those of `digest`.
+        """
+
     def restart(self) -> None:
-        """Forget all bytes so far."""
+        """Forget all bytes; without new ones, nothing is kept."""
 
 
 class BlobSink(Protocol):
@@ -55,6 +81,9 @@ class BlobSink(Protocol):
 
     def write_blob(self, digest: str, size_bytes: int, /) -> AbstractContextManager[BlobWriter]:
         """Return a context manager that keeps the blob when its block ends well and the digest is right."""
+
+    def open_partial(self, name: str, size_bytes: int, /) -> AbstractContextManager[PartialBlob] | None:
+        """Hold a blob, named by its digest or otherwise; None while another thread or process brings it."""
 
 
 @dataclass(slots=True)
@@ -67,6 +96,8 @@ class Transfer:
     """Hears every step; call `report` instead, which calls it for one thread at a time."""
     cancelled: Callable[[], bool] = lambda: False
     """Says whether to stop. It is asked often, from any thread."""
+    connections: Connections = field(default_factory=Connections)
+    """Shared by all transfers of the process, which it keeps to a few connections at a time."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def report(self, event: ProgressEvent) -> None:
@@ -113,7 +144,7 @@ class Source(Protocol):
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Bring all blobs of the model into `transfer.sink`, and return the manifest.
 
-        Nothing partial is left in the sink when it fails, is cancelled, or is interrupted.
+        When it fails, is cancelled or interrupted, what came of a blob waits in the sink for the next attempt.
 
         Raises:
             ModelNotFoundError: There is no such model.

@@ -66,14 +66,6 @@ class BlobWriter:
             raise disk_error(self._directory, error, self._size_bytes, self.written) from error
         self.written += len(data)
 
-    def restart(self) -> None:
-        """Forget what was written, for a server that begins again at the first byte."""
-        with storage_errors(self._directory):
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-        self._hash = hashlib.sha256()
-        self.written = 0
-
     def copy(self, path: Path, progress: Callable[[int], None] = lambda _written: None) -> None:
         """Make the blob a copy of a file, sharing disk blocks where possible; `progress` gets the bytes so far.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
+import re
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,13 @@ from typing import Self
 
 from dmrc import artifact
 from tests.registry import MANIFEST
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is none of our business; anything else is a mistake in a test."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Misbehaving:
@@ -34,7 +44,7 @@ class Misbehaving:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.address = f"127.0.0.1:{self._server.server_port}"
 
@@ -56,6 +66,27 @@ def respond(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **h
     handler.wfile.write(body)
 
 
+def range_of(handler: BaseHTTPRequestHandler) -> tuple[int, int] | None:
+    """Return the first byte and one past the last that the request asks for; None when it asks for all."""
+    match = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers.get("Range", ""))
+    return (int(match[1]), int(match[2]) + 1) if match else None
+
+
+def respond_range(handler: BaseHTTPRequestHandler, body: bytes, *, cut_after: int | None = None) -> None:
+    """Answer with the range that was asked for; with `cut_after`, break the connection after so many bytes."""
+    start, end = range_of(handler) or (0, len(body))
+    handler.send_response(206 if "Range" in handler.headers else 200)
+    if "Range" in handler.headers:
+        handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
+    handler.send_header("Content-Length", str(end - start))
+    handler.end_headers()
+    if cut_after is None or end - start <= cut_after:
+        handler.wfile.write(body[start:end])
+        return
+    handler.wfile.write(body[start : start + cut_after])
+    handler.close_connection = True
+
+
 def digest_of(data: bytes) -> str:
     """Return `sha256:…`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -70,6 +101,9 @@ MODEL = {
     "config": {"mediaType": artifact.CONFIG, "digest": digest_of(CONFIG), "size": len(CONFIG)},
     "layers": [LAYER],
 }
+BIG = random.Random(3).randbytes(40 << 20)
+"""A layer of three pieces."""
+BIG_MODEL = {**MODEL, "layers": [{"mediaType": artifact.GGUF, "digest": digest_of(BIG), "size": len(BIG)}]}
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -89,6 +123,20 @@ def serve(*, manifest: dict | None = None, weights: Answer | None = None, first:
             respond(handler, 404)
 
     return answer
+
+
+def serve_big(answer: Answer | None = None, *, first: Answer | None = None) -> Answer:
+    """Return the answers of a registry with the large model; `answer` may replace that for its layer."""
+
+    def answers(handler: BaseHTTPRequestHandler) -> bool:
+        if first is not None and first(handler):
+            return True
+        if handler.path.endswith(digest_of(BIG)):
+            (answer or (lambda handler: respond_range(handler, BIG)))(handler)
+            return True
+        return False
+
+    return serve(manifest=BIG_MODEL, first=answers)
 
 
 def stall(handler: BaseHTTPRequestHandler) -> None:

@@ -1,0 +1,221 @@
+"""HTTP as sources use it: connections, redirects, ranges of a body, and what its failures mean."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, ProtocolError, SSLError
+
+from dmrc import __version__
+from dmrc.errors import RegistryError
+from dmrc.sources.connections import MOST_CONNECTIONS
+from dmrc.sources.retry import TransientError
+
+_TIMEOUT = urllib3.Timeout(connect=5, read=20)
+# What the kernel holds for us is lost when we are killed, and by itself it lets a buffer grow to many MiB. It doubles
+# this number, bookkeeping included, so that eight connections hold at most 6 MiB. Source: socket(7), SO_RCVBUF.
+_RECEIVE_BUFFER_BYTES = 384 << 10
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class HttpClient:
+    """Connections to one server, and to those that it redirects to. Threads may share it."""
+
+    def __init__(self, url: str, subject: str) -> None:
+        """Talk to the server of `url`; `subject` is how errors call it: `registry 'ghcr.io'`.
+
+        Only a server that is itself used by plain http may redirect to plain http.
+        """
+        self.subject = subject
+        self._is_plain = url.startswith("http://")
+        self._pool = _pool(url)
+        self._open: set[urllib3.BaseHTTPResponse] = set()
+        self._is_aborted = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._pool.clear()
+
+    def abort(self) -> None:
+        """Make reads that block in other threads end at once."""
+        with self._lock:
+            self._is_aborted = True
+            for response in self._open:
+                with contextlib.suppress(ValueError, RuntimeError, OSError):
+                    response.shutdown()
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the answer, whose body is yet to be read; redirects are not followed."""
+        common = {"User-Agent": f"dmrc/{__version__}", "Accept-Encoding": "identity"}
+        return self._pool.request(
+            method, url, headers={**common, **headers}, body=body, preload_content=False, redirect=False, retries=False
+        )
+
+    def redirection(self, url: str, response: urllib3.BaseHTTPResponse) -> str | None:
+        """Return where the answer of `url` sends us, after closing it; None when it is no redirect.
+
+        Raises:
+            RegistryError: It leads to where plain http would be used, or to nonsense.
+        """
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or location is None:
+            return None
+        dismiss(response)
+        target = _joined(url, location)
+        if not self.may_use(target):
+            raise RegistryError(f"{self.subject} redirects to {target[:200]!r}, which is not https")
+        return target
+
+    def may_use(self, url: str) -> bool:
+        """Return whether a URL that the server gave us is safe enough."""
+        return url.startswith("https://") or (self._is_plain and url.startswith("http://"))
+
+    @contextlib.contextmanager
+    def reading(self, response: urllib3.BaseHTTPResponse) -> Iterator[None]:
+        """Make the answer one that `abort` ends, and close it after the block."""
+        with self._lock:
+            self._open.add(response)
+        try:
+            if self._is_aborted:
+                raise TransientError(f"the transfer from {self.subject} was ended")
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(response)
+            dismiss(response)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what urllib3 raises into our errors.
+
+        Raises:
+            TransientError: The server cannot be reached, or the connection broke.
+            RegistryError: Its certificate or its address is bad.
+        """
+        try:
+            yield
+        except HTTPError as error:
+            if isinstance(error, LocationValueError) or _is_untrusted(error):
+                raise RegistryError(f"{self.subject} cannot be used: {error}") from error
+            cause = error.args[-1] if isinstance(error, ProtocolError) else error
+            if isinstance(cause, IncompleteRead):
+                raise TransientError(f"{self.subject} broke off before the end") from error
+            reason = str(cause).rpartition(": ")[2] or type(cause).__name__
+            raise TransientError(f"{self.subject} cannot be reached: {reason}") from error
+
+
+class HttpPart:
+    """A body, or a range of one; see `Part`."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, start: int, total_bytes: int | None) -> None:
+        """Read what the server sends from byte `start` on."""
+        self.start = start
+        self.is_whole = response.status == 200
+        self.total_bytes = total_bytes
+        self._response = response
+
+    def read(self, size: int) -> bytes:
+        """Return the bytes that have come, at least one and at most `size`; none at the end."""
+        return self._response.read1(size)
+
+
+Get = Callable[[Mapping[str, str]], AbstractContextManager[urllib3.BaseHTTPResponse]]
+"""Sends a GET with headers, and yields an answer of status 200, 206 or 416; raises for any other."""
+
+
+@contextlib.contextmanager
+def open_part(get: Get, start: int, end: int) -> Iterator[HttpPart]:
+    """Ask for the bytes from `start` up to and without `end`; see `Origin.open`.
+
+    A server that answers a range with 416 or with another range is asked for the whole body.
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
+    """
+    with get({"Range": f"bytes={start}-{end - 1}"}) as response:
+        if (part := _part(response, start)) is not None:
+            yield part
+            return
+    with get({}) as response:
+        if (part := _part(response, 0)) is None:
+            raise RegistryError(f"the server answers {response.status} to a request for a whole body")
+        yield part
+
+
+def _part(response: urllib3.BaseHTTPResponse, start: int) -> HttpPart | None:
+    """Return what an answer holds; None when it is not what was asked for."""
+    if response.status == 200:
+        length = response.headers.get("Content-Length", "")
+        return HttpPart(response, 0, int(length) if length.isascii() and length.isdecimal() else None)
+    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    if response.status != 206 or match is None or int(match[1]) != start:
+        return None
+    return HttpPart(response, start, None if match[2] == "*" else int(match[2]))
+
+
+def failure(answer: str, response: urllib3.BaseHTTPResponse) -> RegistryError:
+    """Return the error for a status that is none of the expected; `answer` tells of it."""
+    if response.status not in (408, 429) and response.status < 500:
+        return RegistryError(answer)
+    header = response.headers.get("Retry-After", "")
+    seconds = int(header) if header.isascii() and header.isdecimal() and len(header) < 9 else 0
+    asks = f", and asks to wait {seconds} seconds" if seconds else ""
+    return TransientError(answer + asks, retry_after_seconds=seconds)
+
+
+def dismiss(response: urllib3.BaseHTTPResponse) -> None:
+    """Keep the connection when the body is at its end, and close it when more would come."""
+    if not isinstance(response, urllib3.HTTPResponse) or not response.isclosed():
+        response.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, with or without a port, is this machine."""
+    name = urlsplit(f"//{host}").hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port, the bounds within which credentials stay."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """Return connections, through the proxy that the environment names for this host."""
+    host, scheme = urlsplit(url).hostname or "", urlsplit(url).scheme
+    proxy = urllib.request.getproxies().get(scheme)
+    options = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)]
+    if proxy is None or is_loopback(host) or urllib.request.proxy_bypass(host):
+        return urllib3.PoolManager(timeout=_TIMEOUT, maxsize=MOST_CONNECTIONS, socket_options=options)
+    return urllib3.ProxyManager(proxy, timeout=_TIMEOUT, maxsize=MOST_CONNECTIONS, socket_options=options)
+
+
+def _is_untrusted(error: HTTPError) -> bool:
+    """Return whether a certificate was refused, which no second attempt changes."""
+    return isinstance(error, SSLError) and any(isinstance(cause, ssl.CertificateError) for cause in error.args)
+
+
+def _joined(url: str, location: str) -> str:
+    """Return where a redirect leads; empty when that makes no sense."""
+    try:
+        target = urljoin(url, location)
+        origin_of(target)
+    except ValueError:
+        return ""
+    return target
