@@ -15,6 +15,7 @@ DEFAULT_PORT = 12434
 """Docker Model Runner's port, so that clients written for it find us."""
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_MIRROR = re.compile(r"([\w.:-]+)=(https?://[\w.-]+(?::\d{1,5})?)/?", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -42,6 +43,11 @@ class Settings:
     """`DEFAULT_REGISTRY`: registry of references that name none."""
     insecure_registry: bool = False
     """`INSECURE_REGISTRY=true`: plain http to any registry, as in Docker Model Runner."""
+    mirrors: Mapping[str, tuple[str, ...]] | None = None
+    """`DMRC_MIRROR`: URLs to ask before a registry, by its name; None leaves it to Docker's settings.
+
+    Shape: `{"docker.io": ("http://127.0.0.1:5000",)}`.
+    """
 
     @property
     def paths(self) -> Paths:
@@ -68,6 +74,7 @@ class Settings:
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
+            mirrors=_mirrors(environ.get("DMRC_MIRROR")),
         )
 
 
@@ -120,6 +127,21 @@ def _origins(text: str, *, require_key: bool) -> tuple[str, ...]:
             remedy="Set DMRC_REQUIRE_KEY=1 too, or name the origins: DMRC_ORIGINS=https://app.example",
         )
     return origins
+
+
+def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:
+    if text is None:
+        return None
+    mirrors: dict[str, tuple[str, ...]] = {}
+    for word in _words(text):
+        match = _MIRROR.fullmatch(word)
+        if match is None:
+            raise SettingError(
+                f"DMRC_MIRROR has '{word}', which is no mirror",
+                remedy="Use DMRC_MIRROR=docker.io=http://127.0.0.1:5000",
+            )
+        mirrors[match[1]] = (*mirrors.get(match[1], ()), match[2])
+    return mirrors
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ def test_a_memory_limit_is_a_size(text: str, size_bytes: int) -> None:
         {"DMRC_REQUIRE_KEY": "perhaps"},
         {"DMRC_CAPTURE": "some"},
         {"DMRC_MEMORY": "much"},
+        {"DMRC_MIRROR": "http://127.0.0.1:5000"},
+        {"DMRC_MIRROR": "docker.io=ftp://127.0.0.1"},
     ],
 )
 def test_a_setting_that_means_nothing_is_named(environ: dict[str, str]) -> None:

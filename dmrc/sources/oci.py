@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from dmrc import hookimpl
 from dmrc.artifact import (
@@ -21,15 +23,18 @@ from dmrc.artifact import (
     ModelConfig,
     select_manifest,
 )
-from dmrc.errors import ArtifactError, DigestMismatchError
+from dmrc.errors import ArtifactError, DigestMismatchError, ModelNotFoundError, RegistryError
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.download import download
+from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.registry import Endpoint, Registry
 from dmrc.sources.retry import retry
 from dmrc.sources.source import Source, Transfer
 from dmrc.sources.threads import together
+
+_log = logging.getLogger(__name__)
 
 _ACCEPT = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _LAYERS_AT_ONCE = 4
@@ -46,11 +51,20 @@ class OciSource:
         *,
         default_registry: str = DEFAULT_REGISTRY,
         insecure: bool = False,
+        mirrors: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
-        """Use the logins that Docker knows; `insecure` allows plain http beyond loopback."""
+        """Use the logins that Docker knows; `insecure` allows plain http beyond loopback.
+
+        Args:
+            credentials: Where logins are looked up.
+            default_registry: Registry of references that name none.
+            insecure: Whether registries are used by plain http.
+            mirrors: URLs to ask before a registry, by its name: `{"docker.io": ["http://127.0.0.1:5000"]}`.
+        """
         self._credentials = credentials
         self._default_registry = default_registry
         self._insecure = insecure
+        self._mirrors = mirrors
 
     def recognize(self, text: str) -> Reference | None:
         """Return the reference, unless it is on Hugging Face, which is no OCI registry.
@@ -62,8 +76,13 @@ class OciSource:
         return None if reference.registry == "huggingface.co" else reference
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
-        """Pull a model; see `Source.fetch`."""
+        """Pull a model; see `Source.fetch`. Where a mirror fails, the next one goes on, and last the registry."""
         reference = Reference.parse(text, default_registry=self._default_registry)
+        for url in self._mirrors.get(reference.registry, ()):
+            try:
+                return self._fetch_from(Endpoint.of_mirror(url), reference, transfer)
+            except (RegistryError, ModelNotFoundError, ArtifactError) as error:
+                _log.warning("mirror '%s' of '%s' does not serve '%s': %s", url, reference.registry, text, error)
         own = Endpoint.of_registry(reference.registry, insecure=self._insecure)
         return self._fetch_from(own, reference, transfer)
 
@@ -104,6 +123,7 @@ def _fetch_manifest(registry: Registry, reference: Reference, name: str, transfe
     data, media_type = retry(
         lambda: _read_document(registry, f"manifests/{wanted}", reference.digest),
         transfer,
+        attempts=registry.attempts,
     )
     if media_type not in (INDEX, DOCKER_INDEX):
         return data
@@ -112,7 +132,7 @@ def _fetch_manifest(registry: Registry, reference: Reference, name: str, transfe
 
 
 def _fetch_document(registry: Registry, path: str, descriptor: Descriptor, transfer: Transfer) -> bytes:
-    data, _ = retry(lambda: _read_document(registry, path, descriptor.digest), transfer)
+    data, _ = retry(lambda: _read_document(registry, path, descriptor.digest), transfer, attempts=registry.attempts)
     if len(data) != descriptor.size_bytes:
         raise DigestMismatchError(f"{descriptor.digest} should have {descriptor.size_bytes} bytes, not {len(data)}")
     return data
@@ -135,7 +155,8 @@ def _read_document(registry: Registry, path: str, digest: str | None) -> tuple[b
 
 @hookimpl
 def dmrc_register_sources(settings: Settings) -> Sequence[Source]:
-    """Register it, with the logins that Docker knows."""
+    """Register it, with the logins that Docker knows, and its mirrors where no others are set."""
     credentials = DockerCredentials.from_environment(os.environ)
+    mirrors = docker_mirrors(daemon_files(os.environ)) if settings.mirrors is None else settings.mirrors
     registry, insecure = settings.default_registry, settings.insecure_registry
-    return [OciSource(credentials, default_registry=registry, insecure=insecure)]
+    return [OciSource(credentials, default_registry=registry, insecure=insecure, mirrors=mirrors)]

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -31,18 +32,25 @@ _HUB_HOST = "registry-1.docker.io"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a registry is reached."""
+    """Where a registry, or a mirror of it, is reached."""
 
     host: str
     """What errors and `docker login` call it, and whose credentials it gets: `docker.io`, `localhost:5000`."""
     url: str
     """`https://registry-1.docker.io`."""
+    is_mirror: bool = False
+    """Whether another endpoint has the same, so that one failure is enough."""
 
     @classmethod
     def of_registry(cls, registry: str, *, insecure: bool) -> Endpoint:
         """Return the registry's own; plain http is for loopback, or for all when `insecure`."""
         scheme = "http" if insecure or is_loopback(registry) else "https"
         return cls(registry, f"{scheme}://{_HUB_HOST if registry == _HUB else registry}")
+
+    @classmethod
+    def of_mirror(cls, url: str) -> Endpoint:
+        """Return a mirror; plain http is used where its URL says so."""
+        return cls(urlsplit(url).netloc, url.rstrip("/"), is_mirror=True)
 
 
 class Registry:
@@ -51,6 +59,8 @@ class Registry:
     def __init__(self, endpoint: Endpoint, reference: Reference, credentials: Credentials | None) -> None:
         """Talk to the repository of `reference` there, with the endpoint's own credentials."""
         self._host = endpoint.host
+        self.attempts = 1 if endpoint.is_mirror else 3
+        """How often a request for a document is worth its time."""
         self._reference = reference
         self._base = f"{endpoint.url}/v2/{reference.repository}/"
         self._http = HttpClient(self._base, f"registry '{endpoint.host}'")
