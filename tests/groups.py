@@ -1,7 +1,7 @@
 """Groups of tests that need a real tool: which of them run, and which are left out and why.
 
 `DMRC_TEST_GROUPS` names the groups to run, with commas, or `all`. A test of a group that was asked for runs or fails.
-Without it a group runs where its tools are; `docker`, which starts a daemon as root, only runs when it is asked for.
+Without it a group runs where its tools are; those that change the machine as root only run when they are asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 _DOCKER_SECONDS = 900
 """The first test with Docker also builds the images."""
 
+_AS_ROOT = {"docker": "starts a daemon", "tmpfs": "mounts a disk"}
 _LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
 
@@ -51,6 +52,12 @@ def _missing_for_docker() -> str | None:
     return _missing_for_compose() or _missing_commands("dockerd", "docker", "busybox", "debootstrap", "ip", "setpriv")
 
 
+def _missing_for_tmpfs() -> str | None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "needs root on Linux, to mount a small disk"
+    return _missing_commands("mount", "umount")
+
+
 def _missing_commands(*names: str) -> str | None:
     missing = [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     return f"no {', '.join(missing)}; .ci/run installs it" if missing else None
@@ -62,6 +69,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "docker": _missing_for_docker,
+    "tmpfs": _missing_for_tmpfs,
 }
 """Each group is a marker; its function says what is missing on this machine, or None."""
 
@@ -91,8 +99,8 @@ def _reasons(asked: frozenset[str] | None) -> dict[str, str]:
             reasons[name] = "not in DMRC_TEST_GROUPS"
         elif why := missing():
             reasons[name] = why
-        elif name == "docker":
-            reasons[name] = "starts a daemon as root; ask for it by DMRC_TEST_GROUPS=all"
+        elif name in _AS_ROOT:
+            reasons[name] = f"{_AS_ROOT[name]} as root; ask for it by DMRC_TEST_GROUPS=all"
     return reasons
 
 
