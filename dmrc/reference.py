@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from dmrc.errors import InvalidReferenceError
 
@@ -24,6 +25,10 @@ _REGISTRY = re.compile(
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HUGGING_FACE = "huggingface.co"
+_REVISION = "-at-"
+_URL = re.compile(r"(https?|file)://", re.IGNORECASE)
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 _MODEL_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})|([0-9a-f]{12})")
 
 
@@ -44,11 +49,17 @@ class Reference:
     def parse(cls, text: str, *, default_registry: str = DEFAULT_REGISTRY) -> Self:
         """Read a reference: `gemma3` is `docker.io/ai/gemma3:latest`, `hf.co/…` is `huggingface.co/…`.
 
-        The name is lower-cased, the tag keeps its case. A name without a slash is in `ai/`.
+        The name is lower-cased, the tag keeps its case. A name without a slash is in `ai/`. Where a model comes from
+        elsewhere, this is its name in the store: `hf.co/org/model:Q4_0@v1` has the tag `Q4_0-at-v1`, and
+        `https://example.com/a/model.gguf` is `example.com/a/model:latest`; a file's registry is `localhost`.
 
         Raises:
             InvalidReferenceError: `text` is no reference, or is the ID of a model (`model_id` reads those).
         """
+        if _URL.match(text.strip()):
+            registry, repository = _of_url(text)
+            _check(text, registry, repository, _DEFAULT_TAG, None)
+            return cls(registry, repository, _DEFAULT_TAG, None)
         name, tag, digest = _split(text)
         first, slash, rest = name.partition("/")
         if slash and _is_registry(first):
@@ -58,8 +69,11 @@ class Reference:
             repository = name if slash else f"{_DEFAULT_ORGANISATION}/{name}"
         if registry in _HUB_ALIASES:
             registry = DEFAULT_REGISTRY
-        if registry == "hf.co":
-            registry = "huggingface.co"
+        if registry in ("hf.co", _HUGGING_FACE):
+            registry = _HUGGING_FACE
+            if digest and not is_digest(digest):
+                revision = re.sub(r"[^A-Za-z0-9_.-]", "-", digest)
+                tag, digest = f"{tag or _DEFAULT_TAG}{_REVISION}{revision}", None
         _check(text, registry, repository, tag, digest)
         return cls(registry, repository, tag, digest)
 
@@ -73,7 +87,7 @@ class Reference:
         """Return the shortest form that still parses to the same reference, as Docker Model Runner prints it."""
         text = self.repository
         organisation, slash, name = text.partition("/")
-        if self.registry == "huggingface.co":
+        if self.registry == _HUGGING_FACE:
             text = f"hf.co/{text}"
         elif self.registry != default_registry or not slash or _is_registry(organisation):
             text = f"{self.registry}/{text}"
@@ -109,6 +123,25 @@ def _split(text: str) -> tuple[str, str | None, str | None]:
     if at:
         return name, (tag or _DEFAULT_TAG) if colon else None, digest
     return name, tag or _DEFAULT_TAG, None
+
+
+def _of_url(text: str) -> tuple[str, str]:
+    """Return host and path by which a model that comes from a URL is known here."""
+    try:
+        parts = urlsplit(text.strip())
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise _invalid(text, f"it is no URL: {error}") from error
+    host = parts.hostname or ""
+    registry = f"[{host}]{port}" if ":" in host else f"{host}{port}"
+    if parts.scheme.lower() == "file":
+        registry = "localhost"
+    elif not _is_registry(registry):
+        registry = f"{registry}:{443 if parts.scheme.lower() == 'https' else 80}"
+    path = _SHARD.sub("", unquote(parts.path).lower().removesuffix(".gguf"))
+    # What no name may have becomes a dash.
+    cleaned = (re.sub(r"[^a-z0-9._]+|[._]{2,}", "-", part).strip("-._") for part in path.split("/"))
+    return registry, "/".join(re.sub(r"[-._]{2,}", "-", part) for part in cleaned if part)
 
 
 def _is_registry(text: str) -> bool:

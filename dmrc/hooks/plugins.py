@@ -20,6 +20,8 @@ BUILT_IN = {
     "dmrc.engines.llama_cpp": ("dmrc_register_engines",),
     "dmrc.engines.llama_cpp_python": ("dmrc_register_engines",),
     "dmrc.sources.oci": ("dmrc_register_sources",),
+    "dmrc.sources.huggingface": ("dmrc_register_sources",),
+    "dmrc.sources.url": ("dmrc_register_sources",),
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
 

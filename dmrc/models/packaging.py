@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +17,12 @@ from dmrc.artifact import (
     write_config,
 )
 from dmrc.errors import InputError, InvalidReferenceError
-from dmrc.gguf import GgufFacts, format_parameters, format_size
 from dmrc.reference import Reference
 from dmrc.sources import Progress, ProgressEvent
+from dmrc.sources.assembly import config_of
+from dmrc.sources.local_files import read_facts, read_model, reading
 from dmrc.store import Store, StoredModel
 
-# Source: llama_split_path in https://github.com/ggml-org/llama.cpp/blob/master/src/llama.cpp
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
 _LARGEST_TEXT_BYTES = 1 << 20
 
 
@@ -86,8 +83,8 @@ class Packager:
         return self._store.add(build_manifest(blob, descriptors), [reference])
 
     def _new(self, gguf: Path) -> tuple[list[_Layer], ModelConfig]:
-        shards, facts = _read_model(gguf)
-        return [self._copy("gguf", path) for path in shards], _config(facts)
+        shards, facts = read_model(gguf)
+        return [self._copy("gguf", path) for path in shards], config_of(facts)
 
     def _with_extras(self, layers: list[_Layer], parts: Parts) -> list[_Layer]:
         """Return the layers with those of the parts in the place of others for the same role."""
@@ -95,14 +92,14 @@ class Packager:
         if parts.chat_template is not None:
             extras.insert(0, ("chat_template", _checked_text(parts.chat_template)))
         if parts.mmproj is not None:
-            _read_facts(parts.mmproj)
+            read_facts(parts.mmproj)
             extras.insert(0, ("mmproj", parts.mmproj))
         replaced = {role for role, _ in extras}
         kept = [layer for layer in layers if layer.role not in replaced]
         return [*kept, *(self._copy(role, path) for role, path in extras)]
 
     def _copy(self, role: Role, path: Path) -> _Layer:
-        with _reading(path):
+        with reading(path):
             size = path.stat().st_size
             with self._store.write_blob(size_bytes=size) as writer:
                 writer.copy(path, lambda written: self._progress(ProgressEvent("Packaging", path.name, written, size)))
@@ -126,52 +123,9 @@ def _taken_over(base: StoredModel | None) -> tuple[list[_Layer], ModelConfig]:
     return layers, base.config
 
 
-def _config(facts: GgufFacts) -> ModelConfig:
-    return ModelConfig(
-        format="gguf",
-        quantization=facts.quantization,
-        parameters=format_parameters(facts.parameters),
-        architecture=facts.architecture,
-        size=format_size(facts.tensor_bytes),
-        gguf=facts.metadata,
-    )
-
-
-def _read_model(gguf: Path) -> tuple[list[Path], GgufFacts]:
-    """Return all files of a model, and the facts about all of it."""
-    shards = _shards(gguf)
-    facts = [_read_facts(path) for path in shards]
-    if facts[0].split_count != len(shards):
-        raise InputError(
-            f"'{gguf}' is one of {facts[0].split_count} files of a split model, but is not named as such",
-            remedy=f"Name the files {gguf.stem}-00001-of-{facts[0].split_count:05d}.gguf and so on",
-        )
-    return shards, facts[0].with_shards(facts[1:])
-
-
-def _shards(gguf: Path) -> list[Path]:
-    """Return all files of the model whose first file is `gguf`."""
-    match = _SHARD.fullmatch(gguf.name)
-    if match is None:
-        return [gguf]
-    count = int(match["count"])
-    paths = [gguf.with_name(f"{match['stem']}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]
-    if int(match["number"]) != 1:
-        raise InputError(f"'{gguf}' is not the first file of a split model", remedy=f"Name '{paths[0]}'")
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None:
-        raise InputError(f"'{gguf}' is one of {count} files, and '{missing}' is not there")
-    return paths
-
-
-def _read_facts(path: Path) -> GgufFacts:
-    with _reading(path), path.open("rb") as stream:
-        return GgufFacts.parse(stream, name=str(path))
-
-
 def _checked_text(path: Path) -> Path:
     """Return the path of a small text file."""
-    with _reading(path), path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         data = stream.read(_LARGEST_TEXT_BYTES + 1)
     if len(data) > _LARGEST_TEXT_BYTES:
         raise InputError(f"'{path}' is larger than {_LARGEST_TEXT_BYTES} bytes")
@@ -180,11 +134,3 @@ def _checked_text(path: Path) -> Path:
     except UnicodeDecodeError as error:
         raise InputError(f"'{path}' is not UTF-8 text") from error
     return path
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error.strerror or error}") from error

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from dmrc.errors import CancelledError
 from dmrc.reference import Reference
@@ -36,10 +37,16 @@ class Progress(Protocol):
 
 
 class BlobWriter(Protocol):
-    """A small blob that is being written in one go."""
+    """A blob that is being written in one go."""
+
+    digest: str | None
+    """`sha256:<64 hex>`; where it was not known before, from the end of the block on."""
 
     def write(self, data: bytes, /) -> None:
         """Append bytes."""
+
+    def copy(self, path: Path, progress: Callable[[int], None], /) -> None:
+        """Make it a copy of a file; `progress` gets the bytes so far."""
 
 
 class PartialBlob(Protocol):
@@ -79,8 +86,11 @@ class BlobSink(Protocol):
     def has_blob(self, digest: str, size_bytes: int) -> bool:
         """Return whether the blob is there already."""
 
-    def write_blob(self, digest: str, size_bytes: int, /) -> AbstractContextManager[BlobWriter]:
+    def write_blob(self, digest: str | None, size_bytes: int, /) -> AbstractContextManager[BlobWriter]:
         """Return a context manager that keeps the blob when its block ends well and the digest is right."""
+
+    def open_blob(self, digest: str, size_bytes: int, /) -> BinaryIO:
+        """Open a blob that is there for reading."""
 
     def open_partial(self, name: str, size_bytes: int, /) -> AbstractContextManager[PartialBlob] | None:
         """Hold a blob, named by its digest or otherwise; None while another thread or process brings it."""

@@ -259,9 +259,13 @@ class Partials:
         Raises:
             StoreError: It cannot be removed.
         """
-        journal = self._directory / f"{leftover.name.replace(':', '-')}.journal"
+        journal = self.path(leftover).with_suffix(".journal")
         with storage_errors(self._directory):
             return remove_unless_held(journal, journal.with_suffix(".data"))
+
+    def path(self, leftover: Leftover) -> Path:
+        """Return where the bytes of one are."""
+        return self._directory / f"{leftover.name.replace(':', '-')}.data"
 
     def _check_room(self, data: Path, size_bytes: int) -> None:
         free_bytes = shutil.disk_usage(self._directory).free

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from dmrc.artifact import MANIFEST, Descriptor, Manifest, ModelConfig
 from dmrc.errors import ArtifactError, InvalidReferenceError, ModelNotFoundError, StoreError
@@ -104,6 +106,21 @@ class Store:
         except OSError:
             return False
 
+    def open_blob(self, digest: str, size_bytes: int) -> BinaryIO:
+        """Open a blob for reading; it stays readable when it is removed meanwhile.
+
+        Raises:
+            BlobMissingError: It is not here, or not whole.
+        """
+        try:
+            stream = self._layout.blob(digest).open("rb")
+        except OSError as error:
+            raise BlobMissingError(f"blob {digest} cannot be read: {error.strerror or error}") from error
+        if os.fstat(stream.fileno()).st_size != size_bytes:
+            stream.close()
+            raise BlobMissingError(f"blob {digest} is not whole in the store", remedy="Run: dmrc pull")
+        return stream
+
     def write_blob(self, digest: str | None = None, size_bytes: int | None = None) -> BlobWriter:
         """Return a context manager that stores a blob, checking digest and size where they are given."""
         self._layout.create()
@@ -182,8 +199,12 @@ class Store:
         return maintenance.verify(self._layout, models, progress)
 
     def prune(self, *, dry_run: bool = False) -> list[Garbage]:
-        """Remove what no model refers to and nobody is writing, and return it."""
-        return maintenance.prune(self._layout, dry_run=dry_run)
+        """Remove what no model refers to and nobody is writing, interrupted pulls too, and return it."""
+        found = maintenance.prune(self._layout, dry_run=dry_run)
+        for leftover in self.partials.leftovers():
+            if dry_run or self.partials.remove(leftover):
+                found.append(Garbage(self.partials.path(leftover), leftover.disk_bytes))
+        return found
 
     def usage(self) -> Usage:
         """Return what the store takes of the disk."""

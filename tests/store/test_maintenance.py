@@ -86,6 +86,22 @@ def test_prune_leaves_what_another_is_just_writing(store: Store) -> None:
     assert store.has_blob(digest, size)
 
 
+def test_prune_takes_interrupted_pulls_and_leaves_those_that_go_on(store: Store) -> None:
+    held = store.open_partial("sha256:" + "ab" * 32, 1000)
+    assert held is not None
+    with held as going_on:
+        going_on.write(0, b"x" * 100)
+        interrupted = store.open_partial("sha256:" + "cd" * 32, 1000)
+        assert interrupted is not None
+        with interrupted as left:
+            left.write(0, b"y" * 100)
+
+        (gone,) = store.prune()
+
+        assert gone.path.name == f"sha256-{'cd' * 32}.data"
+        assert {path.stem for path in (store.root / "partial").iterdir()} == {f"sha256-{'ab' * 32}"}
+
+
 def test_usage_counts_a_file_with_two_names_once(store: Store) -> None:
     model = add(store, "a/b", gguf=b"w" * 100_000)
     before = store.usage()

@@ -1,0 +1,66 @@
+"""A model made of GGUF files: its config out of their headers, and its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dmrc.artifact import (
+    CONFIG,
+    Descriptor,
+    ModelConfig,
+    Role,
+    build_manifest,
+    describe_layer,
+    write_config,
+)
+from dmrc.gguf import GgufFacts, format_parameters, format_size
+from dmrc.sources.source import BlobSink
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a model, in the sink."""
+
+    role: Role
+    """What it is for."""
+    name: str
+    """Its name, for errors."""
+    digest: str
+    """`sha256:<64 hex>`."""
+    size_bytes: int
+    """Its size."""
+
+
+def config_of(facts: GgufFacts) -> ModelConfig:
+    """Return what the headers of a model say, as its config; no context size, which nobody asked for."""
+    return ModelConfig(
+        format="gguf",
+        quantization=facts.quantization,
+        parameters=format_parameters(facts.parameters),
+        architecture=facts.architecture,
+        size=format_size(facts.tensor_bytes),
+        gguf=facts.metadata,
+    )
+
+
+def assemble(files: Sequence[File], sink: BlobSink) -> bytes:
+    """Put the config of a model into the sink, and return the manifest. The same files always give the same bytes.
+
+    Raises:
+        GgufError: A file is not GGUF.
+    """
+    facts = [_facts(file, sink) for file in files if file.role == "gguf"]
+    layers = [
+        describe_layer(one.role, Descriptor("application/octet-stream", one.digest, one.size_bytes), one.name, "docker")
+        for one in files
+    ]
+    data = write_config(config_of(facts[0].with_shards(facts[1:])), layers)
+    with sink.write_blob(None, len(data)) as writer:
+        writer.write(data)
+    return build_manifest(Descriptor(CONFIG, str(writer.digest), len(data)), layers)
+
+
+def _facts(file: File, sink: BlobSink) -> GgufFacts:
+    with sink.open_blob(file.digest, file.size_bytes) as stream:
+        return GgufFacts.parse(stream, name=file.name)

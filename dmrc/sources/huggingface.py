@@ -1,0 +1,233 @@
+"""Models from Hugging Face: `hf.co/org/repository[:QUANTISATION][@revision]`.
+
+Source: https://huggingface.co/docs/hub/gguf and https://huggingface.co/docs/huggingface_hub/package_reference/hf_api
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dmrc import hookimpl
+from dmrc.artifact import Role
+from dmrc.errors import ArtifactError, DmrcError, ModelNotFoundError, RegistryAuthError
+from dmrc.reference import Reference
+from dmrc.settings import Settings
+from dmrc.sources.assembly import File, assemble
+from dmrc.sources.download import download
+from dmrc.sources.http import HttpClient
+from dmrc.sources.local_files import SHARD
+from dmrc.sources.retry import TransientError
+from dmrc.sources.source import Source, Transfer
+from dmrc.sources.threads import together
+from dmrc.sources.url_origin import UrlOrigin
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+_FILES_AT_ONCE = 4
+_DEFAULT_QUANTISATION = "Q4_K_M"
+_NAME = re.compile(
+    r"(?:hf\.co|huggingface\.co)/(?P<repository>[^/:@]+/[^/:@]+)(?::(?P<tag>[^@]*))?(?:@(?P<revision>.+))?", re.I
+)
+# `model-Q4_K_M.gguf`, `model.q8_0.gguf`, `Model-UD-Q4_K_XL-00001-of-00002.gguf`, `Q6_K/…`.
+_QUANTISATION = re.compile(r"(?:^|[-._/])((?:UD-)?(?:I?Q[1-8](?:_\w+)?|TQ[12]_0|MXFP4(?:_\w+)?|BF16|F16|F32))$", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a name asks for."""
+
+    repository: str
+    quantisation: str | None
+    revision: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> _Wanted:
+        match = _NAME.fullmatch(text.strip())
+        if match is None:
+            raise ModelNotFoundError(
+                f"'{text}' is no repository of Hugging Face", remedy="Write hf.co/org/repository:Q4_K_M"
+            )
+        # The name under which the store knows a revision has it in its tag.
+        tag, _, revision = (match["tag"] or "").partition("-at-")
+        wanted = None if tag in ("", "latest") else tag
+        return cls(match["repository"], wanted, match["revision"] or revision or None)
+
+
+class HuggingFaceSource:
+    """Pulls GGUF files of repositories on Hugging Face."""
+
+    name = "huggingface"
+
+    def recognize(self, text: str) -> Reference | None:
+        """Return the name of the model, unless it is not on Hugging Face.
+
+        Raises:
+            InvalidReferenceError: It would be there, but is malformed.
+        """
+        if not text.strip().lower().startswith(("hf.co/", "huggingface.co/")):
+            return None
+        return Reference.parse(text)
+
+    def fetch(self, text: str, transfer: Transfer) -> bytes:
+        """Download the files of one quantisation; see `Source.fetch`. Each is checked against its LFS SHA-256."""
+        import huggingface_hub
+
+        wanted = _Wanted.parse(text)
+        api = huggingface_hub.HfApi()
+        info = _info(api, wanted)
+        chosen = _choose(info.siblings or [], wanted)
+        token = huggingface_hub.get_token()
+        client = HttpClient(api.endpoint, "Hugging Face")
+
+        def fetch(role: Role, sibling: RepoSibling) -> File:
+            url = huggingface_hub.hf_hub_url(
+                wanted.repository, sibling.rfilename, revision=info.sha, endpoint=api.endpoint
+            )
+            refused = partial(_refused, wanted)
+            origin = UrlOrigin(client, url, f"Bearer {token}" if token else None, refused)
+            size = sibling.size if sibling.size is not None else origin.probe()[0]
+            digest = f"sha256:{sibling.lfs.sha256}" if sibling.lfs is not None else None
+            found = download(origin, digest, size, transfer, name=f"{url} {sibling.blob_id}")
+            return File(role, sibling.rfilename.rpartition("/")[2], found, size)
+
+        try:
+            actions = [partial(fetch, role, sibling) for role, sibling in chosen]
+            files = together(actions, most=_FILES_AT_ONCE, check=transfer.check, stop=client.abort)
+        finally:
+            client.close()
+        return assemble(files, transfer.sink)
+
+
+def _info(api: HfApi, wanted: _Wanted) -> ModelInfo:
+    with _errors(wanted):
+        return api.model_info(wanted.repository, revision=wanted.revision, files_metadata=True)
+
+
+@contextlib.contextmanager
+def _errors(wanted: _Wanted) -> Iterator[None]:
+    """Turn what huggingface_hub raises into our errors: a missing repository and a gated one are different things."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise _refused(wanted, 403) or error from error
+    except errors.RepositoryNotFoundError as error:
+        raise _refused(wanted, 404) or error from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelNotFoundError(
+            f"repository '{wanted.repository}' on Hugging Face has no revision '{wanted.revision}'",
+            remedy="Name a branch, a tag or a commit, or none",
+        ) from error
+    except errors.HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in (401, 403, 404):
+            raise _refused(wanted, error.response.status_code) or error from error
+        raise TransientError(f"Hugging Face does not answer for '{wanted.repository}': {_first_line(error)}") from error
+    except DmrcError:
+        raise
+    except Exception as error:
+        raise TransientError(f"Hugging Face cannot be reached: {_first_line(error)}") from error
+
+
+def _refused(wanted: _Wanted, status: int) -> Exception | None:
+    if status == 404:
+        return ModelNotFoundError(
+            f"there is no repository '{wanted.repository}' on Hugging Face, or it is private",
+            remedy="Check its name, or set HF_TOKEN to a token that may read it",
+        )
+    if status in (401, 403):
+        return RegistryAuthError(
+            f"repository '{wanted.repository}' on Hugging Face is gated",
+            remedy="Accept its terms on its page there, and set HF_TOKEN to a token of that account",
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _choose(siblings: Sequence[RepoSibling], wanted: _Wanted) -> list[tuple[Role, RepoSibling]]:
+    """Return the files of the quantisation that is wanted, and the projector of a model that sees.
+
+    Raises:
+        ModelNotFoundError: There is no such quantisation; the choices are listed.
+        ArtifactError: There is no GGUF file, or a split one is not complete.
+    """
+    gguf = [each for each in siblings if each.rfilename.lower().endswith(".gguf")]
+    projectors = [each for each in gguf if "mmproj" in each.rfilename.lower()]
+    by_quantisation: dict[str, list[RepoSibling]] = {}
+    for each in gguf:
+        if each not in projectors:
+            by_quantisation.setdefault(quantisation_of(each.rfilename), []).append(each)
+    if not by_quantisation:
+        raise ArtifactError(
+            f"repository '{wanted.repository}' on Hugging Face has no GGUF file; models in other formats are not served"
+        )
+    name = _chosen_quantisation(list(by_quantisation), wanted)
+    files = sorted(by_quantisation[name], key=lambda each: each.rfilename)
+    _check_complete(files, wanted)
+    chosen: list[tuple[Role, RepoSibling]] = [("gguf", each) for each in files]
+    if projectors:
+        best = min(projectors, key=lambda each: ("f16" not in each.rfilename.lower(), each.rfilename))
+        chosen.append(("mmproj", best))
+    return chosen
+
+
+def _chosen_quantisation(names: list[str], wanted: _Wanted) -> str:
+    """Return the one that is wanted, exactly; without a wish, the usual one or the only one."""
+    asked = wanted.quantisation or _DEFAULT_QUANTISATION
+    for name in names:
+        if name.lower() == asked.lower():
+            return name
+    if wanted.quantisation is None and len(names) == 1:
+        return names[0]
+    what = f"no {asked}" if wanted.quantisation else f"several quantisations and no {asked}"
+    example = min(name or "latest" for name in names)
+    raise ModelNotFoundError(
+        f"repository '{wanted.repository}' on Hugging Face has {what}; it has {', '.join(sorted(filter(None, names)))}",
+        remedy=f"Choose one, like hf.co/{wanted.repository}:{example}",
+    )
+
+
+def _check_complete(files: Sequence[RepoSibling], wanted: _Wanted) -> None:
+    """Refuse two models under one quantisation, and a split one with a file missing."""
+    shards = [SHARD.fullmatch(each.rfilename) for each in files]
+    first = shards[0]
+    if first is None:
+        if len(files) > 1:
+            names = ", ".join(each.rfilename for each in files)
+            raise ArtifactError(f"repository '{wanted.repository}' has several models of that quantisation: {names}")
+        return
+    expected = [
+        f"{first['stem']}-{number:05d}-of-{first['count']}.gguf" for number in range(1, int(first["count"]) + 1)
+    ]
+    found = [each.rfilename for each in files]
+    if found != expected:
+        missing = next((name for name in expected if name not in found), None)
+        reason = f"'{missing}' is not there" if missing else f"beside others it has {found[-1]!r}"
+        raise ArtifactError(f"repository '{wanted.repository}' has a split model of which {reason}")
+
+
+def quantisation_of(file_name: str) -> str:
+    """Return the quantisation that a file's name, or its directory's, tells: `Q4_K_M`; empty without one."""
+    path = file_name[: -len(".gguf")]
+    if shard := SHARD.fullmatch(file_name):
+        path = shard["stem"]
+    for part in reversed(path.split("/")):
+        if match := _QUANTISATION.search(part):
+            return match[1].upper()
+    return ""
+
+
+@hookimpl
+def dmrc_register_sources(settings: Settings) -> Sequence[Source]:  # noqa: ARG001 the hook's argument
+    """Register it; huggingface_hub reads HF_TOKEN and HF_ENDPOINT itself."""
+    return [HuggingFaceSource()]
