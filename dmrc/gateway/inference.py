@@ -18,7 +18,8 @@ from dmrc.gateway.answers import error_event, error_response
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.observation import Observation
 from dmrc.projects import Caller
-from dmrc.scheduler.scheduler import Lease, Scheduler
+from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from starlette.types import Scope, Send
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, Operation, new_exchange_id
 from dmrc.projects import Caller
-from dmrc.scheduler.scheduler import Lease
+from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.target import Target
 
 KEPT_BYTES = 8 << 20

@@ -1,4 +1,4 @@
-"""How long a runner that keeps dying is left alone before it may start again."""
+"""How long a runner that keeps dying, or does not start, is left alone before it may start again."""
 
 from __future__ import annotations
 
@@ -19,27 +19,33 @@ class _Record:
     """How many."""
     last: float = 0.0
     """When the last one was, on the monotonic clock."""
+    cause: str = ""
+    """Why, as a sentence without a full stop."""
 
 
 class Deaths:
-    """The deaths of runners that nobody had asked to end, by the runner's key."""
+    """The ends of runners that nobody had asked for, starts that failed among them, by the runner's key."""
 
     def __init__(self) -> None:
         """Know of none."""
         self._records: dict[str, _Record] = {}
 
-    def note(self, key: str) -> None:
-        """Count one more."""
-        record = self._records.setdefault(key, _Record())
+    def note(self, key: str, cause: str) -> None:
+        """Count one more, and forget those of long ago."""
         now = time.monotonic()
-        record.count = record.count + 1 if now - record.last < _RECENT_SECONDS else 1
+        self._records = {
+            known: record for known, record in self._records.items() if now - record.last < _RECENT_SECONDS
+        }
+        record = self._records.setdefault(key, _Record())
+        record.count += 1
         record.last = now
+        record.cause = cause
 
-    def refuse_too_soon(self, key: str, reference: str) -> None:
+    def refuse_too_soon(self, key: str) -> None:
         """Refuse a start before the pause is over: none after the first death, half a minute at most.
 
         Raises:
-            BusyError: It must wait; the error says how long.
+            BusyError: It must wait; the error repeats the cause, and says how long.
         """
         record = self._records.get(key)
         if record is None:
@@ -48,7 +54,7 @@ class Deaths:
         left = record.last + pause - time.monotonic()
         if left > 0:
             raise BusyError(
-                f"the engine of model '{reference}' died {record.count} times",
+                f"{record.cause} ({record.count} times in a row)",
                 retry_after_seconds=int(left) + 1,
                 remedy=f"It may start again in {int(left) + 1} s; see: dmrc logs",
             )

@@ -7,20 +7,25 @@ import enum
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 
+from dmrc.engines.engine import Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.scheduler.budget import Held, Need
-from dmrc.scheduler.target import Target
+from dmrc.scheduler.line import Line, Place
 
 
 class State(enum.StrEnum):
     """Where a runner is in its life."""
 
+    WAITING = "waiting"
+    """For memory; it holds none yet."""
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
+    """It ends when those who use it have finished."""
     STOPPED = "stopped"
     FAILED = "failed"
 
@@ -28,27 +33,42 @@ class State(enum.StrEnum):
 class Runner:
     """A runner. All methods run on the event loop of the daemon; only the scheduler changes its state."""
 
-    def __init__(self, target: Target, on_idle: Callable[[Runner], None]) -> None:
+    def __init__(self, line: Line, on_idle: Callable[[Runner], None]) -> None:
         """Make a runner that holds nothing; `on_idle` is called when its idle time is over."""
-        self.target = target
-        self.key = target.key
-        self.state = State.STARTING
+        self.target = line.target
+        self.key = line.target.key
+        self.state = State.WAITING
+        self.line: Line | None = line
+        """Whom it serves; None once it gives way and takes nobody any more."""
         self.need: Need | None = None
+        """The memory that is reserved for it."""
+        self.claim: Need | None = None
+        """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
         self.session: aiohttp.ClientSession | None = None
         self.load: asyncio.Task[None] | None = None
-        self.slots = asyncio.Semaphore(1)
         self.in_use = 0
-        self.waiting = 0
+        self.began_at = time.time()
+        """When it was asked for, in Unix seconds."""
         self.last_used = time.time()
         self.load_seconds: float | None = None
+        self.waits_since = time.monotonic()
+        self.ready_since = math.inf
+        self.idle_since = math.inf
+        self.keep_alive_seconds = line.target.keep_alive_seconds
+        """How long it stays when idle: as its last user wished."""
         self._on_idle = on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_alive(self) -> bool:
         """Return whether it holds memory, or is about to."""
-        return self.state in (State.STARTING, State.READY, State.DRAINING)
+        return self.state in (State.WAITING, State.STARTING, State.READY, State.DRAINING)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait for it."""
+        return len(self.line) if self.line is not None else 0
 
     @property
     def is_idle(self) -> bool:
@@ -57,8 +77,18 @@ class Runner:
 
     @property
     def is_pinned(self) -> bool:
-        """Return whether it was asked to stay for ever."""
+        """Return whether its configuration says that it stays for ever; a request that says so pins nothing."""
         return math.isinf(self.target.keep_alive_seconds)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Return whether it can serve one more request now."""
+        return self.state in (State.READY, State.DRAINING) and self.in_use < self.parallel
+
+    @property
+    def parallel(self) -> int:
+        """Return how many requests it serves at the same time."""
+        return self.need.parallel if self.need is not None else 1
 
     @property
     def held(self) -> Held:
@@ -69,14 +99,17 @@ class Runner:
     @property
     def expires_at(self) -> float | None:
         """Return the Unix second at which an idle runner goes; None while used, or for ever."""
-        if not self.is_idle or self.is_pinned:
+        if not self.is_idle or math.isinf(self.keep_alive_seconds):
             return None
-        return self.last_used + self.target.keep_alive_seconds
+        return self.last_used + self.keep_alive_seconds
 
-    def enter(self) -> None:
-        """Count one more user, who keeps it from going."""
+    def enter(self, place: Place) -> None:
+        """Give a slot to a request, which keeps the runner from going."""
         self.in_use += 1
+        wish = place.keep_alive_seconds
+        self.keep_alive_seconds = self.target.keep_alive_seconds if wish is None else wish
         self._cancel_timer()
+        place.granted.set_result(self)
 
     def leave(self) -> None:
         """Count one user less; the last one starts the idle time."""
@@ -86,14 +119,42 @@ class Runner:
     def touch(self) -> None:
         """Begin the idle time anew, as after a request."""
         self.last_used = time.time()
+        self.idle_since = time.monotonic()
         self.rest()
 
     def rest(self) -> None:
         """Start the idle time when nobody uses it."""
         self._cancel_timer()
-        if self.is_idle and not self.is_pinned:
+        if self.is_idle and not math.isinf(self.keep_alive_seconds):
             loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(self.target.keep_alive_seconds, self._on_idle, self)
+            self._idle_timer = loop.call_later(self.keep_alive_seconds, self._on_idle, self)
+
+    async def launch(self, engine: Engine, socket: Path, log: Path) -> None:
+        """Start the child with the memory that is reserved, and wait until it answers.
+
+        Raises:
+            EngineStartError: It does not.
+            InsufficientMemoryError: It ended for want of memory.
+        """
+        configuration = self.target.configuration
+        launch = Launch(
+            name=self.target.reference,
+            gguf=self.target.gguf,
+            mmproj=self.target.mmproj,
+            chat_template=self.target.chat_template,
+            mode=configuration.mode,
+            context_size=self.target.context_size,
+            parallel=self.parallel,
+            runtime_flags=configuration.runtime_flags,
+            socket=socket,
+            log=log,
+        )
+        self.process = await EngineProcess.start(engine, launch)
+        await self.process.wait_ready()
+        # llama.cpp's server closes kept-alive connections without a word, so each request opens its own.
+        connector = aiohttp.UnixConnector(path=str(socket), force_close=True, limit=0)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        self.session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
 
     async def stop(self) -> None:
         """End the child, whatever its state; safe to call twice."""

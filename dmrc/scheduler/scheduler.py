@@ -1,55 +1,37 @@
-"""The scheduler: gives each request a runner, starts what is missing, and makes room by evicting what rests longest."""
+"""The scheduler: gives each request a runner, starts what is missing, and lets others give way (see `room`)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
-from dmrc.engines.engine import Engine, Launch
-from dmrc.engines.process import EngineProcess
-from dmrc.errors import BusyError, DmrcError, EngineError
+from dmrc.engines.engine import Engine
+from dmrc.errors import DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.deaths import Deaths
+from dmrc.scheduler.fleet import Fleet
+from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.line import Line, Place
+from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
 
-QUEUE_LIMIT = 256
-"""Requests that may wait for one runner; the next one gets 503."""
-
-ROOM_SECONDS = 60.0
-"""How long a load waits for busy runners to become idle before it is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A place on a runner, held by one request."""
-
-    runner: Runner
-    """The runner; it does not go while the lease is held."""
-    session: aiohttp.ClientSession
-    """HTTP client to the runner's socket."""
-    queue_ms: float
-    """Milliseconds spent waiting for a slot."""
-    load_ms: float
-    """Milliseconds spent waiting for the model to load."""
+_DEFAULT_LIMITS = Limits()
 
 
 class Scheduler:
     """Owns all runners. Not safe for threads: everything runs on one event loop, and decisions do not await."""
 
     def __init__(
-        self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget, *, queue_limit: int = QUEUE_LIMIT
+        self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget, limits: Limits = _DEFAULT_LIMITS
     ) -> None:
         """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left are removed."""
         for stale in run.glob("runner-*.sock"):
@@ -57,36 +39,41 @@ class Scheduler:
         self._engines = engines
         self._run = run
         self._logs = logs
-        self._budget = budget
-        self._queue_limit = queue_limit
-        self._runners: list[Runner] = []
+        self._room = Room(budget, limits)
+        self._limits = limits
+        self._lines: dict[str, Line] = {}
+        self._fleet = Fleet()
         self._numbers = itertools.count(1)
         self._deaths = Deaths()
-        self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def runners(self) -> list[Runner]:
-        """Return the runners that live, in the order of their start."""
-        return [runner for runner in self._runners if runner.is_alive]
+        """Return the runners that live, in the order of their start; those that wait for memory are among them."""
+        return self._fleet.alive()
 
     @asynccontextmanager
-    async def lease(self, target: Target) -> AsyncIterator[Lease]:
+    async def lease(self, target: Target, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
         """Hold a slot of the runner of `target`, which is started if need be.
 
-        A caller that is cancelled leaves the queue at once; a load goes on, it belongs to the daemon.
+        Requests for equal targets are served in the order in which they came. `keep_alive_seconds` is how long the
+        runner stays idle afterwards, in place of what the target says; where several requests differ, the one that got
+        its slot last wins. inf is for ever, but pins nothing: who needs the memory gets it.
+
+        A caller that is cancelled leaves the line at once. A load that has begun goes on, it belongs to the daemon; a
+        runner that still waits for memory goes with the last one who wanted it.
 
         Raises:
-            BusyError: Too many wait already.
+            BusyError: Too many wait already, the engine has just failed, or memory was not to be had for minutes.
             EngineError: The runner does not start, or does not fit.
         """
-        lease = await self._enter(target)
+        lease = await self._enter(target, keep_alive_seconds)
+        began = time.monotonic()
         try:
             yield lease
         finally:
-            lease.runner.slots.release()
-            lease.runner.leave()
-            self._announce()
+            if lease.runner.line is not None:
+                lease.runner.line.took(time.monotonic() - began)
+            self._leave(lease.runner)
 
     async def load(self, target: Target) -> Runner:
         """Start the runner of `target` and wait until it is ready.
@@ -94,200 +81,214 @@ class Scheduler:
         Raises:
             EngineError: It does not start, or does not fit.
         """
-        runner = self._runner(target)
-        await self._loaded(runner)
+        line = self._line(target)
+        runner = self._fleet.of(line) or self._begin(line)
+        load = runner.load
+        line.loads += 1
+        try:
+            if load is not None:
+                await asyncio.wait({load})  # a caller that goes away does not end the load
+        finally:
+            line.loads -= 1
+            self._forget_unwanted(line)
+        if load is None or load.cancelled():
+            raise _unloaded(target)
+        load.result()
         runner.touch()
         return runner
 
     async def unload(self, runner: Runner) -> None:
-        """Let a runner finish what it does, then end it."""
-        if runner.state is State.STARTING and runner.load is not None:
-            runner.load.cancel()
-        if runner.state is State.READY:
+        """Let a runner serve those who wait for it already, then end it; who comes later gets another one."""
+        line = runner.line
+        if line is not None and self._lines.get(runner.key) is line:
+            del self._lines[runner.key]
+        if runner.state in (State.WAITING, State.STARTING):
+            if line is not None:
+                line.fail(_unloaded(runner.target))
+            self._cancel(runner)
+        elif runner.state is State.READY:
             runner.state = State.DRAINING
-        while runner.is_alive and (runner.in_use or runner.waiting):
-            await self._changed.wait()
-        await self._end(runner)
+        self._fleet.end_if_drained(runner)
+        while runner in self._fleet:
+            await self._fleet.change()
 
     async def close(self) -> None:
         """End all runners at once, in parallel, and wait for everything that was begun."""
         self._closing = True
-        loads = {runner.load for runner in self._runners if runner.load is not None}
-        for load in loads:
-            load.cancel()
-        await asyncio.gather(*(self._end(runner) for runner in list(self._runners)))
-        if begun := loads | self._tasks:
-            await asyncio.wait(begun)
+        served = (runner.line for runner in self._fleet.alive() if runner.line is not None)
+        for line in {*self._lines.values(), *served}:
+            line.fail(EngineError("the daemon is stopping"))
+        await self._fleet.close()
 
-    async def _enter(self, target: Target) -> Lease:
-        """Wait for a slot. A runner that dies while its queue waits is started again for those who wait."""
-        started = time.monotonic()
-        while True:
-            runner = self._runner(target)
-            self._refuse_beyond_the_queue(runner)
-            runner.waiting += 1
-            try:
-                session = await self._loaded(runner)
-                loaded = time.monotonic()
-                await runner.slots.acquire()
-            finally:
-                runner.waiting -= 1
-                runner.rest()  # the last one to wait may have gone away
-                self._announce()
-            if runner.state in (State.READY, State.DRAINING):
-                break
-            runner.slots.release()
-        runner.enter()
-        now = time.monotonic()
-        return Lease(runner, session, queue_ms=(now - loaded) * 1000, load_ms=(loaded - started) * 1000)
+    async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
+        """Wait in line for a slot."""
+        line = self._line(target)
+        runner = self._fleet.of(line) or self._begin(line)
+        place = line.join(keep_alive_seconds, runner.parallel)
+        self._serve(line)
+        try:
+            return Lease.of(await place.granted, place)
+        except BaseException:
+            self._give_up(line, place)
+            raise
 
-    def _refuse_beyond_the_queue(self, runner: Runner) -> None:
-        if runner.waiting >= self._queue_limit:
-            raise BusyError(
-                f"{runner.waiting} requests wait for model '{runner.target.reference}' already",
-                retry_after_seconds=5,
-                remedy="Try again later, or allow more at once with x-dmrc: {parallel: N}",
-            )
+    def _leave(self, runner: Runner) -> None:
+        """Free the slot of a request, for the next one in line."""
+        runner.leave()
+        if runner.line is not None:
+            self._serve(runner.line)
+        self._fleet.end_if_drained(runner)
+        if runner.is_idle:
+            self._fleet.announce()
 
-    def _runner(self, target: Target) -> Runner:
-        """Return the living runner of a target, or begin to start one. Does not await: it is one decision."""
+    def _give_up(self, line: Line, place: Place) -> None:
+        """Undo what was done for a caller who has gone, or who was refused."""
+        line.leave(place)
+        granted = place.granted
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
+            self._leave(granted.result())
+            return
+        runner = self._fleet.of(line)
+        if runner is not None:
+            runner.rest()  # the last one to wait may have gone away
+            self._fleet.end_if_drained(runner)
+        self._forget_unwanted(line)
+        self._fleet.announce()
+
+    def _forget_unwanted(self, line: Line) -> None:
+        """Let go of a runner that waits for memory, and that nobody waits for any more."""
+        runner = self._fleet.of(line)
+        if runner is not None and runner.state is State.WAITING and not line.is_wanted:
+            runner.line = None
+            self._cancel(runner)
+
+    def _cancel(self, runner: Runner) -> None:
+        """End a load."""
+        if runner.load is not None:
+            runner.load.cancel()
+        if runner.state is State.WAITING:  # its task may not have run a step, and then cannot end the runner
+            self._fleet.spawn(self._fleet.end(runner))
+
+    def _line(self, target: Target) -> Line:
+        """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
             raise EngineError("the daemon is stopping")
         key = target.key
-        for runner in self._runners:
-            if runner.key == key and runner.state in (State.STARTING, State.READY):
-                runner.target = target  # keep_alive may have changed; the key has not
-                return runner
-        self._deaths.refuse_too_soon(key, target.reference)
-        runner = Runner(target, on_idle=self._on_idle)
-        self._runners.append(runner)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(target, self._limits.queue)
+        line.target = target
+        runner = self._fleet.of(line)
+        if runner is not None and runner.target.keep_alive_seconds != target.keep_alive_seconds:
+            runner.target = target
+            runner.keep_alive_seconds = target.keep_alive_seconds
+        return line
+
+    def _begin(self, line: Line) -> Runner:
+        """Begin to start a runner for a line. Does not await: it is one decision.
+
+        Raises:
+            BusyError: The last ones died or did not start, and the pause is not over.
+        """
+        self._deaths.refuse_too_soon(line.target.key)
+        runner = Runner(line, on_idle=self._on_idle)
+        self._fleet.add(runner)
         runner.load = asyncio.create_task(self._start(runner))
         runner.load.add_done_callback(_retrieve)
         return runner
 
-    async def _loaded(self, runner: Runner) -> aiohttp.ClientSession:
-        if runner.load is not None:
-            await asyncio.wait({runner.load})  # a caller that goes away does not end the load
-            if not runner.load.cancelled():
-                runner.load.result()
-        if runner.session is None or runner.load is None or runner.load.cancelled():
-            raise EngineError(f"model '{runner.target.reference}' was unloaded meanwhile", remedy="Try again")
-        return runner.session
+    def _serve(self, line: Line) -> None:
+        """Give free slots to those who wait; begin to start a runner where there is none."""
+        runner = self._fleet.of(line)
+        if runner is None and line.is_wanted and not self._closing:
+            try:
+                runner = self._begin(line)
+            except DmrcError as error:
+                line.fail(error)
+        while runner is not None and runner.has_free_slot and (place := line.next()) is not None:
+            runner.enter(place)
 
     async def _start(self, runner: Runner) -> None:
-        """Make room, start the child, wait until it answers. The task of one load; ends in READY or FAILED."""
-        began = time.monotonic()
+        """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
             await self._make_room(runner)
-            await self._launch(runner)
+            began = time.monotonic()
+            # The number keeps it apart from a runner of the same key that still finishes what it does.
+            socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
+            engine = self._engines[runner.target.configuration.engine]
+            await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log")
         except BaseException as error:
-            runner.state = State.FAILED
-            await self._end(runner)
-            if isinstance(error, DmrcError):
-                _log.warning("runner %s did not start: %s", runner.target.reference, error)
+            await self._fail(runner, error)
             raise
-        runner.load_seconds = time.monotonic() - began
+        runner.ready_since = runner.idle_since = time.monotonic()
+        runner.load_seconds = runner.ready_since - began
         runner.state = State.READY
-        runner.rest()
-        self._spawn(self._watch(runner))
         _log.info("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
-        self._announce()
+        self._fleet.spawn(self._watch(runner))
+        if runner.line is not None:
+            self._serve(runner.line)
+        runner.rest()
+        self._fleet.announce()
+
+    async def _fail(self, runner: Runner, error: BaseException) -> None:
+        """End a runner that does not become ready, and tell those who wait for it why."""
+        had_memory = runner.need is not None
+        runner.state = State.FAILED
+        line, runner.line = runner.line, None
+        if isinstance(error, DmrcError):
+            _log.warning("runner %s did not start: %s", runner.target.reference, error)
+            if had_memory:
+                self._deaths.note(runner.key, error.message)
+        if line is not None:
+            line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
+        await self._fleet.end(runner)
 
     async def _make_room(self, runner: Runner) -> None:
-        """Reserve memory for a runner, evicting idle ones; wait a bounded time for busy ones.
-
-        Raises:
-            InsufficientMemoryError: It would not fit beside the pinned ones, or does not after waiting.
-        """
-        deadline = time.monotonic() + ROOM_SECONDS
+        """Reserve memory for a runner, as soon as `room` allows it; raises what that raises."""
         largest = self._engines[runner.target.configuration.engine].largest_parallel
         while True:
             others = [other for other in self.runners() if other is not runner]
-            available = self._budget.available(other.held for other in others)
-            runner.need = self._budget.fit(runner.target, available, largest)
-            if runner.need is not None:
+            plan = self._room.plan(runner, others, largest)
+            if plan.need is not None:
+                runner.need, runner.claim, runner.state = plan.need, None, State.STARTING
                 return
-            movable = [other for other in others if not other.is_pinned]
-            pinned = [other.held for other in others if other.is_pinned]
-            at_best = self._budget.available(pinned, going=(other.held for other in movable))
-            if self._budget.fit(runner.target, at_best, largest) is None:
-                raise self._budget.refuse(runner.target, at_best, largest)
-            if idle := [other for other in movable if other.is_idle]:
-                victim = min(idle, key=lambda other: other.last_used)
-                _log.info("runner %s makes room for %s", victim.target.reference, runner.target.reference)
-                victim.state = State.DRAINING
-                await self._end(victim)
-            elif time.monotonic() < deadline:
-                await self._next_change(deadline - time.monotonic())
-            else:
-                raise self._budget.refuse(runner.target, available, largest)
+            runner.claim = plan.claim or runner.claim
+            for victim in plan.victims:
+                _log.info("runner %s gives way to %s", victim.target.reference, runner.target.reference)
+                self._give_way(victim)
+            await self._fleet.change(plan.wait_seconds)
 
-    async def _launch(self, runner: Runner) -> None:
-        target, need = runner.target, runner.need
-        if need is None:
-            raise EngineError(f"no memory was reserved for '{target.reference}'")
-        engine = self._engines[target.configuration.engine]
-        # The number keeps it apart from a runner of the same key that still finishes what it does.
-        socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-        log = self._logs / f"runner-{runner.key}.log"
-        launch = Launch(
-            name=target.reference,
-            gguf=target.gguf,
-            mmproj=target.mmproj,
-            chat_template=target.chat_template,
-            mode=target.configuration.mode,
-            context_size=target.context_size,
-            parallel=need.parallel,
-            runtime_flags=target.configuration.runtime_flags,
-            socket=socket,
-            log=log,
-        )
-        runner.process = await EngineProcess.start(engine, launch)
-        await runner.process.wait_ready()
-        runner.slots = asyncio.Semaphore(need.parallel)
-        # llama.cpp's server closes kept-alive connections without a word, so each request opens its own.
-        connector = aiohttp.UnixConnector(path=str(socket), force_close=True, limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        runner.session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+    def _give_way(self, victim: Runner) -> None:
+        """Let a runner end after its last answer. Those who wait for it get its successor, when that has memory."""
+        line, victim.line = victim.line, None
+        victim.state = State.DRAINING
+        self._fleet.end_if_drained(victim)
+        if line is not None:
+            self._serve(line)
 
     async def _watch(self, runner: Runner) -> None:
-        """Notice the death of a child that nobody asked to end."""
+        """Notice the death of a child that nobody asked to end; those who wait for it get another one."""
         if runner.process is None:
             return
         code = await runner.process.wait_exit()
-        if runner.state is not State.READY:
+        was_needed = runner.state is State.READY or bool(runner.in_use or runner.waiting)
+        if self._closing or not runner.is_alive or not was_needed:
             return
         runner.state = State.FAILED
-        self._deaths.note(runner.key)
+        self._deaths.note(runner.key, f"the engine of model '{runner.target.reference}' died (exit code {code})")
         _log.warning("runner %s died (exit code %s)", runner.target.reference, code)
-        await self._end(runner)
+        line, runner.line = runner.line, None
+        if line is not None:
+            self._serve(line)
+        await self._fleet.end(runner)
 
     def _on_idle(self, runner: Runner) -> None:
         if runner.is_idle:
-            runner.state = State.DRAINING
-            self._spawn(self._end(runner))
+            self._give_way(runner)
 
-    async def _end(self, runner: Runner) -> None:
-        try:
-            await runner.stop()
-        finally:
-            if runner in self._runners:
-                self._runners.remove(runner)
-            self._announce()
 
-    def _announce(self) -> None:
-        """Wake everyone who waits for a change, once."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _next_change(self, timeout_seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+def _unloaded(target: Target) -> EngineError:
+    return EngineError(f"model '{target.reference}' was unloaded meanwhile", remedy="Try again")
 
 
 def _retrieve(load: asyncio.Task[None]) -> None:

@@ -16,7 +16,9 @@ from dmrc.engines.engine import RunnerConfiguration
 from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.gguf import GgufFacts
 from dmrc.scheduler.budget import Budget, needs
-from dmrc.scheduler.scheduler import Lease, Scheduler
+from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.tiny_gguf import write_tiny_llama
 
@@ -50,7 +52,7 @@ class Workshop:
             keep_alive_seconds=keep_alive_seconds,
         )
 
-    def scheduler(self, *, room_for: float | None = None, queue_limit: int = 256) -> Scheduler:
+    def scheduler(self, *, room_for: float | None = None, limits: Limits | None = None) -> Scheduler:
         """Return a scheduler with memory for so many runners of the default target; None is enough for all."""
         one = needs(self.target())[0].memory.total_bytes
         budget = Budget(limit_bytes=round(one * room_for) if room_for is not None else 1 << 40)
@@ -61,7 +63,7 @@ class Workshop:
             self.directory / "run",
             self.directory / "logs",
             budget,
-            queue_limit=queue_limit,
+            limits or Limits(),
         )
 
 
@@ -109,3 +111,17 @@ async def ask(lease: Lease) -> int:
     async with lease.session.post("http://runner/v1/completions", json=body) as response:
         await response.read()
         return response.status
+
+
+async def use(scheduler: Scheduler, target: Target) -> str:
+    """Ask for a few tokens and return the key of the runner that gave them."""
+    async with scheduler.lease(target) as lease:
+        assert await ask(lease) == 200
+        return lease.runner.key
+
+
+async def hold(scheduler: Scheduler, target: Target, release: asyncio.Event, got: list[Lease]) -> None:
+    """Hold a lease until the event."""
+    async with scheduler.lease(target) as lease:
+        got.append(lease)
+        await release.wait()

@@ -1,0 +1,76 @@
+"""The runners that live, the tasks around them, and the news of their changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+
+from dmrc.scheduler.line import Line
+from dmrc.scheduler.runner import Runner, State
+
+
+class Fleet:
+    """All runners of a scheduler, in the order of their start. For one event loop."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._runners: list[Runner] = []
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __contains__(self, runner: Runner) -> bool:
+        """Return whether a runner has not ended yet."""
+        return runner in self._runners
+
+    def alive(self) -> list[Runner]:
+        """Return the runners that hold memory, or wait for it."""
+        return [runner for runner in self._runners if runner.is_alive]
+
+    def of(self, line: Line) -> Runner | None:
+        """Return the runner that serves a line, or is going to."""
+        return next((runner for runner in self._runners if runner.line is line), None)
+
+    def add(self, runner: Runner) -> None:
+        """Take a new runner in."""
+        self._runners.append(runner)
+
+    def end_if_drained(self, runner: Runner) -> None:
+        """Begin to end a runner that drains and has nothing left to do; safe to call twice."""
+        if runner.state is State.DRAINING and runner.in_use == 0 and runner.waiting == 0:
+            runner.line = None
+            self.spawn(self.end(runner))
+
+    async def end(self, runner: Runner) -> None:
+        """End a runner, whatever it does. It counts as holding its memory until its child has gone."""
+        try:
+            await runner.stop()
+        finally:
+            if runner in self._runners:
+                self._runners.remove(runner)
+            self.announce()
+
+    async def close(self) -> None:
+        """End all runners, in parallel, and wait for everything that was begun."""
+        loads = {runner.load for runner in self._runners if runner.load is not None}
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*(self.end(runner) for runner in list(self._runners)))
+        if begun := loads | self._tasks:
+            await asyncio.wait(begun)
+
+    def announce(self) -> None:
+        """Wake everyone who waits for a change, once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def change(self, timeout_seconds: float | None = None) -> None:
+        """Wait for the next change, or so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run work beside, until it is done or all is closed."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
