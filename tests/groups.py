@@ -58,6 +58,26 @@ def _missing_for_tmpfs() -> str | None:
     return _missing_commands("mount", "umount")
 
 
+def memory_group() -> Path | None:
+    """Return a control group under which tests may make one with a limit of memory; None where they may not."""
+    unified = Path("/sys/fs/cgroup")
+    if "memory" in _words(unified / "cgroup.subtree_control"):
+        found = unified
+    else:
+        memberships = (line.split(":", 2) for line in _words(Path("/proc/self/cgroup")))
+        paths = [path for _, controllers, path in memberships if "memory" in controllers.split(",")]
+        found = unified / "memory" / paths[0].strip("/") if paths else unified / "memory"
+    return found if os.access(found, os.W_OK) else None
+
+
+def _words(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def _missing_for_cgroup() -> str | None:
+    return None if memory_group() else "needs root, and control groups that can be written"
+
+
 def _missing_commands(*names: str) -> str | None:
     missing = [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     return f"no {', '.join(missing)}; .ci/run installs it" if missing else None
@@ -68,6 +88,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "llama_cpp_python": _missing_for_llama_cpp_python,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
+    "cgroup": _missing_for_cgroup,
     "docker": _missing_for_docker,
     "tmpfs": _missing_for_tmpfs,
 }

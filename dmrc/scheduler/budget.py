@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import psutil
-
 from dmrc.engines.flags import parallel
 from dmrc.engines.memory import MemoryEstimate, estimate, largest_context
 from dmrc.errors import InsufficientMemoryError
+from dmrc.scheduler.free_memory import FreeMemory
 from dmrc.scheduler.target import Target
 
 _SLOTS_TO_TRY = (4, 2, 1)
@@ -42,11 +41,11 @@ class Budget:
     def __init__(
         self,
         limit_bytes: int | None = None,
-        system_available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
+        system_available: Callable[[], int] | None = None,
     ) -> None:
-        """Take the limit of the settings; None asks the system each time."""
+        """Take the limit of the settings; None asks the system each time, which is `FreeMemory` by default."""
         self._limit_bytes = limit_bytes
-        self._system_available = system_available
+        self._system_available = system_available or FreeMemory()
 
     def available(self, held: Iterable[Held], going: Iterable[Held] = ()) -> int:
         """Return the bytes that a new runner may take beside those that are `held`, once the `going` ones have gone.
