@@ -22,8 +22,10 @@ _MODEL_FIELDS = ("model", "name", "context_size", "runtime_flags")
 _MODEL_OPTIONS = ("engine", "keep_alive", "parallel", "ready")
 _PROJECT_OPTIONS = ("capture",)
 _SERVICE_OPTIONS = ("default_model",)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-_DURATION_UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", re.ASCII)
+_DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?)", re.ASCII)
+_DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_FOR_EVER_SECONDS = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +203,9 @@ def inject(project: Project, service: Service, *, base_url: str, api_key: str) -
 
 
 def parse_keep_alive(value: object, where: str) -> float | None:
-    """Return the seconds that `5m`, `1h`, `90` or `0` mean; `-1` is for ever (inf), None stays None.
+    """Return the seconds that `5m`, `1h30m`, `90` or `0` mean; below zero is for ever (inf), None stays None.
+
+    Source: https://github.com/ollama/ollama/blob/main/docs/faq.md, which has the same forms.
 
     Raises:
         ProjectError: It is none of these.
@@ -209,12 +213,10 @@ def parse_keep_alive(value: object, where: str) -> float | None:
     if value is None:
         return None
     written = str(value).strip()
-    if written in ("-1", "-1s", "-1m"):
-        return math.inf
-    match = _DURATION.fullmatch(written)
-    if isinstance(value, bool) or match is None:
-        raise ProjectError(f"{where} is '{written}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
-    return float(match[1]) * _DURATION_UNITS[match[2]]
+    if isinstance(value, bool) or not _DURATION.fullmatch(written):
+        raise ProjectError(f"{where} is '{written[:40]}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
+    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(written))
+    return math.inf if seconds > _FOR_EVER_SECONDS or (written[0] == "-" and seconds > 0) else seconds
 
 
 def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -> Service:

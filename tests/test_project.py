@@ -82,7 +82,11 @@ def test_options_under_x_dmrc_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("5m", 300.0), ("1h", 3600.0), (0, 0.0), ("90", 90.0), ("1.5s", 1.5), ("-1", math.inf)]
+    ("text", "seconds"),
+    [
+        *(("5m", 300.0), ("1h", 3600.0), (0, 0.0), ("90", 90.0), ("1.5s", 1.5), ("1h30m", 5400.0), ("0s", 0.0)),
+        *(("-1", math.inf), ("-5m", math.inf), (-1, math.inf), (10**30, math.inf)),
+    ],
 )
 def test_keep_alive_is_a_duration(text: object, seconds: float) -> None:
     assert project({"llm": {"model": "a", "x-dmrc": {"keep_alive": text}}}).models["llm"].keep_alive_seconds == seconds

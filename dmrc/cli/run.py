@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command(epilog='Example: dmrc run ai/smollm2 "Tell me an interesting fact"')
 @click.option("-d", "--detach", is_flag=True, help="Load the model and return.")
 @click.option("--system", metavar="TEXT", help="Instruction that stands before the conversation.")
+@click.option("--keep-alive", metavar="TIME", help="How long the model stays loaded afterwards: 5m, 0, -1 for ever.")
 @click.option("-v", "--verbose", is_flag=True, help="Print tokens and rate to stderr.")
 @json_option
 @click.argument("reference", type=model_name, metavar="MODEL")
@@ -27,6 +28,7 @@ def run(
     prompt: tuple[str, ...],
     detach: bool,
     system: str | None,
+    keep_alive: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -37,7 +39,9 @@ def run(
     """
     from dmrc.cli.chat.conversation import Conversation
     from dmrc.cli.progress import PullProgress
+    from dmrc.project import parse_keep_alive
 
+    parse_keep_alive(keep_alive, "--keep-alive")
     question = None if detach else _question(prompt)
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
@@ -46,6 +50,8 @@ def run(
             app.daemon.preload(reference)
             return
         conversation = Conversation(app.settings.port, reference, system)
+        if keep_alive is not None:
+            conversation.parameters["keep_alive"] = keep_alive
         if question is None:
             _talk(app, conversation, verbose=verbose)
         else:

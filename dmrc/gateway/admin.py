@@ -150,7 +150,7 @@ class _Admin:
 
 def _runner(runner: Runner) -> dict[str, object]:
     need, process, target = runner.need, runner.process, runner.target
-    keep_alive = target.keep_alive_seconds
+    keep_alive = runner.keep_alive_seconds
     return {
         "id": target.key,
         "model": target.reference,

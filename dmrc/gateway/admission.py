@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.gateway.bodies import Bodies
 from dmrc.gateway.cors import Origins, is_loopback
 from dmrc.project import GATEWAY_HOST
 from dmrc.projects import KEY_PREFIX, Caller, Projects
@@ -25,6 +26,8 @@ class Admission:
         self._projects = projects
         self._require_key = require_key
         self.origins = origins
+        self.bodies = Bodies()
+        """What was let in, and has not ended."""
 
     def admit(self, scope: Scope) -> Caller | None:
         """Return whose key a request carries, or None where it needs none and has none.

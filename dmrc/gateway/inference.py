@@ -11,10 +11,11 @@ import aiohttp
 from starlette.types import Receive, Scope, Send
 
 from dmrc.capture.masking import CaptureLevel
-from dmrc.errors import DmrcError, EngineError, InputError
+from dmrc.errors import DmrcError, EngineError
 from dmrc.exchange import Exchange, Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_event, error_response
+from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.observation import Observation
 from dmrc.projects import Caller
@@ -29,9 +30,6 @@ OPERATIONS: dict[str, Operation] = {
     "embeddings": "embedding",
 }
 """Route below `/v1/`, and what it asks for."""
-
-BODY_LIMIT_BYTES = 256 << 20
-"""A request larger than this is refused: images travel in bodies, films do not."""
 
 Record = Callable[[Exchange, CaptureLevel | None], None]
 """Takes a finished exchange and the capture level of its project, at once and without raising."""
@@ -58,9 +56,9 @@ class Inference:
         try:
             caller = self._admission.admit(scope)
             observation.saw_caller(caller)
-            body = await _body(receive)
-            observation.saw_request(body)
-            await self._until_disconnected(self._answer(caller, observation), receive, observation)
+            async with self._admission.bodies.read(receive) as body:
+                observation.saw_request(body)
+                await self._until_disconnected(self._answer(caller, observation), receive, observation)
         except DmrcError as error:
             await _fail(error, observation)
         except ClientDisconnected:
@@ -75,7 +73,7 @@ class Inference:
     async def _answer(self, caller: Caller | None, observation: Observation) -> None:
         resolved = self._catalog.resolve(caller, observation.model(), self._operation)
         observation.saw_target(resolved.target, resolved.model_key)
-        async with self._scheduler.lease(resolved.target) as lease:
+        async with self._scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
             observation.saw_lease(lease)
             await self._forward(lease, observation)
 
@@ -139,26 +137,6 @@ async def _fail(error: DmrcError, observation: Observation) -> None:
     response = error_response(error)
     await observation.start(response.status_code, "application/json", len(response.body), dict(response.headers))
     await observation.send(bytes(response.body), more=False)
-
-
-class ClientDisconnected(Exception):
-    """The caller went away before its request was complete."""
-
-
-async def _body(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            raise InputError(f"the request is larger than {BODY_LIMIT_BYTES >> 20} MiB")
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -11,6 +11,7 @@ from starlette.types import Scope, Send
 
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, Operation, new_exchange_id
+from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.target import Target
@@ -84,6 +85,16 @@ class Observation:
         if not isinstance(model, str) or not model.strip():
             raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
         return model
+
+    def keep_alive_seconds(self) -> float | None:
+        """Return how long the model shall stay after this request (`keep_alive`, Ollama's field); None: as configured.
+
+        The body passes unchanged: llama.cpp's server ignores fields that it does not know.
+
+        Raises:
+            InputError: It is no duration.
+        """
+        return parse_keep_alive(self._document.get("keep_alive"), "keep_alive")
 
     def saw_target(self, target: Target, model_key: str | None) -> None:
         """Note what the request will run on."""

@@ -129,6 +129,19 @@ def test_ps_shows_a_runner_and_unload_ends_it(dmrc: Dmrc, tiny: str) -> None:
     assert dmrc.ok("unload", "--all") == "Unloaded 0 model(s).\n"
 
 
+@pytest.mark.engine
+def test_run_says_how_long_the_model_stays(dmrc: Dmrc, tiny: str) -> None:
+    refused = dmrc.run("run", "--keep-alive", "soon", tiny, "Hi")
+    dmrc.ok("run", "--keep-alive", "-1", tiny, "Hi")
+    (kept,) = json.loads(dmrc.ok("ps", "--json"))
+    dmrc.ok("run", "--keep-alive", "0", tiny, "Hi")
+
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--keep-alive is 'soon', which is no duration. Use 5m, 1h, 0 or -1" in refused.stderr
+    assert (kept["keep_alive_seconds"], kept["expires_at"]) == (-1, None)
+    eventually(lambda: json.loads(dmrc.ok("ps", "--json")) == [], "end of the runner")
+
+
 @pytest.mark.parametrize("is_up", [True, False])
 def test_unload_of_what_does_not_run_says_so(dmrc: Dmrc, tiny: str, project: Path, is_up: bool) -> None:
     if is_up:
