@@ -31,6 +31,7 @@ _COMMANDS = {
     "run": LazyCommand("dmrc.cli.run:run", "Ask a model, and stream the answer", _SERVING),
     "ps": LazyCommand("dmrc.cli.ps:ps", "List the models that run", _SERVING),
     "unload": LazyCommand("dmrc.cli.unload:unload", "Unload models", _SERVING),
+    "configure": LazyCommand("dmrc.cli.configure:configure", "Set how a model is served, and keep it", _SERVING),
     "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
     "requests": LazyCommand("dmrc.cli.requests:requests", "List what was asked, and how long it took", _WATCHING),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.errors import DmrcError
 from dmrc.projects import Registration
+from dmrc.scheduler.configuration import Wishes
 from dmrc.scheduler.runner import Runner, State
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("POST", "/load", admin.preload),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
+        ("GET", "/configurations", admin.configurations),
+        ("PUT", "/configurations", admin.configure),
+        ("DELETE", "/configurations", admin.reset),
     ]
 
 
@@ -114,7 +119,8 @@ class _Admin:
 
     async def load(self, request: Request) -> Response:
         registration = self._daemon.projects.get(request.path_params["name"])
-        target = self._daemon.catalog.declared_target(registration.models[request.path_params["key"]])
+        declaration = registration.models[request.path_params["key"]]
+        target = self._daemon.catalog.target(registration.name, declaration.model, declaration, None)
         if request.query_params.get("wait") == "0":
             self._daemon.load_in_background(target)
             return JSONResponse({})
@@ -146,6 +152,19 @@ class _Admin:
         for runner in runners:
             await scheduler.unload(runner)
         return JSONResponse({"unloaded": [runner.target.reference for runner in runners]})
+
+    async def configurations(self, request: Request) -> Response:
+        return JSONResponse(self._daemon.configurator.show(request.query_params.get("model")))
+
+    async def configure(self, request: Request) -> Response:
+        document = await request.json()
+        wishes = Wishes.from_json(json.dumps(document["wishes"]))
+        self._daemon.configurator.configure(document["model"], document["project"], wishes)
+        return JSONResponse({})
+
+    async def reset(self, request: Request) -> Response:
+        document = await request.json()
+        return JSONResponse({"known": self._daemon.configurator.reset(document["model"], document["project"])})
 
 
 def _runner(runner: Runner) -> dict[str, object]:

@@ -15,7 +15,9 @@ from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import error_response
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
+from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Record
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.store import StoredModel
@@ -29,7 +31,14 @@ _SLASHES = re.compile(r"/{2,}")
 class Gateway:
     """The application that all TCP listeners share."""
 
-    def __init__(self, admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        catalog: Catalog,
+        scheduler: Scheduler,
+        configurator: Configurator,
+        record: Record,
+    ) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
         self._inference: dict[str, ASGIApp] = {
             f"{prefix}/{route}": Inference(route, admission, catalog, scheduler, record)
@@ -37,6 +46,7 @@ class Gateway:
             for route in OPERATIONS
         }
         self._others = _create_app(admission, catalog)
+        add_configure_routes(self._others, admission, configurator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

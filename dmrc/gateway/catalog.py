@@ -12,8 +12,9 @@ from dmrc.errors import DmrcError, InvalidReferenceError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
-from dmrc.projects import Caller, Projects, Registration
+from dmrc.projects import Caller, Registration
 from dmrc.reference import Reference
+from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
 from dmrc.scheduler.target import DEFAULT_KEEP_ALIVE_SECONDS, Target
 from dmrc.store import Store, StoredModel
 
@@ -31,11 +32,11 @@ class Resolved:
 class Catalog:
     """Names of models, as the daemon's callers may use them."""
 
-    def __init__(self, store: Store, projects: Projects, default_registry: str) -> None:
-        """Read models from the store, and declarations from the projects."""
+    def __init__(self, store: Store, configurations: Configurations, default_registry: str) -> None:
+        """Read models from the store, and wishes from `dmrc configure`."""
         self._store = store
-        self._projects = projects
-        self._default_registry = default_registry
+        self._configurations = configurations
+        self.default_registry = default_registry
         self._facts: dict[str, GgufFacts] = {}
         self._models: dict[str, StoredModel] = {}
         self._models_as_of: tuple[int, int] | None = None
@@ -48,24 +49,46 @@ class Catalog:
             PermissionDeniedError: The caller's service does not declare it.
         """
         if caller is None:
-            return Resolved(self._target(model, None, operation), None)
+            return Resolved(self.target(None, model, None, operation), None)
         declaration = self._declared(caller, model)
-        return Resolved(self._target(declaration.model, declaration, operation), declaration.key)
+        project = caller.registration.name
+        return Resolved(self.target(project, declaration.model, declaration, operation), declaration.key)
 
-    def declared_target(self, declaration: ModelDeclaration) -> Target:
-        """Return what a project's model runs as, in its own mode."""
-        return self._target(declaration.model, declaration, None)
+    def full_name(self, model: str) -> str:
+        """Return the full reference of a model of the store, however it is written.
 
-    def targets_of(self, registrations: Iterable[Registration]) -> set[str]:
-        """Return the keys of all runners that these projects could use."""
+        Raises:
+            ModelNotFoundError: It is not in the store.
+        """
+        return self._full_name(self._stored(model), model)
+
+    def merged(self, project: str | None, model: str, declaration: ModelDeclaration | None) -> Merged:
+        """Return how a model is to be served, and who says so; `project` is that of the declaration, or None.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+        """
+        stored = self._stored(model)
+        return merge(
+            (
+                ("compose", Wishes() if declaration is None else Wishes.of(declaration)),
+                ("command line", self._configurations.of(project, self._full_name(stored, model))),
+                ("package", Wishes(context_size=stored.config.context_size)),
+                ("default", DEFAULTS),
+            )
+        )
+
+    def targets_of(self, registrations: Iterable[Registration], names: Iterable[str] = ()) -> set[str]:
+        """Return the keys of all runners that these projects could use, and callers without one that say `names`."""
         operations: tuple[Operation, ...] = ("chat", "embedding", "rerank")
+        uses: list[tuple[str | None, str, ModelDeclaration | None]] = [(None, name, None) for name in names]
+        uses += [(known.name, each.model, each) for known in registrations for each in known.models.values()]
         keys: set[str] = set()
-        for registration in registrations:
-            for declaration in registration.models.values():
-                try:
-                    keys.update(self._target(declaration.model, declaration, each).key for each in operations)
-                except DmrcError:
-                    continue  # a model that was removed from the store has no runner to name
+        for project, model, declaration in uses:
+            try:
+                keys.update(self.target(project, model, declaration, each).key for each in operations)
+            except DmrcError:
+                continue  # a model that was removed from the store has no runner to name
         return keys
 
     def names(self, caller: Caller | None) -> list[tuple[str, StoredModel]]:
@@ -96,7 +119,7 @@ class Catalog:
 
     def _parsed(self, model: str) -> Reference | None:
         try:
-            return Reference.parse(model, default_registry=self._default_registry)
+            return Reference.parse(model, default_registry=self.default_registry)
         except InvalidReferenceError:
             return None
 
@@ -113,16 +136,20 @@ class Catalog:
             self._models.clear()
             self._models_as_of = as_of
         if model not in self._models:
-            self._models[model] = self._store.resolve(model, self._default_registry)
+            self._models[model] = self._store.resolve(model, self.default_registry)
         return self._models[model]
 
-    def _target(self, model: str, declaration: ModelDeclaration | None, operation: Operation | None) -> Target:
+    def target(
+        self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
+    ) -> Target:
+        """Return what to run; without an operation, for what the model is."""
         stored = self._stored(model)
         files = self._store.files(stored)
         if stored.digest not in self._facts:
             self._facts[stored.digest] = self._store.facts(stored)
         facts = self._facts[stored.digest]
-        keep_alive = declaration.keep_alive_seconds if declaration else None
+        wishes = self.merged(project, model, declaration).wishes
+        keep_alive = wishes.keep_alive_seconds
         return Target(
             reference=self._full_name(stored, model),
             digest=stored.digest,
@@ -130,7 +157,7 @@ class Catalog:
             mmproj=files.mmproj,
             chat_template=files.chat_template,
             facts=facts,
-            configuration=_configuration(stored, facts, declaration, operation),
+            configuration=_configuration(wishes, facts, operation),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
         )
 
@@ -140,29 +167,28 @@ def _who(caller: Caller) -> str:
     return f"service '{caller.service}' of {project}" if caller.service else project
 
 
-def _configuration(
-    stored: StoredModel, facts: GgufFacts, declaration: ModelDeclaration | None, operation: Operation | None
-) -> RunnerConfiguration:
-    context_size = declaration.context_size if declaration else None
-    flags = declaration.runtime_flags if declaration else ()
-    mode = _mode(facts, operation, flags)
+def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None) -> RunnerConfiguration:
+    flags = wishes.runtime_flags or ()
+    mode = _mode(facts, operation, flags, wishes.mode)
     if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:
         # A model that was not made for embeddings gives one for each token; clients want one for each text.
         flags = ("--pooling", "mean", *flags)
+    if wishes.reasoning_budget is not None and "--reasoning-budget" not in flags:
+        flags = (*flags, "--reasoning-budget", str(wishes.reasoning_budget))
     return RunnerConfiguration(
-        engine=declaration.engine if declaration else DEFAULT_ENGINE,
+        engine=wishes.engine or DEFAULT_ENGINE,
         mode=mode,
-        context_size=context_size or stored.config.context_size,
-        parallel=declaration.parallel if declaration else None,
+        context_size=wishes.context_size,
+        parallel=wishes.parallel,
         runtime_flags=flags,
     )
 
 
-def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str]) -> Mode:
+def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], wish: Mode | None) -> Mode:
     """Return how the engine must run for an operation; None asks for what the model is for."""
     if operation is None:
         own: Mode = "embedding" if facts.pooling_type else "completion"
-        return declared_mode(flags) or own
+        return wish or declared_mode(flags) or own
     if operation in ("embedding", "rerank"):
         return operation
     return "completion"

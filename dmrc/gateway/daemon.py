@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 
 from filelock import FileLock, Timeout
 
@@ -22,10 +22,12 @@ from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
+from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
@@ -54,9 +56,11 @@ class Daemon:
         self.recorder = Recorder(self._database)
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
-        self.catalog = Catalog(store, self.projects, settings.default_registry)
+        self._configurations = Configurations(paths.registrations)
+        self.catalog = Catalog(store, self._configurations, settings.default_registry)
+        self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
-        self._gateway = Gateway(self._admission, self.catalog, self.scheduler, self._record)
+        self._gateway = Gateway(self._admission, self.catalog, self.scheduler, self.configurator, self._record)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -142,25 +146,19 @@ class Daemon:
 
     def load_in_background(self, target: Target) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
-        self._spawn(self._load(target))
+        task = asyncio.create_task(self._load(target))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _load(self, target: Target) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
             await self.scheduler.load(target)
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
     def _known(self, name: str) -> list[Registration]:
         return [known for known in self.projects.all() if known.name == name]
 
     def _release(self, before: list[Registration], after: list[Registration]) -> None:
-        unused = self.catalog.targets_of(before) - self.catalog.targets_of(after)
-        for runner in self.scheduler.runners():
-            if runner.target.key in unused:
-                self._spawn(self.scheduler.unload(runner))
+        self.scheduler.release(self.catalog.targets_of(before) - self.catalog.targets_of(after))
 
     def _listen(self, address: str, kind: str) -> None:
         bound = bind_tcp(address, self.settings.port)
@@ -195,6 +193,7 @@ class Daemon:
         self.settings.paths.admin_socket.unlink(missing_ok=True)
         await asyncio.to_thread(self.recorder.close)
         self.projects.close()
+        self._configurations.close()
 
 
 def serve(settings: Settings, store: Store, engines: Mapping[str, Engine], on_ready: Callable[[], None]) -> None:

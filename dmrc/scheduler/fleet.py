@@ -41,6 +41,20 @@ class Fleet:
             runner.line = None
             self.spawn(self.end(runner))
 
+    def forget_unwanted(self, line: Line) -> None:
+        """Let go of a runner that waits for memory, and that nobody waits for any more."""
+        runner = self.of(line)
+        if runner is not None and runner.state is State.WAITING and not line.is_wanted:
+            runner.line = None
+            self.cancel(runner)
+
+    def cancel(self, runner: Runner) -> None:
+        """End a load."""
+        if runner.load is not None:
+            runner.load.cancel()
+        if runner.state is State.WAITING:  # its task may not have run a step, and then cannot end the runner
+            self.spawn(self.end(runner))
+
     async def end(self, runner: Runner) -> None:
         """End a runner, whatever it does. It counts as holding its memory until its child has gone."""
         try:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -83,17 +83,16 @@ class Scheduler:
         """
         line = self._line(target)
         runner = self._fleet.of(line) or self._begin(line)
-        load = runner.load
         line.loads += 1
         try:
-            if load is not None:
-                await asyncio.wait({load})  # a caller that goes away does not end the load
+            if runner.load is not None:
+                await asyncio.wait({runner.load})  # a caller that goes away does not end the load
         finally:
             line.loads -= 1
-            self._forget_unwanted(line)
-        if load is None or load.cancelled():
+            self._fleet.forget_unwanted(line)
+        if runner.load is None or runner.load.cancelled():
             raise _unloaded(target)
-        load.result()
+        runner.load.result()
         runner.touch()
         return runner
 
@@ -105,12 +104,18 @@ class Scheduler:
         if runner.state in (State.WAITING, State.STARTING):
             if line is not None:
                 line.fail(_unloaded(runner.target))
-            self._cancel(runner)
+            self._fleet.cancel(runner)
         elif runner.state is State.READY:
             runner.state = State.DRAINING
         self._fleet.end_if_drained(runner)
         while runner in self._fleet:
             await self._fleet.change()
+
+    def release(self, keys: Collection[str]) -> None:
+        """Unload the runners of these targets, without waiting for it."""
+        for runner in self.runners():
+            if runner.key in keys:
+                self._fleet.spawn(self.unload(runner))
 
     async def close(self) -> None:
         """End all runners at once, in parallel, and wait for everything that was begun."""
@@ -152,22 +157,8 @@ class Scheduler:
         if runner is not None:
             runner.rest()  # the last one to wait may have gone away
             self._fleet.end_if_drained(runner)
-        self._forget_unwanted(line)
+        self._fleet.forget_unwanted(line)
         self._fleet.announce()
-
-    def _forget_unwanted(self, line: Line) -> None:
-        """Let go of a runner that waits for memory, and that nobody waits for any more."""
-        runner = self._fleet.of(line)
-        if runner is not None and runner.state is State.WAITING and not line.is_wanted:
-            runner.line = None
-            self._cancel(runner)
-
-    def _cancel(self, runner: Runner) -> None:
-        """End a load."""
-        if runner.load is not None:
-            runner.load.cancel()
-        if runner.state is State.WAITING:  # its task may not have run a step, and then cannot end the runner
-            self._fleet.spawn(self._fleet.end(runner))
 
     def _line(self, target: Target) -> Line:
         """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
@@ -180,8 +171,7 @@ class Scheduler:
         line.target = target
         runner = self._fleet.of(line)
         if runner is not None and runner.target.keep_alive_seconds != target.keep_alive_seconds:
-            runner.target = target
-            runner.keep_alive_seconds = target.keep_alive_seconds
+            runner.target, runner.keep_alive_seconds = target, target.keep_alive_seconds
         return line
 
     def _begin(self, line: Line) -> Runner:

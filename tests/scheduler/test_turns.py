@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 
+import psutil
 import pytest
 
 from dmrc.errors import BusyError
@@ -237,5 +238,43 @@ def test_the_time_after_which_to_come_back_is_that_of_the_queue(workshop: Worksh
         assert 5 <= caught.value.retry_after_seconds <= 8
         release.set()
         await asyncio.gather(first, *waiting)
+
+    play(scheduler, story)
+
+
+def test_a_new_configuration_waits_for_the_old_runner_where_both_do_not_fit(workshop: Workshop) -> None:
+    scheduler = workshop.scheduler(room_for=1.5)
+
+    async def story() -> None:
+        old, new = workshop.target(256), workshop.target(512)
+        async with scheduler.lease(old) as held:
+            waiting = asyncio.create_task(use(scheduler, old))
+            await until(lambda: held.runner.waiting == 1, "one waits for the old one")
+            scheduler.release({old.key})
+            other = asyncio.create_task(use(scheduler, new))
+            await until(lambda: len(scheduler.runners()) == 2, "the new one waits for memory")
+
+            assert await ask(held) == 200
+            assert [runner.state for runner in scheduler.runners()] == [State.DRAINING, State.WAITING]
+
+        assert (await waiting, await other) == (old.key, new.key)
+        assert [runner.key for runner in scheduler.runners()] == [new.key]
+
+    play(scheduler, story)
+
+
+def test_a_crash_while_an_unloaded_runner_serves_its_last_ones_leaves_nobody_waiting(workshop: Workshop) -> None:
+    scheduler = workshop.scheduler()
+
+    async def story() -> None:
+        async with scheduler.lease(workshop.target()) as held:
+            waiting = asyncio.create_task(use(scheduler, workshop.target()))
+            await until(lambda: held.runner.waiting == 1, "one waits")
+            scheduler.release({held.runner.key})
+            await until(lambda: held.runner.state is State.DRAINING, "it drains")
+            assert held.runner.process is not None
+            psutil.Process(held.runner.process.pid).kill()
+
+            await waiting
 
     play(scheduler, story)

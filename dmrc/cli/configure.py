@@ -1,0 +1,127 @@
+"""`dmrc configure`: how a model is served, remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+
+class _Group(click.Group):
+    """A group whose command `set` need not be written: `dmrc configure MODEL …`, as in Docker Model Runner."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["set", *args]
+        return super().parse_args(context, args)
+
+
+@click.group(
+    cls=_Group,
+    subcommand_metavar="[set] MODEL [OPTIONS] [-- FLAGS...] | show [MODEL] | rm MODEL",
+    epilog="Example: dmrc configure ai/smollm2 --context-size 4096 -- --temp 0.2",
+)
+def configure() -> None:
+    """Set how a model is served, for all projects or for one; it is kept until `rm`.
+
+    Each value is merged with the others by its own: a compose file is stronger than this command, and this command is
+    stronger than what the model's package says. A model that is busy finishes what it does first.
+    """
+
+
+_project_option = click.option("--project", metavar="NAME", help="In this compose project only.")
+
+
+@configure.command("set")
+@click.argument("model")
+@click.argument("flags", nargs=-1, metavar="[-- FLAGS...]")
+@click.option("--context-size", type=click.IntRange(min=1), metavar="TOKENS", help="Tokens that each request may use.")
+@click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
+@click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 5m, 0, -1 for ever.")
+@click.option("--engine", metavar="NAME", help="The engine that serves it.")
+@click.option("--mode", type=click.Choice(["completion", "embedding", "reranking"]), help="What it is loaded for.")
+@click.option("--think/--no-think", default=None, help="Whether it may think before it answers.")
+@_project_option
+@pass_app
+def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
+    """Set what is given, and leave the rest as it is. FLAGS are those of llama-server, all of them at once."""
+    import json
+
+    from dmrc.project import parse_keep_alive
+    from dmrc.scheduler.configuration import Wishes
+
+    options["mode"] = "rerank" if options["mode"] == "reranking" else options["mode"]
+    options["keep_alive_seconds"] = parse_keep_alive(options.pop("keep_alive"), "--keep-alive")
+    think = options.pop("think")
+    budget = None if think is None else -1 if think else 0
+    wishes = Wishes(runtime_flags=flags or None, reasoning_budget=budget, **options)  # type: ignore[arg-type]
+    if not wishes.said():
+        raise click.UsageError("nothing to set; see: dmrc configure --help")
+    with app.daemon.needed():
+        document = {"model": model, "project": project, "wishes": json.loads(wishes.to_json())}
+        app.daemon.request("PUT", "/configurations", json.dumps(document))
+
+
+@configure.command(epilog="Example: dmrc configure show ai/smollm2 --json | jq '.[].Config'")
+@click.argument("model", required=False)
+@json_option
+@pass_app
+def show(app: App, model: str | None, as_json: bool) -> None:
+    """Print how a model is served, each value with who says so; without MODEL, all that are configured or declared."""
+    import json
+    from typing import cast
+    from urllib.parse import quote
+
+    from dmrc.cli.client import Document
+    from dmrc.cli.tables import print_table
+
+    with app.daemon.needed():
+        path = "/configurations" if model is None else f"/configurations?model={quote(model, safe='')}"
+        entries = cast(list[Document], app.daemon.request("GET", path))
+    if as_json:
+        click.echo(json.dumps(entries, indent=2))
+        return
+    print_table(("MODEL", "PROJECT", "FIELD", "VALUE", "ORIGIN"), [row for entry in entries for row in _rows(entry)])
+
+
+@configure.command(epilog="Example: dmrc configure rm ai/smollm2")
+@click.argument("model")
+@_project_option
+@pass_app
+def rm(app: App, model: str, project: str | None) -> None:
+    """Forget what was set for a model."""
+    import json
+
+    from dmrc.errors import NotFoundError
+
+    with app.daemon.needed():
+        body = json.dumps({"model": model, "project": project})
+        answer = app.daemon.request("DELETE", "/configurations", body)
+    if not (isinstance(answer, dict) and answer["known"]):
+        raise NotFoundError(f"nothing was set for model '{model}'", remedy="See: dmrc configure show")
+
+
+def _rows(entry: Mapping[str, object]) -> list[list[str]]:
+    import shlex
+
+    from dmrc.reference import Reference
+
+    model = Reference.parse(str(entry["Model"])).display()
+    values, origins = entry["Config"], entry["Origin"]
+    if not isinstance(values, dict) or not isinstance(origins, dict):
+        return []
+    shown = {**values, **values.get("llamacpp", {}), "engine": entry["Backend"], "mode": entry["Mode"]}
+    shown.pop("llamacpp", None)
+    return [
+        [
+            model,
+            str(entry["Project"] or "-"),
+            name,
+            shlex.join(value) if isinstance(value, list) else str(value),
+            str(origins.get(name, "default")),
+        ]
+        for name, value in shown.items()
+    ]

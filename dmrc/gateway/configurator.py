@@ -1,0 +1,156 @@
+"""What `dmrc configure` and Docker Model Runner's route for it do, and what they show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dmrc.engines.engine import Engine
+from dmrc.errors import DmrcError, InputError, ModelNotFoundError
+from dmrc.fields import near
+from dmrc.gateway.catalog import Catalog
+from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
+from dmrc.projects import Projects
+from dmrc.reference import Reference
+from dmrc.scheduler.configuration import Configurations, Wishes
+from dmrc.scheduler.scheduler import Scheduler
+
+# Docker Model Runner's names, in its `configure show` and in the body of its route.
+_NAMES = {
+    "context_size": "context-size",
+    "runtime_flags": "runtime-flags",
+    "keep_alive_seconds": "keep_alive",
+    "reasoning_budget": "reasoning-budget",
+}
+_ELSEWHERE = ("engine", "mode", "reasoning_budget")
+_MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One way in which a model may be asked for."""
+
+    project: str | None
+    model: str
+    declaration: ModelDeclaration | None
+
+
+class Configurator:
+    """Sets how models are served. A runner that nobody can ask for any more ends when it has finished."""
+
+    def __init__(
+        self,
+        configurations: Configurations,
+        catalog: Catalog,
+        projects: Projects,
+        scheduler: Scheduler,
+        engines: Mapping[str, Engine],
+    ) -> None:
+        """Join what is set with what it is about."""
+        self._configurations = configurations
+        self._catalog = catalog
+        self._projects = projects
+        self._scheduler = scheduler
+        self._engines = engines
+
+    def configure(self, model: str, project: str | None, wishes: Wishes) -> None:
+        """Set some fields for a model, in one project or for all.
+
+        New requests get a runner with the new configuration at once, or as soon as the memory allows it; the one with
+        the old configuration serves those that it has, and those who wait for it already.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+            InputError: The engine is unknown, or refuses the flags.
+        """
+        name = self._catalog.full_name(model)
+        engine = wishes.engine or self._configurations.of(project, name).engine or DEFAULT_ENGINE
+        if engine not in self._engines:
+            raise InputError(
+                f"there is no engine '{engine}'{near(engine, self._engines)}",
+                remedy=f"Known: {', '.join(self._engines)}",
+            )
+        self._engines[engine].check(wishes.runtime_flags or ())
+        before = self._keys(name)
+        self._configurations.set(project, name, wishes)
+        self._scheduler.release(before - self._keys(name))
+
+    def reset(self, model: str, project: str | None) -> bool:
+        """Forget what was set for a model, in one project or for all; return whether there was anything."""
+        try:
+            name = self._catalog.full_name(model)
+        except ModelNotFoundError:  # it was configured, and removed from the store since
+            name = str(Reference.parse(model, default_registry=self._catalog.default_registry))
+        before = self._keys(name)
+        known = self._configurations.remove(project, name)
+        self._scheduler.release(before - self._keys(name))
+        return known
+
+    def show(self, model: str | None) -> list[dict[str, object]]:
+        """Return how models are served, and who says so: one, or all that are configured or declared.
+
+        Shape: `[{"Backend": "llama.cpp", "Model": "docker.io/ai/x:latest", "ModelID": "sha256:…", "Mode": "completion",
+        "Config": {"context-size": 2048, "keep_alive": "5m0s"}, "Project": "shop", "Origin": {"context-size": "compose",
+        "keep_alive": "default"}}]`: Docker Model Runner's, with the last two added.
+        Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/api.go (`ModelConfigEntry`)
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+        """
+        wanted = None if model is None else self._catalog.full_name(model)
+        entries = []
+        for use in self._uses(wanted):
+            try:
+                entries.append(self._entry(use))
+            except DmrcError:
+                continue  # configured or declared, and not in the store
+        return entries
+
+    def _uses(self, wanted: str | None) -> list[_Use]:
+        found: dict[tuple[str | None, str], _Use] = {}
+        if wanted is not None:
+            found[None, wanted] = _Use(None, wanted, None)
+        for known in self._projects.all():
+            for declaration in known.models.values():
+                try:
+                    name = self._catalog.full_name(declaration.model)
+                except DmrcError:
+                    continue  # declared, and removed from the store since
+                found[known.name, name] = _Use(known.name, declaration.model, declaration)
+        for project, name in self._configurations.all():
+            found.setdefault((project, name), _Use(project, name, None))
+        return [use for (_, name), use in found.items() if wanted in (None, name)]
+
+    def _entry(self, use: _Use) -> dict[str, object]:
+        merged = self._catalog.merged(use.project, use.model, use.declaration)
+        target = self._catalog.target(use.project, use.model, use.declaration, None)
+        said = merged.wishes.said()
+        said["keep_alive_seconds"] = _go_duration(target.keep_alive_seconds)
+        config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
+        if "reasoning_budget" in said:
+            config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
+        return {
+            "Backend": target.configuration.engine,
+            "Model": target.reference,
+            "ModelID": target.digest,
+            "Mode": _MODES[target.configuration.mode],
+            "Config": config,
+            "Project": use.project,
+            "Origin": {_NAMES.get(name, name): merged.origins[name] for name in said},
+        }
+
+    def _keys(self, name: str) -> set[str]:
+        return self._catalog.targets_of(self._projects.all(), (name,))
+
+
+def _go_duration(seconds: float) -> str:
+    """Return a time as Go writes it, `5m0s`; `-1` is for ever, as Docker Model Runner has it."""
+    if math.isinf(seconds):
+        return "-1"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{rest:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

@@ -1,0 +1,80 @@
+"""Docker Model Runner's routes for configuration, as its clients call them. On loopback only, and without a key.
+
+Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/http_handler.go (`Configure`)
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from dmrc.engines.engine import Mode
+from dmrc.errors import InputError, PermissionDeniedError
+from dmrc.fields import mapping, positive, strings, text
+from dmrc.gateway.admission import Admission
+from dmrc.gateway.configurator import Configurator
+from dmrc.project import parse_keep_alive
+from dmrc.scheduler.configuration import Wishes
+
+_MODES: Mapping[str, Mode] = {"completion": "completion", "embedding": "embedding", "reranking": "rerank"}
+_NOT_FOR_LLAMA_CPP = ("vllm", "speculative")
+
+
+def add_configure_routes(app: FastAPI, admission: Admission, configurator: Configurator) -> None:
+    """Add `POST` and `GET /engines/_configure`, and the same with an engine in the path."""
+
+    def admit(request: Request) -> None:
+        caller = admission.admit(request.scope)
+        if caller is not None or request.scope["dmrc.listener"] != "loopback":
+            raise PermissionDeniedError("a service may not configure models", remedy="Run: dmrc configure")
+
+    async def configure(request: Request) -> Response:
+        """Merge what the body says into what was set; Docker Model Runner replaces it, and refuses a busy model."""
+        admit(request)
+        try:
+            document = mapping(json.loads(await request.body()), "the request body")
+        except ValueError as error:
+            raise InputError(f"the request body is not JSON: {error}") from error
+        engine = request.path_params.get("engine")
+        configurator.configure(text(document.get("model"), "model"), None, _wishes(document, engine))
+        return Response(status_code=202)
+
+    def configurations(request: Request) -> Response:
+        admit(request)
+        return JSONResponse(configurator.show(request.query_params.get("model")))
+
+    for path in ("/engines/_configure", "/engines/{engine}/_configure"):
+        app.add_api_route(path, configure, methods=["POST"], response_model=None)
+        app.add_api_route(path, configurations, methods=["GET"], response_model=None)
+
+
+def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
+    """Read `{"model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "keep_alive", "llamacpp"}`.
+
+    Raises:
+        InputError: A field has a bad value, or is not for llama.cpp.
+    """
+    for name in _NOT_FOR_LLAMA_CPP:
+        if document.get(name):
+            raise InputError(f"'{name}' cannot be configured here", remedy="Send context-size and runtime-flags")
+    mode = document.get("mode")
+    if mode is not None and mode not in _MODES:
+        raise InputError(f"mode is {mode!r}", remedy=f"Use {', '.join(_MODES)}")
+    budget = mapping(document.get("llamacpp"), "llamacpp").get("reasoning-budget")
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < -1):
+        raise InputError(f"llamacpp.reasoning-budget is {budget!r}", remedy="Use a number of tokens, 0 or -1")
+    raw = document.get("raw-runtime-flags")
+    flags = tuple(shlex.split(raw)) if isinstance(raw, str) else strings(document.get("runtime-flags"), "runtime-flags")
+    return Wishes(
+        context_size=positive(document.get("context-size"), "context-size"),
+        runtime_flags=flags or None,
+        keep_alive_seconds=parse_keep_alive(document.get("keep_alive"), "keep_alive"),
+        engine=engine,
+        mode=None if mode is None else _MODES[cast(str, mode)],
+        reasoning_budget=budget,
+    )
