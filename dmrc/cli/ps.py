@@ -15,7 +15,10 @@ _HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "
 @json_option
 @pass_app
 def ps(app: App, as_json: bool) -> None:
-    """List the models that run: their state, context, slots in use, memory, and when they go."""
+    """List the models that run: their state, context, slots in use, queue, memory, and when they go.
+
+    One that loads shows for how long it does, and one that waits for memory is listed too.
+    """
     import json
 
     from dmrc.cli.tables import print_table
@@ -47,11 +50,21 @@ def _row(runner: Document) -> list[str]:
 
 
 def _until(runner: Document) -> str:
+    """Return when it goes; of one that is not ready, how long it has waited or loaded, or that it is going."""
     import time
 
     from dmrc.cli.tables import duration
 
-    if runner["keep_alive_seconds"] == -1:
-        return "for ever"
+    began = runner["began_at"]
+    so_far = duration(max(0.0, time.time() - began)) if isinstance(began, float) else "-"
+    match runner["state"]:
+        case "waiting":
+            return f"waits for memory, {so_far}"
+        case "starting":
+            return f"loads, {so_far}"
+        case "draining":
+            return "goes when idle"
     expires = runner["expires_at"]
-    return f"{duration(max(0.0, expires - time.time()))} from now" if isinstance(expires, float) else "in use"
+    if isinstance(expires, float):
+        return f"{duration(max(0.0, expires - time.time()))} from now"
+    return "for ever" if runner["keep_alive_seconds"] == -1 else "in use"

@@ -183,6 +183,7 @@ def _runner(runner: Runner) -> dict[str, object]:
         "waiting": runner.waiting,
         "memory_estimated_bytes": need.memory.total_bytes if need else None,
         "memory_resident_bytes": process.resident_bytes() if process else None,
+        "began_at": runner.began_at,
         "load_seconds": runner.load_seconds,
         "last_used": runner.last_used,
         "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,

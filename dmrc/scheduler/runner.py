@@ -49,7 +49,7 @@ class Runner:
         self.load: asyncio.Task[None] | None = None
         self.in_use = 0
         self.began_at = time.time()
-        """When it was asked for, in Unix seconds."""
+        """When it began to wait for memory, and after that when it began to load; in Unix seconds."""
         self.last_used = time.time()
         self.load_seconds: float | None = None
         self.waits_since = time.monotonic()

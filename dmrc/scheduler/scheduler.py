@@ -202,7 +202,7 @@ class Scheduler:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
             await self._make_room(runner)
-            began = time.monotonic()
+            runner.began_at, began = time.time(), time.monotonic()
             # The number keeps it apart from a runner of the same key that still finishes what it does.
             socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
             engine = self._engines[runner.target.configuration.engine]
