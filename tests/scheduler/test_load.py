@@ -1,0 +1,81 @@
+"""Five hundred requests at once on two slots: in line, and through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from dmrc.errors import BusyError
+from dmrc.scheduler.target import Target
+from tests.dmrc_command import Dmrc
+from tests.scheduler.conftest import Workshop, ask, play
+from tests.tiny_gguf import write_tiny_llama
+
+pytestmark = pytest.mark.engine
+
+REQUESTS = 500
+
+
+def test_in_line_they_keep_their_order_and_those_beyond_its_end_are_told_when_to_come_back(workshop: Workshop) -> None:
+    scheduler = workshop.scheduler()
+    order: list[int] = []
+    refused: dict[int, BusyError] = {}
+
+    async def request(number: int, target: Target) -> None:
+        try:
+            async with scheduler.lease(target) as lease:
+                order.append(number)
+                assert await ask(lease) == 200
+        except BusyError as error:
+            refused[number] = error
+
+    async def story() -> None:
+        target = workshop.target(parallel=2)
+        await asyncio.gather(*(request(number, target) for number in range(REQUESTS)))
+
+        assert order == list(range(256))
+        assert list(refused) == list(range(256, REQUESTS))
+        assert all(error.retry_after_seconds > 0 for error in refused.values())
+        (runner,) = scheduler.runners()
+        assert (runner.in_use, runner.waiting) == (0, 0)
+
+    play(scheduler, story)
+
+
+def test_through_the_gateway_each_is_answered_or_told_when_to_come_back(dmrc: Dmrc, tmp_path: Path) -> None:
+    gguf = write_tiny_llama(tmp_path / "tiny.gguf")
+    dmrc.ok("package", "--gguf", gguf, "me/tiny")
+    dmrc.ok("configure", "me/tiny", "--parallel", "2", "--", "--threads", "1")
+    dmrc.ok("run", "me/tiny", "Hi")
+    daemon = psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    before = daemon.memory_info().rss
+
+    answers = asyncio.run(asyncio.wait_for(_flood(dmrc), 200))
+
+    counts = Counter(status for status, _, _ in answers)
+    assert counts.keys() <= {200, 503}
+    assert counts[200] >= 256
+    assert all(retry_after is not None for status, retry_after, _ in answers if status == 503)
+    assert all(json.loads(text)["usage"]["completion_tokens"] == 4 for status, _, text in answers if status == 200)
+    assert daemon.memory_info().rss - before < 100 << 20
+    (runner,) = json.loads(dmrc.ok("ps", "--json"))
+    assert (runner["in_use"], runner["waiting"]) == (0, 0)
+
+
+async def _flood(dmrc: Dmrc) -> list[tuple[int, str | None, str]]:
+    body = {"model": "me/tiny", "prompt": "ba be " * 50, "max_tokens": 4}
+    connector = aiohttp.TCPConnector(limit=0)
+
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{dmrc.port}", connector=connector) as session:
+
+        async def request() -> tuple[int, str | None, str]:
+            async with session.post("/v1/completions", json=body) as answer:
+                return answer.status, answer.headers.get("retry-after"), await answer.text()
+
+        return await asyncio.gather(*(request() for _ in range(REQUESTS)))
