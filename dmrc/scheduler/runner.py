@@ -103,6 +103,12 @@ class Runner:
             return None
         return self.last_used + self.keep_alive_seconds
 
+    def become_ready(self, load_seconds: float) -> None:
+        """Take requests from now on."""
+        self.load_seconds = load_seconds
+        self.ready_since = self.idle_since = time.monotonic()
+        self.state = State.READY
+
     def enter(self, place: Place) -> None:
         """Give a slot to a request, which keeps the runner from going."""
         self.in_use += 1

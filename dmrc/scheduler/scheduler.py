@@ -210,9 +210,7 @@ class Scheduler:
         except BaseException as error:
             await self._fail(runner, error)
             raise
-        runner.ready_since = runner.idle_since = time.monotonic()
-        runner.load_seconds = runner.ready_since - began
-        runner.state = State.READY
+        runner.become_ready(time.monotonic() - began)
         _log.info("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
         self._fleet.spawn(self._watch(runner))
         if runner.line is not None:
