@@ -82,7 +82,7 @@ class EngineProcess:
             InsufficientMemoryError: It ended for want of memory.
         """
         progress, deadline = self._progress(), time.monotonic() + STALL_SECONDS
-        while not await self._is_healthy():
+        while not await self.is_healthy():
             if self.exit_code is not None:
                 raise self.failure()
             if (now := self._progress()) != progress:
@@ -93,6 +93,22 @@ class EngineProcess:
                     remedy=f"See {self._launch.log}",
                 )
             await asyncio.sleep(POLL_SECONDS)
+
+    async def is_healthy(self) -> bool:
+        """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
+        writer = None
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._launch.socket))
+            writer.write(b"GET /health HTTP/1.0\r\nHost: runner\r\n\r\n")
+            # Not `wait_for`, which in Python 3.11 swallows a cancellation that comes together with the answer.
+            async with asyncio.timeout(5):
+                line = await reader.readline()
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            if writer is not None:
+                writer.close()
+        return line.split(b" ")[1:2] == [b"200"]
 
     def failure(self) -> EngineError:
         """Return why a child that has ended did so, as far as its exit code and its log tell."""
@@ -109,7 +125,8 @@ class EngineProcess:
         """
         try:
             self._signal(signal.SIGTERM)
-            await asyncio.wait_for(self._process.wait(), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                await self._process.wait()
         except TimeoutError:
             self._signal(signal.SIGKILL)
             await self._process.wait()
@@ -133,20 +150,6 @@ class EngineProcess:
             log.seek(max(self._log_start, size - _TAIL_BYTES))
             return log.read().decode(errors="replace")
         return ""
-
-    async def _is_healthy(self) -> bool:
-        """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
-        writer = None
-        try:
-            reader, writer = await asyncio.open_unix_connection(str(self._launch.socket))
-            writer.write(b"GET /health HTTP/1.0\r\nHost: runner\r\n\r\n")
-            line = await asyncio.wait_for(reader.readline(), 5)
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            if writer is not None:
-                writer.close()
-        return line.split(b" ")[1:2] == [b"200"]
 
     def _progress(self) -> tuple[int, float]:
         size = self._launch.log.stat().st_size if self._launch.log.exists() else 0

@@ -80,8 +80,11 @@ class Fleet:
 
     async def change(self, timeout_seconds: float | None = None) -> None:
         """Wait for the next change, or so long."""
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes in the moment of the change.
+        # https://github.com/python/cpython/issues/86296
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._changed.wait()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work beside, until it is done or all is closed."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from dmrc.errors import EngineError
 from dmrc.scheduler.line import Place
 from dmrc.scheduler.runner import Runner
 
@@ -26,18 +25,12 @@ class Lease:
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
 
     @classmethod
-    def of(cls, runner: Runner, place: Place) -> Lease:
-        """Return the lease of a request that has got its slot now.
-
-        Raises:
-            EngineError: The runner has ended in the same moment.
-        """
-        if runner.session is None:
-            raise EngineError(f"the engine of model '{runner.target.reference}' has ended", remedy="Try again")
+    def of(cls, runner: Runner, session: aiohttp.ClientSession, place: Place) -> Lease:
+        """Return the lease of a request that has got its slot now."""
         loaded = max(place.since, runner.ready_since)
         return cls(
             runner,
-            runner.session,
+            session,
             queue_ms=(time.monotonic() - loaded) * 1000,
             load_ms=(loaded - place.since) * 1000,
         )

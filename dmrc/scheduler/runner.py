@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import math
 import time
@@ -15,6 +16,8 @@ from dmrc.engines.engine import Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.scheduler.budget import Held, Need
 from dmrc.scheduler.line import Line, Place
+
+_DEATH_SECONDS = 5.0
 
 
 class State(enum.StrEnum):
@@ -83,7 +86,8 @@ class Runner:
     @property
     def has_free_slot(self) -> bool:
         """Return whether it can serve one more request now."""
-        return self.state in (State.READY, State.DRAINING) and self.in_use < self.parallel
+        has_ended = self.process is not None and self.process.exit_code is not None  # and nobody was told of it yet
+        return self.state in (State.READY, State.DRAINING) and self.in_use < self.parallel and not has_ended
 
     @property
     def parallel(self) -> int:
@@ -161,6 +165,16 @@ class Runner:
         connector = aiohttp.UnixConnector(path=str(socket), force_close=True, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         self.session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+
+    async def notice_death(self) -> None:
+        """After a connection broke off, ask the child whether it lives; if not, wait until its end is known.
+
+        The connections of a child that dies break a moment before the system tells of its end.
+        """
+        if self.process is not None and not await self.process.is_healthy():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DEATH_SECONDS):
+                    await self.process.wait_exit()
 
     async def stop(self) -> None:
         """End the child, whatever its state; safe to call twice."""

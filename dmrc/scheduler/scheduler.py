@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
@@ -70,6 +72,9 @@ class Scheduler:
         began = time.monotonic()
         try:
             yield lease
+        except (OSError, aiohttp.ClientError, EngineError):
+            await lease.runner.notice_death()  # before the slot is the next one's
+            raise
         finally:
             if lease.runner.line is not None:
                 lease.runner.line.took(time.monotonic() - began)
@@ -126,16 +131,20 @@ class Scheduler:
         await self._fleet.close()
 
     async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
-        """Wait in line for a slot."""
-        line = self._line(target)
-        runner = self._fleet.of(line) or self._begin(line)
-        place = line.join(keep_alive_seconds, runner.parallel)
-        self._serve(line)
-        try:
-            return Lease.of(await place.granted, place)
-        except BaseException:
-            self._give_up(line, place)
-            raise
+        """Wait in line for a slot; again where the runner ends in the moment in which it has one."""
+        while True:
+            line = self._line(target)
+            runner = self._fleet.of(line) or self._begin(line)
+            place = line.join(keep_alive_seconds, runner.parallel)
+            self._serve(line)
+            try:
+                runner = await place.granted
+            except BaseException:
+                self._give_up(line, place)
+                raise
+            if runner.is_alive and runner.session is not None:
+                return Lease.of(runner, runner.session, place)
+            self._leave(runner)
 
     def _leave(self, runner: Runner) -> None:
         """Free the slot of a request, for the next one in line."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import aiohttp
 import psutil
 import pytest
 
-from dmrc.errors import BusyError
+from dmrc.errors import BusyError, DmrcError
+from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.target import Target
 from tests.dmrc_command import Dmrc
 from tests.scheduler.conftest import Workshop, ask, play
@@ -79,3 +83,40 @@ async def _flood(dmrc: Dmrc) -> list[tuple[int, str | None, str]]:
                 return answer.status, answer.headers.get("retry-after"), await answer.text()
 
         return await asyncio.gather(*(request() for _ in range(REQUESTS)))
+
+
+def test_in_a_storm_nobody_is_left_waiting_and_nothing_is_left_behind(workshop: Workshop) -> None:
+    """Callers that go away at any moment, runners that are unloaded and killed, loads that nobody waits for."""
+    scheduler = workshop.scheduler(room_for=1.6, limits=Limits(window_seconds=0.2, queue=8))
+    chance = random.Random(7)
+    targets = [workshop.target(256), workshop.target(512, keep_alive_seconds=0), workshop.target(1024, parallel=2)]
+    outcomes: Counter[str] = Counter()
+
+    async def client(deadline: float) -> None:
+        while time.monotonic() < deadline:
+            try:
+                patience, target = chance.choice((0.01, 0.1, 30)), chance.choice(targets)
+                async with asyncio.timeout(patience), scheduler.lease(target) as lease:
+                    outcomes[str(await ask(lease))] += 1
+            except (TimeoutError, DmrcError, aiohttp.ClientError, OSError) as error:
+                outcomes[type(error).__name__] += 1
+                await asyncio.sleep(0.01)
+
+    async def weather(deadline: float) -> None:
+        while time.monotonic() < deadline:
+            await asyncio.sleep(chance.random())
+            runner = chance.choice(scheduler.runners() or [None])
+            if runner is not None and chance.random() < 0.5:
+                scheduler.release({runner.key})
+            elif runner is not None and runner.process is not None and runner.process.exit_code is None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(runner.process.pid).kill()
+
+    async def story() -> None:
+        deadline = time.monotonic() + 8
+        await asyncio.gather(weather(deadline), *(client(deadline) for _ in range(12)))
+
+        assert outcomes["200"] > 0
+        assert all((runner.in_use, runner.waiting) == (0, 0) for runner in scheduler.runners())
+
+    play(scheduler, story)

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 
+import aiohttp
 import psutil
 import pytest
 
@@ -174,6 +175,30 @@ def test_who_waits_in_the_queue_of_a_runner_that_dies_gets_the_next_one(workshop
         await asyncio.gather(holder, waiter)
 
         assert len(children()) == 1
+
+    play(scheduler, story)
+
+
+def test_a_death_costs_the_request_in_flight_and_none_of_those_that_wait(workshop: Workshop) -> None:
+    """Its connection breaks before its end is known: each one in the queue would be sent to the dead runner."""
+    scheduler = workshop.scheduler()
+
+    async def story() -> None:
+        async def in_flight() -> None:
+            async with scheduler.lease(workshop.target(4096)) as lease:
+                body = {"prompt": "ba be", "max_tokens": 4000}
+                async with lease.session.post("http://runner/v1/completions", json=body) as response:
+                    await response.read()
+
+        first = asyncio.create_task(in_flight())
+        await until(lambda: any(runner.in_use for runner in scheduler.runners()), "the first has its slot")
+        waiting = [asyncio.create_task(use(scheduler, workshop.target(4096))) for _ in range(20)]
+        await until(lambda: scheduler.runners()[0].waiting == 20, "the others wait")
+        children()[0].kill()
+
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await first
+        assert len(set(await asyncio.gather(*waiting))) == 1
 
     play(scheduler, story)
 

@@ -1,0 +1,33 @@
+"""The news of changes, and what becomes of those who wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dmrc.scheduler.fleet import Fleet
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_cancellation_that_comes_with_the_change_is_not_swallowed(steps: int) -> None:
+    """`asyncio.wait_for` of Python 3.11 does that: a cancelled load went on, and started a child nobody knew of."""
+
+    async def story() -> None:
+        fleet = Fleet()
+        waiter = asyncio.create_task(fleet.change(60))
+        await asyncio.sleep(0.01)
+
+        fleet.announce()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_waiting = waiter.cancel()
+        await asyncio.wait({waiter})
+
+        assert waiter.cancelled() == was_waiting
+
+    asyncio.run(story())
+
+
+def test_a_change_that_does_not_come_ends_the_wait() -> None:
+    asyncio.run(asyncio.wait_for(Fleet().change(0.01), 10))
