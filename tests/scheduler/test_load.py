@@ -93,7 +93,7 @@ def test_in_a_storm_nobody_is_left_waiting_and_nothing_is_left_behind(workshop: 
     outcomes: Counter[str] = Counter()
 
     async def client(deadline: float) -> None:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or not outcomes["200"]:  # a busy machine needs longer for the first answer
             try:
                 patience, target = chance.choice((0.01, 0.1, 30)), chance.choice(targets)
                 async with asyncio.timeout(patience), scheduler.lease(target) as lease:
