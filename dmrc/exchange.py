@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-"""A value as JSON has them."""
+from dmrc.fields import JsonValue as JsonValue
 
 Dialect = Literal["openai", "anthropic", "ollama", "dmr"]
 """Whose HTTP API the caller speaks."""
@@ -117,6 +116,10 @@ class Exchange:
 
     annotations: Mapping[str, JsonValue] = field(default_factory=dict)
     """Notes of plugins."""
+
+    def annotated(self, **notes: JsonValue) -> Exchange:
+        """Return the exchange with notes added: `exchange.annotated(topic="whales")`."""
+        return replace(self, annotations={**self.annotations, **notes})
 
 
 def new_exchange_id() -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 from dmrc.errors import ProjectError
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+"""A value as JSON has them."""
 
 
 def mapping(value: object, where: str) -> Mapping[str, object]:
@@ -46,6 +48,17 @@ def positive(value: object, where: str) -> int | None:
     return value
 
 
+def plain(value: object, where: str) -> JsonValue:
+    """Return a value that JSON can hold."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [plain(entry, where) for entry in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry, f"{where}.{key}") for key, entry in value.items()}
+    raise ProjectError(f"{where} is {value!r}, which JSON cannot hold", remedy="Put it in quotes")
+
+
 def refuse_unknown(fields: Mapping[str, object], known: Iterable[str], where: str) -> None:
     """Refuse a field that is neither known nor an extension (`x-…`)."""
     for name in fields:
@@ -55,5 +68,7 @@ def refuse_unknown(fields: Mapping[str, object], known: Iterable[str], where: st
 
 def near(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where a known name is close, else nothing."""
+    import difflib  # only for an error: every command imports this module
+
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from dmrc.errors import NotFoundError, StoreError
-from dmrc.project import ModelDeclaration, Project
+from dmrc.exchange import JsonValue
+from dmrc.hooks.files import LocalPlugin
+from dmrc.project import Binding, ModelDeclaration, Project, Service
 
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
@@ -51,6 +53,10 @@ class Registration:
     """SHA-256 in hex of each service's key."""
     without_models: tuple[str, ...] = ()
     """Services that use no model."""
+    plugins: tuple[LocalPlugin, ...] = ()
+    """The project's own plugins."""
+    extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    """Fields `x-dmrc-…` of services that have any, for plugins."""
 
     @classmethod
     def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:
@@ -69,7 +75,19 @@ class Registration:
             services=services,
             key_hashes={service: key_hash(keys[service]) for service in services},
             without_models=tuple(name for name in project.services if name not in services),
+            plugins=tuple(LocalPlugin.of(path) for path in project.plugins),
+            extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
+
+    def to_project(self) -> Project:
+        """Return the project as plugins of the daemon see it: without files, and without its services' variables."""
+        services = {
+            name: Service(name, tuple(Binding(key) for key in keys), extensions=self.extensions.get(name, {}))
+            for name, keys in {**self.services, **dict.fromkeys(self.without_models, ())}.items()
+            if name != WHOLE_PROJECT
+        }
+        plugins = tuple(Path(plugin.path) for plugin in self.plugins)
+        return Project(self.name, Path(self.directory), (), self.models, services, self.capture, plugins)
 
     def keeping(self, before: Registration) -> Registration:
         """Return this registration with those services of `before` that this one does not know at all.
@@ -85,6 +103,7 @@ class Registration:
             models={**models, **self.models},
             services={**kept, **self.services},
             key_hashes={**hashes, **self.key_hashes},
+            extensions={**{name: before.extensions.get(name, {}) for name in kept}, **self.extensions},
         )
 
     def joined_to(self, before: Registration) -> Registration:
@@ -140,7 +159,8 @@ class Registration:
             models[key] = model
         services = {name: tuple(keys) for name, keys in document.pop("services").items()}
         without_models = tuple(document.pop("without_models", ()))
-        return cls(models=models, services=services, without_models=without_models, **document)
+        plugins = tuple(LocalPlugin(**fields) for fields in document.pop("plugins", ()))
+        return cls(models=models, services=services, without_models=without_models, plugins=plugins, **document)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,3 +130,30 @@ def test_yaml_reads_a_bare_off_as_false_and_means_off() -> None:
 def test_a_service_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(NotFoundError, match="Services with models: app"):
         project().service("ap")
+
+
+def test_a_project_names_its_plugins_and_a_service_has_fields_for_them() -> None:
+    document = {
+        "name": "demo",
+        "x-dmrc": {"plugins": ["./plugins/a.py", "/elsewhere/b.py"]},
+        "services": {"web": {"x-dmrc-limits": {"requests_per_minute": 2}, "x-other": {"secret": 1}}},
+    }
+
+    project = Project.parse(document, (Path("/app/compose.yaml"),))
+
+    assert project.plugins == (Path("/app/plugins/a.py"), Path("/elsewhere/b.py"))
+    assert project.services["web"].extensions == {"x-dmrc-limits": {"requests_per_minute": 2}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"x-dmrc": {"plugins": "a.py"}}, "x-dmrc.plugins must be a list of strings"),
+        ({"services": {"web": {"x-dmrc-limits": {"a": {1, 2}}}}}, "services.web.x-dmrc-limits.a is {1, 2}, which JSON"),
+    ],
+)
+def test_plugins_and_their_fields_are_refused_where_they_cannot_be_meant(
+    fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ProjectError, match=message):
+        Project.parse({"name": "demo", **fields}, (Path("/app/compose.yaml"),))

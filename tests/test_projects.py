@@ -117,3 +117,23 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=str(path)):
         Projects(path)
+
+
+def test_a_registration_keeps_what_plugins_need(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1")
+    document = {
+        "name": "demo",
+        "models": MODELS,
+        "x-dmrc": {"plugins": ["a.py", "gone.py"]},
+        "services": {"app": {"models": ["llm"], "x-dmrc-limits": {"requests_per_minute": 2}}, "db": {}},
+    }
+    made = Registration.of(Project.parse(document, (tmp_path / "compose.yaml",)), {"app": "sk-dmrc-1"}, None)
+
+    read = Registration.from_json(made.to_json())
+
+    assert read == made
+    assert [plugin.name for plugin in read.plugins] == ["a", "gone"]
+    assert (len(read.plugins[0].sha256), read.plugins[1].sha256) == (64, "")
+    project = read.to_project()
+    assert project.services["app"].extensions == {"x-dmrc-limits": {"requests_per_minute": 2}}
+    assert [service.name for service in project.consumers] == ["app"]

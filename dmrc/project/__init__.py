@@ -1,14 +1,13 @@
 """A compose project as dmrc sees it: its models, the services that use them, and what each service is given."""
 
+from dmrc.project.injection import Injection, inject
 from dmrc.project.project import (
     DEFAULT_ENGINE,
     GATEWAY_HOST,
     Binding,
-    Injection,
     ModelDeclaration,
     Project,
     Service,
-    inject,
     parse_keep_alive,
 )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.fields import mapping, near, positive, refuse_unknown, strings, text
+from dmrc.fields import JsonValue, mapping, near, plain, positive, refuse_unknown, strings, text
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
@@ -20,12 +20,13 @@ DEFAULT_ENGINE = "llama.cpp"
 
 _MODEL_FIELDS = ("model", "name", "context_size", "runtime_flags")
 _MODEL_OPTIONS = ("engine", "keep_alive", "parallel", "ready")
-_PROJECT_OPTIONS = ("capture",)
+_PROJECT_OPTIONS = ("capture", "plugins")
 _SERVICE_OPTIONS = ("default_model",)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", re.ASCII)
 _DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?)", re.ASCII)
 _DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _FOR_EVER_SECONDS = 10 * 365 * 86400
+_EXTENSION_PREFIX = "x-dmrc-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,8 @@ class Service:
     """`network_mode`, as written."""
     default_model: str | None = None
     """Key that `OPENAI_MODEL` names, where the user chose one."""
+    extensions: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""
 
     @property
     def first_binding(self) -> Binding:
@@ -129,6 +132,8 @@ class Project:
     """All services, those without models too."""
     capture: Literal["full", "metadata", "off"] | None = None
     """What is recorded of its requests; None leaves it to the settings."""
+    plugins: tuple[Path, ...] = ()
+    """Files of its own plugins (`x-dmrc: plugins`), absolute."""
 
     @property
     def consumers(self) -> tuple[Service, ...]:
@@ -166,40 +171,8 @@ class Project:
         }
         options = _options(document, _PROJECT_OPTIONS, "")
         directory = files[0].parent if files else Path()
-        return cls(name, directory, files, models, services, _capture(options.get("capture")))
-
-
-@dataclass(frozen=True, slots=True)
-class Injection:
-    """What one service is given."""
-
-    variables: Mapping[str, str]
-    """Variables to set."""
-    kept: tuple[str, ...]
-    """Variables that dmrc would set, and leaves as the user wrote them."""
-
-
-def inject(project: Project, service: Service, *, base_url: str, api_key: str) -> Injection:
-    """Return the variables for `service`: what Compose would set, then keys, then `OPENAI_*`.
-
-    `base_url` is the gateway's OpenAI route without a slash at its end, `http://host:12434/engines/v1`. Compose's
-    own variables get it with one, as Docker Model Runner's endpoint has it.
-    """
-    variables: dict[str, str] = {}
-    kept: list[str] = []
-    for binding in service.bindings:
-        variables[binding.endpoint_var or f"{binding.prefix}_URL"] = f"{base_url}/"
-        variables[binding.model_var or f"{binding.prefix}_MODEL"] = project.models[binding.key].model
-    defaults = {f"{binding.prefix}_API_KEY": api_key for binding in service.bindings}
-    defaults["OPENAI_BASE_URL"] = base_url
-    defaults["OPENAI_API_KEY"] = api_key
-    defaults["OPENAI_MODEL"] = project.models[service.first_binding.key].model
-    for name, value in defaults.items():
-        if name in service.environment:
-            kept.append(name)
-        else:
-            variables.setdefault(name, value)
-    return Injection(variables, tuple(kept))
+        plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
+        return cls(name, directory, files, models, services, _capture(options.get("capture")), plugins)
 
 
 def parse_keep_alive(value: object, where: str) -> float | None:
@@ -249,6 +222,7 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -
         environment,
         None if network_mode is None else str(network_mode),
         None if default is None else str(default),
+        _extensions(fields, where),
     )
 
 
@@ -273,6 +247,12 @@ def _options(fields: Mapping[str, object], known: tuple[str, ...], where: str) -
     options = mapping(fields.get("x-dmrc"), name)
     refuse_unknown(options, known, name)
     return options
+
+
+def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue]:
+    return {
+        name: plain(value, f"{where}.{name}") for name, value in fields.items() if name.startswith(_EXTENSION_PREFIX)
+    }
 
 
 def _ready(value: object, where: str) -> Literal["loaded", "pulled"]:
