@@ -3,11 +3,48 @@
 What a plugin may import is here, and nothing else is promised to stay.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 import pluggy
+
+if TYPE_CHECKING:
+    from dmrc.exchange import Exchange
+    from dmrc.hooks.values import Refusal, Request, Response, Runner
+    from dmrc.project import Project, Service
 
 __version__ = "0.1.0"
 
 hookimpl = pluggy.HookimplMarker("dmrc")
 """Marks a function or method of a plugin as the implementation of the hook of that name."""
 
-__all__ = ["__version__", "hookimpl"]
+__all__ = [
+    "Exchange",
+    "Project",
+    "Refusal",
+    "Request",
+    "Response",
+    "Runner",
+    "Service",
+    "__version__",
+    "hookimpl",
+]
+
+_MODULES = {
+    "Exchange": "dmrc.exchange",
+    "Project": "dmrc.project",
+    "Refusal": "dmrc.hooks.values",
+    "Request": "dmrc.hooks.values",
+    "Response": "dmrc.hooks.values",
+    "Runner": "dmrc.hooks.values",
+    "Service": "dmrc.project",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a value when it is first asked for, so that `import dmrc` stays cheap."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'dmrc' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -147,6 +147,17 @@ class BusyError(EngineError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class RefusedError(DmrcError):
+    """A plugin refused a request, in words and with a status of its own."""
+
+    def __init__(self, message: str, *, status: int, error_type: str, retry_after_seconds: int | None = None) -> None:
+        """Refuse; `retry_after_seconds` says when a retry makes sense, None that the answer does not say."""
+        super().__init__(message)
+        self.http_status = status
+        self.error_type = error_type
+        self.retry_after_seconds = retry_after_seconds
+
+
 class DockerError(DmrcError):
     """Docker or Compose is missing, unreachable, too old, or refused."""
 

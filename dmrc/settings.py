@@ -34,7 +34,8 @@ class Settings:
     capture: Literal["full", "metadata", "off"] | None = None
     """`DMRC_CAPTURE`: full, metadata or off; None when it is not set."""
     plugins: tuple[str, ...] | None = None
-    """`DMRC_PLUGINS`: the only plugins to load; None means all, an empty value means none."""
+    """`DMRC_PLUGINS`: the only strangers' plugins to load, by name, module or absolute path; None means all.
+    `none`, or an empty value, means none, those of projects neither."""
     origins: tuple[str, ...] = ()
     """`DMRC_ORIGINS`: browser origins that may call, beside loopback's on any port; `*` is every one."""
     memory_bytes: int | None = None
@@ -54,6 +55,11 @@ class Settings:
         """Return where things lie."""
         return Paths(self.home)
 
+    def absolute(self) -> dict[str, str]:
+        """Return the variables that hold paths as a process needs them that runs in another directory."""
+        plugins = {} if self.plugins is None else {"DMRC_PLUGINS": ",".join(self.plugins)}
+        return {"DMRC_HOME": str(self.home), **plugins}
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings.
@@ -69,7 +75,7 @@ class Settings:
             llama_server=environ.get("DMRC_LLAMA_SERVER") or None,
             require_key=require_key,
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
-            plugins=None if plugins is None else _words(plugins),
+            plugins=None if plugins is None else _plugins(plugins),
             origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
@@ -146,6 +152,16 @@ def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _plugins(text: str) -> tuple[str, ...]:
+    """Return names as they are, and paths as absolute ones: the daemon runs in another directory."""
+    if text.strip().lower() == "none":
+        return ()
+    return tuple(
+        str(Path(word).expanduser().absolute()) if "/" in word or word.endswith(".py") else word
+        for word in _words(text)
+    )
 
 
 def _size(name: str, text: str) -> int | None:

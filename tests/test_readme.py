@@ -56,7 +56,7 @@ def test_the_table_of_settings_is_what_the_settings_read() -> None:
 def test_the_table_of_hooks_is_the_specification() -> None:
     hooks = {name for name in vars(specs) if name.startswith("dmrc_")}
 
-    assert set(re.findall(r"^\| `(dmrc_\w+)\(", section("Hooks"), re.MULTILINE)) == hooks
+    assert set(re.findall(r"`(dmrc_\w+)\(", section("Hooks"))) == hooks
 
 
 def test_every_dependency_earns_its_place_in_one_line() -> None:

@@ -63,3 +63,20 @@ def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="set DMRC_HOME to another directory"):
         Paths(tmp_path / "file" / "home").create()
+
+
+@pytest.mark.parametrize(
+    ("text", "plugins"),
+    [
+        ("limits, otel", ("limits", "otel")),
+        ("./x.py,y.py,/z/z.py", (str(Path.cwd() / "x.py"), str(Path.cwd() / "y.py"), "/z/z.py")),
+        ("", ()),
+        ("none", ()),
+    ],
+)
+def test_plugins_are_names_or_absolute_paths_or_none(text: str, plugins: tuple[str, ...]) -> None:
+    """The daemon runs in another directory than the command that started it."""
+    settings = Settings.from_environment({"DMRC_HOME": "/h", "DMRC_PLUGINS": text})
+
+    assert settings.plugins == plugins
+    assert settings.absolute() == {"DMRC_HOME": "/h", "DMRC_PLUGINS": ",".join(plugins)}

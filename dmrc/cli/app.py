@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -14,7 +14,8 @@ from dmrc.settings import Settings
 if TYPE_CHECKING:
     from dmrc.cli.client import DaemonClient
     from dmrc.engines.engine import Engine
-    from dmrc.models import Models
+    from dmrc.models import Models, Pulled
+    from dmrc.sources import Source
     from dmrc.store import Store
 
 
@@ -46,18 +47,36 @@ class App:
         from dmrc.models import Models
 
         self.plugins.load("dmrc_register_sources")
-        sources = [s for found in self.plugins.hook.dmrc_register_sources(settings=self.settings) for s in found]
-        return Models(self.store, sources, self.settings.default_registry)
+        sources = self.plugins.collect("dmrc_register_sources", settings=self.settings)
+        models = Models(self.store, cast("list[Source]", sources), self.settings.default_registry)
+        models.on_pulled.append(self._tell_pulled)
+        return models
 
     @cached_property
     def engines(self) -> Mapping[str, Engine]:
         """Return the engines by name; pluggy calls the plugin loaded last first, and its engine wins."""
         self.plugins.load("dmrc_register_engines")
         engines: dict[str, Engine] = {}
-        for found in self.plugins.hook.dmrc_register_engines(settings=self.settings):
-            for engine in found:
-                engines.setdefault(engine.name, engine)
+        for engine in cast("list[Engine]", self.plugins.collect("dmrc_register_engines", settings=self.settings)):
+            engines.setdefault(engine.name, engine)
         return engines
+
+    def _tell_pulled(self, pulled: Pulled) -> None:
+        """Tell plugins of a model that was pulled: those of the daemon where it runs, else those of this process."""
+        import json
+
+        from dmrc.errors import DaemonError
+
+        facts = {name: getattr(pulled, name) for name in ("reference", "digest", "size_bytes", "seconds")}
+        try:
+            self.daemon.request("POST", "/pulled", json.dumps(facts))
+        except DaemonError:
+            from dmrc.hooks.notices import Notices
+
+            self.plugins.load("dmrc_model_pulled")
+            notices = Notices()
+            notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
+            notices.close()
 
 
 pass_app = click.make_pass_decorator(App)

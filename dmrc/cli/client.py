@@ -182,6 +182,7 @@ class DaemonClient:
                 pass_fds=[writer],
                 start_new_session=True,
                 cwd="/",
+                env={**os.environ, **self._settings.absolute()},
             )
             os.close(writer)
             line = answer.readline().strip()

@@ -29,6 +29,8 @@ def config(
     import json
     import os
 
+    from dmrc.cli.injecting import load_plugins, with_plugins
+    from dmrc.cli.progress import note
     from dmrc.cli.reading import Selection, read_project
     from dmrc.compose.override import injections, render
     from dmrc.project import GATEWAY_HOST
@@ -36,10 +38,17 @@ def config(
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
     project = read_project(app, options, with_docker=False)
     keys = {service.name: PLACEHOLDER for service in project.consumers}
-    injected = injections(project, keys, GATEWAY_HOST, app.settings.port)
+    for plugin in load_plugins(app, project):
+        if plugin.state == "failed":
+            note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
+    injected = with_plugins(app, project, injections(project, keys, GATEWAY_HOST, app.settings.port))
     if as_json:
         services = {
-            name: {"set": dict(injection.variables), "kept": list(injection.kept)}
+            name: {
+                "set": dict(injection.variables),
+                "kept": list(injection.kept),
+                "added_by": dict(injection.added_by),
+            }
             for name, injection in injected.items()
         }
         models = {
@@ -56,7 +65,8 @@ def config(
     for name, injection in injected.items():
         click.echo(f"# {name}")
         for variable, value in injection.variables.items():
-            click.echo(f"#   {variable}={value}")
+            added_by = injection.added_by.get(variable)
+            click.echo(f"#   {variable}={value}{f'  (plugin {added_by})' if added_by else ''}")
         for variable in injection.kept:
             click.echo(f"#   {variable} stays as the project sets it")
     click.echo(render(project, injected, {}), nl=False)

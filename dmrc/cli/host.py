@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dmrc.cli.app import App
+from dmrc.cli.injecting import load_plugins, with_plugins
 from dmrc.cli.preparation import override_path, prepare
 from dmrc.cli.reading import read_project
 from dmrc.compose.command import ComposeOptions
@@ -36,12 +37,15 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     known = {entry["name"]: entry for entry in _registered(app)}
     docker_host = known.get(project.name, {}).get("docker_host")
     prepared = prepare(app, project, str(docker_host) if docker_host else None, load=load)
+    load_plugins(app, project)
     if not override_path(app, project.name).exists():
         # Keeps the keys for the next command, and for dmrc up.
         everything = injections(project, prepared.keys, prepared.address, app.settings.port)
+        everything = with_plugins(app, project, everything)
         write(override_path(app, project.name), render(project, everything, prepared.keys))
     base_url = f"http://127.0.0.1:{app.settings.port}/engines/v1"
     injection = inject(project, wanted, base_url=base_url, api_key=prepared.keys[service])
+    injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}
     return HostEnvironment(dict(injection.variables), declared)
 

@@ -46,7 +46,7 @@ def create_cli(plugins: Plugins, commands: _Commands | None = None) -> CommandGr
     )
     cli.params.append(version)
     plugins.load("dmrc_register_commands")
-    plugins.hook.dmrc_register_commands(cli=cli)
+    plugins.collect("dmrc_register_commands", cli=cli)
     if commands is not None:
         commands.dmrc_register_commands(cli)
     return cli

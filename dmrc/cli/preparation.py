@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 from dmrc.cli.app import App
@@ -105,7 +106,17 @@ def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pul
 def _register(app: App, registration: Registration) -> bool:
     """Register the project, and return whether it was before."""
     answer = app.daemon.request("PUT", f"/projects/{quote(registration.name, safe='')}", registration.to_json())
-    return isinstance(answer, dict) and answer["known"] is True
+    document = answer if isinstance(answer, dict) else {}
+    for plugin in cast(list[Document], document.get("plugins", [])):
+        note(_plugin_line(plugin))
+    return document.get("known") is True
+
+
+def _plugin_line(plugin: Document) -> str:
+    """Return the one line per plugin of the project: its code runs as the user, so nobody shall miss it."""
+    if plugin["state"] != "loaded":
+        return f"plugin {plugin['from']} is skipped: {plugin['reason']}"
+    return f"plugin {plugin['from']} runs in the daemon: {', '.join(map(str, cast(list[str], plugin['hooks'])))}"
 
 
 def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[str, Document]:

@@ -34,6 +34,7 @@ def up(
     """
     import os
 
+    from dmrc.cli.injecting import load_plugins, with_plugins
     from dmrc.cli.preparation import override_path, prepare
     from dmrc.cli.progress import note
     from dmrc.cli.reading import Selection, read_project
@@ -50,7 +51,8 @@ def up(
     if project.consumers:
         check_reachable(endpoint.host)
         prepared = prepare(app, project, endpoint.host)
-        injected = injections(project, prepared.keys, prepared.address, app.settings.port)
+        load_plugins(app, project)
+        injected = with_plugins(app, project, injections(project, prepared.keys, prepared.address, app.settings.port))
         for service, injection in injected.items():
             if injection.kept:
                 note(f"{service}: keeps its own {', '.join(injection.kept)}")

@@ -51,6 +51,8 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("GET", "/configurations", admin.configurations),
         ("PUT", "/configurations", admin.configure),
         ("DELETE", "/configurations", admin.reset),
+        ("GET", "/plugins", admin.plugins),
+        ("POST", "/pulled", admin.pulled),
     ]
 
 
@@ -99,8 +101,8 @@ class _Admin:
 
     async def register(self, request: Request) -> Response:
         known = any(each.name == request.path_params["name"] for each in self._daemon.projects.all())
-        await self._daemon.register(Registration.from_json(await request.body()))
-        return JSONResponse({"known": known})
+        plugins = await self._daemon.register(Registration.from_json(await request.body()))
+        return JSONResponse({"known": known, "plugins": [plugin.to_json() for plugin in plugins]})
 
     async def join(self, request: Request) -> Response:
         await self._daemon.join(Registration.from_json(await request.body()))
@@ -135,6 +137,14 @@ class _Admin:
             self._daemon.load_in_background(target)
         else:
             await self._daemon.scheduler.load(target)
+        return JSONResponse({})
+
+    async def plugins(self, _request: Request) -> Response:
+        return JSONResponse([plugin.to_json() for plugin in self._daemon.hooks.plugins.all()])
+
+    async def pulled(self, request: Request) -> Response:
+        """Hear from a command that it pulled a model."""
+        self._daemon.hooks.model_pulled(await request.json())
         return JSONResponse({})
 
     async def runners(self, _request: Request) -> Response:

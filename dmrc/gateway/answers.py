@@ -6,7 +6,7 @@ import json
 
 from starlette.responses import Response
 
-from dmrc.errors import BusyError, DmrcError
+from dmrc.errors import BusyError, DmrcError, RefusedError
 
 
 def error_document(error: DmrcError) -> dict[str, object]:
@@ -17,7 +17,7 @@ def error_document(error: DmrcError) -> dict[str, object]:
 def error_response(error: DmrcError) -> Response:
     """Return the HTTP answer for an error."""
     headers = {}
-    if isinstance(error, BusyError):
+    if isinstance(error, BusyError | RefusedError) and error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     body = json.dumps(error_document(error)).encode()
     return Response(body, error.http_status, headers, "application/json")

@@ -18,8 +18,8 @@ from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
 from dmrc.gateway.dmr_configure import add_configure_routes
-from dmrc.gateway.inference import OPERATIONS, Inference, Record
-from dmrc.scheduler.scheduler import Scheduler
+from dmrc.gateway.inference import OPERATIONS, Inference, Steps
+from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.store import StoredModel
 
 PREFIXES = ("/engines/v1", "/engines/llama.cpp/v1", "/v1")
@@ -31,28 +31,21 @@ _SLASHES = re.compile(r"/{2,}")
 class Gateway:
     """The application that all TCP listeners share."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        catalog: Catalog,
-        scheduler: Scheduler,
-        configurator: Configurator,
-        record: Record,
-    ) -> None:
+    def __init__(self, steps: Steps, configurator: Configurator) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
         self._inference: dict[str, ASGIApp] = {
-            f"{prefix}/{route}": Inference(route, admission, catalog, scheduler, record)
-            for prefix in PREFIXES
-            for route in OPERATIONS
+            f"{prefix}/{route}": Inference(route, steps) for prefix in PREFIXES for route in OPERATIONS
         }
-        self._others = _create_app(admission, catalog)
-        add_configure_routes(self._others, admission, configurator)
+        self._others = _create_app(steps.admission, steps.catalog)
+        add_configure_routes(self._others, steps.admission, configurator)
+        self._of_plugins = PluginRoutes(steps.plugins, steps.admission)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request. A route of our own wins over a plugin's."""
         app: ASGIApp = self._others
-        if scope["type"] == "http" and scope["method"] == "POST":
-            app = self._inference.get(scope["path"], app)
+        if scope["type"] == "http":
+            inference = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
+            app = inference or self._of_plugins.beside(self._others, scope)
         await app(scope, receive, send)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from filelock import FileLock, Timeout
 
@@ -24,7 +24,11 @@ from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.hooks import Hooks
+from dmrc.gateway.inference import Steps
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
+from dmrc.hooks.plugin import Plugin
+from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
@@ -42,8 +46,8 @@ _RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 3
 class Daemon:
     """Everything that lives as long as the daemon does; made and used on one event loop."""
 
-    def __init__(self, settings: Settings, store: Store, engines: Mapping[str, Engine]) -> None:
-        """Open the databases; nothing listens yet.
+    def __init__(self, settings: Settings, store: Store, engines: Mapping[str, Engine], plugins: Plugins) -> None:
+        """Open the databases, load plugins but those of projects; nothing listens yet.
 
         Raises:
             StoreError: The state directory cannot be used.
@@ -60,7 +64,10 @@ class Daemon:
         self.catalog = Catalog(store, self._configurations, settings.default_registry)
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
-        self._gateway = Gateway(self._admission, self.catalog, self.scheduler, self.configurator, self._record)
+        self.hooks = Hooks(plugins, self.projects, self.catalog)
+        self.hooks.watch(self.recorder, self.scheduler)
+        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, self._record)
+        self._gateway = Gateway(steps, self.configurator)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -77,6 +84,8 @@ class Daemon:
             PortTakenError: Another process listens on the port.
         """
         try:
+            for registration in self.projects.all():
+                await self.hooks.project_up(registration)
             self._listen(LOOPBACK, "loopback")
             await self._restore_bridges()
             admin = create_admin_app(self)
@@ -106,11 +115,12 @@ class Daemon:
         self._listen(address, "bridge")
         return address
 
-    async def register(self, registration: Registration) -> None:
-        """Take a project in, and let go of the runners that only its former declarations used."""
+    async def register(self, registration: Registration) -> list[Plugin]:
+        """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
         before = self._known(registration.name)
         self.projects.register(registration.keeping(before[0]) if before else registration)
         self._release(before, self.projects.all())
+        return await self.hooks.project_up(self.projects.get(registration.name))
 
     async def join(self, registration: Registration) -> None:
         """Add services to a project, which need not be known yet."""
@@ -127,7 +137,7 @@ class Daemon:
                 self.projects.unregister(name)
             else:
                 self.projects.register(left)
-        self._release(before, self.projects.all())
+        self._forget_plugins(name, self._release(before, self.projects.all()))
         return bool(before)
 
     async def rest(self, name: str, service: str) -> None:
@@ -141,12 +151,15 @@ class Daemon:
         """Forget a project, its keys, and the runners that only it used."""
         before = self._known(name)
         known = self.projects.unregister(name)
-        self._release(before, self.projects.all())
+        self._forget_plugins(name, self._release(before, self.projects.all()))
         return known
 
     def load_in_background(self, target: Target) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
-        task = asyncio.create_task(self._load(target))
+        self._spawn(self._load(target))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -157,8 +170,19 @@ class Daemon:
     def _known(self, name: str) -> list[Registration]:
         return [known for known in self.projects.all() if known.name == name]
 
-    def _release(self, before: list[Registration], after: list[Registration]) -> None:
-        self.scheduler.release(self.catalog.targets_of(before) - self.catalog.targets_of(after))
+    def _release(self, before: list[Registration], after: list[Registration]) -> list[asyncio.Task[None]]:
+        """Begin to end the runners that nobody uses any more."""
+        return self.scheduler.release(self.catalog.targets_of(before) - self.catalog.targets_of(after))
+
+    def _forget_plugins(self, name: str, ending: list[asyncio.Task[None]]) -> None:
+        """Let go of the plugins of a project that has ended, when they have heard of the end of its runners."""
+
+        async def forget() -> None:
+            await asyncio.gather(*ending, return_exceptions=True)
+            if not self._known(name):
+                self.hooks.project_down(name)
+
+        self._spawn(forget())
 
     def _listen(self, address: str, kind: str) -> None:
         bound = bind_tcp(address, self.settings.port)
@@ -192,11 +216,18 @@ class Daemon:
         await self.scheduler.close()
         self.settings.paths.admin_socket.unlink(missing_ok=True)
         await asyncio.to_thread(self.recorder.close)
+        await asyncio.to_thread(self.hooks.close)
         self.projects.close()
         self._configurations.close()
 
 
-def serve(settings: Settings, store: Store, engines: Mapping[str, Engine], on_ready: Callable[[], None]) -> None:
+def serve(
+    settings: Settings,
+    store: Store,
+    engines: Mapping[str, Engine],
+    plugins: Plugins,
+    on_ready: Callable[[], None],
+) -> None:
     """Run the daemon in this process until it is told to end; blocks.
 
     Raises:
@@ -215,7 +246,7 @@ def serve(settings: Settings, store: Store, engines: Mapping[str, Engine], on_re
         ) from error
 
     async def main() -> None:
-        await Daemon(settings, store, engines).run(on_ready)
+        await Daemon(settings, store, engines, plugins).run(on_ready)
 
     with lock:
         uvloop.run(main())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from dataclasses import dataclass
 
 import aiohttp
 from starlette.types import Receive, Scope, Send
@@ -17,7 +18,9 @@ from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_event, error_response
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.filtering import Filters
 from dmrc.gateway.observation import Observation
+from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.scheduler import Scheduler
@@ -35,28 +38,39 @@ Record = Callable[[Exchange, CaptureLevel | None], None]
 """Takes a finished exchange and the capture level of its project, at once and without raising."""
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What each request goes through, in this order."""
+
+    admission: Admission
+    """Who may come in."""
+    plugins: Plugins
+    """Whose filters may change or answer it."""
+    catalog: Catalog
+    """Which model it means."""
+    scheduler: Scheduler
+    """Which runner serves it."""
+    record: Record
+    """Who hears of its end."""
+
+
 class Inference:
     """The ASGI application behind one inference route."""
 
-    def __init__(
-        self, route: str, admission: Admission, catalog: Catalog, scheduler: Scheduler, record: Record
-    ) -> None:
+    def __init__(self, route: str, steps: Steps) -> None:
         """Serve `route`, one of `OPERATIONS`."""
         self._route = route
         self._operation = OPERATIONS[route]
-        self._admission = admission
-        self._catalog = catalog
-        self._scheduler = scheduler
-        self._record = record
+        self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
         observation = Observation(scope, self._operation, send)
         caller: Caller | None = None
         try:
-            caller = self._admission.admit(scope)
+            caller = self._steps.admission.admit(scope)
             observation.saw_caller(caller)
-            async with self._admission.bodies.read(receive) as body:
+            async with self._steps.admission.bodies.read(receive) as body:
                 observation.saw_request(body)
                 await self._until_disconnected(self._answer(caller, observation), receive, observation)
         except DmrcError as error:
@@ -68,16 +82,19 @@ class Inference:
             await _fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
         finally:
             level = caller.registration.capture if caller else None
-            self._record(observation.finished(), level)
+            self._steps.record(observation.finished(), level)
 
     async def _answer(self, caller: Caller | None, observation: Observation) -> None:
-        resolved = self._catalog.resolve(caller, observation.model(), self._operation)
+        filters = Filters(self._steps.plugins, caller, observation)
+        if await filters.answer():
+            return
+        resolved = self._steps.catalog.resolve(caller, observation.model(), self._operation)
         observation.saw_target(resolved.target, resolved.model_key)
-        async with self._scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
+        async with self._steps.scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
             observation.saw_lease(lease)
-            await self._forward(lease, observation)
+            await self._forward(lease, observation, filters)
 
-    async def _forward(self, lease: Lease, observation: Observation) -> None:
+    async def _forward(self, lease: Lease, observation: Observation, filters: Filters) -> None:
         """Send the request to the runner and its answer to the caller, byte by byte as they come."""
         name = lease.runner.target.reference
         try:
@@ -88,20 +105,27 @@ class Inference:
             ) as answer:
                 content_type = answer.headers.get("content-type", "application/json")
                 if content_type.startswith("text/event-stream"):
-                    await self._stream(answer, observation, name)
+                    await self._stream(answer, observation, name, filters)
                 else:
                     # Read whole, so that a runner that dies in the middle still becomes an honest status.
-                    body = await answer.read()
+                    body = await filters.whole(await answer.read())
                     await observation.start(answer.status, content_type, len(body))
                     await observation.send(body, more=False)
         except (aiohttp.ClientError, OSError) as error:
             raise _died(name, error) from error
 
-    async def _stream(self, answer: aiohttp.ClientResponse, observation: Observation, name: str) -> None:
+    async def _stream(
+        self, answer: aiohttp.ClientResponse, observation: Observation, name: str, filters: Filters
+    ) -> None:
         await observation.start(answer.status, "text/event-stream; charset=utf-8", None)
         try:
-            while chunk := await answer.content.readany():
-                await observation.send(chunk, more=True)
+            if filters.stream:
+                async with contextlib.aclosing(filters.chunks(answer.content.iter_any())) as chunks:
+                    async for chunk in chunks:
+                        await observation.send(chunk, more=True)
+            else:
+                while chunk := await answer.content.readany():
+                    await observation.send(chunk, more=True)
         except (aiohttp.ClientError, OSError) as error:
             raise _died(name, error) from error
         await observation.send(b"", more=False)
@@ -117,7 +141,7 @@ class Inference:
             if not task.done():
                 observation.client_disconnected = True
                 task.cancel()
-                with suppress(asyncio.CancelledError):
+                with contextlib.suppress(asyncio.CancelledError):
                     await task
                 return
             task.result()

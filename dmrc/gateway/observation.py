@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers
 from starlette.types import Scope, Send
 
+from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Exchange, Operation, new_exchange_id
+from dmrc.exchange import Exchange, JsonValue, Operation, new_exchange_id
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
@@ -38,13 +39,15 @@ class Observation:
         self.started = False
         self.client_disconnected = False
         self.request_body = b""
+        self.document: dict[str, JsonValue] = {}
+        self.annotations: dict[str, JsonValue] = {}
         self._received_at = time.time()
         self._clock = time.perf_counter()
         self._send = send
         self._scope = scope
         self._headers = Headers(scope=scope)
         self._operation: Operation = operation
-        self._document: dict[str, object] = {}
+        self._forwarded: Mapping[str, str] = self._headers
         self._caller: Caller | None = None
         self._target: Target | None = None
         self._model_key: str | None = None
@@ -73,7 +76,13 @@ class Observation:
             raise InputError(f"the request body is not JSON: {error}") from error
         if not isinstance(document, dict):
             raise InputError("the request body is not a JSON object")
-        self._document = document
+        self.document = document
+
+    def changed_request(self, document: dict[str, JsonValue], headers: Mapping[str, str]) -> None:
+        """Note what plugins made of the request: it is what the engine gets, and what is recorded."""
+        self.document = document
+        self.request_body = json.dumps(document).encode()
+        self._forwarded = {name.lower(): value for name, value in headers.items()}
 
     def model(self) -> str:
         """Return the model that the request names.
@@ -81,7 +90,7 @@ class Observation:
         Raises:
             InputError: It names none.
         """
-        model = self._document.get("model")
+        model = self.document.get("model")
         if not isinstance(model, str) or not model.strip():
             raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
         return model
@@ -94,7 +103,7 @@ class Observation:
         Raises:
             InputError: It is no duration.
         """
-        return parse_keep_alive(self._document.get("keep_alive"), "keep_alive")
+        return parse_keep_alive(self.document.get("keep_alive"), "keep_alive")
 
     def saw_target(self, target: Target, model_key: str | None) -> None:
         """Note what the request will run on."""
@@ -111,7 +120,7 @@ class Observation:
 
     def forwarded_headers(self) -> dict[str, str]:
         """Return the headers that the engine gets: nothing of this hop, no credentials."""
-        return {name: value for name, value in self._headers.items() if name not in _NOT_FORWARDED}
+        return {name: value for name, value in self._forwarded.items() if name not in _NOT_FORWARDED}
 
     async def start(
         self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
@@ -141,12 +150,21 @@ class Observation:
             self._sent_bytes += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 
+    @property
+    def path(self) -> str:
+        """Return the path of the request."""
+        return str(self._scope["path"])
+
+    def so_far(self) -> Exchange:
+        """Return the exchange as plugins see it while it goes on: without credentials."""
+        return mask_credentials(self.finished())
+
     def finished(self) -> Exchange:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
         client = self._scope.get("client")
         trace_id, span_id = _trace(self._headers.get("traceparent"))
-        model = self._document.get("model")
+        model = self.document.get("model")
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
         body = b"".join(self._chunks)
         return Exchange(
@@ -167,7 +185,7 @@ class Observation:
             model_reference=target.reference if target else None,
             model_digest=target.digest if target else None,
             engine=target.configuration.engine if target else None,
-            stream=self._document.get("stream") is True,
+            stream=self.document.get("stream") is True,
             received_at=self._received_at,
             queue_ms=lease.queue_ms if lease else None,
             load_ms=lease.load_ms if lease else None,
@@ -183,6 +201,7 @@ class Observation:
             response_body=body,
             chunk_offsets=tuple(self._offsets),
             response_truncated=self._sent_bytes > len(body),
+            annotations=dict(self.annotations),
         )
 
 

@@ -1,17 +1,29 @@
-"""Loads plugins one at a time: the built-in list below, then strangers' entry points."""
+"""The plugins of this process, loaded one at a time: the built-in list, strangers, and those of projects."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pluggy
 
+from dmrc import __version__
 from dmrc.errors import PluginError
 from dmrc.hooks import specs
+from dmrc.hooks.files import LocalPlugin, import_file, is_path
+from dmrc.hooks.plugin import Identity, Implementation, Plugin, first_line
+from dmrc.hooks.validation import check
+
+if TYPE_CHECKING:
+    from dmrc.project import Project, Service
 
 _log = logging.getLogger(__name__)
 
@@ -26,62 +38,204 @@ BUILT_IN = {
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailedPlugin:
-    """A plugin that was skipped."""
-
-    name: str
-    """Its name."""
-    reason: str
-    """One line."""
-
-
 class Plugins:
-    """The plugins of this process."""
+    """The plugins of this process. One thread loads; implementations may be asked for from any."""
 
     def __init__(self, wanted: Iterable[str] | None = None) -> None:
-        """Load nothing yet; `wanted` limits the strangers by name, None means all of them."""
-        self.manager = pluggy.PluginManager("dmrc")
-        self.manager.add_hookspecs(specs)
-        self._wanted = None if wanted is None else frozenset(wanted)
-        self.failed: list[FailedPlugin] = []
+        """Load nothing yet. `wanted` are the only strangers to load, by name, module or path; None means all."""
+        self._manager = pluggy.PluginManager("dmrc")
+        self._manager.add_hookspecs(specs)
+        self._wanted = None if wanted is None else tuple(wanted)
+        self._plugins: dict[str, Plugin] = {}
+        self._locals: dict[str, LocalPlugin] = {}
+        self._asked_strangers = False
+        self._implementations: dict[tuple[str, frozenset[str]], tuple[Implementation, ...]] = {}
 
-    @property
-    def hook(self) -> pluggy.HookRelay:
-        """Return the relay: `plugins.hook.dmrc_register_engines(settings=settings)`."""
-        return self.manager.hook
+    def all(self) -> list[Plugin]:
+        """Return all plugins, those that failed or are disabled too, in the order of loading."""
+        return list(self._plugins.values())
 
     def load(self, *hooks: str) -> None:
-        """Load the built-in plugins that implement one of `hooks`, then strangers' plugins.
+        """Load the built-in plugins that implement one of `hooks`, then all strangers' plugins.
 
-        A stranger's plugin that fails is recorded in `failed`, named in the log and skipped.
+        A stranger's plugin that fails is named in the log and skipped.
         """
         for module, implemented in BUILT_IN.items():
-            if set(hooks) & set(implemented) and not self.manager.has_plugin(module):
-                self.register(importlib.import_module(module), module)
-        for entry_point in metadata.entry_points(group="dmrc"):
-            if self._wanted is None or entry_point.name in self._wanted:
-                self._load_stranger(entry_point)
+            if set(hooks) & set(implemented) and module not in self._plugins:
+                plugin = self._plugins[module] = Plugin(Identity(module, "built in", __version__))
+                self._register(plugin, importlib.import_module(module))
+        if not self._asked_strangers:
+            self._asked_strangers = True
+            for plugin, load in self._strangers():
+                self._load(plugin, load)
+                if plugin.state == "failed":
+                    _log.warning("plugin '%s' is skipped: %s", plugin.name, plugin.reason)
 
-    def _load_stranger(self, entry_point: metadata.EntryPoint) -> None:
-        if self.manager.has_plugin(entry_point.name) or any(f.name == entry_point.name for f in self.failed):
+    @property
+    def may_load_local(self) -> bool:
+        """Return whether the code of projects may run here: not where no stranger's may."""
+        return self._wanted != ()
+
+    def find_local(self, project: str, local: LocalPlugin) -> Plugin | None:
+        """Return a project's own plugin, where it is loaded from these very bytes."""
+        key = _local_identity(project, local).key
+        plugin = self._plugins.get(key)
+        return plugin if plugin and plugin.state == "loaded" and self._locals[key] == local else None
+
+    def load_local(self, project: str, local: LocalPlugin, load: Callable[[], object] | None = None) -> Plugin:
+        """Load a project's own plugin; a failure is for the caller to name.
+
+        `load` imports it in another way than here and now, for a caller that limits the time.
+        """
+        plugin = Plugin(_local_identity(project, local))
+        self._locals[plugin.identity.key] = local
+        if not self.may_load_local:
+            plugin.reason = "DMRC_PLUGINS allows none"
+            self._plugins[plugin.identity.key] = plugin
+        else:
+            self._load(plugin, load or partial(import_file, Path(local.path), local.sha256))
+        return plugin
+
+    def unload_project(self, project: str, but: Iterable[LocalPlugin] = ()) -> list[Plugin]:
+        """Let go of the plugins of a project, but for those that are loaded from these very bytes; return them."""
+        kept = [self.find_local(project, local) for local in but]
+        gone = [each for each in self.all() if each.identity.project == project and each not in kept]
+        for plugin in gone:
+            self._unload(plugin.identity.key)
+        return gone
+
+    def implementations(self, hook: str, projects: Iterable[str] = ()) -> tuple[Implementation, ...]:
+        """Return who implements `hook`, in the order of calling: everybody's plugins, and those of `projects`."""
+        wanted = projects if isinstance(projects, frozenset) else frozenset(projects)
+        cache = self._implementations  # another thread may put a new one in its place meanwhile
+        found = cache.get((hook, wanted))
+        if found is None:
+            found = cache[hook, wanted] = tuple(self._find(hook, wanted))
+        return found
+
+    def collect(self, hook: str, **arguments: object) -> list[object]:
+        """Ask all implementations, and return what they brought, one list of all, the last loaded first.
+
+        What a built-in one raises comes through: it is about a setting, and for the user.
+        """
+        brought: list[object] = []
+        for implementation in self.implementations(hook):
+            is_ours = implementation.plugin.name in BUILT_IN
+            try:
+                answer = implementation(arguments) if is_ours else implementation.attempt(arguments)
+            except PluginError:
+                continue  # counted and logged
+            if isinstance(answer, list | tuple):
+                brought += answer
+            elif answer is not None:
+                implementation.plugin.count_error(hook, f"it returned {type(answer).__name__}, not a list")
+        return brought
+
+    def service_environment(
+        self, project: Project, service: Service, environment: Mapping[str, str]
+    ) -> list[tuple[Plugin, dict[str, str]]]:
+        """Chain `dmrc_service_environment`, the first loaded first, and return what each added or changed.
+
+        One that fails, or returns no mapping of texts, changes nothing.
+        """
+        hook = "dmrc_service_environment"
+        changes: list[tuple[Plugin, dict[str, str]]] = []
+        current = dict(environment)
+        for one in reversed(self.implementations(hook, (project.name,))):
+            try:
+                answer = one.attempt({"project": project, "service": service, "environment": dict(current)})
+            except PluginError:
+                continue  # counted and logged
+            if answer is None:
+                continue
+            if not isinstance(answer, Mapping) or not all(_is_variable(*item) for item in answer.items()):
+                one.plugin.count_error(hook, "it returned no mapping of names to texts")
+                continue
+            changed = {name: text for name, text in answer.items() if current.get(name) != text}
+            current |= changed
+            changes.append((one.plugin, changed))
+        return changes
+
+    def _find(self, hook: str, projects: frozenset[str]) -> Iterable[Implementation]:
+        # pluggy keeps them in the order in which it would call them last to first.
+        for found in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            plugin = self._plugins.get(found.plugin_name)
+            if plugin is not None and (plugin.identity.project is None or plugin.identity.project in projects):
+                yield Implementation(plugin, hook, found.function, tuple(found.argnames))
+
+    def _strangers(self) -> Iterable[tuple[Plugin, Callable[[], object]]]:
+        """Yield the plugins that are installed, then those that `DMRC_PLUGINS` names and that are not."""
+        named = list(self._wanted or ())
+        for entry in metadata.entry_points(group="dmrc"):
+            distribution = getattr(entry, "dist", None)
+            origin, version = (distribution.name, distribution.version) if distribution else (entry.name, "-")
+            plugin = Plugin(Identity(entry.name, origin, version))
+            if self._wanted is not None and entry.name not in self._wanted:
+                plugin.reason = "DMRC_PLUGINS does not name it"
+                self._plugins.setdefault(plugin.identity.key, plugin)
+                continue
+            named = [word for word in named if word != entry.name]
+            yield plugin, entry.load
+        for word in named:
+            if is_path(word):
+                yield Plugin(Identity(Path(word).stem, word)), partial(import_file, Path(word))
+            else:
+                yield Plugin(Identity(word, "module")), partial(_import_named, word)
+
+    def _load(self, plugin: Plugin, load: Callable[[], object]) -> None:
+        key = plugin.identity.key
+        if key in self._plugins:
+            plugin.skip("another plugin has this name")
+            self._plugins[f"{key} from {plugin.identity.origin}"] = plugin
             return
+        self._plugins[key] = plugin
         try:
-            self.register(entry_point.load(), entry_point.name)
-        except Exception as error:  # noqa: BLE001 a stranger's code may raise anything
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.failed.append(FailedPlugin(entry_point.name, reason))
-            _log.warning("plugin '%s' is skipped: %s", entry_point.name, reason)
+            self._register(plugin, load())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 a stranger's code may raise anything
+            plugin.skip(first_line(error))
 
-    def register(self, plugin: object, name: str) -> None:
-        """Register one plugin.
+    def _register(self, plugin: Plugin, found: object) -> None:
+        """Register a plugin; a class is made an object of first.
 
         Raises:
-            PluginError: It implements a hook that does not exist; it is not registered then.
+            PluginError: It breaks a rule of `validation`; it is not registered then.
         """
-        self.manager.register(plugin, name)
+        key, module = plugin.identity.key, found
+        made = found() if inspect.isclass(found) else found
         try:
-            self.manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self.manager.unregister(name=name)
-            raise PluginError(str(error).splitlines()[0]) from error
+            self._manager.register(made, key)
+            plugin.hooks = check(self._manager, made, is_local=plugin.identity.project is not None)
+        except (PluginError, pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            raise error if isinstance(error, PluginError) else PluginError(first_line(error)) from error
+        plugin.state = "loaded"
+        if plugin.identity.version == "-" and isinstance(version := getattr(module, "__version__", None), str):
+            plugin.identity = Identity(plugin.name, plugin.identity.origin, version, plugin.identity.project)
+        self._implementations = {}
+
+    def _unload(self, key: str) -> None:
+        found = self._manager.unregister(name=key) if self._manager.has_plugin(key) else None
+        if isinstance(found, types.ModuleType):
+            sys.modules.pop(found.__name__, None)
+        self._plugins.pop(key, None)
+        self._locals.pop(key, None)
+        self._implementations = {}
+
+
+def _local_identity(project: str, local: LocalPlugin) -> Identity:
+    return Identity(local.name, local.path, project=project)
+
+
+def _import_named(word: str) -> object:
+    try:
+        return importlib.import_module(word)
+    except ModuleNotFoundError as error:
+        if error.name != word:
+            raise
+        raise PluginError("no plugin and no module has this name", remedy="Correct DMRC_PLUGINS") from error
+
+
+def _is_variable(name: object, text: object) -> bool:
+    are_texts = isinstance(name, str) and isinstance(text, str)
+    return are_texts and name != "" and "=" not in str(name) and "\0" not in f"{name}{text}"

@@ -1,20 +1,44 @@
-"""The contracts of all hooks: when each is called, with what, and what is guaranteed to follow."""
+"""The contracts of all hooks: when each is called, with what, and what is guaranteed to follow.
+
+Common to all. Arguments go by name, and an implementation may leave out those that it does not need. Of several
+implementations those of the project's own plugins come first, then those loaded last; `hookimpl(tryfirst=True)` and
+`trylast=True` move one. Each is called by itself: one that raises is named, counted (`dmrc plugins`) and skipped, the
+log hears of it once a minute. Wrappers are refused. What is passed is frozen; a change is a new value, returned.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     import click
+    from fastapi import FastAPI
 
     from dmrc.engines.engine import Engine
+    from dmrc.exchange import Exchange
+    from dmrc.hooks.values import Refusal, Request, Response, Runner
+    from dmrc.project import Project, Service
     from dmrc.settings import Settings
     from dmrc.sources import Source
 
 hookspec = pluggy.HookspecMarker("dmrc")
+
+
+class Kind(StrEnum):
+    """How a hook is called; each kind is one function or class of this room."""
+
+    COLLECT = "collect"
+    """All are asked, the answers are put together: `Plugins.collect`."""
+    CHAIN = "chain"
+    """Each gets what the one before made of it: `Plugins.service_environment`."""
+    NOTIFY = "notify"
+    """Told what happened, later and elsewhere: `Notices`."""
+    FILTER = "filter"
+    """Asked while something happens, and may change it, within a time limit: `dmrc.hooks.filters`."""
 
 
 @hookspec
@@ -42,3 +66,145 @@ def dmrc_register_sources(settings: Settings) -> Sequence[Source]:  # type: igno
     Called once per process that pulls, before anything is pulled. The first source that accepts a reference is used,
     those of the plugin loaded last are asked first.
     """
+
+
+@hookspec
+def dmrc_register_routes(app: FastAPI) -> None:
+    """Add routes to the gateway, on an application of this plugin's own.
+
+    Called once when the daemon starts, before it listens. Every route, mounts too, stands behind the gateway's own
+    checks of `Host`, `Origin` and key, and answers on loopback only; one with the tag `bridge`
+    (`@app.get("/x", tags=["bridge"])`) also answers on Docker's bridge, to the key of a service. A route of dmrc's own
+    wins over a plugin's, and of two plugins' the first. A plain function runs in a thread, an `async` one on the
+    event loop that every stream runs on.
+    """
+
+
+@hookspec
+def dmrc_project_loaded(project: Project) -> None:
+    """Hear that a project is up.
+
+    Called in the daemon after each `dmrc up`, `exec` or `env` of it, and once when a daemon starts and the project was
+    up before. The values of its services' variables and its files are not among what the daemon knows: `environment`
+    and `files` are empty.
+    """
+
+
+@hookspec
+def dmrc_service_environment(
+    project: Project, service: Service, environment: Mapping[str, str]
+) -> Mapping[str, str] | None:
+    """Return variables that a service gets beside, or in place of, those that dmrc injects; None for no change.
+
+    Called in the command line, for each service with models, whenever its variables are computed (`up`, `config`,
+    `env`, `exec`): keep values stable, or Compose recreates the containers at every `up`. `environment` is what is
+    injected so far, keys in plain text (in `dmrc config` a placeholder); the order is that of loading, so that a
+    project's own plugin has the last word. What the user wrote under `environment:` is never overwritten: such a
+    variable is left out and named. `dmrc config` shows who added what.
+    """
+
+
+@hookspec
+def dmrc_model_pulled(reference: str, digest: str, size_bytes: int, seconds: float) -> None:
+    """Hear that a model was pulled, and was not there before.
+
+    Called once per pull, in the daemon where one runs, else in the command that pulled. Not for a project's own
+    plugins: the store belongs to no project.
+    """
+
+
+@hookspec
+def dmrc_runner_started(runner: Runner) -> None:
+    """Hear that a runner answers.
+
+    Called once per start that succeeded; `dmrc_runner_stopped` follows exactly once, with an equal `runner`, unless
+    the plugin is unloaded before. A start that failed has neither. A project's plugin hears of the runners that the
+    project's models use.
+    """
+
+
+@hookspec
+def dmrc_runner_stopped(runner: Runner, exit_code: int | None, reason: str) -> None:
+    """Hear that a runner has ended; its process is gone.
+
+    Called once for each `dmrc_runner_started` that the same plugin was told. `reason` is one of `idle` (nobody used
+    it), `evicted` (another needed the room), `unloaded` (asked for, or its project went down), `died` and `shutdown`.
+    `exit_code` is negative for a signal.
+    """
+
+
+@hookspec
+def dmrc_request(
+    exchange: Exchange, request: Request, project: Project | None
+) -> Request | Response | Refusal | Awaitable[Request | Response | Refusal | None] | None:
+    """Change a request, answer it, refuse it, or let it pass (None).
+
+    Called once per inference request that was let in and has a JSON object as its body, before its model is looked up
+    and before it waits for a runner. A changed request goes on to the next plugin; the first `Response` or `Refusal`
+    ends it. `exchange` is what is known so far, without credentials; `request` is this plugin's own copy, so it may be
+    changed in place and returned. `project` is None for a caller without a key.
+
+    Plain or `async`; a plain one runs in a thread, and either has five seconds. One that raises, takes longer or
+    returns something else is skipped, and the request goes on as it was. The exchange records what was sent to the
+    engine, and names the plugin in its annotations (`request_changed_by`, `answered_by`, `filters_skipped`).
+    """
+
+
+@hookspec
+def dmrc_response_stream(
+    exchange: Exchange, stream: AsyncIterator[bytes]
+) -> AsyncIterator[bytes] | Awaitable[AsyncIterator[bytes] | None] | None:
+    """Change the answer of an engine on its way, by an iterator around `stream`; None leaves it alone.
+
+    Called once per answer, when it begins: usually an `async def` that yields. Chunks are bytes as the engine sent
+    them (server-sent events, cut anywhere); an answer that is no stream is one chunk. The iterator runs on the event
+    loop. When it ends the answer ends.
+
+    Where it raises, takes more than five seconds with one chunk or yields no bytes, it is skipped: the caller gets the
+    chunks that it took since it last yielded, then the rest as the engine sends it. A filter that must not let text
+    through should therefore yield often. The exchange records what the caller got (annotation `stream_changed_by`).
+    """
+
+
+@hookspec
+def dmrc_filter_capture(exchange: Exchange) -> Exchange | None:
+    """Return the exchange as it may be recorded; None records nothing.
+
+    Called once per finished exchange that is recorded, before disk and before `dmrc_exchange_completed`, which gets
+    what this returns. Credentials are masked already. Runs in a thread, has five seconds, and **fails closed**: when it
+    raises, takes longer or returns something else, nothing of the content is kept. The request itself is long answered.
+    """
+
+
+@hookspec
+def dmrc_exchange_completed(exchange: Exchange) -> None:
+    """Hear of a finished request: answered, refused, failed or cut off by the caller.
+
+    Called exactly once per inference request, some tenths of a second after its end, and for each as the project's
+    capture level and the filters left it (with `capture: off` without content). Under overload a notification may be
+    dropped, and is counted.
+    """
+
+
+KINDS: dict[str, Kind] = {
+    "dmrc_register_commands": Kind.COLLECT,
+    "dmrc_register_engines": Kind.COLLECT,
+    "dmrc_register_sources": Kind.COLLECT,
+    "dmrc_register_routes": Kind.COLLECT,
+    "dmrc_project_loaded": Kind.NOTIFY,
+    "dmrc_service_environment": Kind.CHAIN,
+    "dmrc_model_pulled": Kind.NOTIFY,
+    "dmrc_runner_started": Kind.NOTIFY,
+    "dmrc_runner_stopped": Kind.NOTIFY,
+    "dmrc_request": Kind.FILTER,
+    "dmrc_response_stream": Kind.FILTER,
+    "dmrc_filter_capture": Kind.FILTER,
+    "dmrc_exchange_completed": Kind.NOTIFY,
+}
+"""Each hook and how it is called."""
+
+AWAITED = frozenset({"dmrc_request", "dmrc_response_stream"})
+"""Hooks that may be `async`; of all others nobody would await the result, so such a plugin is refused."""
+
+WIDE = frozenset({*(name for name, kind in KINDS.items() if kind is Kind.COLLECT), "dmrc_model_pulled"})
+"""Hooks that concern no single project; a project's own plugin that implements one is refused."""

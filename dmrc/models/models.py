@@ -43,6 +43,7 @@ class Models:
         self._sources = sources
         self._default_registry = default_registry
         self._connections = Connections()
+        self.on_pulled: list[Callable[[Pulled], None]] = []  # told of each model that came
 
     def pull(
         self,
@@ -65,7 +66,7 @@ class Models:
         """
         started = time.monotonic()
         before = self._find(text)
-        model = None if refresh else before
+        model, came = None if refresh else before, False
         if model is None:
             source, reference = self._recognize(text)
             transfer = Transfer(self._store, progress or _ignore, cancelled or _never, self._connections)
@@ -73,10 +74,13 @@ class Models:
                 model = None if refresh else self._find(text)
                 if model is None:
                     with _named(text):
-                        model = self._fetch(source, text, reference, transfer)
+                        model, came = self._fetch(source, text, reference, transfer), True
         was_present = before is not None and before.digest == model.digest
         name = self._name(text, model)
-        return Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present)
+        pulled = Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present)
+        for tell in self.on_pulled if came and not was_present else ():
+            tell(pulled)
+        return pulled
 
     def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
         """Put copies of files into the store as the model `target`. The same parts always give the same ID.

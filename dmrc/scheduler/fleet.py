@@ -66,6 +66,8 @@ class Fleet:
 
     async def close(self) -> None:
         """End all runners, in parallel, and wait for everything that was begun."""
+        for runner in self._runners:
+            runner.stop_reason = "shutdown"
         loads = {runner.load for runner in self._runners if runner.load is not None}
         for load in loads:
             load.cancel()
@@ -86,8 +88,9 @@ class Fleet:
             async with asyncio.timeout(timeout_seconds):
                 await self._changed.wait()
 
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run work beside, until it is done or all is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -7,8 +7,9 @@ import contextlib
 import enum
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 import aiohttp
 
@@ -33,10 +34,24 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
+StopReason = Literal["idle", "evicted", "unloaded", "died", "shutdown"]
+"""Why a runner that answered has ended: nobody used it, another needed the room, somebody asked for it, …"""
+
+
+class Watcher(Protocol):
+    """Hears of runners, on the event loop. Neither waits nor raises."""
+
+    def runner_started(self, runner: Runner) -> None:
+        """Hear that a runner answers."""
+
+    def runner_stopped(self, runner: Runner) -> None:
+        """Hear that a runner that answered has ended; once for each that started."""
+
+
 class Runner:
     """A runner. All methods run on the event loop of the daemon; only the scheduler changes its state."""
 
-    def __init__(self, line: Line, on_idle: Callable[[Runner], None]) -> None:
+    def __init__(self, line: Line, on_idle: Callable[[Runner], None], watchers: Sequence[Watcher] = ()) -> None:
         """Make a runner that holds nothing; `on_idle` is called when its idle time is over."""
         self.target = line.target
         self.key = line.target.key
@@ -60,6 +75,9 @@ class Runner:
         self.idle_since = math.inf
         self.keep_alive_seconds = line.target.keep_alive_seconds
         """How long it stays when idle: as its last user wished."""
+        self.stop_reason: StopReason = "unloaded"
+        self._watchers = watchers
+        self._has_started = False
         self._on_idle = on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
 
@@ -112,6 +130,9 @@ class Runner:
         self.load_seconds = load_seconds
         self.ready_since = self.idle_since = time.monotonic()
         self.state = State.READY
+        self._has_started = True
+        for watcher in self._watchers:
+            watcher.runner_started(self)
 
     def enter(self, place: Place) -> None:
         """Give a slot to a request, which keeps the runner from going."""
@@ -183,8 +204,14 @@ class Runner:
             await self.session.close()
         if self.process is not None:
             await self.process.stop()
-        if self.state is not State.FAILED:
+        if self.state is State.FAILED:
+            self.stop_reason = "died"
+        else:
             self.state = State.STOPPED
+        if self._has_started:
+            self._has_started = False
+            for watcher in self._watchers:
+                watcher.runner_stopped(self)
 
     def _cancel_timer(self) -> None:
         if self._idle_timer is not None:

@@ -21,7 +21,7 @@ from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.line import Line, Place
 from dmrc.scheduler.room import Room
-from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.runner import Runner, State, Watcher
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Scheduler:
         """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left are removed."""
         for stale in run.glob("runner-*.sock"):
             stale.unlink(missing_ok=True)
+        self.watchers: list[Watcher] = []
         self._engines = engines
         self._run = run
         self._logs = logs
@@ -116,11 +117,9 @@ class Scheduler:
         while runner in self._fleet:
             await self._fleet.change()
 
-    def release(self, keys: Collection[str]) -> None:
-        """Unload the runners of these targets, without waiting for it."""
-        for runner in self.runners():
-            if runner.key in keys:
-                self._fleet.spawn(self.unload(runner))
+    def release(self, keys: Collection[str]) -> list[asyncio.Task[None]]:
+        """Begin to unload the runners of these targets; the tasks end when they have gone."""
+        return [self._fleet.spawn(self.unload(runner)) for runner in self.runners() if runner.key in keys]
 
     async def close(self) -> None:
         """End all runners at once, in parallel, and wait for everything that was begun."""
@@ -190,7 +189,7 @@ class Scheduler:
             BusyError: The last ones died or did not start, and the pause is not over.
         """
         self._deaths.refuse_too_soon(line.target.key)
-        runner = Runner(line, on_idle=self._on_idle)
+        runner = Runner(line, on_idle=self._on_idle, watchers=self.watchers)
         self._fleet.add(runner)
         runner.load = asyncio.create_task(self._start(runner))
         runner.load.add_done_callback(_retrieve)
@@ -252,6 +251,7 @@ class Scheduler:
             runner.claim = plan.claim or runner.claim
             for victim in plan.victims:
                 _log.info("runner %s gives way to %s", victim.target.reference, runner.target.reference)
+                victim.stop_reason = "evicted"
                 self._give_way(victim)
             await self._fleet.change(plan.wait_seconds)
 
@@ -281,6 +281,7 @@ class Scheduler:
 
     def _on_idle(self, runner: Runner) -> None:
         if runner.is_idle:
+            runner.stop_reason = "idle"
             self._give_way(runner)
 
 

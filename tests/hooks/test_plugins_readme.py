@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dmrc as dmrc_package
+
 PAGE = (Path(__file__).parent.parent.parent / "plugins" / "README.md").read_text()
 
 
@@ -32,12 +34,36 @@ def dmrc(directory: Path, *arguments: str, **more: str) -> subprocess.CompletedP
 
 def test_the_command_of_the_plugin_says_what_the_page_shows(tmp_path: Path) -> None:
     install(tmp_path)
-    command, output = block("console").splitlines()
+    _, output = block("console").splitlines()
 
-    ran = dmrc(tmp_path, *command.removeprefix("$ dmrc ").split())
+    ran = dmrc(tmp_path, "hello")
 
     assert (ran.returncode, ran.stdout.strip()) == (0, output), ran.stderr
     assert "hello" in dmrc(tmp_path, "--help").stdout
+
+
+def test_the_plugin_needs_no_installing(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(block("python"))
+    command, output = block("console").splitlines()
+
+    ran = subprocess.run(
+        command.removeprefix("$ ").replace(" dmrc ", f" {sys.executable} -m dmrc "),
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stdout.strip()) == (0, output), ran.stderr
+
+
+def test_the_page_names_what_a_plugin_may_import_and_the_plugins_that_are_there() -> None:
+    exported = set(dmrc_package.__all__) - {"__version__"}
+    here = {path.parent.name for path in Path(__file__).parent.parent.parent.glob("plugins/*/pyproject.toml")}
+
+    assert all(f"`{name}`" in PAGE for name in exported)
+    assert set(re.findall(r"^\| \[(dmrc-\w+)\]", PAGE, re.MULTILINE)) == here
 
 
 def test_settings_can_leave_it_out(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""What services are given, with what plugins add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dmrc.cli.app import App
+from dmrc.hooks.files import LocalPlugin
+from dmrc.hooks.plugin import Plugin
+from dmrc.project import Injection, Project
+
+_HOOK = "dmrc_service_environment"
+
+
+def load_plugins(app: App, project: Project) -> list[Plugin]:
+    """Load everybody's plugins and the project's own into this process, and return the project's."""
+    app.plugins.load(_HOOK)
+    loaded = []
+    for path in project.plugins:
+        local = LocalPlugin.of(path)
+        found = app.plugins.find_local(project.name, local)
+        loaded.append(found or app.plugins.load_local(project.name, local))
+    return loaded
+
+
+def with_plugins(app: App, project: Project, injected: Mapping[str, Injection]) -> dict[str, Injection]:
+    """Return what services are given after plugins had their say; those of `load_plugins`."""
+    extended = dict(injected)
+    for name, injection in injected.items():
+        service = project.services[name]
+        for plugin, more in app.plugins.service_environment(project, service, injection.variables):
+            extended[name] = extended[name].extended(service, more, plugin.name)
+    return extended

@@ -1,0 +1,111 @@
+"""Calls of a plugin within a time limit, so that nobody waits for one that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from dmrc.errors import PluginError
+from dmrc.hooks.plugin import Implementation, Plugin, first_line
+
+LIMIT_SECONDS = 5.0
+"""How long a filter may take."""
+
+_OVERDUE_LIMIT = 4
+"""Calls of one plugin that may run on after they were given up; then it is skipped without a wait until they end."""
+
+_T = TypeVar("_T")
+
+
+def in_thread(work: Callable[[], _T], name: str) -> Future[_T]:
+    """Run `work` in a thread of its own, which does not keep the process from ending."""
+    future: Future[_T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 whoever waits gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=f"dmrc-plugin-{name}", daemon=True).start()
+    return future
+
+
+async def call(implementation: Implementation, arguments: Mapping[str, object]) -> object:
+    """Call a filter, plain or async, and return what it returned. Only a plain one needs a thread.
+
+    Raises:
+        PluginError: It raised or took too long; counted and logged already.
+    """
+    function = implementation.function
+    with _counted(implementation):
+        limit = asyncio.timeout(LIMIT_SECONDS)
+        future = None
+        try:
+            async with limit:
+                if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                    result = implementation(arguments)
+                else:
+                    future = _begin(implementation, arguments)
+                    result = await asyncio.wrap_future(future)
+                return await result if inspect.isawaitable(result) else result
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            _give_up(implementation.plugin, future)
+            raise too_long() from error
+
+
+def call_blocking(implementation: Implementation, arguments: Mapping[str, object]) -> object:
+    """Call a plain filter, and wait for it in this thread.
+
+    Raises:
+        PluginError: It raised or took too long; counted and logged already.
+    """
+    with _counted(implementation):
+        future = _begin(implementation, arguments)
+        try:
+            return future.result(LIMIT_SECONDS)
+        except TimeoutError as error:
+            if future.done():
+                raise
+            _give_up(implementation.plugin, future)
+            raise too_long() from error
+
+
+def too_long() -> PluginError:
+    """Return the error of a filter that took longer than it may."""
+    return PluginError(f"it took more than {LIMIT_SECONDS:.0f} s")
+
+
+def _begin(implementation: Implementation, arguments: Mapping[str, object]) -> Future[object]:
+    plugin = implementation.plugin
+    if plugin.overdue >= _OVERDUE_LIMIT:
+        raise PluginError(f"{plugin.overdue} earlier calls, given up, still run")
+    return in_thread(lambda: implementation(arguments), plugin.name)
+
+
+def _give_up(plugin: Plugin, future: Future[object] | None) -> None:
+    if future is not None:
+        plugin.count_overdue(1)
+        future.add_done_callback(lambda _: plugin.count_overdue(-1))
+
+
+@contextlib.contextmanager
+def _counted(implementation: Implementation) -> Iterator[None]:
+    """Count a call, and turn whatever it raises into `PluginError`."""
+    began = time.perf_counter()
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # the border: a stranger's code may raise anything
+        implementation.plugin.count_error(implementation.hook, error)
+        raise PluginError(first_line(error)) from error
+    finally:
+        implementation.plugin.count_call(time.perf_counter() - began)

@@ -1,0 +1,110 @@
+"""Notify hooks: each plugin has a thread and a bounded queue of its own, so a slow one delays nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from dmrc.errors import PluginError
+from dmrc.exchange import Exchange
+from dmrc.hooks.plugin import Implementation, Plugin
+
+QUEUE_NOTICES = 1000
+"""Notifications that may wait for one plugin; the next ones are dropped and counted."""
+
+QUEUE_BYTES = 64 << 20
+"""Bytes of bodies that may wait for one plugin; one exchange alone may be longer."""
+
+Arguments = Mapping[str, object]
+
+
+class Notices:
+    """Tells plugins what happened. `tell` may be called from any thread, never blocks and never raises."""
+
+    def __init__(self) -> None:
+        """Start no thread before there is something to tell."""
+        self._lock = threading.Lock()
+        self._queues: dict[Plugin, _Queue] = {}
+
+    def tell(self, implementations: Iterable[Implementation], **arguments: object) -> None:
+        """Queue one call of each of these implementations. A plugin is told in the order of these calls."""
+        for implementation in implementations:
+            with self._lock:
+                queue = self._queues.get(implementation.plugin)
+                if queue is None:
+                    queue = self._queues[implementation.plugin] = _Queue(implementation.plugin)
+            queue.put(implementation, arguments)
+
+    def forget(self, plugin: Plugin) -> None:
+        """Let the thread of a plugin that was unloaded end when it has told what waits."""
+        with self._lock:
+            queue = self._queues.pop(plugin, None)
+        if queue is not None:
+            queue.close()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Wait until everything was told, `timeout` seconds at most; what waits then is dropped and counted."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            queues = list(self._queues.values())
+        for queue in queues:
+            queue.close()
+        for queue in queues:
+            queue.give_up(deadline)
+
+
+class _Queue:
+    """The notifications of one plugin, and its thread: always the same, so that a plugin may keep a connection."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Implementation, Arguments, int]] = deque()
+        self._bytes = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name=f"dmrc-notices-{plugin.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, implementation: Implementation, arguments: Arguments) -> None:
+        size = sum(_size(value) for value in arguments.values())
+        with self._changed:
+            full = len(self._waiting) >= QUEUE_NOTICES or (self._bytes > 0 and self._bytes + size > QUEUE_BYTES)
+            if not full and not self._is_closed:
+                self._waiting.append((implementation, arguments, size))
+                self._bytes += size
+                self._changed.notify()
+                return
+        self._plugin.count_dropped()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def give_up(self, deadline: float) -> None:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            lost = len(self._waiting)
+            self._waiting.clear()
+        if lost:
+            self._plugin.count_dropped(lost)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._is_closed:
+                        return
+                    self._changed.wait()
+                implementation, arguments, size = self._waiting.popleft()
+                self._bytes -= size
+            try:
+                implementation.attempt(arguments)
+            except PluginError:
+                continue  # counted and logged
+
+
+def _size(value: object) -> int:
+    return len(value.request_body) + len(value.response_body) if isinstance(value, Exchange) else 0

@@ -1,0 +1,99 @@
+"""What hooks are given and give back, beside `Exchange` and `Project`: frozen values, exported by `dmrc`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from dmrc.exchange import JsonValue
+
+Annotations = Mapping[str, JsonValue]
+"""Notes that a plugin leaves on the exchange."""
+
+
+class _Annotated:
+    """A value that carries notes for the exchange."""
+
+    __slots__ = ()
+
+    def annotated(self, **notes: JsonValue) -> Self:
+        """Return the same with notes for the exchange added: `request.annotated(team="search")`."""
+        annotations = {**getattr(self, "annotations", {}), **notes}
+        return replace(self, annotations=annotations)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(_Annotated):
+    """A request on its way to an engine."""
+
+    path: str
+    """HTTP path as the caller asked for it; a change has no effect."""
+    body: dict[str, JsonValue]
+    """The JSON body. Each plugin gets a copy of its own, which it may change in place and return."""
+    headers: Mapping[str, str]
+    """Headers that the engine gets: lower-case names, no credentials."""
+    annotations: Annotations = field(default_factory=dict)
+    """Notes for the exchange; `annotated` adds some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response(_Annotated):
+    """An answer given in place of an engine's."""
+
+    body: bytes | JsonValue
+    """Bytes go as they are; anything else goes as JSON. Where `exchange.stream` is true the caller reads
+    server-sent events: give them as bytes, with the header `content-type: text/event-stream`."""
+    status: int = 200
+    """HTTP status."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers; `content-type` is `application/json` unless it is here."""
+    annotations: Annotations = field(default_factory=dict)
+    """Notes for the exchange; `annotated` adds some."""
+
+    def encoded(self) -> bytes:
+        """Return the body as bytes."""
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(_Annotated):
+    """A refusal, which the caller gets as an error in its own dialect."""
+
+    message: str
+    """One line: what was refused, and why."""
+    status: int = 403
+    """HTTP status, 400 to 599."""
+    error_type: str = "permission_error"
+    """`error.type` of the answer; `rate_limit_error` is what clients expect with 429."""
+    retry_after_seconds: int | None = None
+    """`Retry-After` of the answer; clients wait that long before they try again."""
+    annotations: Annotations = field(default_factory=dict)
+    """Notes for the exchange; `annotated` adds some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """A running engine child: one model with one configuration."""
+
+    id: str
+    """12 hex digits that name model and configuration, as in `dmrc ps --json`; the same after a restart."""
+    started_at: float
+    """Unix seconds."""
+    load_seconds: float
+    """Time from the start of the process until it answered, making room included."""
+    model_reference: str
+    """Full reference."""
+    model_digest: str
+    """Digest of the model's manifest."""
+    engine: str
+    """Kind of engine."""
+    mode: str
+    """`completion`, `embedding` or `rerank`."""
+    context_tokens: int
+    """What one request may use."""
+    parallel: int
+    """Requests served at the same time."""
+    memory_bytes: int
+    """What the scheduler reckons it takes."""

@@ -1,0 +1,294 @@
+"""Filters that work, raise, sleep, and return what nobody can use: the request goes on, and the sinner is named."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from dmrc import Exchange, Refusal, Request, Response
+from dmrc.hooks import limited, streams
+from dmrc.hooks.filters import FilteredRequest, filter_capture, filter_request, filter_stream
+from dmrc.hooks.plugins import Plugins
+from tests.hooks.written import PROJECT, loaded
+
+EXCHANGE = Exchange(id="1", method="POST", path="/v1/chat/completions", operation="chat", received_at=0.0)
+ADDS = """
+@hookimpl
+def dmrc_request(exchange, request):
+    request.body["messages"].append("added")
+    return request.annotated(adds=True)
+"""
+ADDS_ASYNC = ADDS.replace("def ", "async def ").replace('"added"', '"added async"').replace("adds=", "adds_async=")
+SPOILS_AND_RAISES = """
+@hookimpl
+def dmrc_request(request):
+    request.body["messages"].clear()
+    raise ValueError("no")
+"""
+PASSES = """
+@hookimpl
+def dmrc_request(request):
+    request.body["messages"].clear()
+"""
+ANSWERS = """
+@hookimpl
+async def dmrc_request(request):
+    return Response(body={"asked": request.body["messages"]}, headers={"X-From": "plugin"})
+"""
+REFUSES = """
+@hookimpl
+def dmrc_request(request):
+    return Refusal(message="not now", status=429, retry_after_seconds=3)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second in place of five: the only thing that differs from real life."""
+    monkeypatch.setattr(limited, "LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(streams, "LIMIT_SECONDS", 0.5)
+
+
+def filtered(plugins: Plugins) -> FilteredRequest:
+    request = Request(path="/v1/chat/completions", body={"model": "m", "messages": ["hi"]}, headers={"a": "b"})
+    implementations = plugins.implementations("dmrc_request", (PROJECT,))
+    return asyncio.run(filter_request(implementations, EXCHANGE, request, None))
+
+
+def errors(plugins: Plugins, name: str = "one") -> object:
+    return next(plugin.to_json()["errors"] for plugin in plugins.all() if plugin.name == name)
+
+
+def test_changes_chain_and_the_exchange_names_who_made_them(tmp_path: Path) -> None:
+    done = filtered(loaded(tmp_path, ADDS, ADDS_ASYNC))
+
+    assert done.request.body["messages"] == ["hi", "added async", "added"]
+    assert done.answer is None
+    assert done.annotations == {"adds": True, "adds_async": True, "request_changed_by": ["two", "one"]}
+
+
+@pytest.mark.parametrize("answer", [ANSWERS, REFUSES])
+def test_the_first_answer_wins(tmp_path: Path, answer: str) -> None:
+    done = filtered(loaded(tmp_path, ADDS, answer, ADDS_ASYNC))
+
+    assert done.answered_by == "two"
+    assert done.annotations["request_changed_by"] == ["three"]
+    if isinstance(done.answer, Response):
+        assert done.answer.encoded() == b'{"asked": ["hi", "added async"]}'
+    else:
+        assert done.answer == Refusal(message="not now", status=429, retry_after_seconds=3)
+
+
+def test_what_a_plugin_does_to_its_copy_without_returning_it_is_not_sent(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, PASSES, SPOILS_AND_RAISES)
+
+    done = filtered(plugins)
+
+    assert done.request.body["messages"] == ["hi"]
+    assert done.annotations == {"filters_skipped": ["two"]}
+    assert (errors(plugins, "one"), errors(plugins, "two")) == (0, 1)
+
+
+@pytest.mark.parametrize("sleep", ["time.sleep(2)", "await asyncio.sleep(2)"])
+def test_a_filter_that_sleeps_is_skipped_in_time_and_blocks_nobody(tmp_path: Path, sleep: str) -> None:
+    kind = "async def" if "await" in sleep else "def"
+    plugins = loaded(tmp_path, f"@hookimpl\n{kind} dmrc_request(request):\n    {sleep}", ADDS)
+    longest_pause = 0.0
+
+    async def watch() -> None:
+        nonlocal longest_pause
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest_pause = max(longest_pause, time.monotonic() - began)
+
+    async def both() -> FilteredRequest:
+        watching = asyncio.create_task(watch())
+        request = Request(path="/", body={"messages": []}, headers={})
+        implementations = plugins.implementations("dmrc_request", (PROJECT,))
+        try:
+            return await filter_request(implementations, EXCHANGE, request, None)
+        finally:
+            watching.cancel()
+
+    began = time.monotonic()
+    done = asyncio.run(both())
+
+    assert time.monotonic() - began < 1.5
+    assert longest_pause < 1
+    assert done.annotations == {"adds": True, "request_changed_by": ["two"], "filters_skipped": ["one"]}
+
+
+def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_request(request):\n    time.sleep(3)")
+    for _ in range(4):
+        filtered(plugins)
+
+    began = time.monotonic()
+    done = filtered(plugins)
+
+    assert time.monotonic() - began < 0.4
+    assert done.skipped == ["one"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "7",
+        "request.body",
+        'Request(path="/", body=[], headers={})',
+        'Request(path="/", body={"x": {1, 2}}, headers={})',
+        'Request(path="/", body={}, headers={"x": "a\\r\\nb: c"})',
+        "Response(body={}, status=99)",
+        'Response(body={}, headers={"x": "☃"})',
+        'Refusal(message="m", status=200)',
+        "Refusal(message=None)",
+        'Refusal(message="m", retry_after_seconds=-1)',
+        'Refusal(message="m").annotated(x=object())',
+    ],
+)
+def test_what_nobody_can_send_is_not_sent(tmp_path: Path, answer: str) -> None:
+    plugins = loaded(tmp_path, f"@hookimpl\ndef dmrc_request(request):\n    return {answer}")
+
+    done = filtered(plugins)
+
+    assert (done.skipped, done.answer, done.request.body["model"]) == (["one"], None, "m")
+    assert errors(plugins) == 1
+
+
+def test_failures_are_logged_once_a_minute_with_a_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = loaded(tmp_path, SPOILS_AND_RAISES)
+    now = time.monotonic()
+    caplog.set_level(logging.WARNING)
+
+    for _ in range(3):
+        filtered(plugins)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    filtered(plugins)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "plugin 'one' failed in dmrc_request: ValueError: no",
+        "plugin 'one' failed in dmrc_request: ValueError: no (3 times since the last report)",
+    ]
+
+
+async def engine(*chunks: bytes, fails: bool = False) -> AsyncGenerator[bytes]:
+    for chunk in chunks:
+        yield chunk
+    if fails:
+        raise ConnectionResetError("the engine died")
+
+
+def streamed(plugins: Plugins, stream: AsyncGenerator[bytes]) -> tuple[list[bytes], list[str]]:
+    got: list[bytes] = []
+    changed_by: list[str] = []
+
+    async def read() -> None:
+        implementations = plugins.implementations("dmrc_response_stream", (PROJECT,))
+        async for chunk in filter_stream(implementations, EXCHANGE, stream, changed_by):
+            got.append(chunk)
+
+    try:
+        asyncio.run(read())
+    except ConnectionResetError as error:
+        got.append(str(error).encode())
+    return got, changed_by
+
+
+def stream_filter(body: str, before: str = "") -> str:
+    return f"""
+@hookimpl
+async def dmrc_response_stream(exchange, stream):
+    {before or "pass"}
+    async for chunk in stream:
+        {body}
+"""
+
+
+def test_a_stream_passes_all_its_filters(tmp_path: Path) -> None:
+    nothing = "@hookimpl\ndef dmrc_response_stream(stream):\n    return None"
+    plugins = loaded(tmp_path, stream_filter("yield chunk + b'1'"), stream_filter("yield chunk + b'2'"), nothing)
+
+    assert streamed(plugins, engine(b"a", b"b")) == ([b"a21", b"b21"], ["two", "one"])
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [
+        (stream_filter("yield chunk.upper() if chunk == b'a' else 1 / 0"), [b"A", b"b", b"c"]),
+        (stream_filter("yield 7"), [b"a", b"b", b"c"]),
+        (stream_filter("yield chunk.upper(); await asyncio.sleep(2 * (chunk == b'b'))"), [b"A", b"B", b"c"]),
+        (stream_filter("yield chunk", before="raise SystemExit"), [b"a", b"b", b"c"]),
+        ("@hookimpl\ndef dmrc_response_stream(stream):\n    return 7", [b"a", b"b", b"c"]),
+        ("@hookimpl\ndef dmrc_response_stream(stream):\n    raise ValueError", [b"a", b"b", b"c"]),
+    ],
+)
+def test_a_stream_goes_on_where_its_filter_failed(tmp_path: Path, source: str, got: list[bytes]) -> None:
+    plugins = loaded(tmp_path, source)
+
+    assert streamed(plugins, engine(b"a", b"b", b"c"))[0] == got
+    assert errors(plugins) == 1
+
+
+def test_a_filter_may_end_a_stream(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, stream_filter("yield chunk; return"))
+
+    assert streamed(plugins, engine(b"a", b"b"))[0] == [b"a"]
+    assert errors(plugins) == 0
+
+
+HIDES = """
+@hookimpl
+async def dmrc_response_stream(stream):
+    try:
+        async for chunk in stream:
+            yield chunk
+    except OSError:
+        yield b"fine"
+"""
+
+
+def test_the_death_of_an_engine_is_not_the_filters_fault_and_not_hidden(tmp_path: Path) -> None:
+    for number, source in enumerate((stream_filter("yield chunk"), HIDES)):
+        (tmp_path / str(number)).mkdir()
+        plugins = loaded(tmp_path / str(number), source)
+
+        got, _ = streamed(plugins, engine(b"a", fails=True))
+
+        assert got[-1] == b"the engine died"
+        assert errors(plugins) == 0
+
+
+def test_the_time_that_an_engine_takes_is_not_the_filters(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, stream_filter("yield chunk.upper()"))
+
+    async def slow() -> AsyncGenerator[bytes]:
+        await asyncio.sleep(1)
+        yield b"a"
+
+    assert streamed(plugins, slow())[0] == [b"A"]
+    assert errors(plugins) == 0
+
+
+CAPTURES = {
+    "changed": "return exchange.annotated(seen=True)",
+    "none": "return None",
+    "raises": "raise ValueError",
+    "wrong": "return 7",
+    "sleeps": "time.sleep(2)",
+}
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_a_capture_is_dropped_unless_its_filter_returns_one(tmp_path: Path, name: str) -> None:
+    plugins = loaded(tmp_path, f"@hookimpl\ndef dmrc_filter_capture(exchange):\n    {CAPTURES[name]}")
+
+    kept = filter_capture(plugins.implementations("dmrc_filter_capture", (PROJECT,)), EXCHANGE)
+
+    assert kept == (EXCHANGE.annotated(seen=True) if name == "changed" else None)
+    assert errors(plugins) == (name not in ("changed", "none"))

@@ -1,0 +1,88 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from dmrc.hooks import notices as module
+from dmrc.hooks.notices import Notices
+from dmrc.hooks.plugins import Plugins
+from tests.hooks.test_filters import EXCHANGE
+from tests.hooks.written import PROJECT, loaded
+from tests.polling import eventually
+
+NOTES = """
+import threading
+heard = []
+@hookimpl
+def dmrc_exchange_completed(exchange):
+    heard.append((exchange, threading.current_thread().name))
+"""
+SLEEPS = NOTES.replace("    heard", "    time.sleep(10)\n    heard")
+RAISES = NOTES.replace("    heard", "    raise ValueError('no')\n    heard")
+
+
+def tell(plugins: Plugins, notices: Notices, times: int = 1) -> None:
+    for _ in range(times):
+        notices.tell(plugins.implementations("dmrc_exchange_completed", (PROJECT,)), exchange=EXCHANGE)
+
+
+def heard(plugins: Plugins, name: str) -> list[tuple[object, str]]:
+    """What the plugin has noted, in its own module."""
+    (one,) = (
+        each for each in plugins.implementations("dmrc_exchange_completed", (PROJECT,)) if each.plugin.name == name
+    )
+    found: list[tuple[object, str]] = one.function.__globals__["heard"]
+    return found
+
+
+def count(plugins: Plugins, name: str, what: str) -> object:
+    return next(plugin.to_json()[what] for plugin in plugins.all() if plugin.name == name)
+
+
+def test_a_plugin_that_sleeps_ten_seconds_delays_nobody_else(tmp_path: Path) -> None:
+    plugins, notices = loaded(tmp_path, NOTES, SLEEPS), Notices()
+    began = time.monotonic()
+
+    tell(plugins, notices, times=5)
+
+    assert time.monotonic() - began < 1
+    eventually(lambda: len(heard(plugins, "one")) == 5, seconds=5)
+    assert {thread for _, thread in heard(plugins, "one")} == {"dmrc-notices-one"}
+    notices.close(timeout=0.2)
+    assert time.monotonic() - began < 5
+    assert count(plugins, "two", "dropped") == 4
+
+
+def test_a_plugin_that_raises_hears_of_the_next_one_all_the_same(tmp_path: Path) -> None:
+    plugins, notices = loaded(tmp_path, NOTES, RAISES), Notices()
+
+    tell(plugins, notices, times=3)
+    notices.close()
+
+    assert len(heard(plugins, "one")) == 3
+    assert (count(plugins, "two", "calls"), count(plugins, "two", "errors")) == (3, 3)
+
+
+def test_what_does_not_fit_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUEUE_NOTICES", 2)
+    plugins, notices = loaded(tmp_path, SLEEPS), Notices()
+
+    tell(plugins, notices)
+    eventually(lambda: notices._queues and not next(iter(notices._queues.values()))._waiting)
+    tell(plugins, notices, times=5)
+
+    assert count(plugins, "one", "dropped") == 3
+
+
+def test_the_thread_of_a_plugin_that_was_unloaded_ends_when_it_has_told_all(tmp_path: Path) -> None:
+    plugins, notices = loaded(tmp_path, NOTES), Notices()
+    noted = heard(plugins, "one")
+    tell(plugins, notices)
+    thread = next(iter(notices._queues.values()))._thread
+
+    for plugin in plugins.unload_project(PROJECT):
+        notices.forget(plugin)
+
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(noted) == 1

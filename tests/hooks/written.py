@@ -1,0 +1,33 @@
+"""Plugins as their authors write them: files, loaded into a `Plugins` of the test."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from dmrc.hooks.files import LocalPlugin
+from dmrc.hooks.plugin import Plugin
+from dmrc.hooks.plugins import Plugins
+
+PROJECT = "shop"
+
+
+def write(path: Path, source: str) -> Path:
+    """Write a plugin with its imports before it."""
+    head = "import asyncio, time\nfrom dmrc import Refusal, Request, Response, hookimpl\n\n"
+    path.write_text(head + textwrap.dedent(source))
+    return path
+
+
+def load(plugins: Plugins, path: Path, source: str) -> Plugin:
+    """Write a plugin and load it as the own one of `PROJECT`."""
+    return plugins.load_local(PROJECT, LocalPlugin.of(write(path, source)))
+
+
+def loaded(tmp_path: Path, *sources: str) -> Plugins:
+    """Return plugins called `one`, `two`, …, all of which must load; the last one is asked first."""
+    plugins = Plugins(wanted=None)
+    for name, source in zip(("one", "two", "three"), sources, strict=False):
+        plugin = load(plugins, tmp_path / f"{name}.py", source)
+        assert plugin.state == "loaded", plugin.reason
+    return plugins
