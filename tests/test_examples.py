@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.capture.database import ExchangeDatabase
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
 from tests.images import Images
 
 _FACTS = Path(__file__).parent.parent / "examples" / "facts"
+_PLUGINS = _FACTS.parent / "plugins"
 _MODEL = "local/smollm2:135M-Q4_1"
 _SERVICES = ("facts-node", "facts-python")
 _DEMO_NEEDS = ("bash", "dirname", "mktemp", "rm", "find")
@@ -138,3 +140,34 @@ def test_demo_runs_the_program_on_the_host_without_docker_and_without_node(
     assert "run on this host" in output
     assert "facts-node is left out" in output
     assert len(_exchanges(dmrc)) == 1
+
+
+@pytest.mark.engine
+def test_the_plugin_of_the_project_changes_what_one_service_asks_and_masks_what_is_recorded(
+    dmrc: Dmrc, tmp_path: Path, smollm2: Path
+) -> None:
+    directory = tmp_path / "plugins"
+    shutil.copytree(_PLUGINS, directory)
+    dmrc.ok("package", "--gguf", smollm2, _MODEL)
+
+    done = subprocess.run(
+        [directory / "demo.sh"],
+        env={**dmrc.environment, "PATH": f"{dmrc.program.parent}:{dmrc.environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert dmrc.processes() == []
+    assert "dmrc_filter_capture, dmrc_request" in done.stderr
+    assert "house_rules" in done.stdout
+    plain, formal = _exchanges(dmrc)
+    assert (plain["annotations"], formal["status"]) == ({}, 200)
+    assert str(formal["annotations"]["system_prompt"]).startswith("Answer in one short")  # type: ignore[index]
+    assert formal["annotations"]["request_changed_by"] == ["house_rules"]  # type: ignore[index]
+    recorded = ExchangeDatabase(dmrc.home / "exchanges.sqlite3").get(str(formal["id"]))
+    assert b"Dear customer" in recorded.request_body
+    assert b"my address is [e-mail]." in recorded.request_body
+    for file in dmrc.home.rglob("*"):
+        assert not file.is_file() or b"ada@example.com" not in file.read_bytes(), file
