@@ -43,7 +43,7 @@ class App:
 
     @cached_property
     def models(self) -> Models:
-        """Return models joined with the places they come from."""
+        """Return models joined with the places that they come from and go to."""
         from dmrc.models import Models
 
         self.plugins.load("dmrc_register_sources")

@@ -18,6 +18,7 @@ _COMMANDS = {
     "compose": LazyCommand("dmrc.cli.compose:compose", "Serve a model as a provider service, for Compose", _PROJECTS),
     "plugin": LazyCommand("dmrc.cli.plugin:plugin", "Let plain docker compose up use dmrc", _PROJECTS),
     "pull": LazyCommand("dmrc.cli.pull:pull", "Pull a model from a registry", _MODELS),
+    "push": LazyCommand("dmrc.cli.push:push", "Push a model to a registry", _MODELS),
     "package": LazyCommand("dmrc.cli.package:package", "Make a model of a GGUF file, or of another model", _MODELS),
     "list": LazyCommand("dmrc.cli.list:list_", "List the models in the store", _MODELS),
     "ls": LazyCommand("dmrc.cli.list:list_", "", _MODELS),

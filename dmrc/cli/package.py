@@ -23,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--format", "form", type=click.Choice(["docker", "cncf"]), default="docker", help="Docker's, or CNCF ModelPack's."
 )
+@click.option("--push", "is_pushed", is_flag=True, help="Push it to its registry, too.")
 @click.argument("reference")
 @json_option
 @pass_app
@@ -34,6 +35,7 @@ def package(
     base: str | None,
     licenses: tuple[Path, ...],
     form: Literal["docker", "cncf"],
+    is_pushed: bool,
     as_json: bool,
     context_size: int | None,
     **files: Path | None,
@@ -45,6 +47,7 @@ def package(
     import json
 
     from dmrc.cli.progress import PullProgress, note
+    from dmrc.cli.push import push_model
     from dmrc.models import Parts
 
     before = None if base is None else app.store.resolve(base, app.settings.default_registry)
@@ -52,5 +55,7 @@ def package(
     with PullProgress() as progress:
         model = app.models.package(parts, reference, progress.of(reference))
     note(f"packaged {gguf.name if gguf else base} as {model.tags[0]}")
+    if is_pushed:
+        push_model(app, reference)
     row = {"digest": model.digest, "tags": list(model.tags), "size_bytes": model.size_bytes}
     click.echo(json.dumps(row, indent=2) if as_json else model.digest)

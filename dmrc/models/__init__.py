@@ -1,7 +1,8 @@
-"""Models and what is done with them: pulled, packaged, described."""
+"""Models and what is done with them: pulled, pushed, packaged, described."""
 
 from dmrc.models.description import describe, describe_for_openai
 from dmrc.models.models import Models, Pulled
 from dmrc.models.packaging import Parts
+from dmrc.models.pushing import Pushed
 
-__all__ = ["Models", "Parts", "Pulled", "describe", "describe_for_openai"]
+__all__ = ["Models", "Parts", "Pulled", "Pushed", "describe", "describe_for_openai"]

@@ -1,4 +1,4 @@
-"""Getting models into the store."""
+"""Getting models into the store, and out of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
 from dmrc.models.packaging import Packager, Parts
+from dmrc.models.pushing import Pushed, Pusher
 from dmrc.reference import DEFAULT_REGISTRY, Reference
 from dmrc.sources import Connections, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
@@ -38,7 +39,7 @@ class Models:
     """The store and the sources, joined. Methods block, and are safe in threads and in several processes."""
 
     def __init__(self, store: Store, sources: Sequence[Source] = (), default_registry: str = DEFAULT_REGISTRY) -> None:
-        """Bring models from `sources`, asked in order, into `store`."""
+        """Bring models from `sources`, asked in order, into `store`, and to those of them that take models."""
         self._store = store
         self._sources = sources
         self._default_registry = default_registry
@@ -81,6 +82,21 @@ class Models:
         for tell in self.on_pulled if came and not was_present else ():
             tell(pulled)
         return pulled
+
+    def push(
+        self, text: str, progress: Progress | None = None, *, cancelled: Callable[[], bool] | None = None
+    ) -> Pushed:
+        """Push a model under one of its names. Until all of it is there, the name means what it meant before.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+            InputError: Nothing takes models by such a name, or it is an ID or a digest.
+            BlobMissingError: A file of it is missing; nothing was sent.
+            RegistryError: The registry, or the network, failed.
+            CancelledError: `cancelled` returned True.
+        """
+        transfer = Transfer(self._store, progress or _ignore, cancelled or _never, self._connections)
+        return Pusher(self._store, self._sources, self._default_registry).push(text, transfer)
 
     def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
         """Put copies of files into the store as the model `target`. The same parts always give the same ID.

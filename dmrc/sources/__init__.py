@@ -1,6 +1,7 @@
-"""Where models come from."""
+"""Where models come from, and may go to."""
 
 from dmrc.sources.connections import Connections
+from dmrc.sources.destination import Destination, Outgoing
 from dmrc.sources.source import (
     BlobSink,
     BlobWriter,
@@ -11,4 +12,15 @@ from dmrc.sources.source import (
     Transfer,
 )
 
-__all__ = ["BlobSink", "BlobWriter", "Connections", "PartialBlob", "Progress", "ProgressEvent", "Source", "Transfer"]
+__all__ = [
+    "BlobSink",
+    "BlobWriter",
+    "Connections",
+    "Destination",
+    "Outgoing",
+    "PartialBlob",
+    "Progress",
+    "ProgressEvent",
+    "Source",
+    "Transfer",
+]

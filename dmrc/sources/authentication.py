@@ -9,7 +9,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlencode
@@ -41,13 +41,20 @@ class Challenge:
 class Authentication:
     """The `Authorization` for one repository, renewed when the registry asks. Threads may share it."""
 
-    def __init__(self, reference: Reference, credentials: Credentials | None, fetch_token: FetchToken) -> None:
-        """Answer with these credentials, or as nobody."""
+    def __init__(
+        self,
+        reference: Reference,
+        credentials: Credentials | None,
+        fetch_token: FetchToken,
+        scopes: Sequence[str] = (),
+    ) -> None:
+        """Answer with these credentials, or as nobody; ask for `scopes`, or else for what the registry names."""
         self.header: str | None = None
         """What to send now; None before the first challenge."""
         self._reference = reference
         self._credentials = credentials
         self._fetch_token = fetch_token
+        self._scopes = scopes
         self._lock = threading.Lock()
 
     def answer(self, challenge: Challenge, *, refused: str | None) -> bool:
@@ -66,16 +73,17 @@ class Authentication:
             return self.header != refused
 
     def _token(self, parameters: Mapping[str, str]) -> str:
-        query = {"scope": parameters.get("scope") or f"repository:{self._reference.repository}:pull"}
+        query = {"scope": self._scopes or [parameters.get("scope") or f"repository:{self._reference.repository}:pull"]}
         if "service" in parameters:
-            query["service"] = parameters["service"]
+            query["service"] = [parameters["service"]]
         realm, headers, form = parameters["realm"], {}, None
         if self._credentials is not None and self._credentials.identity_token is not None:
-            query |= {"grant_type": "refresh_token", "client_id": "dmrc"}
-            form = urlencode(query | {"refresh_token": self._credentials.identity_token}).encode()
+            values = {name: " ".join(several) for name, several in query.items()}
+            values |= {"grant_type": "refresh_token", "client_id": "dmrc"}
+            form = urlencode(values | {"refresh_token": self._credentials.identity_token}).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         else:
-            realm += ("&" if "?" in realm else "?") + urlencode(query)
+            realm += ("&" if "?" in realm else "?") + urlencode(query, doseq=True)
             if self._credentials is not None:
                 headers["Authorization"] = _basic(self._credentials)
         try:

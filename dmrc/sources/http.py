@@ -11,6 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -20,9 +21,12 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, Pr
 from dmrc import __version__
 from dmrc.errors import RegistryError
 from dmrc.sources.connections import MOST_CONNECTIONS
+from dmrc.sources.request import FileRange, with_file_ranges
 from dmrc.sources.retry import TransientError
 
 _TIMEOUT = urllib3.Timeout(connect=5, read=20)
+# A registry may hash or move a large blob before it answers.
+_UPLOAD_TIMEOUT = urllib3.Timeout(connect=5, read=300)
 # What the kernel holds for us is lost when we are killed, and by itself it lets a buffer grow to many MiB. It doubles
 # this number, bookkeeping included, so that eight connections hold at most 6 MiB. Source: socket(7), SO_RCVBUF.
 _RECEIVE_BUFFER_BYTES = 384 << 10
@@ -40,7 +44,7 @@ class HttpClient:
         """
         self.subject = subject
         self._is_plain = url.startswith("http://")
-        self._pool = _pool(url)
+        self._pool = with_file_ranges(_pool(url))
         self._open: set[urllib3.BaseHTTPResponse] = set()
         self._is_aborted = False
         self._lock = threading.Lock()
@@ -58,12 +62,21 @@ class HttpClient:
                     response.shutdown()
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | FileRange | None = None
     ) -> urllib3.BaseHTTPResponse:
         """Send a request and return the answer, whose body is yet to be read; redirects are not followed."""
-        common = {"User-Agent": f"dmrc/{__version__}", "Accept-Encoding": "identity"}
+        sent = {"User-Agent": f"dmrc/{__version__}", "Accept-Encoding": "identity", **headers}
+        if isinstance(body, FileRange):
+            sent["Content-Length"] = str(body.end - body.start)
         return self._pool.request(
-            method, url, headers={**common, **headers}, body=body, preload_content=False, redirect=False, retries=False
+            method,
+            url,
+            headers=sent,
+            body=cast("list[bytes]", [body]) if isinstance(body, FileRange) else body,
+            timeout=_UPLOAD_TIMEOUT if method in ("PATCH", "PUT") else _TIMEOUT,
+            preload_content=False,
+            redirect=False,
+            retries=False,
         )
 
     def redirection(self, url: str, response: urllib3.BaseHTTPResponse) -> str | None:
@@ -76,7 +89,7 @@ class HttpClient:
         if response.status not in _REDIRECTS or location is None:
             return None
         dismiss(response)
-        target = _joined(url, location)
+        target = joined(url, location)
         if not self.may_use(target):
             raise RegistryError(f"{self.subject} redirects to {target[:200]!r}, which is not https")
         return target
@@ -211,8 +224,8 @@ def _is_untrusted(error: HTTPError) -> bool:
     return isinstance(error, SSLError) and any(isinstance(cause, ssl.CertificateError) for cause in error.args)
 
 
-def _joined(url: str, location: str) -> str:
-    """Return where a redirect leads; empty when that makes no sense."""
+def joined(url: str, location: str) -> str:
+    """Return where a redirect or an upload leads; empty when that makes no sense."""
     try:
         target = urljoin(url, location)
         origin_of(target)

@@ -1,4 +1,4 @@
-"""Models from any OCI registry."""
+"""Models from any OCI registry, and to it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from dmrc.errors import ArtifactError, DigestMismatchError, ModelNotFoundError, 
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
+from dmrc.sources.destination import Outgoing
 from dmrc.sources.download import download
 from dmrc.sources.mirrors import daemon_files, docker_mirrors
+from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
 from dmrc.sources.retry import retry
 from dmrc.sources.source import Source, Transfer
@@ -41,7 +43,7 @@ _LAYERS_AT_ONCE = 4
 
 
 class OciSource:
-    """Pulls from OCI registries: Docker Hub, GHCR, one on loopback."""
+    """Pulls from and pushes to OCI registries: Docker Hub, GHCR, one on loopback."""
 
     name = "oci"
 
@@ -85,6 +87,13 @@ class OciSource:
                 _log.warning("mirror '%s' of '%s' does not serve '%s': %s", url, reference.registry, text, error)
         own = Endpoint.of_registry(reference.registry, insecure=self._insecure)
         return self._fetch_from(own, reference, transfer)
+
+    def push(self, model: Outgoing, transfer: Transfer) -> None:
+        """Push a model; see `Destination.push`. It goes to the registry itself, and to no mirror."""
+        own = Endpoint.of_registry(model.reference.registry, insecure=self._insecure)
+        credentials = self._credentials.lookup(own.host)
+        with Registry(own, model.reference, credentials, scopes(model)) as registry:
+            push(registry, model, transfer)
 
     def _fetch_from(self, endpoint: Endpoint, reference: Reference, transfer: Transfer) -> bytes:
         name = reference.display(default_registry=self._default_registry)

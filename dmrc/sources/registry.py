@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +23,11 @@ from dmrc.reference import Reference
 from dmrc.sources.authentication import Authentication, Challenge
 from dmrc.sources.credentials import Credentials
 from dmrc.sources.download import Part
-from dmrc.sources.http import HttpClient, dismiss, failure, is_loopback, open_part, origin_of
+from dmrc.sources.http import HttpClient, dismiss, failure, is_loopback, joined, open_part, origin_of
+from dmrc.sources.request import Request
 
 _REDIRECTS = 5
+_PUSH = "push"
 _HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 
@@ -56,15 +58,20 @@ class Endpoint:
 class Registry:
     """One repository. Threads may share it."""
 
-    def __init__(self, endpoint: Endpoint, reference: Reference, credentials: Credentials | None) -> None:
-        """Talk to the repository of `reference` there, with the endpoint's own credentials."""
+    def __init__(
+        self, endpoint: Endpoint, reference: Reference, credentials: Credentials | None, scopes: Sequence[str] = ()
+    ) -> None:
+        """Talk to the repository of `reference` there, with the endpoint's own credentials.
+
+        `scopes` are asked of a token server instead of those that the registry names: `repository:ai/x:pull,push`.
+        """
         self._host = endpoint.host
         self.attempts = 1 if endpoint.is_mirror else 3
         """How often a request for a document is worth its time."""
         self._reference = reference
         self._base = f"{endpoint.url}/v2/{reference.repository}/"
         self._http = HttpClient(self._base, f"registry '{endpoint.host}'")
-        self._authentication = Authentication(reference, credentials, self._fetch_token)
+        self._authentication = Authentication(reference, credentials, self._fetch_token, scopes)
         self._has_credentials = credentials is not None
         self._targets: dict[str, str] = {}
 
@@ -96,6 +103,35 @@ class Registry:
                 if response.status not in (200, 206, 416):
                     raise self._refused(response, path)
                 yield response
+
+    @contextlib.contextmanager
+    def send(self, request: Request, accepted: Sequence[int]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send a request for a push, and yield an answer of a status in `accepted`; redirects are not followed.
+
+        Raises:
+            RegistryAuthError: Login is needed, or refused.
+            TransientError: It failed, and may succeed later.
+            RegistryError: It failed.
+        """
+        with self._http.errors():
+            url = joined(self._base, request.target)
+            if not self._http.may_use(url):
+                raise RegistryError(f"registry '{self._host}' wants an upload to {url[:200]!r}, which is not https")
+            # An upload may go on at another host, which gets no credentials of ours.
+            is_own, used = origin_of(url) == origin_of(self._base), self._authentication.header
+            response = self._sent(request, url, used if is_own else None)
+            challenge = Challenge.parse(response.headers.get("WWW-Authenticate", ""))
+            if response.status == 401 and is_own and self._authentication.answer(challenge, refused=used):
+                dismiss(response)
+                response = self._sent(request, url, self._authentication.header)
+            with self._http.reading(response):
+                if response.status not in accepted:
+                    raise self._refused(response, _PUSH)
+                yield response
+
+    def _sent(self, request: Request, url: str, authorization: str | None) -> urllib3.BaseHTTPResponse:
+        headers = {**request.headers, **({"Authorization": authorization} if authorization else {})}
+        return self._http.request(request.method, url, headers, request.body)
 
     def blob(self, digest: str) -> BlobOrigin:
         """Return where the bytes of a blob come from."""
@@ -160,9 +196,10 @@ class Registry:
         name = self._reference.display()
         status, text = response.status, _message(response)
         is_auth = status in (401, 403)
+        is_push = path == _PUSH
         if status == 404 and path.startswith("manifests/"):
             return ModelNotFoundError(f"model '{name}' is not in the registry '{self._host}'", remedy="Check its name")
-        if is_auth and self._host == _HUB and not self._has_credentials:
+        if is_auth and self._host == _HUB and not self._has_credentials and not is_push:
             # Docker Hub does not tell a missing repository from a private one.
             return ModelNotFoundError(
                 f"model '{name}' is not in the registry '{_HUB}', or is private",
@@ -171,8 +208,12 @@ class Registry:
         if is_auth:
             reason = "refuses the credentials" if self._has_credentials else "wants a login"
             login = "docker login" if self._host == _HUB else f"docker login {self._host}"
-            return RegistryAuthError(f"registry '{self._host}' {reason} for '{name}'{text}", remedy=f"Run: {login}")
+            purpose = f"a push to '{name}'" if is_push else f"'{name}'"
+            return RegistryAuthError(f"registry '{self._host}' {reason} for {purpose}{text}", remedy=f"Run: {login}")
         answer = f"registry '{self._host}' answers {status} {_phrase(status)} to a request for '{name}'{text}"
+        if is_push and status == 404:
+            remedy = "Check the name; some registries want a repository made before a push"
+            return RegistryError(answer, remedy=remedy)
         return failure(answer, response)
 
 

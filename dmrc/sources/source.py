@@ -17,14 +17,14 @@ from dmrc.sources.connections import Connections
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """One step of a pull, or of packaging."""
+    """One step of a pull, of a push, or of packaging."""
 
     status: str
     """What happens, for people: `Downloading`, `Pull complete`, `Waiting for another pull of ai/smollm2`."""
     layer: str | None = None
     """Digest of the blob that the step is about, or the name of the file; None when it is about the whole model."""
     current_bytes: int = 0
-    """Bytes of the layer that are here."""
+    """Bytes of the layer that are where they should be."""
     size_bytes: int = 0
     """Size of the layer; 0 without one."""
 
@@ -81,7 +81,7 @@ class PartialBlob(Protocol):
 
 
 class BlobSink(Protocol):
-    """Where blobs go: the store, seen by a source. Several threads may use it at once."""
+    """Where blobs lie: the store, seen by a source. Several threads may use it at once."""
 
     def has_blob(self, digest: str, size_bytes: int) -> bool:
         """Return whether the blob is there already."""
@@ -90,7 +90,11 @@ class BlobSink(Protocol):
         """Return a context manager that keeps the blob when its block ends well and the digest is right."""
 
     def open_blob(self, digest: str, size_bytes: int, /) -> BinaryIO:
-        """Open a blob that is there for reading."""
+        """Open a blob that is there for reading.
+
+        Raises:
+            StoreError: It is not there, or not whole.
+        """
 
     def open_partial(self, name: str, size_bytes: int, /) -> AbstractContextManager[PartialBlob] | None:
         """Hold a blob, named by its digest or otherwise; None while another thread or process brings it."""
@@ -98,10 +102,10 @@ class BlobSink(Protocol):
 
 @dataclass(slots=True)
 class Transfer:
-    """One pull on its way: where the blobs go, who hears about it, and whether it should stop."""
+    """One pull or push on its way: where the blobs lie, who hears about it, and whether it should stop."""
 
     sink: BlobSink
-    """Takes the blobs."""
+    """Takes the blobs, or gives them."""
     progress: Progress = lambda _event: None
     """Hears every step; call `report` instead, which calls it for one thread at a time."""
     cancelled: Callable[[], bool] = lambda: False
@@ -122,7 +126,7 @@ class Transfer:
             CancelledError: `cancelled` says so.
         """
         if self.cancelled():
-            raise CancelledError("the pull was cancelled")
+            raise CancelledError("the transfer was cancelled")
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the transfer should stop.

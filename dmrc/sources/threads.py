@@ -23,7 +23,7 @@ def start(action: Callable[[], _T]) -> Future[_T]:
         except BaseException as error:  # noqa: BLE001 who waits for the future gets it
             future.set_exception(error)
 
-    threading.Thread(target=run, name="dmrc-pull", daemon=True).start()
+    threading.Thread(target=run, name="dmrc-transfer", daemon=True).start()
     return future
 
 

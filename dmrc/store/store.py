@@ -99,6 +99,17 @@ class Store:
             raise ArtifactError(f"model '{_name(model)}' has no GGUF file")
         return facts[0].with_shards(facts[1:])
 
+    def document(self, model: StoredModel) -> bytes:
+        """Return the bytes of a model's manifest.
+
+        Raises:
+            ModelNotFoundError: The model was removed meanwhile.
+        """
+        data = self._layout.document(model.digest)
+        if data is None:
+            raise ModelNotFoundError(f"model '{model.digest}' was removed meanwhile", remedy="Try again")
+        return data
+
     def has_blob(self, digest: str, size_bytes: int) -> bool:
         """Return whether the blob is here with that size; its bytes were checked when it came."""
         try:

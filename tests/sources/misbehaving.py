@@ -39,7 +39,7 @@ class Misbehaving:
                 misbehaving.requests.append((self.path, dict(self.headers)))
                 answer(self)
 
-            do_POST = do_GET
+            do_POST = do_HEAD = do_PATCH = do_PUT = do_GET
 
             def log_message(self, *_: object) -> None:
                 pass
