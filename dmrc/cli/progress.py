@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
+
+from dmrc.cli.tables import duration
 
 if TYPE_CHECKING:
     import rich.progress
@@ -19,10 +23,16 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 3.0
 
-_BAR_WIDTH = 20
+_WIDEST_BAR = 20
+_NARROWEST_BAR = 6
 # "999.9/999.9 MB", "999.9 MB/s", "0:00:00", and the spaces between the columns.
-_NUMBERS_WIDTH = _BAR_WIDTH + 14 + 10 + 7 + 4
-_SHORTEST_NAME = 12
+_NUMBERS_WIDTH = 14 + 10 + 7 + 4
+_SHORTEST_NAME = 16
+
+
+def is_terminal() -> bool:
+    """Return whether somebody looks at stderr, on a terminal that can move its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def note(text: str) -> None:
@@ -33,7 +43,7 @@ def note(text: str) -> None:
 @contextmanager
 def spinner(text: str) -> Iterator[None]:
     """Show that something takes its time: a spinner with the seconds, or a line after a while."""
-    if not sys.stderr.isatty():
+    if not is_terminal():
         timer = threading.Timer(_LINE_SECONDS, note, [f"{text} …"])
         timer.start()
         try:
@@ -50,16 +60,45 @@ def spinner(text: str) -> Iterator[None]:
         yield
 
 
+@dataclass(slots=True)
+class _Model:
+    """One model on its way."""
+
+    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Bytes done and size of each layer that has to travel."""
+    last_line: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
+    """When a line was last written, and how many bytes were done then."""
+
+    @property
+    def done(self) -> int:
+        return sum(current for current, _ in self.layers.values())
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.layers.values())
+
+    def line(self, name: str) -> str:
+        """Return how far it is, how fast it was since the last line, and how long it will take like that."""
+        (then, before), self.last_line = self.last_line, (time.monotonic(), self.done)
+        rate = (self.done - before) / max(self.last_line[0] - then, 0.001)
+        left = f", {duration((self.size - self.done) / rate)} left" if rate > 0 else ""
+        percent = self.done * 100 // max(self.size, 1)
+        return f"{name}: {self.done / 1e6:.1f} of {self.size / 1e6:.1f} MB ({percent} %), {rate / 1e6:.1f} MB/s{left}"
+
+
 class PullProgress:
-    """The progress of pulls that run side by side: a bar for each layer, with rate and time left."""
+    """The progress of pulls or pushes that run side by side.
+
+    On a terminal a bar for each model, with rate and time left, and below it one for each of its layers; elsewhere a
+    line every few seconds. Layers that are there already are not counted.
+    """
 
     def __init__(self) -> None:
         """Show nothing until the first event."""
         self._cancel = threading.Event()
         self._lock = threading.Lock()
-        self._bars: rich.progress.Progress | None = None
-        self._tasks: dict[str, rich.progress.TaskID] = {}
-        self._layers: dict[str, dict[str, tuple[int, int]]] = {}
+        self._models: dict[str, _Model] = {}
+        self._bars: _Bars | None = None
         self._next_line = time.monotonic() + _LINE_SECONDS
 
     def __enter__(self) -> Self:
@@ -84,7 +123,7 @@ class PullProgress:
         return self._cancel.is_set()
 
     def of(self, name: str) -> Callable[[ProgressEvent], None]:
-        """Return the callback for the pull of one model."""
+        """Return the callback for the pull or push of one model."""
 
         def on_event(event: ProgressEvent) -> None:
             with self._lock:
@@ -93,34 +132,58 @@ class PullProgress:
         return on_event
 
     def _show(self, name: str, event: ProgressEvent) -> None:
-        if event.layer is None or event.size_bytes == 0:
+        if event.layer is None:
+            (self._bars.note if self._bars else note)(event.status)
             return
-        self._layers.setdefault(name, {})[event.layer] = (event.current_bytes, event.size_bytes)
-        if sys.stderr.isatty():
-            self._bar(name, event)
-        elif time.monotonic() >= self._next_line:
+        model = self._models.setdefault(name, _Model())
+        if event.size_bytes and not event.was_there:
+            model.layers[event.layer] = (event.current_bytes, event.size_bytes)
+        else:
+            model.layers.pop(event.layer, None)
+        if is_terminal():
+            self._bars = self._bars or _Bars()
+            self._bars.show(name, model)
+        elif model.layers and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS
-            note(self._line())
-
-    def _bar(self, name: str, event: ProgressEvent) -> None:
-        if self._bars is None:
-            self._bars = _bars()
-            self._bars.start()
-        layer = str(event.layer)
-        if layer not in self._tasks:
-            short = layer.removeprefix("sha256:")[:12]
-            self._tasks[layer] = self._bars.add_task(f"{name} {short}", total=event.size_bytes)
-        self._bars.update(self._tasks[layer], completed=event.current_bytes)
-
-    def _line(self) -> str:
-        parts = []
-        for name, layers in self._layers.items():
-            current, size = (sum(column) for column in zip(*layers.values(), strict=True))
-            parts.append(f"{name}: {current / 1e6:.1f} of {size / 1e6:.1f} MB ({current * 100 // max(size, 1)} %)")
-        return "; ".join(parts)
+            for other, moving in self._models.items():
+                if moving.done < moving.size:
+                    note(moving.line(other))
 
 
-def _bars() -> rich.progress.Progress:
+class _Bars:
+    """Bars on a terminal."""
+
+    def __init__(self) -> None:
+        """Show none yet."""
+        self._progress = _rich_progress()
+        self._tasks: dict[tuple[str, str], rich.progress.TaskID] = {}
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        """Write a line above the bars."""
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def show(self, name: str, model: _Model) -> None:
+        self._row((name, ""), name, model.done, model.size)
+        # One layer would say twice what its model says; more than the screen holds would hide the models.
+        shown = list(model.layers.items()) if 1 < len(model.layers) < self._progress.console.height // 2 else []
+        for layer, (current, size) in shown:
+            # A layer has a digest; a file that is packaged or comes from elsewhere has a name.
+            self._row((name, layer), f"  {layer[7:19] if layer.startswith('sha256:') else layer}", current, size)
+        for key, task in self._tasks.items():
+            if key[0] == name and key[1] not in ("", *(layer for layer, _ in shown)):
+                self._progress.update(task, visible=False)
+
+    def _row(self, key: tuple[str, str], text: str, current: int, size: int) -> None:
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(text, total=size)
+        self._progress.update(self._tasks[key], completed=current, total=size, visible=size > 0)
+
+
+def _rich_progress() -> rich.progress.Progress:
     import rich.console
     from rich.progress import (
         BarColumn,
@@ -133,13 +196,15 @@ def _bars() -> rich.progress.Progress:
     from rich.table import Column
 
     console = rich.console.Console(stderr=True)
-    # On a narrow terminal the name is cut, and never a number.
-    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(_SHORTEST_NAME, console.width - _NUMBERS_WIDTH))
+    # On a narrow terminal the bar is shorter, then the name is cut, and never a number.
+    free = console.width - _NUMBERS_WIDTH
+    bar = min(_WIDEST_BAR, max(_NARROWEST_BAR, free - _SHORTEST_NAME))
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(_SHORTEST_NAME, free - bar))
     columns = (
-        TextColumn("{task.description}", table_column=name),
-        BarColumn(bar_width=_BAR_WIDTH),
-        DownloadColumn(table_column=Column(no_wrap=True)),
-        TransferSpeedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=name, markup=False),
+        BarColumn(bar_width=bar),
+        DownloadColumn(table_column=Column(no_wrap=True, justify="right")),
+        TransferSpeedColumn(table_column=Column(no_wrap=True, justify="right")),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )
     return Progress(*columns, console=console)

@@ -68,7 +68,7 @@ def download(origin: Origin, digest: str | None, size_bytes: int, transfer: Tran
         CancelledError: The transfer was cancelled; what came is kept.
     """
     label = digest or name
-    finished = ProgressEvent("Already exists", label, size_bytes, size_bytes)
+    finished = ProgressEvent("Already exists", label, size_bytes, size_bytes, was_there=True)
 
     def is_there() -> bool:
         return digest is not None and transfer.sink.has_blob(digest, size_bytes)

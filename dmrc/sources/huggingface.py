@@ -22,7 +22,7 @@ from dmrc.sources.download import download
 from dmrc.sources.http import HttpClient
 from dmrc.sources.local_files import SHARD
 from dmrc.sources.retry import TransientError
-from dmrc.sources.source import Source, Transfer
+from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 from dmrc.sources.url_origin import UrlOrigin
 
@@ -97,6 +97,9 @@ class HuggingFaceSource:
             found = download(origin, digest, size, transfer, name=f"{url} {sibling.blob_id}")
             return File(role, sibling.rfilename.rpartition("/")[2], found, size)
 
+        for _, sibling in chosen:  # so that all of it is known before the first byte
+            if sibling.lfs is not None and sibling.size is not None:
+                transfer.report(ProgressEvent("Waiting", f"sha256:{sibling.lfs.sha256}", 0, sibling.size))
         try:
             actions = [partial(fetch, role, sibling) for role, sibling in chosen]
             files = together(actions, most=_FILES_AT_ONCE, check=transfer.check, stop=client.abort)

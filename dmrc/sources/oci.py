@@ -33,7 +33,7 @@ from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
 from dmrc.sources.retry import retry
-from dmrc.sources.source import Source, Transfer
+from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 
 _log = logging.getLogger(__name__)
@@ -109,6 +109,8 @@ class OciSource:
             [(data, config)] = run([lambda: _fetch_model(registry, reference, name, inner)])
             manifest = Manifest.parse(data, name=name)
             layers = {layer.digest: layer for layer in manifest.layers}.values()
+            for layer in layers:  # so that all of it is known before the first byte
+                transfer.report(ProgressEvent("Waiting", layer.digest, 0, layer.size_bytes))
             run([partial(download, registry.blob(one.digest), one.digest, one.size_bytes, inner) for one in layers])
         # Last, so that a model whose layers are refused leaves nothing.
         with transfer.sink.write_blob(manifest.config.digest, len(config)) as writer:

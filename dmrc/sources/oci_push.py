@@ -12,7 +12,7 @@ from dmrc.sources.destination import Outgoing
 from dmrc.sources.registry import Registry
 from dmrc.sources.request import Request
 from dmrc.sources.retry import retry
-from dmrc.sources.source import Transfer
+from dmrc.sources.source import ProgressEvent, Transfer
 from dmrc.sources.threads import together
 from dmrc.sources.upload import Upload
 
@@ -42,6 +42,8 @@ def push(registry: Registry, model: Outgoing, transfer: Transfer) -> None:
         registry.abort()
 
     blobs = {blob.digest: blob for blob in model.manifest.blobs}.values()
+    for blob in blobs:  # so that all of it is known before the first byte
+        transfer.report(ProgressEvent("Waiting", blob.digest, 0, blob.size_bytes))
     uploads = [Upload(registry, blob, inner, mount_candidates(model)).run for blob in blobs]
     together(uploads, most=_LAYERS_AT_ONCE, check=transfer.check, stop=end)
     together([lambda: _put_manifest(registry, model, inner)], most=1, check=transfer.check, stop=end)

@@ -20,13 +20,15 @@ class ProgressEvent:
     """One step of a pull, of a push, or of packaging."""
 
     status: str
-    """What happens, for people: `Downloading`, `Pull complete`, `Waiting for another pull of ai/smollm2`."""
+    """What happens, for people: `Waiting`, `Downloading`, `Pull complete`, `Waiting for another pull of ai/smollm2`."""
     layer: str | None = None
     """Digest of the blob that the step is about, or the name of the file; None when it is about the whole model."""
     current_bytes: int = 0
     """Bytes of the layer that are where they should be."""
     size_bytes: int = 0
     """Size of the layer; 0 without one."""
+    was_there: bool = False
+    """Whether the layer was where it should be before, so that nothing had to travel."""
 
 
 class Progress(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 from urllib.parse import urlencode, urljoin
 
@@ -51,26 +52,28 @@ class Upload:
             CancelledError: The transfer was cancelled.
         """
         with self._transfer.sink.open_blob(self._blob.digest, self._blob.size_bytes) as stream:
-            outcome = retry(lambda: self._try(stream), self._transfer, progressed=self._has_come_further)
-        self._report(outcome, self._blob.size_bytes)
+            event = retry(lambda: self._try(stream), self._transfer, progressed=self._has_come_further)
+        self._transfer.report(event)
 
-    def _try(self, stream: BinaryIO) -> str:
+    def _try(self, stream: BinaryIO) -> ProgressEvent:
         with self._transfer.connections.one(self._transfer.check):
             return self._attempt(stream)
 
-    def _attempt(self, stream: BinaryIO) -> str:
+    def _attempt(self, stream: BinaryIO) -> ProgressEvent:
         """Go on from where the last attempt ended, and return what to tell of the layer."""
+        size = self._blob.size_bytes
+        done = ProgressEvent("Push complete", self._blob.digest, size, size)
         if self._location is not None:
             self._resume(self._location)
         if self._location is None:
             if self._is_there():
-                return "Already exists"
+                return replace(done, status="Already exists", was_there=True)
             if (repository := self._begin()) is not None:
-                return f"Mounted from {repository}"
-        if self._offset < self._blob.size_bytes:
+                return replace(done, status=f"Mounted from {repository}", was_there=True)
+        if self._offset < size:
             self._send(stream)
         self._commit()
-        return "Push complete"
+        return done
 
     def _is_there(self) -> bool:
         # A registry redirects, to where the bytes are, only for a blob that it has.
@@ -92,7 +95,7 @@ class Upload:
             with self._registry.send(Request("POST", _UPLOADS), (202,)) as response:
                 self._took(response)
         self._offset = 0
-        self._report("Pushing", 0)
+        self._report(0)
         return None
 
     def _resume(self, location: str) -> None:
@@ -150,8 +153,8 @@ class Upload:
     def _on_sent(self, offset: int) -> None:
         self._transfer.check()
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
-            self._report("Pushing", offset)
+            self._report(offset)
 
-    def _report(self, status: str, current: int) -> None:
+    def _report(self, offset: int) -> None:
         self._reported = time.monotonic()
-        self._transfer.report(ProgressEvent(status, self._blob.digest, current, self._blob.size_bytes))
+        self._transfer.report(ProgressEvent("Pushing", self._blob.digest, offset, self._blob.size_bytes))

@@ -47,7 +47,7 @@ class Sender:
 
     @property
     def outcomes(self) -> set[str]:
-        return {event.status for event in self.events if event.status != "Pushing"}
+        return {event.status for event in self.events if event.status not in ("Waiting", "Pushing")}
 
 
 @pytest.fixture
