@@ -70,6 +70,12 @@ class StoreError(DmrcError):
     """The model store, or the state directory around it, cannot be used."""
 
 
+class ConflictError(StoreError):
+    """What is in use, or has several names, and was not asked for by force."""
+
+    http_status = 409
+
+
 class DaemonError(DmrcError):
     """The daemon does not start, or does not answer."""
 

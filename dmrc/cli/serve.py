@@ -32,7 +32,7 @@ def serve(app: App, ready_fd: int | None) -> None:
         tell("ready")
 
     try:
-        serve_daemon(app.settings, app.store, app.engines, app.plugins, on_ready)
+        serve_daemon(app.settings, app.models, app.engines, app.plugins, on_ready)
     except DmrcError as error:
         tell(error_line(error))
         raise

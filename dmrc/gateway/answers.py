@@ -14,13 +14,13 @@ def error_document(error: DmrcError) -> dict[str, object]:
     return {"error": {"message": str(error), "type": error.error_type, "param": None, "code": error.http_status}}
 
 
-def error_response(error: DmrcError) -> Response:
-    """Return the HTTP answer for an error."""
+def error_response(error: DmrcError, status: int | None = None) -> Response:
+    """Return the HTTP answer for an error; None is the status of its kind."""
     headers = {}
     if isinstance(error, BusyError | RefusedError) and error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     body = json.dumps(error_document(error)).encode()
-    return Response(body, error.http_status, headers, "application/json")
+    return Response(body, status or error.http_status, headers, "application/json")
 
 
 def error_event(error: DmrcError) -> bytes:

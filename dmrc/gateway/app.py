@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -39,6 +40,10 @@ class Gateway:
         self._others = _create_app(steps.admission, steps.catalog)
         add_configure_routes(self._others, steps.admission, configurator)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission)
+
+    def add(self, routes: Callable[[FastAPI], None]) -> None:
+        """Let `routes` add routes that are not inference."""
+        routes(self._others)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. A route of our own wins over a plugin's."""

@@ -24,18 +24,19 @@ from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.dmr_models import DmrModels
 from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
+from dmrc.models import Models
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
-from dmrc.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ _RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 3
 class Daemon:
     """Everything that lives as long as the daemon does; made and used on one event loop."""
 
-    def __init__(self, settings: Settings, store: Store, engines: Mapping[str, Engine], plugins: Plugins) -> None:
+    def __init__(self, settings: Settings, models: Models, engines: Mapping[str, Engine], plugins: Plugins) -> None:
         """Open the databases, load plugins but those of projects; nothing listens yet.
 
         Raises:
@@ -61,13 +62,14 @@ class Daemon:
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self._configurations = Configurations(paths.registrations)
-        self.catalog = Catalog(store, self._configurations, settings.default_registry)
+        self.catalog = Catalog(models.store, self._configurations, settings.default_registry)
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
         self.hooks = Hooks(plugins, self.projects, self.catalog)
         self.hooks.watch(self.recorder, self.scheduler)
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, self._record)
         self._gateway = Gateway(steps, self.configurator)
+        self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -223,7 +225,7 @@ class Daemon:
 
 def serve(
     settings: Settings,
-    store: Store,
+    models: Models,
     engines: Mapping[str, Engine],
     plugins: Plugins,
     on_ready: Callable[[], None],
@@ -246,7 +248,7 @@ def serve(
         ) from error
 
     async def main() -> None:
-        await Daemon(settings, store, engines, plugins).run(on_ready)
+        await Daemon(settings, models, engines, plugins).run(on_ready)
 
     with lock:
         uvloop.run(main())

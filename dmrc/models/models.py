@@ -40,7 +40,8 @@ class Models:
 
     def __init__(self, store: Store, sources: Sequence[Source] = (), default_registry: str = DEFAULT_REGISTRY) -> None:
         """Bring models from `sources`, asked in order, into `store`, and to those of them that take models."""
-        self._store = store
+        self.store = store
+        """Where the models are."""
         self._sources = sources
         self._default_registry = default_registry
         self._connections = Connections()
@@ -70,7 +71,7 @@ class Models:
         model, came = None if refresh else before, False
         if model is None:
             source, reference = self._recognize(text)
-            transfer = Transfer(self._store, progress or _ignore, cancelled or _never, self._connections)
+            transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
             with self._turn(reference, transfer):
                 model = None if refresh else self._find(text)
                 if model is None:
@@ -95,8 +96,8 @@ class Models:
             RegistryError: The registry, or the network, failed.
             CancelledError: `cancelled` returned True.
         """
-        transfer = Transfer(self._store, progress or _ignore, cancelled or _never, self._connections)
-        return Pusher(self._store, self._sources, self._default_registry).push(text, transfer)
+        transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
+        return Pusher(self.store, self._sources, self._default_registry).push(text, transfer)
 
     def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
         """Put copies of files into the store as the model `target`. The same parts always give the same ID.
@@ -108,15 +109,15 @@ class Models:
             StoreError: The store cannot be written, or its disk is full.
         """
         reference = Reference.parse(target, default_registry=self._default_registry)
-        return Packager(self._store, progress or _ignore).package(parts, reference)
+        return Packager(self.store, progress or _ignore).package(parts, reference)
 
     def _find(self, text: str) -> StoredModel | None:
         """Return the model when it is here with all its files."""
         try:
-            model = self._store.resolve(text, self._default_registry)
+            model = self.store.resolve(text, self._default_registry)
         except ModelNotFoundError:
             return None
-        has = self._store.has_blob
+        has = self.store.has_blob
         return model if all(has(blob.digest, blob.size_bytes) for blob in model.manifest.blobs) else None
 
     def _recognize(self, text: str) -> tuple[Source, Reference]:
@@ -128,17 +129,17 @@ class Models:
 
     def _fetch(self, source: Source, text: str, reference: Reference, transfer: Transfer) -> StoredModel:
         try:
-            return self._store.add(source.fetch(text, transfer), [reference])
+            return self.store.add(source.fetch(text, transfer), [reference])
         except BlobMissingError:
             # Another process removed a model that shares a file with this one, after that file was seen here.
-            return self._store.add(source.fetch(text, transfer), [reference])
+            return self.store.add(source.fetch(text, transfer), [reference])
 
     @contextlib.contextmanager
     def _turn(self, reference: Reference, transfer: Transfer) -> Iterator[None]:
         """Keep other pulls of the same model out, in this process and in others."""
         import filelock
 
-        directory = self._store.root / "locks"
+        directory = self.store.root / "locks"
         lock = filelock.FileLock(directory / f"{hashlib.sha256(str(reference).encode()).hexdigest()[:16]}.lock")
         with storage_errors(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

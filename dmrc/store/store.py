@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmrc.artifact import MANIFEST, Descriptor, Manifest, ModelConfig
-from dmrc.errors import ArtifactError, InvalidReferenceError, ModelNotFoundError, StoreError
+from dmrc.errors import ArtifactError, ConflictError, InvalidReferenceError, ModelNotFoundError
 from dmrc.gguf import GgufFacts
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.store import maintenance
@@ -186,7 +186,7 @@ class Store:
 
         Raises:
             ModelNotFoundError: It is not in the store.
-            StoreError: An ID names a model with several tags, and `force` is not set.
+            ConflictError: An ID names a model with several tags, and `force` is not set.
         """
         with self._layout.lock() as entries:
             model = self.resolve(text, default_registry)
@@ -194,7 +194,7 @@ class Store:
             by_id = prefix is not None and model.digest.startswith(f"sha256:{prefix}")
             tag = None if by_id else str(Reference.parse(text, default_registry=default_registry))
             if tag not in model.tags and len(model.tags) > 1 and not force:
-                raise StoreError(
+                raise ConflictError(
                     f"unable to delete model '{text}' (must be forced) due to multiple tag references",
                     remedy=f"Remove {' and '.join(model.tags)} one by one, or run: dmrc rm --force {text}",
                 )

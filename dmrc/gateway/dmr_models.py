@@ -1,0 +1,188 @@
+"""Docker Model Runner's routes under `/models`: list, show, pull, push, tag and remove.
+
+Source: https://docs.docker.com/ai/model-runner/api-reference/#docker-model-management-endpoints
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from dmrc.errors import (
+    ConflictError,
+    DmrcError,
+    InputError,
+    NotFoundError,
+    PermissionDeniedError,
+    RegistryAuthError,
+)
+from dmrc.gateway.admission import Admission
+from dmrc.gateway.answers import error_response
+from dmrc.gateway.model_events import ModelEvents
+from dmrc.gguf import format_size
+from dmrc.models import Models, describe
+from dmrc.reference import Reference
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.sources import Progress
+
+_Work = Callable[[Progress, Callable[[], bool]], str]
+"""A pull or push: gets who hears of it and who may cancel it, blocks, and returns what to say at its end."""
+
+
+class DmrModels:
+    """The handlers. They are for the user of this machine: no service's key opens them, and so no container does.
+
+    A pull or push ends when its caller goes away, as `docker pull` does; a new one goes on with what came.
+    """
+
+    def __init__(self, admission: Admission, models: Models, scheduler: Scheduler, default_registry: str) -> None:
+        """Work on `models`; a model that `scheduler` runs is not removed under it."""
+        self._admission = admission
+        self._models = models
+        self._store = models.store
+        self._scheduler = scheduler
+        self._default_registry = default_registry
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes; the order matters, for a name may hold slashes."""
+        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
+            ("GET", "/models", self._list),
+            ("GET", "/models/{name:path}", self._show),
+            ("POST", "/models/create", self._create),
+            ("POST", "/models/{name:path}/{action}", self._act),
+            ("DELETE", "/models/{name:path}", self._remove),
+        )
+        for method, path, handler in routes:
+            app.add_api_route(path, handler, methods=[method], response_model=None)
+
+    async def _list(self, request: Request) -> Response:
+        self._admit(request)
+        return JSONResponse([describe(model) for model in await asyncio.to_thread(self._store.models)])
+
+    async def _show(self, request: Request) -> Response:
+        self._admit(request)
+        if _flag(request, "remote"):
+            raise InputError("a model is only shown from the store", remedy="Pull it first: POST /models/create")
+        name = request.path_params["name"]
+        return JSONResponse(describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry)))
+
+    async def _create(self, request: Request) -> Response:
+        self._admit(request)
+        name = _text(await _document(request), "from")
+
+        def pull(progress: Progress, cancelled: Callable[[], bool]) -> str:
+            pulled = self._models.pull(name, progress, refresh=True, cancelled=cancelled)
+            if not pulled.was_present:
+                return "Model pulled successfully"
+            model = self._store.resolve(pulled.digest)
+            return f"Using cached model: {model.config.size or format_size(model.size_bytes)}"
+
+        return await _streamed(ModelEvents("pull"), pull)
+
+    async def _act(self, request: Request) -> Response:
+        self._admit(request)
+        name, action = request.path_params["name"], request.path_params["action"]
+        if action == "tag":
+            return await self._tag(name, request.query_params)
+        if action != "push":
+            raise NotFoundError(f'unknown action "{action}"')
+
+        def push(progress: Progress, cancelled: Callable[[], bool]) -> str:
+            self._models.push(name, progress, cancelled=cancelled)
+            return "Model pushed successfully"
+
+        return await _streamed(ModelEvents("push"), push)
+
+    async def _tag(self, name: str, query: Mapping[str, str]) -> Response:
+        repository, tag = query.get("repo"), query.get("tag")
+        if not repository or not tag:
+            raise InputError("missing repo or tag query parameter", remedy="Send ?repo=ai/smollm2&tag=latest")
+        target = f"{repository}:{tag}"
+        reference = Reference.parse(target, default_registry=self._default_registry)
+        model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
+        await asyncio.to_thread(self._store.tag, model, reference)
+        return JSONResponse({"message": f'Model tagged successfully with "{target}"', "target": target}, 201)
+
+    async def _remove(self, request: Request) -> Response:
+        self._admit(request)
+        name, force = request.path_params["name"], _flag(request, "force")
+        model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
+        running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
+        if running and (force or len(model.tags) <= 1):
+            if not force:
+                raise ConflictError(f"model '{name}' runs", remedy="Unload it, or remove it with ?force=true")
+            for runner in running:
+                await self._scheduler.unload(runner)
+        removed = await asyncio.to_thread(
+            self._store.remove, name, force=force, default_registry=self._default_registry
+        )
+        rows = [{"Untagged": tag} for tag in removed.untagged] + [{"Deleted": digest} for digest in removed.deleted]
+        return JSONResponse(rows)
+
+    def _admit(self, request: Request) -> None:
+        if self._admission.admit(request.scope) is not None:
+            raise PermissionDeniedError(
+                "a service may use its models, and not manage those of the machine", remedy="Use dmrc on the host"
+            )
+
+
+async def _streamed(events: ModelEvents, work: _Work) -> Response:
+    """Run the work in a thread, and answer with its lines; what fails before the first one is a plain error.
+
+    Docker Model Runner answers a login that is missing with 401.
+    """
+    loop, lines, cancelled = asyncio.get_running_loop(), asyncio.Queue[bytes | DmrcError | None](), threading.Event()
+
+    def tell(line: bytes | DmrcError | None) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    def run() -> None:
+        try:
+            tell(events.success(work(lambda event: tell(events.progress(event)), cancelled.is_set)))
+        except DmrcError as error:
+            tell(error)
+        finally:
+            tell(None)
+
+    task = asyncio.create_task(asyncio.to_thread(run))
+    first = await lines.get()
+    if isinstance(first, DmrcError):
+        return error_response(first, 401 if isinstance(first, RegistryAuthError) else None)
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            line: bytes | DmrcError | None = first
+            while line is not None:
+                yield events.error(str(line)) if isinstance(line, DmrcError) else line
+                line = await lines.get()
+            await task
+        finally:
+            cancelled.set()
+
+    return StreamingResponse(body(), media_type="application/json")
+
+
+async def _document(request: Request) -> Mapping[str, object]:
+    try:
+        document = await request.json()
+    except ValueError as error:
+        raise InputError("the body is not JSON") from error
+    if not isinstance(document, dict):
+        raise InputError("the body is no JSON object")
+    return cast(Mapping[str, object], document)
+
+
+def _text(document: Mapping[str, object], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"'{key}' is missing from the body", remedy=f'Send {{"{key}": "ai/smollm2"}}')
+    return value
+
+
+def _flag(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "").lower() in ("1", "t", "true")
