@@ -20,6 +20,7 @@ _COMMANDS = {
     "pull": LazyCommand("dmrc.cli.pull:pull", "Pull a model from a registry", _MODELS),
     "push": LazyCommand("dmrc.cli.push:push", "Push a model to a registry", _MODELS),
     "package": LazyCommand("dmrc.cli.package:package", "Make a model of a GGUF file, or of another model", _MODELS),
+    "search": LazyCommand("dmrc.cli.search:search", "Find models on Docker Hub and Hugging Face", _MODELS),
     "list": LazyCommand("dmrc.cli.list:list_", "List the models in the store", _MODELS),
     "ls": LazyCommand("dmrc.cli.list:list_", "", _MODELS),
     "inspect": LazyCommand("dmrc.cli.inspect:inspect", "Print all facts of one model", _MODELS),
