@@ -68,5 +68,8 @@ class Pusher:
             if source.recognize(text) is not None:
                 if isinstance(source, Destination):
                     return source
-                raise InputError(f"'{text.strip()}' cannot be pushed: the source '{source.name}' takes no models")
+                raise InputError(
+                    f"'{text.strip()}' cannot be pushed: the source '{source.name}' takes no models",
+                    remedy=f"Give it the name of a registry: dmrc tag {text.strip()} HOST/NAME",
+                )
         raise InputError(f"'{text.strip()}' cannot be pushed: nothing takes models by such a name")
