@@ -28,6 +28,8 @@ _NARROWEST_BAR = 6
 # "999.9/999.9 MB", "999.9 MB/s", "0:00:00", and the spaces between the columns.
 _NUMBERS_WIDTH = 14 + 10 + 7 + 4
 _SHORTEST_NAME = 16
+# Of a config or a licence nobody sees a bar grow.
+_SMALLEST_ROW_BYTES = 1 << 20
 
 
 def is_terminal() -> bool:
@@ -168,8 +170,9 @@ class _Bars:
 
     def show(self, name: str, model: _Model) -> None:
         self._row((name, ""), name, model.done, model.size)
+        large = {layer: bytes_ for layer, bytes_ in model.layers.items() if bytes_[1] >= _SMALLEST_ROW_BYTES}
         # One layer would say twice what its model says; more than the screen holds would hide the models.
-        shown = list(model.layers.items()) if 1 < len(model.layers) < self._progress.console.height // 2 else []
+        shown = list(large.items()) if 1 < len(large) < self._progress.console.height // 2 else []
         for layer, (current, size) in shown:
             # A layer has a digest; a file that is packaged or comes from elsewhere has a name.
             self._row((name, layer), f"  {layer[7:19] if layer.startswith('sha256:') else layer}", current, size)
