@@ -26,6 +26,7 @@ _ANY = range(200, 600)
 _PROGRESS_BYTES = 1 << 20
 _REPORT_SECONDS = 0.1
 _MOST_MOUNTS = 4
+_LONGEST_ANSWER = 4096
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})", re.ASCII)
 
 
@@ -137,9 +138,12 @@ class Upload:
                 self._location = None
                 raise TransientError(f"the registry has forgotten the upload of {self._blob.digest}")
             if response.status == 400:
+                text = response.read(_LONGEST_ANSWER).decode(errors="replace")
+                if "DIGEST_INVALID" not in text:
+                    raise RegistryError(f"the registry does not take {self._blob.digest}: {text.strip()[:200]}")
                 raise DigestMismatchError(
                     f"the registry says that {self._blob.digest} came with other bytes",
-                    remedy="The file in the store is damaged: remove the model and pull or package it again",
+                    remedy="See whether the file in the store is damaged: dmrc verify",
                 )
 
     def _took(self, response: urllib3.BaseHTTPResponse) -> None:

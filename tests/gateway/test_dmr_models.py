@@ -148,17 +148,20 @@ def test_what_fails_on_the_way_is_the_last_line(daemon: Daemon) -> None:
 
 
 def test_a_caller_that_goes_away_ends_its_pull(daemon: Daemon) -> None:
-    over = threading.Event()
+    begun, over = threading.Event(), threading.Event()
 
     def weights(handler: object) -> None:
+        begun.set()
         stall(handler)
         over.set()
 
     with Misbehaving(serve(weights=weights)) as server:
         connection = http.client.HTTPConnection("127.0.0.1", daemon.dmrc.port, timeout=60)
         connection.request("POST", "/models/create", json.dumps({"from": f"{server.address}/a/b"}))
-        connection.getresponse().readline()
+        answer = connection.getresponse()
+        assert begun.wait(20)
         started = time.monotonic()
+        answer.close()
         connection.close()
 
         assert over.wait(20)

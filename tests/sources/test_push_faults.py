@@ -225,7 +225,7 @@ def test_bytes_that_the_registry_finds_wrong_are_a_damaged_store(source: OciSour
     path.write_bytes(WEIGHTS[:-1] + b"x")
     uploads = Uploads()
 
-    with Misbehaving(uploads) as server, pytest.raises(DigestMismatchError, match=r"other bytes.*is damaged"):
+    with Misbehaving(uploads) as server, pytest.raises(DigestMismatchError, match=r"other bytes.*dmrc verify"):
         source.push(outgoing(server.address), Transfer(store))
 
     assert uploads.manifests == {}
