@@ -17,7 +17,7 @@ BODIES_LIMIT_BYTES = 512 << 20
 
 
 class ClientDisconnected(Exception):
-    """The caller went away before its request was complete."""
+    """The caller went away before its answer was complete."""
 
 
 class Bodies:

@@ -39,7 +39,9 @@ class Catalog:
         self.default_registry = default_registry
         self._facts: dict[str, GgufFacts] = {}
         self._models: dict[str, StoredModel] = {}
-        self._models_as_of: tuple[int, int] | None = None
+        self._targets: dict[tuple[str | None, str, ModelDeclaration | None, Operation | None], Target] = {}
+        self._index = store.root / "index.json"
+        self._as_of: tuple[int, int, int] | None = None
 
     def resolve(self, caller: Caller | None, model: str, operation: Operation) -> Resolved:
         """Return what to run for `model` as this caller wrote it.
@@ -129,12 +131,8 @@ class Catalog:
         return name if name in stored.tags else next(iter(stored.tags), stored.digest)
 
     def _stored(self, model: str) -> StoredModel:
-        """Return a model of the store; remembered until the store's index changes."""
-        status = (self._store.root / "index.json").stat() if (self._store.root / "index.json").exists() else None
-        as_of = None if status is None else (status.st_mtime_ns, status.st_ino)
-        if as_of is None or as_of != self._models_as_of:
-            self._models.clear()
-            self._models_as_of = as_of
+        """Return a model of the store; remembered until the store changes."""
+        self._forget_what_has_changed()
         if model not in self._models:
             self._models[model] = self._store.resolve(model, self.default_registry)
         return self._models[model]
@@ -142,7 +140,30 @@ class Catalog:
     def target(
         self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
     ) -> Target:
-        """Return what to run; without an operation, for what the model is."""
+        """Return what to run; without an operation, for what the model is.
+
+        It is remembered until the store or a configuration changes, for every request asks.
+        """
+        self._forget_what_has_changed()
+        asked = (project, model, declaration, operation)
+        if asked not in self._targets:
+            self._targets[asked] = self._new_target(*asked)
+        return self._targets[asked]
+
+    def _forget_what_has_changed(self) -> None:
+        try:
+            status = self._index.stat()
+            as_of = (status.st_mtime_ns, status.st_ino, self._configurations.version)
+        except FileNotFoundError:
+            as_of = None
+        if as_of is None or as_of != self._as_of:
+            self._models.clear()
+            self._targets.clear()
+            self._as_of = as_of
+
+    def _new_target(
+        self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
+    ) -> Target:
         stored = self._stored(model)
         files = self._store.files(stored)
         if stored.digest not in self._facts:

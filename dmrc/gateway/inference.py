@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
+from typing import cast
 
-import aiohttp
 from starlette.types import Receive, Scope, Send
 
 from dmrc.capture.masking import CaptureLevel
+from dmrc.engines.session import Session
 from dmrc.errors import DmrcError, EngineError
 from dmrc.exchange import Exchange, Operation
 from dmrc.gateway.admission import Admission
@@ -22,7 +23,6 @@ from dmrc.gateway.filtering import Filters
 from dmrc.gateway.observation import Observation
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
-from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ OPERATIONS: dict[str, Operation] = {
     "embeddings": "embedding",
 }
 """Route below `/v1/`, and what it asks for."""
+
+WHOLE_BYTES = 8 << 20
+"""An answer that is no stream is read up to here before its status is sent."""
 
 Record = Callable[[Exchange, CaptureLevel | None], None]
 """Takes a finished exchange and the capture level of its project, at once and without raising."""
@@ -72,7 +75,8 @@ class Inference:
             observation.saw_caller(caller)
             async with self._steps.admission.bodies.read(receive) as body:
                 observation.saw_request(body)
-                await self._until_disconnected(self._answer(caller, observation), receive, observation)
+                with _cancelled_by_disconnect(receive, observation):
+                    await self._answer(caller, observation)
         except DmrcError as error:
             await _fail(error, observation)
         except ClientDisconnected:
@@ -92,83 +96,100 @@ class Inference:
         observation.saw_target(resolved.target, resolved.model_key)
         async with self._steps.scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
             observation.saw_lease(lease)
-            await self._forward(lease, observation, filters)
+            try:
+                await self._forward(lease.session, observation, filters)
+            except ConnectionError as error:
+                raise EngineError(
+                    f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
+                ) from error
 
-    async def _forward(self, lease: Lease, observation: Observation, filters: Filters) -> None:
+    async def _forward(self, session: Session, observation: Observation, filters: Filters) -> None:
         """Send the request to the runner and its answer to the caller, byte by byte as they come."""
-        name = lease.runner.target.reference
-        try:
-            async with lease.session.post(
-                f"http://runner/v1/{self._route}",
-                data=observation.request_body,
-                headers=observation.forwarded_headers(),
-            ) as answer:
-                content_type = answer.headers.get("content-type", "application/json")
-                if content_type.startswith("text/event-stream"):
-                    await self._stream(answer, observation, name, filters)
-                else:
-                    # Read whole, so that a runner that dies in the middle still becomes an honest status.
-                    body = await filters.whole(await answer.read())
+        headers = observation.forwarded_headers()
+        with closing(await session.post(f"/v1/{self._route}", headers, observation.request_body)) as answer:
+            content_type = answer.headers.get("content-type", "application/json")
+            chunks = aiter(answer)
+            if content_type.startswith("text/event-stream"):
+                content_type = "text/event-stream; charset=utf-8"
+            else:
+                beginning, is_whole = await _beginning(chunks)
+                if is_whole:
+                    body = await filters.whole(beginning)
                     await observation.start(answer.status, content_type, len(body))
                     await observation.send(body, more=False)
-        except (aiohttp.ClientError, OSError) as error:
-            raise _died(name, error) from error
-
-    async def _stream(
-        self, answer: aiohttp.ClientResponse, observation: Observation, name: str, filters: Filters
-    ) -> None:
-        await observation.start(answer.status, "text/event-stream; charset=utf-8", None)
-        try:
+                    return
+                chunks = _continued(beginning, chunks)
+            await observation.start(answer.status, content_type, None)
             if filters.stream:
-                async with contextlib.aclosing(filters.chunks(answer.content.iter_any())) as chunks:
-                    async for chunk in chunks:
+                async with aclosing(filters.chunks(chunks)) as filtered:
+                    async for chunk in filtered:
                         await observation.send(chunk, more=True)
             else:
-                while chunk := await answer.content.readany():
+                async for chunk in chunks:
                     await observation.send(chunk, more=True)
-        except (aiohttp.ClientError, OSError) as error:
-            raise _died(name, error) from error
-        await observation.send(b"", more=False)
+            await observation.send(b"", more=False)
 
-    async def _until_disconnected(
-        self, work: Coroutine[object, object, None], receive: Receive, observation: Observation
-    ) -> None:
-        """Run `work`, and cancel it when the caller goes away first: the runner's slot is free at once."""
-        task = asyncio.create_task(work)
-        watch = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                observation.client_disconnected = True
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-                return
-            task.result()
-        finally:
-            watch.cancel()
+
+async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """Return the body and True; of a very long one its beginning and False.
+
+    An answer that is no stream is read before its status is sent, so that a runner that dies in the middle still
+    becomes an honest status; but a caller that reads slowly must not fill the daemon's memory.
+    """
+    read: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        read.append(chunk)
+        size += len(chunk)
+        if size > WHOLE_BYTES:
+            return b"".join(read), False
+    return b"".join(read), True
+
+
+async def _continued(beginning: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    yield beginning
+    async for chunk in chunks:
+        yield chunk
+
+
+@contextmanager
+def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iterator[None]:
+    """Cancel what runs inside when the caller goes away before the answer is complete: the slot is free at once.
+
+    Raises:
+        ClientDisconnected: It was cancelled for that.
+    """
+    task = cast("asyncio.Task[None]", asyncio.current_task())
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not observation.is_complete:
+            observation.client_disconnected = True
             task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not observation.client_disconnected or task.uncancel():
+            raise
+        raise ClientDisconnected from None
+    finally:
+        watcher.cancel()
 
 
 async def _fail(error: DmrcError, observation: Observation) -> None:
-    """Tell the caller: by a status when nothing was sent yet, else by an error event and never by `[DONE]`."""
+    """Tell the caller: by a status when nothing was sent yet, else by an error event and never by `[DONE]`.
+
+    An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
+    """
     observation.saw_error(error)
     if observation.client_disconnected:
         return
-    if observation.started:
+    if not observation.started:
+        response = error_response(error)
+        await observation.start(response.status_code, "application/json", len(response.body), dict(response.headers))
+        await observation.send(bytes(response.body), more=False)
+    elif observation.is_event_stream:
         await observation.send(error_event(error), more=False)
-        return
-    response = error_response(error)
-    await observation.start(response.status_code, "application/json", len(response.body), dict(response.headers))
-    await observation.send(bytes(response.body), more=False)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _died(name: str, error: Exception) -> EngineError:
-    return EngineError(
-        f"the engine of model '{name}' broke off: {str(error) or type(error).__name__}", remedy="See: dmrc logs"
-    )

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 
-from starlette.datastructures import Headers
 from starlette.types import Scope, Send
 
 from dmrc.capture.masking import mask_credentials
@@ -37,7 +36,10 @@ class Observation:
         """Begin with the request line and its headers."""
         self.id = new_exchange_id()
         self.started = False
+        self.is_event_stream = False
+        self.is_complete = False
         self.client_disconnected = False
+        self.request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.request_body = b""
         self.document: dict[str, JsonValue] = {}
         self.annotations: dict[str, JsonValue] = {}
@@ -45,9 +47,8 @@ class Observation:
         self._clock = time.perf_counter()
         self._send = send
         self._scope = scope
-        self._headers = Headers(scope=scope)
         self._operation: Operation = operation
-        self._forwarded: Mapping[str, str] = self._headers
+        self._forwarded: Mapping[str, str] = self.request_headers
         self._caller: Caller | None = None
         self._target: Target | None = None
         self._model_key: str | None = None
@@ -127,10 +128,11 @@ class Observation:
     ) -> None:
         """Send the status and the headers."""
         headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id}
-        if length is None:
+        if content_type.startswith("text/event-stream"):
+            self.is_event_stream = True
             headers["cache-control"] = "no-cache"
             headers["x-accel-buffering"] = "no"
-        else:
+        if length is not None:
             headers["content-length"] = str(length)
         if self._lease is not None:
             headers["x-dmrc-queue-ms"] = f"{self._lease.queue_ms:.1f}"
@@ -142,13 +144,14 @@ class Observation:
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def send(self, chunk: bytes, *, more: bool) -> None:
-        """Send bytes of the body, and keep a copy for the record."""
+        """Send bytes of the body, and keep them for the record."""
         if chunk:
-            self._offsets.append(((time.perf_counter() - self._clock) * 1000, self._sent_bytes))
             if self._sent_bytes < KEPT_BYTES:
+                self._offsets.append(((time.perf_counter() - self._clock) * 1000, self._sent_bytes))
                 self._chunks.append(chunk)
             self._sent_bytes += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self.is_complete = not more
 
     @property
     def path(self) -> str:
@@ -163,7 +166,7 @@ class Observation:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
         client = self._scope.get("client")
-        trace_id, span_id = _trace(self._headers.get("traceparent"))
+        trace_id, span_id = _trace(self.request_headers.get("traceparent"))
         model = self.document.get("model")
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
         body = b"".join(self._chunks)
@@ -171,12 +174,12 @@ class Observation:
             id=self.id,
             trace_id=trace_id,
             span_id=span_id,
-            session_id=self._headers.get("x-session-id"),
+            session_id=self.request_headers.get("x-session-id"),
             project=caller.registration.name if caller else None,
             service=caller.service if caller else None,
             key_id=caller.key_id if caller else None,
             client_address=client[0] if client else None,
-            user_agent=self._headers.get("user-agent"),
+            user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
             operation=self._operation,
@@ -195,7 +198,7 @@ class Observation:
             error_message=str(error) if error else None,
             client_disconnected=self.client_disconnected,
             context_tokens=target.context_size if target and slots else None,
-            request_headers=dict(self._headers),
+            request_headers=self.request_headers,
             request_body=self.request_body,
             response_headers=self._response_headers,
             response_body=body,

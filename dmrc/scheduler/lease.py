@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import aiohttp
-
+from dmrc.engines.session import Session
 from dmrc.scheduler.line import Place
 from dmrc.scheduler.runner import Runner
 
@@ -17,15 +16,15 @@ class Lease:
 
     runner: Runner
     """The runner; it does not go while the lease is held."""
-    session: aiohttp.ClientSession
-    """HTTP client to the runner's socket."""
+    session: Session
+    """HTTP client of the runner."""
     queue_ms: float
     """Milliseconds spent waiting for a slot."""
     load_ms: float
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
 
     @classmethod
-    def of(cls, runner: Runner, session: aiohttp.ClientSession, place: Place) -> Lease:
+    def of(cls, runner: Runner, session: Session, place: Place) -> Lease:
         """Return the lease of a request that has got its slot now."""
         loaded = max(place.since, runner.ready_since)
         return cls(

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-import aiohttp
-
 from dmrc.engines.engine import Engine, Launch
 from dmrc.engines.process import EngineProcess
+from dmrc.engines.session import Session
+from dmrc.engines.unix_session import UnixSession
 from dmrc.scheduler.budget import Held, Need
 from dmrc.scheduler.line import Line, Place
 
@@ -63,7 +63,7 @@ class Runner:
         self.claim: Need | None = None
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
-        self.session: aiohttp.ClientSession | None = None
+        self.session: Session | None = None
         self.load: asyncio.Task[None] | None = None
         self.in_use = 0
         self.began_at = time.time()
@@ -182,10 +182,7 @@ class Runner:
         )
         self.process = await EngineProcess.start(engine, launch)
         await self.process.wait_ready()
-        # llama.cpp's server closes kept-alive connections without a word, so each request opens its own.
-        connector = aiohttp.UnixConnector(path=str(socket), force_close=True, limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        self.session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        self.session = UnixSession(socket)
 
     async def notice_death(self) -> None:
         """After a connection broke off, ask the child whether it lives; if not, wait until its end is known.

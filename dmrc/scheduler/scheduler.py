@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
-
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
@@ -73,7 +71,7 @@ class Scheduler:
         began = time.monotonic()
         try:
             yield lease
-        except (OSError, aiohttp.ClientError, EngineError):
+        except (OSError, EngineError):
             await lease.runner.notice_death()  # before the slot is the next one's
             raise
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dmrc.engines.engine import RunnerConfiguration
@@ -38,11 +38,12 @@ class Target:
     keep_alive_seconds: float = DEFAULT_KEEP_ALIVE_SECONDS
     """How long it stays loaded when idle; inf is for ever. Not part of the key."""
 
-    @property
-    def key(self) -> str:
-        """Return 12 hex digits that name the runner: model and configuration."""
+    key: str = field(init=False, compare=False)
+    """12 hex digits that name the runner: model and configuration."""
+
+    def __post_init__(self) -> None:
         text = json.dumps([self.digest, asdict(self.configuration)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:12])
 
     @property
     def context_size(self) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,10 +109,11 @@ async def until(claim: Callable[[], bool], what: str, seconds: float = 10) -> No
 
 async def ask(lease: Lease) -> int:
     """Ask a runner for four tokens, and return the status."""
-    body = {"prompt": "ba be", "max_tokens": 4}
-    async with lease.session.post("http://runner/v1/completions", json=body) as response:
-        await response.read()
-        return response.status
+    body = json.dumps({"prompt": "ba be", "max_tokens": 4}).encode()
+    with closing(await lease.session.post("/v1/completions", {"content-type": "application/json"}, body)) as answer:
+        async for _ in answer:
+            pass
+        return answer.status
 
 
 async def use(scheduler: Scheduler, target: Target) -> str:

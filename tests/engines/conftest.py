@@ -1,0 +1,33 @@
+"""Plays stories about the runners' HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+import uvloop
+
+_T = TypeVar("_T")
+_SECONDS = 20
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def play(request: pytest.FixtureRequest) -> Callable[[Awaitable[_T]], _T]:
+    """Run a story on the daemon's kind of event loop, and on Python's own."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    def run(story: Awaitable[_T]) -> _T:
+        complaints: list[dict[str, object]] = []
+
+        async def main() -> _T:
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+            return await asyncio.wait_for(story, _SECONDS)
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            result = runner.run(main())
+        assert not complaints
+        return result
+
+    return run

@@ -1,0 +1,159 @@
+"""How answers flow: memory while a caller reads slowly, callers that go away, connections that are kept."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from tests.gateway.conftest import MODEL, Gateway
+from tests.polling import eventually
+from tests.synthetic_engine import MODEL as SYNTHETIC
+from tests.synthetic_engine import SyntheticDmrc, synthetic_dmrc
+
+MESSAGES = [{"role": "user", "content": "Tell me of the whale."}]
+_GROWTH_BYTES = 40 << 20
+"""What is kept for the record is 8 MiB at most, and copied once or twice."""
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Iterator[SyntheticDmrc]:
+    with synthetic_dmrc(parallel=2) as found:
+        yield found
+
+
+def exchanges(synthetic: SyntheticDmrc) -> dict[str, dict[str, object]]:
+    found = json.loads(synthetic.dmrc.ok("requests", "--json", "-n", "100"))
+    return {exchange["id"]: exchange for exchange in found}
+
+
+def runner(synthetic: SyntheticDmrc) -> dict[str, object]:
+    (found,) = json.loads(synthetic.dmrc.ok("ps", "--json"))
+    return found
+
+
+def settled(read: Callable[[], int]) -> int:
+    """Return a number once it is no more growing."""
+    seen: list[int] = []
+
+    def is_settled() -> bool:
+        seen.append(read())
+        return len(seen) > 20 and seen[-1] - seen[-20] < 1 << 20
+
+    eventually(is_settled, "end of growth")
+    return max(seen)
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [{"stream": True, "max_tokens": 400_000}, {"answer_bytes": 100 << 20}],
+    ids=["stream", "whole"],
+)
+def test_an_answer_of_100_mb_that_nobody_reads_does_not_fill_the_daemons_memory(
+    synthetic: SyntheticDmrc, request_body: dict[str, object]
+) -> None:
+    daemon = psutil.Process(synthetic.pid)
+    before = daemon.memory_info().rss
+
+    with synthetic.ask(**request_body) as answer:
+        highest = settled(lambda: daemon.memory_info().rss)
+        size = 0
+        while data := answer.read(1 << 20):
+            size += len(data)
+            last = data
+
+    assert highest - before < _GROWTH_BYTES
+    assert size > 95 << 20
+    assert last.endswith((b"data: [DONE]\n\n", b'"}'))
+    exchange = eventually(lambda: exchanges(synthetic).get(answer.headers["x-dmrc-exchange-id"]))
+    assert exchange["response_truncated"] is True
+    assert exchange["client_disconnected"] is False
+
+
+def test_many_small_chunks_arrive_each_and_in_order(synthetic: SyntheticDmrc) -> None:
+    with synthetic.ask(stream=True, max_tokens=20_000) as answer:
+        events = answer.read().split(b"\n\n")
+
+    words = [json.loads(event[6:])["choices"][0]["delta"].get("content") for event in events[:-3]]
+    again = words[: words.index(words[0], 1)]
+    assert len(words) == 20_000
+    assert all(word == again[index % len(again)] for index, word in enumerate(words))
+    assert events[-2:] == [b"data: [DONE]", b""]
+
+
+def test_a_slow_stream_arrives_chunk_by_chunk(synthetic: SyntheticDmrc) -> None:
+    with synthetic.ask(stream=True, max_tokens=5, rate=2) as answer:
+        assert answer.readline().startswith(b"data: ")
+        assert runner(synthetic)["in_use"] == 1
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+
+
+def test_a_caller_that_goes_away_in_the_middle_of_its_request_is_recorded(synthetic: SyntheticDmrc) -> None:
+    before = exchanges(synthetic).keys()
+    with socket.create_connection(("127.0.0.1", synthetic.dmrc.port)) as connection:
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {synthetic.key}\r\n"
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+
+    (exchange,) = eventually(lambda: [one for id, one in exchanges(synthetic).items() if id not in before])
+
+    assert exchange["client_disconnected"] is True
+    assert exchange["status"] is None
+
+
+def test_a_caller_that_goes_away_while_it_waits_leaves_the_queue(synthetic: SyntheticDmrc) -> None:
+    streams = [synthetic.ask(stream=True, max_tokens=100_000, rate=20) for _ in range(2)]
+    with socket.create_connection(("127.0.0.1", synthetic.dmrc.port)) as waiting:
+        body = json.dumps({"model": SYNTHETIC, "messages": MESSAGES})
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {synthetic.key}\r\n"
+        waiting.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        eventually(lambda: runner(synthetic)["waiting"] == 1)
+
+    eventually(lambda: runner(synthetic)["waiting"] == 0, seconds=5)
+
+    assert runner(synthetic)["in_use"] == 2
+    for stream in streams:
+        stream.close()
+    eventually(lambda: runner(synthetic)["in_use"] == 0, seconds=5)
+
+
+def test_a_caller_that_does_not_read_and_then_goes_away_frees_the_slot(synthetic: SyntheticDmrc) -> None:
+    answer = synthetic.ask(stream=True, max_tokens=400_000)
+    eventually(lambda: runner(synthetic)["in_use"] == 1)
+
+    answer.close()
+
+    eventually(lambda: runner(synthetic)["in_use"] == 0, seconds=5)
+    exchange = eventually(lambda: exchanges(synthetic).get(answer.headers["x-dmrc-exchange-id"]))
+    assert exchange["client_disconnected"] is True
+
+
+def test_a_request_in_chunks_that_waits_for_100_continue_is_served(synthetic: SyntheticDmrc) -> None:
+    body = json.dumps({"model": SYNTHETIC, "messages": MESSAGES}).encode()
+    with socket.create_connection(("127.0.0.1", synthetic.dmrc.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            b"Authorization: Bearer " + synthetic.key.encode() + b"\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for byte in body:
+            connection.sendall(b"1\r\n%b\r\n" % bytes([byte]))
+        connection.sendall(b"0\r\n\r\n")
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"content":"Hello there."' in answer
+
+
+@pytest.mark.engine
+def test_the_real_engine_answers_more_requests_than_it_serves_on_one_connection(gateway: Gateway) -> None:
+    """llama.cpp's server ends a connection after 100 requests, or without a word after a stream."""
+    completions = gateway.client().completions
+
+    for number in range(110):
+        if number % 10:
+            assert completions.create(model=MODEL, prompt="One", max_tokens=1).choices
+        else:
+            assert list(completions.create(model=MODEL, prompt="One", max_tokens=1, stream=True))
