@@ -21,7 +21,12 @@ _SIZE_BYTES = 98_362_432
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The GGUF file of SmolLM2-135M-Instruct: `DMRC_TEST_GGUF`, or downloaded once per user."""
+    """The GGUF file of SmolLM2-135M-Instruct."""
+    return smollm2_gguf()
+
+
+def smollm2_gguf() -> Path:
+    """Return the GGUF file: `DMRC_TEST_GGUF`, or downloaded once per user."""
     if named := os.environ.get("DMRC_TEST_GGUF"):
         return Path(named).resolve(strict=True)
     path = cache_directory() / _NAME
