@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from dmrc.capture.redaction import mask
     from dmrc.exchange import Exchange
     from dmrc.hooks.values import Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
@@ -30,6 +31,7 @@ __all__ = [
     "Service",
     "__version__",
     "hookimpl",
+    "mask",
 ]
 
 _MODULES = {
@@ -40,6 +42,7 @@ _MODULES = {
     "Response": "dmrc.hooks.values",
     "Runner": "dmrc.hooks.values",
     "Service": "dmrc.project",
+    "mask": "dmrc.capture.redaction",
 }
 
 

@@ -122,6 +122,12 @@ class Exchange:
         return replace(self, annotations={**self.annotations, **notes})
 
 
+def id_at(unix_seconds: float) -> str:
+    """Return what sorts before the ids of all exchanges that came in at this time or later."""
+    digits = f"{max(0, int(unix_seconds * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:12]}"
+
+
 def new_exchange_id() -> str:
     """Return a new UUIDv7. Source: RFC 9562, section 5.7."""
     milliseconds = time.time_ns() // 1_000_000

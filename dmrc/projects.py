@@ -16,9 +16,6 @@ from dmrc.exchange import JsonValue
 from dmrc.hooks.files import LocalPlugin
 from dmrc.project import Binding, ModelDeclaration, Project, Service
 
-KEY_PREFIX = "sk-dmrc-"
-"""How a key of ours begins. Any other bearer is an application's placeholder."""
-
 WHOLE_PROJECT = "*"
 """Stands for a service in a registration: its key is the project's capability path, and opens the models of that path.
 
@@ -211,6 +208,10 @@ class Projects:
     def all(self) -> list[Registration]:
         """Return the projects that are up."""
         return list(self._registrations.values())
+
+    def find(self, name: str | None) -> Registration | None:
+        """Return one project, or None when it is not up. May be called from any thread."""
+        return None if name is None else self._registrations.get(name)
 
     def get(self, name: str) -> Registration:
         """Return one project.

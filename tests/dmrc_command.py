@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmrc.capture.secrets import memory_directory
+
 _STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAULT_REGISTRY", "INSECURE_REGISTRY")
 _STOP_SECONDS = 20
 
@@ -121,6 +123,8 @@ def temporary_dmrc() -> Iterator[Dmrc]:
         for process in dmrc.processes():
             process.kill()
         shutil.rmtree(home, ignore_errors=True)
+        if secrets := memory_directory(home):
+            shutil.rmtree(secrets, ignore_errors=True)
 
 
 @pytest.fixture

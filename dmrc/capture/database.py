@@ -7,41 +7,31 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from dmrc.capture.queries import SCALARS, ExchangeFilter, page_statement
 from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, from_row, storable, to_rows
-from dmrc.capture.schema import FAILED, TAIL, explained, open_for_reading, open_for_writing
+from dmrc.capture.schema import TAIL, checkpoint, explained, merge_words, open_for_reading, open_for_writing
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
 
-_SCALARS = ", ".join(SCALAR_COLUMNS)
 _INSERT = (
-    f"INSERT INTO exchanges ({_SCALARS}, excerpt) VALUES ({', '.join('?' * (len(SCALAR_COLUMNS) + 1))})"  # noqa: S608
+    f"INSERT INTO exchanges ({SCALARS}, excerpt) VALUES ({', '.join('?' * (len(SCALAR_COLUMNS) + 1))})"  # noqa: S608
     " ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_CONTENT = (
     f"INSERT INTO content (number, {', '.join(CONTENT_COLUMNS)})"  # noqa: S608
     f" VALUES ({', '.join('?' * (len(CONTENT_COLUMNS) + 1))})"
 )
-_MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
+# What a deletion may hold the write lock for: an insertion waits for it at most twice.
+_PAUSE_SECONDS = 0.003
+_YIELD_SECONDS = 0.001
+_BATCH = 200
+_FREED_PAGES = 50
+_MERGED_PAGES = 50
+_BATCHES_PER_CHECKPOINT = 10
+_PAGE = 1000
 _HEX = frozenset("0123456789abcdef-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeFilter:
-    """Which exchanges a page shows; all conditions must hold, None is no condition."""
-
-    project: str | None = None
-    """Compose project."""
-    service: str | None = None
-    """Compose service."""
-    model: str | None = None
-    """The model by its key, by its full reference, or as the caller wrote it."""
-    failed: bool = False
-    """Only those with a status of 400 or more, or whose stream broke."""
-    text: str | None = None
-    """Words that must all occur in prompt, context or answer; nothing in it is an operator."""
 
 
 class ExchangeDatabase:
@@ -80,6 +70,7 @@ class ExchangeDatabase:
                     connection.execute(
                         "INSERT INTO words (rowid, prompt, context, answer) VALUES (?, ?, ?, ?)", (number, *row.words)
                     )
+            merge_words(connection, _MERGED_PAGES)
 
     def page(self, query: ExchangeFilter, limit: int, before_id: str | None = None) -> list[Exchange]:
         """Return up to `limit` exchanges without their content, the newest first; `before_id`: only older ones."""
@@ -133,53 +124,97 @@ class ExchangeDatabase:
         with self._reading() as connection:
             return 0 if connection is None else _used_bytes(connection)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete the exchanges of these full ids and every word of them; return how many there were."""
-        with self._writing() as connection:
-            found = [
-                row[0]
-                for id in ids
-                for row in connection.execute("SELECT number FROM exchanges WHERE id = ?", (id,)).fetchall()
-            ]
-            _delete(connection, found)
-        return len(found)
+    def ids(self, query: ExchangeFilter) -> list[str]:
+        """Return the ids of all exchanges that the filter shows, the newest first."""
+        found: list[str] = []
+        while page := self.page(query, _PAGE, found[-1] if found else None):
+            found += [one.id for one in page]
+        return found
+
+    def erase(self, ids: Sequence[str]) -> int:
+        """Delete the exchanges of these full ids for good, and return how many there were.
+
+        Not a byte of them is left in the file: SQLite overwrites what it frees (`secure_delete`), the search index is
+        merged, since it keeps the words of deleted rows until then, and the log is emptied.
+        """
+        remaining, erased = list(ids), 0
+        with self._overwriting():
+            while remaining:
+                with self._writing() as connection:
+                    deadline = time.monotonic() + _PAUSE_SECONDS
+                    while remaining and time.monotonic() < deadline:
+                        row = connection.execute("SELECT number FROM exchanges WHERE id = ?", (remaining.pop(),))
+                        erased += _delete(connection, [number for (number,) in row.fetchall()])
+            self._merge_all_words()
+        with self._lock, explained(self.path):
+            self._open_writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return erased
 
     def trim(
-        self,
-        *,
-        max_count: int | None = None,
-        max_bytes: int | None = None,
-        max_age_seconds: float | None = None,
-        batch: int = 200,
+        self, *, max_count: int | None = None, max_bytes: int | None = None, max_age_seconds: float | None = None
     ) -> int:
         """Delete the oldest exchanges until all limits hold (None: no limit); return how many were deleted.
 
-        Each `batch` is a transaction of its own, so that another writer waits for one batch at most.
+        Each transaction lasts some milliseconds, and between two of them another writer gets its turn.
         """
         oldest_allowed = None if max_age_seconds is None else time.time() - max_age_seconds
-        deleted = 0
         excess = 0 if max_count is None else max(0, self.count() - max_count)
-        while True:
+        deleted, found, batches = 0, -1, 0
+        while found:
             with self._writing() as connection:
-                rows = connection.execute(
-                    "SELECT number, received_at FROM exchanges ORDER BY id LIMIT ?", (batch,)
-                ).fetchall()
-                too_big = max_bytes is not None and _used_bytes(connection) > max_bytes
-                numbers = [
-                    row["number"]
-                    for index, row in enumerate(rows)
-                    if too_big
-                    or deleted + index < excess
-                    or (oldest_allowed is not None and row["received_at"] < oldest_allowed)
-                ]
-                _delete(connection, numbers)
-            if not numbers:
-                return deleted
-            deleted += len(numbers)
+                deadline, found = time.monotonic() + _PAUSE_SECONDS, 0
+                rows = connection.execute("SELECT number, received_at FROM exchanges ORDER BY id LIMIT ?", (_BATCH,))
+                for number, received_at in rows.fetchall():
+                    too_big = max_bytes is not None and _used_bytes(connection) > max_bytes
+                    is_old = oldest_allowed is not None and received_at < oldest_allowed
+                    if not (too_big or is_old or deleted < excess):
+                        break
+                    found += _delete(connection, [number])
+                    deleted += 1
+                    if time.monotonic() > deadline:
+                        break
+            self._tidy()
+            batches += 1
+            if not found or batches % _BATCHES_PER_CHECKPOINT == 0:
+                checkpoint(self.path)
+        self._give_back()
+        return deleted
+
+    def _tidy(self) -> None:
+        """Do a little of what deletions leave to be done, in transactions of their own."""
+        time.sleep(_YIELD_SECONDS)  # a waiting thread does not get the lock otherwise
+        with self._writing() as connection:
+            merge_words(connection, _MERGED_PAGES)
+        time.sleep(_YIELD_SECONDS)
+
+    def _give_back(self) -> None:
+        """Shrink the file, a little at a time; what the next hour will fill again stays free."""
+        while True:
             with self._lock, explained(self.path):
-                if self._writer is not None:
-                    # The pragma frees a page a step, and execute() takes only one step.
-                    self._writer.executescript("PRAGMA incremental_vacuum(2000)")
+                connection = self._open_writer()
+                pages, free = _pages(connection)
+                if free <= max(_FREED_PAGES, pages // 20):
+                    return
+                # The pragma frees a page a step, and execute() takes only one step.
+                connection.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
+            time.sleep(_YIELD_SECONDS)
+
+    def _merge_all_words(self) -> None:
+        pages, has_more = -_MERGED_PAGES, True
+        while has_more:
+            with self._writing() as connection:
+                has_more, pages = merge_words(connection, pages), _MERGED_PAGES
+            time.sleep(_YIELD_SECONDS)
+
+    @contextmanager
+    def _overwriting(self) -> Iterator[None]:
+        with self._lock, explained(self.path):
+            self._open_writer().execute("PRAGMA secure_delete = ON").fetchall()
+        try:
+            yield
+        finally:
+            with self._lock, explained(self.path):
+                self._open_writer().execute("PRAGMA secure_delete = OFF").fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -229,48 +264,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def page_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[str | int]]:
-    """Return the SQL of a page and its parameters; every page walks one index backwards and sorts nothing."""
-    conditions: list[str] = []
-    values: list[str | int] = []
-    for column, value in (("project", query.project), ("service", query.service)):
-        if value is not None:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    if query.failed:
-        conditions.append(FAILED)
-    if before_id is not None:
-        conditions.append("id < ?")
-        values.append(before_id)
-    if query.text is not None:
-        conditions.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
-        values.append(" ".join(f'"{word}"' for word in query.text.replace('"', " ").split()) or '""')
-    where, order = " AND ".join(conditions or ["true"]), "ORDER BY id DESC"
-    if query.model is None:
-        source = f"SELECT {_SCALARS} FROM exchanges INDEXED BY {_index(query)}"  # noqa: S608
-        return f"{source} WHERE {where} {order} LIMIT ?", [*values, limit]
-    # One walk a column, merged by SQLite as it goes: an OR would read and sort every match.
-    prefix = "exchanges" if query.project is None else "exchanges_project"
-    walks = [
-        f"SELECT id FROM exchanges INDEXED BY {'exchanges_failed' if query.failed else f'{prefix}_{column}'}"  # noqa: S608
-        f" WHERE {column} = ? AND {where}"
-        for column in _MODEL_COLUMNS
-    ]
-    ids = f"{' UNION '.join(walks)} {order} LIMIT ?"
-    statement = f"SELECT {_SCALARS} FROM exchanges WHERE id IN ({ids}) {order}"  # noqa: S608
-    return statement, [*(value for _ in walks for value in (query.model, *values)), limit]
-
-
-def _index(query: ExchangeFilter) -> str:
-    """Return the index whose condition leaves the fewest rows."""
-    if query.failed:
-        return "exchanges_failed"
-    names = [name for name in ("project", "service") if getattr(query, name) is not None]
-    return "_".join(["exchanges", *names]) if names else "sqlite_autoindex_exchanges_1"
-
-
 def _find(connection: sqlite3.Connection, text: str) -> list[sqlite3.Row]:
-    statement = f"SELECT number, {_SCALARS} FROM exchanges WHERE "  # noqa: S608
+    statement = f"SELECT number, {SCALARS} FROM exchanges WHERE "  # noqa: S608
     if len(text) == 8:
         rows = connection.execute(f"{statement} {TAIL} = ? LIMIT 2", (text,)).fetchall()
         if rows:
@@ -279,15 +274,20 @@ def _find(connection: sqlite3.Connection, text: str) -> list[sqlite3.Row]:
     return connection.execute(f"{statement} id >= ? AND id < ? LIMIT 2", (text, text + "~")).fetchall()
 
 
-def _delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+def _delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
     for number in numbers:
         connection.execute("DELETE FROM words WHERE rowid = ?", (number,))
         connection.execute("DELETE FROM content WHERE number = ?", (number,))
         connection.execute("DELETE FROM exchanges WHERE number = ?", (number,))
+    return len(numbers)
+
+
+def _pages(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many pages the file has, and how many of them are free."""
+    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+    return int(pages), int(free)
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
+    pages, free = _pages(connection)
+    return (pages - free) * int(connection.execute("PRAGMA page_size").fetchone()[0])

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dmrc.capture.media import without_media
+from dmrc.capture.redaction import REDACTED, Redactor
 from dmrc.exchange import Exchange
 
 CaptureLevel = Literal["full", "metadata", "off"]
 """Everything; everything but bodies and their words; nothing."""
 
-REDACTED = "[redacted]"
-"""Stands where a credential stood."""
-
 _CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key"}
 )
+
+# A secret may be split over the events of a stream, each of which is some hundred bytes long.
+_SLACK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +50,54 @@ def mask_credentials(exchange: Exchange) -> Exchange:
     )
 
 
-def cut(exchange: Exchange, limits: CaptureLimits) -> Exchange:
-    """Return the exchange with bodies no longer than allowed.
+def cut(exchange: Exchange, limits: CaptureLimits, *, slack: int = 0) -> Exchange:
+    """Return the exchange with bodies no longer than allowed, and `slack` bytes.
 
     A body that is cut here leaves its true length in the annotations `request_body_bytes`, `response_body_bytes`.
     """
     notes = dict(exchange.annotations)
     request, response = exchange.request_body, exchange.response_body
-    request_cut, response_cut = len(request) > limits.request_body_bytes, len(response) > limits.response_body_bytes
+    request_limit, response_limit = limits.request_body_bytes + slack, limits.response_body_bytes + slack
+    request_cut, response_cut = len(request) > request_limit, len(response) > response_limit
     if not request_cut and not response_cut:
         return exchange
     if request_cut:
-        notes["request_body_bytes"] = len(request)
+        notes.setdefault("request_body_bytes", len(request))
     if response_cut:
-        notes["response_body_bytes"] = len(response)
-    kept = response[: limits.response_body_bytes]
+        notes.setdefault("response_body_bytes", len(response))
+    kept = response[:response_limit]
     return replace(
         exchange,
-        request_body=request[: limits.request_body_bytes],
+        request_body=request[:request_limit],
         response_body=kept,
         chunk_offsets=tuple(pair for pair in exchange.chunk_offsets if pair[1] < len(kept)),
         request_truncated=exchange.request_truncated or request_cut,
         response_truncated=exchange.response_truncated or response_cut,
         annotations=notes,
     )
+
+
+def prepared(exchange: Exchange, limits: CaptureLimits, redactor: Redactor) -> Exchange:
+    """Return the exchange as it may be recorded: no media, no secrets, no more bytes than allowed."""
+    request = without_media(exchange.request_body)
+    if request is not exchange.request_body:
+        notes = {**exchange.annotations, "request_body_bytes": len(exchange.request_body)}
+        exchange = replace(exchange, request_body=request, annotations=notes)
+    # Cut twice: the first saves the work, and leaves enough behind the limit that no secret lies across it.
+    slack = max(redactor.longest, _SLACK_BYTES)
+    roughly = cut(exchange, limits, slack=slack)
+    masked = redactor.masked(roughly)
+    shorter = replace(
+        limits,
+        request_body_bytes=_whole(masked.request_body, len(request) > len(roughly.request_body), slack),
+        response_body_bytes=_whole(masked.response_body, roughly.response_truncated, slack),
+    )
+    return cut(cut(masked, shorter), limits)
+
+
+def _whole(body: bytes, was_cut: bool, slack: int) -> int:
+    """Return how much of a masked body holds no beginning of a secret that was cut off."""
+    return max(0, len(body) - slack) if was_cut else len(body)
 
 
 def reduced(exchange: Exchange, level: CaptureLevel) -> Exchange:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, cut, mask_credentials, reduced
+from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, mask_credentials, prepared, reduced
+from dmrc.capture.policy import AnyCaller, Policy
 from dmrc.capture.reading import complete
 from dmrc.errors import StoreError
 from dmrc.exchange import Exchange
@@ -46,19 +47,23 @@ class RecorderCounts:
 class Recorder:
     """Records exchanges in a thread of its own. `record` may be called from any thread or task.
 
-    In that thread, in this order: credentials masked, read by `complete`, bodies cut, `filters` (each gets what the one
-    before returned), reduced to the level, `on_completed`, disk. While the disk is full or the database locked,
-    exchanges wait in memory up to the limits, and everything but the disk goes on.
+    In that thread, in this order: attributed, credentials masked, read by `complete`, media, secrets and what is too
+    long taken out, `filters` (each gets what the one before returned), reduced to the level, `on_completed`, disk.
+    While the disk is full or the database locked, exchanges wait in memory up to the limits, and everything but the
+    disk goes on.
     """
 
-    def __init__(self, path: Path | ExchangeDatabase, limits: CaptureLimits | None = None) -> None:
+    def __init__(
+        self, path: Path | ExchangeDatabase, limits: CaptureLimits | None = None, policy: Policy | None = None
+    ) -> None:
         """Start the thread. The database is opened at the first exchange."""
         self.filters: list[CaptureFilter] = []
         self.on_completed: list[CompletedCallback] = []
         self._database = path if isinstance(path, ExchangeDatabase) else ExchangeDatabase(path)
         self._limits = limits or CaptureLimits()
+        self._policy = policy or AnyCaller(self._limits.level)
         self._condition = threading.Condition()
-        self._queue: deque[tuple[Exchange, CaptureLevel, int]] = deque()
+        self._queue: deque[tuple[Exchange, CaptureLevel | None, int]] = deque()
         self._pending: deque[tuple[Exchange, int]] = deque()
         self._bytes = 0
         self._accepted = self._settled = self._recorded = self._dropped = self._refused = 0
@@ -72,7 +77,7 @@ class Recorder:
     def record(self, exchange: Exchange, level: CaptureLevel | None = None) -> None:
         """Queue a finished exchange. Never blocks and never raises; what does not fit is dropped and counted.
 
-        `level` None: that of the limits. With `off` nothing is stored, but `on_completed` hears of it without content.
+        `level` None: that of the policy. With `off` nothing is stored, but `on_completed` hears of it without content.
         """
         size = sys.getsizeof(exchange.request_body) + sys.getsizeof(exchange.response_body)
         limits = self._limits
@@ -84,7 +89,7 @@ class Recorder:
                 return
             self._accepted += 1
             self._bytes += size
-            self._queue.append((exchange, level or limits.level, size))
+            self._queue.append((exchange, level, size))
             if len(self._queue) in (1, limits.batch_exchanges):
                 self._condition.notify_all()
 
@@ -130,7 +135,7 @@ class Recorder:
         self._report(last=True)
         self._database.close()
 
-    def _take(self) -> list[tuple[Exchange, CaptureLevel, int]]:
+    def _take(self) -> list[tuple[Exchange, CaptureLevel | None, int]]:
         """Wait for exchanges, for the time to write again, or for the end; return at most one batch."""
         limits = self._limits
         with self._condition:
@@ -146,11 +151,12 @@ class Recorder:
             self._hurry = False
             return [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_exchanges))]
 
-    def _prepare(self, exchange: Exchange, level: CaptureLevel, size: int) -> None:
-        exchange = cut(complete(mask_credentials(exchange)), self._limits)
-        kept = self._filtered(exchange)
+    def _prepare(self, exchange: Exchange, level: CaptureLevel | None, size: int) -> None:
+        exchange = self._policy.attributed(exchange)
+        level = level or self._policy.level(exchange)
+        kept = self._recordable(exchange, level)
         refused = kept is None
-        kept = bare(exchange) if kept is None else reduced(kept, level)
+        kept = bare(exchange) if kept is None else kept
         for callback in self.on_completed:
             try:
                 callback(kept)
@@ -160,6 +166,15 @@ class Recorder:
             self._settle(1, refused=int(refused), size=size)
         else:
             self._pending.append((kept, size))
+
+    def _recordable(self, exchange: Exchange, level: CaptureLevel) -> Exchange | None:
+        """Return what may be kept of an exchange; None where a filter refuses it."""
+        redactor = self._policy.redactor(exchange)
+        exchange = complete(mask_credentials(exchange))
+        if redactor is None:
+            return bare(exchange)
+        kept = self._filtered(prepared(exchange, self._limits, redactor))
+        return None if kept is None else reduced(kept, level)
 
     def _filtered(self, exchange: Exchange) -> Exchange | None:
         for one in self.filters:

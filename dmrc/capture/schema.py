@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,9 +15,16 @@ from dmrc.errors import StoreError
 _APPLICATION_ID = 0x646D7263
 _BUSY_TIMEOUT_SECONDS = 2.0
 _LARGEST_KEPT_LOG_BYTES = 16 << 20
+_LONGEST_LOG_PAGES = 16_000
 
 FAILED = "(status >= 400 OR error_type IS NOT NULL)"
 """The condition of the partial index `exchanges_failed`; a query must repeat it word for word to use that index."""
+
+SLOW_MS = 5000
+"""From here on a request is slow enough for the partial index `exchanges_slow`; milliseconds in all."""
+
+SLOW = f"(total_ms >= {SLOW_MS})"
+"""The condition of the partial index `exchanges_slow`, to be repeated likewise."""
 
 TAIL = "substr(id, 29)"
 """The expression of the index `exchanges_tail`: the last 8 hex digits of an id, the part that differs."""
@@ -55,7 +62,15 @@ _VERSION_1 = (
     """CREATE VIRTUAL TABLE words USING fts5 (prompt, context, answer, tokenize = 'unicode61 remove_diacritics 2')""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    f"CREATE INDEX exchanges_slow ON exchanges (id) WHERE {SLOW}",
+    # The index of words is merged a few pages at a time, after each write (`merge_words`): by itself it merges some
+    # hundred at once, every now and then, and holds the write lock for 50 ms. Beyond this many parts it still does.
+    "INSERT INTO words (words, rank) VALUES ('automerge', 0)",
+    "INSERT INTO words (words, rank) VALUES ('crisismerge', 64)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 """Statements that lead from version n to n + 1. Only ever appended to."""
 
 
@@ -132,6 +147,29 @@ def open_for_writing(path: Path, max_bytes: int | None) -> sqlite3.Connection:
     return connection
 
 
+def checkpoint(path: Path) -> None:
+    """Move what the log holds into the file, as far as readers allow; writers go on meanwhile.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    with explained(path), closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS)) as connection:
+        # Again, for what was written meanwhile: only a log that was moved whole is begun anew, and stays short.
+        for _ in range(2):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def merge_words(connection: sqlite3.Connection, pages: int) -> bool:
+    """Merge parts of the index of words, about this many pages of it; return whether there was anything to merge.
+
+    With a negative number all of it becomes one, over as many calls as it takes, of which the others have positive
+    numbers. Source: https://sqlite.org/fts5.html#the_merge_command.
+    """
+    before = connection.total_changes
+    connection.execute("INSERT INTO words (words, rank) VALUES ('merge', ?)", (pages,))
+    return connection.total_changes - before >= 2
+
+
 def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) -> None:
     version = _version(connection, path)
     if version == 0:
@@ -141,6 +179,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) 
     # A killed process loses nothing that was committed; only a power cut may.
     # Source: https://sqlite.org/pragma.html#pragma_synchronous
     connection.execute("PRAGMA synchronous = NORMAL")
+    # A checkpoint waits for the disk, with the lock held; `checkpoint` makes one beside the writers before that.
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_KEPT_LOG_BYTES}")
     if max_bytes is not None:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()

@@ -1,11 +1,12 @@
-"""An exchange for people, in one line, and for programs, as JSON. Pure."""
+"""An exchange for people, in the cells of one line, and for programs, as JSON. Pure."""
 
 from __future__ import annotations
 
 import base64
 import math
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Literal
 
 from dmrc.capture.reading import text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
@@ -13,33 +14,67 @@ from dmrc.exchange import Exchange, JsonValue
 
 _BODIES = ("request_body", "response_body")
 _HEADERS = ("request_headers", "response_headers")
-_LONGEST_WORDS = 60
+_LONGEST_WORDS = 200
 _LONGEST_NAME = 40
 
 
-def line(exchange: Exchange, excerpt: str = "") -> str:
-    """Return one line to scan: when, short id, who, model, status, tokens, first token, rate, first words.
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One request as a person scans it. What callers wrote cannot move the cursor or change colours."""
 
-    Shape: `14:03:07  1f0c9a3e  facts/python  smollm2  200  25→12 tok  117 ms  104 tok/s  Tell me a fact`.
-    `excerpt` is for an exchange without content. What callers wrote cannot move the cursor or change colours.
-    """
+    time: str
+    """`14:03:07`; with the day when that is not today: `11-23 14:03`."""
+    id: str
+    """Its short id."""
+    who: str
+    """`project/service`, else the address."""
+    model: str
+    """Key in the project, else its name."""
+    status: str
+    """`200`, `200 cancelled`, `200 broken`, `404`."""
+    tokens: str
+    """In and out: `25→12 tok`."""
+    first_token: str
+    """`117 ms`."""
+    rate: str
+    """`104 tok/s`."""
+    error: str
+    """Why it failed; "" when it did not."""
+    words: str
+    """The first words of the prompt."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return all that is aligned: everything but the error and the words."""
+        return (
+            *(self.time, self.id, self.who, self.model),
+            *(self.status, self.tokens, self.first_token, self.rate),
+        )
+
+
+def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) -> Cells:
+    """Return what a line shows. `excerpt` is for an exchange without content; `today` None is now."""
     who = "/".join(name for name in (exchange.project, exchange.service) if name) or exchange.client_address
     model = exchange.model_key or exchange.model_requested or exchange.model_reference
-    words = plain(text_of_request(exchange) or excerpt, _LONGEST_WORDS)
-    if exchange.error_message:
-        words = f"{plain(exchange.error_message, _LONGEST_WORDS)}  {words}"
-    parts = (
-        _clock(exchange.received_at),
-        short_id(exchange.id),
-        plain(who or "-", _LONGEST_NAME),
-        plain(model or "-", _LONGEST_NAME),
-        _status(exchange),
-        f"{_number(exchange.prompt_tokens)}→{_number(exchange.completion_tokens)} tok",
-        f"{_number(exchange.first_token_ms)} ms",
-        f"{_number(exchange.completion_tokens_per_second)} tok/s",
-        words,
+    return Cells(
+        time=_clock(exchange.received_at, today or datetime.now()),
+        id=short_id(exchange.id),
+        who=plain(who or "-", _LONGEST_NAME),
+        model=plain(model or "-", _LONGEST_NAME),
+        status=_status(exchange),
+        tokens=f"{_number(exchange.prompt_tokens)}→{_number(exchange.completion_tokens)} tok",
+        first_token=milliseconds(exchange.first_token_ms),
+        rate=f"{_number(exchange.completion_tokens_per_second)} tok/s",
+        error=plain(exchange.error_message or "", _LONGEST_WORDS),
+        words=plain(text_of_request(exchange) or excerpt, _LONGEST_WORDS),
     )
-    return "  ".join(parts).rstrip()
+
+
+def outcome(exchange: Exchange) -> Literal["done", "failed", "cancelled"]:
+    """Return how a request ended, in one word."""
+    if exchange.client_disconnected:
+        return "cancelled"
+    return "failed" if exchange.error_type is not None or (exchange.status or 0) >= 400 else "done"
 
 
 def short_id(id: str) -> str:
@@ -49,10 +84,21 @@ def short_id(id: str) -> str:
 
 def plain(text: str, longest: int) -> str:
     """Return the text in one line of at most `longest` characters, without anything a terminal acts on."""
-    # isprintable() is False for controls, escapes, line separators, surrogates and the marks that reverse text.
-    beginning = "".join(char if char.isprintable() else " " for char in text[: 4 * longest])
-    shown = " ".join(beginning.split())
+    shown = " ".join(printable(text[: 4 * longest]).split())
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return the text with a space for each character that a terminal may act on, line ends included."""
+    # isprintable() is False for controls, escapes, line separators, surrogates and the marks that reverse text.
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a time span to read: `117 ms`, `12.3 s`, `- ms`."""
+    if value is not None and math.isfinite(value) and value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{_number(value)} ms"
 
 
 def to_json(exchange: Exchange, with_content: bool) -> dict[str, JsonValue]:
@@ -79,6 +125,12 @@ def to_json(exchange: Exchange, with_content: bool) -> dict[str, JsonValue]:
     return result
 
 
+def from_json(document: dict[str, JsonValue]) -> Exchange:
+    """Return the exchange that `to_json` wrote without content; keys that an exchange does not have are ignored."""
+    known = {one.name for one in fields(Exchange)}
+    return Exchange(**{name: value for name, value in document.items() if name in known})  # type: ignore[arg-type]
+
+
 def _body(body: bytes) -> tuple[str, str | None]:
     try:
         return body.decode(), None
@@ -86,11 +138,12 @@ def _body(body: bytes) -> tuple[str, str | None]:
         return base64.b64encode(body).decode(), "base64"
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: float, today: datetime) -> str:
     try:
-        return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
+        then = datetime.fromtimestamp(seconds)
     except (ValueError, OverflowError, OSError):
         return "--:--:--"
+    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%m-%d %H:%M")
 
 
 def _status(exchange: Exchange) -> str:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -26,6 +26,8 @@ Document = dict[str, JsonValue]
 
 _OTHERS_START_SECONDS = 10.0
 _STOP_SECONDS = 20.0
+# The daemon sends a sign of life every 15 s.
+_SILENT_SECONDS = 40.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -132,6 +134,28 @@ class DaemonClient:
             raise _error(document.get("error"))
         return document
 
+    def events(self, path: str) -> Iterator[tuple[str, Document]]:
+        """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends.
+
+        Raises:
+            DaemonError: It does not run, or says nothing any more, not even that it is there.
+        """
+        connection = _UnixConnection(self._settings.paths.admin_socket)
+        try:
+            connection.request("GET", path)
+            connection.sock.settimeout(_SILENT_SECONDS)
+            name = ""
+            for line in connection.getresponse():
+                field, _, value = line.decode().rstrip("\n").partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+        except (OSError, http.client.HTTPException) as error:
+            raise DaemonError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve") from error
+        finally:
+            connection.close()
+
     def hang_up(self) -> None:
         """End the requests that other threads wait for; they fail with `DaemonError`."""
         for connection in list(self._connections):
@@ -141,6 +165,10 @@ class DaemonClient:
     def join(self, registration: Registration) -> None:
         """Add the services of a registration to its project."""
         self.request("POST", f"/projects/{quote(registration.name, safe='')}/join", registration.to_json())
+
+    def hand_over_secrets(self, project: str, values: Sequence[str]) -> None:
+        """Tell what of a project must not be recorded; to be done before its first request can come."""
+        self.request("PUT", f"/projects/{quote(project, safe='')}/secrets", json.dumps(values))
 
     def leave(self, project: str, service: str, *, keep_key: bool = False) -> None:
         """Let go of the runners that only one service uses, and end its key unless it is to be kept."""

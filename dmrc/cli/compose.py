@@ -102,6 +102,7 @@ def _up(app: App, project: str, models: list[ModelDeclaration], service: str) ->
 
     from dmrc.cli.door_keys import stable_key
     from dmrc.cli.preparation import attach
+    from dmrc.cli.reading import secrets_here
     from dmrc.compose.context import docker_endpoint
     from dmrc.errors import ProjectError
     from dmrc.projects import Registration, key_hash
@@ -116,6 +117,8 @@ def _up(app: App, project: str, models: list[ModelDeclaration], service: str) ->
         for model in models:
             _say("info", f"pulling {model.model}")
             app.models.pull(model.model, _Pulling(model.model))
+        if (secrets := secrets_here(project)) is not None:
+            app.daemon.hand_over_secrets(project, secrets)
         key = stable_key(app, project, service)
         app.daemon.join(
             Registration(

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from dmrc.cli.app import App
-from dmrc.projects import KEY_PREFIX
+from dmrc.project import KEY_PREFIX
 
 
 def stable_key(app: App, project: str, service: str) -> str:

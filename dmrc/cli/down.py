@@ -53,9 +53,11 @@ def down(
 
 
 def _forget_without_daemon(app: App, name: str) -> None:
-    """End the keys in the database, so that a daemon that starts later does not know them."""
+    """End the keys in the database, and forget the secrets, so that a daemon that starts later does not know them."""
+    from dmrc.capture.secrets import KnownSecrets, memory_directory
     from dmrc.projects import Projects
 
+    KnownSecrets(memory_directory(app.settings.home)).forget(name)
     if app.settings.paths.registrations.exists():
         projects = Projects(app.settings.paths.registrations)
         projects.unregister(name)

@@ -16,8 +16,8 @@ from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.tables import size
 from dmrc.compose.override import read_keys
 from dmrc.models import Pulled
-from dmrc.project import ModelDeclaration, Project
-from dmrc.projects import KEY_PREFIX, Registration
+from dmrc.project import KEY_PREFIX, ModelDeclaration, Project
+from dmrc.projects import Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def _prepare(app: App, project: Project, docker_host: str | None, *, load: bool)
     pulled = _pull_missing(app, project.models.values())
     keys = mint_keys(app, project)
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
+    app.daemon.hand_over_secrets(project.name, project.secrets)
     known = _register(app, Registration.of(project, keys, docker_host))
     try:
         wanted = [model for model in project.models.values() if load and model.ready == "loaded"]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.cli.app import App
 from dmrc.compose.command import Compose, ComposeOptions
+from dmrc.compose.dotenv import with_env_files
 from dmrc.compose.files import command_environ, compose_files
-from dmrc.errors import DockerError, InputError, ProjectError
+from dmrc.compose.secrets import project_secrets
+from dmrc.errors import DmrcError, DockerError, InputError, ProjectError
 from dmrc.fields import near
 from dmrc.project import Project
 from dmrc.reference import Reference
+
+_ENV_FILE_SWITCHES = ("COMPOSE_ENV_FILES", "COMPOSE_DISABLE_ENV_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,34 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
         _add_named(document, options, named)
     project = Project.parse(document, options.files)
     check_models(app, project)
-    return project
+    return replace(project, secrets=_secrets(document, options))
+
+
+def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
+    """Return the values of the project that must not be recorded."""
+    directory = options.files[0].parent
+    switches = {name: os.environ[name] for name in _ENV_FILE_SWITCHES if name in os.environ}
+    variables = with_env_files(switches, directory, options.env_files)
+    return project_secrets(document, directory, {**variables, **_environ(options)}, variables)
+
+
+def secrets_here(project_name: str) -> tuple[str, ...] | None:
+    """Return the secrets of the project in this directory, for a program that Compose has started there.
+
+    None where there is no such project here that can be read; then nobody knows what must not be recorded.
+    """
+    try:
+        options = Selection((), None, (), ()).options(os.environ)
+        document = _document(options, with_docker=False)
+        return _secrets(document, options) if document.get("name") == project_name else None
+    except DmrcError:
+        return None
+
+
+def _environ(options: ComposeOptions) -> dict[str, str]:
+    """Return the environment as Compose has it before it reads a compose file."""
+    given = [str(file) for file in options.files] if options.files_were_named else []
+    return command_environ(Path.cwd(), given, os.environ, options.env_files)
 
 
 def check_models(app: App, project: Project) -> None:
@@ -122,10 +153,9 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
             raise
     from dmrc.compose.without_docker.loader import load
 
-    given = [str(file) for file in options.files] if options.files_were_named else []
     return load(
         options.files,
-        environ=command_environ(Path.cwd(), given, os.environ, options.env_files),
+        environ=_environ(options),
         env_files=options.env_files,
         profiles=options.profiles,
         project_name=options.project_name,

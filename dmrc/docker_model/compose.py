@@ -49,12 +49,15 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     """
     from dmrc.cli.door_keys import stable_key
     from dmrc.cli.preparation import attach
+    from dmrc.cli.reading import secrets_here
     from dmrc.compose.context import docker_endpoint
 
     project = compose_project() or ""
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
     address = attach(app, host)
+    if (secrets := secrets_here(project)) is not None:
+        app.daemon.hand_over_secrets(project, secrets)
     key = stable_key(app, project, WHOLE_PROJECT)
     app.daemon.join(
         Registration(

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
 from dmrc.errors import DmrcError
+from dmrc.gateway.history import EventStream, live_events
 from dmrc.projects import Registration
 from dmrc.scheduler.configuration import Wishes
 from dmrc.scheduler.runner import Runner, State
@@ -40,12 +41,14 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("POST", "/attach", admin.attach),
         ("GET", "/projects", admin.projects),
         ("PUT", "/projects/{name}", admin.register),
+        ("PUT", "/projects/{name}/secrets", admin.remember_secrets),
         ("DELETE", "/projects/{name}", admin.unregister),
         ("POST", "/projects/{name}/join", admin.join),
         ("DELETE", "/projects/{name}/services/{service}", admin.leave),
         ("POST", "/projects/{name}/services/{service}/rest", admin.rest),
         ("POST", "/projects/{name}/load/{key:path}", admin.load),
         ("POST", "/load", admin.preload),
+        ("GET", "/requests/live", admin.live),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
         ("GET", "/configurations", admin.configurations),
@@ -115,6 +118,15 @@ class _Admin:
     async def rest(self, request: Request) -> Response:
         await self._daemon.rest(request.path_params["name"], request.path_params["service"])
         return JSONResponse({})
+
+    async def remember_secrets(self, request: Request) -> Response:
+        """Take a list of strings, which must not be recorded."""
+        self._daemon.remember_secrets(request.path_params["name"], await request.json())
+        return JSONResponse({})
+
+    async def live(self, _request: Request) -> Response:
+        """Stream requests as they start and complete."""
+        return EventStream(live_events(self._daemon.live))
 
     async def unregister(self, request: Request) -> Response:
         return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})

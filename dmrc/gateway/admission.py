@@ -11,8 +11,8 @@ from starlette.types import Scope
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.bodies import Bodies
 from dmrc.gateway.cors import Origins, is_loopback
-from dmrc.project import GATEWAY_HOST
-from dmrc.projects import KEY_PREFIX, Caller, Projects
+from dmrc.project import GATEWAY_HOST, KEY_PREFIX
+from dmrc.projects import Caller, Projects
 
 Listener = Literal["loopback", "bridge"]
 """Where a connection came in."""

@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from filelock import FileLock, Timeout
 
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
+from dmrc.capture.secrets import KnownSecrets, memory_directory
+from dmrc.compose.containers import Containers
 from dmrc.compose.network import bridge_gateway
 from dmrc.engines.engine import Engine
 from dmrc.errors import DaemonRunningError, DmrcError, StoreError
-from dmrc.exchange import Exchange
 from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.app import Entrance, Gateway
@@ -26,9 +26,12 @@ from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
 from dmrc.gateway.dmr_models import DmrModels
+from dmrc.gateway.history import History
 from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
+from dmrc.gateway.journal import Journal, ProjectPolicy
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
+from dmrc.gateway.live import Live
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
@@ -61,7 +64,12 @@ class Daemon:
         self.started_at = time.time()
         self.projects = Projects(paths.registrations)
         self._database = ExchangeDatabase(paths.exchanges)
-        self.recorder = Recorder(self._database)
+        self.live = Live(asyncio.get_running_loop())
+        self._secrets = KnownSecrets(memory_directory(settings.home))
+        self._containers = Containers(self._docker_hosts)
+        policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
+        self.recorder = Recorder(self._database, policy=policy)
+        self.recorder.on_completed.append(self.live.completed)
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self._configurations = Configurations(paths.registrations)
@@ -70,9 +78,11 @@ class Daemon:
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
         self.hooks = Hooks(plugins, self.projects, self.catalog)
         self.hooks.watch(self.recorder, self.scheduler)
-        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, self._record)
+        journal = Journal(self.recorder, self._containers, self.live)
+        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
         self._gateway = Gateway(steps, self.configurator)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
+        self._gateway.add(History(self._admission, self._database, self.live).add_to)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -105,6 +115,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Begin to end."""
+        self.live.close()
         self._stopping.set()
 
     async def attach(self, docker_host: str) -> str:
@@ -140,6 +151,7 @@ class Daemon:
             left = known.without(service)
             if left is None:
                 self.projects.unregister(name)
+                self._secrets.forget(name)
             else:
                 self.projects.register(left)
         self._forget_plugins(name, self._release(before, self.projects.all()))
@@ -152,10 +164,15 @@ class Daemon:
         others += [left for known in before if (left := known.without(service)) is not None]
         self._release(before, others)
 
+    def remember_secrets(self, name: str, values: list[str]) -> None:
+        """Keep these values of a project out of the record."""
+        self._secrets.remember(name, values)
+
     async def unregister(self, name: str) -> bool:
         """Forget a project, its keys, and the runners that only it used."""
         before = self._known(name)
         known = self.projects.unregister(name)
+        self._secrets.forget(name)
         self._forget_plugins(name, self._release(before, self.projects.all()))
         return known
 
@@ -195,9 +212,12 @@ class Daemon:
         self._listeners[address] = Listener(entrance, bound)
         _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
 
+    def _docker_hosts(self) -> set[str]:
+        return {known.docker_host for known in self.projects.all() if known.docker_host}
+
     async def _restore_bridges(self) -> None:
         """Listen again for the projects that were up when the last daemon ended: their containers still run."""
-        for docker_host in {known.docker_host for known in self.projects.all() if known.docker_host}:
+        for docker_host in self._docker_hosts():
             try:
                 await self.attach(docker_host)
             except (DmrcError, OSError) as error:
@@ -213,15 +233,13 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
 
-    def _record(self, exchange: Exchange, level: CaptureLevel | None) -> None:
-        self.recorder.record(exchange, level or self.settings.capture)
-
     async def _close(self) -> None:
         await asyncio.gather(*(listener.close() for listener in self._listeners.values()))
         await self.scheduler.close()
         self.settings.paths.admin_socket.unlink(missing_ok=True)
         await asyncio.to_thread(self.recorder.close)
         await asyncio.to_thread(self.hooks.close)
+        self._containers.close()
         self.projects.close()
         self._configurations.close()
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.capture.masking import CaptureLevel
 from dmrc.engines.session import Session
 from dmrc.errors import DmrcError, EngineError
-from dmrc.exchange import Exchange, Operation
+from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_event, error_response
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.filtering import Filters
+from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
@@ -37,9 +37,6 @@ OPERATIONS: dict[str, Operation] = {
 WHOLE_BYTES = 8 << 20
 """An answer that is no stream is read up to here before its status is sent."""
 
-Record = Callable[[Exchange, CaptureLevel | None], None]
-"""Takes a finished exchange and the capture level of its project, at once and without raising."""
-
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -53,8 +50,8 @@ class Steps:
     """Which model it means."""
     scheduler: Scheduler
     """Which runner serves it."""
-    record: Record
-    """Who hears of its end."""
+    journal: Journal
+    """Who hears of it."""
 
 
 class Inference:
@@ -69,12 +66,14 @@ class Inference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
         observation = Observation(scope, self._operation, send)
+        self._steps.journal.arrived(observation)
         caller: Caller | None = None
         try:
             caller = self._steps.admission.admit(scope)
             observation.saw_caller(caller)
             async with self._steps.admission.bodies.read(receive) as body:
                 observation.saw_request(body)
+                self._steps.journal.started(observation)
                 with _cancelled_by_disconnect(receive, observation):
                     await self._answer(caller, observation)
         except DmrcError as error:
@@ -86,7 +85,7 @@ class Inference:
             await _fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
         finally:
             level = caller.registration.capture if caller else None
-            self._steps.record(observation.finished(), level)
+            self._steps.journal.completed(observation, level)
 
     async def _answer(self, caller: Caller | None, observation: Observation) -> None:
         filters = Filters(self._steps.plugins, caller, observation)

@@ -11,6 +11,7 @@ from starlette.types import Scope, Send
 from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, Operation, new_exchange_id
+from dmrc.gateway.live import Started
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
@@ -43,6 +44,7 @@ class Observation:
         self.request_body = b""
         self.document: dict[str, JsonValue] = {}
         self.annotations: dict[str, JsonValue] = {}
+        self.client_address: str | None = scope["client"][0] if scope.get("client") else None
         self._received_at = time.time()
         self._clock = time.perf_counter()
         self._send = send
@@ -106,6 +108,20 @@ class Observation:
         """
         return parse_keep_alive(self.document.get("keep_alive"), "keep_alive")
 
+    def beginning(self) -> Started:
+        """Return what can be told of the request before its answer."""
+        model = self.document.get("model")
+        return Started(
+            id=self.id,
+            received_at=self._received_at,
+            project=self._caller.registration.name if self._caller else None,
+            service=self._caller.service if self._caller else None,
+            client_address=self.client_address,
+            operation=self._operation,
+            model=model if isinstance(model, str) else None,
+            stream=self.document.get("stream") is True,
+        )
+
     def saw_target(self, target: Target, model_key: str | None) -> None:
         """Note what the request will run on."""
         self._target = target
@@ -165,11 +181,11 @@ class Observation:
     def finished(self) -> Exchange:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
-        client = self._scope.get("client")
         trace_id, span_id = _trace(self.request_headers.get("traceparent"))
         model = self.document.get("model")
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
         body = b"".join(self._chunks)
+        was_cut = self._sent_bytes > len(body)
         return Exchange(
             id=self.id,
             trace_id=trace_id,
@@ -178,7 +194,7 @@ class Observation:
             project=caller.registration.name if caller else None,
             service=caller.service if caller else None,
             key_id=caller.key_id if caller else None,
-            client_address=client[0] if client else None,
+            client_address=self.client_address,
             user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
@@ -203,8 +219,8 @@ class Observation:
             response_headers=self._response_headers,
             response_body=body,
             chunk_offsets=tuple(self._offsets),
-            response_truncated=self._sent_bytes > len(body),
-            annotations=dict(self.annotations),
+            response_truncated=was_cut,
+            annotations={**self.annotations, **({"response_body_bytes": self._sent_bytes} if was_cut else {})},
         )
 
 

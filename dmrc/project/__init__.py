@@ -4,6 +4,7 @@ from dmrc.project.injection import Injection, inject
 from dmrc.project.project import (
     DEFAULT_ENGINE,
     GATEWAY_HOST,
+    KEY_PREFIX,
     Binding,
     ModelDeclaration,
     Project,
@@ -14,6 +15,7 @@ from dmrc.project.project import (
 __all__ = [
     "DEFAULT_ENGINE",
     "GATEWAY_HOST",
+    "KEY_PREFIX",
     "Binding",
     "Injection",
     "ModelDeclaration",

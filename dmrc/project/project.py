@@ -15,6 +15,9 @@ from dmrc.fields import JsonValue, mapping, near, plain, positive, refuse_unknow
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
 
+KEY_PREFIX = "sk-dmrc-"
+"""How a key of ours begins. Any other bearer is an application's placeholder."""
+
 DEFAULT_ENGINE = "llama.cpp"
 """Engine of a model that names none."""
 
@@ -134,6 +137,8 @@ class Project:
     """What is recorded of its requests; None leaves it to the settings."""
     plugins: tuple[Path, ...] = ()
     """Files of its own plugins (`x-dmrc: plugins`), absolute."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Values that must not be recorded. They go to the daemon's memory, and never into a file below `DMRC_HOME`."""
 
     @property
     def consumers(self) -> tuple[Service, ...]:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from dmrc.capture.masking import REDACTED, CaptureLimits, cut, mask_credentials, reduced
+from dmrc.capture.masking import CaptureLimits, cut, mask_credentials, reduced
+from dmrc.capture.redaction import REDACTED
 from tests.capture.recorded import recorded
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dmrc.capture.reading import complete, text_of_request, text_of_response, texts_of_request
 from dmrc.capture.rows import to_rows
-from dmrc.capture.summary import line, to_json
+from dmrc.capture.summary import cells, to_json
 from dmrc.exchange import Exchange
 from tests.capture.recorded import JSON, SSE, recorded
 
@@ -176,7 +176,7 @@ def test_a_hostile_body_does_no_harm(hostile):
         assert exchange.prompt_tokens is None
         to_rows(exchange)
         json.dumps(to_json(exchange, with_content=True))
-        line(exchange).encode()
+        " ".join(cells(exchange).columns).encode()
 
 
 PIECES = [
@@ -195,7 +195,7 @@ def test_no_bytes_raise(raw, offsets):
 
         assert done.response_body == raw
         to_rows(done)
-        assert "\n" not in line(done)
+        assert "\n" not in cells(done).words
         json.dumps(to_json(done, with_content=True), allow_nan=False)
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import signal
 import sqlite3
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.capture.database import ExchangeDatabase, ExchangeFilter
+from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLimits
+from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.recorder import Recorder
 from dmrc.exchange import Exchange
 from tests.capture.recorded import recorded
@@ -289,3 +291,36 @@ def test_a_killed_process_loses_at_most_its_last_batch(path):
     with recording(path) as recorder:
         recorder.record(recorded("chat.json"))
         assert recorder.flush()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, which only root can make."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.docker
+def test_a_disk_that_is_really_full_loses_nothing_that_fits_in_memory(small_disk, caplog):
+    """In the group of tests that run as root."""
+    filler = small_disk / "filler"
+    with recording(small_disk / "exchanges.sqlite3") as recorder:
+        recorder.record(recorded("chat.json"))
+        assert recorder.flush()
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        for _ in range(50):
+            recorder.record(recorded("chat.json", response_body=b"y" * 10_000))
+        assert not recorder.flush(timeout=2.5)
+        assert (recorder.counts().waiting, recorder.counts().dropped) == (50, 0)
+        assert caplog.text.count("requests not recorded") == 1
+        assert "disk" in caplog.text
+
+        filler.unlink()
+
+        assert recorder.flush(timeout=10)
+    assert ExchangeDatabase(small_disk / "exchanges.sqlite3").count() == 51

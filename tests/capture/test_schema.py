@@ -4,7 +4,8 @@ from contextlib import closing
 
 import pytest
 
-from dmrc.capture.database import ExchangeDatabase, ExchangeFilter
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.schema import MIGRATIONS
 from dmrc.errors import StoreError
 from dmrc.exchange import Exchange

@@ -1,8 +1,9 @@
 import json
 from dataclasses import fields, replace
+from datetime import datetime
 
 from dmrc.capture.reading import complete
-from dmrc.capture.summary import line, to_json
+from dmrc.capture.summary import cells, from_json, milliseconds, outcome, to_json
 from dmrc.exchange import Exchange
 from tests.capture.recorded import recorded
 
@@ -12,33 +13,48 @@ def asked(text: str) -> Exchange:
     return complete(recorded("chat.json", project="facts", service="python", model_key="smollm", request_body=body))
 
 
-def test_a_line_shows_who_what_and_how_fast():
+def test_the_cells_show_who_what_and_how_fast():
     exchange = replace(asked("Tell me\na fact"), first_token_ms=117.4)
 
-    text = line(exchange)
+    row = cells(exchange, today=datetime.fromtimestamp(exchange.received_at))
 
-    assert exchange.id[-8:] in text
-    for part in ("facts/python", "smollm", "  200  ", "21→6 tok", "117 ms", "130 tok/s", "Tell me a fact"):
-        assert part in text
+    assert row.time == datetime.fromtimestamp(exchange.received_at).strftime("%H:%M:%S")
+    assert (row.id, row.who, row.model, row.status) == (exchange.id[-8:], "facts/python", "smollm", "200")
+    assert (row.tokens, row.first_token, row.rate) == ("21→6 tok", "117 ms", "130 tok/s")
+    assert (row.error, row.words) == ("", "Tell me a fact")
+
+
+def test_a_request_of_another_day_has_its_day():
+    exchange = asked("hi")
+
+    assert cells(exchange).time == datetime.fromtimestamp(exchange.received_at).strftime("%m-%d %H:%M")
 
 
 def test_a_prompt_cannot_act_on_the_terminal():
-    text = line(asked("\x1b[2J\x1b]0;x\x07a\u202eb\u2028c\r\n\x9bd" + "e" * 500))
+    row = cells(asked("\x1b[2J\x1b]0;x\x07a\u202eb\u2028c\r\n\x9bd" + "e" * 500))
 
-    assert text.isprintable()
-    assert len(text) < 200
+    assert row.words.isprintable()
+    assert len(row.words) == 200
 
 
-def test_a_line_without_content_shows_the_excerpt_that_was_stored():
-    assert line(recorded("chat.json", response_body=b""), "Tell me").endswith("Tell me")
+def test_cells_without_content_show_the_excerpt_that_was_stored():
+    assert cells(recorded("chat.json", response_body=b""), "Tell me").words == "Tell me"
 
 
 def test_a_stream_that_broke_and_a_caller_that_left_are_seen():
-    assert "200 broken" in line(recorded("chat.sse", error_type="server_error", error_message="engine died"))
-    assert "200 cancelled" in line(recorded("chat.sse", client_disconnected=True))
+    broken = recorded("chat.sse", error_type="server_error", error_message="engine\ndied")
+    left = recorded("chat.sse", client_disconnected=True)
+
+    assert (cells(broken).status, cells(broken).error, outcome(broken)) == ("200 broken", "engine died", "failed")
+    assert (cells(left).status, outcome(left)) == ("200 cancelled", "cancelled")
+    assert outcome(recorded("chat.json")) == "done"
 
 
-def test_json_has_the_keys_of_the_design_in_their_order():
+def test_long_times_are_seconds():
+    assert [milliseconds(value) for value in (None, 9.6, 9999.0, 12345.0)] == ["- ms", "10 ms", "9999 ms", "12.3 s"]
+
+
+def test_json_has_the_keys_of_the_design_in_their_order_and_is_read_again():
     exchange = replace(asked("hi"), chunk_offsets=((1.5, 0),), total_ms=float("inf"))
 
     result = to_json(exchange, with_content=True)
@@ -47,6 +63,8 @@ def test_json_has_the_keys_of_the_design_in_their_order():
     assert result["chunk_offsets"] == [[1.5, 0]]
     assert result["total_ms"] is None
     assert "request_body" not in to_json(exchange, with_content=False)
+    summary = {**to_json(exchange, with_content=False), "excerpt": "hi"}
+    assert to_json(from_json(summary), with_content=False) == to_json(exchange, with_content=False)
 
 
 def test_a_body_that_is_no_text_is_base64_and_says_so():

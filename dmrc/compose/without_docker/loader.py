@@ -21,6 +21,7 @@ from dmrc.compose.without_docker.merge import BOOLEANS, as_text, expand_service,
 from dmrc.errors import ProjectError
 
 _KEPT = ("environment", "models", "network_mode", "profiles", "working_dir", "depends_on", "provider")
+_KEPT_ON_TOP = ("name", "models", "secrets")
 _READ = frozenset((*_KEPT, "env_file", "image", "build", "networks", "links", "volumes_from"))
 _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 _NAME_RULE = "A name is made of a-z, 0-9, '-' and '_', and starts with a letter or digit"
@@ -44,9 +45,10 @@ def load(
     Shape:
         The mapping of `docker compose config` in YAML, restricted to `name`, `services` (each with
         environment, models, network_mode, profiles, working_dir, depends_on, provider, x-…),
-        `models` and `x-…`; what is empty is left out. Values are plain: where `config` writes `$$`
-        for a dollar, here stands one. `environment` holds what `env_file` brought, with None for a
-        variable that has no value anywhere. Models keep the order of the files; `config` sorts.
+        `models`, `secrets` (as written) and `x-…`; what is empty is left out. Values are plain:
+        where `config` writes `$$` for a dollar, here stands one. `environment` holds what
+        `env_file` brought, with None for a variable that has no value anywhere. Models keep the
+        order of the files; `config` sorts.
 
     Raises:
         ProjectError: A file is missing, does not parse, says something impossible or needs the
@@ -132,7 +134,7 @@ def _add_document(
 
 def _pruned(document: dict[str, object]) -> dict[str, object]:
     """Return what dmrc reads of a document: the rest may merge by rules of its own."""
-    kept = {key: value for key, value in document.items() if key in ("name", "models") or key.startswith("x-")}
+    kept = {key: value for key, value in document.items() if key in _KEPT_ON_TOP or key.startswith("x-")}
     services = {
         name: {key: value for key, value in service.items() if key in _READ or _is_extension(key) or key in _NAMESPACES}
         for name, service in _services(document).items()
@@ -176,6 +178,8 @@ def _select(
     result["services"] = {key: _finished_service(service, directory, environment) for key, service in active.items()}
     if used:
         result["models"] = {key: _finished_model(_mapping(models[key])) for key in models if key in used}
+    if secrets := _mapping(project.get("secrets")):
+        result["secrets"] = secrets
     return result | {key: value for key, value in project.items() if key.startswith("x-")}
 
 

@@ -1,0 +1,160 @@
+"""An exchange as a conversation: the messages that were sent, and the answer, put together where it was a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dmrc.capture.bodies import events, is_event_stream, items_of, object_of, parse_object
+from dmrc.exchange import Exchange, JsonValue
+
+_JOINED = ("content", "reasoning_content", "reasoning", "refusal")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called."""
+
+    id: str
+    """Names it in the message that brings its result."""
+    name: str
+    """Function."""
+    arguments: str
+    """JSON, as the model wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    role: str
+    """`system`, `user`, `assistant`, `tool`, …; `prompt` or `input` where there are no roles."""
+    text: str
+    """Its words; a picture or a sound is named in brackets."""
+    reasoning: str = ""
+    """What the model thought before."""
+    calls: tuple[ToolCall, ...] = ()
+    """Tools that it calls."""
+    call_id: str | None = None
+    """Of a tool's result: the call that it answers."""
+
+
+def asked(exchange: Exchange) -> list[Message]:
+    """Return the messages of the request; none where it is no JSON or was cut."""
+    request = parse_object(exchange.request_body)
+    found = [_message(message) for message in items_of(request.get("messages"))]
+    if system := _text(request.get("system") or request.get("instructions")):
+        found.insert(0, Message("system", system))
+    for role in ("prompt", "input", "query"):
+        value = request.get(role)
+        if items_of(value) and role == "input":
+            found += [_message(message) for message in items_of(value)]
+        elif text := _text(value):
+            found.append(Message(role, text))
+    if documents := _text(request.get("documents")):
+        found.append(Message("documents", documents))
+    return found
+
+
+def answered(exchange: Exchange) -> list[Message]:
+    """Return the answer, one message for each choice; none where there is no answer in words."""
+    answer = answer_document(exchange)
+    found = []
+    for choice in items_of(answer.get("choices")):
+        message = object_of(choice.get("message"))
+        found.append(_message({"role": "assistant", **message}) if message else _completion(choice))
+    return found
+
+
+def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
+    """Return the answer as the JSON that it would be without a stream; empty where it is no JSON."""
+    body = exchange.response_body
+    if not is_event_stream(body, exchange.response_headers):
+        return parse_object(body)
+    document: dict[str, JsonValue] = {}
+    choices: dict[int, dict[str, JsonValue]] = {}
+    for event in events(body):
+        chunk = parse_object(event.data)
+        for choice in items_of(chunk.get("choices")):
+            index = choice.get("index")
+            _add_choice(choices.setdefault(index if isinstance(index, int) else 0, {}), choice)
+        document |= {name: value for name, value in chunk.items() if value is not None}
+    if choices:
+        document["choices"] = [{"index": index, **choices[index]} for index in sorted(choices)]
+    if document.get("object") == "chat.completion.chunk":
+        document["object"] = "chat.completion"
+    return document
+
+
+def _add_choice(whole: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
+    if isinstance(text := part.get("text"), str):
+        whole["text"] = f"{whole.get('text') or ''}{text}"
+    if part.get("finish_reason") is not None:
+        whole["finish_reason"] = part["finish_reason"]
+    delta = object_of(part.get("delta"))
+    if not delta:
+        return
+    message = whole.setdefault("message", {"role": "assistant", "content": None})
+    if not isinstance(message, dict):
+        return
+    for name in _JOINED:
+        if isinstance(piece := delta.get(name), str):
+            message[name] = f"{message.get(name) or ''}{piece}"
+    for call in items_of(delta.get("tool_calls")):
+        _add_call(message, call)
+
+
+def _add_call(message: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
+    calls = message.setdefault("tool_calls", [])
+    index = part.get("index")
+    position = index if isinstance(index, int) and index >= 0 else 0
+    if not isinstance(calls, list) or position > len(calls):
+        return  # calls come in order; anything else is no stream of theirs
+    if position == len(calls):
+        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
+    call = object_of(calls[position])
+    whole, function = object_of(call["function"]), object_of(part.get("function"))
+    call["id"] = part.get("id") or call["id"]
+    for name in ("name", "arguments"):
+        if isinstance(piece := function.get(name), str):
+            whole[name] = f"{whole[name]}{piece}"
+
+
+def _completion(choice: Mapping[str, JsonValue]) -> Message:
+    return Message("assistant", _text(choice.get("text")))
+
+
+def _message(message: Mapping[str, JsonValue]) -> Message:
+    calls = tuple(
+        ToolCall(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+        for call in items_of(message.get("tool_calls"))
+        for function in (object_of(call.get("function")),)
+    )
+    call_id = message.get("tool_call_id")
+    return Message(
+        role=_text(message.get("role")) or "user",
+        text=_text(message.get("content")) or _text(message.get("refusal")),
+        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        calls=calls,
+        call_id=call_id if isinstance(call_id, str) else None,
+    )
+
+
+def _text(value: JsonValue) -> str:
+    """Return the words of `content`: a text, or parts of which pictures and sounds are named."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    return "\n".join(filter(None, (part if isinstance(part, str) else _part(object_of(part)) for part in value)))
+
+
+def _part(part: Mapping[str, JsonValue]) -> str:
+    if isinstance(text := part.get("text"), str):
+        return text
+    kind = part.get("type")
+    if not isinstance(kind, str):
+        return ""
+    inner = object_of(part.get(kind)) or object_of(part.get("source"))
+    where = next((inner[name] for name in ("url", "data") if isinstance(inner.get(name), str)), None)
+    return where if isinstance(where, str) and where.startswith("[media ") else f"[{kind} {where or ''}".rstrip() + "]"

@@ -1,0 +1,82 @@
+"""Pictures and sounds in request bodies: recorded by type, size and hash, so that they do not fill the record."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+
+from dmrc.capture.documents import Edit, apply
+
+_SHORTEST = 512
+# A JSON string that is a data URL, or nothing but base64. The slash may be escaped, as PHP writes it.
+_STRING = re.compile(
+    rb'"(?:data:(?P<type>[\w.+\\/-]{0,100}+)(?:;[\w=.-]{1,100}){0,4};base64,(?P<url>(?:[\w+/=-]++|\\/)*+)'
+    rb'|(?P<bare>(?:[\w+/=-]++|\\/)++))"'
+)
+# In front of a bare string: OpenAI's `input_audio.data`, Anthropic's `source.data`.
+_DATA_KEY = re.compile(rb'"data"\s{0,8}:\s{0,8}$')
+_SIGNATURES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF....WEBP", "image/webp"),
+    (b"RIFF....WAVE", "audio/wav"),
+    (b"ID3", "audio/mpeg"),
+    (b"\xff\xfb", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"%PDF", "application/pdf"),
+)
+# A multiple of 4, and short enough to let other threads run in between.
+_DECODED_AT_ONCE = 64 << 10
+
+
+def without_media(body: bytes) -> bytes:
+    """Return a request body with a marker in place of each base64 picture, sound or document.
+
+    Shape: `"[media image/png, 45123 bytes, sha256:9f86d0…]"`: bytes and hash of what the base64 stands for.
+    """
+    edits = []
+    for match in _STRING.finditer(body):
+        is_url = match["bare"] is None
+        encoded = match["url"] if is_url else match["bare"]
+        if not is_url and len(encoded) < _SHORTEST:
+            continue
+        kind = _sniffed(encoded)
+        if is_url:
+            kind = match["type"].decode().replace("\\", "") or kind or "text/plain"
+        elif kind is None and _DATA_KEY.search(body, max(0, match.start() - 32), match.start()):
+            kind = "application/octet-stream"
+        if kind is not None and (told := _told(encoded, kind)) is not None:
+            edits.append(Edit(match.start() + 1, match.end() - 1, told.encode()))
+    return apply(body, edits) if edits else body
+
+
+def _sniffed(encoded: bytes) -> str | None:
+    """Return the media type that the first bytes tell, or None."""
+    beginning = _decoded(encoded[:64].replace(b"\\", b"")[:40])
+    for signature, kind in _SIGNATURES:
+        if beginning is not None and re.match(signature, beginning, re.DOTALL):
+            return kind
+    return None
+
+
+def _told(encoded: bytes, kind: str) -> str | None:
+    """Return the marker, or None where it is no base64 after all."""
+    digest, size = hashlib.sha256(), 0
+    plain = encoded.replace(b"\\", b"") if b"\\" in encoded else encoded
+    for position in range(0, len(plain), _DECODED_AT_ONCE):
+        piece = _decoded(plain[position : position + _DECODED_AT_ONCE])
+        if piece is None:
+            return None
+        digest.update(piece)
+        size += len(piece)
+    return f"[media {kind}, {size} bytes, sha256:{digest.hexdigest()}]"
+
+
+def _decoded(piece: bytes) -> bytes | None:
+    try:
+        return binascii.a2b_base64(piece.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(piece) % 4))
+    except binascii.Error:
+        return None

@@ -1,0 +1,139 @@
+"""Which exchanges a page shows, and the SQL that finds them by walking one index."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dmrc.capture.rows import SCALAR_COLUMNS
+from dmrc.capture.schema import FAILED, SLOW, SLOW_MS
+from dmrc.exchange import Exchange, id_at
+
+SCALARS = ", ".join(SCALAR_COLUMNS)
+"""The columns of a page, as SQL."""
+
+_MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
+
+Value = str | int | float
+"""A parameter of a statement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeFilter:
+    """Which exchanges a page shows; all conditions must hold, None is no condition."""
+
+    project: str | None = None
+    """Compose project."""
+    service: str | None = None
+    """Compose service."""
+    model: str | None = None
+    """The model by its key, by its full reference, or as the caller wrote it."""
+    status: tuple[int, int] | None = None
+    """The lowest and the highest HTTP status."""
+    failed: bool = False
+    """Only those with a status of 400 or more, or whose stream broke."""
+    slower_ms: float | None = None
+    """Only those that took this long, or longer, in all."""
+    since: float | None = None
+    """Only those that came in then or later; Unix seconds."""
+    before: float | None = None
+    """Only those that came in earlier; Unix seconds."""
+    text: str | None = None
+    """Words that must all occur in prompt, context or answer; nothing in it is an operator."""
+
+
+def is_shown(exchange: Exchange, query: ExchangeFilter) -> bool:
+    """Return whether the filter shows an exchange; words and times are not looked at."""
+    status, failed = exchange.status or 0, exchange.error_type is not None
+    return (
+        query.project in (None, exchange.project)
+        and query.service in (None, exchange.service)
+        and query.model in (None, *(getattr(exchange, column) for column in _MODEL_COLUMNS))
+        and (query.status is None or query.status[0] <= status <= query.status[1])
+        and (not query.failed or failed or status >= 400)
+        and (query.slower_ms is None or (exchange.total_ms or 0.0) >= query.slower_ms)
+    )
+
+
+def page_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
+    """Return the SQL of a page and its parameters; every page walks one index backwards and sorts nothing."""
+    conditions, values = _conditions(query)
+    if before_id is not None:
+        conditions.append("id < ?")
+        values.append(before_id)
+    if query.text is not None:
+        return _text_statement(query, limit, before_id)
+    where, order = " AND ".join(conditions or ["true"]), "ORDER BY id DESC"
+    if query.model is None:
+        source = f"SELECT {SCALARS} FROM exchanges INDEXED BY {_index(query)}"  # noqa: S608
+        return f"{source} WHERE {where} {order} LIMIT ?", [*values, limit]
+    # One walk a column, merged by SQLite as it goes: an OR would read and sort every match.
+    prefix = "exchanges" if query.project is None else "exchanges_project"
+    rare = _rare_index(query)
+    walks = [
+        f"SELECT id FROM exchanges INDEXED BY {rare or f'{prefix}_{column}'} WHERE {column} = ? AND {where}"  # noqa: S608
+        for column in _MODEL_COLUMNS
+    ]
+    ids = f"{' UNION '.join(walks)} {order} LIMIT ?"
+    statement = f"SELECT {SCALARS} FROM exchanges WHERE id IN ({ids}) {order}"  # noqa: S608
+    return statement, [*(value for _ in walks for value in (str(query.model), *values)), limit]
+
+
+def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
+    """Return what does not concern the model or the words."""
+    conditions: list[str] = []
+    values: list[Value] = []
+    for condition, value in (
+        ("project = ?", query.project),
+        ("service = ?", query.service),
+        ("total_ms >= ?", query.slower_ms),
+        ("id >= ?", None if query.since is None else id_at(query.since)),
+        ("id < ?", None if query.before is None else id_at(query.before)),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if query.status is not None:
+        lowest, highest = query.status
+        conditions.append("status = ?" if lowest == highest else "status BETWEEN ? AND ?")
+        values += [lowest] if lowest == highest else [lowest, highest]
+    # A partial index is used where its condition stands in the query word for word.
+    conditions += [condition for condition in (FAILED, SLOW) if _index(query) == _PARTIAL[condition]]
+    return conditions, values
+
+
+def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
+    """Return the SQL that walks the matches from the last one written: their ids need not be sorted."""
+    conditions, values = _conditions(query)
+    if query.failed and FAILED not in conditions:
+        conditions.append(FAILED)
+    if query.model is not None:
+        conditions.append(f"({' OR '.join(f'{column} = ?' for column in _MODEL_COLUMNS)})")
+        values += [query.model] * len(_MODEL_COLUMNS)
+    if before_id is not None:
+        conditions.append("words.rowid < (SELECT number FROM exchanges WHERE id = ?)")
+        values.append(before_id)
+    words = " ".join(f'"{word}"' for word in re.sub(r'["\0]', " ", str(query.text)).split()) or '""'
+    where = " AND ".join(["words MATCH ?", *conditions])
+    source = f"SELECT {SCALARS} FROM words CROSS JOIN exchanges ON number = words.rowid"  # noqa: S608
+    return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [words, *values, limit]
+
+
+_PARTIAL = {FAILED: "exchanges_failed", SLOW: "exchanges_slow"}
+
+
+def _rare_index(query: ExchangeFilter) -> str | None:
+    """Return the index that leaves few rows whatever the other conditions are."""
+    if query.failed or (query.status is not None and query.status[0] >= 400):
+        return _PARTIAL[FAILED]
+    if query.slower_ms is not None and query.slower_ms >= SLOW_MS:
+        return _PARTIAL[SLOW]
+    return None
+
+
+def _index(query: ExchangeFilter) -> str:
+    """Return the index whose condition leaves the fewest rows."""
+    if rare := _rare_index(query):
+        return rare
+    names = [name for name in ("project", "service") if getattr(query, name) is not None]
+    return "_".join(["exchanges", *names]) if names else "sqlite_autoindex_exchanges_1"

@@ -1,0 +1,211 @@
+"""Secrets out of what is recorded: wherever they stand, however they were escaped, and split over a stream's events."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
+from dmrc.exchange import Exchange, JsonValue
+from dmrc.project import KEY_PREFIX
+
+REDACTED = "[redacted]"
+"""Stands where a secret stood."""
+
+_TEXTS = (
+    *("session_id", "user_agent", "path", "model_requested", "finish_reason", "error_type", "error_message"),
+    *("trace_id", "span_id"),
+)
+# A regular expression holds the GIL, and the gateway with it, until it returns: 64 KiB take a millisecond or two.
+_WINDOW_BYTES = 64 << 10
+# Its JSON is taken apart as a whole; of a longer body only the bytes are searched.
+_LARGEST_DOCUMENT_BYTES = 8 << 20
+_OWN_KEY = re.compile(KEY_PREFIX.encode() + rb"[A-Za-z0-9_-]{16,}")
+_SHORTEST_ENCODED = 8
+
+
+class Finder(Protocol):
+    """Finds what must not be recorded."""
+
+    def in_bytes(self, body: bytes) -> Spans:
+        """Return the spans in a body as it is, escapes and all."""
+
+    def in_text(self, text: str) -> Spans:
+        """Return the spans in a text without escapes."""
+
+
+class Redactor:
+    """Finds and masks the values of one project's secrets, and dmrc's own keys. Safe in threads."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        """Know the values; an empty one is none."""
+        texts = {form for value in values if value for form in (value, *_encoded(value))}
+        self._texts = tuple(sorted(texts, key=len, reverse=True))
+        self._bytes = tuple(sorted({form for text in texts for form in _escaped(text)}, key=len, reverse=True))
+
+    @property
+    def longest(self) -> int:
+        """Return the length in bytes of the longest thing it looks for."""
+        return max((len(form) for form in self._bytes), default=64)
+
+    def masked(self, exchange: Exchange) -> Exchange:
+        """Return the exchange without any of the values, in any of its parts."""
+        return mask_with(self, exchange)
+
+    def in_bytes(self, body: bytes) -> Spans:
+        """Return the spans in a body as it is."""
+        patterns = [re.escape(form) for form in self._bytes if form in body]
+        if KEY_PREFIX.encode() in body:
+            patterns.append(_OWN_KEY.pattern)
+        if not patterns:
+            return ()
+        # An escape is taken whole, so that no secret begins inside of one.
+        pattern = re.compile(rb"(%s)|\\u[0-9a-fA-F]{4}" % b"|".join(patterns))
+        return list(_spans(pattern, body, max(self.longest, 256)))
+
+    def in_text(self, text: str) -> Spans:
+        """Return the spans in a text."""
+        patterns = [re.escape(form) for form in self._texts if form in text]
+        if KEY_PREFIX in text:
+            patterns.append(_OWN_KEY.pattern.decode())
+        return [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else ()
+
+
+class _Patterns:
+    """Finds what a plugin's regular expressions match. They are made for texts, so bytes are left to `in_text`."""
+
+    def __init__(self, patterns: Iterable[str | re.Pattern[str]]) -> None:
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+
+    def in_bytes(self, _body: bytes) -> Spans:
+        return ()
+
+    def in_text(self, text: str) -> Spans:
+        spans = sorted(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
+        merged: list[tuple[int, int]] = []
+        for start, end in spans:
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+
+def mask(
+    exchange: Exchange, patterns: Iterable[str | re.Pattern[str]] = (), json_paths: Sequence[str] = ()
+) -> Exchange:
+    """Return the exchange with `[redacted]` for what a plugin wants hidden; for use in `dmrc_filter_capture`.
+
+    `patterns` are regular expressions, matched against texts as a person reads them: unescaped, and joined over the
+    events of a stream. `json_paths` name values in the bodies, and in each event of a stream: `messages.*.content`.
+    """
+    return mask_with(_Patterns(patterns), exchange, json_paths)
+
+
+def mask_with(finder: Finder, exchange: Exchange, json_paths: Sequence[str] = ()) -> Exchange:
+    """Return the exchange with `[redacted]` for all that the finder finds, and at the paths."""
+    request, _ = _masked_body(finder, exchange.request_body, json_paths)
+    response, edits = _masked_body(finder, exchange.response_body, json_paths)
+    offsets = exchange.chunk_offsets
+    for made in edits:
+        offsets = moved(offsets, made)
+    texts: dict[str, Any] = {
+        name: _masked(finder, value) for name in _TEXTS if (value := getattr(exchange, name)) is not None
+    }
+    return replace(
+        exchange,
+        **texts,
+        request_headers=_masked_headers(finder, exchange.request_headers),
+        request_body=request,
+        response_headers=_masked_headers(finder, exchange.response_headers),
+        response_body=response,
+        chunk_offsets=offsets,
+        annotations=_masked_notes(finder, exchange.annotations),
+    )
+
+
+def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tuple[bytes, list[list[Edit]]]:
+    """Return the body, masked, and the edits in the order in which they were made."""
+    made = []
+    if edits := [Edit(start, end, REDACTED.encode()) for start, end in finder.in_bytes(body)]:
+        made.append(edits)
+        body = apply(body, edits)
+    documents = Documents.of(body) if len(body) <= _LARGEST_DOCUMENT_BYTES else Documents()
+    if not documents.documents:
+        text = body.decode("utf-8", "surrogateescape")
+        changed = _masked(finder, text)
+        return (changed.encode("utf-8", "surrogateescape") if changed != text else body), made
+    documents.rewrite(finder.in_text, REDACTED)
+    for path in json_paths:
+        documents.put(path, REDACTED)
+    if made or documents.is_changed:
+        # The tokens of an answer, one by one and as numbers, say the same as its text.
+        documents.drop("logprobs")
+    if rewritten := documents.edits():
+        made.append(rewritten)
+        body = apply(body, rewritten)
+    return body, made
+
+
+def _masked(finder: Finder, text: str) -> str:
+    parts, position = [], 0
+    for start, end in finder.in_text(text):
+        parts += [text[position:start], REDACTED]
+        position = end
+    return "".join([*parts, text[position:]]) if parts else text
+
+
+def _masked_headers(finder: Finder, headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: _masked(finder, value) for name, value in headers.items()}
+
+
+def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if not notes:
+        return notes
+    documents = Documents.of(json.dumps(dict(notes)).encode())
+    documents.rewrite(finder.in_text, REDACTED)
+    (document,) = documents.documents
+    return document.value if document.changed and isinstance(document.value, dict) else notes
+
+
+def _spans(pattern: re.Pattern[bytes], body: bytes, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield the matches, found window by window; `longest` is the length of the longest one."""
+    position = 0
+    while position < len(body):
+        window = position + _WINDOW_BYTES
+        for match in pattern.finditer(body, position, min(len(body), window + longest)):
+            if match.start() >= window:
+                break
+            if match[1] is not None:
+                yield match.span()
+            position = match.end()
+        position = max(position, window)
+
+
+def _escaped(text: str) -> set[bytes]:
+    """Return a text as the JSON writers of common languages put it into a string."""
+    raw = json.dumps(text, ensure_ascii=False)[1:-1]
+    ascii_only = json.dumps(text)[1:-1]
+    forms = {text, raw, ascii_only, raw.replace("/", "\\/"), ascii_only.replace("/", "\\/")}
+    for unsafe in ("<>&", "<>&'", "<>&'=", "<>&'+`"):  # Go, Gson without and with `=`, .NET
+        for hexadecimal in ("{:04x}", "{:04X}"):
+            table = {ord(char): "\\u" + hexadecimal.format(ord(char)) for char in unsafe}
+            forms |= {raw.translate(table), ascii_only.translate(table)}
+    return {form.encode("utf-8", "surrogatepass") for form in forms}
+
+
+def _encoded(text: str) -> set[str]:
+    """Return a text percent-encoded, and as it looks inside of base64 at each of the three alignments."""
+    data = text.encode("utf-8", "surrogatepass")
+    forms = {quote(data, safe="")}
+    for before in range(3):
+        # Whole groups of six bits only: the first and last characters also depend on the neighbours.
+        first = -(-before * 8 // 6)
+        last = (before + len(data)) * 8 // 6
+        forms.add(base64.b64encode(bytes(before) + data).decode()[first:last])
+    return {form for form in forms if len(form) >= _SHORTEST_ENCODED}

@@ -1,0 +1,1 @@
+"""`dmrc requests` and its subcommands, one file each."""

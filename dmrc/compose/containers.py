@@ -1,0 +1,114 @@
+"""Which container has an address: from the caller of a request to its compose service."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+_log = logging.getLogger(__name__)
+
+_FRESH_SECONDS = 5.0
+_REMEMBERED_SECONDS = 60.0
+_ANSWER_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A running container."""
+
+    id: str
+    """First 12 hex digits of its id, as Docker prints it."""
+    project: str | None
+    """Its compose project, by the label that Compose sets."""
+    service: str | None
+    """Its compose service, likewise."""
+
+
+class Containers:
+    """Addresses of containers, asked of Docker in a thread of its own and remembered for a few seconds.
+
+    Whoever holds an address may have taken it: this is for the record, and never for permission.
+    """
+
+    def __init__(self, docker_hosts: Callable[[], Iterable[str]]) -> None:
+        """Ask the engines that `docker_hosts` returns (`unix:///…`); none is asked before the first `look`."""
+        self._docker_hosts = docker_hosts
+        self._thread = ThreadPoolExecutor(1, "dmrc-containers")
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Container | None, float]] = {}
+        self._wanted: set[str] = set()
+        self._asked: Future[None] | None = None
+        self._asked_at = 0.0
+
+    def look(self, address: str) -> None:
+        """Begin to ask who has `address`, unless that is known. Returns at once.
+
+        To be called while the container surely runs: one that ends with its request is gone when its record is written.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if address in self._known and now - self._known[address][1] < _FRESH_SECONDS:
+                return
+            self._wanted.add(address)
+            if self._asked is None or self._asked.done():
+                self._asked_at = now
+                self._asked = self._thread.submit(self._ask)
+
+    def find(self, address: str) -> Container | None:
+        """Return who has `address`, as of the last `look`; blocks while that is being asked, for 2 seconds at most."""
+        with self._lock:
+            asked, wait = self._asked, self._asked_at + _ANSWER_SECONDS - time.monotonic()
+        if asked is not None and not asked.done() and wait > 0:
+            futures.wait((asked,), wait)
+        return self._known.get(address, (None, 0.0))[0]
+
+    def close(self) -> None:
+        """End the thread; an answer that is awaited is not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self) -> None:
+        while self._wanted:
+            found: dict[str, Container] = {}
+            with self._lock:
+                wanted, self._wanted = self._wanted, set()
+            for host in sorted(set(self._docker_hosts())):
+                found |= _addresses(host)
+            with self._lock:
+                now = time.monotonic()
+                kept = {one: pair for one, pair in self._known.items() if now - pair[1] < _REMEMBERED_SECONDS}
+                answers = {address: (found.get(address), now) for address in {*found, *wanted}}
+                self._known = kept | answers
+
+
+def _addresses(docker_host: str) -> dict[str, Container]:
+    """Return the running containers of an engine by their addresses; none where it does not answer."""
+    import docker
+    import docker.errors
+    import requests
+
+    try:
+        client = docker.APIClient(base_url=docker_host, timeout=_ANSWER_SECONDS)
+        try:
+            listed = client.containers()
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        _log.info("Docker at %s does not say which containers run: %s", docker_host, error)
+        return {}
+    found = {}
+    for entry in listed:
+        labels = entry.get("Labels") or {}
+        container = Container(
+            str(entry["Id"])[:12], labels.get("com.docker.compose.project"), labels.get("com.docker.compose.service")
+        )
+        networks = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+        for network in networks.values():
+            for key in ("IPAddress", "GlobalIPv6Address"):
+                if network.get(key):
+                    found[str(network[key])] = container
+    return found

@@ -1,0 +1,151 @@
+"""Which values of a compose project are secrets, so that they can be kept out of the record of requests."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_SHORTEST = 8
+_SHORTEST_DECLARED = 4
+_SHORTEST_LINE = 16
+_LARGEST_FILE_BYTES = 64 << 10
+
+_SECRET_WORDS = frozenset(
+    {
+        *("secret", "secrets", "password", "passwd", "pass", "pwd", "passphrase", "credential", "credentials"),
+        *("token", "key", "apikey", "auth", "authorization", "bearer", "private", "salt", "signature", "cookie"),
+        *("webhook", "dsn"),
+    }
+)
+# What a name is about stands at its end: TOKEN_URL is a URL.
+_HARMLESS_ENDINGS = frozenset(
+    {
+        *("file", "path", "dir", "directory", "url", "uri", "endpoint", "host", "port", "name", "id", "type", "mode"),
+        *("ttl", "timeout", "length", "size", "limit", "count"),
+    }
+)
+_TRIVIAL = frozenset(
+    {
+        *("disabled", "enabled", "required", "optional", "not-required", "undefined"),
+        *("password", "changeme", "localhost", "postgres"),
+    }
+)
+# Prefixes that the services named give their tokens, so that scanners find them.
+_TOKEN = re.compile(
+    r"(?:sk|rk|pk)[-_](?:live_|test_|proj-|ant-|or-|dmrc-)?[\w-]{16,}"  # OpenAI, Anthropic, Stripe
+    r"|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
+    r"|AIza[\w-]{30,}|ya29\.[\w-]{20,}|hf_\w{20,}|npm_\w{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{20,}|gsk_\w{20,}"
+    r"|SG\.[\w.-]{30,}|glsa_\w{20,}|dop_v1_\w{30,}|tskey-[\w-]{16,}|r8_\w{20,}|xai-\w{20,}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
+)
+_RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_RANDOM_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
+_RANDOM_BITS = 4.0
+
+
+def project_secrets(
+    document: Mapping[str, object], directory: Path, environ: Mapping[str, str], variables: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the values of a project that must not be recorded, each once.
+
+    Those are the values of `secrets:`, and of `environment:` and env files what looks like a secret. `document` is what
+    `docker compose config` prints, in which env files have become `environment`; `environ` is what it read,
+    `variables` are those of `.env` or `--env-file`. Files that cannot be read are left to Compose to complain about.
+    """
+    found: dict[str, None] = {}
+    for text in _declared(document.get("secrets"), directory, environ):
+        found.update(dict.fromkeys(_parts(text)))
+    for name, value in variables.items():
+        found.update(dict.fromkeys(secrets_in(name, value)))
+    for service in _mappings(document.get("services")):
+        environment = service.get("environment")
+        for name, value in environment.items() if isinstance(environment, dict) else ():
+            found.update(dict.fromkeys(secrets_in(str(name), "" if value is None else str(value))))
+    return tuple(found)
+
+
+def secrets_in(name: str, value: str) -> list[str]:
+    """Return what of a variable is secret: its value, the password in a URL, or nothing."""
+    value = value.strip()
+    if password := _password(value):
+        return [part for part in dict.fromkeys((password, unquote(password))) if len(part) >= _SHORTEST]
+    if len(value) < _SHORTEST or value.lower() in _TRIVIAL or re.fullmatch(r"[\d.,:]+", value):
+        return []
+    if _TOKEN.fullmatch(value) or _is_random(value) or _is_secret_name(name):
+        return [value]
+    return []
+
+
+def _is_secret_name(name: str) -> bool:
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().replace("-", "_").replace(".", "_").split("_")
+    if words[-1] in _HARMLESS_ENDINGS or "public" in words:
+        return False
+    return any(word in _SECRET_WORDS or word.endswith(("key", "password", "secret")) for word in words)
+
+
+def _is_random(value: str) -> bool:
+    """Return whether a value looks as if a generator had made it."""
+    if _RANDOM_HEXADECIMAL.fullmatch(value):
+        return True
+    kinds = (str.isupper, str.islower, str.isdigit)
+    if not _RANDOM.fullmatch(value) or not all(any(map(kind, value)) for kind in kinds):
+        return False
+    shares = [count / len(value) for count in Counter(value).values()]
+    return -sum(share * math.log2(share) for share in shares) >= _RANDOM_BITS
+
+
+def _password(value: str) -> str | None:
+    if "://" not in value:
+        return None
+    try:
+        return urlsplit(value).password
+    except ValueError:
+        return None
+
+
+def _declared(secrets: object, directory: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the contents of the top-level `secrets:`; an external one is unknown."""
+    for secret in _mappings(secrets):
+        if isinstance(name := secret.get("environment"), str):
+            yield environ.get(name, "")
+        elif isinstance(path := secret.get("file"), str):
+            try:
+                with (directory / Path(path).expanduser()).open("rb") as file:
+                    yield file.read(_LARGEST_FILE_BYTES).decode()
+            except (OSError, UnicodeDecodeError):
+                continue
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield a secret's value, and of one with several lines or fields also each of these: a program may use one."""
+    value = text.strip()
+    if len(value) >= _SHORTEST_DECLARED and value.lower() not in ("true", "false", "null", "none"):
+        yield value
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        for name, field in document.items():
+            if isinstance(field, str):
+                yield from secrets_in(str(name), field)
+                yield from _lines(field)
+    else:
+        yield from _lines(value)
+
+
+def _lines(value: str) -> Iterator[str]:
+    lines = [line.strip() for line in value.splitlines()]
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----"))
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, object]]:
+    """Yield the entries of a mapping that are mappings themselves."""
+    if isinstance(value, dict):
+        yield from (entry for entry in value.values() if isinstance(entry, dict))

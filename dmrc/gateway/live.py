@@ -1,0 +1,127 @@
+"""Requests as they start and complete, for those who watch: `dmrc requests --follow`, `/engines/requests`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dmrc.exchange import Exchange
+
+_LONGEST_QUEUE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A request that was understood, and is on its way to its runner."""
+
+    id: str
+    """Id of its exchange."""
+    received_at: float
+    """Unix seconds."""
+    project: str | None
+    """Compose project of the caller's key."""
+    service: str | None
+    """Compose service of the caller's key."""
+    client_address: str | None
+    """IP address of the caller."""
+    operation: str
+    """`chat`, `embedding`, …"""
+    model: str | None
+    """`model` as the caller wrote it."""
+    stream: bool
+    """Whether a stream was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Stands in a watcher's queue for events that it was too slow for."""
+
+    count: int
+    """How many."""
+
+
+Event = Started | Exchange | Missed
+"""What a watcher sees; an exchange is one that completed, as it was recorded."""
+
+
+class Watcher:
+    """One who watches. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        """Have seen nothing."""
+        self._events: deque[Event] = deque()
+        self._missed = 0
+        self._wake = asyncio.Event()
+
+    def push(self, event: Event) -> None:
+        """Queue an event; in a full queue it is counted instead."""
+        if len(self._events) >= _LONGEST_QUEUE:
+            self._missed += 1
+        else:
+            self._events.append(event)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """End a wait for the next event."""
+        self._wake.set()
+
+    async def next(self, timeout: float) -> Event | None:
+        """Return the next event, or None when there is none for `timeout` seconds, or `wake` was called."""
+        if not self._events:
+            if self._missed:
+                missed, self._missed = self._missed, 0
+                return Missed(missed)
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                return None
+        return self._events.popleft() if self._events else None
+
+
+class Live:
+    """Hands events to all watchers. Where nobody watches, an event costs the look at an empty set."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to the daemon's event loop."""
+        self._loop = loop
+        self._watchers: set[Watcher] = set()
+        self.is_closed = False
+
+    @property
+    def is_watched(self) -> bool:
+        """Return whether anybody watches, and an event is worth its making."""
+        return bool(self._watchers)
+
+    @contextmanager
+    def watching(self) -> Iterator[Watcher]:
+        """Watch, for as long as the context lasts."""
+        watcher = Watcher()
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    def close(self) -> None:
+        """Wake all watchers, so that they see that there is nothing more to come."""
+        self.is_closed = True
+        for watcher in self._watchers:
+            watcher.wake()
+
+    def started(self, event: Started) -> None:
+        """Tell of a request that started; on the event loop."""
+        for watcher in self._watchers:
+            watcher.push(event)
+
+    def completed(self, exchange: Exchange) -> None:
+        """Tell of a request that completed; from the recorder's thread."""
+        if self._watchers:
+            self._loop.call_soon_threadsafe(self._push_all, exchange)
+
+    def _push_all(self, exchange: Exchange) -> None:
+        for watcher in self._watchers:
+            watcher.push(exchange)

@@ -1,0 +1,144 @@
+"""A store of a million exchanges: a page of the list, a search, and how long an insertion waits while old ones go."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.queries import ExchangeFilter
+from dmrc.exchange import Exchange, id_at
+from tests.bench.figure import Figure
+
+_COUNT = 1_000_000
+_FIRST = 1_700_000_000.0
+_BATCH = 2_000
+_RUNS = 21
+_WORDS = (Path(__file__).parent.parent.parent / "README.md").read_text().split()
+_QUERIES = {
+    "newest": ExchangeFilter(),
+    "of a project and a service": ExchangeFilter(project="p3", service="s1"),
+    "of a model": ExchangeFilter(model="m2"),
+    "failed": ExchangeFilter(failed=True),
+    "status 404": ExchangeFilter(status=(404, 404)),
+    "slow": ExchangeFilter(slower_ms=5000),
+    "of one minute a year ago": ExchangeFilter(since=_FIRST + 60, before=_FIRST + 120),
+}
+_SEARCHES = {"a rare word": "needle500000", "a common word": "models", "two common words": "models gateway"}
+
+
+def measure() -> list[Figure]:
+    """Make the store in a temporary directory, and measure."""
+    with tempfile.TemporaryDirectory() as directory:
+        return measure_at(Path(directory) / "exchanges.sqlite3")
+
+
+def measure_at(path: Path) -> list[Figure]:
+    """Measure a store, which is made where it is not there."""
+    with closing(ExchangeDatabase(path)) as database:
+        if not path.exists():
+            _fill(database)
+        pages = {name: _median_ms(lambda query=query: database.page(query, 50)) for name, query in _QUERIES.items()}
+        searches = {
+            name: _median_ms(lambda text=text: database.page(ExchangeFilter(text=text), 50))
+            for name, text in _SEARCHES.items()
+        }
+        pauses = _pauses(database)
+    return [
+        *(_figure(f"dmrc requests, a page of 1,000,000: {name}", value, 50) for name, value in pages.items()),
+        *(_figure(f"dmrc requests --grep in 1,000,000: {name}", value, 200) for name, value in searches.items()),
+        *pauses,
+    ]
+
+
+def _figure(name: str, value: float, bar: float) -> Figure:
+    return Figure(name=name, value=value, unit="ms", bar=bar, runs=_RUNS)
+
+
+def _median_ms(action: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        action()
+        times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times)
+
+
+def _fill(database: ExchangeDatabase) -> None:
+    for start in range(0, _COUNT, _BATCH):
+        database.insert_many(_exchange(number) for number in range(start, start + _BATCH))
+
+
+def _exchange(number: int) -> Exchange:
+    chance = random.Random(number)
+    words = " ".join(chance.choices(_WORDS, k=20))
+    request = {"model": "m", "messages": [{"role": "user", "content": f"{words} needle{number}"}]}
+    answer = {"choices": [{"message": {"role": "assistant", "content": " ".join(chance.choices(_WORDS, k=10))}}]}
+    at = _FIRST + number
+    return Exchange(
+        id=f"{id_at(at)}-7000-8000-{number:012x}",
+        project=f"p{number % 7}",
+        service=f"s{number % 3}",
+        method="POST",
+        path="/engines/v1/chat/completions",
+        operation="chat",
+        model_requested="m",
+        model_key=f"m{number % 5}",
+        model_reference=f"docker.io/ai/m{number % 5}:latest",
+        received_at=at,
+        first_token_ms=80.0,
+        total_ms=chance.expovariate(1 / 900),
+        status=404 if number % 1000 == 0 else 200,
+        request_headers={"user-agent": "bench"},
+        request_body=json.dumps(request).encode(),
+        response_headers={"content-type": "application/json"},
+        response_body=json.dumps(answer).encode(),
+    )
+
+
+def _pauses(database: ExchangeDatabase) -> list[Figure]:
+    """Insert one exchange after another, first alone, then while a thread deletes the oldest; the longest wait each."""
+    alone = _longest_ms(_insertions(database, "a", lambda: False, 400))
+    trimmed = threading.Event()
+
+    def trim() -> None:
+        database.trim(max_count=database.count() - 20_000)
+        trimmed.set()
+
+    thread = threading.Thread(target=trim)
+    thread.start()
+    beside = _longest_ms(_insertions(database, "b", trimmed.is_set, 100_000))
+    thread.join()
+    return [
+        Figure(
+            name="longest wait of an insertion while retention deletes 20,000",
+            value=beside,
+            unit="ms",
+            bar=20,
+            ours=f"{beside:.1f} ms",
+            theirs=f"{alone:.1f} ms without",
+        )
+    ]
+
+
+def _longest_ms(times: Iterator[float]) -> float:
+    return max(times) * 1000
+
+
+def _insertions(database: ExchangeDatabase, kind: str, is_done: Callable[[], bool], count: int) -> Iterator[float]:
+    for number in range(count):
+        exchange = replace(_exchange(_COUNT + number), id=f"{id_at(time.time())}-7{kind}00-8000-{number:012x}")
+        started = time.perf_counter()
+        database.insert_many([exchange])
+        yield time.perf_counter() - started
+        if is_done():
+            return
+        time.sleep(0.002)

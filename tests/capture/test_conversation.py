@@ -1,0 +1,100 @@
+import json
+
+import pytest
+
+from dmrc.capture.conversation import Message, ToolCall, answer_document, answered, asked
+from tests.capture.recorded import SSE, recorded
+
+
+def requested(document: object) -> list[Message]:
+    return asked(recorded("chat.json", request_body=json.dumps(document).encode()))
+
+
+def streamed(*chunks: dict[str, object]):
+    body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+    return recorded("chat.json", response_body=body, response_headers=SSE)
+
+
+def delta(index: int = 0, **delta: object) -> dict[str, object]:
+    return {"object": "chat.completion.chunk", "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+
+
+def test_a_chat_with_tools_is_told_message_by_message():
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "u"}}],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+    ]
+
+    assert requested({"messages": messages}) == [
+        Message("system", "Be brief."),
+        Message("user", "Look:\n[image_url u]"),
+        Message("assistant", "", calls=(ToolCall("c1", "weather", '{"city":"Bern"}'),)),
+        Message("tool", "rain", call_id="c1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"prompt": "One, two"}, [Message("prompt", "One, two")]),
+        ({"input": ["a", "b"]}, [Message("input", "a\nb")]),
+        ({"query": "q", "documents": ["d", {"text": "e"}]}, [Message("query", "q"), Message("documents", "d\ne")]),
+        (
+            {"system": "s", "messages": [{"role": "user", "content": "u"}]},
+            [Message("system", "s"), Message("user", "u")],
+        ),
+        ([1], []),
+        ({"messages": [None, {"role": 5, "content": {"a": 1}}]}, [Message("user", "")]),
+    ],
+)
+def test_other_requests_have_a_role_that_says_what_they_are(document, expected):
+    assert requested(document) == expected
+
+
+def test_a_stream_is_put_together():
+    exchange = streamed(
+        delta(role="assistant", content=None),
+        delta(reasoning_content="Hm"),
+        delta(reasoning_content=", well."),
+        delta(content="It"),
+        delta(1, content="second"),
+        delta(content=" rains."),
+        delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "weather", "arguments": ""}}]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": '{"city":'}}]),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": '"Bern"}'}}]),
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+        {"choices": [], "usage": {"completion_tokens": 5}},
+    )
+
+    call = ToolCall("c1", "weather", '{"city":"Bern"}')
+    assert answered(exchange) == [
+        Message("assistant", "It rains.", "Hm, well.", (call,)),
+        Message("assistant", "second"),
+    ]
+    document = answer_document(exchange)
+    assert document["object"] == "chat.completion"
+    assert document["usage"] == {"completion_tokens": 5}
+    assert document["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("name", ["chat.json", "chat.sse", "chat-usage.sse", "completion.json", "completion.sse"])
+def test_what_the_engine_said_is_one_answer(name):
+    (message,) = answered(recorded(name))
+
+    assert message.role == "assistant"
+    assert message.text
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"data: {", b'data: {"choices": [{"index": -1, "delta": {"tool_calls": [{"index": 9}]}}]}']
+)
+def test_what_is_no_answer_breaks_nothing(body):
+    assert all(
+        message.text == "" for message in answered(recorded("chat.json", response_body=body, response_headers=SSE))
+    )

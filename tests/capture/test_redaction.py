@@ -1,0 +1,223 @@
+import base64
+import json
+import time
+from dataclasses import replace
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmrc import mask
+from dmrc.capture.masking import CaptureLimits, prepared
+from dmrc.capture.reading import complete, text_of_response
+from dmrc.capture.redaction import REDACTED, Redactor
+from dmrc.exchange import Exchange
+from tests.capture.recorded import SSE, recorded
+
+SECRET = 'p4ss/"wörd"\n<&>+=\\end'
+PLAIN = "tok_8f3kd92mmQ"
+
+
+def everything(exchange: Exchange) -> str:
+    """All that is recorded of it, with the texts of bodies unescaped as well."""
+    return repr(exchange) + text_of_response(exchange)
+
+
+def masked(secret: str = PLAIN, **changes) -> Exchange:
+    return Redactor([secret]).masked(recorded("chat.json", **changes))
+
+
+def stream(pieces: list[str], **more) -> bytes:
+    events = [{"choices": [{"index": 0, "delta": {"content": piece}, **more}]} for piece in pieces]
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+def escaped_by_dotnet(text: str) -> str:
+    return "".join(f"\\u{ord(char):04X}" if char in "<>&'\"+`" or ord(char) > 126 else char for char in text)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+        json.dumps(SECRET).replace("/", "\\/"),
+        json.dumps(SECRET).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+        '"' + "".join(f"\\u{ord(char):04x}" for char in SECRET) + '"',
+        json.dumps("x" + quote(SECRET, safe="")),
+        *(json.dumps(base64.b64encode(b"user:"[:count] + SECRET.encode() + b"!").decode()) for count in range(6)),
+    ],
+)
+def test_a_secret_in_a_body_is_masked_however_it_is_written(written):
+    body = f'{{"messages": [{{"role": "user", "content": {written}}}], "n": 1}}'.encode()
+
+    kept = masked(SECRET, request_body=body, response_body=body)
+
+    assert written.encode() not in kept.request_body
+    assert REDACTED.encode() in kept.request_body
+    assert json.loads(kept.request_body)["n"] == 1
+    assert kept.response_body == kept.request_body
+
+
+def test_a_secret_is_masked_in_every_part_of_an_exchange():
+    kept = masked(
+        path=f"/v1/{PLAIN}/x",
+        user_agent=f"app {PLAIN}",
+        session_id=PLAIN,
+        model_requested=PLAIN,
+        error_message=f"no {PLAIN} here",
+        request_headers={"x-custom": f"a{PLAIN}b"},
+        response_headers={"x-echo": PLAIN},
+        request_body=f"not json {PLAIN}".encode(),
+        annotations={"note": [{"deep": f"<{PLAIN}>"}]},
+    )
+
+    assert PLAIN not in everything(kept)
+    assert kept.error_message == "no [redacted] here"
+    assert kept.annotations == {"note": [{"deep": "<[redacted]>"}]}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
+def test_a_secret_split_over_the_events_of_a_stream_is_masked(size):
+    answer = f"It is {PLAIN}, and again {PLAIN}."
+    body = stream([answer[start : start + size] for start in range(0, len(answer), size)])
+
+    kept = masked(response_body=body, response_headers=SSE)
+
+    assert text_of_response(kept) == "It is [redacted], and again [redacted]."
+    assert kept.response_body.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_secret_in_split_arguments_of_a_tool_call_is_masked_with_its_logprobs():
+    calls = [{"index": 1, "function": {"arguments": piece}} for piece in ('{"k": "tok_8f', "3kd92", 'mmQ"}')]
+    logprobs = {"content": [{"token": "mmQ", "bytes": [109, 109, 81]}]}
+    events = [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "logprobs": logprobs}]} for call in calls]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+    kept = masked(response_body=body, response_headers=SSE)
+
+    assert text_of_response(kept) == '{"k": "[redacted]"}'
+    assert b"109" not in kept.response_body
+
+
+def test_the_logprobs_of_a_whole_answer_do_not_spell_the_secret():
+    content = [{"token": piece, "bytes": list(piece.encode())} for piece in ("tok_8f", "3kd92", "mmQ")]
+    choice = {"message": {"content": PLAIN}, "logprobs": {"content": content}}
+
+    kept = masked(response_body=json.dumps({"choices": [choice]}).encode())
+
+    assert json.loads(kept.response_body)["choices"][0] == {"message": {"content": REDACTED}, "logprobs": None}
+
+
+def test_chunk_offsets_follow_the_events_when_a_mask_makes_them_shorter():
+    pieces = ["a", PLAIN, "tok_8f3k", "d92mmQ", "z"]
+    body = stream(pieces)
+    starts = [position for position in range(len(body)) if body.startswith(b"data: ", position)]
+    offsets = tuple((float(number), start) for number, start in enumerate(starts))
+
+    kept = masked(response_body=body, response_headers=SSE, chunk_offsets=offsets)
+
+    assert len(kept.response_body) != len(body)
+    assert [kept.response_body[offset : offset + 6] for _, offset in kept.chunk_offsets] == [b"data: "] * len(starts)
+
+
+def test_numbers_and_times_are_those_of_the_answer_before_it_was_masked():
+    exchange = complete(recorded("chat.sse", chunk_offsets=((10.0, 0),)))
+
+    kept = Redactor(["content"]).masked(exchange)
+
+    assert (kept.completion_tokens, kept.first_token_ms) == (exchange.completion_tokens, exchange.first_token_ms)
+
+
+def test_a_key_of_dmrc_is_masked_whoever_knows_it():
+    key = "sk-dmrc-" + "aB3_-" * 8
+    body = json.dumps({"messages": [{"content": f"my key is {key}"}]}).encode()
+
+    assert b"aB3" not in Redactor().masked(recorded("chat.json", request_body=body)).request_body
+
+
+def test_without_secrets_nothing_changes():
+    exchange = recorded("chat.sse", request_body=b'{"a": "b"}', chunk_offsets=((1.0, 0), (2.0, 30)))
+
+    assert Redactor([PLAIN, ""]).masked(exchange) == exchange
+
+
+def test_a_secret_across_the_limit_leaves_no_beginning_of_itself():
+    limits = CaptureLimits(request_body_bytes=1000, response_body_bytes=1000)
+    answer = stream([char for _ in range(400) for char in PLAIN + " "])
+    for shift in range(0, 60, 7):
+        request = b'{"prompt": "' + b"x" * (960 + shift) + PLAIN.encode() + b"y" * 200_000 + b'"}'
+        response = b":" + b" " * shift + b"\n\n" + answer
+        exchange = recorded("chat.json", request_body=request, response_body=response, response_headers=SSE)
+
+        kept = prepared(exchange, limits, Redactor([PLAIN]))
+
+        assert b"tok_" not in kept.request_body
+        assert not set(text_of_response(kept).replace(REDACTED, "")) & set(PLAIN), text_of_response(kept)
+        assert len(kept.request_body) <= 1000
+        assert len(kept.response_body) <= 1000
+        assert kept.annotations["request_body_bytes"] == len(request)
+        assert kept.annotations["response_body_bytes"] == len(response)
+
+
+def test_eight_mebibytes_with_fifty_secrets_take_less_than_linear_patience():
+    """The bound is generous: it tells linear from quadratic, and nothing of the machine."""
+    secrets = [f"tok_{number:03d}_0123456789abcdef" for number in range(50)]
+    words = " ".join(f"tok_{number % 100:02d}" for number in range(1_000_000))
+    body = json.dumps({"messages": [{"role": "user", "content": words[: 8 << 20]}]}).encode()
+
+    def seconds(size: int) -> float:
+        started = time.process_time()
+        Redactor(secrets).masked(recorded("chat.json", request_body=body[:size] + secrets[0].encode()))
+        return time.process_time() - started
+
+    seconds(1 << 20)
+    assert seconds(8 << 20) < 30 * seconds(1 << 20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(min_size=4, max_size=30), st.lists(st.text(max_size=10), max_size=4), st.data())
+def test_no_secret_survives_any_split(secret, around, data):
+    text = secret.join([*around, "", "end"])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    kept = masked(secret, response_body=stream(pieces), response_headers=SSE)
+
+    contents = [
+        json.loads(line[6:])["choices"][0]["delta"]["content"]
+        for line in kept.response_body.split(b"\n")
+        if line.startswith(b"data: {")
+    ]
+    assert secret not in "".join(contents).replace(REDACTED, "\0")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_no_body_breaks_it(request_body, response_body):
+    Redactor(["aa", "\ud800x"]).masked(recorded("chat.json", request_body=request_body, response_body=response_body))
+    mask(recorded("chat.json", request_body=request_body), ["a+"], ["a.*.b"])
+
+
+def test_a_plugin_masks_by_pattern_and_by_path():
+    body = {"user": "u1", "messages": [{"role": "user", "content": "write to ann@example.org"}], "metadata": {"a": 5}}
+    exchange = recorded(
+        "chat.json",
+        request_body=json.dumps(body).encode(),
+        response_body=stream(["Mail a", "nn@exa", "mple.org now"]),
+        response_headers=SSE,
+        user_agent="ann@example.org",
+    )
+
+    kept = mask(exchange, patterns=[r"[\w.]+@[\w.]+\w"], json_paths=["user", "metadata.*", "none.x"])
+
+    assert json.loads(kept.request_body) == {
+        "user": REDACTED,
+        "messages": [{"role": "user", "content": f"write to {REDACTED}"}],
+        "metadata": {"a": REDACTED},
+    }
+    assert text_of_response(kept) == f"Mail {REDACTED} now"
+    assert kept.user_agent == REDACTED
+    assert mask(replace(exchange, request_body=b"plain a@b.org")).request_body == b"plain a@b.org"
+    assert mask(replace(exchange, request_body=b"plain a@b.org"), [r"\w@\S+"]).request_body == b"plain [redacted]"

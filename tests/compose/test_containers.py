@@ -1,0 +1,41 @@
+"""Who has an address: asked of a real Docker engine."""
+
+import pytest
+
+from dmrc.compose.containers import Containers
+from tests.docker_engine import DockerEngine
+from tests.polling import eventually
+
+LABELS = ("com.docker.compose.project=shop", "com.docker.compose.service=web")
+
+
+@pytest.mark.docker
+def test_a_containers_address_leads_to_its_service(docker_engine: DockerEngine, busybox: str) -> None:
+    labels = [word for label in LABELS for word in ("--label", label)]
+    id = docker_engine.docker("run", "--detach", *labels, "--entrypoint", "/busybox", busybox, "sleep", "600").strip()
+    try:
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = docker_engine.docker("inspect", "--format", form, id).strip()
+        containers = Containers(lambda: [docker_engine.host])
+        assert containers.find(address) is None
+
+        containers.look(address)
+        found = containers.find(address)
+
+        assert found is not None
+        assert (found.id, found.project, found.service) == (id[:12], "shop", "web")
+        containers.look("10.255.255.254")
+        assert containers.find("10.255.255.254") is None
+    finally:
+        docker_engine.docker("rm", "--force", id)
+    assert containers.find(address) == found, "a container that has ended is remembered for its last records"
+    containers.close()
+
+
+def test_an_engine_that_does_not_answer_costs_nothing_but_the_name(tmp_path) -> None:
+    containers = Containers(lambda: [f"unix://{tmp_path}/none.sock"])
+
+    containers.look("172.17.0.2")
+
+    assert eventually(lambda: containers.find("172.17.0.2") is None)
+    containers.close()

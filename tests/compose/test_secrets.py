@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from dmrc.compose.secrets import project_secrets, secrets_in
+
+RANDOM = "aG9wZWZ1bGx5UmFuZG9tMTIzNDU2Nzg5"
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAgEAAo\n-----END PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_TOKEN", "words-are-fine"),
+        ("dbPassword", "correct horse"),
+        ("OPENAI_API_KEY", "sk-proj-0123456789abcdef"),
+        ("ACCESSKEY", "12345678a"),
+        ("SMTP_PASS", "hunter2hunter2"),
+        ("ANYTHING", "ghp_0123456789abcdefghijABCDEFGHIJ"),
+        ("ANYTHING", "AKIAIOSFODNN7EXAMPLE"),
+        ("ANYTHING", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"),
+        ("ANYTHING", RANDOM),
+        ("ANYTHING", "0123456789abcdef0123456789abcdef"),
+    ],
+)
+def test_what_a_name_or_a_look_calls_secret_is_one(name, value):
+    assert secrets_in(name, f" {value}\n") == [value]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG_TOKEN", "true"),
+        ("KEY", "8080"),
+        ("SECRET_PORTS", "8080,9090,10000"),
+        ("API_KEY", "not-required"),
+        ("API_KEY", "1234567"),
+        ("TOKENIZERS_PARALLELISM", "whatever-it-is"),
+        ("KEYCLOAK_REALM", "production"),
+        ("TOKEN_URL", "https://auth.example/token"),
+        ("SECRET_FILE", "/run/secrets/database"),
+        ("PUBLIC_KEY", "ssh-ed25519 AAAA"),
+        ("GREETING", "hello everyone out there"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin"),
+        ("OPENAI_MODEL", "docker.io/ai/smollm2:135M-Q4_K_M"),
+        ("DATABASE_URL", "postgres://db:5432/shop"),
+        ("DATABASE_URL", "postgres://user:short@db/shop"),
+    ],
+)
+def test_what_is_harmless_is_left_alone(name, value):
+    assert secrets_in(name, value) == []
+
+
+def test_of_a_url_the_password_is_the_secret():
+    assert secrets_in("DATABASE_URL", "postgres://user:p%40ssw0rd!@db:5432/x") == ["p%40ssw0rd!", "p@ssw0rd!"]
+
+
+def test_the_secrets_of_a_project_come_from_files_variables_and_environments(tmp_path: Path):
+    (tmp_path / "one.txt").write_text("ab12\n")
+    (tmp_path / "key.pem").write_text(KEY)
+    (tmp_path / "account.json").write_text(
+        json.dumps({"type": "service_account", "private_key": KEY, "api_key": RANDOM})
+    )
+    (tmp_path / "binary").write_bytes(b"\xff\xfe" * 10)
+    document = {
+        "services": {
+            "a": {"environment": {"TOKEN": "token-of-a-service", "MODE": "production", "EMPTY": None}},
+            "b": {"environment": None},
+        },
+        "secrets": {
+            "one": {"file": "./one.txt"},
+            "key": {"file": str(tmp_path / "key.pem")},
+            "account": {"file": "account.json"},
+            "gone": {"file": "gone.txt"},
+            "binary": {"file": "binary"},
+            "env": {"environment": "FROM_ENV"},
+            "unset": {"environment": "UNSET"},
+            "external": {"external": True},
+        },
+    }
+
+    found = project_secrets(
+        document, tmp_path, {"FROM_ENV": "true-ish"}, {"SMTP_PASSWORD": "of-dot-env", "NAME": "shop"}
+    )
+
+    assert set(found) >= {
+        "ab12",
+        KEY,
+        "MIIEvQIBADANBgkqhkiG9w0",
+        RANDOM,
+        "true-ish",
+        "of-dot-env",
+        "token-of-a-service",
+    }
+    assert not {"production", "shop", "", "service_account"} & set(found)
+    assert len(found) == len(set(found))
