@@ -6,15 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent import futures
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 _log = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 5.0
 _REMEMBERED_SECONDS = 60.0
-_ANSWER_SECONDS = 2
+_ANSWER_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,10 @@ class Containers:
         """Ask the engines that `docker_hosts` returns (`unix:///…`); none is asked before the first `look`."""
         self._docker_hosts = docker_hosts
         self._thread = ThreadPoolExecutor(1, "dmrc-containers")
-        self._lock = threading.Lock()
+        self._condition = threading.Condition()
         self._known: dict[str, tuple[Container | None, float]] = {}
-        self._wanted: set[str] = set()
-        self._asked: Future[None] | None = None
-        self._asked_at = 0.0
+        self._wanted: dict[str, float] = {}
+        self._is_asking = False
 
     def look(self, address: str) -> None:
         """Begin to ask who has `address`, unless that is known. Returns at once.
@@ -51,38 +49,44 @@ class Containers:
         To be called while the container surely runs: one that ends with its request is gone when its record is written.
         """
         now = time.monotonic()
-        with self._lock:
+        with self._condition:
             if address in self._known and now - self._known[address][1] < _FRESH_SECONDS:
                 return
-            self._wanted.add(address)
-            if self._asked is None or self._asked.done():
-                self._asked_at = now
-                self._asked = self._thread.submit(self._ask)
+            self._wanted.setdefault(address, now)
+            if not self._is_asking:
+                self._is_asking = True
+                self._thread.submit(self._ask)
 
     def find(self, address: str) -> Container | None:
-        """Return who has `address`, as of the last `look`; blocks while that is being asked, for 2 seconds at most."""
-        with self._lock:
-            asked, wait = self._asked, self._asked_at + _ANSWER_SECONDS - time.monotonic()
-        if asked is not None and not asked.done() and wait > 0:
-            futures.wait((asked,), wait)
-        return self._known.get(address, (None, 0.0))[0]
+        """Return who has `address`; blocks while that is being asked, until 3 seconds after the `look` at most."""
+        with self._condition:
+            if (looked := self._wanted.get(address)) is not None:
+                wait = looked + _ANSWER_SECONDS - time.monotonic()
+                self._condition.wait_for(lambda: address not in self._wanted, max(0.0, wait))
+            return self._known.get(address, (None, 0.0))[0]
 
     def close(self) -> None:
         """End the thread; an answer that is awaited is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self) -> None:
-        while self._wanted:
+        """Ask until nothing is wanted any more."""
+        while True:
+            with self._condition:
+                wanted = list(self._wanted)
+                if not wanted:
+                    self._is_asking = False
+                    return
             found: dict[str, Container] = {}
-            with self._lock:
-                wanted, self._wanted = self._wanted, set()
             for host in sorted(set(self._docker_hosts())):
                 found |= _addresses(host)
-            with self._lock:
+            with self._condition:
                 now = time.monotonic()
                 kept = {one: pair for one, pair in self._known.items() if now - pair[1] < _REMEMBERED_SECONDS}
-                answers = {address: (found.get(address), now) for address in {*found, *wanted}}
-                self._known = kept | answers
+                self._known = kept | {address: (found.get(address), now) for address in {*found, *wanted}}
+                for address in wanted:
+                    del self._wanted[address]
+                self._condition.notify_all()
 
 
 def _addresses(docker_host: str) -> dict[str, Container]:
@@ -94,7 +98,8 @@ def _addresses(docker_host: str) -> dict[str, Container]:
     try:
         client = docker.APIClient(base_url=docker_host, timeout=_ANSWER_SECONDS)
         try:
-            listed = client.containers()
+            # All: one that asks as soon as it starts does not count as running yet. Stopped ones have no address.
+            listed = client.containers(all=True)
         finally:
             client.close()
     except (docker.errors.DockerException, requests.RequestException) as error:

@@ -84,7 +84,12 @@ def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
     up = plain.compose("up", "--detach")
 
     assert up.returncode == 0, up.stdout
-    assert [(each["project"], each["status"]) for each in _exchanges(plain, 2)] == [("plain", 200)] * 2
+    found = sorted(_exchanges(plain, 2), key=lambda each: str(each["service"]))
+    # The key in the URL is the project's; the service is told by the container's address.
+    assert [(each["project"], each["service"], each["status"]) for each in found] == [
+        ("plain", name, 200) for name in ("long", "short")
+    ]
+    assert '"Hi"' in plain.dmrc.ok("requests", "show", str(found[0]["id"]), "--raw")
     assert list(runners(plain.dmrc).values()) == [256]
 
 

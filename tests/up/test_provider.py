@@ -61,6 +61,8 @@ def test_a_dependant_is_given_the_model_and_answers(provided: ComposeProject) ->
     assert up.returncode == 0, up.stdout
     found = eventually(lambda: len(each := provided.exchanges()) == 2 and each, "two questions of the container")
     assert [(one["service"], one["status"], one["completion_tokens"]) for one in found] == [("llm", 200, 4)] * 2
+    assert [one["container"] for one in found] == [provided.containers()["app"].id[:12]] * 2
+    assert '"Hi"' in provided.dmrc.ok("requests", "show", str(found[0]["id"]), "--raw")
     assert list(runners(provided.dmrc).values()) == [256]
 
 
