@@ -182,29 +182,28 @@ class Observation:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
         trace_id, span_id = _trace(self.request_headers.get("traceparent"))
-        model = self.document.get("model")
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
-        body = b"".join(self._chunks)
+        beginning, body = self.beginning(), b"".join(self._chunks)
         was_cut = self._sent_bytes > len(body)
         return Exchange(
             id=self.id,
             trace_id=trace_id,
             span_id=span_id,
             session_id=self.request_headers.get("x-session-id"),
-            project=caller.registration.name if caller else None,
-            service=caller.service if caller else None,
+            project=beginning.project,
+            service=beginning.service,
             key_id=caller.key_id if caller else None,
             client_address=self.client_address,
             user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
             operation=self._operation,
-            model_requested=model if isinstance(model, str) else None,
+            model_requested=beginning.model,
             model_key=self._model_key,
             model_reference=target.reference if target else None,
             model_digest=target.digest if target else None,
             engine=target.configuration.engine if target else None,
-            stream=self.document.get("stream") is True,
+            stream=beginning.stream,
             received_at=self._received_at,
             queue_ms=lease.queue_ms if lease else None,
             load_ms=lease.load_ms if lease else None,

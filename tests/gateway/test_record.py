@@ -89,10 +89,19 @@ def ask(text: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def asked(gateway: Gateway) -> dict[str, str]:
     """Ask everything once, kill the daemon a second later, and return the ids of the exchanges."""
-    web, other = gateway.client("web"), gateway.client("other")
-    raw = web.chat.completions.with_raw_response
-    ids = {}
+    ids = {**answered(gateway), **refused(gateway), "cancelled": cancelled(gateway)}
 
+    time.sleep(1)
+    daemon = psutil.Process(json.loads(gateway.dmrc.ok("status", "--json"))["pid"])
+    children = daemon.children(recursive=True)
+    os.kill(daemon.pid, signal.SIGKILL)
+    psutil.wait_procs([*children, daemon], timeout=10)
+    return ids
+
+
+def answered(gateway: Gateway) -> dict[str, str]:
+    raw = gateway.client("web").chat.completions.with_raw_response
+    ids = {}
     stream = raw.create(model=MODEL, messages=ask("Tell me a story."), max_tokens=12, stream=True)
     assert [chunk for chunk in stream.parse() if chunk.choices]
     ids["stream"] = stream.headers["x-dmrc-exchange-id"]
@@ -113,28 +122,31 @@ def asked(gateway: Gateway) -> dict[str, str]:
     )
     assert json.loads(structured.parse().choices[0].message.content or "").keys() == {"animal"}
     ids["schema"] = structured.headers["x-dmrc-exchange-id"]
-    embedded = other.embeddings.with_raw_response.create(model="local/embedder", input=["a whale", "a car"])
+    embedded = gateway.client("other").embeddings.with_raw_response.create(
+        model="local/embedder", input=["a whale", "a car"]
+    )
     ids["embedding"] = embedded.headers["x-dmrc-exchange-id"]
-    with pytest.raises(openai.BadRequestError) as refused:
-        web.chat.completions.create(model=MODEL, messages=ask("word " * 600))
-    ids["400"] = refused.value.response.headers["x-dmrc-exchange-id"]
+    return ids
+
+
+def refused(gateway: Gateway) -> dict[str, str]:
+    with pytest.raises(openai.BadRequestError) as too_long:
+        gateway.client("web").chat.completions.create(model=MODEL, messages=ask("word " * 600))
     with pytest.raises(openai.PermissionDeniedError) as forbidden:
-        other.chat.completions.create(model=MODEL, messages=ask("Hi"))
-    ids["403"] = forbidden.value.response.headers["x-dmrc-exchange-id"]
-    cancelled = raw.create(
+        gateway.client("other").chat.completions.create(model=MODEL, messages=ask("Hi"))
+    errors = {"400": too_long, "403": forbidden}
+    return {name: caught.value.response.headers["x-dmrc-exchange-id"] for name, caught in errors.items()}
+
+
+def cancelled(gateway: Gateway) -> str:
+    client = gateway.client("web")
+    answer = client.chat.completions.with_raw_response.create(
         model=MODEL, messages=ask("Count."), max_tokens=450, stream=True, extra_body={"ignore_eos": True}
     )
-    ids["cancelled"] = cancelled.headers["x-dmrc-exchange-id"]
-    with cancelled.parse() as chunks:
+    with answer.parse() as chunks:
         next(iter(chunks))
-    web.close()
-
-    time.sleep(1)
-    daemon = json.loads(gateway.dmrc.ok("status", "--json"))["pid"]
-    children = psutil.Process(daemon).children(recursive=True)
-    os.kill(daemon, signal.SIGKILL)
-    psutil.wait_procs([*children, psutil.Process(daemon)] if psutil.pid_exists(daemon) else children, timeout=10)
-    return ids
+    client.close()
+    return str(answer.headers["x-dmrc-exchange-id"])
 
 
 @pytest.fixture
