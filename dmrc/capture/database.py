@@ -161,6 +161,8 @@ class ExchangeDatabase:
         excess = 0 if max_count is None else max(0, self.count() - max_count)
         deleted, found, batches = 0, -1, 0
         while found:
+            if batches % _BATCHES_PER_CHECKPOINT == 0 and self.path.exists():
+                checkpoint(self.path)  # before the log is so long that a transaction makes one
             with self._writing() as connection:
                 deadline, found = time.monotonic() + _PAUSE_SECONDS, 0
                 rows = connection.execute("SELECT number, received_at FROM exchanges ORDER BY id LIMIT ?", (_BATCH,))
@@ -175,8 +177,6 @@ class ExchangeDatabase:
                         break
             self._tidy()
             batches += 1
-            if not found or batches % _BATCHES_PER_CHECKPOINT == 0:
-                checkpoint(self.path)
         self._give_back()
         return deleted
 
