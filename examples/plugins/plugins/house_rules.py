@@ -4,11 +4,9 @@
 recorded; the model gets them as they are.
 """
 
-import json
 import re
-from dataclasses import replace
 
-from dmrc import Exchange, Project, Request, hookimpl
+from dmrc import Exchange, Project, Request, hookimpl, mask
 
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -28,25 +26,5 @@ async def dmrc_request(exchange: Exchange, request: Request, project: Project | 
 
 @hookimpl
 def dmrc_filter_capture(exchange: Exchange) -> Exchange:
-    """Mask addresses. One may be cut in two between the events of a stream, so of a stream no words are kept."""
-    answer = b"" if exchange.stream else masked(exchange.response_body)
-    return replace(exchange, request_body=masked(exchange.request_body), response_body=answer)
-
-
-def masked(body: bytes) -> bytes:
-    """Return JSON with its addresses masked, and nothing of what is no JSON."""
-    try:
-        return json.dumps(mask(json.loads(body))).encode()
-    except ValueError:
-        return b""
-
-
-def mask(value: object) -> object:
-    """Return a JSON value with the addresses in its texts masked."""
-    if isinstance(value, str):
-        return ADDRESS.sub("[e-mail]", value)
-    if isinstance(value, list):
-        return [mask(item) for item in value]
-    if isinstance(value, dict):
-        return {key: mask(item) for key, item in value.items()}
-    return value
+    """Mask addresses, wherever they stand in the record."""
+    return mask(exchange, patterns=[ADDRESS])
