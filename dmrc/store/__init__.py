@@ -2,7 +2,7 @@
 
 from dmrc.store.blobs import BlobWriter
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
-from dmrc.store.partials import Leftover, PartialBlob
+from dmrc.store.partials import PartialBlob
 from dmrc.store.store import Store
 
-__all__ = ["BlobMissingError", "BlobWriter", "Leftover", "ModelFiles", "PartialBlob", "Removed", "Store", "StoredModel"]
+__all__ = ["BlobMissingError", "BlobWriter", "ModelFiles", "PartialBlob", "Removed", "Store", "StoredModel"]

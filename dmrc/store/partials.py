@@ -12,7 +12,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +19,7 @@ from dmrc.errors import CancelledError, DigestMismatchError, StoreError
 from dmrc.reference import is_digest
 from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors
 from dmrc.store.journal import PIECE_BYTES, Journal, is_held, remove_unless_held
+from dmrc.store.maintenance import Garbage
 
 _HASH_BYTES = 1 << 20
 
@@ -196,18 +196,6 @@ class PartialBlob:
             raise disk_error(self._blobs, error, self.size_bytes, self.received) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """What an interrupted pull left, which nobody brings on now."""
-
-    name: str
-    """`sha256:<64 hex>`, or `name:<64 hex>` for one whose digest was not known."""
-    disk_bytes: int
-    """Room that it takes on the disk."""
-    modified_at: float
-    """Unix seconds of the last byte that came."""
-
-
 class Partials:
     """The directory of partial blobs of one store."""
 
@@ -235,8 +223,8 @@ class Partials:
                 journal.close(remove=False)
                 raise
 
-    def leftovers(self) -> list[Leftover]:
-        """Return those that nobody brings now.
+    def leftovers(self) -> list[Garbage]:
+        """Return what interrupted pulls left and nobody brings now.
 
         Raises:
             StoreError: The directory cannot be read.
@@ -244,28 +232,21 @@ class Partials:
         found = []
         with storage_errors(self._directory):
             for journal in sorted(self._directory.glob("*.journal")):
-                try:
-                    status = journal.with_suffix(".data").stat()
-                except FileNotFoundError:
-                    continue
-                if not is_held(journal):
-                    kind, _, digits = journal.stem.partition("-")
-                    found.append(Leftover(f"{kind}:{digits}", status.st_blocks * 512, status.st_mtime))
+                data = journal.with_suffix(".data")
+                with suppress(FileNotFoundError):
+                    size_bytes = data.stat().st_blocks * 512
+                    if not is_held(journal):
+                        found.append(Garbage(data, size_bytes))
         return found
 
-    def remove(self, leftover: Leftover) -> bool:
+    def remove(self, leftover: Garbage) -> bool:
         """Remove one; return False when somebody brings it again, or it is gone.
 
         Raises:
             StoreError: It cannot be removed.
         """
-        journal = self.path(leftover).with_suffix(".journal")
         with storage_errors(self._directory):
-            return remove_unless_held(journal, journal.with_suffix(".data"))
-
-    def path(self, leftover: Leftover) -> Path:
-        """Return where the bytes of one are."""
-        return self._directory / f"{leftover.name.replace(':', '-')}.data"
+            return remove_unless_held(leftover.path.with_suffix(".journal"), leftover.path)
 
     def _check_room(self, data: Path, size_bytes: int) -> None:
         free_bytes = shutil.disk_usage(self._directory).free

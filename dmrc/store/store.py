@@ -211,11 +211,8 @@ class Store:
 
     def prune(self, *, dry_run: bool = False) -> list[Garbage]:
         """Remove what no model refers to and nobody is writing, interrupted pulls too, and return it."""
-        found = maintenance.prune(self._layout, dry_run=dry_run)
-        for leftover in self.partials.leftovers():
-            if dry_run or self.partials.remove(leftover):
-                found.append(Garbage(self.partials.path(leftover), leftover.disk_bytes))
-        return found
+        interrupted = [each for each in self.partials.leftovers() if dry_run or self.partials.remove(each)]
+        return maintenance.prune(self._layout, dry_run=dry_run) + interrupted
 
     def usage(self) -> Usage:
         """Return what the store takes of the disk."""

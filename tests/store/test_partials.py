@@ -122,8 +122,8 @@ def test_a_leftover_is_listed_and_removed(store: Store) -> None:
 
     named, mine = store.partials.leftovers()
 
-    assert (mine.name, named.name[:5]) == (DIGEST, "name:")
-    assert 1_000_000 <= mine.disk_bytes < 1_100_000
+    assert (mine.path.name, named.path.name[:5]) == (f"{DIGEST.replace(':', '-')}.data", "name-")
+    assert 1_000_000 <= mine.size_bytes < 1_100_000
     assert store.partials.remove(mine)
     assert not store.partials.remove(mine)
     with hold(store, "https://example.com/x.gguf"):
