@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-MOST_CONNECTIONS = 8
-"""Enough for a fast line where each connection is slow, and no burden to a registry."""
+MOST_CONNECTIONS = 5
+"""Enough for a line where each connection is slow. With more, a kill -9 would repeat more, and threads wait longer."""
 
 _POLL_SECONDS = 0.1
 

@@ -19,7 +19,7 @@ from dmrc.sources.source import PartialBlob, ProgressEvent, Transfer
 from dmrc.sources.threads import start
 
 _ATTEMPTS = 6
-_READ_BYTES = 256 << 10
+_READ_BYTES = 512 << 10
 _PROGRESS_BYTES = 64 << 10
 _POLL_SECONDS = 0.1
 _HASH_SECONDS = 0.02

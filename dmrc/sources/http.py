@@ -28,8 +28,8 @@ _TIMEOUT = urllib3.Timeout(connect=5, read=20)
 # A registry may hash or move a large blob before it answers.
 _UPLOAD_TIMEOUT = urllib3.Timeout(connect=5, read=300)
 # What the kernel holds for us is lost when we are killed, and by itself it lets a buffer grow to many MiB. It doubles
-# this number, bookkeeping included, so that eight connections hold at most 6 MiB. Source: socket(7), SO_RCVBUF.
-_RECEIVE_BUFFER_BYTES = 384 << 10
+# this number, bookkeeping included, so that five connections hold at most 5 MiB. Source: socket(7), SO_RCVBUF.
+_RECEIVE_BUFFER_BYTES = 512 << 10
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 _REDIRECTS = (301, 302, 303, 307, 308)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 _POLL_SECONDS = 0.1
-_END_SECONDS = 0.5
+_END_SECONDS = 0.3
 _T = TypeVar("_T")
 
 
@@ -32,8 +32,8 @@ def together(
 ) -> list[_T]:
     """Run the actions, so many at a time, and return their results in order.
 
-    `check` is called often. When it raises, or an action does, `stop` must make all actions end soon; they get half a
-    second for that.
+    `check` is called often. When it raises, or an action does, `stop` must make all actions end soon; they get a moment
+    for that.
     """
     left = list(enumerate(actions))[::-1]
     running: dict[Future[_T], int] = {}

@@ -9,6 +9,7 @@ failure a journal may promise more than the disk has, which the digest at the en
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import struct
 from pathlib import Path
@@ -31,17 +32,19 @@ class Journal:
         self.size_bytes = size_bytes
         self._descriptor = descriptor
         pieces = -(-size_bytes // PIECE_BYTES)
-        header = _HEADER.pack(_MAGIC, size_bytes, PIECE_BYTES)
-        data = os.pread(descriptor, len(header) + pieces * _COUNT.size, 0)
+        header, counts_bytes = _HEADER.pack(_MAGIC, size_bytes, PIECE_BYTES), pieces * _COUNT.size
+        data = os.pread(descriptor, len(header) + counts_bytes, 0)
         self.counts = [0] * pieces
         """Bytes of each piece that are there."""
-        if data[: len(header)] == header and len(data) == len(header) + pieces * _COUNT.size:
+        if data[: len(header)] == header and len(data) == len(header) + counts_bytes:
             self.counts = [count for (count,) in _COUNT.iter_unpack(data[len(header) :])]
         if any(count > self.piece_size(piece) for piece, count in enumerate(self.counts)):
             self.counts = [0] * pieces
         if not any(self.counts):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, header + bytes(pieces * _COUNT.size), 0)
+            os.pwrite(descriptor, header + bytes(counts_bytes), 0)
+        # Mapped, since a number is written for every read from a connection; it outlives the process as a write does.
+        self._file = mmap.mmap(descriptor, len(header) + counts_bytes)
 
     @classmethod
     def acquire(cls, path: Path, size_bytes: int) -> Self | None:
@@ -66,7 +69,7 @@ class Journal:
     def record(self, piece: int, count: int) -> None:
         """Remember that so many bytes of a piece are in the data file."""
         self.counts[piece] = count
-        os.pwrite(self._descriptor, _COUNT.pack(count), _HEADER.size + piece * _COUNT.size)
+        _COUNT.pack_into(self._file, _HEADER.size + piece * _COUNT.size, count)
 
     def clear(self) -> None:
         """Remember that no byte is there."""
@@ -76,6 +79,7 @@ class Journal:
 
     def close(self, *, remove: bool) -> None:
         """Give the lock back, with or without the file."""
+        self._file.close()
         if remove:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)

@@ -23,3 +23,9 @@ def docker_config(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(docker_config: Path) -> OciSource:
     return OciSource(DockerCredentials(docker_config))
+
+
+@pytest.fixture
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other at once."""
+    monkeypatch.setattr("dmrc.sources.retry._FIRST_DELAY_SECONDS", 0.001)

@@ -61,8 +61,7 @@ def test_a_mirror_that_fails_is_named_and_the_registry_serves(
     assert len(mirror.requests) <= 4
 
 
-def test_the_registry_goes_on_where_the_mirror_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dmrc.sources.retry._FIRST_DELAY_SECONDS", 0.001)
+def test_the_registry_goes_on_where_the_mirror_ended(store: Store, no_delay: None) -> None:
     rest = Counted(lambda handler: respond_range(handler, BIG))
 
     def first_piece_alone(handler: object) -> None:
