@@ -107,9 +107,9 @@ async def until(claim: Callable[[], bool], what: str, seconds: float = 10) -> No
         await asyncio.sleep(0.01)
 
 
-async def ask(lease: Lease) -> int:
-    """Ask a runner for four tokens, and return the status."""
-    body = json.dumps({"prompt": "ba be", "max_tokens": 4}).encode()
+async def ask(lease: Lease, tokens: int = 4) -> int:
+    """Ask a runner for some tokens, and return the status."""
+    body = json.dumps({"prompt": "ba be", "max_tokens": tokens}).encode()
     with closing(await lease.session.post("/v1/completions", {"content-type": "application/json"}, body)) as answer:
         async for _ in answer:
             pass
