@@ -20,9 +20,8 @@ def test_a_containers_address_leads_to_its_service(docker_engine: DockerEngine, 
         assert containers.find(address) is None
 
         containers.look(address)
-        found = containers.find(address)
+        found = eventually(lambda: containers.find(address), "the name of the container")
 
-        assert found is not None
         assert (found.id, found.project, found.service) == (id[:12], "shop", "web")
         containers.look("10.255.255.254")
         assert containers.find("10.255.255.254") is None

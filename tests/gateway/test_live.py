@@ -53,7 +53,7 @@ class Follower:
             self.shown += data
 
     def sees(self, text: str) -> None:
-        eventually(lambda: text.encode() in self.shown, f"'{text}' in what is followed", 60)
+        eventually(lambda: text.encode() in self.shown, f"'{text}' in what is followed", 150)
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGINT)
