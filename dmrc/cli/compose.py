@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -100,12 +99,10 @@ def stop(app: App, service: str) -> None:
 def _up(app: App, project: str, models: list[ModelDeclaration], service: str) -> None:
     import os
 
-    from dmrc.cli.door_keys import stable_key
+    from dmrc.cli.joining import join
     from dmrc.cli.preparation import attach
-    from dmrc.cli.reading import secrets_here
     from dmrc.compose.context import docker_endpoint
     from dmrc.errors import ProjectError
-    from dmrc.projects import Registration, key_hash
 
     if not models:
         raise ProjectError(f"provider service '{service}' names no model", remedy="Add options: {model: ai/smollm2}")
@@ -117,19 +114,7 @@ def _up(app: App, project: str, models: list[ModelDeclaration], service: str) ->
         for model in models:
             _say("info", f"pulling {model.model}")
             app.models.pull(model.model, _Pulling(model.model))
-        if (secrets := secrets_here(project)) is not None:
-            app.daemon.hand_over_secrets(project, secrets)
-        key = stable_key(app, project, service)
-        app.daemon.join(
-            Registration(
-                name=project,
-                directory=str(Path.cwd()),
-                docker_host=host,
-                models={model.key: model for model in models},
-                services={service: tuple(model.key for model in models)},
-                key_hashes={service: key_hash(key)},
-            )
-        )
+        key = join(app, project, service, models, host)
         for model in models:
             _say("info", f"loading {model.model}")
             app.daemon.load(project, model.key)

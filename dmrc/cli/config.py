@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, project_options
+
+if TYPE_CHECKING:
+    from dmrc.project import Injection, Project
 
 PLACEHOLDER = "sk-dmrc-…"
 """Stands for a key that `dmrc up` mints, and hides one that it minted."""
@@ -43,24 +48,7 @@ def config(
             note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
     injected = with_plugins(app, project, injections(project, keys, GATEWAY_HOST, app.settings.port))
     if as_json:
-        services = {
-            name: {
-                "set": dict(injection.variables),
-                "kept": list(injection.kept),
-                "added_by": dict(injection.added_by),
-            }
-            for name, injection in injected.items()
-        }
-        models = {
-            model.key: {
-                "model": model.model,
-                "engine": model.engine,
-                "context_size": model.context_size,
-                "runtime_flags": list(model.runtime_flags),
-            }
-            for model in project.models.values()
-        }
-        click.echo(json.dumps({"project": project.name, "models": models, "services": services}, indent=2))
+        click.echo(json.dumps(_document(project, injected), indent=2))
         return
     for name, injection in injected.items():
         click.echo(f"# {name}")
@@ -70,3 +58,20 @@ def config(
         for variable in injection.kept:
             click.echo(f"#   {variable} stays as the project sets it")
     click.echo(render(project, injected, {}), nl=False)
+
+
+def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:
+    services = {
+        name: {"set": dict(injection.variables), "kept": list(injection.kept), "added_by": dict(injection.added_by)}
+        for name, injection in injected.items()
+    }
+    models = {
+        model.key: {
+            "model": model.model,
+            "engine": model.engine,
+            "context_size": model.context_size,
+            "runtime_flags": list(model.runtime_flags),
+        }
+        for model in project.models.values()
+    }
+    return {"project": project.name, "models": models, "services": services}

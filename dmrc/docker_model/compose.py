@@ -17,7 +17,7 @@ import click
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 from dmrc.project import ModelDeclaration
-from dmrc.projects import WHOLE_PROJECT, Registration, key_hash
+from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference
 
 
@@ -47,28 +47,14 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
 
     Compose can inject a URL and no key, so the URL is the key: a container of the project reaches its models by it.
     """
-    from dmrc.cli.door_keys import stable_key
+    from dmrc.cli.joining import join
     from dmrc.cli.preparation import attach
-    from dmrc.cli.reading import secrets_here
     from dmrc.compose.context import docker_endpoint
 
-    project = compose_project() or ""
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
     address = attach(app, host)
-    if (secrets := secrets_here(project)) is not None:
-        app.daemon.hand_over_secrets(project, secrets)
-    key = stable_key(app, project, WHOLE_PROJECT)
-    app.daemon.join(
-        Registration(
-            name=project,
-            directory=str(Path.cwd()),
-            docker_host=host,
-            models={model.key: model for model in models},
-            services={WHOLE_PROJECT: tuple(model.key for model in models)},
-            key_hashes={WHOLE_PROJECT: key_hash(key)},
-        )
-    )
+    key = join(app, compose_project() or "", WHOLE_PROJECT, models, host)
     return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
 
 
