@@ -15,7 +15,6 @@ from pathlib import Path
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference
@@ -106,21 +105,16 @@ def pull(app: App, reference: str) -> None:
 
 
 @click.command()
-@json_option
+@click.option("--json", is_flag=True, expose_value=False, help="Print JSON, as it does without.")
 @pass_app
-def status(app: App, as_json: bool) -> object:
-    """Tell whether the daemon runs, and where; for Compose it is started, and the project gets its endpoint."""
-    from dmrc.cli.status import status as command
-    from dmrc.cli.status import status_document
-
-    if compose_project() is None:
-        arguments = ["--json"] if as_json else []
-        return command.main(arguments, prog_name="docker model status", standalone_mode=False, obj=app)
+def status(app: App) -> None:
+    """Start the daemon, and print its status with the endpoint of the project."""
     import json
+
+    from dmrc.cli.status import status_document
 
     endpoint = register(app)
     click.echo(json.dumps({**status_document(app), "endpoint": endpoint}))
-    return 0
 
 
 @click.command()

@@ -165,3 +165,18 @@ def test_docker_model_is_dmrc(plain: Plain) -> None:
 
     assert ran.returncode == 0, ran.stderr
     assert "local/tiny" in ran.stdout
+
+
+def test_a_person_who_configures_gets_dmrcs_own_command(dmrc: Dmrc, tmp_path: Path) -> None:
+    dmrc.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    dmrc.ok("plugin", "install")
+    program = tmp_path / "docker" / "cli-plugins" / "docker-model"
+    environment = {**dmrc.environment, "PATH": os.environ["PATH"], "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": "docker"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [program, "model", *arguments]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert run("configure", "show", "ai/none").returncode == 3
+    assert run("status").stdout.startswith("The daemon does not run")
+    assert not (dmrc.home / "projects" / "keys.json").exists()
