@@ -12,12 +12,15 @@ import pytest
 from dmrc.projects import Projects
 from tests.polling import eventually
 from tests.registry import RegistryServer
+from tests.sources.counting_proxy import counting_proxy
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import MakeProject
 from tests.up.foreground import Foreground, foreground
-from tests.up.slow_proxy import slow_proxy
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine]
+
+_BEFORE_THE_WEIGHTS = 64 << 10
+"""Manifest and config are smaller than this, so that what comes after it is of the weights."""
 
 _on_a_terminal = pytest.mark.parametrize("has_terminal", [True, False], ids=["terminal", "no terminal"])
 
@@ -62,10 +65,11 @@ def _write(project: ComposeProject, model: str = TINY) -> None:
 def test_during_a_pull(own_project: MakeProject, registry: RegistryServer, smollm2: Path, has_terminal: bool) -> None:
     found = own_project("pulling")
     registry.push_model("ai/large:latest", smollm2)
-    with slow_proxy(registry.address) as proxy:
+    with counting_proxy(registry.address) as proxy:
+        proxy.bytes_per_second = 20_000
         _write(found, f"{proxy.address}/ai/large")
         with _up(found, has_terminal) as up:
-            eventually(proxy.is_slow.is_set, "slow pull")
+            eventually(lambda: proxy.sent_bytes > _BEFORE_THE_WEIGHTS, "slow pull")
 
             code = up.interrupt()
 
