@@ -1,10 +1,13 @@
 """Exchanges with the bodies in `bodies/`, recorded from llama.cpp (xllamacpp 2026.10) with SmolLM2-135M."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+from dmrc.capture.queries import ExchangeFilter
 from dmrc.exchange import Exchange, Operation, new_exchange_id
 
+ALL = ExchangeFilter()
 BODIES = Path(__file__).parent / "bodies"
 JSON = {"content-type": "application/json; charset=utf-8"}
 SSE = {"content-type": "text/event-stream"}
@@ -23,3 +26,12 @@ def recorded(name: str, **changes) -> Exchange:
         response_body=(BODIES / name).read_bytes(),
     )
     return replace(exchange, **changes)
+
+
+def asked(text: str, **changes) -> Exchange:
+    body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+    return recorded("chat.json", request_body=body, **changes)
+
+
+def many(count: int, **changes) -> list[Exchange]:
+    return [recorded("chat.json", id=f"0190aaaa-0000-7000-8000-{number:012x}", **changes) for number in range(count)]

@@ -1,7 +1,4 @@
-import json
-import os
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -14,25 +11,8 @@ from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown, page_statement
 from dmrc.capture.reading import complete
 from dmrc.errors import InputError, NotFoundError
-from dmrc.exchange import Exchange, id_at, new_exchange_id
-from tests.capture.recorded import recorded
-
-ALL = ExchangeFilter()
-
-
-@pytest.fixture
-def database(tmp_path):
-    with closing(ExchangeDatabase(tmp_path / "exchanges.sqlite3")) as database:
-        yield database
-
-
-def asked(text: str, **changes) -> Exchange:
-    body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
-    return recorded("chat.json", request_body=body, **changes)
-
-
-def many(count: int, **changes) -> list[Exchange]:
-    return [recorded("chat.json", id=f"0190aaaa-0000-7000-8000-{number:012x}", **changes) for number in range(count)]
+from dmrc.exchange import id_at, new_exchange_id
+from tests.capture.recorded import ALL, asked, many, recorded
 
 
 def test_an_exchange_comes_back_as_it_was(database):
@@ -226,42 +206,6 @@ def test_a_file_moved_away_under_the_writer_is_begun_anew(database):
     assert database.count() == 1
 
 
-def test_trim_keeps_the_newest(database):
-    database.insert_many(many(95))
-
-    assert database.trim(max_count=100) == 0
-    assert database.trim(max_count=42) == 53
-
-    assert database.count() == 42
-    assert database.page(ALL, 1)[0].id == many(95)[-1].id
-    assert database.trim(max_count=0) == 42
-
-
-def test_trim_by_age_deletes_what_is_older(database):
-    now = time.time()
-    ages = [replace(one, received_at=now - 100 + number) for number, one in enumerate(many(100))]
-    database.insert_many(ages)
-
-    deleted = database.trim(max_age_seconds=50.5)
-
-    assert 49 <= deleted <= 51
-    assert database.count() == 100 - deleted
-
-
-def test_trim_by_bytes_gives_the_space_back(database):
-    database.insert_many([replace(one, response_body=os.urandom(20_000)) for one in many(200)])
-    before = database.size_bytes()
-
-    deleted = database.trim(max_bytes=1_000_000)
-
-    assert before > 4_000_000
-    assert 100 < deleted < 200
-    assert database.size_bytes() <= 1_000_000
-    with closing(sqlite3.connect(database.path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert database.path.stat().st_size < 2_000_000
-
-
 texts = st.text(st.characters(codec=None), max_size=20)
 
 
@@ -277,37 +221,6 @@ def test_any_text_can_be_stored_and_searched(database, user_agent, body, header,
     assert (kept.request_headers, kept.annotations) == (exchange.request_headers, exchange.annotations)
     assert kept.response_body == body
     database.page(ExchangeFilter(text=word, project=word), 10)
-
-
-def test_what_is_erased_is_in_no_byte_of_the_files(database):
-    """The words of the index of words too, which keeps those of deleted rows until it is merged."""
-    secret = [asked(f"Where is Xanadu{number}?", error_message=f"Xanadu{number} again") for number in range(20)]
-    others = [asked(f"Where is Paris{number}?") for number in range(200)]
-    for one in [*others[:100], *secret, *others[100:]]:
-        database.insert_many([one])
-    assert any(b"anadu" in path.read_bytes() for path in database.path.parent.iterdir())
-
-    assert database.erase([one.id for one in secret] + ["unknown"]) == 20
-
-    for path in database.path.parent.iterdir():
-        assert b"anadu" not in path.read_bytes().lower(), path.name
-    assert len(database.page(ExchangeFilter(text="Where is"), 1000)) == 200
-
-
-def test_an_insertion_between_the_steps_of_a_trim_gets_its_turn(database):
-    database.insert_many(many(3000))
-    waits = []
-    trimming = threading.Thread(target=database.trim, kwargs={"max_count": 0})
-    trimming.start()
-
-    while trimming.is_alive():
-        started = time.monotonic()
-        database.insert_many([asked("hi")])
-        waits.append(time.monotonic() - started)
-        time.sleep(0.001)
-
-    assert len(waits) > 10
-    assert sorted(waits)[len(waits) // 2] < 0.05
 
 
 def test_filters_by_status_time_and_slowness(database):

@@ -11,7 +11,9 @@ import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.gateway import plugged
 from tests.polling import eventually
+from tests.tiny_gguf import write_tiny_llama
 
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
@@ -70,3 +72,16 @@ def recorded(gateway: Gateway) -> Callable[[str], dict[str, object]]:
         return eventually(look, f"record of exchange {exchange_id}")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF of a model that answers with made-up words."""
+    return write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture
+def shop(dmrc: Dmrc, tmp_path: Path, gguf: Path) -> plugged.Shop:
+    """A project with plugins, and a tiny model for it."""
+    dmrc.ok("package", "--gguf", gguf, plugged.MODEL)
+    return plugged.Shop(dmrc, tmp_path / "shop")

@@ -8,6 +8,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.dmrc_command import Dmrc
 from tests.hooks.written import write
 
@@ -110,3 +112,8 @@ def listed(dmrc: Dmrc) -> list[dict[str, object]]:
     """Return what `dmrc plugins` lists."""
     found: list[dict[str, object]] = json.loads(dmrc.ok("plugins", "--json"))
     return found
+
+
+def daemon(dmrc: Dmrc) -> psutil.Process:
+    """Return the process of the daemon."""
+    return psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])

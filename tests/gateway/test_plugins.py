@@ -10,15 +10,13 @@ import urllib.request
 from pathlib import Path
 
 import openai
-import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc
-from tests.gateway.plugged import MODEL, PULLED, WATCHES, Shop, listed, notes, post
+from tests.gateway.plugged import MODEL, PULLED, WATCHES, Shop, daemon, listed, notes, post
 from tests.hooks.written import write
 from tests.polling import eventually
 from tests.registry import RegistryServer
-from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
 
@@ -52,21 +50,6 @@ def dmrc_request(request):
     if request.body.get("seed") == 2:
         return Response(body={"choices": [], "plugin": True})
 """
-
-
-@pytest.fixture(scope="session")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
-
-
-@pytest.fixture
-def shop(dmrc: Dmrc, tmp_path: Path, gguf: Path) -> Shop:
-    dmrc.ok("package", "--gguf", gguf, MODEL)
-    return Shop(dmrc, tmp_path / "shop")
-
-
-def daemon(dmrc: Dmrc) -> psutil.Process:
-    return psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
 
 
 def test_requests_go_on_whatever_plugins_do_and_the_list_names_the_sinners(shop: Shop) -> None:
@@ -152,67 +135,6 @@ def test_starts_and_stops_of_runners_come_in_pairs_with_the_reason(shop: Shop) -
     assert runners[3][1]["exit_code"] == -signal.SIGKILL
     for (_, started), (_, stopped) in zip(runners[::2], runners[1::2], strict=True):
         assert (started["id"], started["at"]) == (stopped["id"], stopped["at"])
-
-
-def test_a_plugin_of_a_project_hears_of_that_project_only(shop: Shop, tmp_path: Path) -> None:
-    other = Shop(shop.dmrc, tmp_path / "other", name="other")
-    mine, theirs = shop.plugin("watches", WATCHES), other.plugin("watches", WATCHES)
-    shop.up()
-    other.up(context_size=128)
-
-    shop.ask()
-    shop.ask(key="")
-    other.ask()
-
-    def heard_all() -> bool:
-        return bool(notes(mine, "completed")) and bool(notes(theirs, "completed"))
-
-    eventually(heard_all)
-    for plugin, name in ((mine, "shop"), (theirs, "other")):
-        assert [what["project"] for _, what in notes(plugin, "completed")] == [name]
-        assert [what["name"] for _, what in notes(plugin, "project")] == [name]
-    assert len(notes(mine, "started")) == len(notes(theirs, "started")) == 1
-
-
-def test_a_plugin_is_loaded_anew_when_its_file_changed_and_at_the_next_up_only(shop: Shop) -> None:
-    shop.plugin("answers", "@hookimpl\ndef dmrc_request(request):\n    return Response(body={'version': 1})")
-    shop.up()
-    shop.plugin("answers", "@hookimpl\ndef dmrc_request(request):\n    return Response(body={'version': 2})")
-
-    before = shop.ask()
-    shop.up()
-    after = shop.ask()
-
-    assert (before[1], after[1]) == (b'{"version": 1}', b'{"version": 2}')
-
-
-def test_a_daemon_that_starts_again_loads_what_was_up_but_no_file_that_changed(shop: Shop) -> None:
-    shop.plugin("answers", "@hookimpl\ndef dmrc_request(request):\n    return Response(body={'version': 1})")
-    watches = shop.plugin("watches", WATCHES)
-    shop.up()
-    shop.dmrc.ok("stop-runner")
-    shop.plugin("answers", "@hookimpl\ndef dmrc_request(request):\n    return Response(body={'version': 2})")
-
-    shop.dmrc.ok("run", MODEL, "hi")
-
-    states = shop.states()
-    assert states["watches"]["state"] == "loaded"
-    assert states["answers"]["reason"] == "the file has changed since dmrc up. Run dmrc up again"
-    assert len(notes(watches, "project")) == 2
-
-
-def test_down_lets_go_of_the_plugins_after_they_heard_the_end_of_their_runner(shop: Shop) -> None:
-    watches = shop.plugin("watches", WATCHES)
-    shop.up()
-    shop.ask()
-
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
-    DaemonClient(Settings.from_environment(shop.dmrc.environment)).request("DELETE", "/projects/shop")
-
-    eventually(lambda: not shop.states())
-    assert [what["reason"] for _, what in notes(watches, "stopped")] == ["unloaded"]
 
 
 def test_none_of_the_strangers_runs_where_the_settings_say_so(shop: Shop) -> None:
@@ -319,25 +241,6 @@ def test_a_pull_is_told_once_in_the_daemon_or_else_in_the_command(
     assert [str(what["reference"]).rpartition("/")[2] for _, what in pulled] == ["one:v1", "two:v1"]
     assert str(pulled[0][1]["digest"]).startswith("sha256:")
     assert int(str(pulled[0][1]["size_bytes"])) > gguf.stat().st_size
-
-
-def test_config_shows_what_a_plugin_adds_and_env_gives_it(shop: Shop) -> None:
-    shop.plugin(
-        "adds",
-        "@hookimpl\ndef dmrc_service_environment(service):\n"
-        "    return {'TRACING': service.name, 'OPENAI_MODEL': 'x', 'OWN': 'x'}",
-    )
-    shop.up(service=", environment: {OWN: mine}")
-
-    shown = json.loads(shop.dmrc.ok("config", "--json", cwd=shop.directory))["services"]["web"]
-    given = json.loads(shop.dmrc.ok("env", "web", "--format", "json", cwd=shop.directory))
-
-    assert shown["added_by"] == {"TRACING": "adds", "OPENAI_MODEL": "adds"}
-    assert shown["kept"] == ["OWN"]
-    assert (given["TRACING"], given["OPENAI_MODEL"], given.get("OWN")) == ("web", "x", None)
-    assert "#   TRACING=web  (plugin adds)" in shop.dmrc.ok("config", cwd=shop.directory)
-    override = (shop.dmrc.home / "projects" / "shop" / "override.yaml").read_text()
-    assert "TRACING: web" in override
 
 
 def test_the_list_without_a_daemon_is_what_would_load(shop: Shop) -> None:

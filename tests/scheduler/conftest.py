@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dmrc.engines.engine import RunnerConfiguration
@@ -128,3 +129,8 @@ async def hold(scheduler: Scheduler, target: Target, release: asyncio.Event, got
     async with scheduler.lease(target) as lease:
         got.append(lease)
         await release.wait()
+
+
+def children() -> list[psutil.Process]:
+    """Return the engine children that live."""
+    return [child for child in psutil.Process().children() if "xllamacpp_child" in " ".join(child.cmdline())]

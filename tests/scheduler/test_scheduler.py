@@ -6,20 +6,15 @@ import asyncio
 import math
 import time
 
-import psutil
 import pytest
 
-from dmrc.errors import BusyError, EngineError, EngineStartError, InsufficientMemoryError
+from dmrc.errors import BusyError, EngineError, InsufficientMemoryError
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.runner import State
-from tests.scheduler.conftest import Workshop, ask, hold, play, until, use
+from tests.scheduler.conftest import Workshop, ask, children, hold, play, until, use
 
 pytestmark = pytest.mark.engine
-
-
-def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "xllamacpp_child" in " ".join(child.cmdline())]
 
 
 def test_targets_that_differ_in_context_get_a_runner_each_and_equal_ones_share(workshop: Workshop) -> None:
@@ -138,113 +133,6 @@ def test_a_runner_goes_when_the_last_one_in_its_queue_went_away(workshop: Worksh
         await asyncio.gather(holder, waiter, return_exceptions=True)
 
         await until(lambda: not scheduler.runners(), "the runner goes")
-
-    play(scheduler, story)
-
-
-def test_a_killed_child_is_started_again_by_the_next_request(workshop: Workshop) -> None:
-    scheduler = workshop.scheduler()
-
-    async def story() -> None:
-        await use(scheduler, workshop.target())
-        (child,) = children()
-        child.kill()
-        await until(lambda: not scheduler.runners(), "the death is noticed")
-
-        await use(scheduler, workshop.target())
-
-        assert children() != [child]
-
-    play(scheduler, story)
-
-
-def test_who_waits_in_the_queue_of_a_runner_that_dies_gets_the_next_one(workshop: Workshop) -> None:
-    scheduler = workshop.scheduler()
-
-    async def story() -> None:
-        release, got = asyncio.Event(), list[Lease]()
-        holder = asyncio.create_task(hold(scheduler, workshop.target(), release, got))
-        await until(lambda: bool(got), "the first has its slot")
-        waiter = asyncio.create_task(use(scheduler, workshop.target()))
-        await until(lambda: got[0].runner.waiting == 1, "the second waits")
-        children()[0].kill()
-        await until(lambda: got[0].runner.state is State.FAILED, "the death is noticed")
-        release.set()
-
-        await asyncio.gather(holder, waiter)
-
-        assert len(children()) == 1
-
-    play(scheduler, story)
-
-
-def test_a_death_costs_the_request_in_flight_and_none_of_those_that_wait(workshop: Workshop) -> None:
-    """Its connection breaks before its end is known: each one in the queue would be sent to the dead runner."""
-    scheduler = workshop.scheduler()
-
-    async def story() -> None:
-        async def in_flight() -> None:
-            async with scheduler.lease(workshop.target(4096)) as lease:
-                await ask(lease, tokens=4000)
-
-        first = asyncio.create_task(in_flight())
-        await until(lambda: any(runner.in_use for runner in scheduler.runners()), "the first has its slot")
-        waiting = [asyncio.create_task(use(scheduler, workshop.target(4096))) for _ in range(20)]
-        await until(lambda: scheduler.runners()[0].waiting == 20, "the others wait")
-        children()[0].kill()
-
-        with pytest.raises(ConnectionError):
-            await first
-        assert len(set(await asyncio.gather(*waiting))) == 1
-
-    play(scheduler, story)
-
-
-def test_a_runner_that_keeps_dying_has_to_rest(workshop: Workshop) -> None:
-    scheduler = workshop.scheduler()
-
-    async def story() -> None:
-        for _ in range(2):
-            await use(scheduler, workshop.target())
-            children()[0].kill()
-            await until(lambda: not scheduler.runners(), "the death is noticed")
-
-        with pytest.raises(BusyError, match=r"died \(exit code -9\) \(2 times in a row\)") as caught:
-            await use(scheduler, workshop.target())
-
-        assert caught.value.retry_after_seconds == 1
-
-    play(scheduler, story)
-
-
-def test_a_start_that_fails_is_told_to_everyone_who_waits(workshop: Workshop) -> None:
-    scheduler = workshop.scheduler()
-    broken = workshop.directory / "broken.gguf"
-    broken.write_bytes(b"no model at all")
-
-    async def story() -> None:
-        target = workshop.target(gguf=broken)
-
-        errors = await asyncio.gather(*(use(scheduler, target) for _ in range(5)), return_exceptions=True)
-
-        assert all(isinstance(error, EngineStartError) and "not GGUF" in str(error) for error in errors)
-        assert not scheduler.runners()
-        with pytest.raises(EngineStartError, match="not GGUF"):
-            await scheduler.load(target)
-
-    play(scheduler, story)
-
-
-def test_a_start_that_fails_after_its_callers_went_away_is_no_unseen_error(workshop: Workshop) -> None:
-    scheduler = workshop.scheduler()
-    broken = workshop.directory / "broken.gguf"
-    broken.write_bytes(b"no model at all")
-
-    async def story() -> None:
-        caller = asyncio.create_task(use(scheduler, workshop.target(gguf=broken)))
-        await until(lambda: bool(scheduler.runners()), "the load has begun")
-        caller.cancel()
-        await until(lambda: not scheduler.runners(), "the load has failed")
 
     play(scheduler, story)
 
