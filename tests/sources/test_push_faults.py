@@ -2,120 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import threading
 import time
-import uuid
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from dmrc.artifact import CONFIG as CONFIG_TYPE
-from dmrc.artifact import GGUF, Descriptor, Manifest, build_manifest
-from dmrc.errors import CancelledError, DigestMismatchError, RegistryAuthError, RegistryError
-from dmrc.reference import Reference
-from dmrc.sources import Outgoing, ProgressEvent, Transfer
+from dmrc.errors import CancelledError, DigestMismatchError, RegistryError
+from dmrc.sources import ProgressEvent, Transfer
 from dmrc.sources.oci import OciSource
 from dmrc.sources.request import FileRange
 from dmrc.store import Store
-from tests.sources.misbehaving import CONFIG, WEIGHTS, Misbehaving, digest_of, log_in, respond
-
-First = Callable[["Uploads", BaseHTTPRequestHandler], bool]
-
-
-class Uploads:
-    """A registry's side of a push. `first` is asked before each answer, and returns True when it has answered."""
-
-    def __init__(self, first: First = lambda _uploads, _handler: False) -> None:
-        self.uploads: dict[str, bytes] = {}
-        self.blobs: dict[str, bytes] = {}
-        self.manifests: dict[str, bytes] = {}
-        self.log: list[tuple[str, str, dict[str, str]]] = []
-        self.base = ""
-        self._first = first
-
-    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
-        self.log.append((handler.command, handler.path, dict(handler.headers)))
-        if not self._first(self, handler):
-            getattr(self, f"_{handler.command.lower()}")(handler)
-
-    def calls(self, method: str) -> list[dict[str, str]]:
-        """Return the headers of the requests for weights with this method."""
-        return [headers for command, path, headers in self.log if command == method and "/manifests/" not in path]
-
-    def _head(self, handler: BaseHTTPRequestHandler) -> None:
-        respond(handler, 200 if handler.path.rpartition("/")[2] in self.blobs else 404)
-
-    def _post(self, handler: BaseHTTPRequestHandler) -> None:
-        name = uuid.uuid4().hex
-        self.uploads[name] = b""
-        respond(handler, 202, Location=f"{self.base}/v2/a/b/blobs/uploads/{name}?state=x")
-
-    def _get(self, handler: BaseHTTPRequestHandler) -> None:
-        name = urlsplit(handler.path).path.rpartition("/")[2]
-        if name not in self.uploads:
-            return respond(handler, 404)
-        return respond(handler, 204, Range=f"0-{max(len(self.uploads[name]) - 1, 0)}")
-
-    def _patch(self, handler: BaseHTTPRequestHandler) -> None:
-        self.take(handler, int(handler.headers["Content-Length"]))
-        respond(handler, 202, Location=handler.path)
-
-    def take(self, handler: BaseHTTPRequestHandler, count: int) -> None:
-        """Read so many bytes of an upload, and keep them."""
-        name = urlsplit(handler.path).path.rpartition("/")[2]
-        start, _, _ = handler.headers.get("Content-Range", "0").partition("-")
-        assert int(start) == len(self.uploads[name])
-        self.uploads[name] += handler.rfile.read(count)
-
-    def _put(self, handler: BaseHTTPRequestHandler) -> None:
-        data = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        if "/manifests/" in handler.path:
-            self.manifests[handler.path.rpartition("/")[2]] = data
-            return respond(handler, 201)
-        digest = parse_qs(urlsplit(handler.path).query)["digest"][0]
-        upload = self.uploads.pop(urlsplit(handler.path).path.rpartition("/")[2])
-        if digest_of(upload) != digest:
-            return respond(handler, 400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no"}]}')
-        self.blobs[digest] = upload
-        return respond(handler, 201)
-
-
-def break_off(handler: BaseHTTPRequestHandler) -> None:
-    """End the connection now, with bytes that nobody read."""
-    handler.close_connection = True
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def is_weights(handler: BaseHTTPRequestHandler) -> bool:
-    return handler.command == "PATCH" and int(handler.headers["Content-Length"]) > len(CONFIG)
+from tests.sources.misbehaving import CONFIG, WEIGHTS, Misbehaving, digest_of, respond
+from tests.sources.uploads import Uploads, assert_complete, break_off, filled_store, is_weights, outgoing
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "store")
-    for data in (CONFIG, WEIGHTS):
-        with store.write_blob() as writer:
-            writer.write(data)
-    return store
-
-
-def outgoing(registry: str, *known_as: str) -> Outgoing:
-    layer = Descriptor(GGUF, digest_of(WEIGHTS), len(WEIGHTS))
-    document = build_manifest(Descriptor(CONFIG_TYPE, digest_of(CONFIG), len(CONFIG)), [layer])
-    others = tuple(map(Reference.parse, known_as))
-    reference = Reference.parse(f"{registry}/a/b:v1")
-    return Outgoing(reference, digest_of(document), document, Manifest.parse(document, name="x"), others)
-
-
-def assert_complete(uploads: Uploads) -> None:
-    assert uploads.blobs == {digest_of(WEIGHTS): WEIGHTS, digest_of(CONFIG): CONFIG}
-    assert list(uploads.manifests) == ["v1"]
+    return filled_store(tmp_path / "store")
 
 
 def test_an_upload_that_breaks_off_goes_on_where_it_ended(source: OciSource, store: Store) -> None:
@@ -231,118 +139,6 @@ def test_bytes_that_the_registry_finds_wrong_are_a_damaged_store(source: OciSour
     assert uploads.manifests == {}
 
 
-def test_a_token_is_asked_for_pushing_and_for_the_repositories_beside(
-    source: OciSource, store: Store, docker_config: Path
-) -> None:
-    scopes: list[list[str]] = []
-
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if handler.path.startswith("/token"):
-            scopes.append(parse_qs(urlsplit(handler.path).query)["scope"])
-            respond(handler, 200, b'{"token": "abc"}')
-        elif handler.headers.get("Authorization") != "Bearer abc":
-            realm = f'Bearer realm="http://{handler.headers["Host"]}/token",scope="repository:a/b:pull"'
-            respond(handler, 401, WWW_Authenticate=realm)
-        else:
-            return False
-        return True
-
-    uploads = Uploads(first)
-    with Misbehaving(uploads) as server:
-        log_in(docker_config, server.address)
-        known = (f"{server.address}/c/d:v1", "docker.io/e/f:v1", f"{server.address}/a/b:v0")
-        source.push(outgoing(server.address, *known), Transfer(store))
-
-    assert_complete(uploads)
-    assert scopes[0] == ["repository:a/b:pull,push", "repository:c/d:pull"]
-    mounts = [path for command, path, _ in uploads.log if command == "POST" and "from=" in path]
-    assert {parse_qs(urlsplit(path).query)["from"][0] for path in mounts} == {"c/d"}
-
-
-def test_a_token_that_ends_in_the_middle_is_renewed(source: OciSource, store: Store, docker_config: Path) -> None:
-    tokens: list[str] = []
-    ended: list[str] = []
-
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if handler.path.startswith("/token"):
-            tokens.append(f"token{len(tokens)}")
-            respond(handler, 200, json.dumps({"token": tokens[-1]}).encode())
-            return True
-        token = handler.headers.get("Authorization", "").removeprefix("Bearer ")
-        if is_weights(handler) and not ended:
-            ended.append(token)
-        if token in tokens and token not in ended:
-            return False
-        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        respond(handler, 401, WWW_Authenticate=f'Bearer realm="http://{handler.headers["Host"]}/token"')
-        return True
-
-    uploads = Uploads(first)
-    with Misbehaving(uploads) as server:
-        log_in(docker_config, server.address)
-        source.push(outgoing(server.address), Transfer(store))
-
-    assert_complete(uploads)
-    assert len(ended) == 1
-    assert len(tokens) >= 2
-
-
-def test_an_upload_at_another_host_gets_no_credentials(source: OciSource, store: Store, docker_config: Path) -> None:
-    elsewhere = Uploads()
-
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if "Authorization" not in handler.headers:
-            respond(handler, 401, WWW_Authenticate='Basic realm="x"')
-            return True
-        if handler.command == "POST":
-            elsewhere._post(handler)
-            return True
-        return False
-
-    uploads = Uploads(first)
-    with Misbehaving(elsewhere) as other, Misbehaving(uploads) as server:
-        elsewhere.base = f"http://{other.address}"
-        log_in(docker_config, server.address)
-        source.push(outgoing(server.address), Transfer(store))
-
-    assert elsewhere.blobs == {digest_of(WEIGHTS): WEIGHTS, digest_of(CONFIG): CONFIG}
-    assert list(uploads.manifests) == ["v1"]
-    assert all("Authorization" not in headers for _, _, headers in elsewhere.log)
-
-
-@pytest.mark.parametrize("location", ["ftp://x/y", "http://x:99999/", "http://["])
-def test_an_upload_to_nonsense_is_refused(location: str, source: OciSource, store: Store) -> None:
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if handler.command != "POST":
-            return False
-        respond(handler, 202, Location=location)
-        return True
-
-    with Misbehaving(Uploads(first)) as server, pytest.raises(RegistryError, match=r"is not https|Location|URL"):
-        source.push(outgoing(server.address), Transfer(store))
-
-
-def test_a_redirect_takes_no_upload_along(source: OciSource, store: Store, docker_config: Path) -> None:
-    stranger = Uploads()
-
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if "Authorization" not in handler.headers:
-            respond(handler, 401, WWW_Authenticate='Basic realm="x"')
-            return True
-        if handler.command == "POST":
-            respond(handler, 307, Location=f"{stranger.base}{handler.path}")
-            return True
-        return False
-
-    with Misbehaving(stranger) as other, Misbehaving(Uploads(first)) as server:
-        stranger.base = f"http://{other.address}"
-        log_in(docker_config, server.address)
-        with pytest.raises(RegistryError, match="answers 307"):
-            source.push(outgoing(server.address), Transfer(store))
-
-    assert stranger.log == []
-
-
 def test_a_repository_that_must_be_made_first_is_said_so(source: OciSource, store: Store) -> None:
     def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
         if handler.command != "POST":
@@ -354,19 +150,6 @@ def test_a_repository_that_must_be_made_first_is_said_so(source: OciSource, stor
         source.push(outgoing(server.address), Transfer(store))
 
     assert "repository name not known. Check the name; some registries want a repository made" in str(caught.value)
-
-
-def test_a_push_that_is_not_allowed_tells_how_to_log_in(source: OciSource, store: Store) -> None:
-    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
-        if handler.command != "POST":
-            return False
-        respond(handler, 403, b'{"errors": [{"code": "DENIED", "message": "access denied"}]}')
-        return True
-
-    with Misbehaving(Uploads(first)) as server, pytest.raises(RegistryAuthError) as caught:
-        source.push(outgoing(server.address), Transfer(store))
-
-    assert f"access denied. Run: docker login {server.address}" in str(caught.value)
 
 
 def test_a_mount_that_is_refused_is_no_failure(source: OciSource, store: Store) -> None:
