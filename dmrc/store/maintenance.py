@@ -141,11 +141,13 @@ def _examine(path: Path, blob: Descriptor, progress: HashProgress) -> str | None
 def _garbage(layout: Layout, referred: set[str]) -> Iterator[Path]:
     """Yield blobs, bundles and temporary files that nobody needs; the index must be locked."""
     now = time.time()
+    # A pull may take hours from its first blob to the model that has it; it holds a lock for as long.
+    is_pulling = any(_is_held(lock) for lock in (layout.root / "locks").glob("*.lock"))
     for path in layout.blobs.glob("*"):
         if path.name.startswith("."):
             if not _is_held(path):
                 yield path
-        elif f"sha256:{path.name}" not in referred and now - path.stat().st_mtime > _GRACE_SECONDS:
+        elif f"sha256:{path.name}" not in referred and now - path.stat().st_mtime > _GRACE_SECONDS and not is_pulling:
             yield path
     for path in layout.bundles.glob("*"):
         if f"sha256:{path.name}" not in referred and now - path.stat().st_mtime > _GRACE_SECONDS:
@@ -153,7 +155,7 @@ def _garbage(layout: Layout, referred: set[str]) -> Iterator[Path]:
 
 
 def _is_held(path: Path) -> bool:
-    """Return whether a process is writing this temporary file: its writer keeps it locked."""
+    """Return whether a process has this file locked, as the writer of a temporary one and who pulls have."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

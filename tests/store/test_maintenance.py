@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dmrc.store import Store
 from dmrc.store.model import BlobMissingError
@@ -84,6 +85,17 @@ def test_prune_leaves_what_another_is_just_writing(store: Store) -> None:
         assert store.prune() == []
 
     assert store.has_blob(digest, size)
+
+
+def test_prune_leaves_every_blob_while_a_pull_runs(store: Store) -> None:
+    add(store, "a/b")
+    digest, _ = put(store, b"the first layer of a pull that takes hours")
+    os.utime(_blob(store, digest), (OLD, OLD))
+    (store.root / "locks").mkdir()
+
+    with FileLock(store.root / "locks" / "0123.lock"):
+        assert store.prune() == []
+    assert [each.path for each in store.prune()] == [_blob(store, digest)]
 
 
 def test_prune_takes_interrupted_pulls_and_leaves_those_that_go_on(store: Store) -> None:
