@@ -78,8 +78,12 @@ class Containers:
                     self._is_asking = False
                     return
             found: dict[str, Container] = {}
-            for host in sorted(set(self._docker_hosts())):
-                found |= _addresses(host)
+            try:
+                for host in sorted(set(self._docker_hosts())):
+                    found |= _addresses(host)
+            except Exception:  # noqa: BLE001 the border of this thread
+                # A future keeps what it raises to itself, and those who wait would wait for every answer from then on.
+                _log.exception("asking Docker who has an address failed")
             with self._condition:
                 now = time.monotonic()
                 kept = {one: pair for one, pair in self._known.items() if now - pair[1] < _REMEMBERED_SECONDS}

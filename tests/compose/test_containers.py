@@ -31,6 +31,25 @@ def test_a_containers_address_leads_to_its_service(docker_engine: DockerEngine, 
     containers.close()
 
 
+def test_an_error_that_nobody_foresaw_is_logged_and_the_next_address_is_asked_for(caplog) -> None:
+    answers = iter([RuntimeError("no list of engines"), []])
+
+    def hosts() -> list[str]:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    containers = Containers(hosts)
+    for address in ("172.17.0.2", "172.17.0.3"):
+        containers.look(address)
+        assert containers.find(address) is None
+
+    assert "no list of engines" in caplog.text
+    assert next(answers, "both were asked") == "both were asked"
+    containers.close()
+
+
 def test_an_engine_that_does_not_answer_costs_nothing_but_the_name(tmp_path) -> None:
     containers = Containers(lambda: [f"unix://{tmp_path}/none.sock"])
 
