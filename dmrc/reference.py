@@ -24,11 +24,15 @@ _REGISTRY = re.compile(
 )
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+# What a name on Hugging Face may have beyond that: `a_-b`, `a_`. Source:
+# https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/utils/_validators.py
+_HUGGING_FACE_COMPONENT = re.compile(r"(?!.*(?:--|\.\.))[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HUGGING_FACE = "huggingface.co"
 _REVISION = "-at-"
 _URL = re.compile(r"(https?|file)://", re.IGNORECASE)
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
+_LONG_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _MODEL_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})|([0-9a-f]{12})")
 
 
@@ -49,12 +53,13 @@ class Reference:
     def parse(cls, text: str, *, default_registry: str = DEFAULT_REGISTRY) -> Self:
         """Read a reference: `gemma3` is `docker.io/ai/gemma3:latest`, `hf.co/…` is `huggingface.co/…`.
 
-        The name is lower-cased, the tag keeps its case. A name without a slash is in `ai/`. Where a model comes from
-        elsewhere, this is its name in the store: `hf.co/org/model:Q4_0@v1` has the tag `Q4_0-at-v1`, and
-        `https://example.com/a/model.gguf` is `example.com/a/model:latest`; a file's registry is `localhost`.
+        The name is lower-cased, the tag keeps its case. A name without a slash is in `ai/`, even one of 12 hex digits:
+        whoever looks for a model asks `model_id` first. Where a model comes from elsewhere, this is its name in the
+        store: `hf.co/org/model:Q4_0@v1` has the tag `Q4_0-at-v1`, and `https://example.com/a/model.gguf` is
+        `example.com/a/model:latest`; a file's registry is `localhost`.
 
         Raises:
-            InvalidReferenceError: `text` is no reference, or is the ID of a model (`model_id` reads those).
+            InvalidReferenceError: `text` is no reference, or is the whole ID of a model.
         """
         if _URL.match(text.strip()):
             registry, repository = _of_url(text)
@@ -114,7 +119,7 @@ def _split(text: str) -> tuple[str, str | None, str | None]:
     stripped = text.strip()
     if not stripped:
         raise InvalidReferenceError("the name of the model is empty", remedy="Write one, like ai/smollm2")
-    if is_digest(stripped):
+    if _LONG_ID.fullmatch(stripped):
         raise _invalid(text, "it is the ID of a model, not a name")
     name, at, digest = stripped.partition("@")
     path, slash, last = name.rpartition("/")
@@ -153,7 +158,8 @@ def _check(text: str, registry: str, repository: str, tag: str | None, digest: s
     host = _REGISTRY.fullmatch(registry)
     if not _is_registry(registry) or host is None or int(host["port"] or 1) > _LARGEST_PORT:
         raise _invalid(text, f"'{registry}' is no registry; write a host like registry.example.com or localhost:5000")
-    if len(repository) > _LONGEST_REPOSITORY or not all(map(_COMPONENT.fullmatch, repository.split("/"))):
+    component = _HUGGING_FACE_COMPONENT if registry == _HUGGING_FACE else _COMPONENT
+    if len(repository) > _LONGEST_REPOSITORY or not all(map(component.fullmatch, repository.split("/"))):
         raise _invalid(text, "a name has letters, digits and single '.', '_', '-' between them, parted by '/'")
     if tag is not None and not _TAG.fullmatch(tag):
         raise _invalid(text, f"'{tag}' is no tag; a tag has at most 128 letters, digits, '.', '_' and '-'")
