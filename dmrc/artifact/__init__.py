@@ -17,7 +17,14 @@ from dmrc.artifact.reading import (
     Role,
     select_manifest,
 )
-from dmrc.artifact.writing import Form, build_manifest, config_media_type, describe_layer, write_config
+from dmrc.artifact.writing import (
+    Form,
+    build_manifest,
+    config_media_type,
+    describe_layer,
+    telling_name,
+    write_config,
+)
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -39,5 +46,6 @@ __all__ = [
     "config_media_type",
     "describe_layer",
     "select_manifest",
+    "telling_name",
     "write_config",
 ]

@@ -44,6 +44,8 @@ CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
 """Media type of a text in ModelPack's form: a licence."""
 FILE_PATH = "org.cncf.model.filepath"
 """Annotation of a layer: the path of its file."""
+CONTEXT_SIZE = "dev.dmrc.context-size"
+"""Annotation of a manifest in ModelPack's form, whose config has no field for it: tokens to serve the model with."""
 
 MAX_DOCUMENT_BYTES = 4 << 20
 """The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
@@ -117,6 +119,8 @@ class Manifest:
     """The config."""
     layers: tuple[Descriptor, ...]
     """The files, in the manifest's order."""
+    context_size: int | None = None
+    """Tokens to serve the model with, where an annotation says so; the config may say it, too."""
 
     @classmethod
     def parse(cls, data: bytes, *, name: str) -> Manifest:
@@ -137,7 +141,8 @@ class Manifest:
         if config_type not in _CONFIGS:
             raise ArtifactError(f"'{name}' is not a model: its config is of the type {str(config_type)[:100]!r}")
         config = Descriptor.parse(document["config"], name=name, largest_bytes=MAX_DOCUMENT_BYTES)
-        manifest = cls(config, tuple(Descriptor.parse(layer, name=name) for layer in layers))
+        context_size = _context_size(document.get("annotations"), name)
+        manifest = cls(config, tuple(Descriptor.parse(layer, name=name) for layer in layers), context_size)
         sizes: dict[str, int] = {}
         for blob in manifest.blobs:
             if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
@@ -206,7 +211,8 @@ class ModelConfig:
             format=_text(config, "format", name).lower(),
             quantization=_text(config, "quantization", name),
             parameters=_text(config, "parameters", name) or _text(config, "paramSize", name),
-            architecture=_text(config, "architecture", name),
+            # ModelPack's architecture may be as vague as `transformer`, and its family is what GGUF calls so.
+            architecture=_text(descriptor, "family", name) or _text(config, "architecture", name),
             size=_text(config, "size", name),
             gguf={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
             # Docker Model Runner writes -1 for "as large as it was trained".
@@ -230,6 +236,15 @@ def select_manifest(index: bytes, *, name: str) -> Descriptor:
     if not candidates:
         raise _bad(name, "its index lists no manifest")
     return Descriptor.parse(candidates[0], name=name, largest_bytes=MAX_DOCUMENT_BYTES)
+
+
+def _context_size(annotations: object, name: str) -> int | None:
+    text = None if annotations is None else _mapping(annotations, name).get(CONTEXT_SIZE)
+    if text is None:
+        return None
+    if not isinstance(text, str) or not re.fullmatch(r"[1-9]\d{0,9}", text, re.ASCII):
+        raise _bad(name, f"its {CONTEXT_SIZE} is {str(text)[:40]!r}")
+    return min(int(text), _MAX_CONTEXT_TOKENS)
 
 
 def _load(data: bytes, name: str) -> Mapping[str, object]:

@@ -17,6 +17,7 @@ from dmrc.artifact.reading import (
     CNCF_WEIGHT_CONFIG,
     CNCF_WEIGHTS,
     CONFIG,
+    CONTEXT_SIZE,
     FILE_PATH,
     GGUF,
     LICENSE,
@@ -46,11 +47,30 @@ _CNCF_LAYERS: Mapping[Role, str] = {
 
 
 def describe_layer(role: Role, blob: Descriptor, file_name: str, form: Form) -> Descriptor:
-    """Return the descriptor of a blob that is for `role`; in ModelPack's form the file's name says so."""
+    """Return the descriptor of a blob that is for `role`; in ModelPack's form the file's name says so.
+
+    `file_name` should be one that `telling_name` returned.
+    """
     if form == "docker":
         return Descriptor(_DOCKER_LAYERS.get(role, blob.media_type), blob.digest, blob.size_bytes)
     media_type = _CNCF_LAYERS.get(role, blob.media_type)
-    return Descriptor(media_type, blob.digest, blob.size_bytes, _telling_name(role, file_name))
+    return Descriptor(media_type, blob.digest, blob.size_bytes, file_name)
+
+
+def telling_name(role: Role, file_name: str) -> str:
+    """Return a file name by which a reader of ModelPack's form knows what the file is for."""
+    lowered = file_name.lower()
+    if role == "mmproj" and "mmproj" not in lowered:
+        return f"mmproj-{file_name}"
+    if role == "gguf" and "mmproj" in lowered:
+        return "model.gguf"
+    if role == "chat_template" and not lowered.endswith(".jinja"):
+        return f"{file_name}.jinja"
+    if role == "license" and "license" not in lowered:
+        return f"LICENSE-{file_name}"
+    if role in ("gguf", "mmproj") and not lowered.endswith(".gguf"):
+        return f"{file_name}.gguf"
+    return file_name
 
 
 def config_media_type(form: Form) -> str:
@@ -66,23 +86,25 @@ def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: Form =
         values = {name: getattr(config, name) for name in names}
         present = {name: dict(value) if name == "gguf" else value for name, value in values.items() if value}
         return _dump({"config": present, "descriptor": {}, "rootfs": {"type": "rootfs", "diff_ids": digests}})
+    # Its schema allows no other field: the context size is an annotation of the manifest.
     fields = {
         "format": config.format,
         "quantization": config.quantization,
         "paramSize": config.parameters,
         "architecture": config.architecture,
-        # Not in the specification, which lets a config have more; others ignore it.
-        "context_size": config.context_size,
     }
     present = {name: value for name, value in fields.items() if value}
-    return _dump({"config": present, "descriptor": {}, "modelfs": {"type": "layers", "diffIds": digests}})
+    family = {"family": config.architecture} if config.architecture else {}
+    return _dump({"config": present, "descriptor": family, "modelfs": {"type": "layers", "diffIds": digests}})
 
 
-def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
-    """Return the manifest of a model, in the form of its config."""
+def build_manifest(config: Descriptor, layers: Sequence[Descriptor], context_size: int | None = None) -> bytes:
+    """Return the manifest of a model, in the form of its config; Docker's form has `context_size` in the config."""
     document: dict[str, object] = {"schemaVersion": 2, "mediaType": MANIFEST}
     if config.media_type == CNCF_CONFIG:
         document["artifactType"] = _CNCF_ARTIFACT
+        if context_size is not None:
+            document["annotations"] = {CONTEXT_SIZE: str(context_size)}
     return _dump({**document, "config": _entry(config), "layers": [_entry(layer) for layer in layers]})
 
 
@@ -95,20 +117,6 @@ def _entry(descriptor: Descriptor) -> dict[str, object]:
     if descriptor.file_path is not None:
         entry["annotations"] = {FILE_PATH: descriptor.file_path}
     return entry
-
-
-def _telling_name(role: Role, file_name: str) -> str:
-    """Return a file name by which a reader of ModelPack's form knows what the file is for."""
-    lowered = file_name.lower()
-    if role == "mmproj" and "mmproj" not in lowered:
-        return f"mmproj-{file_name}"
-    if role == "chat_template" and not lowered.endswith(".jinja"):
-        return f"{file_name}.jinja"
-    if role == "license" and "license" not in lowered:
-        return f"LICENSE-{file_name}"
-    if role == "gguf" and not lowered.endswith(".gguf"):
-        return f"{file_name}.gguf"
-    return file_name
 
 
 def _dump(document: Mapping[str, object]) -> bytes:

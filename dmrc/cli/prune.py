@@ -13,20 +13,24 @@ from dmrc.cli.options import json_option
 @json_option
 @pass_app
 def prune(app: App, dry_run: bool, as_json: bool) -> None:
-    """Remove files that no model in the store refers to: interrupted downloads, blobs of other programs.
+    """Remove what no model in the store refers to: blobs, links, temporary files, damaged files that were set aside.
 
-    What another process is just writing stays, and so does what is younger than ten minutes.
+    What another process is just writing stays, and so does a blob that came within the last ten minutes.
     """
     import json
 
+    from dmrc.cli.progress import note
     from dmrc.cli.tables import size
 
-    gone = app.store.prune(dry_run=dry_run)
-    total = sum(each.size_bytes for each in gone)
+    pruned = app.store.prune(dry_run=dry_run)
+    total = sum(each.size_bytes for each in pruned.removed)
     if as_json:
-        files = [{"path": str(each.path), "size_bytes": each.size_bytes} for each in gone]
-        click.echo(json.dumps({"removed": files, "size_bytes": total, "dry_run": dry_run}, indent=2))
+        files = [{"path": str(each.path), "size_bytes": each.size_bytes} for each in pruned.removed]
+        document = {"removed": files, "size_bytes": total, "dry_run": dry_run, "left_because": pruned.left_because}
+        click.echo(json.dumps(document, indent=2))
         return
-    for each in gone:
+    for each in pruned.removed:
         click.echo(f"{each.path.name}  {size(each.size_bytes)}")
-    click.echo(f"{'Would free' if dry_run else 'Freed'} {size(total)}", err=True)
+    note(f"{'Would free' if dry_run else 'Freed'} {size(total)}")
+    if pruned.left_because is not None:
+        note(f"Blobs without a model were left alone: {pruned.left_because}")

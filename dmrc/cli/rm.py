@@ -14,24 +14,59 @@ from dmrc.cli.options import json_option, model_name
 @json_option
 @pass_app
 def rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Remove models from the store: the tag named, and the files when no tag is left."""
+    """Remove models from the store: the tag named, and the files when no tag is left.
+
+    A model that runs stays, unless --force ends its runner. After one that cannot be removed the others still are.
+    """
     import json
 
-    from dmrc.errors import StoreError
+    from dmrc.cli.progress import note
+    from dmrc.errors import DmrcError
 
-    rows = []
+    done: list[dict[str, str]] = []
+    failures: list[DmrcError] = []
     for reference in references:
-        model = app.store.resolve(reference, app.settings.default_registry)
-        running = [runner for runner in app.daemon.runners() if runner["digest"] == model.digest]
-        if running and len(model.tags) <= 1:
-            if not force:
-                raise StoreError(f"model '{reference}' runs", remedy=f"Run: dmrc unload {reference}, or use --force")
-            app.daemon.request("POST", "/unload", json.dumps({"models": [reference]}))
-        removed = app.store.remove(reference, force=force, default_registry=app.settings.default_registry)
-        rows += [{"Untagged": tag} for tag in removed.untagged] + [{"Deleted": digest} for digest in removed.deleted]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        for action, name in row.items():
+        try:
+            rows = _remove(app, reference, force=force)
+        except DmrcError as error:
+            failures.append(error)
+            continue
+        done += rows
+        for action, name in (pair for row in rows if not as_json for pair in row.items()):
             click.echo(f"{action}: {name}")
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
+    for failure in failures[:-1]:
+        note(f"dmrc: {failure}")
+    if failures:
+        raise failures[-1]
+
+
+def _remove(app: App, reference: str, *, force: bool) -> list[dict[str, str]]:
+    """Remove one model, or one tag of it; the rows are Docker Model Runner's."""
+    known = app.settings.default_registry
+    for digest in app.store.plan_removal(reference, force=force, default_registry=known).deleted:
+        _end_runners(app, reference, digest, force=force)
+    removed = app.store.remove(reference, force=force, default_registry=known)
+    return [*({"Untagged": tag} for tag in removed.untagged), *({"Deleted": digest} for digest in removed.deleted)]
+
+
+def _end_runners(app: App, reference: str, digest: str, *, force: bool) -> None:
+    """Unload the model where `force` allows it.
+
+    Raises:
+        ConflictError: It runs, and `force` is not set.
+    """
+    import json
+
+    from dmrc.errors import ConflictError
+
+    running = [runner for runner in app.daemon.runners() if runner["digest"] == digest]
+    if running and not force:
+        runner = running[0]
+        raise ConflictError(
+            f"model '{reference}' is in use by runner {runner['id']} ({runner['engine']}, {runner['state']})",
+            remedy=f"Run: dmrc unload {reference}, or use --force",
+        )
+    if running:
+        app.daemon.request("POST", "/unload", json.dumps({"models": [digest]}))

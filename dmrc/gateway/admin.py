@@ -169,7 +169,9 @@ class _Admin:
         scheduler, catalog = self._daemon.scheduler, self._daemon.catalog
         runners = scheduler.runners()
         if not document.get("all"):
-            digests = {catalog.resolve(None, name, "chat").target.digest for name in wanted}
+            # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own.
+            running = {runner.target.digest for runner in runners}
+            digests = {n if n in running else catalog.resolve(None, n, "chat").target.digest for n in wanted}
             runners = [runner for runner in runners if runner.target.digest in digests]
         for runner in runners:
             await scheduler.unload(runner)

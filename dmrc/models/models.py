@@ -75,7 +75,7 @@ class Models:
             with self._turn(reference, transfer):
                 model = None if refresh else self._find(text)
                 if model is None:
-                    with _named(text):
+                    with _named(text), self.store.writing():
                         model, came = self._fetch(source, text, reference, transfer), True
         was_present = before is not None and before.digest == model.digest
         name = self._name(text, model)
@@ -115,7 +115,7 @@ class Models:
         """Return the model when it is here with all its files."""
         try:
             model = self.store.resolve(text, self._default_registry)
-        except ModelNotFoundError:
+        except (ModelNotFoundError, BlobMissingError):
             return None
         has = self.store.has_blob
         return model if all(has(blob.digest, blob.size_bytes) for blob in model.manifest.blobs) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from dmrc.artifact import (
     build_manifest,
     config_media_type,
     describe_layer,
+    telling_name,
     write_config,
 )
 from dmrc.errors import InputError, InvalidReferenceError
@@ -71,16 +73,27 @@ class Packager:
             raise InputError(f"a context size of {parts.context_size} tokens cannot be served")
         if (parts.gguf is None) == (parts.base is None):
             raise InputError("a model is made of a GGUF file or of another model", remedy="Give --gguf or --from")
-        layers, config = self._new(parts.gguf) if parts.gguf else _taken_over(parts.base)
-        layers = self._with_extras(layers, parts)
-        if parts.context_size is not None:
-            config = replace(config, context_size=parts.context_size)
-        descriptors = [describe_layer(one.role, one.blob, one.file_name, parts.form) for one in layers]
-        data = write_config(config, descriptors, parts.form)
+        with self._store.writing():
+            layers, config = self._new(parts.gguf) if parts.gguf else self._taken_over(parts.base)
+            layers = self._with_extras(layers, parts)
+            if parts.context_size is not None:
+                config = replace(config, context_size=parts.context_size)
+            return self._store.add(self._write(config, layers, parts.form), [reference])
+
+    def _write(self, config: ModelConfig, layers: Sequence[_Layer], form: Form) -> bytes:
+        """Store the config and return the manifest."""
+        names: Counter[str] = Counter()
+        descriptors = []
+        for layer in layers:
+            name = telling_name(layer.role, layer.file_name)
+            names[name] += 1
+            path = name if names[name] == 1 else f"{names[name]}-{name}"
+            descriptors.append(describe_layer(layer.role, layer.blob, path, form))
+        data = write_config(config, descriptors, form)
         with self._store.write_blob() as writer:
             writer.write(data)
-        blob = Descriptor(config_media_type(parts.form), str(writer.digest), len(data))
-        return self._store.add(build_manifest(blob, descriptors), [reference])
+        blob = Descriptor(config_media_type(form), str(writer.digest), len(data))
+        return build_manifest(blob, descriptors, config.context_size)
 
     def _new(self, gguf: Path) -> tuple[list[_Layer], ModelConfig]:
         shards, facts = read_model(gguf)
@@ -96,7 +109,21 @@ class Packager:
             extras.insert(0, ("mmproj", parts.mmproj))
         replaced = {role for role, _ in extras}
         kept = [layer for layer in layers if layer.role not in replaced]
-        return [*kept, *(self._copy(role, path) for role, path in extras)]
+        return sorted([*kept, *(self._copy(role, path) for role, path in extras)], key=_order)
+
+    def _taken_over(self, base: StoredModel | None) -> tuple[list[_Layer], ModelConfig]:
+        """Return the layers and the config of a model in the store, with what its form leaves out of the config."""
+        if base is None:
+            return [], ModelConfig(format="gguf")
+        facts = self._store.facts(base)
+        config = base.config if base.config.gguf else replace(config_of(facts), context_size=base.config.context_size)
+        shards = base.manifest.gguf_layers
+        ordered = [*shards, *(layer for layer in base.manifest.layers if layer.role != "gguf")]
+        layers = [
+            _Layer(layer.role, layer.file_path or _name(layer, number, len(shards)), layer)
+            for number, layer in enumerate(ordered, 1)
+        ]
+        return layers, config
 
     def _copy(self, role: Role, path: Path) -> _Layer:
         with reading(path):
@@ -106,21 +133,17 @@ class Packager:
         return _Layer(role, path.name, Descriptor("application/octet-stream", str(writer.digest), size))
 
 
-def _taken_over(base: StoredModel | None) -> tuple[list[_Layer], ModelConfig]:
-    """Return the layers and the config of a model in the store."""
-    if base is None:
-        return [], ModelConfig(format="gguf")
-    manifest = base.manifest
-    ordered = [*manifest.gguf_layers, *(layer for layer in manifest.layers if layer.role != "gguf")]
+def _name(layer: Descriptor, number: int, shards: int) -> str:
+    """Return the name of a file whose artifact gives it none."""
+    if layer.role == "gguf" and shards > 1:
+        return f"model-{number:05d}-of-{shards:05d}.gguf"
     names = {"gguf": "model.gguf", "mmproj": "mmproj.gguf", "chat_template": "template.jinja", "license": "LICENSE"}
-    shards = len(manifest.gguf_layers)
-    layers = []
-    for number, layer in enumerate(ordered, 1):
-        name = names.get(layer.role, layer.digest[7:19])
-        if layer.role == "gguf" and shards > 1:
-            name = f"model-{number:05d}-of-{shards:05d}.gguf"
-        layers.append(_Layer(layer.role, layer.file_path or name, layer))
-    return layers, base.config
+    return names.get(layer.role, layer.digest[7:19])
+
+
+def _order(layer: _Layer) -> int:
+    """Return the place of a layer among those of other roles: a variant is the model that was packaged at once."""
+    return ("gguf", "mmproj", "chat_template", "license", "other").index(layer.role)
 
 
 def _checked_text(path: Path) -> Path:

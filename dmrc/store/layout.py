@@ -1,16 +1,22 @@
-"""The OCI image layout on disk. Source: https://github.com/opencontainers/image-spec/blob/main/image-layout.md."""
+"""The OCI image layout on disk, which programs like skopeo read and write too, without our lock and annotations.
+
+Source: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.artifact import INDEX, MAX_DOCUMENT_BYTES
+from dmrc.artifact import INDEX, MANIFEST, MAX_DOCUMENT_BYTES
 from dmrc.errors import InvalidReferenceError, StoreError
 from dmrc.reference import Reference, is_digest
 from dmrc.store.files import replace_file, storage_errors
@@ -18,6 +24,8 @@ from dmrc.store.files import replace_file, storage_errors
 _TAG = "org.opencontainers.image.ref.name"
 _PULLED_AT = "dev.dmrc.pulled-at"
 _LOCK_SECONDS = 60
+# skopeo writes index.json in place, so a reader may see half of it.
+_HALF_WRITTEN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,18 @@ class Entry:
         return value if isinstance(value, str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A manifest of the index with all that the index says of it. What it names may be missing or damaged."""
+
+    digest: str
+    """`sha256:<64 hex>` of the manifest."""
+    tags: tuple[str, ...]
+    """Full references, in order."""
+    pulled_at: int | None
+    """Unix time of the last pull or package; None when another program brought it."""
+
+
 class Layout:
     """Reads and changes `index.json`, and knows where blobs lie."""
 
@@ -94,21 +114,37 @@ class Layout:
                 replace_file(marker, b'{"imageLayoutVersion":"1.0.0"}')
 
     def entries(self) -> list[Entry]:
-        """Read the index, without a lock: it is replaced as a whole.
+        """Read the index, without a lock: it is replaced as a whole. Each tag is on one entry.
 
         Raises:
             StoreError: It cannot be read, or is damaged.
         """
-        with storage_errors(self.root):
+        deadline = time.monotonic() + _HALF_WRITTEN_SECONDS
+        while True:
+            with storage_errors(self.root):
+                try:
+                    data = self._index.read_bytes()
+                except FileNotFoundError:
+                    return []
             try:
-                data = self._index.read_bytes()
-            except FileNotFoundError:
-                return []
-        try:
-            manifests = json.loads(data)["manifests"]
-            return [Entry(dict(manifest)) for manifest in manifests or []]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise StoreError(f"'{self._index}' is damaged: it is no OCI index") from error
+                manifests = json.loads(data)["manifests"]
+                return _settled([Entry(dict(manifest)) for manifest in manifests or []])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(f"'{self._index}' is damaged: it is no OCI index") from error
+                time.sleep(0.02)
+
+    def named(self) -> list[Named]:
+        """Return each manifest of the index once, in the order in which they came.
+
+        Raises:
+            StoreError: The index cannot be read, or is damaged.
+        """
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries():
+            if entry.digest is not None:
+                found.setdefault(entry.digest, []).append(entry)
+        return [_named(digest, entries) for digest, entries in found.items()]
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[list[Entry]]:
@@ -131,6 +167,39 @@ class Layout:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep `prune` away from blobs that come before the manifest which will name them. Any number may write.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        self.create()
+        with self._writers_lock() as descriptor:
+            with storage_errors(self.root):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
+
+    @contextlib.contextmanager
+    def nobody_writing(self) -> Iterator[bool]:
+        """Keep those who want to write waiting, and give True; or give False where somebody writes."""
+        with self._writers_lock() as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextlib.contextmanager
+    def _writers_lock(self) -> Iterator[int]:
+        with storage_errors(self.root):
+            descriptor = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
     def write(self, entries: list[Entry]) -> None:
         """Replace the index; the lock must be held."""
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [dict(entry.descriptor) for entry in entries]}
@@ -148,17 +217,20 @@ class Layout:
 
     def referred(self, entries: Iterable[Entry]) -> set[str]:
         """Return the digests of all that these entries need."""
-        return {name for entry in entries if entry.digest is not None for name in self._blobs_of(entry.digest)}
+        return {name for entry in entries if entry.digest is not None for name in self.blobs_of(entry.digest)}
 
     def delete(self, digest: str) -> None:
         """Delete the blobs that only this manifest, which the index no longer has, refers to; the lock must be held."""
-        gone = self._blobs_of(digest) - self.referred(self.entries())
+        others = self.entries()
+        gone = self.blobs_of(digest) - self.referred(others)
+        if any(other.digest and self.document(other.digest) is None for other in others):
+            gone = {digest}  # one that is damaged does not tell which blobs it needs
         with storage_errors(self.root):
             shutil.rmtree(self.bundles / digest.removeprefix("sha256:"), ignore_errors=True)
             for name in gone:
                 self.blob(name).unlink(missing_ok=True)
 
-    def _blobs_of(self, digest: str, depth: int = 2) -> set[str]:
+    def blobs_of(self, digest: str, depth: int = 2) -> set[str]:
         """Return the digests that a manifest or index names, its own included, whoever put it here."""
         found = {digest}
         try:
@@ -170,5 +242,32 @@ class Layout:
         nested = document.get("manifests") if isinstance(document, dict) else None
         for entry in nested if isinstance(nested, list) and depth else []:
             if isinstance(entry, dict) and is_digest(str(entry.get("digest"))):
-                found |= self._blobs_of(str(entry["digest"]), depth - 1)
+                found |= self.blobs_of(str(entry["digest"]), depth - 1)
         return {name for name in found if is_digest(name)}
+
+
+def _settled(entries: list[Entry]) -> list[Entry]:
+    """Return the entries with each tag on one of them: the last, since other programs append what they bring."""
+    tags = [entry.tag for entry in entries]
+    owners = {tag: index for index, tag in enumerate(tags)}
+    settled = zip(entries, tags, range(len(entries)), strict=True)
+    return [entry if tag is None or owners[tag] == index else entry.without_tag() for entry, tag, index in settled]
+
+
+def _named(digest: str, entries: Sequence[Entry]) -> Named:
+    tags = sorted({entry.tag for entry in entries if entry.tag is not None})
+    pulled_at = max((entry.pulled_at for entry in entries if entry.pulled_at is not None), default=None)
+    return Named(digest, tuple(tags), pulled_at)
+
+
+def with_tags(
+    entries: list[Entry], digest: str, size_bytes: int, names: set[str], *, pulled_at: int | None
+) -> list[Entry]:
+    """Return the entries with these tags, beside those that it has, on one model and on no other."""
+    others = [e.without_tag() if e.tag in names else e for e in entries if e.digest != digest]
+    tagged = {entry.digest for entry in others if entry.tag is not None}
+    # A model that lost its last tag stays, without one, until it is removed.
+    kept = [entry for entry in others if entry.tag is not None or entry.digest not in tagged]
+    mine = names | {entry.tag for entry in entries if entry.digest == digest and entry.tag is not None}
+    tags: list[str | None] = [*sorted(mine)] or [None]
+    return kept + [Entry.new(MANIFEST, digest, size_bytes, tag=tag, pulled_at=pulled_at) for tag in tags]

@@ -26,8 +26,8 @@ class StoredModel:
     """Its manifest."""
     config: ModelConfig
     """Its config."""
-    pulled_at: int | None
-    """Unix seconds of the last pull or package; None when another program put it into the store."""
+    pulled_at: int
+    """Unix seconds of the last pull or package; of its manifest's file when another program put it into the store."""
 
     @property
     def size_bytes(self) -> int:

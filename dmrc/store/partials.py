@@ -18,8 +18,8 @@ from typing import Self
 from dmrc.errors import CancelledError, DigestMismatchError, StoreError
 from dmrc.reference import is_digest
 from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors
+from dmrc.store.garbage import Garbage
 from dmrc.store.journal import PIECE_BYTES, Journal, is_held, remove_unless_held
-from dmrc.store.maintenance import Garbage
 
 _HASH_BYTES = 1 << 20
 

@@ -6,21 +6,24 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dmrc.artifact import MANIFEST, Descriptor, Manifest, ModelConfig
+from dmrc.artifact import Descriptor, Manifest, ModelConfig
 from dmrc.errors import ArtifactError, ConflictError, InvalidReferenceError, ModelNotFoundError
 from dmrc.gguf import GgufFacts
-from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
-from dmrc.store import maintenance
+from dmrc.reference import DEFAULT_REGISTRY, Reference, model_id
 from dmrc.store.blobs import BlobWriter
 from dmrc.store.bundles import split_files
 from dmrc.store.files import storage_errors
-from dmrc.store.layout import Entry, Layout
-from dmrc.store.maintenance import Garbage, HashProgress, Usage, Verified
+from dmrc.store.garbage import Pruned, Usage, prune, usage
+from dmrc.store.layout import Layout, Named, with_tags
+from dmrc.store.lookup import find, missing, name_of
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
 from dmrc.store.partials import PartialBlob, Partials
+from dmrc.store.verification import HashProgress, Verified, verify
 
 _log = logging.getLogger(__name__)
 
@@ -41,31 +44,32 @@ class Store:
         Raises:
             StoreError: The store cannot be read.
         """
-        entries = self._layout.entries()
-        digests = dict.fromkeys(entry.digest for entry in entries)
-        models = (self._read(digest, entries) for digest in digests if digest is not None)
-        return [model for model in models if model is not None]
+        models = []
+        for named in self._layout.named():
+            try:
+                models.append(self._read(named))
+            except (ArtifactError, BlobMissingError) as error:
+                _log.debug("left out of the list: %s", error)
+        return models
+
+    def names(self) -> list[str]:
+        """Return the full references of all models, which needs no more than the index.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return [tag for named in self._layout.named() for tag in named.tags]
 
     def resolve(self, text: str, default_registry: str = DEFAULT_REGISTRY) -> StoredModel:
         """Return the model that a reference, or 12 or 64 hex digits of an ID, names.
 
         Raises:
             ModelNotFoundError: It is not in the store.
+            BlobMissingError: Its manifest or config is missing or damaged.
+            ArtifactError: Something by that name is in the store, but it is no model.
             InvalidReferenceError: `text` is neither.
         """
-        models = self.models()
-        prefix = model_id(text)
-        for model in models:
-            if prefix is not None and model.digest.startswith(f"sha256:{prefix}"):
-                return model
-        if is_digest(text.strip()):
-            raise ModelNotFoundError(f"model '{text.strip()}' is not in the store", remedy="Run: dmrc list")
-        reference = Reference.parse(text, default_registry=default_registry)
-        for model in models:
-            if str(reference) in model.tags or reference.digest == model.digest:
-                return model
-        name = text.strip()
-        raise ModelNotFoundError(f"model '{name}' is not in the store", remedy=f"Run: dmrc pull {name}")
+        return self._read(find(self._layout.named(), text, default_registry))
 
     def files(self, model: StoredModel) -> ModelFiles:
         """Return where the model's files lie, complete.
@@ -76,7 +80,9 @@ class Store:
         """
         shards = self._paths(model.manifest.gguf_layers, model)
         if not shards:
-            raise ArtifactError(f"model '{_name(model)}' is in the format '{model.config.format}'; only gguf is served")
+            raise ArtifactError(
+                f"model '{name_of(model)}' is in the format '{model.config.format}'; only gguf is served"
+            )
         if len(shards) > 1:
             with storage_errors(self.root):
                 shards = split_files(self._layout.bundles, model.digest, shards)
@@ -94,9 +100,9 @@ class Store:
         facts = []
         for path in self._paths(model.manifest.gguf_layers, model):
             with storage_errors(path), path.open("rb") as stream:
-                facts.append(GgufFacts.parse(stream, name=_name(model)))
+                facts.append(GgufFacts.parse(stream, name=name_of(model)))
         if not facts:
-            raise ArtifactError(f"model '{_name(model)}' has no GGUF file")
+            raise ArtifactError(f"model '{name_of(model)}' has no GGUF file")
         return facts[0].with_shards(facts[1:])
 
     def document(self, model: StoredModel) -> bytes:
@@ -155,11 +161,11 @@ class Store:
         parsed = Manifest.parse(manifest, name=digest)
         with self._layout.lock() as entries:
             # Under the lock: a removal may have taken a shared blob since its presence was seen.
-            missing = [blob.digest for blob in parsed.blobs if not self.has_blob(blob.digest, blob.size_bytes)]
-            if missing or not self.has_blob(digest, len(manifest)):
-                raise BlobMissingError(f"blob {(missing or [digest])[0]} is not in the store, or not whole")
+            absent = [blob.digest for blob in parsed.blobs if not self.has_blob(blob.digest, blob.size_bytes)]
+            if absent or not self.has_blob(digest, len(manifest)):
+                raise BlobMissingError(f"blob {(absent or [digest])[0]} is not in the store, or not whole")
             now = int(time.time())
-            self._layout.write(_with_tags(entries, digest, len(manifest), names, pulled_at=now))
+            self._layout.write(with_tags(entries, digest, len(manifest), names, pulled_at=now))
         return self._get(digest)
 
     def tag(self, model: StoredModel, reference: Reference) -> StoredModel:
@@ -177,93 +183,109 @@ class Store:
                 raise ModelNotFoundError(f"model '{model.digest}' is not in the store", remedy="Run: dmrc list")
             with storage_errors(self.root):
                 size = self._layout.blob(model.digest).stat().st_size
-            changed = _with_tags(entries, model.digest, size, {str(reference)}, pulled_at=mine.pulled_at)
+            changed = with_tags(entries, model.digest, size, {str(reference)}, pulled_at=mine.pulled_at)
             self._layout.write(changed)
         return self._get(model.digest)
 
+    def plan_removal(self, text: str, *, force: bool = False, default_registry: str = DEFAULT_REGISTRY) -> Removed:
+        """Return what `remove` would do now.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+            ConflictError: An ID names a model with several tags, and `force` is not set.
+        """
+        named = find(self._layout.named(), text, default_registry)
+        prefix = model_id(text)
+        by_id = prefix is not None and named.digest.startswith(f"sha256:{prefix}")
+        tag = None if by_id else str(Reference.parse(text, default_registry=default_registry))
+        if tag not in named.tags and len(named.tags) > 1 and not force:
+            raise ConflictError(
+                f"unable to delete model '{text}' (must be forced) due to multiple tag references",
+                remedy=f"Remove {' and '.join(named.tags)} one by one, or run: dmrc rm --force {text}",
+            )
+        gone = (tag,) if tag is not None and tag in named.tags else named.tags
+        return Removed(gone, (named.digest,) if gone == named.tags else ())
+
     def remove(self, text: str, *, force: bool = False, default_registry: str = DEFAULT_REGISTRY) -> Removed:
-        """Take a tag away, and the model with its last tag; an ID takes the model.
+        """Take a tag away, and the model with its last tag; an ID takes the model. A damaged model goes like others.
 
         Raises:
             ModelNotFoundError: It is not in the store.
             ConflictError: An ID names a model with several tags, and `force` is not set.
         """
         with self._layout.lock() as entries:
-            model = self.resolve(text, default_registry)
-            prefix = model_id(text)
-            by_id = prefix is not None and model.digest.startswith(f"sha256:{prefix}")
-            tag = None if by_id else str(Reference.parse(text, default_registry=default_registry))
-            if tag not in model.tags and len(model.tags) > 1 and not force:
-                raise ConflictError(
-                    f"unable to delete model '{text}' (must be forced) due to multiple tag references",
-                    remedy=f"Remove {' and '.join(model.tags)} one by one, or run: dmrc rm --force {text}",
-                )
-            gone = {tag} if tag is not None and tag in model.tags else set(model.tags)
-            is_last = gone == set(model.tags)
-            self._layout.write([e for e in entries if e.digest != model.digest or not (is_last or e.tag in gone)])
-            if is_last:
-                self._layout.delete(model.digest)
-        return Removed(tuple(sorted(gone)), (model.digest,) if is_last else ())
+            removed = self.plan_removal(text, force=force, default_registry=default_registry)
+            kept = [e for e in entries if e.digest not in removed.deleted and e.tag not in removed.untagged]
+            self._layout.write(kept)
+            for digest in removed.deleted:
+                self._layout.delete(digest)
+        return removed
 
-    def verify(self, models: Iterable[StoredModel], progress: HashProgress) -> Verified:
-        """Hash every file of the models again; a damaged one is taken out, so that the next pull brings it anew."""
-        return maintenance.verify(self._layout, models, progress)
+    def writing(self) -> AbstractContextManager[None]:
+        """Return a context manager for bringing blobs and adding a manifest: inside, `prune` leaves them alone."""
+        return self._layout.writing()
 
-    def prune(self, *, dry_run: bool = False) -> list[Garbage]:
-        """Remove what no model refers to and nobody is writing, interrupted pulls too, and return it."""
+    def verify(
+        self, texts: Iterable[str], progress: HashProgress, default_registry: str = DEFAULT_REGISTRY
+    ) -> Verified:
+        """Hash every blob of the models that references or IDs name, or of all where none is given.
+
+        A damaged one loses its name, so that nothing uses it and the next pull brings it anew.
+
+        Raises:
+            ModelNotFoundError: One of them is not in the store.
+            InvalidReferenceError: A text is neither.
+            StoreError: The store cannot be read, or a damaged blob cannot be renamed.
+        """
+        named = self._layout.named()
+        chosen = {model.digest: model for model in (find(named, text, default_registry) for text in texts)}
+        return verify(self._layout, chosen.values() or named, progress)
+
+    def prune(self, *, dry_run: bool = False) -> Pruned:
+        """Remove what no model refers to and nobody is writing, interrupted pulls too.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
         interrupted = [each for each in self.partials.leftovers() if dry_run or self.partials.remove(each)]
-        return maintenance.prune(self._layout, dry_run=dry_run) + interrupted
+        pruned = prune(self._layout, dry_run=dry_run)
+        return replace(pruned, removed=(*pruned.removed, *interrupted))
 
     def usage(self) -> Usage:
         """Return what the store takes of the disk."""
-        return maintenance.usage(self._layout)
+        return usage(self._layout)
 
     def _get(self, digest: str) -> StoredModel:
-        model = self._read(digest, self._layout.entries())
-        if model is None:
+        named = next((named for named in self._layout.named() if named.digest == digest), None)
+        if named is None:
             raise ModelNotFoundError(f"model '{digest}' was removed meanwhile", remedy="Try again")
-        return model
+        return self._read(named)
 
-    def _read(self, digest: str, entries: list[Entry]) -> StoredModel | None:
-        mine = [entry for entry in entries if entry.digest == digest]
-        try:
-            manifest = Manifest.parse(self._layout.document(digest) or b"", name=digest)
-            config = ModelConfig.parse(self._layout.document(manifest.config.digest) or b"", name=digest)
-        except ArtifactError as error:
-            _log.debug("left out of the list: %s", error)
-            return None
+    def _read(self, named: Named) -> StoredModel:
+        manifest = Manifest.parse(self._document(named, named.digest), name=named.digest)
+        config = ModelConfig.parse(self._document(named, manifest.config.digest), name=named.digest)
+        if config.context_size is None:
+            config = replace(config, context_size=manifest.context_size)
+        with storage_errors(self.root):
+            came_at = self._layout.blob(named.digest).stat().st_mtime
         return StoredModel(
-            digest=digest,
-            tags=tuple(sorted({entry.tag for entry in mine if entry.tag is not None})),
+            digest=named.digest,
+            tags=named.tags,
             manifest=manifest,
             config=config,
-            pulled_at=max((entry.pulled_at for entry in mine if entry.pulled_at is not None), default=None),
+            pulled_at=int(came_at) if named.pulled_at is None else named.pulled_at,
         )
+
+    def _document(self, named: Named, digest: str) -> bytes:
+        data = self._layout.document(digest)
+        if data is None:
+            raise missing(digest, named)
+        return data
 
     def _paths(self, layers: Iterable[Descriptor], model: StoredModel) -> list[Path]:
         paths = []
         for layer in layers:
             if not self.has_blob(layer.digest, layer.size_bytes):
-                raise BlobMissingError(
-                    f"blob {layer.digest} of model '{_name(model)}' is missing or not whole",
-                    remedy=f"Run: dmrc pull {_name(model)}",
-                )
+                raise missing(layer.digest, model)
             paths.append(self._layout.blob(layer.digest))
         return paths
-
-
-def _with_tags(
-    entries: list[Entry], digest: str, size_bytes: int, names: set[str], *, pulled_at: int | None
-) -> list[Entry]:
-    """Return the entries with these tags, beside those that it has, on one model and on no other."""
-    others = [e.without_tag() if e.tag in names else e for e in entries if e.digest != digest]
-    tagged = {entry.digest for entry in others if entry.tag is not None}
-    # A model that lost its last tag stays, without one, until it is removed.
-    kept = [entry for entry in others if entry.tag is not None or entry.digest not in tagged]
-    mine = names | {entry.tag for entry in entries if entry.digest == digest and entry.tag is not None}
-    tags: list[str | None] = [*sorted(mine)] or [None]
-    return kept + [Entry.new(MANIFEST, digest, size_bytes, tag=tag, pulled_at=pulled_at) for tag in tags]
-
-
-def _name(model: StoredModel) -> str:
-    return Reference.parse(model.tags[0]).display() if model.tags else model.digest

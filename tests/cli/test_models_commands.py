@@ -1,6 +1,7 @@
 """`package`, `pull`, `list`, `inspect`, `rm` and `run` on a real registry and a real engine, as a user sees them."""
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -119,7 +120,8 @@ def test_rm_refuses_a_model_that_runs(dmrc: Dmrc, tiny: Path) -> None:
     refused = dmrc.run("rm", "me/tiny")
 
     assert refused.returncode == 1
-    assert refused.stderr == "dmrc: model 'me/tiny' runs. Run: dmrc unload me/tiny, or use --force\n"
+    runner = r"runner [0-9a-f]{12} \(llama\.cpp, ready\)\. Run: dmrc unload me/tiny, or use --force\n"
+    assert re.fullmatch(f"dmrc: model 'me/tiny' is in use by {runner}", refused.stderr)
     assert dmrc.ok("list", "-q") != ""
     assert "Untagged: docker.io/me/tiny:latest" in dmrc.ok("rm", "--force", "me/tiny")
     assert json.loads(dmrc.ok("ps", "--json")) == []

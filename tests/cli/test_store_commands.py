@@ -110,7 +110,7 @@ def test_show_is_for_people(dmrc: Dmrc, tiny: Path) -> None:
 
 def test_verify_finds_damage_and_a_pull_would_repair_it(dmrc: Dmrc, tiny: Path) -> None:
     dmrc.ok("package", "--gguf", tiny, "me/tiny")
-    assert dmrc.ok("verify").startswith("2 files are whole")
+    assert dmrc.ok("verify").startswith("3 files are whole")
     largest = max((dmrc.home / "store/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
     largest.chmod(0o600)
     with largest.open("r+b") as file:
@@ -120,7 +120,9 @@ def test_verify_finds_damage_and_a_pull_would_repair_it(dmrc: Dmrc, tiny: Path) 
     done = dmrc.run("verify")
 
     assert done.returncode == 1
-    assert done.stdout == f"sha256:{largest.name} was damaged, of me/tiny. Run: dmrc pull me/tiny\n"
+    assert done.stdout == (
+        f"sha256:{largest.name} is damaged, of me/tiny. Run: dmrc pull me/tiny, or package it again\n"
+    )
     assert json.loads(dmrc.run("verify", "--json", "me/tiny").stdout)["damaged"][0]["reason"] == "is missing"
     dmrc.ok("package", "--gguf", tiny, "me/tiny")
     assert dmrc.run("verify").returncode == 0

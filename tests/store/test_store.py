@@ -1,8 +1,5 @@
-import json
 import multiprocessing
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -273,23 +270,3 @@ def test_many_processes_change_the_store_at_once(store: Store) -> None:
     assert not [name for name in blobs(store) if name.endswith(".part")]
     for model in store.models():
         store.files(model)
-
-
-@pytest.mark.registry
-def test_skopeo_reads_the_store_and_writes_into_it(store: Store, tmp_path: Path) -> None:
-    assert shutil.which("skopeo")
-    model = add(store, "gemma3")
-
-    def copy(source: str, target: str) -> None:
-        command = ["skopeo", "--insecure-policy", "copy", "-q", source, target]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-
-    copy(f"oci:{store.root}:docker.io/ai/gemma3:latest", f"oci:{tmp_path}/copy:docker.io/ai/copied:v1")
-    copied = Store(tmp_path / "copy")
-    assert copied.resolve("ai/copied:v1").digest == model.digest
-    copy(f"oci:{tmp_path}/copy:docker.io/ai/copied:v1", f"oci:{store.root}:docker.io/ai/back:v1")
-
-    assert store.resolve("ai/back:v1").digest == model.digest
-    store.remove("ai/back:v1")
-    assert json.loads((store.root / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
-    assert store.resolve("gemma3").digest == model.digest
