@@ -16,8 +16,22 @@ def inspect(app: App, openai: bool, references: tuple[str, ...]) -> None:
     """Print all facts of a model as a JSON object, or of several as an array."""
     import json
 
-    from dmrc.models import describe, describe_for_openai
+    from dmrc.models import describe, describe_for_openai, with_facts
 
-    models = [app.store.resolve(reference, app.settings.default_registry) for reference in references]
-    documents = [describe_for_openai(model)[0] if openai else describe(model) for model in models]
+    documents = []
+    for reference in references:
+        model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
+        if openai:
+            named = describe_for_openai(model)
+            full = _full(reference, app.settings.default_registry)
+            documents.append(next((document for document in named if document["id"] == full), named[0]))
+        else:
+            documents.append(describe(model))
     click.echo(json.dumps(documents if len(documents) > 1 else documents[0], indent=4))
+
+
+def _full(reference: str, default_registry: str) -> str | None:
+    """Return the full form of the name under which a model was asked for; None for an ID."""
+    from dmrc.reference import Reference, model_id
+
+    return None if model_id(reference) else str(Reference.parse(reference, default_registry=default_registry))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -30,65 +32,80 @@ def list_(app: App, as_json: bool, openai: bool, quiet: bool, pattern: str | Non
 
     if quiet and openai:
         raise click.UsageError("--quiet and --openai do not go together")
-    models = _chosen(app, pattern)
+    chosen = _chosen(app, pattern)
     if openai:
-        data = [document for model in models for document in describe_for_openai(model)]
+        data = [document for model, _ in chosen for document in describe_for_openai(model)]
         click.echo(json.dumps({"object": "list", "data": data}, indent=4))
     elif as_json:
-        click.echo(json.dumps([describe(model) for model in models], indent=4))
+        click.echo(json.dumps([describe(model) for model, _ in chosen], indent=4))
     elif quiet:
-        for model in models:
+        for model, _ in chosen:
             click.echo(model.digest[7:19])
     else:
-        rows = sorted((row for model in models for row in _rows(model)), key=_order)
-        print_table(_HEADERS, rows)
+        rows = [row for model, tags in chosen for row in _rows(model, tags, app.settings.default_registry)]
+        print_table(_HEADERS, [cells for _, cells in sorted(rows)])
 
 
-def _chosen(app: App, pattern: str | None) -> list[StoredModel]:
-    """Return the models that are meant. A name must be in the store; a pattern may match nothing."""
-    from fnmatch import fnmatchcase
+def _chosen(app: App, pattern: str | None) -> list[tuple[StoredModel, tuple[str, ...]]]:
+    """Return the models that are meant, each with the tags that are. A pattern may match nothing, a name may not."""
+    from dmrc.errors import ModelNotFoundError
+    from dmrc.reference import Reference, model_id
 
-    from dmrc.errors import DmrcError
-    from dmrc.reference import DEFAULT_REGISTRY, Reference
-
-    models = app.store.models()
+    models, known = app.store.models(), app.settings.default_registry
     if pattern is None:
-        return models
-    names = {
-        model.digest: [
-            form
-            for tag in model.tags
-            for form in (tag, tag.removeprefix(f"{DEFAULT_REGISTRY}/"), Reference.parse(tag).display())
-        ]
-        for model in models
-    }
+        return [(model, model.tags) for model in models]
     if any(sign in pattern for sign in "*?["):
-        return [model for model in models if any(fnmatchcase(name, pattern) for name in names[model.digest])]
+        return _with_tags(models, lambda tag: _matches(tag, pattern, known))
     try:
-        return [app.store.resolve(pattern, app.settings.default_registry)]
-    except DmrcError:
-        # `dmrc list smollm2` means every tag of it where there is no `latest`.
-        wanted = pattern.lower()
-        tagged = {digest: {name.rpartition(":")[0] for name in known} for digest, known in names.items()}
-        found = [model for model in models if wanted in tagged[model.digest]]
+        model = app.store.resolve(pattern, known)
+    except ModelNotFoundError:
+        if model_id(pattern) is not None:
+            raise
+        wanted = Reference.parse(pattern, default_registry=known)
+        # `dmrc list smollm2` means every tag of it where there is no `latest`, and else whatever has that in its name.
+        found = _with_tags(models, lambda tag: _repository(tag) == (wanted.registry, wanted.repository))
+        found = found or _with_tags(models, lambda tag: _matches(tag, f"*{pattern.lower()}*", known))
         if not found:
             raise
         return found
+    named = tuple(tag for tag in model.tags if _matches(tag, pattern, known))
+    return [(model, named or model.tags)]
 
 
-def _order(row: list[str]) -> tuple[str, str]:
-    name, _, tag = row[0].partition(":")
-    return name.lower(), tag
+def _with_tags(
+    models: Iterable[StoredModel], is_meant: Callable[[str], bool]
+) -> list[tuple[StoredModel, tuple[str, ...]]]:
+    chosen = [(model, tuple(tag for tag in model.tags if is_meant(tag))) for model in models]
+    return [(model, tags) for model, tags in chosen if tags]
 
 
-def _rows(model: StoredModel) -> list[list[str]]:
-    """Return one row for each tag."""
+def _matches(tag: str, pattern: str, default_registry: str) -> bool:
+    """Return whether a tag, in one of the forms that people write, matches a glob."""
+    from fnmatch import fnmatchcase
+
+    from dmrc.reference import Reference
+
+    short = Reference.parse(tag).display(default_registry=default_registry)
+    forms = {tag, tag.removeprefix(f"{default_registry}/"), short, short.removesuffix(":latest")}
+    return any(fnmatchcase(form, pattern) for form in forms)
+
+
+def _repository(tag: str) -> tuple[str, str]:
+    from dmrc.reference import Reference
+
+    reference = Reference.parse(tag)
+    return reference.registry, reference.repository
+
+
+def _rows(
+    model: StoredModel, tags: Sequence[str], default_registry: str
+) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
+    """Yield what sorts a row, and its cells, for each tag."""
     from dmrc.cli.tables import ago
     from dmrc.gguf import format_size
     from dmrc.models.description import trained_context
     from dmrc.reference import Reference
 
-    names = [Reference.parse(tag).display() for tag in model.tags] or ["<none>"]
     config = model.config
     facts = [
         config.parameters or "-",
@@ -99,4 +116,9 @@ def _rows(model: StoredModel) -> list[list[str]]:
         str(config.context_size or trained_context(model) or "-"),
         config.size or format_size(model.size_bytes),
     ]
-    return [[name, *facts] for name in names]
+    for tag in tags:
+        reference = Reference.parse(tag)
+        name = reference.display(default_registry=default_registry)
+        yield (replace(reference, tag=None).display(default_registry=default_registry), name, tag), [name, *facts]
+    if not tags:
+        yield ("<none>", "", model.digest), ["<none>", *facts]

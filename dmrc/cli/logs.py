@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import model_name
 
 
 @click.command(epilog="Example: dmrc logs -f ai/smollm2")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written, until Ctrl+C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=200, show_default=True, help="How many at first.")
-@click.argument("model", required=False)
+@click.argument("model", required=False, type=model_name)
 @pass_app
 def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     """Print the daemon's log, or with MODEL the log of the engine that serves it."""

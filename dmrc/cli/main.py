@@ -67,6 +67,8 @@ def main(
 
     Another door than `dmrc` has its own `name`, a plugin with `commands` over dmrc's, and shows errors by `on_error`.
     """
+    if "_DMRC_COMPLETE" in os.environ:
+        import dmrc.cli.completion  # noqa: F401 registers itself with click
     try:
         settings = Settings.from_environment(os.environ)
         plugins = Plugins(settings.plugins)

@@ -45,15 +45,18 @@ class ModelName(click.ParamType[str]):
     def shell_complete(self, context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names in the store that begin so."""
         from dmrc.errors import DmrcError
-
-        try:
-            tags = [tag for model in context.ensure_object(App).store.models() for tag in model.tags]
-        except DmrcError:
-            return []
         from dmrc.reference import Reference
 
-        names = sorted(Reference.parse(tag).display() for tag in tags)
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        app = context.ensure_object(App)
+        try:
+            tags = app.store.names()
+        except DmrcError:
+            return []
+        known = app.settings.default_registry
+        names = {Reference.parse(tag).display(default_registry=known) for tag in tags}
+        # Whoever writes the registry goes on with it.
+        found = sorted(name for name in names if name.startswith(incomplete))
+        return [CompletionItem(name) for name in found or sorted(tag for tag in tags if tag.startswith(incomplete))]
 
 
 model_name = ModelName()

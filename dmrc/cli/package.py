@@ -49,12 +49,14 @@ def package(
     from dmrc.cli.progress import PullProgress, note
     from dmrc.cli.push import push_model
     from dmrc.models import Parts
+    from dmrc.reference import Reference
 
     before = None if base is None else app.store.resolve(base, app.settings.default_registry)
     parts = Parts(gguf=gguf, base=before, licenses=licenses, form=form, context_size=context_size, **files)
     with PullProgress() as progress:
         model = app.models.package(parts, reference, progress.of(reference))
-    note(f"packaged {gguf.name if gguf else base} as {model.tags[0]}")
+    target = Reference.parse(reference, default_registry=app.settings.default_registry)
+    note(f"packaged {gguf.name if gguf else base} as {target}")
     if is_pushed:
         push_model(app, reference)
     row = {"digest": model.digest, "tags": list(model.tags), "size_bytes": model.size_bytes}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 
 @click.command(epilog="Example: dmrc pull ai/smollm2:135M-Q4_K_M")
-@click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+@click.argument("references", nargs=-1, required=True, type=model_name, metavar="REFERENCE...")
 @json_option
 @pass_app
 def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:

@@ -25,17 +25,16 @@ def show(app: App, reference: str, as_json: bool) -> None:
     import json
 
     from dmrc.cli.tables import print_facts
-    from dmrc.models import describe
+    from dmrc.models import describe, with_facts
 
-    model = app.store.resolve(reference, app.settings.default_registry)
+    model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
     if as_json:
         files = [{"role": each.role, "digest": each.digest, "size_bytes": each.size_bytes} for each in _layers(model)]
         click.echo(json.dumps({**describe(model), "pulled_at": model.pulled_at, "files": files}, indent=4))
         return
     print_facts(_facts(model))
     click.echo("\nGGUF Metadata:")
-    header = model.config.gguf or app.store.facts(model).metadata
-    for key, value in sorted(header.items()):
+    for key, value in sorted(model.config.gguf.items()):
         click.echo(f"  {key}: {_short(value)}")
 
 
@@ -45,14 +44,17 @@ def _facts(model: StoredModel) -> list[tuple[str, str]]:
     from dmrc.cli.tables import ago, size
     from dmrc.gguf import format_size
     from dmrc.models.description import trained_context
+    from dmrc.reference import Reference
 
     config = model.config
-    pulled = "-" if model.pulled_at is None else datetime.fromtimestamp(model.pulled_at, UTC).isoformat()
+    pulled = datetime.fromtimestamp(model.pulled_at, UTC).isoformat()
+    sources = sorted({Reference.parse(tag).registry for tag in model.tags})
     files = ", ".join(f"{layer.role} ({size(layer.size_bytes)})" for layer in _layers(model))
     trained = trained_context(model)
     return [
         ("Model", model.digest),
         ("Tags", ", ".join(model.tags) or "<none>"),
+        ("Source", ", ".join(sources) or "-"),
         ("Created", model.created.isoformat() if model.created else "-"),
         ("Pulled", f"{pulled} ({ago(model.pulled_at)})"),
         ("Format", config.format),

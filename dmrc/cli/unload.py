@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 
 @click.command(epilog="Example: dmrc unload ai/smollm2")
-@click.argument("models", nargs=-1, metavar="[MODEL...]")
+@click.argument("models", nargs=-1, type=model_name, metavar="[MODEL...]")
 @click.option("--all", "everything", is_flag=True, help="Unload all models.")
 @json_option
 @pass_app

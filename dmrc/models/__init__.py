@@ -2,7 +2,7 @@
 
 from dmrc.models.description import describe, describe_for_openai
 from dmrc.models.models import Models, Pulled
-from dmrc.models.packaging import Parts
+from dmrc.models.packaging import Parts, with_facts
 from dmrc.models.pushing import Pushed
 
-__all__ = ["Models", "Parts", "Pulled", "Pushed", "describe", "describe_for_openai"]
+__all__ = ["Models", "Parts", "Pulled", "Pushed", "describe", "describe_for_openai", "with_facts"]

@@ -25,7 +25,7 @@ def describe(model: StoredModel) -> dict[str, JsonValue]:
     }
     if model.config.context_size is not None:
         config["context_size"] = model.config.context_size
-    created = model.pulled_at or 0 if model.created is None else int(model.created.timestamp())
+    created = model.pulled_at if model.created is None else int(model.created.timestamp())
     return {"id": model.digest, "tags": list(model.tags), "created": created, "config": config}
 
 

@@ -18,12 +18,12 @@ from dmrc.artifact import (
     telling_name,
     write_config,
 )
-from dmrc.errors import InputError, InvalidReferenceError
+from dmrc.errors import GgufError, InputError, InvalidReferenceError
 from dmrc.reference import Reference
 from dmrc.sources import Progress, ProgressEvent
 from dmrc.sources.assembly import config_of
 from dmrc.sources.local_files import read_facts, read_model, reading
-from dmrc.store import Store, StoredModel
+from dmrc.store import BlobMissingError, Store, StoredModel
 
 _LARGEST_TEXT_BYTES = 1 << 20
 
@@ -115,8 +115,8 @@ class Packager:
         """Return the layers and the config of a model in the store, with what its form leaves out of the config."""
         if base is None:
             return [], ModelConfig(format="gguf")
-        facts = self._store.facts(base)
-        config = base.config if base.config.gguf else replace(config_of(facts), context_size=base.config.context_size)
+        self._store.files(base)  # so that one whose files are missing is told as such
+        config = with_facts(self._store, base).config
         shards = base.manifest.gguf_layers
         ordered = [*shards, *(layer for layer in base.manifest.layers if layer.role != "gguf")]
         layers = [
@@ -144,6 +144,21 @@ def _name(layer: Descriptor, number: int, shards: int) -> str:
 def _order(layer: _Layer) -> int:
     """Return the place of a layer among those of other roles: a variant is the model that was packaged at once."""
     return ("gguf", "mmproj", "chat_template", "license", "other").index(layer.role)
+
+
+def with_facts(store: Store, model: StoredModel) -> StoredModel:
+    """Return a model whose config tells what the header of its file does, where the artifact leaves that out.
+
+    ModelPack's form always does, and other programs' artifacts may. Where the file cannot be read it tells no more.
+    """
+    if model.config.gguf or not model.manifest.gguf_layers:
+        return model
+    told = model.config
+    try:
+        config = replace(config_of(store.facts(model)), context_size=told.context_size, created=told.created)
+    except (BlobMissingError, GgufError):
+        return model
+    return replace(model, config=config)
 
 
 def _checked_text(path: Path) -> Path:

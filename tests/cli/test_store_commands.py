@@ -145,9 +145,98 @@ def test_prune_frees_what_an_interrupted_program_left(dmrc: Dmrc, tiny: Path) ->
     assert dmrc.run("verify").returncode == 0
 
 
-def test_a_shell_completes_the_names_of_models(dmrc: Dmrc, tiny: Path) -> None:
-    dmrc.ok("package", "--gguf", tiny, "me/tiny:q4")
+def test_package_notes_the_name_that_it_was_given(dmrc: Dmrc, tiny: Path) -> None:
+    dmrc.ok("package", "--gguf", tiny, "me/first")
 
-    answer = dmrc.ok(env={"_DMRC_COMPLETE": "bash_complete", "COMP_WORDS": "dmrc show me/", "COMP_CWORD": "2"})
+    assert dmrc.run("package", "--gguf", tiny, "me/second").stderr == (
+        "packaged tiny.gguf as docker.io/me/second:latest\n"
+    )
 
-    assert answer == "plain,me/tiny:q4\n"
+
+def test_list_shows_the_tags_that_match_and_sorts_them_by_name(dmrc: Dmrc, tiny: Path) -> None:
+    dmrc.ok("package", "--gguf", tiny, "me/tiny")
+    for name in ("localhost:5000/me/b", "localhost:5000/me/a:v1", "me/tiny:a", "Zed"):
+        dmrc.ok("tag", "me/tiny", name)
+
+    def shown(*arguments: str) -> list[str]:
+        return [row.split()[0] for row in dmrc.ok("list", *arguments).splitlines()[1:]]
+
+    assert shown() == ["localhost:5000/me/a:v1", "localhost:5000/me/b", "me/tiny", "me/tiny:a", "zed"]
+    assert shown("localhost:5000/*") == ["localhost:5000/me/a:v1", "localhost:5000/me/b"]
+    assert shown("me/tiny") == ["me/tiny"]
+    assert shown("tin") == ["me/tiny", "me/tiny:a"]
+    assert shown("localhost:5000/me/a") == ["localhost:5000/me/a:v1"]
+    assert dmrc.run("list", "").returncode == 2
+    assert dmrc.run("list", "0" * 12).returncode == 3
+
+
+def test_a_default_registry_shortens_what_list_shows(dmrc: Dmrc, tiny: Path) -> None:
+    own = {"DEFAULT_REGISTRY": "registry.local:5000"}
+    dmrc.ok("package", "--gguf", tiny, "small", env=own)
+
+    assert dmrc.ok("list", env=own).splitlines()[1].split()[0] == "small"
+    assert dmrc.ok("list").splitlines()[1].split()[0] == "registry.local:5000/ai/small"
+
+
+def test_rm_goes_on_after_one_that_is_missing(dmrc: Dmrc, tiny: Path) -> None:
+    digest = dmrc.ok("package", "--gguf", tiny, "me/tiny").strip()
+    dmrc.ok("tag", "me/tiny", "me/other")
+
+    done = dmrc.run("rm", "me/tiny", "me/none", "me/other", "me/nothing")
+
+    assert done.stdout.splitlines() == [
+        "Untagged: docker.io/me/tiny:latest",
+        "Untagged: docker.io/me/other:latest",
+        f"Deleted: {digest}",
+    ]
+    assert [line.split("'")[1] for line in done.stderr.splitlines()] == ["me/none", "me/nothing"]
+    assert done.returncode == 3
+
+
+@pytest.mark.engine
+def test_rm_by_id_ends_the_runner_of_a_model_with_two_names_only_with_force(dmrc: Dmrc, tiny: Path) -> None:
+    digest = dmrc.ok("package", "--gguf", tiny, "--context-size", "64", "me/tiny").strip()
+    dmrc.ok("tag", "me/tiny", "me/other")
+    dmrc.ok("run", "me/tiny", "Hi")
+
+    assert "must be forced" in dmrc.run("rm", digest[7:19]).stderr
+    assert dmrc.ok("rm", "me/other") == "Untagged: docker.io/me/other:latest\n"
+    assert len(json.loads(dmrc.ok("ps", "--json"))) == 1
+    assert "is in use by runner" in dmrc.run("rm", digest).stderr
+    assert f"Deleted: {digest}\n" in dmrc.ok("rm", "-f", digest)
+    assert json.loads(dmrc.ok("ps", "--json")) == []
+
+
+@pytest.mark.engine
+def test_a_damaged_model_that_runs_can_be_removed(dmrc: Dmrc, tiny: Path) -> None:
+    dmrc.ok("package", "--gguf", tiny, "--context-size", "64", "me/tiny")
+    dmrc.ok("run", "me/tiny", "Hi")
+    largest = max((dmrc.home / "store/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    largest.unlink()
+
+    assert dmrc.run("verify").returncode == 1
+    assert "Deleted: " in dmrc.ok("rm", "-f", "me/tiny")
+    assert json.loads(dmrc.ok("ps", "--json")) == []
+
+
+def test_a_variant_is_the_model_that_was_packaged_at_once(dmrc: Dmrc, tiny: Path, tmp_path: Path) -> None:
+    """Whatever the way to it, and through ModelPack's form and back."""
+    (tmp_path / "LICENSE").write_text("Do as you like.")
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    license_, template = ["--license", tmp_path / "LICENSE"], ["--chat-template", tmp_path / "chat.jinja"]
+
+    at_once = dmrc.ok("package", "--gguf", tiny, *license_, *template, "--context-size", "64", "once")
+    dmrc.ok("package", "--gguf", tiny, *license_, "one")
+    dmrc.ok("package", "--from", "one", *template, "--format", "cncf", "two")
+    in_steps = dmrc.ok("package", "--from", "two", "--context-size", "64", "three")
+
+    assert in_steps == at_once
+
+
+def test_show_tells_of_a_model_in_modelpacks_form_what_its_header_does(dmrc: Dmrc, tiny: Path) -> None:
+    dmrc.ok("package", "--gguf", tiny, "--format", "cncf", "me/tiny")
+
+    config = json.loads(dmrc.ok("show", "--json", "me/tiny"))["config"]
+
+    assert (config["architecture"], config["gguf"]["general.name"]) == ("llama", "Tiny")
+    assert "context_size" not in config

@@ -168,7 +168,6 @@ def _add_and_remove(root: Path, number: int) -> None:
 
 def test_prune_among_writers_harms_no_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dmrc.store.garbage._GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("dmrc.store.garbage._MOMENT_SECONDS", 0.0)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_add_and_remove, args=(store.root, number)) for number in range(3)]
     for process in processes:
