@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmrc import artifact
-from dmrc.artifact import Descriptor, Manifest, ModelConfig, build_manifest, select_manifest, write_config
+from dmrc.artifact import Descriptor, Manifest, ModelConfig, Role, build_manifest, select_manifest, write_config
 from dmrc.errors import ArtifactError
 
 DIGEST, OTHER = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -171,6 +172,52 @@ def test_what_is_built_is_read_back_and_always_the_same() -> None:
 
 def test_a_context_size_is_recorded_only_when_asked_for() -> None:
     assert b"context_size" not in write_config(ModelConfig(format="gguf", gguf={"llama.context_length": "8192"}), [])
+
+
+def test_what_is_built_in_modelpacks_form_has_only_the_fields_that_its_schema_allows() -> None:
+    """Source: schema/config-schema.json of modelpack/model-spec, which allows no others."""
+    layers = [artifact.describe_layer("gguf", Descriptor("x/x", OTHER, 100), "model.gguf", "cncf")]
+    config = ModelConfig(format="gguf", quantization="F16", parameters="8 B", architecture="llama", context_size=512)
+
+    data = write_config(config, layers, "cncf")
+    descriptor = Descriptor(artifact.config_media_type("cncf"), DIGEST, len(data))
+    manifest = Manifest.parse(build_manifest(descriptor, layers, 512), name="x")
+
+    document = json.loads(data)
+    assert set(document) == {"descriptor", "modelfs", "config"}
+    assert set(document["config"]) == {"architecture", "format", "paramSize", "quantization"}
+    assert document["descriptor"] == {"family": "llama"}
+    assert document["modelfs"] == {"type": "layers", "diffIds": [OTHER]}
+    assert (manifest.context_size, manifest.gguf_layers) == (512, tuple(layers))
+    assert replace(ModelConfig.parse(data, name="x"), context_size=manifest.context_size) == config
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1e3", "9" * 11, 512, None, ["512"]])
+def test_an_annotation_that_is_no_context_size_is_refused_or_ignored(value: object) -> None:
+    document = {**docker_manifest(), "annotations": {artifact.CONTEXT_SIZE: value}}
+
+    if value is None:
+        assert parse(document).context_size is None
+    else:
+        with pytest.raises(ArtifactError, match="context-size"):
+            parse(document)
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "told"),
+    [
+        ("gguf", "model.gguf", "model.gguf"),
+        ("gguf", "weights.bin", "weights.bin.gguf"),
+        ("gguf", "with-mmproj.gguf", "model.gguf"),
+        ("mmproj", "clip.gguf", "mmproj-clip.gguf"),
+        ("chat_template", "chat.txt", "chat.txt.jinja"),
+        ("license", "COPYING", "LICENSE-COPYING"),
+    ],
+)
+def test_in_modelpacks_form_the_name_of_a_file_tells_what_it_is_for(role: Role, name: str, told: str) -> None:
+    layer = artifact.describe_layer(role, Descriptor("x/x", OTHER, 1), artifact.telling_name(role, name), "cncf")
+
+    assert (layer.file_path, layer.role) == (told, role)
 
 
 def test_an_index_gives_the_manifest_that_is_most_likely_a_model() -> None:

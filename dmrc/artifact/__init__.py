@@ -3,6 +3,7 @@
 from dmrc.artifact.reading import (
     CHAT_TEMPLATE,
     CONFIG,
+    CONTEXT_SIZE,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     GGUF,
@@ -29,6 +30,7 @@ from dmrc.artifact.writing import (
 __all__ = [
     "CHAT_TEMPLATE",
     "CONFIG",
+    "CONTEXT_SIZE",
     "DOCKER_INDEX",
     "DOCKER_MANIFEST",
     "GGUF",
