@@ -208,6 +208,14 @@ def test_files_of_a_damaged_model_are_not_given_out(store: Store) -> None:
         store.facts(model)
 
 
+def test_a_list_reads_no_weights(store: Store) -> None:
+    """Headers of GGUF files are large, and a store may have hundreds."""
+    model = add(store, "gemma3")
+    (store.root / "blobs/sha256" / model.manifest.layers[0].digest[7:]).unlink()
+
+    assert store.models() == [model]
+
+
 def test_a_model_in_another_format_is_not_served(store: Store) -> None:
     model = add(store, "x", media_type="application/vnd.docker.ai.safetensors")
 
