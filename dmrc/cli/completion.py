@@ -19,9 +19,9 @@ class ColonBashComplete(BashComplete):
         count = int(os.environ["COMP_CWORD"])
         glued: list[str] = []
         for word in [*words[:count], words[count] if count < len(words) else ""]:
-            if glued and (word == ":" or (word and glued[-1].endswith(":"))):
+            if glued and (word == ":" or glued[-1].endswith(":")):
                 glued[-1] += word
-            elif not (word == "" and glued[-1:] and glued[-1].endswith(":")):
+            else:
                 glued.append(word)
         return glued[1:-1], glued[-1]
 
