@@ -89,7 +89,10 @@ class Reference:
         return f"{self.registry}/{self.repository}{tag}{digest}"
 
     def display(self, *, default_registry: str = DEFAULT_REGISTRY) -> str:
-        """Return the shortest form that still parses to the same reference, as Docker Model Runner prints it."""
+        """Return the shortest form that still parses to the same reference, as Docker Model Runner prints it.
+
+        A name that alone would be taken for the ID of a model keeps its organisation.
+        """
         text = self.repository
         organisation, slash, name = text.partition("/")
         if self.registry == _HUGGING_FACE:
@@ -100,6 +103,8 @@ class Reference:
             text = name
         if self.tag is not None and (self.tag != _DEFAULT_TAG or self.digest is not None):
             text += f":{self.tag}"
+        if model_id(text) is not None:
+            text = f"{_DEFAULT_ORGANISATION}/{text}"
         return text if self.digest is None else f"{text}@{self.digest}"
 
 
