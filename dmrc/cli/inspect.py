@@ -9,6 +9,7 @@ from dmrc.cli.options import model_name
 
 
 @click.command(epilog="Example: dmrc inspect ai/smollm2 | jq .config.size")
+@click.option("--json", is_flag=True, expose_value=False, help="Print JSON, as it always does.")
 @click.option("--openai", is_flag=True, help="Print JSON as GET /v1/models has it.")
 @click.argument("references", nargs=-1, required=True, type=model_name, metavar="MODEL...")
 @pass_app

@@ -64,6 +64,19 @@ def test_the_keys_are_those_of_docker_model_runner(packaged: dict[str, str]) -> 
     assert set(first["dmr"]) == {"context_window", "architecture", "parameters", "quantization", "size"}
 
 
+def test_inspect_takes_json_like_its_neighbours(dmrc: Dmrc, tmp_path: Path) -> None:
+    dmrc.ok("package", "--gguf", write_tiny_llama(tmp_path / "tiny.gguf"), "me/tiny")
+
+    assert dmrc.ok("inspect", "--json", "me/tiny") == dmrc.ok("inspect", "me/tiny")
+
+
+@pytest.mark.parametrize(
+    "command", ["pull", "push", "package", "tag", "rm", "list", "inspect", "show", "search", "verify", "prune", "df"]
+)
+def test_every_command_for_models_offers_json(dmrc: Dmrc, command: str) -> None:
+    assert "--json" in dmrc.ok(command, "--help")
+
+
 def test_an_empty_store_is_an_empty_list(dmrc: Dmrc) -> None:
     assert dmrc.ok("list", "--json") == "[]\n"
     assert json.loads(dmrc.ok("list", "--openai")) == {"object": "list", "data": []}
