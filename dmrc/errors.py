@@ -22,6 +22,8 @@ class DmrcError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.log_tail: tuple[str, ...] = ()
+        """Last lines of the log that tells more, where there is one; shown above the error."""
 
     def __str__(self) -> str:
         """Return the one line that a person reads."""
@@ -133,6 +135,19 @@ class EngineError(DmrcError):
 
 class EngineStartError(EngineError):
     """An engine child ended, or never became ready; the message says why."""
+
+
+class UnsupportedError(EngineError):
+    """An engine cannot do what is asked of it; another one may."""
+
+    http_status = 501
+    error_type = "not_supported_error"
+
+
+class UpstreamError(EngineError):
+    """The server that serves a model instead of an engine of ours cannot be used."""
+
+    http_status = 502
 
 
 class InsufficientMemoryError(EngineError):

@@ -14,7 +14,7 @@ from typing import Literal
 from dmrc.errors import NotFoundError, StoreError
 from dmrc.exchange import JsonValue
 from dmrc.hooks.files import LocalPlugin
-from dmrc.project import Binding, ModelDeclaration, Project, Service
+from dmrc.project import Binding, ModelDeclaration, Project, Service, Upstream
 
 WHOLE_PROJECT = "*"
 """Stands for a service in a registration: its key is the project's capability path, and opens the models of that path.
@@ -150,7 +150,9 @@ class Registration:
         document = json.loads(text)
         models = {}
         for key, fields in document.pop("models").items():
-            model = ModelDeclaration(**{**fields, "runtime_flags": tuple(fields["runtime_flags"])})
+            lists = {name: tuple(fields.get(name, ())) for name in ("runtime_flags", "loras")}
+            upstream = Upstream(**fields["upstream"]) if fields.get("upstream") else None
+            model = ModelDeclaration(**{**fields, **lists, "upstream": upstream})
             if model.keep_alive_seconds == -1:
                 model = replace(model, keep_alive_seconds=math.inf)
             models[key] = model

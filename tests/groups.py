@@ -19,6 +19,10 @@ _DOCKER_SECONDS = 900
 """The first test with Docker also builds the images."""
 
 _AS_ROOT = {"docker": "starts a daemon", "tmpfs": "mounts a disk"}
+
+LLAMA_SERVER = shutil.which(os.environ.get("DMRC_LLAMA_SERVER") or "llama-server")
+"""The llama-server binary of this machine, looked up before tests forget the user's settings."""
+
 _LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
 
@@ -36,6 +40,10 @@ def _missing_for_engine() -> str | None:
 def _missing_for_llama_cpp_python() -> str | None:
     extra = "the extra dmrc[llama-cpp-python], which compiles for minutes"
     return None if importlib.util.find_spec("llama_cpp") else f"no llama_cpp; {extra}"
+
+
+def _missing_for_llama_server() -> str | None:
+    return None if LLAMA_SERVER else "no llama-server on PATH or by DMRC_LLAMA_SERVER"
 
 
 def _missing_for_registry() -> str | None:
@@ -86,6 +94,7 @@ def _missing_commands(*names: str) -> str | None:
 GROUPS: dict[str, Callable[[], str | None]] = {
     "engine": _missing_for_engine,
     "llama_cpp_python": _missing_for_llama_cpp_python,
+    "llama_server": _missing_for_llama_server,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "cgroup": _missing_for_cgroup,

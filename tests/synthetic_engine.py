@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, launch_json
+from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
 from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.tiny_gguf import write_tiny_llama
@@ -28,8 +28,8 @@ class SyntheticEngine:
     program = "synthetic server"
     largest_parallel: int | None = None
 
-    def check(self, flags: Sequence[str]) -> None:
-        """Accept no flags, and say nothing of those that come."""
+    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
+        """Take none of it into account, and refuse nothing."""
 
     def command(self, launch: Launch) -> list[str]:
         return [sys.executable, "-m", "tests.synthetic_server", launch_json(launch)]

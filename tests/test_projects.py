@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dmrc.errors import StoreError
-from dmrc.project import ModelDeclaration, Project
+from dmrc.project import ModelDeclaration, Project, Upstream
 from dmrc.projects import Projects, Registration
 
 MODELS = {"llm": {"model": "ai/smollm2", "x-dmrc": {"keep_alive": -1}, "runtime_flags": ["--temp", "0"]}}
@@ -47,6 +48,17 @@ def test_registrations_and_keys_outlive_the_process(tmp_path: Path) -> None:
     assert again.get("demo").models["llm"] == ModelDeclaration(
         key="llm", model="ai/smollm2", runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf
     )
+
+
+def test_a_registration_keeps_upstreams_and_files(tmp_path: Path) -> None:
+    upstream = Upstream(url="https://host/v1", model="gpt-4o", key="OPENAI_API_KEY")
+    models = {
+        "far": ModelDeclaration(key="far", model="gpt", engine="upstream", upstream=upstream),
+        "near": ModelDeclaration(key="near", model="ai/x", loras=("/a.gguf", "ai/b"), draft="ai/small"),
+    }
+    Projects(tmp_path / "projects.sqlite3").register(replace(registration(), models=models))
+
+    assert dict(Projects(tmp_path / "projects.sqlite3").get("demo").models) == models
 
 
 def test_unregistering_ends_the_keys_of_that_project_only(tmp_path: Path) -> None:

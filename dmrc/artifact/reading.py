@@ -50,16 +50,17 @@ CONTEXT_SIZE = "dev.dmrc.context-size"
 MAX_DOCUMENT_BYTES = 4 << 20
 """The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
 
-Role = Literal["gguf", "mmproj", "chat_template", "license", "other"]
+Role = Literal["gguf", "mmproj", "lora", "chat_template", "license", "other"]
 """What a layer is for."""
 
 _CONFIGS = (CONFIG, "application/vnd.docker.ai.model.config.v0.2+json", CNCF_CONFIG)
 _IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_ROLES: Mapping[str, Role] = {GGUF: "gguf", MMPROJ: "mmproj", CHAT_TEMPLATE: "chat_template", LICENSE: "license"}
+_LORA = "application/vnd.docker.ai.gguf.v3.lora"  # of docker/model-spec, which Docker Model Runner does not read
+_ROLES: Mapping[str, Role]
+_ROLES = {GGUF: "gguf", MMPROJ: "mmproj", _LORA: "lora", CHAT_TEMPLATE: "chat_template", LICENSE: "license"}
 
-_MAX_LAYERS = 512
+_MAX_LAYERS, _MAX_MANIFESTS = 512, 256
 _MAX_LAYER_BYTES = 16 << 40
-_MAX_MANIFESTS = 256
 _MAX_CONTEXT_TOKENS = (1 << 31) - 1
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

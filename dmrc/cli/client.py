@@ -246,4 +246,7 @@ def _error(document: object) -> DmrcError:
     if kind is errors.BusyError:
         return errors.BusyError(message, retry_after_seconds=1, remedy=remedy)
     known = kind if isinstance(kind, type) and issubclass(kind, DmrcError) else DaemonError
-    return known(message, remedy=remedy)
+    error = known(message, remedy=remedy)
+    tail = document.get("log_tail")
+    error.log_tail = tuple(map(str, tail)) if isinstance(tail, list) else ()
+    return error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -102,13 +103,14 @@ def _up(app: App, project: str, models: list[ModelDeclaration], service: str) ->
     from dmrc.cli.joining import join
     from dmrc.cli.preparation import attach
     from dmrc.compose.context import docker_endpoint
+    from dmrc.engines.flags import configured
     from dmrc.errors import ProjectError
 
     if not models:
         raise ProjectError(f"provider service '{service}' names no model", remedy="Add options: {model: ai/smollm2}")
     host = docker_endpoint(os.environ).host
     for model in models:
-        app.engines[model.engine].check(model.runtime_flags)
+        app.engines[model.engine].check(configured(model.engine, model.runtime_flags))
     with app.daemon.needed():
         address = attach(app, host)
         for model in models:
@@ -145,7 +147,7 @@ def _declaration(service: str, model: str, options: dict[str, str | None]) -> Mo
         "runtime_flags": flags,
         "x-dmrc": {"keep_alive": options["keep_alive"], "parallel": _number(options["parallel"])},
     }
-    return ModelDeclaration.parse(f"{service}/{model}", fields)
+    return ModelDeclaration.parse(f"{service}/{model}", fields, Path.cwd())
 
 
 def _number(text: str | None) -> int | str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from dmrc.cli.app import App
 from dmrc.cli.injecting import load_plugins, with_plugins
-from dmrc.cli.preparation import override_path, prepare
-from dmrc.cli.reading import read_project
+from dmrc.cli.preparation import Wish, override_path, prepare
+from dmrc.cli.reading import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import injections, render, write
 from dmrc.project import inject
@@ -36,7 +37,8 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     wanted = project.service(service)
     known = {entry["name"]: entry for entry in _registered(app)}
     docker_host = known.get(project.name, {}).get("docker_host")
-    prepared = prepare(app, project, str(docker_host) if docker_host else None, load=load)
+    keys = upstream_keys(project, options, os.environ)
+    prepared = prepare(app, project, Wish(str(docker_host) if docker_host else None, keys, load))
     load_plugins(app, project)
     if not override_path(app, project.name).exists():
         # Keeps the keys for the next command, and for dmrc up.

@@ -75,6 +75,8 @@ def main(
         cli = create_cli(plugins, commands)
         code = cli.main(args=argv, prog_name=name, standalone_mode=False, obj=App(settings, plugins))
     except DmrcError as error:
+        for line in error.log_tail:
+            click.echo(f"  {line}", err=True)
         on_error(f"dmrc: {error}")
         sys.exit(error.exit_code)
     except click.ClickException as error:

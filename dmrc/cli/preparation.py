@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,19 @@ def override_path(app: App, project_name: str) -> Path:
     return app.settings.paths.projects / project_name / "override.yaml"
 
 
-def prepare(app: App, project: Project, docker_host: str | None, *, load: bool = True) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a project should be made ready."""
+
+    docker_host: str | None
+    """Docker engine that runs its containers; None where there are none."""
+    upstream_keys: Mapping[str, str]
+    """Keys of its upstreams, by the names of their variables."""
+    load: bool = True
+    """Whether to load its models now."""
+
+
+def prepare(app: App, project: Project, wish: Wish) -> Prepared:
     """Make `project` ready, in the order that a user waits for it; see the steps below.
 
     Raises:
@@ -43,25 +56,25 @@ def prepare(app: App, project: Project, docker_host: str | None, *, load: bool =
             that did not run before does not run afterwards.
     """
     with app.daemon.needed():
-        return _prepare(app, project, docker_host, load=load)
+        return _prepare(app, project, wish)
 
 
-def _prepare(app: App, project: Project, docker_host: str | None, *, load: bool) -> Prepared:
-    address = attach(app, docker_host)
+def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
+    address = attach(app, wish.docker_host)
     pulled = _pull_missing(app, project.models.values())
     keys = mint_keys(app, project)
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
     app.daemon.hand_over_secrets(project.name, project.secrets)
-    known = _register(app, Registration.of(project, keys, docker_host))
+    known = _register(app, Registration.of(project, keys, wish.docker_host), wish.upstream_keys)
     try:
-        wanted = [model for model in project.models.values() if load and model.ready == "loaded"]
+        wanted = [model for model in project.models.values() if wish.load and model.ready == "loaded"]
         runners = _load(app, project.name, wanted)
     except BaseException:
         if not known:
             app.daemon.request("DELETE", f"/projects/{quote(project.name, safe='')}")
         raise
     for model in project.models.values():
-        note(_summary(app, model, pulled[model.model], runners.get(model.key)))
+        note(_summary(app, model, pulled.get(model.model), runners.get(model.key)))
     return Prepared(keys, address)
 
 
@@ -84,15 +97,13 @@ def attach(app: App, docker_host: str | None) -> str:
     """Have the gateway listen where containers of a Docker engine reach it, and return that address."""
     if docker_host is None:
         return "127.0.0.1"
-    import json
-
     document = app.daemon.request("POST", "/attach", json.dumps({"docker_host": docker_host}))
     return str(document["address"]) if isinstance(document, dict) else "127.0.0.1"
 
 
 def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pulled]:
     """Pull all models side by side, each reference once; one that is present needs no network."""
-    names = list(dict.fromkeys(model.model for model in models))
+    names = list(dict.fromkeys(name for model in models for name in model.references))
     with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
         futures = {
             name: pool.submit(app.models.pull, name, progress.of(name), cancelled=progress.cancelled) for name in names
@@ -104,9 +115,11 @@ def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pul
             raise
 
 
-def _register(app: App, registration: Registration) -> bool:
-    """Register the project, and return whether it was before."""
-    answer = app.daemon.request("PUT", f"/projects/{quote(registration.name, safe='')}", registration.to_json())
+def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str]) -> bool:
+    """Register the project, and return whether it was before. The keys go first, for its requests may be coming."""
+    path = f"/projects/{quote(registration.name, safe='')}"
+    app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
+    answer = app.daemon.request("PUT", path, registration.to_json())
     document = answer if isinstance(answer, dict) else {}
     for plugin in cast(list[Document], document.get("plugins", [])):
         note(_plugin_line(plugin))
@@ -134,17 +147,21 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
             raise
 
 
-def _summary(app: App, model: ModelDeclaration, pulled: Pulled, runner: Document | None) -> str:
+def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:
     """Return the one line per model: pull, load, and where it listens."""
-    amount = size(pulled.size_bytes)
-    parts = [f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s"]
-    if runner is None:
+    parts = []
+    if pulled is not None:
+        amount = size(pulled.size_bytes)
+        parts.append(f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s")
+    if model.upstream is not None:
+        parts.append(f"upstream {model.upstream.url}")
+    elif runner is None:
         parts.append("loads at its first request")
     elif runner["was_loaded"]:
         parts.append("loaded already")
     else:
         parts.append(f"loaded in {runner['load_seconds']:.1f} s")
-    if runner is not None:
+    if runner is not None and model.upstream is None:
         parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
     parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
     return f"{model.key}: {model.model}  {' · '.join(parts)}"

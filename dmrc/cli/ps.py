@@ -37,11 +37,11 @@ def _row(runner: Document) -> list[str]:
     resident, estimated = runner["memory_resident_bytes"], runner["memory_estimated_bytes"]
     memory = resident if isinstance(resident, int) else estimated
     return [
-        Reference.parse(str(runner["model"])).display(),
+        str(runner["model"]) if runner["upstream"] else Reference.parse(str(runner["model"])).display(),
         str(runner["engine"]),
         str(runner["mode"]),
         str(runner["state"]),
-        str(runner["context_size"]),
+        str(runner["context_size"] or "-"),
         f"{runner['in_use']}/{runner['parallel'] or '-'}",
         str(runner["waiting"]),
         size(memory if isinstance(memory, int) else None),

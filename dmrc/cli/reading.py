@@ -13,7 +13,8 @@ from dmrc.compose.command import Compose, ComposeOptions
 from dmrc.compose.dotenv import with_env_files
 from dmrc.compose.files import command_environ, compose_files
 from dmrc.compose.secrets import project_secrets
-from dmrc.errors import DmrcError, DockerError, InputError, ProjectError
+from dmrc.engines.flags import configured
+from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import near
 from dmrc.project import Project
 from dmrc.reference import Reference
@@ -97,16 +98,21 @@ def _environ(options: ComposeOptions) -> dict[str, str]:
 
 
 def check_models(app: App, project: Project) -> None:
-    """Check what only engines and references can tell.
+    """Check what only engines, references and files can tell.
 
     Raises:
         ProjectError: An engine is unknown.
         InvalidReferenceError: A model reference cannot be parsed.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
+        UnsupportedError: An engine cannot do what is declared.
+        InputError: A file that a model names cannot be read.
     """
     for model in project.models.values():
         with _named(f"models.{model.key}"):
-            Reference.parse(model.model, default_registry=app.settings.default_registry)
+            for reference in model.references:
+                Reference.parse(reference, default_registry=app.settings.default_registry)
+            for path in model.paths:
+                _check_readable(path)
         engine = app.engines.get(model.engine)
         if engine is None:
             raise ProjectError(
@@ -114,7 +120,38 @@ def check_models(app: App, project: Project) -> None:
                 remedy=f"Known: {', '.join(app.engines)}",
             )
         with _named(f"models.{model.key}"):
-            engine.check(model.runtime_flags)
+            engine.check(configured(model.engine, model.runtime_flags), model.companions)
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            return
+    except OSError as error:
+        message = f"'{path}' cannot be read: {error.strerror}"
+        raise InputError(message, remedy="A relative path begins at the compose file") from error
+
+
+def upstream_keys(project: Project, options: ComposeOptions, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys of the project's upstreams by variable, from where Compose's interpolation finds variables.
+
+    Raises:
+        ProjectError: One is not set.
+    """
+    given = [str(file) for file in options.files] if options.files_were_named else []
+    before = command_environ(Path.cwd(), given, environ, options.env_files)
+    variables = with_env_files(before, project.directory, options.env_files)
+    keys = {}
+    for model in project.models.values():
+        name = model.upstream.key if model.upstream else None
+        if name is not None and not variables.get(name):
+            raise ProjectError(
+                f"models.{model.key}.x-dmrc.upstream.key names {name}, which is not set",
+                remedy=f"Set it in the environment, or in .env beside the compose file: {name}=…",
+            )
+        if name is not None:
+            keys[name] = variables[name]
+    return keys
 
 
 def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequence[str]) -> None:
@@ -141,7 +178,7 @@ def _named(where: str) -> Iterator[None]:
     """Put the key of the compose file that an error is about before its message."""
     try:
         yield
-    except InputError as error:
+    except (InputError, UnsupportedError) as error:
         raise type(error)(f"{where}: {error.message}", remedy=error.remedy) from error
 
 

@@ -35,9 +35,9 @@ def up(
     import os
 
     from dmrc.cli.injecting import load_plugins, with_plugins
-    from dmrc.cli.preparation import override_path, prepare
+    from dmrc.cli.preparation import Wish, override_path, prepare
     from dmrc.cli.progress import note
-    from dmrc.cli.reading import Selection, read_project
+    from dmrc.cli.reading import Selection, read_project, upstream_keys
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
@@ -50,7 +50,7 @@ def up(
     override = override_path(app, project.name)
     if project.consumers:
         check_reachable(endpoint.host)
-        prepared = prepare(app, project, endpoint.host)
+        prepared = prepare(app, project, Wish(endpoint.host, upstream_keys(project, options, os.environ)))
         load_plugins(app, project)
         injected = with_plugins(app, project, injections(project, prepared.keys, prepared.address, app.settings.port))
         for service, injection in injected.items():

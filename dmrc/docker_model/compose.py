@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.engines.flags import configured
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference
@@ -128,7 +129,7 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
     A runner that is busy with the former configuration finishes its requests.
     """
     model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
-    app.engines[model.engine].check(flags)
+    app.engines[model.engine].check(configured(model.engine, flags))
     register(app, (model,))
     app.daemon.load(compose_project() or "", model.key, wait=False)
 

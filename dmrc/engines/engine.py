@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
+
+from dmrc.gguf import GgufFacts
 
 Mode = Literal["completion", "embedding", "rerank"]
 """What a runner is started for; llama.cpp's server does one of these at a time."""
@@ -28,6 +30,34 @@ class RunnerConfiguration:
     """The project's flags, as written."""
 
 
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A GGUF file that is loaded beside a model."""
+
+    path: Path
+    """Where it lies; of a split one, the first file."""
+    facts: GgufFacts
+    """What its header says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """What is loaded beside a model."""
+
+    mmproj: Companion | None = None
+    """Multimodal projector."""
+    loras: tuple[Companion, ...] = ()
+    """LoRA adapters, all of them applied."""
+    draft: Companion | None = None
+    """Smaller model with the same vocabulary, which guesses ahead."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return the kind of each: `mmproj`, `lora`, `draft`."""
+        kinds = ["mmproj"] if self.mmproj else []
+        return kinds + ["lora"] * len(self.loras) + (["draft"] if self.draft else [])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One child to start."""
@@ -38,6 +68,10 @@ class Launch:
     """First or only GGUF file."""
     mmproj: Path | None = None
     """Multimodal projector."""
+    loras: tuple[Path, ...] = ()
+    """LoRA adapters."""
+    draft: Path | None = None
+    """Draft model."""
     chat_template: Path | None = None
     """Jinja file that replaces the template in the GGUF."""
     mode: Mode = "completion"
@@ -56,9 +90,7 @@ class Launch:
 
 def launch_json(launch: Launch) -> str:
     """Return a launch as a child of ours reads it from its command line."""
-    return json.dumps(
-        {name: str(value) if isinstance(value, Path) else value for name, value in asdict(launch).items()}
-    )
+    return json.dumps(asdict(launch), default=str)
 
 
 class Engine(Protocol):
@@ -66,17 +98,30 @@ class Engine(Protocol):
 
     name: str
     """What `x-dmrc: engine` calls it."""
+
+    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
+        """Check a configuration without starting anything. The command line calls it too, so it imports nothing heavy.
+
+        `companions` are the kinds of file that are wanted beside the model, one entry for each: `mmproj`, `lora`,
+        `draft`.
+
+        Raises:
+            RuntimeFlagError: A flag is unknown, forbidden or has a bad value; it is named.
+            UnsupportedError: This engine cannot do what is asked for.
+        """
+
+    def describe(self) -> str:
+        """Return which server that would be, and its version, in one line."""
+
+
+@runtime_checkable
+class ChildEngine(Engine, Protocol):
+    """A kind of server that runs as a child of the daemon."""
+
     program: str
     """What messages call it: the path of a binary, or a package with its version."""
     largest_parallel: int | None
     """How many requests it can serve at the same time at most; None is any number."""
-
-    def check(self, flags: Sequence[str]) -> None:
-        """Check runtime flags without starting anything. Called by the command line, so it imports nothing heavy.
-
-        Raises:
-            RuntimeFlagError: A flag is unknown, forbidden or has a bad value; it is named.
-        """
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
@@ -84,6 +129,3 @@ class Engine(Protocol):
         `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
         parent does: `dmrc.engines.parent` does that for a program in Python, `dmrc.engines.keeper` for any other.
         """
-
-    def describe(self) -> str:
-        """Return which server that would be, and its version, in one line."""

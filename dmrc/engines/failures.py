@@ -39,6 +39,24 @@ _FETCH_AGAIN = "Remove it and pull it again: dmrc rm, dmrc pull"
 # The first that is found counts: a line that names a cause stands before one that only names its consequence.
 _CAUSES = (
     _cause(
+        r"failed to apply lora adapter: (.*)",
+        "a LoRA adapter does not fit it: {0}",
+        "Use an adapter that was made for this model",
+        "src/llama-adapter.cpp",
+    ),
+    _cause(
+        r"failed to load draft model",
+        "its draft model cannot be loaded",
+        "Use a smaller model of the same family",
+        "tools/server/server-context.cpp",
+    ),
+    _cause(
+        r"failed to load multimodal model",
+        "its multimodal projector cannot be loaded",
+        "Use the mmproj file that was made for this model",
+        "tools/server/server-context.cpp",
+    ),
+    _cause(
         r"unknown (?:model )?architecture: '([^']*)'",
         "{program} does not know the architecture '{0}'",
         "Use a newer engine, or a model of another architecture",
@@ -122,6 +140,9 @@ _CAUSES = (
     ),
 )
 
+_TAIL_LINES = 5
+_LONGEST_LINE = 200
+
 _SIGNALS = {
     signal.SIGILL: ("{program} was built for another processor", "Use another build of it, or unset it for xllamacpp"),
     signal.SIGKILL: ("the system killed it, most likely for want of memory", _MORE_MEMORY),
@@ -140,7 +161,9 @@ def start_failure(name: str, program: str, exit_code: int, log: str, path: Path)
     why, remedy, is_memory = _explain(program, exit_code, log)
     kind = InsufficientMemoryError if is_memory else EngineStartError
     remedy = f"{remedy}. The log: {path}" if remedy else f"The log: {path}"
-    return kind(f"model '{name}' does not start: {why}", remedy=remedy)
+    error = kind(f"model '{name}' does not start: {why}", remedy=remedy)
+    error.log_tail = tuple(line[:_LONGEST_LINE] for line in log.splitlines() if line.strip())[-_TAIL_LINES:]
+    return error
 
 
 def _explain(program: str, exit_code: int, log: str) -> tuple[str, str, bool]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dmrc.engines.engine import Mode
+from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags_refused import FORBIDDEN
 from dmrc.engines.flags_table import DMRC, FLAGS, Flag
 from dmrc.errors import RuntimeFlagError
@@ -81,6 +81,15 @@ def mode(flags: Sequence[str]) -> Mode | None:
     if "--reranking" in names:
         return "rerank"
     return "embedding" if "--embeddings" in names else None
+
+
+def configured(engine: str, flags: Sequence[str]) -> RunnerConfiguration:
+    """Return the configuration that flags alone make, for `Engine.check`.
+
+    Raises:
+        RuntimeFlagError: As `parse`.
+    """
+    return RunnerConfiguration(engine=engine, mode=mode(flags) or "completion", runtime_flags=tuple(flags))
 
 
 def refuse_without_binary(settings: Sequence[Setting]) -> None:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, launch_json
+from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
 from dmrc.engines.flags import as_arguments, parse, refuse_without_binary
 from dmrc.errors import SettingError
 from dmrc.settings import Settings
@@ -27,9 +27,9 @@ class LlamaCpp:
         self._binary = binary
         self.program = binary or f"xllamacpp {metadata.version('xllamacpp')}"
 
-    def check(self, flags: Sequence[str]) -> None:
+    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 has all
         """Check runtime flags; see `Engine`."""
-        settings = parse(flags)
+        settings = parse(configuration.runtime_flags)
         if self._binary is None:
             refuse_without_binary(settings)
 
@@ -88,7 +88,11 @@ def _arguments(launch: Launch) -> list[str]:
     optional: list[tuple[str, Path | None]] = [
         ("--mmproj", launch.mmproj),
         ("--chat-template-file", launch.chat_template),
+        ("--spec-draft-model", launch.draft),
+        *(("--lora", path) for path in launch.loras),
     ]
     arguments += [word for flag, path in optional if path is not None for word in (flag, str(path))]
+    if launch.draft is not None:
+        arguments += ["--spec-type", "draft-simple"]
     arguments += {"completion": [], "embedding": ["--embeddings"], "rerank": ["--reranking"]}[launch.mode]
     return arguments + as_arguments(parse(launch.runtime_flags))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, launch_json
+from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
 from dmrc.engines.flags import parse
-from dmrc.errors import EngineError, RuntimeFlagError
+from dmrc.errors import EngineError, RuntimeFlagError, UnsupportedError
 from dmrc.settings import Settings
 
 LOAD_FLAGS = {
@@ -39,6 +39,12 @@ REQUEST_FLAGS = {
 }
 """Runtime flag, and the field of a request that it is the default of."""
 
+SPECIAL_FLAGS = frozenset({"--pooling", "--embeddings", "--parallel"})
+"""Runtime flags that the child, or dmrc itself, acts on."""
+
+_OTHER = "Use engine llama.cpp"
+_LACKS = {"mmproj": "reads no images", "draft": "takes no draft model"}
+
 
 class LlamaCppPython:
     """llama-cpp-python's `Llama` class in a child of ours; its own server cuts a stream when another begins."""
@@ -47,8 +53,8 @@ class LlamaCppPython:
     program = "llama-cpp-python"
     largest_parallel: int | None = 1
 
-    def check(self, flags: Sequence[str]) -> None:
-        """Check that it is installed, and that it has these flags; see `Engine`.
+    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
+        """Check that it is installed, and that it can do this; see `Engine`.
 
         Raises:
             EngineError: It is not installed.
@@ -58,12 +64,18 @@ class LlamaCppPython:
                 "engine 'llama-cpp-python' is not installed",
                 remedy="Run: pip install 'dmrc[llama-cpp-python]', or leave x-dmrc.engine out",
             )
-        for setting in parse(flags):
-            if setting.flag.names[-1] not in {*LOAD_FLAGS, *REQUEST_FLAGS, "--pooling"}:
+        for setting in parse(configuration.runtime_flags):
+            if setting.flag.names[-1] not in {*LOAD_FLAGS, *REQUEST_FLAGS, *SPECIAL_FLAGS}:
                 raise RuntimeFlagError(
-                    f"runtime flag '{setting.written}' is not known to engine 'llama-cpp-python'",
-                    remedy="Use engine llama.cpp",
+                    f"runtime flag '{setting.written}' is not known to engine 'llama-cpp-python'", remedy=_OTHER
                 )
+        lacks = [_LACKS[kind] for kind in companions if kind in _LACKS]
+        if companions.count("lora") > 1:
+            lacks.append("applies no more than one LoRA adapter")
+        if configuration.mode == "rerank":
+            lacks.append("does not rerank")
+        if lacks:
+            raise UnsupportedError(f"engine 'llama-cpp-python' {lacks[0]}", remedy=_OTHER)
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""

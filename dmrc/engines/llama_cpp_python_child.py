@@ -9,14 +9,12 @@ import asyncio
 import json
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from dmrc.engines.flags import parse
-from dmrc.engines.llama_cpp_python import LOAD_FLAGS, REQUEST_FLAGS
+from dmrc.engines.llama_cpp_python_requests import Kind, RefusedError, arguments
+from dmrc.engines.llama_cpp_python_stream import Document, Pieces
 from dmrc.engines.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -24,145 +22,126 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-Document = dict[str, object]
-"""A JSON object."""
+    from dmrc.engines.llama_cpp_python_model import Model
 
-# What `Llama` takes of an OpenAI request; the rest would be a TypeError.
-_SAMPLING = frozenset(
-    {
-        *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "stop", "seed", "logit_bias"),
-        *("presence_penalty", "frequency_penalty", "repeat_penalty", "mirostat_mode", "mirostat_tau", "mirostat_eta"),
-    }
-)
-_CHAT = _SAMPLING | {"messages", "tools", "tool_choice", "response_format", "logprobs", "top_logprobs"}
-_COMPLETION = _SAMPLING | {"prompt", "suffix", "echo", "logprobs"}
 _END: Document = {}
 
 
-class Model:
-    """A loaded model, and the one thread that may use it."""
+class _Routes:
+    """The handlers of one model."""
 
-    def __init__(self, launch: dict[str, Any]) -> None:
-        """Load the model; blocks."""
-        import llama_cpp
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+    def __init__(self, model: Model) -> None:
+        self._model = model
 
-        values = {one.flag.names[-1]: one.value or "" for one in parse(launch["runtime_flags"])}
-        pooling = values.pop("--pooling", "unspecified")
-        numbers = {name: _number(value) for name, value in values.items()}
-        self._defaults = {REQUEST_FLAGS[name]: value for name, value in numbers.items() if name in REQUEST_FLAGS}
-        self._name = launch["name"]
-        self._llama = llama_cpp.Llama(
-            model_path=launch["gguf"],
-            n_ctx=launch["context_size"],
-            embedding=launch["mode"] == "embedding",
-            pooling_type=getattr(llama_cpp, f"LLAMA_POOLING_TYPE_{pooling.upper()}"),
-            verbose=True,
-            **{LOAD_FLAGS[name]: value for name, value in numbers.items() if name in LOAD_FLAGS},
-        )
-        if launch["chat_template"]:
-            template = Path(launch["chat_template"]).read_text()
-            self._llama.chat_handler = Jinja2ChatFormatter(template, eos_token="", bos_token="").to_chat_handler()
-        self.thread = ThreadPoolExecutor(1)
+    def of(self, kind: Kind) -> Callable[[Request], Awaitable[Response]]:
+        """Return the handler for one kind of request."""
+        from starlette.responses import JSONResponse
 
-    def answer(self, kind: str, request: Document) -> Document:
-        """Return a whole answer; runs on the model's thread."""
-        result: Document = self._call(kind, request, stream=False)
-        return {**result, "model": self._name}
+        async def endpoint(http: Request) -> Response:
+            try:
+                request = await http.json()
+                given = arguments(kind, request)
+                if kind == "embedding":
+                    as_base64 = request.get("encoding_format") == "base64"
+                    return JSONResponse(await self._run(lambda: self._model.embed(given, as_base64=as_base64)))
+                if request.get("stream"):
+                    with_usage = (request.get("stream_options") or {}).get("include_usage", False)
+                    return await self._stream(kind, given, with_usage=with_usage)
+                return await self._whole(kind, given, http)
+            except (RefusedError, ValueError) as error:
+                return JSONResponse(_refusal(error), getattr(error, "status", 400))
 
-    def pieces(self, kind: str, request: Document) -> Generator[Document, None, None]:
-        """Yield the chunks of a stream; each step runs on the model's thread.
+        return endpoint
 
-        The last one gets `timings` as llama.cpp's server gives them, counted by chunks: `Llama` tells no more.
-        """
-        started, first, tokens, last = time.monotonic(), 0.0, 0, None
-        for chunk in self._call(kind, request, stream=True):
-            if last is not None:
-                yield last
-            if _has_words(chunk):
-                first, tokens = first or time.monotonic(), tokens + 1
-            last = {**chunk, "model": self._name}
-        if last is not None:
-            seconds = time.monotonic() - first
-            timings = {"prompt_n": self._llama.n_tokens - tokens, "prompt_ms": (first - started) * 1000}
-            timings |= {"predicted_n": tokens, "predicted_per_second": tokens / seconds if seconds else 0.0}
-            yield {**last, "timings": timings}
+    async def _run(self, work: Callable[[], Document]) -> Document:
+        return await asyncio.get_running_loop().run_in_executor(self._model.thread, work)
 
-    def embed(self, request: Document) -> Document:
-        """Return embeddings; runs on the model's thread."""
-        return {**self._llama.create_embedding(input=request.get("input", "")), "model": self._name}
+    async def _whole(self, kind: Kind, given: Document, http: Request) -> Response:
+        """Answer at once; when the caller goes away the computing ends, and the next one has its turn."""
+        from starlette.responses import JSONResponse, Response
 
-    def _call(self, kind: str, request: Document, *, stream: bool) -> Any:
-        known = _CHAT if kind == "chat" else _COMPLETION
-        renamed = {**request, "max_tokens": request.get("max_tokens", request.get("max_completion_tokens"))}
-        given = {name: value for name, value in renamed.items() if name in known and value is not None}
-        call = self._llama.create_chat_completion if kind == "chat" else self._llama.create_completion
-        return call(**{**self._defaults, **given}, stream=stream)
+        cancelled = threading.Event()
+        work = asyncio.ensure_future(self._run(lambda: self._model.answer(kind, given, cancelled)))
+        gone = asyncio.ensure_future(_disconnected(http))
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            cancelled.set()
+            work.cancel()
+            return Response(status_code=499)
+        gone.cancel()
+        return JSONResponse(work.result())
+
+    async def _stream(self, kind: Kind, given: Document, *, with_usage: bool) -> Response:
+        """Answer in pieces. The first one is waited for before the status is sent, so that a refusal is one."""
+        from starlette.responses import StreamingResponse
+
+        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Document]()
+        cancelled = threading.Event()
+        pieces = Pieces(kind, given, self._model.name, lambda it: loop.call_soon_threadsafe(chunks.put_nowait, it))
+
+        def work() -> Document:
+            pieces.finish(self._model.answer(kind, given, cancelled, pieces.add), with_usage=with_usage)
+            return _END
+
+        working = asyncio.ensure_future(self._run(work))
+        working.add_done_callback(lambda _: chunks.put_nowait(_END))
+        try:
+            first = await chunks.get()
+            if first is _END:
+                await working
+        except BaseException:
+            cancelled.set()
+            raise
+        return StreamingResponse(_events(first, chunks, working, cancelled), media_type="text/event-stream")
+
+
+async def _events(
+    first: Document, chunks: asyncio.Queue[Document], working: asyncio.Future[Document], cancelled: threading.Event
+) -> AsyncIterator[bytes]:
+    """Yield server-sent events; when the caller goes away the computing ends."""
+    chunk = first
+    try:
+        while chunk is not _END:
+            yield b"data: " + json.dumps(chunk).encode() + b"\n\n"
+            chunk = await chunks.get()
+        await working
+        yield b"data: [DONE]\n\n"
+    except (ValueError, RuntimeError) as error:
+        yield b"data: " + json.dumps(_refusal(error)).encode() + b"\n\n"
+    finally:
+        cancelled.set()
+        working.cancel()
 
 
 def create_app(model: Model) -> Starlette:
     """Return the application with the routes that the gateway asks for."""
     from starlette.applications import Starlette
-    from starlette.responses import JSONResponse, StreamingResponse
+    from starlette.responses import JSONResponse
     from starlette.routing import Route
-
-    def serve(kind: str) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(http: Request) -> Response:
-            request = await http.json()
-            loop = asyncio.get_running_loop()
-            try:
-                if kind == "embedding":
-                    return JSONResponse(await loop.run_in_executor(model.thread, model.embed, request))
-                if not request.get("stream"):
-                    return JSONResponse(await loop.run_in_executor(model.thread, model.answer, kind, request))
-                pieces = model.pieces(kind, request)
-                # The first piece is computed before the status is sent, so that a refusal is one.
-                first = await loop.run_in_executor(model.thread, next, pieces, _END)
-            except ValueError as error:
-                return JSONResponse(_refusal(error), 400)
-            return StreamingResponse(_events(model, first, pieces), media_type="text/event-stream")
-
-        return endpoint
 
     async def health(_http: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    routes = [Route("/health", health)]
-    for path, kind in (("chat/completions", "chat"), ("completions", "completion"), ("embeddings", "embedding")):
-        routes.append(Route(f"/v1/{path}", serve(kind), methods=["POST"]))
+    routes, handlers = [Route("/health", health)], _Routes(model)
+    kinds: tuple[tuple[str, Kind], ...] = (
+        ("chat/completions", "chat"),
+        ("completions", "completion"),
+        ("embeddings", "embedding"),
+    )
+    routes += [Route(f"/v1/{path}", handlers.of(kind), methods=["POST"]) for path, kind in kinds]
     return Starlette(routes=routes)
 
 
-async def _events(model: Model, first: Document, pieces: Generator[Document, None, None]) -> AsyncIterator[bytes]:
-    """Yield server-sent events; when the caller goes away the generator is closed, which ends the computing."""
-    loop = asyncio.get_running_loop()
-    piece = first
-    try:
-        while piece is not _END:
-            yield b"data: " + json.dumps(piece).encode() + b"\n\n"
-            piece = await loop.run_in_executor(model.thread, next, pieces, _END)
-        yield b"data: [DONE]\n\n"
-    except (ValueError, RuntimeError) as error:
-        yield b"data: " + json.dumps(_refusal(error)).encode() + b"\n\n"
-    finally:
-        model.thread.submit(pieces.close)
-
-
-def _has_words(chunk: dict[str, Any]) -> bool:
-    choice = chunk["choices"][0]
-    return bool(
-        choice.get("text") or choice.get("delta", {}).get("content") or choice.get("delta", {}).get("tool_calls")
-    )
+async def _disconnected(http: Request) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _refusal(error: Exception) -> Document:
     """Return an error in OpenAI's form, of the type that llama.cpp's own server gives it."""
-    kind = "exceed_context_size_error" if "context window" in str(error) else "invalid_request_error"
-    return {"error": {"code": 400, "message": str(error), "type": kind}}
-
-
-def _number(text: str) -> int | float:
-    return float(text) if "." in text or "e" in text.lower() else int(text)
+    too_long = "exceed context window" in str(error) or "exceed batch size" in str(error)
+    kind = "exceed_context_size_error" if too_long else getattr(error, "kind", "invalid_request_error")
+    return {"error": {"code": getattr(error, "status", 400), "message": str(error), "type": kind}}
 
 
 def main(text: str) -> None:
@@ -171,6 +150,8 @@ def main(text: str) -> None:
 
     os.umask(0o177)
     die_with_parent()
+    from dmrc.engines.llama_cpp_python_model import Model
+
     launch = json.loads(text)
     try:
         model = Model(launch)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dmrc.engines.engine import Companions
 from dmrc.engines.flags import parse
+from dmrc.engines.repacking import repacked_bytes
 from dmrc.gguf import GgufFacts
 
 _MIB = 1 << 20
+_ALONE = Companions()
 
 # Bytes per value of the KV cache: block size and bytes per block.
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
@@ -24,9 +27,9 @@ _CACHE_BYTES = {
     "q5_1": 24 / 32,
 }
 
-# Measured with xllamacpp 2026.10 on SmolLM2-135M: the process without a model has 33 MiB; each entry of a vocabulary
-# takes about 300 bytes; llama.cpp works on 512 tokens at a time.
-_BASE_BYTES = 48 * _MIB
+# Measured with xllamacpp 2026.10: the process without a model has 33 MiB; each entry of a vocabulary takes about 300
+# bytes; llama.cpp works on 512 tokens at a time.
+_BASE_BYTES = 40 * _MIB
 _VOCABULARY_ENTRY_BYTES = 300
 _DEFAULT_UBATCH = 512
 _SMALLEST_CONTEXT = 256
@@ -45,7 +48,9 @@ class MemoryEstimate:
     """What a runner takes, by part, in bytes."""
 
     weights_bytes: int
-    """The tensors."""
+    """The tensors, and their copies in the order that the processor likes."""
+    companion_bytes: int
+    """What is loaded beside the model: projector, adapters, and a draft model with a context of its own."""
     kv_bytes: int
     """Keys and values of all slots' contexts."""
     compute_bytes: int
@@ -58,44 +63,87 @@ class MemoryEstimate:
     @property
     def total_bytes(self) -> int:
         """Return the sum."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.prompt_cache_bytes + self.base_bytes
+        loaded = self.weights_bytes + self.companion_bytes + self.kv_bytes
+        return loaded + self.compute_bytes + self.prompt_cache_bytes + self.base_bytes
 
 
-def estimate(facts: GgufFacts, context_size: int, parallel: int, flags: Sequence[str] = ()) -> MemoryEstimate:
+def estimate(
+    facts: GgufFacts,
+    context_size: int,
+    parallel: int,
+    flags: Sequence[str] = (),
+    companions: Companions = _ALONE,
+) -> MemoryEstimate:
     """Return what a runner with `parallel` slots of `context_size` tokens each would take.
 
-    Measured against xllamacpp 2026.10 on a CPU: within 7 % of the resident size (tests/engines/test_memory.py).
+    Measured against xllamacpp 2026.10 on a CPU: within 15 % of the resident size (`make bench ARGS=memory`).
 
     Raises:
         RuntimeFlagError: A flag is unknown, forbidden or has a bad value.
     """
-    settings = parse(flags)
-    values = {setting.flag.names[-1]: setting.value for setting in settings if setting.value is not None}
-    ubatch = min(int(values.get("--ubatch-size", _DEFAULT_UBATCH)), context_size * parallel)
-    has_full_window = any(setting.flag.names[-1] == "--swa-full" for setting in settings)
+    set_to = _settings(flags)
+    ubatch = min(int(set_to.get("--ubatch-size", _DEFAULT_UBATCH)), context_size * parallel)
     width = 3 * (facts.feed_forward_length or 4 * facts.embedding_length) + 6 * facts.embedding_length
-    scores = facts.head_count * context_size * _SCORE_BYTES if values.get("--flash-attn") == "off" else 0
-    cells = sum(
-        heads * _padded(context_size if window is None or has_full_window else min(context_size, window + ubatch))
-        for heads, window in zip(facts.head_counts_kv, _windows(facts), strict=True)
-    )
-    keys = facts.key_length * _CACHE_BYTES[values.get("--cache-type-k", "f16")]
-    cached_values = facts.value_length * _CACHE_BYTES[values.get("--cache-type-v", "f16")]
+    scores = facts.head_count * context_size * _SCORE_BYTES if set_to.get("--flash-attn") == "off" else 0
     return MemoryEstimate(
-        weights_bytes=facts.tensor_bytes,
-        kv_bytes=int(cells * parallel * (keys + cached_values)),
+        weights_bytes=facts.tensor_bytes + _copies(facts, set_to),
+        companion_bytes=_beside(companions, context_size, parallel, set_to),
+        kv_bytes=_cache(facts, context_size, parallel, set_to, ubatch),
         compute_bytes=ubatch * (4 * width + scores),
-        prompt_cache_bytes=int(values.get("--cache-ram", 0)) * _MIB,
+        prompt_cache_bytes=int(set_to.get("--cache-ram", 0)) * _MIB,
         base_bytes=_BASE_BYTES + facts.vocabulary_size * _VOCABULARY_ENTRY_BYTES,
     )
 
 
-def largest_context(facts: GgufFacts, available_bytes: int, parallel: int, flags: Sequence[str] = ()) -> int | None:
+def _settings(flags: Sequence[str]) -> dict[str, str]:
+    """Return flags by name; a switch has an empty value, and of two that are set the last one counts."""
+    return {setting.flag.names[-1]: setting.value or "" for setting in parse(flags)}
+
+
+def _cache(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[str, str], ubatch: int) -> int:
+    """Return the keys and values of all slots; a model whose tokens all see one another keeps none."""
+    if not facts.is_causal:
+        return 0
+    windows = [None] * len(facts.head_counts_kv) if "--swa-full" in set_to else _windows(facts)
+    cells = sum(
+        heads * _padded(context_size if window is None else min(context_size, window + ubatch))
+        for heads, window in zip(facts.head_counts_kv, windows, strict=True)
+    )
+    keys = facts.key_length * _CACHE_BYTES[set_to.get("--cache-type-k", "f16")]
+    values = facts.value_length * _CACHE_BYTES[set_to.get("--cache-type-v", "f16")]
+    return int(cells * parallel * (keys + values))
+
+
+def _copies(facts: GgufFacts, set_to: Mapping[str, str]) -> int:
+    """Return the copies of weights: the file stays mapped beside them, unless it is read instead."""
+    is_read = "--no-mmap" in set_to or set_to.get("--load-mode") in ("none", "dio")
+    return 0 if is_read or "--no-repack" in set_to else repacked_bytes(facts.matrix_bytes)
+
+
+def _beside(companions: Companions, context_size: int, parallel: int, set_to: Mapping[str, str]) -> int:
+    total = sum(lora.facts.tensor_bytes for lora in companions.loras)
+    if companions.mmproj is not None:
+        total += companions.mmproj.facts.tensor_bytes
+    if companions.draft is not None:
+        draft = companions.draft.facts
+        total += draft.tensor_bytes + _copies(draft, set_to) + draft.vocabulary_size * _VOCABULARY_ENTRY_BYTES
+        total += _cache(draft, context_size, parallel, {}, _DEFAULT_UBATCH)
+        total += 4 * _DEFAULT_UBATCH * (3 * draft.feed_forward_length + 6 * draft.embedding_length)
+    return total
+
+
+def largest_context(
+    facts: GgufFacts,
+    available_bytes: int,
+    parallel: int,
+    flags: Sequence[str] = (),
+    companions: Companions = _ALONE,
+) -> int | None:
     """Return the largest context, in steps of 256 tokens, that fits with that many slots; None when none does."""
     fitting, too_large = 0, (facts.context_length or _LARGEST_CONTEXT) // _SMALLEST_CONTEXT + 1
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
-        if estimate(facts, middle * _SMALLEST_CONTEXT, parallel, flags).total_bytes <= available_bytes:
+        if estimate(facts, middle * _SMALLEST_CONTEXT, parallel, flags, companions).total_bytes <= available_bytes:
             fitting = middle
         else:
             too_large = middle

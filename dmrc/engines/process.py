@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import psutil
 
-from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.engine import ChildEngine, Launch
 from dmrc.engines.failures import start_failure
 from dmrc.engines.parent import PARENT_VARIABLE
 from dmrc.errors import EngineError, EngineStartError
@@ -20,12 +21,17 @@ POLL_SECONDS = 0.02
 """How often a starting child is asked for its health: on a unix socket that costs next to nothing."""
 
 STALL_SECONDS = 120.0
-"""How long a start may go on without a new line in the log and without using the processor."""
+"""How long a start may go on without a new line in the log, use of the processor, or more memory in use."""
 
 STOP_SECONDS = 5.0
 """How long a child may take to end after SIGTERM, before SIGKILL."""
 
-_LOG_BYTES = 5 << 20
+LOG_BYTES = 5 << 20
+"""How large the log of a runner may grow before it is begun anew; one old one of that size is kept."""
+
+LOG_SECONDS = 30.0
+"""How often that is looked at while a child runs."""
+
 _TAIL_BYTES = 16 << 10
 
 
@@ -41,7 +47,7 @@ class EngineProcess:
         self._system = psutil.Process(process.pid) if process.returncode is None else None
 
     @classmethod
-    async def start(cls, engine: Engine, launch: Launch) -> EngineProcess:
+    async def start(cls, engine: ChildEngine, launch: Launch) -> EngineProcess:
         """Start a child in a process group of its own; a stale socket is removed first.
 
         Raises:
@@ -75,7 +81,7 @@ class EngineProcess:
         return self._process.returncode
 
     async def wait_ready(self) -> None:
-        """Wait until the child answers. The deadline moves as long as it writes to its log or uses the processor.
+        """Wait until the child answers. The deadline moves as long as anything of the load goes on.
 
         Raises:
             EngineStartError: It ended, or stalled; the message says why as far as its log tells.
@@ -115,8 +121,12 @@ class EngineProcess:
         return start_failure(self._launch.name, self._program, self.exit_code or 0, self.log_tail(), self._launch.log)
 
     async def wait_exit(self) -> int:
-        """Wait until the child has ended, and return its exit code."""
-        return await self._process.wait()
+        """Wait until the child has ended, and return its exit code. Meanwhile its log is kept from growing for ever."""
+        while True:
+            try:
+                return await asyncio.wait_for(self._process.wait(), LOG_SECONDS)
+            except TimeoutError:
+                await asyncio.to_thread(self._cut_log)
 
     async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """End the child: SIGTERM, and SIGKILL when that does not help. Reaps it and removes its socket.
@@ -151,13 +161,26 @@ class EngineProcess:
             return log.read().decode(errors="replace")
         return ""
 
-    def _progress(self) -> tuple[int, float]:
+    def _cut_log(self) -> None:
+        """Keep a copy of a log that has grown large, and begin it anew; the child appends, so it goes on there."""
+        log = self._launch.log
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(log, _old(log))
+                os.truncate(log, 0)
+                self._log_start = 0
+
+    def _progress(self) -> tuple[int, float, int]:
+        """Return what grows while a model is loaded: its log, its time on the processor, and what it has in memory.
+
+        The last one is for a slow disk: waiting for it takes no time on the processor.
+        """
         size = self._launch.log.stat().st_size if self._launch.log.exists() else 0
         try:
             times = self._system.cpu_times() if self._system else None
         except psutil.Error:
             times = None
-        return size, round(times.user + times.system) if times else 0.0
+        return size, round(times.user + times.system) if times else 0.0, self._memory()[0]
 
     def _memory(self) -> tuple[int, int]:
         try:
@@ -184,5 +207,9 @@ def _environment() -> dict[str, str]:
 
 def _rotate(log: Path) -> None:
     """Move a log that has grown large out of the way; one old one is kept."""
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.replace(log.with_suffix(".old.log"))
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(_old(log))
+
+
+def _old(log: Path) -> Path:
+    return log.with_suffix(".old.log")

@@ -10,9 +10,10 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dmrc.engines.flags import Setting, parse
 from dmrc.engines.flags_table import DMRC
@@ -20,6 +21,9 @@ from dmrc.engines.parent import die_with_parent
 
 if TYPE_CHECKING:
     import xllamacpp
+
+_LOG_SECONDS = 2.0
+_QUIET_SECONDS = 0.1
 
 
 def main(text: str) -> int:
@@ -31,6 +35,7 @@ def main(text: str) -> int:
     try:
         server = xllamacpp.Server(parameters(text))  # holds the GIL until the model is loaded
     except RuntimeError as error:
+        _let_the_log_end()
         sys.stderr.write(f"{error}\n")
         return 1
     # Until here SIGTERM just kills, which is right: a handler of Python's would wait for the load. From here on it ends
@@ -40,6 +45,14 @@ def main(text: str) -> int:
     while server:  # held here, since it stops when nobody holds it
         signal.pause()
     return 0
+
+
+def _let_the_log_end() -> None:
+    """Wait until nothing more is written: llama.cpp logs from a thread of its own, which our end would cut off."""
+    deadline, size = time.monotonic() + _LOG_SECONDS, -1
+    while time.monotonic() < deadline and (now := os.fstat(sys.stderr.fileno()).st_size) != size:
+        size = now
+        time.sleep(_QUIET_SECONDS)
 
 
 def parameters(text: str) -> xllamacpp.CommonParams:
@@ -54,7 +67,7 @@ def parameters(text: str) -> xllamacpp.CommonParams:
     return params
 
 
-def _fill(params: xllamacpp.CommonParams, launch: dict[str, str | int]) -> None:
+def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     """Set what dmrc decides. The context is divided among the slots, so it is multiplied first."""
     parallel = int(launch["parallel"])
     params.model.path = launch["gguf"]
@@ -73,10 +86,17 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, str | int]) -> None:
     params.embedding = launch["mode"] in ("embedding", "rerank")
     if launch["mode"] == "rerank":
         params.pooling_type = _named("llama_pooling_type.LLAMA_POOLING_TYPE_RANK")
-    if launch["mmproj"]:
+    if launch.get("mmproj"):
         params.mmproj.path = launch["mmproj"]
-    if launch["chat_template"]:
+    if launch.get("chat_template"):
         params.chat_template = Path(str(launch["chat_template"])).read_text()
+    if launch.get("loras"):
+        import xllamacpp
+
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in launch["loras"]]
+    if launch.get("draft"):
+        params.speculative.draft.mparams.path = launch["draft"]
+        params.speculative.types = [_named("common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE")]
 
 
 def _has_gpu() -> bool:

@@ -17,6 +17,7 @@ from dmrc.gateway.history import EventStream, live_events
 from dmrc.projects import Registration
 from dmrc.scheduler.configuration import Wishes
 from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.target import UpstreamTarget
 
 if TYPE_CHECKING:
     from dmrc.gateway.daemon import Daemon
@@ -43,6 +44,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("PUT", "/projects/{name}", admin.register),
         ("PUT", "/projects/{name}/secrets", admin.remember_secrets),
         ("DELETE", "/projects/{name}", admin.unregister),
+        ("PUT", "/projects/{name}/upstream-keys", admin.upstream_keys),
         ("POST", "/projects/{name}/join", admin.join),
         ("DELETE", "/projects/{name}/services/{service}", admin.leave),
         ("POST", "/projects/{name}/services/{service}/rest", admin.rest),
@@ -131,6 +133,11 @@ class _Admin:
     async def unregister(self, request: Request) -> Response:
         return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})
 
+    async def upstream_keys(self, request: Request) -> Response:
+        """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""
+        self._daemon.catalog.upstream_keys.put(request.path_params["name"], await request.json())
+        return JSONResponse({})
+
     async def load(self, request: Request) -> Response:
         registration = self._daemon.projects.get(request.path_params["name"])
         declaration = registration.models[request.path_params["key"]]
@@ -144,7 +151,7 @@ class _Admin:
 
     async def preload(self, request: Request) -> Response:
         """Load a model that a person names; with `?wait=0` answer at once."""
-        target = self._daemon.catalog.resolve(None, (await request.json())["model"], "chat").target
+        target = self._daemon.catalog.resolve(None, (await request.json())["model"], None).target
         if request.query_params.get("wait") == "0":
             self._daemon.load_in_background(target)
         else:
@@ -169,10 +176,11 @@ class _Admin:
         scheduler, catalog = self._daemon.scheduler, self._daemon.catalog
         runners = scheduler.runners()
         if not document.get("all"):
-            # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own.
-            running = {runner.target.digest for runner in runners}
-            digests = {n if n in running else catalog.resolve(None, n, "chat").target.digest for n in wanted}
-            runners = [runner for runner in runners if runner.target.digest in digests]
+            # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own;
+            # an upstream's has no files.
+            known = {name for runner in runners for name in (runner.target.digest, runner.target.reference)}
+            digests = {n if n in known else catalog.resolve(None, n, None).target.digest for n in wanted}
+            runners = [one for one in runners if {one.target.digest, one.target.reference} & digests]
         for runner in runners:
             await scheduler.unload(runner)
         return JSONResponse({"unloaded": [runner.target.reference for runner in runners]})
@@ -199,6 +207,7 @@ def _runner(runner: Runner) -> dict[str, object]:
         "model": target.reference,
         "digest": target.digest,
         "engine": target.configuration.engine,
+        "upstream": target.upstream.url if isinstance(target, UpstreamTarget) else None,
         "mode": target.configuration.mode,
         "state": runner.state.value,
         "context_size": target.context_size,
@@ -217,5 +226,6 @@ def _runner(runner: Runner) -> dict[str, object]:
 
 async def _on_error(_request: Request, error: Exception) -> Response:
     known = cast(DmrcError, error)
-    document = {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
+    document: dict[str, object] = {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
+    document["log_tail"] = known.log_tail
     return JSONResponse({"error": document}, known.http_status)

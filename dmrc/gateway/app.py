@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -23,8 +23,8 @@ from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.store import StoredModel
 
-PREFIXES = ("/engines/v1", "/engines/llama.cpp/v1", "/v1")
-"""Where the OpenAI routes are found. Source: Docker Model Runner's routes."""
+PREFIXES = ("/engines/v1", "/v1")
+"""Where the OpenAI routes are found, beside `/engines/{engine}/v1`. Source: Docker Model Runner's routes."""
 
 _SLASHES = re.compile(r"/{2,}")
 
@@ -32,12 +32,16 @@ _SLASHES = re.compile(r"/{2,}")
 class Gateway:
     """The application that all TCP listeners share."""
 
-    def __init__(self, steps: Steps, configurator: Configurator) -> None:
+    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str]) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
-        self._inference: dict[str, ASGIApp] = {
-            f"{prefix}/{route}": Inference(route, steps) for prefix in PREFIXES for route in OPERATIONS
-        }
-        self._others = _create_app(steps.admission, steps.catalog)
+        prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
+        self._inference: dict[str, ASGIApp] = {}
+        for prefix, engine in prefixes.items():
+            for route in OPERATIONS:
+                self._inference[f"{prefix}/{route}"] = Inference(route, engine, steps)
+            # Docker Model Runner, and llama.cpp itself, have this one without `/v1`.
+            self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = Inference("rerank", engine, steps)
+        self._others = _create_app(steps.admission, steps.catalog, prefixes)
         add_configure_routes(self._others, steps.admission, configurator)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission)
 
@@ -86,7 +90,7 @@ def _capability(path: str) -> tuple[str | None, str]:
     return key, f"/{rest}"
 
 
-def _create_app(admission: Admission, catalog: Catalog) -> FastAPI:
+def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str]) -> FastAPI:
     """Return the routes that are not inference."""
     app = FastAPI(title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -97,13 +101,13 @@ def _create_app(admission: Admission, catalog: Catalog) -> FastAPI:
     def model(request: Request) -> JSONResponse:
         wanted = request.path_params["name"]
         caller = admission.admit(request.scope)
-        target = catalog.resolve(caller, wanted, "chat").target
+        target = catalog.resolve(caller, wanted, None).target
         for name, stored in catalog.names(caller):
-            if stored.digest == target.digest:
+            if (name == target.reference) if stored is None else (stored.digest == target.digest):
                 return JSONResponse(_model(name, stored))
         raise ModelNotFoundError(f"model '{wanted}' is not in the store")
 
-    for prefix in PREFIXES:
+    for prefix in prefixes:
         app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
     app.add_api_route("/", _root, methods=["GET"], response_model=None)
@@ -121,9 +125,13 @@ async def _on_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unknown_path(request: Request, _error: Exception) -> Response:
-    return error_response(NotFoundError(f"there is no route {request.method} {request.url.path}"))
+    path = request.url.path
+    remedy = "Use /engines/v1, or the name of an engine: dmrc version" if path.startswith("/engines/") else None
+    return error_response(NotFoundError(f"there is no route {request.method} {path}", remedy=remedy))
 
 
-def _model(name: str, model: StoredModel) -> dict[str, object]:
-    created = int(model.created.timestamp()) if model.created else model.pulled_at or 0
+def _model(name: str, model: StoredModel | None) -> dict[str, object]:
+    created = 0
+    if model is not None:
+        created = int(model.created.timestamp()) if model.created else model.pulled_at or 0
     return {"id": name, "object": "model", "created": created, "owned_by": "dmrc"}

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
-from dmrc.errors import DmrcError, InvalidReferenceError, PermissionDeniedError
+from dmrc.errors import DmrcError, InputError, InvalidReferenceError, PermissionDeniedError
 from dmrc.exchange import Operation
+from dmrc.gateway.companions import CompanionFinder
+from dmrc.gateway.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
-from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
+from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream
 from dmrc.projects import Caller, Registration
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
-from dmrc.scheduler.target import DEFAULT_KEEP_ALIVE_SECONDS, Target
+from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, DEFAULT_KEEP_ALIVE_SECONDS, AnyTarget, Target, UpstreamTarget
 from dmrc.store import Store, StoredModel
+
+# Source: enum llama_pooling_type in https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h
+_RANK_POOLING = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A name that was understood."""
 
-    target: Target
+    target: AnyTarget
     """What to run."""
     model_key: str | None
     """Key in the project's `models:`, where the caller has a project."""
@@ -37,18 +44,22 @@ class Catalog:
         self._store = store
         self._configurations = configurations
         self.default_registry = default_registry
+        self.upstream_keys = UpstreamKeys()
+        self._companions = CompanionFinder(store, self._stored)
         self._facts: dict[str, GgufFacts] = {}
         self._models: dict[str, StoredModel] = {}
         self._targets: dict[tuple[str | None, str, ModelDeclaration | None, Operation | None], Target] = {}
         self._index = store.root / "index.json"
         self._as_of: tuple[int, int, int] | None = None
 
-    def resolve(self, caller: Caller | None, model: str, operation: Operation) -> Resolved:
-        """Return what to run for `model` as this caller wrote it.
+    def resolve(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved:
+        """Return what to run for `model` as this caller wrote it; without an operation, as what it is for.
 
         Raises:
             ModelNotFoundError: It is not in the store.
             PermissionDeniedError: The caller's service does not declare it.
+            InputError: It is not for this operation.
+            UpstreamError: An upstream serves it, whose key is not known.
         """
         if caller is None:
             return Resolved(self.target(None, model, None, operation), None)
@@ -86,23 +97,26 @@ class Catalog:
         uses: list[tuple[str | None, str, ModelDeclaration | None]] = [(None, name, None) for name in names]
         uses += [(known.name, each.model, each) for known in registrations for each in known.models.values()]
         keys: set[str] = set()
-        for project, model, declaration in uses:
-            try:
-                keys.update(self.target(project, model, declaration, each).key for each in operations)
-            except DmrcError:
-                continue  # a model that was removed from the store has no runner to name
+        for (project, model, declaration), operation in itertools.product(uses, operations):
+            # A model that was removed from the store, or is not for that operation, has no runner to name.
+            with contextlib.suppress(DmrcError):
+                keys.add(self.target(project, model, declaration, operation).key)
         return keys
 
-    def names(self, caller: Caller | None) -> list[tuple[str, StoredModel]]:
-        """Return the names that this caller may use, each with its model; models not in the store are left out."""
+    def names(self, caller: Caller | None) -> list[tuple[str, StoredModel | None]]:
+        """Return the names that this caller may use, each with its model; models not in the store are left out.
+
+        The model of an upstream has a name only, and None for the rest.
+        """
         if caller is None:
             return [(tag, model) for model in self._store.models() for tag in model.tags]
-        present = []
+        present: list[tuple[str, StoredModel | None]] = []
         for declaration in caller.models.values():
             try:
-                present.append((declaration.model, self._stored(declaration.model)))
+                stored = None if declaration.upstream else self._stored(declaration.model)
             except DmrcError:
                 continue  # declared, and removed from the store since
+            present.append((declaration.model, stored))
         return present
 
     def _declared(self, caller: Caller, model: str) -> ModelDeclaration:
@@ -139,11 +153,15 @@ class Catalog:
 
     def target(
         self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
-    ) -> Target:
+    ) -> AnyTarget:
         """Return what to run; without an operation, for what the model is.
 
         It is remembered until the store or a configuration changes, for every request asks.
         """
+        if declaration is not None and declaration.upstream is not None:
+            return self._upstream_target(project or "", declaration, declaration.upstream)
+        if declaration is not None and declaration.paths:
+            return self._new_target(project, model, declaration, operation)  # files change without a word
         self._forget_what_has_changed()
         asked = (project, model, declaration, operation)
         if asked not in self._targets:
@@ -171,14 +189,26 @@ class Catalog:
         facts = self._facts[stored.digest]
         wishes = self.merged(project, model, declaration).wishes
         keep_alive = wishes.keep_alive_seconds
+        beside = self._companions.beside(files, declaration)
         return Target(
             reference=self._full_name(stored, model),
             digest=stored.digest,
             gguf=Path(files.gguf),
-            mmproj=files.mmproj,
-            chat_template=files.chat_template,
             facts=facts,
-            configuration=_configuration(wishes, facts, operation),
+            companions=beside.companions,
+            chat_template=beside.chat_template,
+            identities=beside.identities,
+            configuration=_configuration(wishes, facts, operation, model),
+            keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
+        )
+
+    def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> UpstreamTarget:
+        keep_alive = declaration.keep_alive_seconds
+        return UpstreamTarget(
+            reference=declaration.model,
+            upstream=upstream,
+            upstream_key=self.upstream_keys.of(project, upstream),
+            configuration=RunnerConfiguration(engine=declaration.engine, parallel=declaration.parallel),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
         )
 
@@ -188,9 +218,16 @@ def _who(caller: Caller) -> str:
     return f"service '{caller.service}' of {project}" if caller.service else project
 
 
-def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None) -> RunnerConfiguration:
+def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None, name: str) -> RunnerConfiguration:
     flags = wishes.runtime_flags or ()
-    mode = _mode(facts, operation, flags, wishes.mode)
+    mode = wishes.mode if operation is None and wishes.mode else _mode(facts, operation, flags, name)
+    context_size = wishes.context_size or DEFAULT_CONTEXT_SIZE
+    if facts.context_length:
+        # llama.cpp gives no request more than the model was trained with, so this is what each one really gets.
+        context_size = min(context_size, facts.context_length)
+    if mode != "completion":
+        # A text is embedded in one piece: without this, none may be longer than 512 tokens.
+        flags = ("--batch-size", str(context_size), "--ubatch-size", str(context_size), *flags)
     if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:
         # A model that was not made for embeddings gives one for each token; clients want one for each text.
         flags = ("--pooling", "mean", *flags)
@@ -199,17 +236,34 @@ def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None
     return RunnerConfiguration(
         engine=wishes.engine or DEFAULT_ENGINE,
         mode=mode,
-        context_size=wishes.context_size,
+        context_size=context_size,
         parallel=wishes.parallel,
         runtime_flags=flags,
     )
 
 
-def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], wish: Mode | None) -> Mode:
-    """Return how the engine must run for an operation; None asks for what the model is for."""
+def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], name: str) -> Mode:
+    """Return how the engine must run for an operation; None asks for what the model is for.
+
+    Raises:
+        InputError: The model is not for that: the engine would abort, or answer with noise.
+    """
+    declared = declared_mode(flags)
+    reranks = facts.pooling_type == _RANK_POOLING or declared == "rerank"
     if operation is None:
-        own: Mode = "embedding" if facts.pooling_type else "completion"
-        return wish or declared_mode(flags) or own
-    if operation in ("embedding", "rerank"):
-        return operation
+        own: Mode = "embedding" if facts.pooling_type or not facts.is_causal else "completion"
+        return "rerank" if reranks else declared or own
+    if operation == "rerank":
+        if facts.is_causal and not reranks:
+            raise InputError(
+                f"model '{name}' is no reranker: its file does not say so",
+                remedy='Choose another; or declare runtime_flags: ["--reranking"], where it is one',
+            )
+        return "rerank"
+    if operation == "embedding":
+        if facts.pooling_type == _RANK_POOLING and "--pooling" not in flags:
+            raise InputError(f"model '{name}' is a reranker: it gives no embeddings", remedy="Choose another")
+        return "embedding"
+    if not facts.is_causal:
+        raise InputError(f"model '{name}' writes no text: it is for embeddings or reranking", remedy="Choose another")
     return "completion"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.engines.engine import Engine
+from dmrc.engines.flags import configured
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError
 from dmrc.fields import near
 from dmrc.gateway.catalog import Catalog
@@ -71,7 +72,7 @@ class Configurator:
                 f"there is no engine '{engine}'{near(engine, self._engines)}",
                 remedy=f"Known: {', '.join(self._engines)}",
             )
-        self._engines[engine].check(wishes.runtime_flags or ())
+        self._engines[engine].check(configured(engine, wishes.runtime_flags or ()))
         before = self._keys(name)
         self._configurations.set(project, name, wishes)
         self._scheduler.release(before - self._keys(name))

@@ -39,7 +39,7 @@ from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.scheduler import Scheduler
-from dmrc.scheduler.target import Target
+from dmrc.scheduler.target import AnyTarget
 from dmrc.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Daemon:
         self.hooks.watch(self.recorder, self.scheduler)
         journal = Journal(self.recorder, self._containers, self.live)
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
-        self._gateway = Gateway(steps, self.configurator)
+        self._gateway = Gateway(steps, self.configurator, engines)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
         self._listeners: dict[str, Listener] = {}
@@ -174,9 +174,10 @@ class Daemon:
         known = self.projects.unregister(name)
         self._secrets.forget(name)
         self._forget_plugins(name, self._release(before, self.projects.all()))
+        self.catalog.upstream_keys.forget(name)
         return known
 
-    def load_in_background(self, target: Target) -> None:
+    def load_in_background(self, target: AnyTarget) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
         self._spawn(self._load(target))
 
@@ -185,7 +186,7 @@ class Daemon:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _load(self, target: Target) -> None:
+    async def _load(self, target: AnyTarget) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
             await self.scheduler.load(target)
 

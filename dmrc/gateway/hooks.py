@@ -133,10 +133,10 @@ def _value(runner: scheduled.Runner) -> Runner:
         started_at=time.time() - load_seconds,
         load_seconds=load_seconds,
         model_reference=target.reference,
-        model_digest=target.digest,
+        model_digest=target.digest or "",
         engine=target.configuration.engine,
         mode=target.configuration.mode,
-        context_tokens=target.context_size,
-        parallel=need.parallel if need else 1,
+        context_tokens=target.context_size or 0,
+        parallel=runner.parallel,
         memory_bytes=need.memory.total_bytes if need else 0,
     )

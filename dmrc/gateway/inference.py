@@ -12,7 +12,7 @@ from typing import cast
 from starlette.types import Receive, Scope, Send
 
 from dmrc.engines.session import Session
-from dmrc.errors import DmrcError, EngineError
+from dmrc.errors import DmrcError, EngineError, InputError
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_event, error_response
@@ -24,6 +24,7 @@ from dmrc.gateway.observation import Observation
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.target import AnyTarget
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ OPERATIONS: dict[str, Operation] = {
     "chat/completions": "chat",
     "completions": "completion",
     "embeddings": "embedding",
+    "rerank": "rerank",
 }
 """Route below `/v1/`, and what it asks for."""
 
@@ -57,9 +59,10 @@ class Steps:
 class Inference:
     """The ASGI application behind one inference route."""
 
-    def __init__(self, route: str, steps: Steps) -> None:
-        """Serve `route`, one of `OPERATIONS`."""
+    def __init__(self, route: str, engine: str | None, steps: Steps) -> None:
+        """Serve `route`, one of `OPERATIONS`, under the name of one engine or, with None, of any."""
         self._route = route
+        self._engine = engine
         self._operation = OPERATIONS[route]
         self._steps = steps
 
@@ -93,6 +96,7 @@ class Inference:
             return
         resolved = self._steps.catalog.resolve(caller, observation.model(), self._operation)
         observation.saw_target(resolved.target, resolved.model_key)
+        self._check_engine(resolved.target)
         async with self._steps.scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
             observation.saw_lease(lease)
             try:
@@ -101,6 +105,14 @@ class Inference:
                 raise EngineError(
                     f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
                 ) from error
+
+    def _check_engine(self, target: AnyTarget) -> None:
+        engine = target.configuration.engine
+        if self._engine not in (None, engine):
+            raise InputError(
+                f"model '{target.reference}' is served by engine '{engine}', not by '{self._engine}'",
+                remedy=f"Use /engines/v1 or /engines/{engine}/v1",
+            )
 
     async def _forward(self, session: Session, observation: Observation, filters: Filters) -> None:
         """Send the request to the runner and its answer to the caller, byte by byte as they come."""
@@ -114,7 +126,8 @@ class Inference:
                 beginning, is_whole = await _beginning(chunks)
                 if is_whole:
                     body = await filters.whole(beginning)
-                    await observation.start(answer.status, content_type, len(body))
+                    more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
+                    await observation.start(answer.status, content_type, len(body), more)
                     await observation.send(body, more=False)
                     return
                 chunks = _continued(beginning, chunks)

@@ -15,7 +15,7 @@ from dmrc.gateway.live import Started
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.target import Target
+from dmrc.scheduler.target import AnyTarget
 
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
@@ -52,7 +52,7 @@ class Observation:
         self._operation: Operation = operation
         self._forwarded: Mapping[str, str] = self.request_headers
         self._caller: Caller | None = None
-        self._target: Target | None = None
+        self._target: AnyTarget | None = None
         self._model_key: str | None = None
         self._lease: Lease | None = None
         self._status: int | None = None
@@ -122,7 +122,7 @@ class Observation:
             stream=self.document.get("stream") is True,
         )
 
-    def saw_target(self, target: Target, model_key: str | None) -> None:
+    def saw_target(self, target: AnyTarget, model_key: str | None) -> None:
         """Note what the request will run on."""
         self._target = target
         self._model_key = model_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -68,6 +69,13 @@ class GgufFacts:
     """Number of files that the model is split into; 1 for a model in one file."""
     metadata: Mapping[str, str] = field(repr=False)
     """Every key and value as text; arrays of more than 50 entries are left out."""
+    matrix_bytes: Mapping[int, int] = field(default_factory=dict, repr=False)
+    """Bytes of the matrices that are multiplied with, by the number of their type in GGUF."""
+
+    @property
+    def is_causal(self) -> bool:
+        """Return whether it writes text: a model whose tokens see those behind them does not."""
+        return self.metadata.get(f"{self.architecture}.attention.causal") != "false"
 
     @classmethod
     def parse(cls, stream: BinaryIO, *, name: str) -> GgufFacts:
@@ -103,6 +111,7 @@ class GgufFacts:
             chat_template=read.text("tokenizer.chat_template"),
             split_count=read.general("split.count", 1) or 1,
             metadata=_as_text(header),
+            matrix_bytes=header.matrix_bytes,
         )
 
     def with_shards(self, others: Iterable[GgufFacts]) -> GgufFacts:
@@ -113,6 +122,7 @@ class GgufFacts:
             parameters=sum(shard.parameters for shard in shards),
             tensor_bytes=sum(shard.tensor_bytes for shard in shards),
             tensor_count=sum(shard.tensor_count for shard in shards),
+            matrix_bytes=sum((Counter(shard.matrix_bytes) for shard in shards), Counter()),
         )
 
 

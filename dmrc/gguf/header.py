@@ -21,6 +21,7 @@ _MAX_TEXT_BYTES = 512 << 10
 _MAX_NUMBERS = 4096
 _MAX_TEXTS = 50
 _MAX_DIMENSIONS = 4
+_LONGEST_NAME = 64
 _MAX_ALIGNMENT = 1 << 20
 _READ_BYTES = 1 << 20
 
@@ -59,6 +60,8 @@ class Header:
     """Bytes of all tensors."""
     tensor_count: int
     """Number of tensors."""
+    matrix_bytes: Mapping[int, int]
+    """Bytes of the matrices that are multiplied with, by tensor type: not of the table that tokens are looked up in."""
 
     @classmethod
     def parse(cls, stream: BinaryIO, *, name: str) -> Header:
@@ -81,8 +84,8 @@ class Header:
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
             raise reader.damaged(f"its alignment is {str(alignment)[:40]}")
-        parameters, tensor_bytes = _measure_tensors(reader, tensor_count, alignment)
-        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count)
+        parameters, tensor_bytes, matrix_bytes = _measure_tensors(reader, tensor_count, alignment)
+        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count, matrix_bytes)
 
 
 class _Reader:
@@ -128,6 +131,14 @@ class _Reader:
         if self._text_bytes > _MAX_TEXT_BYTES:
             raise self.damaged(f"it holds more than {_MAX_TEXT_BYTES} bytes of text outside its vocabulary")
         return self.take(length).decode(errors="replace")
+
+    def name(self) -> bytes:
+        """Return a short text; a long one is skipped, and empty."""
+        length = self.number(_U64)
+        if length <= _LONGEST_NAME:
+            return self.take(length)
+        self.skip(length)
+        return b""
 
     def skip(self, count: int) -> None:
         if count > self.left:
@@ -206,12 +217,12 @@ def _read_array(reader: _Reader, kind: int, count: int) -> tuple[Scalar, ...] | 
     return None
 
 
-def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int]:
-    """Return the elements and the bytes of all tensors."""
+def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, dict[int, int]]:
+    """Return the elements and the bytes of all tensors, and the bytes of matrices by type."""
     parameters = size = end = 0
-    knows_all = True
+    knows_all, matrices = True, _Matrices()
     for index in range(count):
-        reader.skip_texts(1)  # its name
+        name = reader.name()
         dimension_count = reader.number(_U32)
         if dimension_count > _MAX_DIMENSIONS:
             raise reader.damaged(f"tensor {index} has {dimension_count} dimensions")
@@ -222,9 +233,33 @@ def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, 
         tensor_bytes = -(-elements // block_elements) * block_bytes
         parameters += elements
         size += tensor_bytes
+        if dimension_count > 1:
+            matrices.add(name, kind, tensor_bytes)
         end = max(end, offset + tensor_bytes)
     data_bytes = max(0, reader.left - -reader.position % alignment)
     if end > data_bytes:
         raise reader.damaged(f"its tensors need {end} bytes, and {data_bytes} follow its header")
     # A type that is newer than our table: what follows the header is the best answer, padding included.
-    return parameters, size if knows_all else data_bytes
+    return parameters, size if knows_all else data_bytes, matrices.by_type()
+
+
+class _Matrices:
+    """Adds up matrices by type. Without an output matrix the table of tokens serves as one too."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[int, int] = {}
+        self._table: tuple[int, int] | None = None
+        self._has_output = False
+
+    def add(self, name: bytes, kind: int, size_bytes: int) -> None:
+        if name == b"token_embd.weight":
+            self._table = (kind, size_bytes)
+            return
+        self._has_output = self._has_output or name == b"output.weight"
+        self._bytes[kind] = self._bytes.get(kind, 0) + size_bytes
+
+    def by_type(self) -> dict[int, int]:
+        if self._table is not None and not self._has_output:
+            kind, size_bytes = self._table
+            return {**self._bytes, kind: self._bytes.get(kind, 0) + size_bytes}
+        return self._bytes

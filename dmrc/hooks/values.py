@@ -86,13 +86,13 @@ class Runner:
     model_reference: str
     """Full reference."""
     model_digest: str
-    """Digest of the model's manifest."""
+    """Digest of the model's manifest; empty for one of an upstream."""
     engine: str
     """Kind of engine."""
     mode: str
     """`completion`, `embedding` or `rerank`."""
     context_tokens: int
-    """What one request may use."""
+    """What one request may use; 0 where an upstream decides that."""
     parallel: int
     """Requests served at the same time."""
     memory_bytes: int

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.fields import JsonValue, mapping, near, plain, positive, refuse_unknown, strings, text
+from dmrc.fields import JsonValue, mapping, near, plain, refuse_unknown, strings, text
+from dmrc.project.model import ModelDeclaration
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
@@ -18,65 +17,9 @@ GATEWAY_HOST = "model-runner.docker.internal"
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
-DEFAULT_ENGINE = "llama.cpp"
-"""Engine of a model that names none."""
-
-_MODEL_FIELDS = ("model", "name", "context_size", "runtime_flags")
-_MODEL_OPTIONS = ("engine", "keep_alive", "parallel", "ready")
 _PROJECT_OPTIONS = ("capture", "plugins")
 _SERVICE_OPTIONS = ("default_model",)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", re.ASCII)
-_DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?)", re.ASCII)
-_DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FOR_EVER_SECONDS = 10 * 365 * 86400
 _EXTENSION_PREFIX = "x-dmrc-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDeclaration:
-    """One entry under `models:`."""
-
-    key: str
-    """Its key in the compose file."""
-    model: str
-    """The model reference, as written."""
-    context_size: int | None = None
-    """Tokens that each request may use; None leaves it to the package, then to dmrc's default."""
-    runtime_flags: tuple[str, ...] = ()
-    """Flags for the engine, as written."""
-    engine: str = DEFAULT_ENGINE
-    """Which engine serves it (`x-dmrc: engine`)."""
-    keep_alive_seconds: float | None = None
-    """How long an idle runner stays loaded; None is the default, 0 is not at all, inf is for ever."""
-    parallel: int | None = None
-    """Requests served at the same time; None lets dmrc choose by the memory there is."""
-    ready: Literal["loaded", "pulled"] = "loaded"
-    """What `dmrc up` waits for before it starts the containers."""
-
-    @classmethod
-    def parse(cls, key: str, value: object) -> ModelDeclaration:
-        """Read one entry of the YAML of `docker compose config`.
-
-        Raises:
-            ProjectError: It declares something impossible; the key is named.
-        """
-        where = f"models.{key}"
-        fields = mapping(value, where)
-        refuse_unknown(fields, _MODEL_FIELDS, where)
-        model = fields.get("model")
-        if not isinstance(model, str) or not model.strip():
-            raise ProjectError(f"{where} has no 'model'", remedy=f"Write {where}.model: ai/smollm2, for example")
-        options = _options(fields, _MODEL_OPTIONS, where)
-        return cls(
-            key=key,
-            model=model.strip(),
-            context_size=positive(fields.get("context_size"), f"{where}.context_size"),
-            runtime_flags=strings(fields.get("runtime_flags"), f"{where}.runtime_flags"),
-            engine=text(options.get("engine", DEFAULT_ENGINE), f"{where}.x-dmrc.engine"),
-            keep_alive_seconds=parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive"),
-            parallel=positive(options.get("parallel"), f"{where}.x-dmrc.parallel"),
-            ready=_ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready"),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,33 +111,17 @@ class Project:
             ProjectError: It declares something impossible; the place is named.
         """
         name = text(document.get("name"), "name")
+        directory = files[0].parent if files else Path()
         models = {
-            key: ModelDeclaration.parse(key, value) for key, value in mapping(document.get("models"), "models").items()
+            key: ModelDeclaration.parse(key, value, directory)
+            for key, value in mapping(document.get("models"), "models").items()
         }
         services = {
             key: _service(key, value, models) for key, value in mapping(document.get("services"), "services").items()
         }
         options = _options(document, _PROJECT_OPTIONS, "")
-        directory = files[0].parent if files else Path()
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
         return cls(name, directory, files, models, services, _capture(options.get("capture")), plugins)
-
-
-def parse_keep_alive(value: object, where: str) -> float | None:
-    """Return the seconds that `5m`, `1h30m`, `90` or `0` mean; below zero is for ever (inf), None stays None.
-
-    Source: https://github.com/ollama/ollama/blob/main/docs/faq.md, which has the same forms.
-
-    Raises:
-        ProjectError: It is none of these.
-    """
-    if value is None:
-        return None
-    written = str(value).strip()
-    if isinstance(value, bool) or not _DURATION.fullmatch(written):
-        raise ProjectError(f"{where} is '{written[:40]}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
-    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(written))
-    return math.inf if seconds > _FOR_EVER_SECONDS or (written[0] == "-" and seconds > 0) else seconds
 
 
 def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -> Service:
@@ -258,14 +185,6 @@ def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue
     return {
         name: plain(value, f"{where}.{name}") for name, value in fields.items() if name.startswith(_EXTENSION_PREFIX)
     }
-
-
-def _ready(value: object, where: str) -> Literal["loaded", "pulled"]:
-    if value == "loaded":
-        return "loaded"
-    if value == "pulled":
-        return "pulled"
-    raise ProjectError(f"{where} is {value!r}", remedy="Use loaded or pulled")
 
 
 def _capture(value: object) -> Literal["full", "metadata", "off"] | None:

@@ -71,7 +71,7 @@ class Budget:
         """Return the error that names the numbers, and what would fit."""
         need = needs(target, largest_parallel)[-1]
         flags = target.configuration.runtime_flags
-        largest = largest_context(target.facts, available_bytes, need.parallel, flags)
+        largest = largest_context(target.facts, available_bytes, need.parallel, flags, target.companions)
         memory = need.memory
         if largest is None:
             remedy = "Choose a smaller model or quantisation, or unload others: dmrc ps"
@@ -93,7 +93,11 @@ def needs(target: Target, largest_parallel: int | None = None) -> list[Need]:
     wanted = (asked,) if asked else _SLOTS_TO_TRY
     slots = dict.fromkeys(min(count, largest_parallel or count) for count in wanted)
     return [
-        Need(count, estimate(target.facts, target.context_size, count, configuration.runtime_flags)) for count in slots
+        Need(
+            count,
+            estimate(target.facts, target.context_size, count, configuration.runtime_flags, target.companions),
+        )
+        for count in slots
     ]
 
 

@@ -62,13 +62,13 @@ class Room:
         holders = [other for other in others if other.need is not None]
         claimer = next((other for other in others if other.claim is not None), None)
         free = self._free(holders, claimer)
-        need = self._budget.fit(runner.target, free, largest_parallel)
+        need = self._budget.fit(runner.local_target, free, largest_parallel)
         if need is not None and not self._is_due(others, runner, now):
             return Plan(need=need)
         movable = [other for other in holders if not other.is_pinned or other.state is State.DRAINING]
         at_best = self._without(holders, movable)
-        if self._budget.fit(runner.target, at_best, largest_parallel) is None:
-            raise self._budget.refuse(runner.target, at_best, largest_parallel)
+        if self._budget.fit(runner.local_target, at_best, largest_parallel) is None:
+            raise self._budget.refuse(runner.local_target, at_best, largest_parallel)
         patience = runner.waits_since + self._limits.room_seconds - now
         if patience <= 0:
             raise self._too_long(runner, free, largest_parallel)
@@ -88,7 +88,7 @@ class Room:
         candidates = [*idle, *busy]
         for count in range(len(candidates) + 1):
             victims = candidates[:count]
-            claim = self._budget.fit(runner.target, self._without(holders, [*going, *victims]), largest_parallel)
+            claim = self._budget.fit(runner.local_target, self._without(holders, [*going, *victims]), largest_parallel)
             if claim is None:
                 continue
             left = max((self._until(victim, runner) - now for victim in victims), default=0.0)
@@ -128,7 +128,7 @@ class Room:
         return self._budget.available([*staying, *more], (holder.held for holder in going))
 
     def _too_long(self, runner: Runner, free: int, largest_parallel: int | None) -> BusyError:
-        refusal = self._budget.refuse(runner.target, free, largest_parallel)
+        refusal = self._budget.refuse(runner.local_target, free, largest_parallel)
         return BusyError(
             f"{refusal.message}; the models that use the rest were busy for {self._limits.room_seconds:.0f} s",
             retry_after_seconds=30,

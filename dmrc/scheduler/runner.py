@@ -11,12 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.engine import ChildEngine
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
 from dmrc.engines.unix_session import UnixSession
+from dmrc.errors import EngineError
 from dmrc.scheduler.budget import Held, Need
 from dmrc.scheduler.line import Line, Place
+from dmrc.scheduler.target import Target, UpstreamTarget
+
+UPSTREAM_PARALLEL = 256
+"""Requests at the same time to an upstream, where the project does not say."""
 
 _DEATH_SECONDS = 5.0
 
@@ -110,6 +115,8 @@ class Runner:
     @property
     def parallel(self) -> int:
         """Return how many requests it serves at the same time."""
+        if isinstance(self.target, UpstreamTarget):
+            return self.target.configuration.parallel or UPSTREAM_PARALLEL
         return self.need.parallel if self.need is not None else 1
 
     @property
@@ -160,27 +167,34 @@ class Runner:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self.keep_alive_seconds, self._on_idle, self)
 
-    async def launch(self, engine: Engine, socket: Path, log: Path) -> None:
+    @property
+    def local_target(self) -> Target:
+        """Return the target of a runner with a child, which is one with memory."""
+        if isinstance(self.target, UpstreamTarget):
+            raise EngineError(f"model '{self.target.reference}' is an upstream's, and has no files here")
+        return self.target
+
+    async def connect(self, target: UpstreamTarget) -> float:
+        """Reach the server that serves the model instead of a child; return when that began, on the monotonic clock.
+
+        Raises:
+            UpstreamError: It is not there, or refuses the key.
+        """
+        from dmrc.engines.upstream_session import UpstreamSession  # its client is heavy, and few have an upstream
+
+        began = time.monotonic()
+        self.session = session = UpstreamSession(target.upstream, target.upstream_key)
+        await session.check()
+        return began
+
+    async def launch(self, engine: ChildEngine, socket: Path, log: Path) -> None:
         """Start the child with the memory that is reserved, and wait until it answers.
 
         Raises:
             EngineStartError: It does not.
             InsufficientMemoryError: It ended for want of memory.
         """
-        configuration = self.target.configuration
-        launch = Launch(
-            name=self.target.reference,
-            gguf=self.target.gguf,
-            mmproj=self.target.mmproj,
-            chat_template=self.target.chat_template,
-            mode=configuration.mode,
-            context_size=self.target.context_size,
-            parallel=self.parallel,
-            runtime_flags=configuration.runtime_flags,
-            socket=socket,
-            log=log,
-        )
-        self.process = await EngineProcess.start(engine, launch)
+        self.process = await EngineProcess.start(engine, self.local_target.launch(self.parallel, socket, log))
         await self.process.wait_ready()
         self.session = UnixSession(socket)
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dmrc.engines.engine import Engine
+from dmrc.engines.engine import ChildEngine, Engine
 from dmrc.errors import DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.deaths import Deaths
@@ -20,10 +20,9 @@ from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.line import Line, Place
 from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import Runner, State, Watcher
-from dmrc.scheduler.target import Target
+from dmrc.scheduler.target import AnyTarget, UpstreamTarget
 
 _log = logging.getLogger(__name__)
-
 _DEFAULT_LIMITS = Limits()
 
 
@@ -37,7 +36,7 @@ class Scheduler:
         for stale in run.glob("runner-*.sock"):
             stale.unlink(missing_ok=True)
         self.watchers: list[Watcher] = []
-        self._engines = engines
+        self._engines = {name: engine for name, engine in engines.items() if isinstance(engine, ChildEngine)}
         self._run = run
         self._logs = logs
         self._room = Room(budget, limits)
@@ -53,7 +52,7 @@ class Scheduler:
         return self._fleet.alive()
 
     @asynccontextmanager
-    async def lease(self, target: Target, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
+    async def lease(self, target: AnyTarget, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
         """Hold a slot of the runner of `target`, which is started if need be.
 
         Requests for equal targets are served in the order in which they came. `keep_alive_seconds` is how long the
@@ -79,7 +78,7 @@ class Scheduler:
                 lease.runner.line.took(time.monotonic() - began)
             self._leave(lease.runner)
 
-    async def load(self, target: Target) -> Runner:
+    async def load(self, target: AnyTarget) -> Runner:
         """Start the runner of `target` and wait until it is ready.
 
         Raises:
@@ -127,7 +126,7 @@ class Scheduler:
             line.fail(EngineError("the daemon is stopping"))
         await self._fleet.close()
 
-    async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
+    async def _enter(self, target: AnyTarget, keep_alive_seconds: float | None) -> Lease:
         """Wait in line for a slot; again where the runner ends in the moment in which it has one."""
         while True:
             line = self._line(target)
@@ -166,7 +165,7 @@ class Scheduler:
         self._fleet.forget_unwanted(line)
         self._fleet.announce()
 
-    def _line(self, target: Target) -> Line:
+    def _line(self, target: AnyTarget) -> Line:
         """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
             raise EngineError("the daemon is stopping")
@@ -207,12 +206,7 @@ class Scheduler:
     async def _start(self, runner: Runner) -> None:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
-            await self._make_room(runner)
-            runner.began_at, began = time.time(), time.monotonic()
-            # The number keeps it apart from a runner of the same key that still finishes what it does.
-            socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-            engine = self._engines[runner.target.configuration.engine]
-            await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log")
+            began = await self._connect_or_launch(runner)
         except BaseException as error:
             await self._fail(runner, error)
             raise
@@ -223,6 +217,20 @@ class Scheduler:
             self._serve(runner.line)
         runner.rest()
         self._fleet.announce()
+
+    async def _connect_or_launch(self, runner: Runner) -> float:
+        """Have the server of a runner answer; return when that began, on the monotonic clock."""
+        if isinstance(runner.target, UpstreamTarget):
+            runner.state = State.STARTING
+            return await runner.connect(runner.target)
+        target, engine = runner.target, self._engines[runner.target.configuration.engine]
+        engine.check(target.configuration, target.companions.kinds)  # before anyone gives way for it
+        await self._make_room(runner, engine.largest_parallel)
+        runner.began_at, began = time.time(), time.monotonic()
+        # The number keeps it apart from a runner of the same key that still finishes what it does.
+        socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
+        await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log")
+        return began
 
     async def _fail(self, runner: Runner, error: BaseException) -> None:
         """End a runner that does not become ready, and tell those who wait for it why."""
@@ -237,9 +245,8 @@ class Scheduler:
             line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
         await self._fleet.end(runner)
 
-    async def _make_room(self, runner: Runner) -> None:
+    async def _make_room(self, runner: Runner, largest: int | None) -> None:
         """Reserve memory for a runner, as soon as `room` allows it; raises what that raises."""
-        largest = self._engines[runner.target.configuration.engine].largest_parallel
         while True:
             others = [other for other in self.runners() if other is not runner]
             plan = self._room.plan(runner, others, largest)
@@ -283,7 +290,7 @@ class Scheduler:
             self._give_way(runner)
 
 
-def _unloaded(target: Target) -> EngineError:
+def _unloaded(target: AnyTarget) -> EngineError:
     return EngineError(f"model '{target.reference}' was unloaded meanwhile", remedy="Try again")
 
 

@@ -50,6 +50,8 @@ class ModelFiles:
     """The multimodal projector."""
     chat_template: Path | None
     """A Jinja chat template that replaces the one in the GGUF file."""
+    loras: tuple[Path, ...] = ()
+    """LoRA adapters."""
 
 
 @dataclass(frozen=True, slots=True)

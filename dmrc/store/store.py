@@ -88,7 +88,8 @@ class Store:
                 shards = split_files(self._layout.bundles, model.digest, shards)
         mmproj = self._paths(model.manifest.with_role("mmproj"), model)
         template = self._paths(model.manifest.with_role("chat_template"), model)
-        return ModelFiles(shards[0], next(iter(mmproj), None), next(iter(template), None))
+        loras = tuple(self._paths(model.manifest.with_role("lora"), model))
+        return ModelFiles(shards[0], next(iter(mmproj), None), next(iter(template), None), loras)
 
     def facts(self, model: StoredModel) -> GgufFacts:
         """Read the facts from the headers of the model's GGUF files.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from dmrc.engines.engine import Engine, Launch
+from dmrc.engines.engine import ChildEngine, Launch, Mode, RunnerConfiguration
 from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.engines.process import EngineProcess
 
@@ -61,8 +61,12 @@ def launch_in(directory: Path, **changes: Any) -> Launch:
     return Launch(**{**values, **changes})
 
 
+def configured(*flags: str, mode: Mode = "completion") -> RunnerConfiguration:
+    return RunnerConfiguration(engine="any", mode=mode, runtime_flags=flags)
+
+
 @asynccontextmanager
-async def started(launch: Launch, engine: Engine | None = None) -> AsyncIterator[EngineProcess]:
+async def started(launch: Launch, engine: ChildEngine | None = None) -> AsyncIterator[EngineProcess]:
     process = await EngineProcess.start(engine or LlamaCpp(None), launch)
     try:
         yield process

@@ -62,19 +62,20 @@ def test_only_what_the_gateway_needs_is_served_and_only_to_us(tiny: Path, tmp_pa
     real_child(tmp_path, use, gguf=tiny, runtime_flags=("--temp", "0.25"))
 
 
-def test_every_slot_has_the_whole_context_and_no_more(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", [1, 2, 3, 4])
+def test_every_slot_has_the_whole_context_and_no_more(tiny: Path, tmp_path: Path, parallel: int) -> None:
     async def use(child: Child) -> None:
         async def ask(tokens: int) -> tuple[int, dict[str, dict[str, object]]]:
             return await child.post("/v1/completions", {"prompt": [300] * tokens, "max_tokens": 2})
 
-        for status, answer in await asyncio.gather(ask(500), ask(500), ask(500)):
+        for status, answer in await asyncio.gather(*(ask(500) for _ in range(parallel))):
             assert (status, answer["usage"]["prompt_tokens"]) == (200, 500)
         status, answer = await ask(520)
         assert (status, answer["error"]["type"]) == (400, "exceed_context_size_error")
         assert answer["error"]["n_ctx"] == 512
 
     # llama.cpp rounds each slot up to 256 tokens, so a smaller context could not tell.
-    real_child(tmp_path, use, gguf=tiny, context_size=512, parallel=3)
+    real_child(tmp_path, use, gguf=tiny, context_size=512, parallel=parallel)
 
 
 def test_embeddings_come_from_a_child_of_that_mode(tiny: Path, tmp_path: Path) -> None:
@@ -247,12 +248,35 @@ def test_the_log_of_an_earlier_start_explains_nothing(tiny: Path, tmp_path: Path
 def test_a_large_log_is_moved_away_before_a_start(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "e.log").write_bytes(b"old\n" * (2 << 20))
 
-    async def use(child: Child) -> str:
-        return child.process.log_tail()
+    async def use(child: Child) -> None:
+        deadline = time.monotonic() + 10
+        while "model loaded" not in child.process.log_tail():  # llama.cpp writes its log from a thread of its own
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
 
-    assert "model loaded" in real_child(tmp_path, use, gguf=tiny)
+    real_child(tmp_path, use, gguf=tiny)
     assert (tmp_path / "e.log").stat().st_size < 1 << 20
     assert (tmp_path / "e.old.log").read_bytes().startswith(b"old\n")
+
+
+def test_the_log_of_a_child_that_runs_stays_bounded_and_goes_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmrc.engines.process.LOG_BYTES", 4096)
+    monkeypatch.setattr("dmrc.engines.process.LOG_SECONDS", 0.05)
+
+    async def use(child: Child) -> None:
+        watching = asyncio.create_task(child.process.wait_exit())
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "e.old.log").exists():
+            await child.post("/v1/completions", {"prompt": "fact", "max_tokens": 1})
+            assert time.monotonic() < deadline
+        await child.post("/v1/completions", {"prompt": "fact", "max_tokens": 1})
+        assert (tmp_path / "e.log").stat().st_size < 3 * 4096
+        assert b"\0" not in (tmp_path / "e.log").read_bytes()
+        watching.cancel()
+
+    real_child(tmp_path, use, gguf=tiny)
 
 
 def test_a_child_that_makes_no_progress_is_given_up(

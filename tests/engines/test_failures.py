@@ -91,6 +91,12 @@ def test_a_cause_in_the_log_becomes_a_sentence(log: str, expected: str) -> None:
     assert found.endswith("The log: m.log")
 
 
+def test_the_end_of_the_log_goes_with_the_error() -> None:
+    error = start_failure("ai/m", "llama-server", 1, "\n".join(map(str, range(20))) + "\n\n" + "x" * 999, Path("m.log"))
+
+    assert error.log_tail == ("16", "17", "18", "19", "x" * 200)
+
+
 @pytest.mark.parametrize(
     "log",
     [

@@ -59,7 +59,8 @@ def test_allowed_flags_reach_llama_server_as_written(flags: list[str], arguments
         (["-c=1"], "'-c' is not allowed"),
         (["--host", "0.0.0.0"], "'--host' is not allowed: dmrc sets it"),
         (["--api-key", "x"], "'--api-key' is not allowed: it would break the gateway's way to the engine"),
-        (["--mmproj", "x"], "'--mmproj' is not allowed: a compose file may not name files of this machine"),
+        (["--mmproj", "x"], "'--mmproj' is not allowed: write x-dmrc: {mmproj: ./mmproj.gguf} under the model instead"),
+        (["--log-file", "x"], "'--log-file' is not allowed: a compose file may not name files of this machine"),
         (["--tools", "all"], "'--tools' is not allowed: it would let a model run programs on this machine"),
     ],
 )

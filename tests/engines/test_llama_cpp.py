@@ -7,7 +7,7 @@ import pytest
 from dmrc.engines.llama_cpp import LlamaCpp, dmrc_register_engines
 from dmrc.errors import RuntimeFlagError, SettingError
 from dmrc.settings import Settings
-from tests.engines.child import launch_in
+from tests.engines.child import configured, launch_in
 
 
 def program(path: Path, text: str) -> Path:
@@ -69,8 +69,8 @@ def test_without_a_binary_it_is_xllamacpp_and_refuses_what_that_cannot(
 
     assert engine.describe().startswith("xllamacpp 20")
     with pytest.raises(RuntimeFlagError, match="llama-server binary"):
-        engine.check(["--cpu-moe"])
-    LlamaCpp("llama-server").check(["--cpu-moe"])
+        engine.check(configured("--cpu-moe"))
+    LlamaCpp("llama-server").check(configured("--cpu-moe"))
 
 
 def test_a_setting_that_names_no_program_is_refused(tmp_path: Path) -> None:

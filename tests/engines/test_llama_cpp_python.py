@@ -11,6 +11,7 @@ import pytest
 from dmrc.engines.llama_cpp_python import LlamaCppPython
 from dmrc.errors import EngineError, RuntimeFlagError
 from tests.dmrc_command import temporary_dmrc
+from tests.engines.child import configured
 
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
@@ -87,11 +88,11 @@ def test_completions_and_embeddings(client: openai.OpenAI) -> None:
 @pytest.mark.llama_cpp_python
 def test_a_flag_that_it_does_not_have_is_refused_by_name() -> None:
     with pytest.raises(RuntimeFlagError, match="'--flash-attn' is not known to engine 'llama-cpp-python'"):
-        LlamaCppPython().check(["--flash-attn", "on"])
+        LlamaCppPython().check(configured("--flash-attn", "on"))
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 
     with pytest.raises(EngineError, match=r"pip install 'dmrc\[llama-cpp-python\]'"):
-        LlamaCppPython().check([])
+        LlamaCppPython().check(configured())

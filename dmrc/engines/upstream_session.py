@@ -1,0 +1,120 @@
+"""The HTTP client of an upstream, over TCP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import aiohttp
+
+from dmrc.errors import UpstreamError
+from dmrc.project import Upstream
+
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 600.0
+_LOOK_SECONDS = 5.0
+
+Blame = Callable[[Exception], Exception]
+"""Turns what the HTTP client raises into what the caller should see."""
+
+
+class HttpAnswer:
+    """One answer; see `Answer`."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, blame: Blame) -> None:
+        """Read `answer`; what breaks it off goes through `blame`."""
+        self._answer = answer
+        self._blame = blame
+        self.status = answer.status
+        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        try:
+            while chunk := await self._answer.content.readany():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._blame(error) from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._answer.close()
+
+
+class UpstreamSession:
+    """The client of an upstream; see `Session`. The key goes to the upstream's own host: it follows no redirect.
+
+    Certificates are checked. A request on a kept connection that the server has closed is sent again, once.
+    """
+
+    def __init__(self, upstream: Upstream, key: str | None) -> None:
+        """Connect at the first request."""
+        self._upstream = upstream
+        headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
+        # An answer may take minutes; a silence of ten is a server that is gone.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0)
+        self._client = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=headers, middlewares=(_again_once,)
+        )
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+        """Send a request under the upstream's own name of the model; see `Session`.
+
+        Raises:
+            UpstreamError: It cannot be reached, or is somewhere else.
+        """
+        url = self._upstream.url + path.removeprefix("/v1")
+        data = json.dumps({**json.loads(body), "model": self._upstream.model}).encode()
+        try:
+            answer = await self._client.post(url, data=data, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+        if 300 <= answer.status < 400:
+            answer.close()
+            location = answer.headers.get("location", "another place")
+            raise UpstreamError(f"upstream '{url}' is at {location}", remedy="Write that into x-dmrc.upstream")
+        return HttpAnswer(answer, self._unreachable)
+
+    async def check(self) -> None:
+        """Ask for the list of models; any answer will do, but that the key is refused.
+
+        Raises:
+            UpstreamError: It cannot be reached, or refuses the key.
+        """
+        timeout = aiohttp.ClientTimeout(total=_LOOK_SECONDS)
+        url, variable = self._upstream.url, self._upstream.key
+        try:
+            async with self._client.get(f"{url}/models", timeout=timeout, allow_redirects=False) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+        if status == 401:
+            remedy = f"Check the key in {variable}" if variable else "Name the variable that holds one: upstream.key"
+            raise UpstreamError(f"upstream '{url}' wants another key (401)", remedy=remedy)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _unreachable(self, error: Exception) -> UpstreamError:
+        if isinstance(error, TimeoutError):
+            reason = "it does not answer in time"
+        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+            reason = f"its certificate is not valid ({error.certificate_error})"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            reason = error.os_error.strerror or str(error.os_error)
+        else:
+            reason = str(error) or type(error).__name__
+        return UpstreamError(
+            f"upstream '{self._upstream.url}' broke off or cannot be reached: {reason}",
+            remedy="Check that it runs, and x-dmrc.upstream",
+        )
+
+
+async def _again_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request again when the server hung up before it said anything."""
+    try:
+        return await send(request)
+    except aiohttp.ServerDisconnectedError:
+        return await send(request)

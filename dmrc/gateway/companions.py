@@ -1,0 +1,89 @@
+"""The files that are loaded beside a model: of its package, or of the project that declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmrc.engines.engine import Companion, Companions
+from dmrc.errors import InputError
+from dmrc.gguf import GgufFacts
+from dmrc.project import ModelDeclaration, is_path
+from dmrc.store import ModelFiles, Store, StoredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside a model's own GGUF file."""
+
+    companions: Companions
+    """GGUF files."""
+    chat_template: Path | None
+    """Jinja template."""
+    identities: tuple[str, ...]
+    """What tells the files that are not of the model's own package from others."""
+
+
+class CompanionFinder:
+    """Finds them, and remembers what their headers say as long as they are the same files."""
+
+    def __init__(self, store: Store, stored: Callable[[str], StoredModel]) -> None:
+        """Find references with `stored` in `store`."""
+        self._store = store
+        self._stored = stored
+        self._facts: dict[str, GgufFacts] = {}
+
+    def beside(self, files: ModelFiles, declaration: ModelDeclaration | None) -> Beside:
+        """Return what is loaded beside a model with these files: what the project names goes before the package's.
+
+        Raises:
+            InputError: A file that the project names cannot be read.
+            ModelNotFoundError: A model that it names is not in the store.
+        """
+        identities: list[str] = []
+        mmproj, template = files.mmproj, files.chat_template
+        loras, draft = list(files.loras), None
+        if declaration is not None:
+            where = f"models.{declaration.key}.x-dmrc"
+            if declaration.mmproj:
+                mmproj = _file(declaration.mmproj, f"{where}.mmproj", identities)
+            if declaration.chat_template:
+                template = _file(declaration.chat_template, f"{where}.chat_template", identities)
+            loras += [self._path(name, f"{where}.lora", identities) for name in declaration.loras]
+            if declaration.draft:
+                draft = self._path(declaration.draft, f"{where}.draft", identities)
+        companions = Companions(
+            mmproj=None if mmproj is None else self._companion(mmproj),
+            loras=tuple(self._companion(path) for path in loras),
+            draft=None if draft is None else self._companion(draft),
+        )
+        return Beside(companions, template, tuple(identities))
+
+    def _path(self, name: str, where: str, identities: list[str]) -> Path:
+        if is_path(name):
+            return _file(name, where, identities)
+        path = self._store.files(self._stored(name)).gguf
+        identities.append(f"{where}={path}")  # a blob's name is its digest
+        return path
+
+    def _companion(self, path: Path) -> Companion:
+        identity = _identity(path)
+        if identity not in self._facts:
+            with path.open("rb") as stream:
+                self._facts[identity] = GgufFacts.parse(stream, name=str(path))
+        return Companion(path, self._facts[identity])
+
+
+def _file(name: str, where: str, identities: list[str]) -> Path:
+    path = Path(name)
+    try:
+        identities.append(f"{where}={_identity(path)}")
+    except OSError as error:
+        raise InputError(f"{where} names '{name}', which cannot be read: {error.strerror}") from error
+    return path
+
+
+def _identity(path: Path) -> str:
+    status = path.stat()
+    return f"{path}:{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,182 @@
+"""Every engine behind the same gateway, with the same models: what holds for one of them holds for all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gguf
+import openai
+import pytest
+
+from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.groups import LLAMA_SERVER
+from tests.polling import eventually
+from tests.synthetic_gguf import Shape, write_model
+from tests.tiny_gguf import write_tiny_llama
+
+CONTEXT = 512
+"""Tokens that each request to the chat model may use."""
+
+_BERT = {"architecture": "bert", "heads_kv": 4}
+_MODELS = {"chat": "local/smollm2", "tiny": "local/tiny", "embed": "local/embedder", "rank": "local/reranker"}
+_LOCAL = {"chat": f"context_size: {CONTEXT}", "tiny": "context_size: 4096"}
+
+
+# SmolLM2's own template knows no tools, and llama.cpp binds an answer to a tool only where the template tells how a
+# call looks.
+_TEMPLATE = """{%- if tools %}<|im_start|>system
+You may call these functions: {% for tool in tools %}{{ tool | tojson }} {% endfor %}
+To call one, write <tool_call>
+{"name": "NAME", "arguments": {}}
+</tool_call><|im_end|>
+{% endif %}{% for message in messages %}<|im_start|>{{ message.role }}
+{% if message.content %}{{ message.content }}{% endif %}{% for call in message.tool_calls or [] %}<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One engine, and how it is told apart."""
+
+    name: str
+    engine: str
+    environment: dict[str, str] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
+    """What it refuses by its nature: `rerank`, `logprobs`."""
+
+
+def _path_without_llama_server() -> str:
+    directories = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(name for name in directories if not (Path(name) / "llama-server").exists())
+
+
+_WHEEL = {"PATH": _path_without_llama_server()}
+VARIANTS = [
+    pytest.param(Variant("xllamacpp", "llama.cpp", _WHEEL), marks=pytest.mark.engine, id="xllamacpp"),
+    pytest.param(
+        Variant("llama-server", "llama.cpp", {"DMRC_LLAMA_SERVER": LLAMA_SERVER or ""}),
+        marks=pytest.mark.llama_server,
+        id="llama-server",
+    ),
+    pytest.param(
+        Variant("llama-cpp-python", "llama-cpp-python", lacks=frozenset({"rerank", "logprobs"})),
+        marks=pytest.mark.llama_cpp_python,
+        id="llama-cpp-python",
+    ),
+    pytest.param(Variant("upstream", "upstream", _WHEEL), marks=pytest.mark.engine, id="upstream"),
+]
+
+
+@dataclass
+class Served:
+    """The models behind one engine, as a service of a project sees them."""
+
+    variant: Variant
+    dmrc: Dmrc
+    behind: Dmrc
+    """Where the engine's children are: another dmrc, where the engine is an upstream."""
+    key: str
+
+    @property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(
+            base_url=f"http://127.0.0.1:{self.dmrc.port}/engines/v1", api_key=self.key, max_retries=0, timeout=120
+        )
+
+    def refuses(self, ability: str) -> contextlib.AbstractContextManager[object]:
+        """Expect a clear 501 where the engine lacks the ability, and success otherwise."""
+        if ability not in self.variant.lacks:
+            return contextlib.nullcontext()
+        return pytest.raises(openai.InternalServerError, match=f"501.*engine '{self.variant.engine}'")
+
+    def kill_children(self) -> None:
+        daemon = json.loads(self.behind.ok("status", "--json"))["pid"]
+        for process in self.behind.processes():
+            if process.ppid() == daemon:
+                process.kill()
+
+    def in_use(self) -> int:
+        return sum(runner["in_use"] for runner in json.loads(self.dmrc.ok("ps", "--json")))
+
+    def recovered(self) -> None:
+        """Wait until the chat model answers: after a crash it backs off for a moment."""
+
+        def answers() -> bool:
+            with contextlib.suppress(openai.InternalServerError):
+                self.client.completions.create(model="chat", prompt="One", max_tokens=1)
+                return True
+            return False
+
+        eventually(answers, "answer after a crash", seconds=60)
+
+
+def compose(models: dict[str, str]) -> str:
+    """Return a project whose service uses models, each given as the inside of a YAML mapping."""
+    entries = "".join(f"  {key}: {{{inside}}}\n" for key, inside in models.items())
+    return f"name: conformance\nservices: {{app: {{image: none, models: [{', '.join(models)}]}}}}\nmodels:\n{entries}"
+
+
+def declarations(variant: Variant, behind: Dmrc) -> dict[str, str]:
+    """Return the inside of each model's entry."""
+    if variant.engine == "upstream":
+        url = f"http://127.0.0.1:{behind.port}/v1"
+        return {
+            key: f"model: {key}-there, x-dmrc: {{upstream: {{url: '{url}', model: {name}}}}}"
+            for key, name in _MODELS.items()
+        }
+    options = f"engine: {variant.engine}, parallel: 1, ready: pulled"
+    template = {"chat": ", chat_template: ./template.jinja"}
+    return {
+        key: f"model: {name}, {_LOCAL.get(key, 'context_size: 256')}, x-dmrc: {{{options}{template.get(key, '')}}}"
+        for key, name in _MODELS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("conformance-models")
+    embedder, reranker = Shape(**_BERT, pooling=gguf.PoolingType.MEAN), Shape(**_BERT, pooling=gguf.PoolingType.RANK)
+    return {
+        "local/smollm2": smollm2,
+        "local/tiny": write_tiny_llama(directory / "tiny.gguf", context_length=256),
+        "local/embedder": write_model(directory / "embedder.gguf", embedder),
+        "local/reranker": write_model(directory / "reranker.gguf", reranker),
+    }
+
+
+@pytest.fixture(scope="package", params=VARIANTS)
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model_files: dict[str, Path]
+) -> Iterator[Served]:
+    variant: Variant = request.param
+    directory = tmp_path_factory.mktemp("conformance")
+    template = directory / "template.jinja"
+    template.write_text(_TEMPLATE)
+    with contextlib.ExitStack() as stack:
+        behind = stack.enter_context(temporary_dmrc())
+        behind.environment |= variant.environment
+        for name, path in model_files.items():
+            options = ["--context-size", str(CONTEXT), "--chat-template", template] if name == _MODELS["chat"] else []
+            behind.ok("package", "--gguf", path, *options, name)
+        dmrc = behind
+        if variant.engine == "upstream":
+            behind.ok("exec", "app", "--", "true", cwd=_project(directory / "behind", {"chat": "model: local/smollm2"}))
+            dmrc = stack.enter_context(temporary_dmrc())
+        project = _project(directory / "front", declarations(variant, behind))
+        variables = json.loads(dmrc.ok("env", "app", "--format", "json", cwd=project))
+        yield Served(variant, dmrc, behind, variables["OPENAI_API_KEY"])
+
+
+def _project(directory: Path, models: dict[str, str]) -> Path:
+    directory.mkdir()
+    (directory / "template.jinja").write_text(_TEMPLATE)
+    (directory / "compose.yaml").write_text(compose(models))
+    return directory

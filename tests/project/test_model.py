@@ -1,0 +1,92 @@
+"""What a model may declare under `x-dmrc`: another server, and files beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from dmrc.errors import ProjectError
+from dmrc.project import ModelDeclaration, Upstream
+
+DIRECTORY = Path("/work/app")
+
+
+def declared(options: object, **fields: object) -> ModelDeclaration:
+    return ModelDeclaration.parse("llm", {"model": "ai/smollm2", "x-dmrc": options, **fields}, DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("https://host/v1", Upstream(url="https://host/v1", model="ai/smollm2")),
+        ({"url": "http://host:8000/v1/"}, Upstream(url="http://host:8000/v1", model="ai/smollm2")),
+        (
+            {"url": "https://host/v1", "model": "gpt-4o", "key": "OPENAI_API_KEY"},
+            Upstream(url="https://host/v1", model="gpt-4o", key="OPENAI_API_KEY"),
+        ),
+    ],
+)
+def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: object, expected: Upstream) -> None:
+    model = declared({"upstream": written})
+
+    assert (model.upstream, model.engine, model.references) == (expected, "upstream", ())
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "message"),
+    [
+        ({"upstream": "host/v1"}, {}, "is 'host/v1', which is no URL"),
+        ({"upstream": "ftp://host"}, {}, "which is no URL"),
+        ({"upstream": "https://host/v1?key=1"}, {}, "which is no URL"),
+        ({"upstream": {"model": "gpt"}}, {}, "models.llm.x-dmrc.upstream.url is None"),
+        ({"upstream": {"url": "https://host", "token": "x"}}, {}, "has no field 'token'"),
+        ({"upstream": "https://host/v1", "engine": "llama.cpp"}, {}, "has both 'upstream' and engine 'llama.cpp'"),
+        ({"engine": "upstream"}, {}, "no upstream is named"),
+        (
+            {"upstream": "https://host/v1"},
+            {"context_size": 512},
+            "models.llm.context_size has no effect on an upstream",
+        ),
+        ({"upstream": "https://host/v1"}, {"runtime_flags": ["-v"]}, "models.llm.runtime_flags has no effect"),
+        ({"upstream": "https://host/v1", "draft": "ai/x"}, {}, "models.llm.x-dmrc.draft has no effect"),
+        ({"lora": [5]}, {}, "models.llm.x-dmrc.lora is 5, which is no text"),
+        ({"draft": ["a", "b"]}, {}, "models.llm.x-dmrc.draft is ['a', 'b'], which is no text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(options: object, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        declared(options, **fields)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-abc-123", "${OPENAI_API_KEY}", "", 5])
+def test_a_key_where_a_name_should_be_is_refused_and_not_repeated(key: object) -> None:
+    """Compose puts the value in the place of `${OPENAI_API_KEY}`, so this is the error that a user sees for it."""
+    with pytest.raises(ProjectError, match="no name of an environment variable") as caught:
+        declared({"upstream": {"url": "https://host/v1", "key": key}})
+
+    assert not key or str(key) not in str(caught.value).replace("OPENAI_API_KEY", "")
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ProjectError, match="holds a password") as caught:
+        declared({"upstream": "https://me:secret@host/v1"})
+
+    assert "secret" not in str(caught.value)
+
+
+def test_paths_begin_at_the_compose_file_and_other_names_are_references() -> None:
+    model = declared(
+        {
+            "lora": ["./a.gguf", "/b.gguf", "ai/adapter:1"],
+            "draft": "ai/small",
+            "mmproj": "p.gguf",
+            "chat_template": "./t",
+        }
+    )
+
+    assert model.loras == ("/work/app/a.gguf", "/b.gguf", "ai/adapter:1")
+    assert (model.mmproj, model.chat_template) == ("/work/app/p.gguf", "/work/app/t")
+    assert model.references == ("ai/smollm2", "ai/adapter:1", "ai/small")
+    assert model.paths == ("/work/app/a.gguf", "/b.gguf", "/work/app/p.gguf", "/work/app/t")
+    assert model.companions == ["mmproj", "lora", "lora", "lora", "draft"]
