@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmrc.capture.bodies import events, is_event_stream, items_of, object_of, parse_object
+from dmrc.capture.answers import answer_events
+from dmrc.capture.bodies import items_of, object_of, parse_object
 from dmrc.exchange import Exchange, JsonValue
 
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
@@ -68,12 +69,12 @@ def answered(exchange: Exchange) -> list[Message]:
 
 def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
     """Return the answer as the JSON that it would be without a stream; empty where it is no JSON."""
-    body = exchange.response_body
-    if not is_event_stream(body, exchange.response_headers):
-        return parse_object(body)
+    stream = answer_events(exchange)
+    if stream is None:
+        return parse_object(exchange.response_body)
     document: dict[str, JsonValue] = {}
     choices: dict[int, dict[str, JsonValue]] = {}
-    for event in events(body):
+    for event in stream:
         chunk = parse_object(event.data)
         for choice in items_of(chunk.get("choices")):
             index = choice.get("index")
@@ -101,10 +102,11 @@ def _add_choice(whole: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> N
         if isinstance(piece := delta.get(name), str):
             message[name] = f"{message.get(name) or ''}{piece}"
     for call in items_of(delta.get("tool_calls")):
-        _add_call(message, call)
+        add_call(message, call)
 
 
-def _add_call(message: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
+def add_call(message: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
+    """Add a piece of a tool call, as a chunk of a stream has it, to the `tool_calls` of a message."""
     calls = message.setdefault("tool_calls", [])
     index = part.get("index")
     position = index if isinstance(index, int) and index >= 0 else 0

@@ -8,12 +8,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
+from dmrc.capture.answers import answer_events, is_streamed
 from dmrc.capture.bodies import (
     Event,
-    events,
     find_object,
     find_string,
-    is_event_stream,
     items_of,
     object_of,
     parse_object,
@@ -59,10 +58,9 @@ def complete(exchange: Exchange) -> Exchange:
 
     Never raises: a body that is cut, no JSON or hostile only leaves fields None.
     """
-    body, headers = exchange.response_body, exchange.response_headers
-    streamed = is_event_stream(body, headers)
-    found = _read_stream(body) if streamed else _read_whole(body)
-    facts = _facts(found, _first_token_ms(exchange, found, streamed))
+    stream = answer_events(exchange)
+    found = _read_whole(exchange.response_body) if stream is None else _read_stream(stream)
+    facts = _facts(found, _first_token_ms(exchange, found, is_streamed(exchange)))
     news = {
         one.name: getattr(facts, one.name)
         for one in fields(facts)
@@ -86,9 +84,9 @@ def _read_whole(body: bytes) -> _Findings:
     return found
 
 
-def _read_stream(body: bytes) -> _Findings:
+def _read_stream(stream: Iterator[Event]) -> _Findings:
     found = _Findings()
-    for event in events(body):
+    for event in stream:
         if found.first_token_end is not None and not _TELLING.search(event.data):
             continue
         answer = parse_object(event.data)
@@ -206,9 +204,9 @@ def texts_of_request(exchange: Exchange) -> tuple[str, str]:
 
 def text_of_response(exchange: Exchange) -> str:
     """Return the plain words of the answer: reasoning, text and the arguments of tool calls; "" when none."""
-    body = exchange.response_body
-    if is_event_stream(body, exchange.response_headers):
-        return "".join(_stream_words(events(body))).strip()
+    body, stream = exchange.response_body, answer_events(exchange)
+    if stream is not None:
+        return "".join(_stream_words(stream)).strip()
     answer = parse_object(body)
     if not answer and body[:1] == b"{":
         return (find_string(body, "content") or find_string(body, "text") or "").strip()

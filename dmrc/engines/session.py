@@ -34,7 +34,8 @@ class Session(Protocol):
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send a request and return its answer, which the caller must `close`, as soon as its headers have come.
 
-        `path` begins with `/v1/`; `headers` hold neither `host` nor `content-length`. On cancel the connection ends.
+        `path` is one of llama.cpp's server; `headers` hold neither `host` nor `content-length`. On cancel the
+        connection ends.
 
         Raises:
             ConnectionError: The runner cannot be reached, or goes away before it has answered.

@@ -14,12 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dmrc import __version__
 from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.admission import Admission, Listener
-from dmrc.gateway.answers import error_response
+from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
+from dmrc.gateway.dialect import OpenAI
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
+from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.store import StoredModel
 
@@ -37,10 +39,12 @@ class Gateway:
         prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
         self._inference: dict[str, ASGIApp] = {}
         for prefix, engine in prefixes.items():
-            for route in OPERATIONS:
-                self._inference[f"{prefix}/{route}"] = Inference(route, engine, steps)
+            for route, operation in OPERATIONS.items():
+                self._inference[f"{prefix}/{route}"] = Inference(OpenAI(route, operation), steps, engine)
             # Docker Model Runner, and llama.cpp itself, have this one without `/v1`.
-            self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = Inference("rerank", engine, steps)
+            rerank = Inference(OpenAI("rerank", "rerank"), steps, engine)
+            self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
+        self._inference |= {path: Inference(dialect, steps) for path, dialect in ollama_routes().items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         add_configure_routes(self._others, steps.admission, configurator)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission)
@@ -110,24 +114,26 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
     for prefix in prefixes:
         app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
-    app.add_api_route("/", _root, methods=["GET"], response_model=None)
+    app.add_api_route("/", _root, methods=["GET", "HEAD"], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
     app.add_exception_handler(404, _on_unknown_path)
     return app
 
 
 def _root() -> PlainTextResponse:
+    # Ollama's clients ask `HEAD /` whether a server is there, and read no words here.
     return PlainTextResponse("dmrc is running\n")
 
 
-async def _on_error(_request: Request, error: Exception) -> Response:
-    return error_response(cast(DmrcError, error))
+async def _on_error(request: Request, error: Exception) -> Response:
+    return error_response(cast(DmrcError, error), dialect=dialect_of(request.url.path))
 
 
 async def _on_unknown_path(request: Request, _error: Exception) -> Response:
     path = request.url.path
     remedy = "Use /engines/v1, or the name of an engine: dmrc version" if path.startswith("/engines/") else None
-    return error_response(NotFoundError(f"there is no route {request.method} {path}", remedy=remedy))
+    error = NotFoundError(f"there is no route {request.method} {path}", remedy=remedy)
+    return error_response(error, dialect=dialect_of(path))
 
 
 def _model(name: str, model: StoredModel | None) -> dict[str, object]:

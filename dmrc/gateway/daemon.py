@@ -32,6 +32,7 @@ from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.gateway.live import Live
+from dmrc.gateway.ollama_models import OllamaModels
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
@@ -82,6 +83,7 @@ class Daemon:
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
         self._gateway = Gateway(steps, self.configurator, engines)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
+        self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
         self._listeners: dict[str, Listener] = {}
         self._stopping = asyncio.Event()

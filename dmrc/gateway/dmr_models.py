@@ -6,32 +6,20 @@ Source: https://docs.docker.com/ai/model-runner/api-reference/#docker-model-mana
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
-from dmrc.errors import (
-    ConflictError,
-    DmrcError,
-    InputError,
-    NotFoundError,
-    PermissionDeniedError,
-    RegistryAuthError,
-)
+from dmrc.errors import ConflictError, InputError, NotFoundError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.answers import error_response
+from dmrc.gateway.managing import admit_manager, document_of, streamed, text_in
 from dmrc.gateway.model_events import ModelEvents
 from dmrc.gguf import format_size
 from dmrc.models import Models, describe
 from dmrc.reference import Reference
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.sources import Progress
-
-_Work = Callable[[Progress, Callable[[], bool]], str]
-"""A pull or push: gets who hears of it and who may cancel it, blocks, and returns what to say at its end."""
 
 
 class DmrModels:
@@ -73,7 +61,7 @@ class DmrModels:
 
     async def _create(self, request: Request) -> Response:
         self._admit(request)
-        name = _text(await _document(request), "from")
+        name = text_in(await document_of(request), "from")
 
         def pull(progress: Progress, cancelled: Callable[[], bool]) -> str:
             pulled = self._models.pull(name, progress, refresh=True, cancelled=cancelled)
@@ -82,7 +70,7 @@ class DmrModels:
             model = self._store.resolve(pulled.digest)
             return f"Using cached model: {model.config.size or format_size(model.size_bytes)}"
 
-        return await _streamed(ModelEvents("pull"), pull)
+        return await streamed(ModelEvents("pull"), pull, request)
 
     async def _act(self, request: Request) -> Response:
         self._admit(request)
@@ -96,7 +84,7 @@ class DmrModels:
             self._models.push(name, progress, cancelled=cancelled)
             return "Model pushed successfully"
 
-        return await _streamed(ModelEvents("push"), push)
+        return await streamed(ModelEvents("push"), push, request)
 
     async def _tag(self, name: str, query: Mapping[str, str]) -> Response:
         repository, tag = query.get("repo"), query.get("tag")
@@ -125,63 +113,7 @@ class DmrModels:
         return JSONResponse(rows)
 
     def _admit(self, request: Request) -> None:
-        if self._admission.admit(request.scope) is not None:
-            raise PermissionDeniedError(
-                "a service may use its models, and not manage those of the machine", remedy="Use dmrc on the host"
-            )
-
-
-async def _streamed(events: ModelEvents, work: _Work) -> Response:
-    """Run the work in a thread, and answer with its lines; what fails before the first one is a plain error.
-
-    Docker Model Runner answers a login that is missing with 401.
-    """
-    loop, lines, cancelled = asyncio.get_running_loop(), asyncio.Queue[bytes | DmrcError | None](), threading.Event()
-
-    def tell(line: bytes | DmrcError | None) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
-
-    def run() -> None:
-        try:
-            tell(events.success(work(lambda event: tell(events.progress(event)), cancelled.is_set)))
-        except DmrcError as error:
-            tell(error)
-        finally:
-            tell(None)
-
-    task = asyncio.create_task(asyncio.to_thread(run))
-    first = await lines.get()
-    if isinstance(first, DmrcError):
-        return error_response(first, 401 if isinstance(first, RegistryAuthError) else None)
-
-    async def body() -> AsyncIterator[bytes]:
-        try:
-            line: bytes | DmrcError | None = first
-            while line is not None:
-                yield events.error(str(line)) if isinstance(line, DmrcError) else line
-                line = await lines.get()
-            await task
-        finally:
-            cancelled.set()
-
-    return StreamingResponse(body(), media_type="application/json")
-
-
-async def _document(request: Request) -> Mapping[str, object]:
-    try:
-        document = await request.json()
-    except ValueError as error:
-        raise InputError("the body is not JSON") from error
-    if not isinstance(document, dict):
-        raise InputError("the body is no JSON object")
-    return cast(Mapping[str, object], document)
-
-
-def _text(document: Mapping[str, object], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"'{key}' is missing from the body", remedy=f'Send {{"{key}": "ai/smollm2"}}')
-    return value
+        admit_manager(self._admission, request)
 
 
 def _flag(request: Request, name: str) -> bool:

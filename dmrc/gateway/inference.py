@@ -15,9 +15,9 @@ from dmrc.engines.session import Session
 from dmrc.errors import DmrcError, EngineError, InputError
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.answers import error_event, error_response
 from dmrc.gateway.bodies import ClientDisconnected
-from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.catalog import Catalog, Resolved
+from dmrc.gateway.dialect import Call, Dialect, Residence
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation
@@ -39,6 +39,9 @@ OPERATIONS: dict[str, Operation] = {
 WHOLE_BYTES = 8 << 20
 """An answer that is no stream is read up to here before its status is sent."""
 
+LARGEST_TRANSLATED_BYTES = 64 << 20
+"""An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -59,16 +62,15 @@ class Steps:
 class Inference:
     """The ASGI application behind one inference route."""
 
-    def __init__(self, route: str, engine: str | None, steps: Steps) -> None:
-        """Serve `route`, one of `OPERATIONS`, under the name of one engine or, with None, of any."""
-        self._route = route
+    def __init__(self, dialect: Dialect, steps: Steps, engine: str | None = None) -> None:
+        """Serve the route that `dialect` speaks of, under the name of one engine or, with None, of any."""
+        self._dialect = dialect
         self._engine = engine
-        self._operation = OPERATIONS[route]
         self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
-        observation = Observation(scope, self._operation, send)
+        observation = Observation(scope, self._dialect, send)
         self._steps.journal.arrived(observation)
         caller: Caller | None = None
         try:
@@ -80,12 +82,12 @@ class Inference:
                 with _cancelled_by_disconnect(receive, observation):
                     await self._answer(caller, observation)
         except DmrcError as error:
-            await _fail(error, observation)
+            await self._fail(error, observation)
         except ClientDisconnected:
             observation.client_disconnected = True
         except Exception:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and a traceback in the log
             _log.exception("request %s failed", observation.id)
-            await _fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
+            await self._fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
         finally:
             level = caller.registration.capture if caller else None
             self._steps.journal.completed(observation, level)
@@ -94,13 +96,22 @@ class Inference:
         filters = Filters(self._steps.plugins, caller, observation)
         if await filters.answer():
             return
-        resolved = self._steps.catalog.resolve(caller, observation.model(), self._operation)
+        call = self._dialect.call(observation.document, observation.request_body)
+        resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
-        async with self._steps.scheduler.lease(resolved.target, observation.keep_alive_seconds()) as lease:
+        keep_alive_seconds = observation.keep_alive_seconds()
+        if isinstance(call, Residence) and keep_alive_seconds == 0:
+            await self._unload(caller, resolved)
+            await _send_whole(observation, call.unloaded)
+            return
+        async with self._steps.scheduler.lease(resolved.target, keep_alive_seconds) as lease:
             observation.saw_lease(lease)
+            if isinstance(call, Residence):
+                await _send_whole(observation, call.loaded)
+                return
             try:
-                await self._forward(lease.session, observation, filters)
+                await _forward(call, lease.session, observation, filters)
             except ConnectionError as error:
                 raise EngineError(
                     f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
@@ -114,35 +125,70 @@ class Inference:
                 remedy=f"Use /engines/v1 or /engines/{engine}/v1",
             )
 
-    async def _forward(self, session: Session, observation: Observation, filters: Filters) -> None:
-        """Send the request to the runner and its answer to the caller, byte by byte as they come."""
-        headers = observation.forwarded_headers()
-        with closing(await session.post(f"/v1/{self._route}", headers, observation.request_body)) as answer:
-            content_type = answer.headers.get("content-type", "application/json")
-            chunks = aiter(answer)
-            if content_type.startswith("text/event-stream"):
-                content_type = "text/event-stream; charset=utf-8"
-            else:
-                beginning, is_whole = await _beginning(chunks)
-                if is_whole:
-                    body = await filters.whole(beginning)
-                    more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
-                    await observation.start(answer.status, content_type, len(body), more)
-                    await observation.send(body, more=False)
-                    return
-                chunks = _continued(beginning, chunks)
-            await observation.start(answer.status, content_type, None)
-            if filters.stream:
-                async with aclosing(filters.chunks(chunks)) as filtered:
-                    async for chunk in filtered:
-                        await observation.send(chunk, more=True)
-            else:
-                async for chunk in chunks:
+    async def _unload(self, caller: Caller | None, resolved: Resolved) -> None:
+        """End the runner that a request would use; for the user of this machine, all runners of the model."""
+        target, scheduler = resolved.target, self._steps.scheduler
+        for runner in scheduler.runners():
+            if runner.key == target.key or (caller is None and target.digest and runner.target.digest == target.digest):
+                await scheduler.unload(runner)
+
+    async def _fail(self, error: DmrcError, observation: Observation) -> None:
+        """Tell the caller: by a status when nothing was sent yet, else by the last words of a stream.
+
+        An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
+        """
+        observation.saw_error(error)
+        if observation.client_disconnected:
+            return
+        if not observation.started:
+            response = self._dialect.error_response(error)
+            await observation.start(
+                response.status_code, "application/json", len(response.body), dict(response.headers)
+            )
+            await observation.send(bytes(response.body), more=False)
+        elif observation.is_stream:
+            await observation.send(self._dialect.last_words(error), more=False)
+
+
+async def _forward(call: Call, session: Session, observation: Observation, filters: Filters) -> None:
+    """Send the request to the runner and its answer to the caller, byte by byte as they come."""
+    reply = call.reply
+    with closing(await session.post(call.path, observation.forwarded_headers(), call.body)) as answer:
+        content_type = answer.headers.get("content-type", "application/json")
+        chunks = aiter(answer)
+        if content_type.startswith("text/event-stream"):
+            content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
+            if reply is not None:
+                chunks = reply.stream(chunks, observation.timing)
+        else:
+            beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
+            if is_whole:
+                body = reply.whole(answer.status, beginning, observation.timing) if reply else beginning
+                more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
+                body = await filters.whole(body)
+                await observation.start(answer.status, content_type, len(body), more)
+                await observation.send(body, more=False)
+                return
+            if reply is not None:
+                raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
+            chunks = _continued(beginning, chunks)
+        await observation.start(answer.status, content_type, None)
+        if filters.stream:
+            async with aclosing(filters.chunks(chunks)) as filtered:
+                async for chunk in filtered:
                     await observation.send(chunk, more=True)
-            await observation.send(b"", more=False)
+        else:
+            async for chunk in chunks:
+                await observation.send(chunk, more=True)
+        await observation.send(b"", more=False)
 
 
-async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+async def _send_whole(observation: Observation, body: bytes) -> None:
+    await observation.start(200, "application/json", len(body))
+    await observation.send(body, more=False)
+
+
+async def _beginning(chunks: AsyncIterator[bytes], longest: int) -> tuple[bytes, bool]:
     """Return the body and True; of a very long one its beginning and False.
 
     An answer that is no stream is read before its status is sent, so that a runner that dies in the middle still
@@ -153,7 +199,7 @@ async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
     async for chunk in chunks:
         read.append(chunk)
         size += len(chunk)
-        if size > WHOLE_BYTES:
+        if size > longest:
             return b"".join(read), False
     return b"".join(read), True
 
@@ -189,19 +235,3 @@ def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iter
         raise ClientDisconnected from None
     finally:
         watcher.cancel()
-
-
-async def _fail(error: DmrcError, observation: Observation) -> None:
-    """Tell the caller: by a status when nothing was sent yet, else by an error event and never by `[DONE]`.
-
-    An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
-    """
-    observation.saw_error(error)
-    if observation.client_disconnected:
-        return
-    if not observation.started:
-        response = error_response(error)
-        await observation.start(response.status_code, "application/json", len(response.body), dict(response.headers))
-        await observation.send(bytes(response.body), more=False)
-    elif observation.is_event_stream:
-        await observation.send(error_event(error), more=False)

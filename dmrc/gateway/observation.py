@@ -10,7 +10,8 @@ from starlette.types import Scope, Send
 
 from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Exchange, JsonValue, Operation, new_exchange_id
+from dmrc.exchange import Exchange, JsonValue, new_exchange_id
+from dmrc.gateway.dialect import Dialect, Timing
 from dmrc.gateway.live import Started
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
@@ -19,6 +20,8 @@ from dmrc.scheduler.target import AnyTarget
 
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
+
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 # What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
 _NOT_FORWARDED = frozenset(
@@ -33,11 +36,11 @@ _NOT_FORWARDED = frozenset(
 class Observation:
     """Sends the answer of one request, and notes everything that passes."""
 
-    def __init__(self, scope: Scope, operation: Operation, send: Send) -> None:
+    def __init__(self, scope: Scope, dialect: Dialect, send: Send) -> None:
         """Begin with the request line and its headers."""
         self.id = new_exchange_id()
         self.started = False
-        self.is_event_stream = False
+        self.is_stream = False
         self.is_complete = False
         self.client_disconnected = False
         self.request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -49,7 +52,7 @@ class Observation:
         self._clock = time.perf_counter()
         self._send = send
         self._scope = scope
-        self._operation: Operation = operation
+        self._dialect = dialect
         self._forwarded: Mapping[str, str] = self.request_headers
         self._caller: Caller | None = None
         self._target: AnyTarget | None = None
@@ -117,9 +120,9 @@ class Observation:
             project=self._caller.registration.name if self._caller else None,
             service=self._caller.service if self._caller else None,
             client_address=self.client_address,
-            operation=self._operation,
+            operation=self._dialect.operation,
             model=model if isinstance(model, str) else None,
-            stream=self.document.get("stream") is True,
+            stream=self.document.get("stream", self._dialect.streams_unasked) is True,
         )
 
     def saw_target(self, target: AnyTarget, model_key: str | None) -> None:
@@ -144,8 +147,8 @@ class Observation:
     ) -> None:
         """Send the status and the headers."""
         headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id}
-        if content_type.startswith("text/event-stream"):
-            self.is_event_stream = True
+        if content_type.startswith(_STREAM_TYPES):
+            self.is_stream = True
             headers["cache-control"] = "no-cache"
             headers["x-accel-buffering"] = "no"
         if length is not None:
@@ -168,6 +171,11 @@ class Observation:
             self._sent_bytes += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self.is_complete = not more
+
+    def timing(self) -> Timing:
+        """Return how long it took so far."""
+        load_ms = self._lease.load_ms if self._lease else 0.0
+        return Timing((time.perf_counter() - self._clock) * 1000, load_ms)
 
     @property
     def path(self) -> str:
@@ -197,7 +205,8 @@ class Observation:
             user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
-            operation=self._operation,
+            dialect=self._dialect.name,
+            operation=self._dialect.operation,
             model_requested=beginning.model,
             model_key=self._model_key,
             model_reference=target.reference if target else None,

@@ -1,0 +1,67 @@
+"""The events of an answer, whatever dialect it was given in, in the one form that this room reads: OpenAI's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from dmrc.capture.bodies import Event, events, is_event_stream, items_of, object_of, parse_object
+from dmrc.exchange import Exchange, JsonValue
+
+
+def answer_events(exchange: Exchange) -> Iterator[Event] | None:
+    """Return the events of the answer; None where it is one OpenAI document."""
+    body = exchange.response_body
+    if exchange.dialect == "ollama":
+        return _ollama_events(body)
+    return events(body) if is_event_stream(body, exchange.response_headers) else None
+
+
+def is_streamed(exchange: Exchange) -> bool:
+    """Return whether the answer came in pieces."""
+    if exchange.dialect == "ollama":
+        return "ndjson" in exchange.response_headers.get("content-type", "")
+    return is_event_stream(exchange.response_body, exchange.response_headers)
+
+
+def _ollama_events(body: bytes) -> Iterator[Event]:
+    """Yield an event for each line; the one document of an answer that is no stream is one line."""
+    end = 0
+    for line in body.splitlines(keepends=True):
+        end += len(line)
+        if said := parse_object(line):
+            yield Event(json.dumps(_in_openai_words(said)).encode(), end)
+
+
+def _in_openai_words(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return a line of Ollama's with OpenAI's fields.
+
+    Shape of a line: `{"message": {"role": "assistant", "content": "Hel", "thinking": "…", "tool_calls": [{"function":
+    {"name": "f", "arguments": {}}}]}, "done": true, "done_reason": "stop", "eval_count": 4}`; `response` in place of
+    `message` for /api/generate.
+    """
+    result = {name: value for name, value in said.items() if name not in ("message", "response")}
+    message = object_of(said.get("message"))
+    calls: list[JsonValue] = [_call(call, index) for index, call in enumerate(items_of(message.get("tool_calls")))]
+    delta: dict[str, JsonValue] = {
+        "content": message.get("content") or said.get("response"),
+        "reasoning_content": message.get("thinking") or said.get("thinking"),
+        "tool_calls": calls,
+    }
+    used: dict[str, JsonValue] = {name: value for name, value in delta.items() if value}
+    if used or said.get("done_reason"):
+        choice: dict[str, JsonValue] = {"index": 0, "delta": used, "finish_reason": said.get("done_reason")}
+        result["choices"] = [choice]
+    counts = {"prompt_tokens": said.get("prompt_eval_count"), "completion_tokens": said.get("eval_count")}
+    if any(value is not None for value in counts.values()):
+        result["usage"] = {name: value for name, value in counts.items() if value is not None}
+    return result
+
+
+def _call(call: dict[str, JsonValue], index: int) -> dict[str, JsonValue]:
+    function = object_of(call.get("function"))
+    told: dict[str, JsonValue] = {
+        "name": function.get("name"),
+        "arguments": json.dumps(function.get("arguments"), ensure_ascii=False),
+    }
+    return {"index": index, "id": call.get("id"), "function": told}

@@ -1,0 +1,119 @@
+"""A dialect: how one HTTP API says what llama.cpp's server understands, and what that server answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.responses import Response
+
+from dmrc.errors import DmrcError
+from dmrc.exchange import Dialect as DialectName
+from dmrc.exchange import JsonValue, Operation
+from dmrc.gateway.answers import error_event, error_response
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What only the gateway knows of the time that a request took."""
+
+    total_ms: float
+    """Since it was received."""
+    load_ms: float
+    """Of that, what it waited for the model to load."""
+
+
+class Clock(Protocol):
+    """Tells the times of one request."""
+
+    def __call__(self) -> Timing:
+        """Return them, as of now."""
+
+
+class Reply(Protocol):
+    """The answer to one request, in words that the caller understands; it remembers what came before."""
+
+    stream_type: str
+    """`Content-Type` of a stream."""
+
+    def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
+        """Return an answer that is no stream; `status` is the engine's, and goes on to the caller."""
+
+    def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+        """Yield a stream in the caller's form; `chunks` are the engine's, cut anywhere.
+
+        Raises:
+            EngineError: The engine's stream ended before its end was said.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a request asks of an engine."""
+
+    path: str
+    """Path of llama.cpp's server."""
+    body: bytes
+    """JSON."""
+    reply: Reply | None = None
+    """Translates the answer; None: its bytes pass as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """A request that asks for no words: the model is loaded, or unloaded where its `keep_alive` is 0."""
+
+    loaded: bytes
+    """The answer, as JSON, when it is loaded."""
+    unloaded: bytes
+    """The answer when it is unloaded."""
+
+
+class Dialect(Protocol):
+    """One inference route of one API."""
+
+    name: DialectName
+    """Whose API."""
+    operation: Operation
+    """What the route is for."""
+    streams_unasked: bool
+    """Whether a request that says nothing of `stream` gets one."""
+
+    def call(self, document: dict[str, JsonValue], body: bytes) -> Call | Residence:
+        """Return what to do for a request: `document` is its body as JSON, `body` the bytes.
+
+        Raises:
+            InputError: It cannot be meant.
+        """
+
+    def error_response(self, error: DmrcError) -> Response:
+        """Return the answer for an error of which nothing was sent yet."""
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return what ends a stream that breaks."""
+
+
+class OpenAI:
+    """The dialect of llama.cpp's server itself: everything passes as it is."""
+
+    name: DialectName = "openai"
+    streams_unasked = False
+
+    def __init__(self, route: str, operation: Operation) -> None:
+        """Serve `route`, below `/v1/`."""
+        self.operation: Operation = operation
+        self._path = f"/v1/{route}"
+
+    def call(self, document: dict[str, JsonValue], body: bytes) -> Call:
+        """Return the request as it came."""
+        del document
+        return Call(self._path, body)
+
+    def error_response(self, error: DmrcError) -> Response:
+        """Return the error as OpenAI's clients read it."""
+        return error_response(error)
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error event; `[DONE]` never follows it."""
+        return error_event(error)

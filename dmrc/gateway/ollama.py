@@ -1,0 +1,104 @@
+"""Ollama's inference routes, `/api/chat`, `generate`, `embed` and `embeddings`, as dialects of the gateway.
+
+An option of a request is for that request: none of them changes how the project or `dmrc configure` has the model
+served, and so `num_ctx` and its like have no effect.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+import json
+
+from starlette.responses import Response
+
+from dmrc.errors import DmrcError, InputError
+from dmrc.exchange import Dialect, Operation
+from dmrc.gateway import ollama_requests as requests
+from dmrc.gateway.answers import error_response
+from dmrc.gateway.dialect import Call, Residence
+from dmrc.gateway.ollama_replies import Embeddings, Words, error_line, residence
+from dmrc.gateway.ollama_requests import Document
+
+
+class OllamaChat:
+    """`POST /api/chat`."""
+
+    name: Dialect = "ollama"
+    operation: Operation = "chat"
+    streams_unasked = True
+
+    def call(self, document: Document, body: bytes) -> Call | Residence:
+        """Return the chat; without messages the model is loaded, or unloaded."""
+        del body
+        model = document.get("model")
+        if requests.is_nothing(document, "messages"):
+            return Residence(residence("chat", model, "load"), residence("chat", model, "unload"))
+        return _call("/v1/chat/completions", requests.chat(document), Words("chat", model))
+
+    def error_response(self, error: DmrcError) -> Response:
+        """Return `{"error": "…"}`."""
+        return error_response(error, dialect=self.name)
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error line; `"done": true` never follows it."""
+        return error_line(str(error))
+
+
+class OllamaGenerate(OllamaChat):
+    """`POST /api/generate`."""
+
+    operation: Operation = "completion"
+
+    def call(self, document: Document, body: bytes) -> Call | Residence:
+        """Return the chat of one message; with `raw` the completion, with `suffix` the infill."""
+        del body
+        if document.get("template"):
+            raise InputError(
+                "'template' cannot be changed by a request", remedy="Use raw, or: dmrc package --chat-template FILE"
+            )
+        model = document.get("model")
+        if requests.is_nothing(document, "prompt", "suffix", "images"):
+            return Residence(residence("generate", model, "load"), residence("generate", model, "unload"))
+        reply = Words("generate", model)
+        if document.get("suffix"):
+            return _call("/infill", requests.infill(document), reply)
+        if document.get("raw"):
+            return _call("/v1/completions", requests.raw(document), reply)
+        return _call("/v1/chat/completions", requests.generate(document), reply)
+
+
+class OllamaEmbed(OllamaChat):
+    """`POST /api/embed`, and the older `/api/embeddings` of a single text."""
+
+    operation: Operation = "embedding"
+    streams_unasked = False
+
+    def __init__(self, *, is_single: bool) -> None:
+        """Answer with one embedding, or with a list of them."""
+        self._is_single = is_single
+
+    def call(self, document: Document, body: bytes) -> Call | Residence:
+        """Return the texts; without any the model is loaded, or unloaded."""
+        del body
+        dimensions = document.get("dimensions")
+        if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
+            raise InputError("'dimensions' is no whole number above 0")
+        reply = Embeddings(document.get("model"), is_single=self._is_single, dimensions=dimensions)
+        if requests.is_nothing(document, "input", "prompt"):
+            return Residence(reply.nothing(), reply.nothing())
+        return _call("/v1/embeddings", requests.embed(document), reply)
+
+
+def ollama_routes() -> dict[str, OllamaChat]:
+    """Return the dialect of each path."""
+    return {
+        "/api/chat": OllamaChat(),
+        "/api/generate": OllamaGenerate(),
+        "/api/embed": OllamaEmbed(is_single=False),
+        "/api/embeddings": OllamaEmbed(is_single=True),
+    }
+
+
+def _call(path: str, document: Document, reply: Words | Embeddings) -> Call:
+    return Call(path, json.dumps(document).encode(), reply)

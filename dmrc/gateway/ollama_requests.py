@@ -1,0 +1,227 @@
+"""Ollama's requests in the words of llama.cpp's server. Pure.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from dmrc.capture.bodies import object_of
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
+
+Document = dict[str, JsonValue]
+"""A JSON object."""
+
+# Ollama's name, and that of llama.cpp's server. What else may stand in `options` (num_ctx, num_gpu, num_thread, …) is
+# about how a model is loaded: that is for the project and `dmrc configure` to say, and not for one request.
+_OPTIONS = {
+    **{name: name for name in ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed", "stop")},
+    **{name: name for name in ("repeat_last_n", "repeat_penalty", "presence_penalty", "frequency_penalty")},
+    **{name: name for name in ("mirostat", "mirostat_tau", "mirostat_eta")},
+    "num_predict": "n_predict",
+    "num_keep": "n_keep",
+}
+_UNBOUNDED = -1
+# The beginnings of base64 of what the bytes of a picture begin with.
+_PICTURES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklGR": "image/webp", "Qk": "image/bmp"}
+
+
+def is_nothing(document: Document, *names: str) -> bool:
+    """Return whether a request asks for no words: it only wants the model loaded, or unloaded."""
+    return not any(document.get(name) for name in names)
+
+
+def chat(document: Document) -> Document:
+    """Return the body of `/v1/chat/completions` for one of `/api/chat`.
+
+    Raises:
+        InputError: It cannot be meant.
+    """
+    result = _common(document)
+    result["messages"] = _messages(document.get("messages"))
+    if tools := document.get("tools"):
+        result["tools"] = tools
+    return {**result, **_thinking(document.get("think")), **_response_format(document.get("format"))}
+
+
+def generate(document: Document) -> Document:
+    """Return the body of `/v1/chat/completions` for one of `/api/generate`: the model's own template is applied.
+
+    Raises:
+        InputError: It cannot be meant.
+    """
+    messages: list[JsonValue] = []
+    if system := _text(document, "system"):
+        messages.append({"role": "system", "content": system})
+    said = {"role": "user", "content": _text(document, "prompt"), "images": document.get("images")}
+    messages.append(said)
+    return chat({**document, "messages": messages, "tools": None})
+
+
+def raw(document: Document) -> Document:
+    """Return the body of `/v1/completions` for one of `/api/generate` with `raw`: no template is applied.
+
+    Raises:
+        InputError: It cannot be meant.
+    """
+    return {**_common(document), "prompt": _text(document, "prompt"), **_schema(document.get("format"))}
+
+
+def infill(document: Document) -> Document:
+    """Return the body of `/infill` for one of `/api/generate` with a `suffix`.
+
+    Raises:
+        InputError: It cannot be meant.
+    """
+    before, after = _text(document, "prompt"), _text(document, "suffix")
+    return {**_common(document), "input_prefix": before, "input_suffix": after}
+
+
+def embed(document: Document) -> Document:
+    """Return the body of `/v1/embeddings` for one of `/api/embed`, or of the older `/api/embeddings` (`prompt`).
+
+    Raises:
+        InputError: It cannot be meant.
+    """
+    value = document.get("input") or document.get("prompt")
+    texts: list[JsonValue] = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError("'input' must be a text or a list of texts")
+    return {"input": texts, "model": document.get("model")}
+
+
+def _common(document: Document) -> Document:
+    options = document.get("options") or {}
+    if not isinstance(options, dict):
+        raise InputError("'options' is no object")
+    result: Document = {"model": document.get("model"), "stream": _flag(document, "stream", default=True)}
+    for name, value in options.items():
+        if name in _OPTIONS and value is not None:
+            result[_OPTIONS[name]] = _option(name, value)
+    if _flag(document, "logprobs", default=False):
+        result |= {"logprobs": True, "top_logprobs": document.get("top_logprobs") or 0}
+    return result
+
+
+def _option(name: str, value: JsonValue) -> JsonValue:
+    if name == "stop":
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return value
+        raise InputError('option "stop" must be a list of texts')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f'option "{name}" must be a number')
+    # Ollama's -2 fills the context, as llama.cpp's -1 does when the context does not shift.
+    return _UNBOUNDED if name == "num_predict" and value < 0 else value
+
+
+def _messages(value: JsonValue) -> JsonValue:
+    if not isinstance(value, list):
+        raise InputError("'messages' is no list")
+    found: list[JsonValue] = []
+    open_calls: list[tuple[str, str]] = []
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InputError("a message is no object with a 'role'")
+        said: Document = {"role": message["role"], "content": _content(message)}
+        if isinstance(thinking := message.get("thinking"), str):
+            said["reasoning_content"] = thinking
+        if isinstance(calls := message.get("tool_calls"), list) and calls:
+            told = [_call(call, f"call_{len(found)}_{number}") for number, call in enumerate(calls)]
+            open_calls = [(str(one["id"]), str(object_of(one["function"])["name"])) for one in told]
+            said["tool_calls"] = [*told]
+        if message["role"] == "tool":
+            said["tool_call_id"] = _answered_call(message, open_calls)
+        found.append(said)
+    return found
+
+
+def _content(message: Mapping[str, JsonValue]) -> JsonValue:
+    """Return the words, and the pictures that Ollama has beside them."""
+    text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise InputError("the 'content' of a message is no text", remedy="Pictures go into its 'images'")
+    images = message.get("images")
+    if not images:
+        return text
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+        raise InputError("'images' must be a list of base64 texts")
+    parts: list[JsonValue] = [{"type": "text", "text": text}] if text else []
+    for image in images:
+        parts.append({"type": "image_url", "image_url": {"url": _data_url(str(image))}})
+    return parts
+
+
+def _data_url(base64: str) -> str:
+    kind = next((kind for beginning, kind in _PICTURES.items() if base64.startswith(beginning)), "image/jpeg")
+    return f"data:{kind};base64,{base64}"
+
+
+def _call(call: JsonValue, unnamed: str) -> Document:
+    """Return a call that the model made earlier; Ollama's may have no id, and its arguments are an object."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(call, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise InputError("a tool call has no 'function' with a 'name'")
+    arguments = function.get("arguments")
+    told: Document = {
+        "name": function["name"],
+        "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments or {}),
+    }
+    return {"id": call.get("id") or unnamed, "type": "function", "function": told}
+
+
+def _answered_call(message: Mapping[str, JsonValue], open_calls: list[tuple[str, str]]) -> str:
+    """Return the call that a tool's message answers: by its id, else by the tool's name, else the next one."""
+    if isinstance(named := message.get("tool_call_id"), str):
+        return named
+    tool = message.get("tool_name") or message.get("name")
+    index = next((index for index, (_, name) in enumerate(open_calls) if name == tool), 0)
+    return open_calls.pop(index)[0] if open_calls else "call"
+
+
+def _thinking(value: JsonValue) -> Document:
+    """Return what tells the template to let the model think, and how hard: `true`, `false`, `low`, `medium`, `high`."""
+    if value is None:
+        return {}
+    if isinstance(value, bool):
+        return {"chat_template_kwargs": {"enable_thinking": value}}
+    if value in ("low", "medium", "high"):
+        return {"chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": value}}
+    raise InputError(f"'think' is {json.dumps(value)[:40]}", remedy="Use true, false, low, medium or high")
+
+
+def _response_format(value: JsonValue) -> Document:
+    if not (schema := _schema(value)):
+        return {}
+    if value == "json":
+        return {"response_format": {"type": "json_object"}}
+    wrapped: Document = {"name": "format", "schema": schema["json_schema"]}
+    return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
+
+
+def _schema(value: JsonValue) -> Document:
+    if value is None or value == "":
+        return {}
+    if value == "json":
+        return {"json_schema": {"type": "object"}}
+    if isinstance(value, dict):
+        return {"json_schema": value}
+    raise InputError(f"'format' is {json.dumps(value)[:40]}", remedy="Use json, or a JSON schema")
+
+
+def _text(document: Document, name: str) -> str:
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"'{name}' is no text")
+    return value or ""
+
+
+def _flag(document: Document, name: str, *, default: bool) -> bool:
+    value = document.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"'{name}' is neither true nor false")
+    return default if value is None else value
