@@ -14,6 +14,9 @@ _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 5.0
 _REMEMBERED_SECONDS = 60.0
 _ANSWER_SECONDS = 3
+# Docker's list follows its containers with a delay: one that asks in its first moment is not there yet.
+_PATIENCE_SECONDS = 0.5
+_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +81,24 @@ class Containers:
                     self._is_asking = False
                     return
             found: dict[str, Container] = {}
+            patience = _PATIENCE_SECONDS
             try:
                 for host in sorted(set(self._docker_hosts())):
                     found |= _addresses(host)
             except Exception:  # noqa: BLE001 the border of this thread
                 # A future keeps what it raises to itself, and those who wait would wait for every answer from then on.
                 _log.exception("asking Docker who has an address failed")
+                patience = 0.0
             with self._condition:
                 now = time.monotonic()
                 kept = {one: pair for one, pair in self._known.items() if now - pair[1] < _REMEMBERED_SECONDS}
-                self._known = kept | {address: (found.get(address), now) for address in {*found, *wanted}}
-                for address in wanted:
+                settled = [one for one in wanted if one in found or now - self._wanted[one] >= patience]
+                self._known = kept | {address: (found.get(address), now) for address in {*found, *settled}}
+                for address in settled:
                     del self._wanted[address]
                 self._condition.notify_all()
+            if len(settled) < len(wanted):
+                time.sleep(_AGAIN_SECONDS)
 
 
 def _addresses(docker_host: str) -> dict[str, Container]:
