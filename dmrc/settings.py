@@ -33,6 +33,8 @@ class Settings:
     """`DMRC_REQUIRE_KEY=1`: refuse requests without a key on loopback too."""
     capture: Literal["full", "metadata", "off"] | None = None
     """`DMRC_CAPTURE`: full, metadata or off; None when it is not set."""
+    log_format: Literal["text", "json"] = "text"
+    """`DMRC_LOG_FORMAT`: form of the daemon's log, text or a JSON object per line."""
     plugins: tuple[str, ...] | None = None
     """`DMRC_PLUGINS`: the only strangers' plugins to load, by name, module or absolute path; None means all.
     `none`, or an empty value, means none, those of projects neither."""
@@ -75,6 +77,7 @@ class Settings:
             llama_server=environ.get("DMRC_LLAMA_SERVER") or None,
             require_key=require_key,
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
+            log_format=_log_format(environ.get("DMRC_LOG_FORMAT", "")),
             plugins=None if plugins is None else _plugins(plugins),
             origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
@@ -115,6 +118,15 @@ def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
         case "full" | "metadata" | "off":
             return text
     raise SettingError(f"DMRC_CAPTURE is '{text}'", remedy="Use full, metadata or off")
+
+
+def _log_format(text: str) -> Literal["text", "json"]:
+    match text:
+        case "" | "text":
+            return "text"
+        case "json":
+            return text
+    raise SettingError(f"DMRC_LOG_FORMAT is '{text}'", remedy="Use text or json")
 
 
 def _registry(text: str) -> str:

@@ -73,7 +73,7 @@ class App:
         except DaemonError:
             from dmrc.hooks.notices import Notices
 
-            self.plugins.load("dmrc_model_pulled")
+            self.plugins.load()  # our own listen in the daemon only
             notices = Notices()
             notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
             notices.close()

@@ -17,6 +17,7 @@ from dmrc.cli.options import model_name
 @pass_app
 def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     """Print the daemon's log, or with MODEL the log of the engine that serves it."""
+    import os
     import time
     from collections import deque
 
@@ -25,15 +26,18 @@ def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     path = app.settings.paths.daemon_log if model is None else _log_of(app, model)
     if not path.exists():
         raise NotFoundError("there is no log yet", remedy="The daemon writes it; start it with dmrc up")
-    with path.open(errors="replace") as file:
-        for line in deque(file, maxlen=lines):
+    file = path.open(errors="replace")
+    for line in deque(file, maxlen=lines):
+        click.echo(line, nl=False)
+    while follow:
+        if line := file.readline():
             click.echo(line, nl=False)
-        while follow:
-            line = file.readline()
-            if line:
-                click.echo(line, nl=False)
-            else:
-                time.sleep(0.2)
+        elif path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            file.close()
+            file = path.open(errors="replace")  # the log was rotated
+        else:
+            time.sleep(0.2)
+    file.close()
 
 
 def _log_of(app: App, model: str) -> Path:

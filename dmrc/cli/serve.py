@@ -19,7 +19,7 @@ def serve(app: App, ready_fd: int | None) -> None:
     from dmrc.gateway.daemon import serve as serve_daemon
     from dmrc.gateway.logs import configure
 
-    configure(None if ready_fd is None else app.settings.paths.create().daemon_log)
+    configure(None if ready_fd is None else app.settings.paths.create().daemon_log, app.settings.log_format)
 
     def tell(line: str) -> None:
         if ready_fd is not None:

@@ -34,7 +34,17 @@ class UnixSession:
         way, the request is sent again on a new connection: once, and not if any byte of an answer has come.
         Source: RFC 9112, section 9.3.1.
         """
-        head = _head(path, headers, len(body))
+        return await self._ask(_head("POST", path, headers, len(body)), body)
+
+    async def get(self, path: str) -> UnixAnswer:
+        """Ask the child for something about itself; the caller must `close` the answer.
+
+        Raises:
+            ConnectionError: It cannot be reached, or goes away before it has answered.
+        """
+        return await self._ask(_head("GET", path, {}, 0), b"")
+
+    async def _ask(self, head: bytes, body: bytes) -> UnixAnswer:
         if self._idle and (answer := await self._idle.pop().ask(head, body)) is not None:
             return answer
         connection = await self._connect()
@@ -258,8 +268,8 @@ class _Connection(asyncio.Protocol):
             self._answer.fail(str(exc or "it closed the connection in the middle of an answer"))
 
 
-def _head(path: str, headers: Mapping[str, str], length: int) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: runner", f"content-length: {length}"]
+def _head(method: str, path: str, headers: Mapping[str, str], length: int) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "host: runner", f"content-length: {length}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join((*lines, "", ""))
     if head.count("\r") != len(lines) + 1 or head.count("\n") != len(lines) + 1:

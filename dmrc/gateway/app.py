@@ -21,6 +21,7 @@ from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_
 from dmrc.gateway.dialect import OpenAI
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
+from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.store import StoredModel
@@ -47,7 +48,8 @@ class Gateway:
         self._inference |= {path: Inference(dialect, steps) for path, dialect in ollama_routes().items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         add_configure_routes(self._others, steps.admission, configurator)
-        self._of_plugins = PluginRoutes(steps.plugins, steps.admission)
+        observed = Observed(steps.scheduler, steps.journal.recorder, steps.plugins)
+        self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
         """Let `routes` add routes that are not inference."""

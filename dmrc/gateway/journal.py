@@ -24,7 +24,8 @@ class Journal:
 
     def __init__(self, recorder: Recorder, containers: Containers, live: Live) -> None:
         """Tell these."""
-        self._recorder = recorder
+        self.recorder = recorder
+        """Who writes."""
         self._containers = containers
         self._live = live
 
@@ -40,7 +41,7 @@ class Journal:
 
     def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""
-        self._recorder.record(observation.finished(), level)
+        self.recorder.record(observation.finished(), level)
 
 
 class ProjectPolicy:

@@ -1,19 +1,39 @@
-"""Where the daemon's log goes."""
+"""Where the daemon's log goes, and in which form."""
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 _LOG_BYTES = 5 << 20
 _LOG_FILES = 3
 
 
-def configure(path: Path | None) -> None:
+def configure(path: Path | None, form: Literal["text", "json"]) -> None:
     """Send the log of this process to a rotated file, or to stderr where `path` is None."""
     handler: logging.Handler = logging.StreamHandler()
     if path is not None:
         handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
+    handler.setFormatter(_JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _JsonLines(logging.Formatter):
+    """A JSON object per line: time (RFC 3339, UTC), level, logger, message, and the fields of an event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "event", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)

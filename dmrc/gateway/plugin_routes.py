@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dmrc.errors import DmrcError, PluginError
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_response
+from dmrc.gateway.observed import Observed
 from dmrc.hooks.plugin import Plugin
-from dmrc.hooks.plugins import Plugins
+from dmrc.hooks.plugins import BUILT_IN, Plugins
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +26,13 @@ _BRIDGE_TAG = "bridge"
 class PluginRoutes:
     """The applications of the plugins that implement `dmrc_register_routes`."""
 
-    def __init__(self, plugins: Plugins, admission: Admission) -> None:
-        """Ask each plugin for its routes, once."""
+    def __init__(self, plugins: Plugins, admission: Admission, observed: Observed | None = None) -> None:
+        """Ask each plugin for its routes, once; those of dmrc's own may look at `observed`."""
         self._doors: list[_Door] = []
         for implementation in plugins.implementations(_HOOK):
             app = FastAPI(title=implementation.plugin.name, docs_url=None, redoc_url=None, openapi_url=None)
+            if implementation.plugin.name in BUILT_IN:
+                app.state.observed = observed
             try:
                 implementation.attempt({"app": app})
             except PluginError:

@@ -60,6 +60,11 @@ class Plugin:
         """Return its name."""
         return self.identity.name
 
+    @property
+    def dropped(self) -> int:
+        """Return how many notifications it did not get."""
+        return self._dropped
+
     def skip(self, reason: str) -> None:
         """Leave it out for a reason."""
         self.state, self.reason, self.hooks = "failed", reason, ()

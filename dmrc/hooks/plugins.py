@@ -35,6 +35,14 @@ BUILT_IN = {
     "dmrc.sources.oci": ("dmrc_register_sources",),
     "dmrc.sources.huggingface": ("dmrc_register_sources",),
     "dmrc.sources.url": ("dmrc_register_sources",),
+    "dmrc.gateway.event_log": (
+        *("dmrc_exchange_completed", "dmrc_runner_started", "dmrc_runner_stopped"),
+        *("dmrc_model_pulled", "dmrc_project_loaded"),
+    ),
+    "dmrc.gateway.metrics": (
+        *("dmrc_exchange_completed", "dmrc_runner_started", "dmrc_runner_stopped"),
+        *("dmrc_model_pulled", "dmrc_register_routes"),
+    ),
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
 

@@ -211,7 +211,7 @@ class Scheduler:
             await self._fail(runner, error)
             raise
         runner.become_ready(time.monotonic() - began)
-        _log.info("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
+        _log.debug("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
         self._fleet.spawn(self._watch(runner))
         if runner.line is not None:
             self._serve(runner.line)

@@ -25,7 +25,7 @@ def loads(caplog: pytest.LogCaptureFixture) -> int:
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "dmrc.scheduler")
+    caplog.set_level("DEBUG", "dmrc.scheduler")
 
 
 def test_eight_clients_that_alternate_share_the_loads(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:

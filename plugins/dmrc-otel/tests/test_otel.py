@@ -1,0 +1,146 @@
+"""The plugin against a receiver that reads OTLP as a collector does. dmrc's own tests run it in a daemon."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from dmrc import Exchange
+from dmrc.hooks.files import LocalPlugin
+from dmrc.hooks.plugins import Plugins
+
+FILE = Path(__file__).parent.parent / "dmrc_otel.py"
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+EXCHANGE = Exchange(
+    id="0199",
+    trace_id=TRACE_ID,
+    span_id=SPAN_ID,
+    project="shop",
+    service="web",
+    method="POST",
+    path="/v1/chat/completions",
+    operation="chat",
+    model_requested="llm",
+    model_reference="docker.io/ai/smollm2:latest",
+    engine="llama.cpp",
+    received_at=1_700_000_000.25,
+    first_token_ms=20.0,
+    total_ms=500.0,
+    status=200,
+    finish_reason="stop",
+    prompt_tokens=40,
+    completion_tokens=20,
+    request_body=b'{"temperature": 0.5, "messages": [{"content": "a secret of mine"}]}',
+)
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """A collector: OTLP over HTTP, in protobuf."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.traces: list[ExportTraceServiceRequest] = []
+        self.metrics: list[ExportMetricsServiceRequest] = []
+        self.bytes = b""
+
+    @property
+    def spans(self) -> dict[str, list[Span]]:
+        """What came, by the name of the service."""
+        found: dict[str, list[Span]] = {}
+        for resource in (one for request in self.traces for one in request.resource_spans):
+            names = {each.key: each.value.string_value for each in resource.resource.attributes}
+            found.setdefault(names["service.name"], []).extend(s for scope in resource.scope_spans for s in scope.spans)
+        return found
+
+    @property
+    def metric_names(self) -> set[str]:
+        """What metrics came."""
+        resources = [one for request in self.metrics for one in request.resource_metrics]
+        return {metric.name for one in resources for scope in one.scope_metrics for metric in scope.metrics}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.bytes += body
+        if self.path == "/v1/traces":
+            self.server.traces.append(ExportTraceServiceRequest.FromString(body))
+        else:
+            self.server.metrics.append(ExportMetricsServiceRequest.FromString(body))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with Receiver() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        yield server
+        server.shutdown()
+
+
+def send(*exchanges: Exchange) -> None:
+    plugins = Plugins()
+    assert plugins.load_local("shop", LocalPlugin.of(FILE)).state == "loaded"
+    (completed,) = plugins.implementations("dmrc_exchange_completed", ("shop",))
+    for exchange in exchanges:
+        completed({"exchange": exchange})
+    for telemetry in completed.function.__globals__["_telemetry"].values():
+        telemetry.close()
+
+
+def values(span: Span) -> dict[str, object]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+
+
+def test_a_request_is_a_server_span_in_the_trace_of_its_caller(receiver: Receiver) -> None:
+    send(EXCHANGE)
+
+    (span,) = receiver.spans["web"]
+    assert span.name == "chat docker.io/ai/smollm2:latest"
+    assert span.kind == Span.SPAN_KIND_SERVER
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 500_000_000
+    assert [event.name for event in span.events] == ["gen_ai.first_token"]
+    found = values(span)
+    assert found["gen_ai.usage.input_tokens"] == 40
+    assert found["gen_ai.request.temperature"] == 0.5
+    assert found["gen_ai.provider.name"] == "llama.cpp"
+    assert "error.type" not in found
+    assert receiver.metric_names == {"gen_ai.server.request.duration", "gen_ai.server.time_to_first_token"}
+
+
+def test_no_word_of_a_prompt_is_sent(receiver: Receiver) -> None:
+    send(EXCHANGE)
+
+    assert b"docker.io/ai/smollm2" in receiver.bytes
+    assert b"a secret of mine" not in receiver.bytes
+
+
+def test_a_failure_is_an_error_of_its_own_service(receiver: Receiver) -> None:
+    fields = {"id": "1", "method": "POST", "path": "/v1/x", "received_at": 1.0, "total_ms": 2.0}
+    refused = Exchange(**fields, operation="chat", service="other", status=429, error_type="rate_limit_error")
+    gone = Exchange(**fields, operation="embedding", service="other", status=200, client_disconnected=True)
+
+    send(refused, gone)
+
+    spans = receiver.spans["other"]
+    assert [values(span)["error.type"] for span in spans] == ["rate_limit_error", "cancelled"]
+    assert {span.status.code for span in spans} == {Status.STATUS_CODE_ERROR}
+    assert [span.name for span in spans] == ["chat", "embeddings"]
+    assert all(not span.parent_span_id for span in spans)

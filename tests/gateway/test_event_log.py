@@ -1,0 +1,60 @@
+"""The daemon's log: a line for each event, in words or as JSON, without anybody's words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.dmrc_command import Dmrc
+from tests.gateway.plugged import MODEL, Shop
+from tests.polling import eventually
+
+pytestmark = pytest.mark.engine
+
+SECRET = "a whale of a secret"
+
+
+def run(shop: Shop) -> None:
+    """Load a model, ask it, be refused, and unload it."""
+    shop.up()
+    assert shop.ask({"messages": [{"role": "user", "content": SECRET}]})[0] == 200
+    assert shop.ask({"model": "made/up\nINFO forged line"})[0] == 403
+    shop.dmrc.ok("unload", MODEL)
+
+
+def log_of(dmrc: Dmrc, words: str) -> list[str]:
+    """Return the daemon's log as soon as it says something."""
+    return eventually(lambda: text.splitlines() if words in (text := dmrc.ok("logs")) else None, words)
+
+
+def test_each_event_is_a_line_that_a_person_can_read(shop: Shop) -> None:
+    run(shop)
+
+    lines = log_of(shop.dmrc, "ended: unloaded")
+
+    (answered,) = [line for line in lines if " 200, " in line]
+    assert "dmrc.events request " in answered
+    assert "shop/web chat llm 200" in answered
+    assert "→2 tokens" in answered
+    (refused,) = [line for line in lines if "made/up" in line and "dmrc.events" in line]
+    assert "\N{REPLACEMENT CHARACTER}INFO forged line 403" in refused, "a line of the log is one line"
+    assert any("is ready after" in line for line in lines)
+    assert any("project shop is up" in line for line in lines)
+    assert SECRET not in "\n".join(lines)
+
+
+def test_as_json_each_line_is_an_object_with_its_fields(shop: Shop) -> None:
+    shop.dmrc.environment["DMRC_LOG_FORMAT"] = "json"
+    run(shop)
+
+    lines = [json.loads(line) for line in log_of(shop.dmrc, "runner_stopped")]
+
+    events = {line["event"]: line for line in lines if line["logger"] == "dmrc.events"}
+    assert events.keys() >= {"request", "runner_started", "runner_stopped", "project_loaded"}
+    (answered,) = [line for line in lines if line.get("status") == 200]
+    assert (answered["project"], answered["service"], answered["model_key"]) == ("shop", "web", "llm")
+    assert answered["completion_tokens"] == 2
+    assert events["runner_stopped"]["reason"] == "unloaded"
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert SECRET not in json.dumps(lines)
