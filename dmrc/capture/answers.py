@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from dmrc.capture.anthropic_answers import anthropic_events
 from dmrc.capture.bodies import Event, events, is_event_stream, items_of, object_of, parse_object
+from dmrc.capture.responses_answers import responses_events
 from dmrc.exchange import Exchange, JsonValue
 
 
@@ -14,7 +16,13 @@ def answer_events(exchange: Exchange) -> Iterator[Event] | None:
     body = exchange.response_body
     if exchange.dialect == "ollama":
         return _ollama_events(body)
-    return events(body) if is_event_stream(body, exchange.response_headers) else None
+    streamed = is_event_stream(body, exchange.response_headers)
+    told = events(body) if streamed else iter([Event(body, len(body))])
+    if exchange.dialect == "anthropic":
+        return anthropic_events(told)
+    if exchange.operation == "response":
+        return responses_events(told)
+    return told if streamed else None
 
 
 def is_streamed(exchange: Exchange) -> bool:

@@ -192,8 +192,8 @@ def texts_of_request(exchange: Exchange) -> tuple[str, str]:
     request = parse_object(exchange.request_body)
     if not request:
         return _cut_request(exchange.request_body), ""
-    asked, others = "", []
-    for message in items_of(request.get("messages")):
+    asked, others = "", [system] if (system := _words(request.get("system") or request.get("instructions"))) else []
+    for message in items_of(request.get("messages")) or items_of(request.get("input")):
         text = _words(message.get("content"))
         if text and not asked and message.get("role") == "user":
             asked = text

@@ -9,12 +9,32 @@ from starlette.responses import Response
 from dmrc.errors import BusyError, DmrcError, RefusedError
 from dmrc.exchange import Dialect
 
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
 
 def error_document(error: DmrcError, dialect: Dialect = "openai") -> dict[str, object]:
-    """Return `{"error": {"message", "type", "param", "code"}}`, as OpenAI's clients read it; Ollama's read a text."""
+    """Return `{"error": {"message", "type", "param", "code"}}`, as OpenAI's clients read it, or what others' do."""
     if dialect == "ollama":
         return {"error": str(error)}
+    if dialect == "anthropic":
+        return anthropic_error(error.http_status, str(error))
     return {"error": {"message": str(error), "type": error.error_type, "param": None, "code": error.http_status}}
+
+
+def anthropic_error(status: int, message: str) -> dict[str, object]:
+    """Return an error as Anthropic's clients read it.
+
+    Source: https://docs.anthropic.com/en/api/errors
+    """
+    kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": message}}
 
 
 def error_response(error: DmrcError, status: int | None = None, dialect: Dialect = "openai") -> Response:
@@ -33,4 +53,6 @@ def error_event(error: DmrcError) -> bytes:
 
 def dialect_of(path: str) -> Dialect:
     """Return whose API a path belongs to, for the error of a request that no route has understood."""
-    return "ollama" if path.startswith("/api/") else "openai"
+    if path.startswith("/api/"):
+        return "ollama"
+    return "anthropic" if path.startswith("/anthropic/") or "/v1/messages" in path else "openai"

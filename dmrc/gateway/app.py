@@ -15,15 +15,17 @@ from dmrc import __version__
 from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
+from dmrc.gateway.anthropic import anthropic_routes
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
-from dmrc.gateway.dialect import OpenAI
+from dmrc.gateway.dialect import Dialect, OpenAI
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.plugin_routes import PluginRoutes
+from dmrc.gateway.responses import Conversations, Responses
 from dmrc.store import StoredModel
 
 PREFIXES = ("/engines/v1", "/v1")
@@ -45,7 +47,10 @@ class Gateway:
             # Docker Model Runner, and llama.cpp itself, have this one without `/v1`.
             rerank = Inference(OpenAI("rerank", "rerank"), steps, engine)
             self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
-        self._inference |= {path: Inference(dialect, steps) for path, dialect in ollama_routes().items()}
+        others: dict[str, Dialect] = {**ollama_routes(), **anthropic_routes()}
+        responses = Responses(Conversations())
+        others |= {f"{prefix}/responses": responses for prefix in PREFIXES}
+        self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         add_configure_routes(self._others, steps.admission, configurator)
         observed = Observed(steps.scheduler, steps.journal.recorder, steps.plugins)

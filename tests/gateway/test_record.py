@@ -13,9 +13,8 @@ import openai
 import psutil
 import pytest
 
-from tests.dmrc_command import temporary_dmrc
-from tests.gateway.conftest import COMPOSE, MODEL, Gateway
-from tests.gateway.tools import CALL, TEMPLATE, TOOL
+from tests.gateway.conftest import MODEL, Gateway
+from tests.gateway.tools import CALL, END_OF_TURN, TOOL, tooled_gateway
 
 pytestmark = pytest.mark.engine
 
@@ -25,22 +24,13 @@ SCHEMA = {
     "required": ["animal"],
     "additionalProperties": False,
 }
-END_OF_TURN = {"2": 100}
-"""As a bias: so small a model calls no tool, so it is made to end the call that it is made to begin."""
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Gateway]:
     """The project of the other tests, with a chat template that knows tools."""
-    directory = tmp_path_factory.mktemp("shop")
-    flags = json.dumps(["--temp", "0", "--chat-template", TEMPLATE])
-    (directory / "compose.yaml").write_text(COMPOSE.replace('["--temp", "0"]', flags))
-    with temporary_dmrc() as dmrc:
-        dmrc.ok("package", "--gguf", smollm2, MODEL)
-        dmrc.ok("package", "--gguf", smollm2, "--context-size", "256", "local/embedder")
-        services = ("web", "other")
-        environments = {name: dmrc.ok("env", name, "--format", "json", cwd=directory) for name in services}
-        yield Gateway(dmrc, {name: json.loads(text)["OPENAI_API_KEY"] for name, text in environments.items()})
+    with tooled_gateway(tmp_path_factory.mktemp("shop"), smollm2) as found:
+        yield found
 
 
 def ask(text: str) -> list[dict[str, str]]:

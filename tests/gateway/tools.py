@@ -1,5 +1,15 @@
 """A tool, and a chat template that knows tools, for a model that is too small to call one by itself."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.dmrc_command import temporary_dmrc
+from tests.gateway.conftest import COMPOSE, MODEL, Gateway
+
 TOOL = {
     "type": "function",
     "function": {
@@ -39,3 +49,19 @@ For each call return <tool_call>
 CALL = """<tool_call>
 {"name": "get_weather", "arguments": {"city": "Bern"}}
 </tool_call>"""
+
+END_OF_TURN = {"2": 100}
+"""As a bias: so small a model calls no tool, so it is made to end the call that it is made to begin."""
+
+
+@contextmanager
+def tooled_gateway(directory: Path, smollm2: Path) -> Iterator[Gateway]:
+    """The project of the other tests, with that template."""
+    flags = json.dumps(["--temp", "0", "--chat-template", TEMPLATE])
+    (directory / "compose.yaml").write_text(COMPOSE.replace('["--temp", "0"]', flags))
+    with temporary_dmrc() as dmrc:
+        dmrc.ok("package", "--gguf", smollm2, MODEL)
+        dmrc.ok("package", "--gguf", smollm2, "--context-size", "256", "local/embedder")
+        services = ("web", "other")
+        environments = {name: dmrc.ok("env", name, "--format", "json", cwd=directory) for name in services}
+        yield Gateway(dmrc, {name: json.loads(text)["OPENAI_API_KEY"] for name, text in environments.items()})

@@ -1,0 +1,95 @@
+"""Answers of OpenAI's Responses, told in the words of its chat completions, which this room reads.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from dmrc.capture.bodies import Event, items_of, object_of, parse_object
+from dmrc.exchange import JsonValue
+
+_Document = dict[str, JsonValue]
+_TEXTS = {
+    "response.output_text.delta": "content",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning_content",
+    "response.reasoning_summary_text.delta": "reasoning_content",
+}
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+
+
+def responses_events(told: Iterable[Event]) -> Iterator[Event]:
+    """Yield each event that says something; the one document of an answer that is no stream is one event."""
+    reader = _Reader()
+    for event in told:
+        if said := reader.read(parse_object(event.data)):
+            yield Event(json.dumps(said).encode(), event.end)
+
+
+class _Reader:
+    """Reads one answer; pieces of a tool call come without its number."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def read(self, said: _Document) -> _Document:
+        """Return an event in the words of chat completions; nothing where it says nothing."""
+        kind, item = said.get("type"), object_of(said.get("item"))
+        if isinstance(kind, str) and kind in _TEXTS:
+            return _choice({_TEXTS[kind]: said.get("delta")})
+        if kind == "response.output_item.added" and item.get("type") == "function_call":
+            self._calls += 1
+            return _choice({"tool_calls": [_call(item, self._calls - 1, "")]})
+        if kind == "response.function_call_arguments.delta" and self._calls:
+            return _choice({"tool_calls": [{"index": self._calls - 1, "function": {"arguments": said.get("delta")}}]})
+        if kind in _ENDS:
+            return {**_end(object_of(said.get("response"))), "timings": said.get("timings")}
+        if said.get("object") == "response":
+            return _whole(said)
+        return {"error": said["error"]} if said.get("error") else {}
+
+
+def _whole(response: _Document) -> _Document:
+    items = items_of(response.get("output"))
+    parts = [part for one in items if one.get("type") == "message" for part in items_of(one.get("content"))]
+    thoughts = [part for one in items if one.get("type") == "reasoning" for part in items_of(one.get("content"))]
+    calls = [one for one in items if one.get("type") == "function_call"]
+    delta: _Document = {
+        "content": _joined(parts),
+        "reasoning_content": _joined(thoughts),
+        "tool_calls": [_call(one, index, one.get("arguments")) for index, one in enumerate(calls)],
+    }
+    (choice,) = items_of(_choice(delta, response.get("status"))["choices"])
+    return {**_end(response), "choices": [choice], "timings": response.get("timings")}
+
+
+def _end(response: _Document) -> _Document:
+    used = object_of(response.get("usage"))
+    cached = object_of(used.get("input_tokens_details")).get("cached_tokens")
+    usage: _Document = {
+        "prompt_tokens": used.get("input_tokens"),
+        "completion_tokens": used.get("output_tokens"),
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+    ending: _Document = {**_choice({}, response.get("status") or "completed"), "error": response.get("error")}
+    return {**ending, "usage": usage} if used else ending
+
+
+def _joined(parts: Iterable[_Document]) -> str:
+    return "".join(str(part["text"]) for part in parts if isinstance(part.get("text"), str))
+
+
+def _choice(delta: _Document, finish_reason: JsonValue = None) -> _Document:
+    used: _Document = {name: value for name, value in delta.items() if value}
+    return {"choices": [{"index": 0, "delta": used, "finish_reason": finish_reason}]}
+
+
+def _call(item: _Document, position: int, arguments: JsonValue) -> _Document:
+    return {
+        "index": position,
+        "id": item.get("call_id"),
+        "function": {"name": item.get("name"), "arguments": arguments},
+    }

@@ -1,0 +1,73 @@
+"""Anthropic's routes, `/v1/messages` and `count_tokens`: llama.cpp's server answers them itself; errors are ours.
+
+Source: https://docs.anthropic.com/en/api/messages
+"""
+
+from __future__ import annotations
+
+import json
+
+from starlette.responses import Response
+
+from dmrc.errors import DmrcError, InputError
+from dmrc.exchange import Dialect, JsonValue, Operation
+from dmrc.gateway.answers import anthropic_error, error_document, error_response
+from dmrc.gateway.dialect import Call
+from dmrc.gateway.passing import Passing
+
+
+class AnthropicMessages:
+    """`POST /v1/messages`, and what is below it."""
+
+    name: Dialect = "anthropic"
+    operation: Operation = "chat"
+    streams_unasked = False
+
+    def __init__(self, below: str = "") -> None:
+        """Serve `/v1/messages`, or a route `below` it."""
+        self._path = f"/v1/messages{below}"
+
+    def call(self, document: dict[str, JsonValue], body: bytes) -> Call:
+        """Return the request as it came; llama.cpp's server hangs up on messages that are none."""
+        messages = document.get("messages")
+        if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+            raise InputError(
+                "'messages' is no list of messages",
+                remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
+            )
+        return Call(self._path, body, Passing(b"event: message_stop", _in_anthropics_words))
+
+    def error_response(self, error: DmrcError) -> Response:
+        """Return the error as Anthropic's clients read it."""
+        return error_response(error, dialect=self.name)
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error event; `message_stop` never follows it."""
+        return b"\n\nevent: error\ndata: " + json.dumps(error_document(error, self.name)).encode() + b"\n\n"
+
+
+def anthropic_routes() -> dict[str, AnthropicMessages]:
+    """Return the dialect of each path."""
+    prefixes = ("/anthropic/v1", "/v1", "/engines/v1")
+    return {
+        f"{prefix}/messages{below}": AnthropicMessages(below) for prefix in prefixes for below in ("", "/count_tokens")
+    }
+
+
+def _is_message(message: JsonValue) -> bool:
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("role"), str)
+        and isinstance(message.get("content"), str | list)
+    )
+
+
+def _in_anthropics_words(status: int, body: bytes) -> bytes:
+    """Return an error of llama.cpp's, `{"error": {"message": "…"}}`, as one of Anthropic's."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = body.decode(errors="replace")
+    error = said.get("error", said) if isinstance(said, dict) else said
+    message = error.get("message", error) if isinstance(error, dict) else error
+    return json.dumps(anthropic_error(status, str(message))).encode()

@@ -1,0 +1,85 @@
+"""Tool calls and thoughts of dialects other than OpenAI's, as the record reads them: shapes of their documentation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dmrc.capture.conversation import ToolCall, answered
+from dmrc.capture.reading import complete, text_of_response
+from dmrc.exchange import Exchange
+
+CALL = ToolCall("call_1", "get_weather", '{"city": "Bern"}')
+
+
+def exchange(body: bytes, *, streamed: bool, **fields: object) -> Exchange:
+    kind = "text/event-stream" if streamed else "application/json"
+    basics = {"id": "1", "method": "POST", "path": "/x", "received_at": 0.0, "status": 200, "total_ms": 9.0}
+    offsets = ((5.0, 0),) if streamed else ()
+    headers = {"content-type": kind}
+    return Exchange(**basics, **fields, response_body=body, response_headers=headers, chunk_offsets=offsets)
+
+
+def stream(*events: dict[str, object]) -> bytes:
+    return b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+
+
+def anthropic(*, streamed: bool) -> Exchange:
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 7}
+    use = {"type": "tool_use", "id": "call_1", "name": "get_weather", "input": {"city": "Bern"}}
+    thought = {"type": "thinking", "thinking": "Let me look."}
+    whole = {"type": "message", "content": [thought, use], "stop_reason": "tool_use", "usage": usage}
+    if not streamed:
+        return exchange(json.dumps(whole).encode(), streamed=False, dialect="anthropic", operation="chat")
+    body = stream(
+        {"type": "message_start", "message": {"content": [], "usage": {**usage, "output_tokens": 0}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Let me look."}},
+        {"type": "content_block_start", "index": 1, "content_block": {**use, "input": {}}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"city": '}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '"Bern"}'}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}},
+        {"type": "message_stop"},
+    )
+    return exchange(body, streamed=True, dialect="anthropic", operation="chat", stream=True)
+
+
+def response(*, streamed: bool) -> Exchange:
+    usage = {"input_tokens": 15, "output_tokens": 7, "input_tokens_details": {"cached_tokens": 5}}
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Bern"}'}
+    thought = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Let me look."}]}
+    whole = {"object": "response", "status": "completed", "output": [thought, call], "usage": usage}
+    if not streamed:
+        return exchange(json.dumps(whole).encode(), streamed=False, operation="response")
+    body = stream(
+        {"type": "response.created", "response": {"status": "in_progress"}},
+        {"type": "response.reasoning_text.delta", "delta": "Let me look."},
+        {"type": "response.output_item.added", "item": {**call, "arguments": ""}},
+        {"type": "response.function_call_arguments.delta", "delta": '{"city": '},
+        {"type": "response.function_call_arguments.delta", "delta": '"Bern"}'},
+        {"type": "response.completed", "response": whole},
+    )
+    return exchange(body, streamed=True, operation="response", stream=True)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("told", "ending"), [(anthropic, "tool_use"), (response, "completed")])
+def test_a_tool_call_is_read_with_its_thoughts_and_counts(told, ending: str, streamed: bool) -> None:
+    found = told(streamed=streamed)
+
+    (message,) = answered(found)
+    assert (message.calls, message.reasoning) == ((CALL,), "Let me look.")
+    assert "get_weather" in text_of_response(found)
+    read = complete(found)
+    assert (read.prompt_tokens, read.cached_tokens, read.completion_tokens) == (15, 5, 7)
+    assert read.finish_reason == ending
+    assert (read.first_token_ms == 5.0) is streamed
+
+
+def test_an_error_of_anthropics_is_read() -> None:
+    error = {"type": "error", "error": {"type": "api_error", "message": "broke off"}}
+
+    read = complete(exchange(stream(error), streamed=True, dialect="anthropic", operation="chat"))
+
+    assert (read.error_type, read.error_message) == ("api_error", "broke off")

@@ -1,0 +1,109 @@
+"""Anthropic's official client against the real model, and what is recorded of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import anthropic
+import pytest
+
+from tests.gateway.conftest import MODEL, Gateway
+from tests.gateway.test_faults import children
+from tests.polling import eventually
+
+pytestmark = pytest.mark.engine
+
+Recorded = Callable[[str], dict[str, object]]
+QUESTION: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Tell me a story."}]
+LONG: list[anthropic.types.MessageParam] = [{"role": "user", "content": "word " * 900}]
+
+
+def client(gateway: Gateway, prefix: str = "/anthropic", service: str = "web") -> anthropic.Anthropic:
+    return anthropic.Anthropic(
+        base_url=f"{gateway.url}{prefix}", api_key=gateway.keys[service], max_retries=0, timeout=60
+    )
+
+
+@pytest.mark.parametrize("prefix", ["/anthropic", "", "/engines"])
+def test_a_message_is_answered_and_recorded(gateway: Gateway, recorded: Recorded, prefix: str) -> None:
+    raw = client(gateway, prefix).messages.with_raw_response.create(
+        model=MODEL, max_tokens=8, system="Be brief.", messages=QUESTION
+    )
+
+    message = raw.parse()
+    assert (message.type, message.role, message.stop_reason) == ("message", "assistant", "max_tokens")
+    assert message.content[0].type == "text"
+    assert message.model.endswith(MODEL), "no path of this machine"
+    exchange = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert (exchange["dialect"], exchange["service"], exchange["status"]) == ("anthropic", "web", 200)
+    assert exchange["completion_tokens"] == 8
+    assert exchange["prompt_tokens"] == message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    assert exchange["finish_reason"] == "max_tokens"
+
+
+def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Recorded) -> None:
+    with client(gateway).messages.stream(model=MODEL, max_tokens=8, messages=QUESTION) as stream:
+        text = "".join(stream.text_stream)
+        message = stream.get_final_message()
+        exchange_id = stream.response.headers["x-dmrc-exchange-id"]
+
+    assert message.content[0].type == "text"
+    assert message.content[0].text == text != ""
+    assert message.usage.output_tokens == 8
+    exchange = recorded(exchange_id)
+    assert exchange["stream"] is True
+    assert exchange["completion_tokens"] == 8
+    assert exchange["first_token_ms"] is not None
+    shown = gateway.dmrc.ok("requests", "show", exchange_id)
+    assert "Tell me a story." in shown
+    assert text.split()[0] in shown
+
+
+def test_tokens_are_counted_without_an_answer(gateway: Gateway) -> None:
+    counted = client(gateway).messages.count_tokens(model=MODEL, messages=QUESTION)
+
+    answered = client(gateway).messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
+    assert counted.input_tokens == answered.usage.input_tokens + (answered.usage.cache_read_input_tokens or 0)
+
+
+def test_errors_are_anthropics(gateway: Gateway) -> None:
+    with pytest.raises(anthropic.PermissionDeniedError) as forbidden:
+        client(gateway).messages.create(model="local/nothing", max_tokens=1, messages=QUESTION)
+    with pytest.raises(anthropic.BadRequestError) as malformed:
+        client(gateway).messages.create(model=MODEL, max_tokens=1, messages=3)  # type: ignore[arg-type]
+    with pytest.raises(anthropic.BadRequestError) as too_long:
+        client(gateway).messages.create(model=MODEL, max_tokens=1, messages=LONG)
+    stranger = anthropic.Anthropic(base_url=gateway.url, api_key="sk-dmrc-unknown", max_retries=0)
+    with pytest.raises(anthropic.AuthenticationError) as unknown:
+        stranger.messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
+
+    found = [each.value.body for each in (forbidden, malformed, too_long, unknown)]
+    assert all(isinstance(body, dict) and body["type"] == "error" for body in found)
+    types = [body["error"]["type"] for body in found if isinstance(body, dict)]
+    assert types == ["permission_error", "invalid_request_error", "invalid_request_error", "authentication_error"]
+
+
+def test_a_stream_whose_engine_dies_ends_with_an_error(gateway: Gateway) -> None:
+    long = {"model": MODEL, "max_tokens": 450, "messages": QUESTION, "extra_body": {"ignore_eos": True}}
+    types = []
+
+    def read() -> None:
+        for event in client(gateway).messages.create(**long, stream=True):
+            types.append(event.type)
+            if event.type == "content_block_delta" and types.count(event.type) == 1:
+                for child in children(gateway):
+                    child.send_signal(signal.SIGKILL)
+
+    with pytest.raises(anthropic.APIStatusError, match="broke off"):
+        read()
+    assert "message_stop" not in types
+    eventually(lambda: _answers(gateway), "the next one is answered")
+
+
+def _answers(gateway: Gateway) -> bool:
+    try:
+        client(gateway).messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
+    except anthropic.InternalServerError:
+        return False  # it backs off
+    return True

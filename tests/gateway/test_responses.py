@@ -1,0 +1,119 @@
+"""OpenAI's Responses by the official client against the real model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import openai
+import pytest
+
+from dmrc.errors import NotFoundError
+from dmrc.gateway.responses import Conversations
+from tests.gateway.conftest import MODEL, Gateway
+
+Recorded = Callable[[str], dict[str, object]]
+SCHEMA = {
+    "type": "object",
+    "properties": {"animal": {"type": "string", "maxLength": 12}},
+    "required": ["animal"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.engine
+def test_a_response_is_answered_and_recorded(gateway: Gateway, recorded: Recorded) -> None:
+    raw = gateway.client().responses.with_raw_response.create(
+        model=MODEL, input="Tell me a story.", instructions="Be brief.", max_output_tokens=8
+    )
+
+    response = raw.parse()
+    assert response.output_text
+    exchange = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert (exchange["operation"], exchange["dialect"], exchange["status"]) == ("response", "openai", 200)
+    assert response.usage is not None
+    assert exchange["completion_tokens"] == response.usage.output_tokens == 8
+    assert exchange["prompt_tokens"] == response.usage.input_tokens
+    found = json.loads(gateway.dmrc.ok("requests", "--json", "--grep", "Tell me a story", "-n", "100"))
+    assert exchange["id"] in [each["id"] for each in found]
+
+
+@pytest.mark.engine
+def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Recorded) -> None:
+    raw = gateway.client().responses.with_raw_response.create(
+        model=MODEL, input="Tell me a story.", max_output_tokens=8, stream=True
+    )
+
+    events = list(raw.parse())
+
+    assert [event.type for event in events][-1] == "response.completed"
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    exchange = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert exchange["stream"] is True
+    assert exchange["completion_tokens"] == 8
+    assert exchange["first_token_ms"] is not None
+    assert text.split()[0] in gateway.dmrc.ok("requests", "show", str(exchange["id"]))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_goes_on_from_the_one_before(gateway: Gateway, stream: bool) -> None:
+    client = gateway.client()
+    first = client.responses.create(model=MODEL, input="My name is Ada.", max_output_tokens=8, stream=stream)
+    if stream:
+        first = next(event.response for event in first if event.type == "response.completed")
+
+    second = client.responses.create(
+        model=MODEL, input="What is my name?", previous_response_id=first.id, max_output_tokens=8
+    )
+    alone = client.responses.create(model=MODEL, input="What is my name?", max_output_tokens=8)
+
+    assert second.usage is not None
+    assert alone.usage is not None
+    assert second.usage.input_tokens > alone.usage.input_tokens + 10, "it was told what came before"
+    third = client.responses.create(model=MODEL, input="And now?", previous_response_id=second.id, max_output_tokens=2)
+    assert third.usage is not None
+    assert third.usage.input_tokens > second.usage.input_tokens
+
+
+@pytest.mark.engine
+def test_an_answer_keeps_to_a_schema(gateway: Gateway) -> None:
+    response = gateway.client().responses.create(
+        model=MODEL,
+        input="Name an animal.",
+        text={"format": {"type": "json_schema", "name": "animal", "schema": SCHEMA}},
+        max_output_tokens=60,
+    )
+
+    assert json.loads(response.output_text).keys() == {"animal"}
+
+
+@pytest.mark.engine
+def test_errors_are_openais(gateway: Gateway) -> None:
+    client = gateway.client()
+    with pytest.raises(openai.NotFoundError, match="'resp_none' is not remembered"):
+        client.responses.create(model=MODEL, input="And?", previous_response_id="resp_none")
+    with pytest.raises(openai.BadRequestError, match="'input' is neither"):
+        client.responses.create(model=MODEL, input=3)  # type: ignore[arg-type]
+    with pytest.raises(openai.PermissionDeniedError):
+        client.responses.create(model="local/nothing", input="Hi")
+    kept = client.responses.create(model=MODEL, input="Hi", store=False, max_output_tokens=2)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model=MODEL, input="And?", previous_response_id=kept.id)
+
+
+def test_the_oldest_conversations_are_forgotten_first() -> None:
+    conversations = Conversations(longest=2, largest_bytes=100)
+    for name in ("a", "b", "c"):
+        conversations.put(name, [name])
+    assert conversations.get("b") == ["b"]
+    with pytest.raises(NotFoundError, match="'a' is not remembered"):
+        conversations.get("a")
+
+    conversations.put("d", ["long " * 19])
+
+    with pytest.raises(NotFoundError, match="'c' is not remembered"):
+        conversations.get("c")
+    conversations.put("e", ["longer " * 19])
+    with pytest.raises(NotFoundError, match="'e' is not remembered"):
+        conversations.get("e")
