@@ -31,8 +31,6 @@ class _Run:
     """Wall-clock time of the command."""
     cpu_seconds: float
     """CPU time of the command."""
-    peak_bytes: int
-    """Most resident memory of the command."""
 
 
 def measure() -> list[Figure]:
@@ -60,14 +58,6 @@ def measure() -> list[Figure]:
             unit="×",
             ours=f"{statistics.median(run.cpu_seconds for run in ours):.2f} s",
             theirs=f"{statistics.median(run.cpu_seconds for run in theirs):.2f} s",
-            runs=_PAIRS,
-        ),
-        Figure(
-            name="most resident memory of that push",
-            value=max(run.peak_bytes for run in ours) / (1 << 20),
-            unit="MiB",
-            bar=150,
-            theirs=f"{max(run.peak_bytes for run in theirs) / (1 << 20):.0f} MiB",
             runs=_PAIRS,
         ),
     ]
@@ -126,7 +116,7 @@ def _timed(command: list[str], dmrc: Dmrc) -> _Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     assert process.returncode == 0, said.decode()
-    return _Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return _Run(seconds, usage.ru_utime + usage.ru_stime)
 
 
 def _version() -> str:
