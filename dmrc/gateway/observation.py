@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 
@@ -31,6 +32,8 @@ _NOT_FORWARDED = frozenset(
         *("authorization", "proxy-authenticate", "proxy-authorization", "x-api-key", "cookie"),
     }
 )
+
+_TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 
 
 class Observation:
@@ -234,7 +237,5 @@ class Observation:
 
 def _trace(traceparent: str | None) -> tuple[str | None, str | None]:
     """Return trace and span of a `traceparent`. Source: W3C Trace Context, section 3.2."""
-    parts = (traceparent or "").split("-")
-    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
-        return None, None
-    return parts[1], parts[2]
+    match = _TRACEPARENT.match(traceparent or "")
+    return (match[1], match[2]) if match else (None, None)

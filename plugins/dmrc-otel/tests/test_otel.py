@@ -1,4 +1,4 @@
-"""The plugin against a receiver that reads OTLP as a collector does. dmrc's own tests run it in a daemon."""
+"""The plugin against a receiver that reads OTLP as a collector does."""
 
 from __future__ import annotations
 
