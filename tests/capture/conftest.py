@@ -11,3 +11,8 @@ from dmrc.capture.database import ExchangeDatabase
 def database(tmp_path):
     with closing(ExchangeDatabase(tmp_path / "exchanges.sqlite3")) as database:
         yield database
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "exchanges.sqlite3"

@@ -1,10 +1,13 @@
 """Exchanges with the bodies in `bodies/`, recorded from llama.cpp (xllamacpp 2026.10) with SmolLM2-135M."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter
+from dmrc.capture.recorder import Recorder
 from dmrc.exchange import Exchange, Operation, new_exchange_id
 
 ALL = ExchangeFilter()
@@ -35,3 +38,12 @@ def asked(text: str, **changes) -> Exchange:
 
 def many(count: int, **changes) -> list[Exchange]:
     return [recorded("chat.json", id=f"0190aaaa-0000-7000-8000-{number:012x}", **changes) for number in range(count)]
+
+
+@contextmanager
+def recording(path, limits=None, **options):
+    recorder = Recorder(ExchangeDatabase(path, **options), limits)
+    try:
+        yield recorder
+    finally:
+        recorder.close(timeout=0.2)

@@ -20,12 +20,6 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf", context_length=1 << 17)
 
 
-@pytest.fixture
-def tiny(dmrc: Dmrc, gguf: Path) -> str:
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", _MODEL)
-    return _MODEL
-
-
 def shown(dmrc: Dmrc, *arguments: str) -> dict[str | None, dict[str, dict[str, object]]]:
     """The entries of `configure show`, by project."""
     return {entry["Project"]: entry for entry in json.loads(dmrc.ok("configure", "show", *arguments, "--json"))}

@@ -2,7 +2,6 @@
 
 import json
 import re
-import select
 import signal
 import subprocess
 import urllib.request
@@ -19,25 +18,6 @@ from tests.cli.refusals import write_project
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
-
-_MODEL = "me/tiny"
-
-
-@pytest.fixture(scope="session")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
-
-
-@pytest.fixture
-def tiny(dmrc: Dmrc, gguf: Path) -> str:
-    """The name of a model in the store; its context makes its answers short."""
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", _MODEL)
-    return _MODEL
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return write_project(tmp_path / "shop", _MODEL, "context_size: 64")
 
 
 def _status(dmrc: Dmrc) -> dict[str, object]:
@@ -174,43 +154,6 @@ def test_unload_of_what_does_not_run_says_so(dmrc: Dmrc, tiny: str, project: Pat
     done = dmrc.run("unload", tiny)
 
     assert (done.returncode, done.stderr) == (3, f"dmrc: no such model runs: {tiny}. See: dmrc ps\n")
-
-
-@pytest.mark.engine
-def test_logs_are_the_daemons_or_a_models(dmrc: Dmrc, tiny: str) -> None:
-    before = dmrc.run("logs")
-    dmrc.ok("run", tiny, "Hi")
-
-    daemon, engine = dmrc.ok("logs"), dmrc.ok("logs", tiny)
-
-    assert (before.returncode, before.stderr.count("\n")) == (3, 1)
-    assert f"listening on http://127.0.0.1:{dmrc.port} (loopback)" in daemon
-    assert "n_ctx" in engine
-    assert dmrc.ok("logs", "-n", "1") == daemon.splitlines(keepends=True)[-1]
-    assert dmrc.ok("logs", "-n", "0") == ""
-
-
-def test_logs_can_be_followed_until_ctrl_c(dmrc: Dmrc, tiny: str, project: Path) -> None:
-    dmrc.ok("env", "web", cwd=project)
-    process = subprocess.Popen(
-        [dmrc.program, "logs", "-f", "-n", "0"],
-        env=dmrc.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-
-    def comes() -> bool:  # a line that was written before the command looked is none that it follows
-        with (dmrc.home / "logs" / "daemon.log").open("a") as log:
-            log.write("a line that comes later\n")
-        return bool(select.select([process.stdout], [], [], 0.5)[0])
-
-    eventually(comes)
-    assert process.stdout.readline() == "a line that comes later\n"
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stderr.strip()) == (130, "dmrc: interrupted")
 
 
 def test_version_names_the_daemon_and_the_engines(dmrc: Dmrc, tiny: str, project: Path) -> None:

@@ -1,13 +1,16 @@
-"""Plays stories about the runners' HTTP client."""
+"""A tiny model for real children, and stories about the runners' HTTP client."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import uvloop
+
+from tests.tiny_gguf import write_tiny_llama
 
 _T = TypeVar("_T")
 _SECONDS = 20
@@ -31,3 +34,8 @@ def play(request: pytest.FixtureRequest) -> Callable[[Awaitable[_T]], _T]:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf", context_length=2048)

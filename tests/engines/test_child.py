@@ -12,31 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmrc.engines.process import EngineProcess
-from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import Child, deltas, launch_in, real_child, started
-from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
 
 CHAT = {"messages": [{"role": "user", "content": "Tell me a fact."}], "max_tokens": 12}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf", context_length=2048)
-
-
-def failure_of(directory: Path, **changes: object) -> EngineStartError | InsufficientMemoryError:
-    async def run() -> EngineStartError | InsufficientMemoryError:
-        launch = launch_in(directory, **changes)
-        async with started(launch) as process:
-            with pytest.raises((EngineStartError, InsufficientMemoryError)) as caught:
-                await process.wait_ready()
-        assert not launch.socket.exists()
-        return caught.value
-
-    return asyncio.run(run())
 
 
 def test_a_chat_streams_under_the_models_name(tiny: Path, tmp_path: Path) -> None:
@@ -211,40 +191,6 @@ asyncio.run(main())
     assert psutil.wait_procs(family, timeout=20)[1] == []
 
 
-def test_a_failed_start_is_one_sentence_and_leaves_its_log(tmp_path: Path) -> None:
-    (tmp_path / "text.gguf").write_text("This is no model." * 100)
-
-    error = failure_of(tmp_path, gguf=tmp_path / "text.gguf")
-
-    assert str(error) == (
-        "model 'ai/tiny:latest' does not start: the file is not GGUF. "
-        f"Package a GGUF file: dmrc package --gguf FILE REFERENCE. The log: {tmp_path / 'e.log'}"
-    )
-    assert "invalid magic characters" in (tmp_path / "e.log").read_text()
-
-
-def test_an_unknown_architecture_is_named_with_the_engines_version(tmp_path: Path) -> None:
-    model = write_tiny_llama(tmp_path / "new.gguf", architecture="mystery")
-
-    assert "xllamacpp 20" in (message := str(failure_of(tmp_path, gguf=model)))
-    assert "does not know the architecture 'mystery'" in message
-
-
-def test_a_broken_template_and_a_missing_tensor_are_named(tiny: Path, tmp_path: Path) -> None:
-    model = write_tiny_llama(tmp_path / "template.gguf", chat_template="{% for x in %}")
-    damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(tiny.read_bytes().replace(b"blk.1.attn_v.weight", b"blk.1.attn_x.weight"))
-
-    assert "its chat template cannot be parsed" in str(failure_of(tmp_path, gguf=model))
-    assert "has no tensor 'blk.1.attn_v.weight'" in str(failure_of(tmp_path, gguf=damaged))
-
-
-def test_the_log_of_an_earlier_start_explains_nothing(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "e.log").write_text("E gguf_init_from_reader: invalid magic characters: 'hell', expected 'GGUF'\n")
-
-    assert "cannot be opened" in str(failure_of(tmp_path, gguf=tmp_path / "absent.gguf"))
-
-
 def test_a_large_log_is_moved_away_before_a_start(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "e.log").write_bytes(b"old\n" * (2 << 20))
 
@@ -277,34 +223,3 @@ def test_the_log_of_a_child_that_runs_stays_bounded_and_goes_on(
         watching.cancel()
 
     real_child(tmp_path, use, gguf=tiny)
-
-
-def test_a_child_that_makes_no_progress_is_given_up(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dmrc.engines.process.STALL_SECONDS", 0.3)
-
-    async def run() -> None:
-        async with started(launch_in(tmp_path, gguf=tiny)) as process:
-            os.kill(process.pid, signal.SIGSTOP)
-            with pytest.raises(EngineStartError, match="made no progress"):
-                await process.wait_ready()
-            os.kill(process.pid, signal.SIGCONT)
-
-    asyncio.run(run())
-
-
-def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_path: Path) -> None:
-    class Absent:
-        name, program, largest_parallel = "absent", "absent", None
-
-        def check(self, flags: object) -> None: ...
-
-        def command(self, launch: object) -> list[str]:
-            return [str(tmp_path / "absent")]
-
-        def describe(self) -> str:
-            return self.program
-
-    with pytest.raises(EngineStartError, match="cannot be started"):
-        asyncio.run(EngineProcess.start(Absent(), launch_in(tmp_path, gguf=tiny)))
