@@ -7,7 +7,7 @@ import pytest
 from dmrc.errors import ProjectError
 from dmrc.project import ModelDeclaration, Upstream
 
-DIRECTORY = Path("/work/app")
+DIRECTORY = Path("/srv/app")
 
 
 def declared(options: object, **fields: object) -> ModelDeclaration:
@@ -85,8 +85,8 @@ def test_paths_begin_at_the_compose_file_and_other_names_are_references() -> Non
         }
     )
 
-    assert model.loras == ("/work/app/a.gguf", "/b.gguf", "ai/adapter:1")
-    assert (model.mmproj, model.chat_template) == ("/work/app/p.gguf", "/work/app/t")
+    assert model.loras == ("/srv/app/a.gguf", "/b.gguf", "ai/adapter:1")
+    assert (model.mmproj, model.chat_template) == ("/srv/app/p.gguf", "/srv/app/t")
     assert model.references == ("ai/smollm2", "ai/adapter:1", "ai/small")
-    assert model.paths == ("/work/app/a.gguf", "/b.gguf", "/work/app/p.gguf", "/work/app/t")
+    assert model.paths == ("/srv/app/a.gguf", "/b.gguf", "/srv/app/p.gguf", "/srv/app/t")
     assert model.companions == ["mmproj", "lora", "lora", "lora", "draft"]
