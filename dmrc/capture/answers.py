@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from dmrc.capture.anthropic_answers import anthropic_events
+from dmrc.capture.anthropic_answers import AnthropicReader
 from dmrc.capture.bodies import Event, events, is_event_stream, items_of, object_of, parse_object
-from dmrc.capture.responses_answers import responses_events
+from dmrc.capture.responses_answers import ResponsesReader
 from dmrc.exchange import Exchange, JsonValue
 
 
@@ -19,9 +19,9 @@ def answer_events(exchange: Exchange) -> Iterator[Event] | None:
     streamed = is_event_stream(body, exchange.response_headers)
     told = events(body) if streamed else iter([Event(body, len(body))])
     if exchange.dialect == "anthropic":
-        return anthropic_events(told)
+        return _retold(told, AnthropicReader().read)
     if exchange.operation == "response":
-        return responses_events(told)
+        return _retold(told, ResponsesReader().read)
     return told if streamed else None
 
 
@@ -30,6 +30,13 @@ def is_streamed(exchange: Exchange) -> bool:
     if exchange.dialect == "ollama":
         return "ndjson" in exchange.response_headers.get("content-type", "")
     return is_event_stream(exchange.response_body, exchange.response_headers)
+
+
+def _retold(told: Iterable[Event], read: Callable[[dict[str, JsonValue]], dict[str, JsonValue]]) -> Iterator[Event]:
+    """Yield each event that says something, in OpenAI's words; an answer that is no stream is one event."""
+    for event in told:
+        if said := read(parse_object(event.data)):
+            yield Event(json.dumps(said).encode(), event.end)
 
 
 def _ollama_events(body: bytes) -> Iterator[Event]:

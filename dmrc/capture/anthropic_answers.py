@@ -6,26 +6,18 @@ Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 
-from dmrc.capture.bodies import Event, items_of, object_of, parse_object
+from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
 
 _Document = dict[str, JsonValue]
 
 
-def anthropic_events(told: Iterable[Event]) -> Iterator[Event]:
-    """Yield each event that says something; the one document of an answer that is no stream is one event."""
-    reader = _Reader()
-    for event in told:
-        if said := reader.read(parse_object(event.data)):
-            yield Event(json.dumps(said).encode(), event.end)
-
-
-class _Reader:
+class AnthropicReader:
     """Reads one answer; counts of tokens come in several events, and pieces of a tool call name its block only."""
 
     def __init__(self) -> None:
+        """Begin."""
         self._usage: _Document = {}
         self._calls: dict[JsonValue, int] = {}
 

@@ -5,10 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from dmrc.capture.bodies import Event, items_of, object_of, parse_object
+from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
 
 _Document = dict[str, JsonValue]
@@ -21,18 +20,11 @@ _TEXTS = {
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def responses_events(told: Iterable[Event]) -> Iterator[Event]:
-    """Yield each event that says something; the one document of an answer that is no stream is one event."""
-    reader = _Reader()
-    for event in told:
-        if said := reader.read(parse_object(event.data)):
-            yield Event(json.dumps(said).encode(), event.end)
-
-
-class _Reader:
+class ResponsesReader:
     """Reads one answer; pieces of a tool call come without its number."""
 
     def __init__(self) -> None:
+        """Begin."""
         self._calls = 0
 
     def read(self, said: _Document) -> _Document:
