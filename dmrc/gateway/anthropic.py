@@ -6,6 +6,7 @@ Source: https://docs.anthropic.com/en/api/messages
 from __future__ import annotations
 
 import json
+import re
 
 from starlette.responses import Response
 
@@ -14,6 +15,8 @@ from dmrc.exchange import Dialect, JsonValue, Operation
 from dmrc.gateway.answers import anthropic_error, error_document, error_response
 from dmrc.gateway.dialect import Call
 from dmrc.gateway.passing import Passing
+
+_END = re.compile(rb"\nevent: message_stop")
 
 
 class AnthropicMessages:
@@ -27,15 +30,16 @@ class AnthropicMessages:
         """Serve `/v1/messages`, or a route `below` it."""
         self._path = f"/v1/messages{below}"
 
-    def call(self, document: dict[str, JsonValue], body: bytes) -> Call:
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request as it came; llama.cpp's server hangs up on messages that are none."""
+        del project
         messages = document.get("messages")
         if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
             raise InputError(
                 "'messages' is no list of messages",
                 remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
             )
-        return Call(self._path, body, Passing(b"event: message_stop", _in_anthropics_words))
+        return Call(self._path, body, Passing(_END, _in_anthropics_words))
 
     def error_response(self, error: DmrcError) -> Response:
         """Return the error as Anthropic's clients read it."""

@@ -25,7 +25,7 @@ from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.plugin_routes import PluginRoutes
-from dmrc.gateway.responses import Conversations, Responses
+from dmrc.gateway.responses import Responses
 from dmrc.store import StoredModel
 
 PREFIXES = ("/engines/v1", "/v1")
@@ -48,7 +48,7 @@ class Gateway:
             rerank = Inference(OpenAI("rerank", "rerank"), steps, engine)
             self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
         others: dict[str, Dialect] = {**ollama_routes(), **anthropic_routes()}
-        responses = Responses(Conversations())
+        responses = Responses()
         others |= {f"{prefix}/responses": responses for prefix in PREFIXES}
         self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)

@@ -80,8 +80,8 @@ class Dialect(Protocol):
     streams_unasked: bool
     """Whether a request that says nothing of `stream` gets one."""
 
-    def call(self, document: dict[str, JsonValue], body: bytes) -> Call | Residence:
-        """Return what to do for a request: `document` is its body as JSON, `body` the bytes.
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call | Residence:
+        """Return what to do for a request: `document` is its body as JSON, `body` the bytes, `project` the caller's.
 
         Raises:
             InputError: It cannot be meant.
@@ -105,9 +105,9 @@ class OpenAI:
         self.operation: Operation = operation
         self._path = f"/v1/{route}"
 
-    def call(self, document: dict[str, JsonValue], body: bytes) -> Call:
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request as it came."""
-        del document
+        del document, project
         return Call(self._path, body)
 
     def error_response(self, error: DmrcError) -> Response:

@@ -96,7 +96,8 @@ class Inference:
         filters = Filters(self._steps.plugins, caller, observation)
         if await filters.answer():
             return
-        call = self._dialect.call(observation.document, observation.request_body)
+        project = caller.registration.name if caller else None
+        call = self._dialect.call(observation.document, observation.request_body, project)
         resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)

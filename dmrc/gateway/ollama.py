@@ -28,9 +28,9 @@ class OllamaChat:
     operation: Operation = "chat"
     streams_unasked = True
 
-    def call(self, document: Document, body: bytes) -> Call | Residence:
+    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the chat; without messages the model is loaded, or unloaded."""
-        del body
+        del body, project
         model = document.get("model")
         if requests.is_nothing(document, "messages"):
             return Residence(residence("chat", model, "load"), residence("chat", model, "unload"))
@@ -50,9 +50,9 @@ class OllamaGenerate(OllamaChat):
 
     operation: Operation = "completion"
 
-    def call(self, document: Document, body: bytes) -> Call | Residence:
+    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the chat of one message; with `raw` the completion, with `suffix` the infill."""
-        del body
+        del body, project
         if document.get("template"):
             raise InputError(
                 "'template' cannot be changed by a request", remedy="Use raw, or: dmrc package --chat-template FILE"
@@ -78,9 +78,9 @@ class OllamaEmbed(OllamaChat):
         """Answer with one embedding, or with a list of them."""
         self._is_single = is_single
 
-    def call(self, document: Document, body: bytes) -> Call | Residence:
+    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the texts; without any the model is loaded, or unloaded."""
-        del body
+        del body, project
         dimensions = document.get("dimensions")
         if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
             raise InputError("'dimensions' is no whole number above 0")

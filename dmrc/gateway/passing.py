@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from dmrc.errors import EngineError
@@ -15,9 +16,12 @@ class Passing:
 
     stream_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, last_event: bytes, error: Callable[[int, bytes], bytes] | None = None) -> None:
-        """Know the event that ends a stream; `error` turns an error of the engine into one of the dialect."""
-        self._last_event = last_event
+    def __init__(self, end: re.Pattern[bytes], error: Callable[[int, bytes], bytes] | None = None) -> None:
+        """Know what ends a stream: the beginning of a line, with the line break before it, which no words can hold.
+
+        `error` turns an error of the engine into one of the dialect.
+        """
+        self._end = end
         self._error = error
 
     def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
@@ -28,10 +32,11 @@ class Passing:
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the chunks; see `Reply`."""
         del clock
-        before, is_over = b"", False
+        latest, is_over = b"\n", False
         async for chunk in chunks:
-            is_over = is_over or self._last_event in before + chunk
-            before = chunk[-_LONGEST_NAME:]
+            latest += chunk
+            is_over = is_over or self._end.search(latest) is not None
+            latest = latest[-_LONGEST_NAME:]
             yield chunk
         if not is_over:
             raise EngineError("the engine ended its stream too early", remedy="See: dmrc logs")

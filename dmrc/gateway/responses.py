@@ -6,44 +6,43 @@ Source: https://platform.openai.com/docs/api-reference/responses
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
+import re
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from dmrc.capture.bodies import object_of, parse_object
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialect import Call, Clock, OpenAI
 from dmrc.gateway.passing import Passing
 
-_LAST_EVENT = b"event: response.completed"
+_END = re.compile(rb"\nevent: response\.(?:completed|incomplete|failed)\n")
+_LONGEST_END = 64
 _KEPT = 500
-_KEPT_BYTES = 32 << 20
+_KEPT_BYTES = 16 << 20
 
 Items = list[JsonValue]
 
 
 class Conversations:
-    """What was said before each of the last responses, in memory; the oldest go first. Safe for threads.
-
-    An id has 32 random letters, so whoever names one has been given it.
-    """
+    """What was said before each of the last responses of one project, in memory; the oldest go first."""
 
     def __init__(self, longest: int = _KEPT, largest_bytes: int = _KEPT_BYTES) -> None:
         """Keep so many, of so many bytes in all."""
         self._longest = longest
         self._largest_bytes = largest_bytes
-        self._lock = threading.Lock()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._bytes = 0
 
     def put(self, response_id: str, items: Items) -> None:
-        """Remember a conversation up to and with a response."""
+        """Remember a conversation up to and with a response; one that is too large alone is not."""
         text = json.dumps(items)
-        with self._lock:
-            self._bytes += len(text) - len(self._texts.pop(response_id, ""))
-            self._texts[response_id] = text
-            while len(self._texts) > self._longest or self._bytes > self._largest_bytes:
-                self._bytes -= len(self._texts.popitem(last=False)[1])
+        if len(text) > self._largest_bytes:
+            return
+        self._bytes += len(text) - len(self._texts.pop(response_id, ""))
+        self._texts[response_id] = text
+        while len(self._texts) > self._longest or self._bytes > self._largest_bytes:
+            self._bytes -= len(self._texts.popitem(last=False)[1])
 
     def get(self, response_id: str) -> Items:
         """Return a conversation.
@@ -51,8 +50,7 @@ class Conversations:
         Raises:
             NotFoundError: It is not remembered.
         """
-        with self._lock:
-            text = self._texts.get(response_id)
+        text = self._texts.get(response_id)
         if text is None:
             raise NotFoundError(
                 f"response '{response_id[:80]}' is not remembered",
@@ -63,56 +61,58 @@ class Conversations:
 
 
 class Responses(OpenAI):
-    """`POST /v1/responses`."""
+    """`POST /v1/responses`. A project goes on from its own responses; callers without one are one more project."""
 
-    def __init__(self, conversations: Conversations) -> None:
-        """Go on from `conversations`."""
+    def __init__(self) -> None:
+        """Remember nothing yet."""
         super().__init__("responses", "response")
-        self._conversations = conversations
+        self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
 
-    def call(self, document: dict[str, JsonValue], body: bytes) -> Call:
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request, with all that was said before: llama.cpp refuses `previous_response_id`."""
+        conversations = self._conversations[project]
         items, changes = _items(document.get("input")), _response_format(document.get("text"))
         before = document.get("previous_response_id")
         if before is not None:
-            items = self._conversations.get(str(before)) + items
+            items = conversations.get(str(before)) + items
             changes |= {"input": items, "previous_response_id": None}
         if changes:
             said = {**document, **changes}
             body = json.dumps({name: value for name, value in said.items() if value is not None}).encode()
         is_kept = document.get("store") is not False
-        return Call(
-            "/v1/responses", body, _Remembering(self._conversations, items) if is_kept else Passing(_LAST_EVENT)
-        )
+        return Call("/v1/responses", body, _Remembering(conversations, items) if is_kept else Passing(_END))
 
 
 class _Remembering(Passing):
     """A reply that is remembered when it is complete."""
 
     def __init__(self, conversations: Conversations, items: Items) -> None:
-        super().__init__(_LAST_EVENT)
+        super().__init__(_END)
         self._conversations = conversations
         self._items = items
 
     def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
         if status == 200:
-            self._remember(json.loads(body))
+            self._remember(parse_object(body))
         return super().whole(status, body, clock)
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
-        last = b""
+        latest, found = b"\n", None
         async for chunk in super().stream(chunks, clock):
             # The event that ends a stream holds the whole response; of what comes before only the end is looked at.
-            last += chunk
-            start = last.rfind(_LAST_EVENT)
-            last = last[start:] if start >= 0 else last[-len(_LAST_EVENT) :]
+            latest += chunk
+            found = found or _END.search(latest)
+            latest = latest if found else latest[-_LONGEST_END:]
             yield chunk
-        data = last.partition(b"data: ")[2].partition(b"\n")[0]
-        self._remember(json.loads(data)["response"])
+        if found is not None:
+            data = latest[found.end() :].partition(b"data: ")[2].partition(b"\n")[0]
+            self._remember(object_of(parse_object(data).get("response")))
 
     def _remember(self, response: dict[str, JsonValue]) -> None:
-        output = response.get("output")
-        self._conversations.put(str(response["id"]), [*self._items, *(output if isinstance(output, list) else [])])
+        """Remember a response that has an id: an engine that is not llama.cpp's may answer anything."""
+        response_id, output = response.get("id"), response.get("output")
+        if isinstance(response_id, str) and isinstance(output, list):
+            self._conversations.put(response_id, [*self._items, *output])
 
 
 def _response_format(text: JsonValue) -> dict[str, JsonValue]:

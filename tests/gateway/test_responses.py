@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import openai
 import pytest
 
-from dmrc.errors import NotFoundError
-from dmrc.gateway.responses import Conversations
+from dmrc.errors import EngineError, NotFoundError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.dialect import Timing
+from dmrc.gateway.responses import Conversations, Responses
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]
@@ -117,3 +120,52 @@ def test_the_oldest_conversations_are_forgotten_first() -> None:
     conversations.put("e", ["longer " * 19])
     with pytest.raises(NotFoundError, match="'e' is not remembered"):
         conversations.get("e")
+
+
+def test_a_conversation_that_is_too_large_alone_costs_no_other_its_place() -> None:
+    conversations = Conversations(longest=2, largest_bytes=100)
+    conversations.put("small", ["small"])
+
+    conversations.put("large", ["large " * 100])
+
+    assert conversations.get("small") == ["small"]
+
+
+def test_no_project_goes_on_from_a_response_of_another() -> None:
+    responses, answer = Responses(), b'{"id": "resp_1", "output": []}'
+    reply = responses.call({"input": "a secret"}, b"{}", "shop").reply
+    assert reply is not None
+    reply.whole(200, answer, lambda: Timing(0.0, 0.0))
+    following: dict[str, JsonValue] = {"input": "go on", "previous_response_id": "resp_1"}
+
+    assert b"a secret" in responses.call(following, b"{}", "shop").body
+    for other in ("bank", None):
+        with pytest.raises(NotFoundError):
+            responses.call(following, b"{}", other)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_words_that_look_like_the_end_of_a_stream_are_words(size: int) -> None:
+    said = {"type": "response.output_text.delta", "delta": "event: response.completed\n"}
+    response = {"id": "resp_1", "output": [{"text": "event: response.completed"}]}
+    last = {"type": "response.completed", "response": response}
+    stream = f"event: {said['type']}\ndata: {json.dumps(said)}\n\nevent: {last['type']}\ndata: {json.dumps(last)}\n\n"
+
+    assert passed(Responses(), stream.encode(), size) == stream.encode()
+    with pytest.raises(EngineError, match="too early"):
+        passed(Responses(), stream.partition("event: response.completed\nd")[0].encode(), size)
+
+
+def passed(responses: Responses, stream: bytes, size: int) -> bytes:
+    """Return what comes of a stream that is cut into pieces of a size."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(stream), size):
+            yield stream[start : start + size]
+
+    async def all_of_it() -> bytes:
+        reply = responses.call({"input": "Hi"}, b"{}", "shop").reply
+        assert reply is not None
+        return b"".join([chunk async for chunk in reply.stream(chunks(), lambda: Timing(0.0, 0.0))])
+
+    return asyncio.run(all_of_it())
