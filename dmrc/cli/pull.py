@@ -35,8 +35,7 @@ def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:
                 "was_present": pulled.was_present,
             }
         )
+        if not as_json:
+            click.echo(pulled.digest)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-    else:
-        for row in rows:
-            click.echo(row["digest"])

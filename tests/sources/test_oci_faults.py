@@ -1,10 +1,12 @@
 """Pulling from registries that lie, stall, break off or redirect."""
 
+import json
 import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -48,6 +50,40 @@ def test_a_token_is_fetched_with_the_credentials_and_used(source: OciSource, sto
     token_requests = [headers for path, headers in server.requests if path.startswith("/token")]
     assert [headers["Authorization"] for headers in token_requests] == ["Basic dXNlcjpzZWNyZXQ="]
     assert "/token?scope=repository%3Aa%2Fb%3Apull&service=s" in [path for path, _ in server.requests]
+
+
+def test_an_identity_token_is_traded_for_a_token_and_no_password_is_sent(
+    source: OciSource, store: Store, docker_config: Path
+) -> None:
+    forms: list[dict[str, list[str]]] = []
+
+    def first(handler: BaseHTTPRequestHandler) -> bool:
+        if handler.command == "POST":
+            forms.append(parse_qs(handler.rfile.read(int(handler.headers["Content-Length"])).decode()))
+            respond(handler, 200, b'{"access_token": "abc"}')
+            return True
+        if handler.headers.get("Authorization") == "Bearer abc":
+            return False
+        realm = f'Bearer realm="http://{handler.headers["Host"]}/token",service="s",scope="repository:a/b:pull"'
+        respond(handler, 401, WWW_Authenticate=realm)
+        return True
+
+    with Misbehaving(serve(first=first)) as server:
+        login = {"auth": "dXNlcjpzZWNyZXQ=", "identitytoken": "long-lived"}
+        (docker_config / "config.json").write_text(json.dumps({"auths": {server.address: login}}))
+        source.fetch(f"{server.address}/a/b", Transfer(store))
+
+    assert forms == [
+        {
+            "grant_type": ["refresh_token"],
+            "refresh_token": ["long-lived"],
+            "client_id": ["dmrc"],
+            "service": ["s"],
+            "scope": ["repository:a/b:pull"],
+        }
+    ]
+    posts = [headers for path, headers in server.requests if path == "/token"]
+    assert ["Authorization" in headers for headers in posts] == [False]
 
 
 def test_credentials_do_not_follow_a_redirect_to_another_host(
