@@ -66,6 +66,10 @@ def _missing_for_tmpfs() -> str | None:
     return _missing_commands("mount", "umount")
 
 
+def _missing_for_browser() -> str | None:
+    return _missing_commands("chromium")
+
+
 def memory_group() -> Path | None:
     """Return a control group under which tests may make one with a limit of memory; None where they may not."""
     unified = Path("/sys/fs/cgroup")
@@ -98,6 +102,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "cgroup": _missing_for_cgroup,
+    "browser": _missing_for_browser,
     "docker": _missing_for_docker,
     "tmpfs": _missing_for_tmpfs,
 }

@@ -13,6 +13,7 @@ SCALARS = ", ".join(SCALAR_COLUMNS)
 """The columns of a page, as SQL."""
 
 _MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
+_IS_MODEL = f"({' OR '.join(f'{column} = ?' for column in _MODEL_COLUMNS)})"
 
 Value = str | int | float
 """A parameter of a statement."""
@@ -102,21 +103,39 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
     return conditions, values
 
 
+def where_clause(query: ExchangeFilter) -> tuple[str, list[Value]]:
+    """Return all conditions of a filter as SQL over `exchanges`, for what reads many rows and sorts none."""
+    conditions, values = _conditions(query)
+    if query.failed and FAILED not in conditions:
+        conditions.append(FAILED)
+    if query.model is not None:
+        conditions.append(_IS_MODEL)
+        values += [query.model] * len(_MODEL_COLUMNS)
+    if query.text is not None:
+        conditions.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
+        values.append(_words(query.text))
+    return " AND ".join(conditions or ["true"]), values
+
+
+def _words(text: str) -> str:
+    """Return the expression that finds all these words, of which none is an operator."""
+    return " ".join(f'"{word}"' for word in re.sub(r'["\0]', " ", text).split()) or '""'
+
+
 def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
     """Return the SQL that walks the matches from the last one written: their ids need not be sorted."""
     conditions, values = _conditions(query)
     if query.failed and FAILED not in conditions:
         conditions.append(FAILED)
     if query.model is not None:
-        conditions.append(f"({' OR '.join(f'{column} = ?' for column in _MODEL_COLUMNS)})")
+        conditions.append(_IS_MODEL)
         values += [query.model] * len(_MODEL_COLUMNS)
     if before_id is not None:
         conditions.append("words.rowid < (SELECT number FROM exchanges WHERE id = ?)")
         values.append(before_id)
-    words = " ".join(f'"{word}"' for word in re.sub(r'["\0]', " ", str(query.text)).split()) or '""'
     where = " AND ".join(["words MATCH ?", *conditions])
     source = f"SELECT {SCALARS} FROM words CROSS JOIN exchanges ON number = words.rowid"  # noqa: S608
-    return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [words, *values, limit]
+    return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [_words(str(query.text)), *values, limit]
 
 
 _PARTIAL = {FAILED: "exchanges_failed", SLOW: "exchanges_slow"}

@@ -37,6 +37,7 @@ _COMMANDS = {
     "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
     "requests": LazyCommand("dmrc.cli.requests.group:requests", "List what was asked, and how fast it was", _WATCHING),
+    "ui": LazyCommand("dmrc.cli.ui:ui", "Open the web page", _WATCHING),
     "plugins": LazyCommand("dmrc.cli.plugins:plugins", "List the plugins, and what each one costs", _WATCHING),
     "status": LazyCommand("dmrc.cli.status:status", "Tell whether the daemon runs, and where", _WATCHING),
     "logs": LazyCommand("dmrc.cli.logs:logs", "Print the daemon's log, or a model's", _WATCHING),

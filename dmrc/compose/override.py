@@ -89,14 +89,31 @@ def write(path: Path, text: str) -> None:
 
 def read_keys(path: Path) -> dict[str, str]:
     """Return the plain keys by service that an earlier `dmrc up` wrote; nothing where there is no such file."""
+    return _texts(_read(path).get(_KEYS))
+
+
+def read_environments(path: Path) -> dict[str, dict[str, str]]:
+    """Return the variables that an earlier `dmrc up` gave each service, keys included; nothing without such a file."""
+    services = _read(path).get("services")
+    return {
+        str(name): {variable: value.replace("$$", "$") for variable, value in _texts(entry.get("environment")).items()}
+        for name, entry in (services.items() if isinstance(services, dict) else ())
+        if isinstance(entry, dict)
+    }
+
+
+def _read(path: Path) -> dict[str, object]:
     try:
         document = yaml.load(path.read_text(), Loader=_Reader)  # noqa: S506 a SafeLoader
     except (OSError, yaml.YAMLError):
         return {}
-    keys = document.get(_KEYS) if isinstance(document, dict) else None
-    if not isinstance(keys, dict):
+    return document if isinstance(document, dict) else {}
+
+
+def _texts(mapping: object) -> dict[str, str]:
+    if not isinstance(mapping, dict):
         return {}
-    return {str(service): key for service, key in keys.items() if isinstance(key, str)}
+    return {str(name): value for name, value in mapping.items() if isinstance(value, str)}
 
 
 class _Reader(yaml.SafeLoader):

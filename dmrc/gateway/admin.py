@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
@@ -14,10 +13,11 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.errors import DmrcError
 from dmrc.gateway.history import EventStream, live_events
+from dmrc.gateway.pages import LOGIN
 from dmrc.projects import Registration
 from dmrc.scheduler.configuration import Wishes
-from dmrc.scheduler.runner import Runner, State
-from dmrc.scheduler.target import UpstreamTarget
+from dmrc.scheduler.description import describe_runner
+from dmrc.scheduler.runner import State
 
 if TYPE_CHECKING:
     from dmrc.gateway.daemon import Daemon
@@ -51,6 +51,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("POST", "/projects/{name}/load/{key:path}", admin.load),
         ("POST", "/load", admin.preload),
         ("GET", "/requests/live", admin.live),
+        ("POST", "/ui-token", admin.page_token),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
         ("GET", "/configurations", admin.configurations),
@@ -147,7 +148,7 @@ class _Admin:
             return JSONResponse({})
         present = {runner.target.key for runner in self._daemon.scheduler.runners()}
         runner = await self._daemon.scheduler.load(target)
-        return JSONResponse({**_runner(runner), "was_loaded": target.key in present})
+        return JSONResponse({**describe_runner(runner), "was_loaded": target.key in present})
 
     async def preload(self, request: Request) -> Response:
         """Load a model that a person names; with `?wait=0` answer at once."""
@@ -166,8 +167,12 @@ class _Admin:
         self._daemon.hooks.model_pulled(await request.json())
         return JSONResponse({})
 
+    async def page_token(self, _request: Request) -> Response:
+        """Return what opens the web page once."""
+        return JSONResponse({"path": LOGIN, "token": self._daemon.pages.mint()})
+
     async def runners(self, _request: Request) -> Response:
-        return JSONResponse([_runner(runner) for runner in self._daemon.scheduler.runners()])
+        return JSONResponse([describe_runner(runner) for runner in self._daemon.scheduler.runners()])
 
     async def unload(self, request: Request) -> Response:
         """End the runners of the models named, or all; several runners of one model are all ended."""
@@ -197,31 +202,6 @@ class _Admin:
     async def reset(self, request: Request) -> Response:
         document = await request.json()
         return JSONResponse({"known": self._daemon.configurator.reset(document["model"], document["project"])})
-
-
-def _runner(runner: Runner) -> dict[str, object]:
-    need, process, target = runner.need, runner.process, runner.target
-    keep_alive = runner.keep_alive_seconds
-    return {
-        "id": target.key,
-        "model": target.reference,
-        "digest": target.digest,
-        "engine": target.configuration.engine,
-        "upstream": target.upstream.url if isinstance(target, UpstreamTarget) else None,
-        "mode": target.configuration.mode,
-        "state": runner.state.value,
-        "context_size": target.context_size,
-        "parallel": need.parallel if need else None,
-        "in_use": runner.in_use,
-        "waiting": runner.waiting,
-        "memory_estimated_bytes": need.memory.total_bytes if need else None,
-        "memory_resident_bytes": process.resident_bytes() if process else None,
-        "began_at": runner.began_at,
-        "load_seconds": runner.load_seconds,
-        "last_used": runner.last_used,
-        "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
-        "expires_at": runner.expires_at,
-    }
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama import ollama_routes
+from dmrc.gateway.pages import API, Pages
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.gateway.responses import Responses
 from dmrc.store import StoredModel
@@ -37,7 +38,7 @@ _SLASHES = re.compile(r"/{2,}")
 class Gateway:
     """The application that all TCP listeners share."""
 
-    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str]) -> None:
+    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str], observed: Observed) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
         prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
         self._inference: dict[str, ASGIApp] = {}
@@ -53,7 +54,6 @@ class Gateway:
         self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         add_configure_routes(self._others, steps.admission, configurator)
-        observed = Observed(steps.scheduler, steps.journal.recorder, steps.plugins)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
@@ -72,11 +72,12 @@ class Gateway:
 class Entrance:
     """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
 
-    def __init__(self, gateway: Gateway, listener: Listener, origins: Origins) -> None:
-        """Stand before `gateway`; pages of `origins` may call."""
+    def __init__(self, gateway: Gateway, listener: Listener, origins: Origins, pages: Pages) -> None:
+        """Stand before `gateway`; pages of `origins` may call, and the web page for those whom `pages` knows."""
         self._gateway = gateway
         self._listener = listener
         self._origins = origins
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
@@ -85,6 +86,12 @@ class Entrance:
             path_key, path = _capability(_SLASHES.sub("/", scope["path"]))
             # From here on the key is in no path, so none is recorded or logged.
             scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
+            if path.startswith(f"{API}/") and self._listener == "loopback":
+                try:
+                    self._pages.admit(scope)
+                except DmrcError as error:
+                    return await error_response(error)(scope, receive, send)
+                scope |= {"dmrc.page": True, "path": path.removeprefix(API)}
             origin = Headers(scope=scope).get("origin")
             if origin is not None and self._origins.allow(origin):
                 if is_preflight(scope):

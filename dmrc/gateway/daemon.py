@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from filelock import FileLock, Timeout
 
 from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.live import Live
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
@@ -21,6 +22,7 @@ from dmrc.engines.engine import Engine
 from dmrc.errors import DaemonRunningError, DmrcError, StoreError
 from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.admission import Listener as Where
 from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
@@ -31,8 +33,9 @@ from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
-from dmrc.gateway.live import Live
+from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama_models import OllamaModels
+from dmrc.gateway.pages import Pages
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
@@ -81,7 +84,12 @@ class Daemon:
         self.hooks.watch(self.recorder, self.scheduler)
         journal = Journal(self.recorder, self._containers, self.live)
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
-        self._gateway = Gateway(steps, self.configurator, engines)
+        self.pages = Pages(settings.port)
+        observed = Observed(
+            *(settings, self.scheduler, self.recorder, self._database, self.live, journal, self.catalog, models),
+            *(self.projects, plugins, self.pages),
+        )
+        self._gateway = Gateway(steps, self.configurator, engines, observed)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
         self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
@@ -209,9 +217,9 @@ class Daemon:
 
         self._spawn(forget())
 
-    def _listen(self, address: str, kind: str) -> None:
+    def _listen(self, address: str, kind: Where) -> None:
         bound = bind_tcp(address, self.settings.port)
-        entrance = Entrance(self._gateway, "bridge" if kind == "bridge" else "loopback", self._admission.origins)
+        entrance = Entrance(self._gateway, kind, self._admission.origins, self.pages)
         self._listeners[address] = Listener(entrance, bound)
         _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
 

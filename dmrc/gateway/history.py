@@ -15,13 +15,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.live import Live, Missed, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.reading import text_of_request
 from dmrc.capture.summary import to_json
 from dmrc.errors import PermissionDeniedError
 from dmrc.exchange import Exchange
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.live import Live, Missed, Started
 
 _RECORDS_PER_MODEL = 10
 _LOOKED_AT = 500

@@ -6,13 +6,13 @@ import ipaddress
 import logging
 from dataclasses import replace
 
+from dmrc.capture.live import Live
 from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.secrets import KnownSecrets
 from dmrc.compose.containers import Containers
 from dmrc.exchange import Exchange
-from dmrc.gateway.live import Live
 from dmrc.gateway.observation import Observation
 from dmrc.projects import Projects
 
@@ -28,6 +28,8 @@ class Journal:
         """Who writes."""
         self._containers = containers
         self._live = live
+        self.running: dict[str, Observation] = {}
+        """Requests that were read and are not answered, by the ids of their exchanges."""
 
     def arrived(self, observation: Observation) -> None:
         """Take note of a request of which nothing was checked or read."""
@@ -36,11 +38,13 @@ class Journal:
 
     def started(self, observation: Observation) -> None:
         """Take note of a request that was read, and goes on its way."""
+        self.running[observation.id] = observation
         if self._live.is_watched:
             self._live.started(observation.beginning())
 
     def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""
+        self.running.pop(observation.id, None)
         self.recorder.record(observation.finished(), level)
 
 

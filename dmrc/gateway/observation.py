@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 from starlette.types import Scope, Send
 
+from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.dialect import Dialect, Timing
-from dmrc.gateway.live import Started
+from dmrc.gateway.pages import SERVICE
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
@@ -55,6 +56,7 @@ class Observation:
         self._clock = time.perf_counter()
         self._send = send
         self._scope = scope
+        self._page_service = SERVICE if "dmrc.page" in scope else None
         self._dialect = dialect
         self._forwarded: Mapping[str, str] = self.request_headers
         self._caller: Caller | None = None
@@ -121,7 +123,7 @@ class Observation:
             id=self.id,
             received_at=self._received_at,
             project=self._caller.registration.name if self._caller else None,
-            service=self._caller.service if self._caller else None,
+            service=self._caller.service if self._caller else self._page_service,
             client_address=self.client_address,
             operation=self._dialect.operation,
             model=model if isinstance(model, str) else None,
@@ -179,6 +181,11 @@ class Observation:
         """Return how long it took so far."""
         load_ms = self._lease.load_ms if self._lease else 0.0
         return Timing((time.perf_counter() - self._clock) * 1000, load_ms)
+
+    @property
+    def chunks(self) -> int:
+        """Return how many pieces of the answer were sent so far; of a stream each is about a token."""
+        return len(self._chunks)
 
     @property
     def path(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _HOOK = "dmrc_register_routes"
 _BRIDGE_TAG = "bridge"
+_PAGE = "dmrc.ui.routes"
+_Explain = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class PluginRoutes:
@@ -37,7 +40,8 @@ class PluginRoutes:
                 implementation.attempt({"app": app})
             except PluginError:
                 continue  # counted and logged
-            self._doors.append(_Door(implementation.plugin, app, admission))
+            admit = observed.pages.admit if observed and implementation.plugin.name == _PAGE else admission.admit
+            self._doors.append(_Door(implementation.plugin, app, admit))
 
     def beside(self, own: FastAPI, scope: Scope) -> ASGIApp:
         """Return the application for a request: `own`, unless only a plugin has a route for it."""
@@ -49,11 +53,11 @@ class PluginRoutes:
 class _Door:
     """The ASGI application of one plugin's routes."""
 
-    def __init__(self, plugin: Plugin, app: FastAPI, admission: Admission) -> None:
+    def __init__(self, plugin: Plugin, app: FastAPI, admit: Callable[[Scope], object]) -> None:
         self._plugin = plugin
         self._app = app
-        self._admission = admission
-        app.add_exception_handler(DmrcError, _on_error)
+        self._admit = admit
+        app.exception_handlers.setdefault(DmrcError, _on_error)
         app.add_exception_handler(Exception, _on_bug)
 
     def has(self, scope: Scope) -> bool:
@@ -63,9 +67,11 @@ class _Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._admission.admit(scope)
+            self._admit(scope)
         except DmrcError as error:
-            await error_response(error)(scope, receive, send)
+            explain = cast(_Explain, self._app.exception_handlers[DmrcError])
+            answer = await explain(Request(scope), error)
+            await answer(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)  # where a route raises, `_on_bug` has answered before this raises

@@ -43,6 +43,7 @@ BUILT_IN = {
         *("dmrc_exchange_completed", "dmrc_runner_started", "dmrc_runner_stopped"),
         *("dmrc_model_pulled", "dmrc_register_routes"),
     ),
+    "dmrc.ui.routes": ("dmrc_register_routes",),
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
 

@@ -42,7 +42,7 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "exchanges.sqlite3"
         with closing(ExchangeDatabase(path)) as database:
-            _fill(database)
+            fill(database, _COUNT, _FIRST)
             pages = {name: _median_ms(database, query) for name, query in _QUERIES.items()}
             searches = {name: _median_ms(database, ExchangeFilter(text=text)) for name, text in _SEARCHES.items()}
         return [
@@ -65,17 +65,18 @@ def _median_ms(database: ExchangeDatabase, query: ExchangeFilter) -> float:
     return statistics.median(times)
 
 
-def _fill(database: ExchangeDatabase) -> None:
-    for start in range(0, _COUNT, _BATCH):
-        database.insert_many(_exchange(number) for number in range(start, start + _BATCH))
+def fill(database: ExchangeDatabase, count: int, first: float) -> None:
+    """Record so many exchanges, one a second from `first` on, in Unix seconds."""
+    for start in range(0, count, _BATCH):
+        database.insert_many(_exchange(number, first) for number in range(start, start + _BATCH))
 
 
-def _exchange(number: int) -> Exchange:
+def _exchange(number: int, first: float = _FIRST) -> Exchange:
     chance = random.Random(number)
     words = " ".join(chance.choices(_WORDS, k=20))
     request = {"model": "m", "messages": [{"role": "user", "content": f"{words} needle{number}"}]}
     answer = {"choices": [{"message": {"role": "assistant", "content": " ".join(chance.choices(_WORDS, k=10))}}]}
-    at = _FIRST + number
+    at = first + number
     return Exchange(
         id=f"{id_at(at)}-7000-8000-{number:012x}",
         project=f"p{number % 7}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.requests.filters import filter_of, filter_options
+from dmrc.cli.requests.filters import filter_options
 
 if TYPE_CHECKING:
     from dmrc.exchange import Exchange
@@ -32,13 +32,14 @@ def export(app: App, /, ids: tuple[str, ...], form: str, output: Path | None, li
     """
     from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.exports import FORMS, is_whole
+    from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note
     from dmrc.errors import InputError
 
     database = ExchangeDatabase(app.settings.paths.exchanges)
     if ids and any(given.values()):
         raise InputError("requests are exported by id or by options", remedy="Leave one of them out")
-    wanted = [one.id for one in database.page(filter_of(given), limit)[::-1]] if not ids else list(ids)
+    wanted = [one.id for one in database.page(read_filter(given, "--"), limit)[::-1]] if not ids else list(ids)
     exchanges = [database.get(id) for id in wanted]
     write = FORMS[form]
     usable = [exchange for exchange in exchanges if write.accepts(exchange)]

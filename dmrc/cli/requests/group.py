@@ -9,7 +9,7 @@ import click
 from dmrc.cli.app import App
 from dmrc.cli.options import json_option
 from dmrc.cli.requests.export import export
-from dmrc.cli.requests.filters import filter_of, filter_options
+from dmrc.cli.requests.filters import filter_options
 from dmrc.cli.requests.rm import rm
 from dmrc.cli.requests.show import show
 
@@ -35,7 +35,9 @@ def requests(context: click.Context, /, limit: int | None, follow: bool, as_json
         return
     app = context.find_object(App)
     assert app is not None  # noqa: S101 main() passes it
-    query = filter_of(given)
+    from dmrc.capture.filters import read_filter
+
+    query = read_filter(given, "--")
     if follow:
         from dmrc.cli.requests.follow import follow_requests
 

@@ -1,0 +1,100 @@
+"""Sums over the record, for a chart and for the projects: read in one walk, without the bodies."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmrc.capture.queries import ExchangeFilter, where_clause
+from dmrc.capture.schema import FAILED, explained, open_for_reading
+from dmrc.exchange import id_at
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What some exchanges come to."""
+
+    requests: int = 0
+    """How many."""
+    failed: int = 0
+    """How many of them failed."""
+    prompt_tokens: int = 0
+    """Tokens in."""
+    completion_tokens: int = 0
+    """Tokens out."""
+    tokens_per_second: float | None = None
+    """Mean decode rate of those that have one."""
+    first_token_ms: float | None = None
+    """Mean time to the first token."""
+    total_ms: float | None = None
+    """Mean time to the last byte."""
+
+
+_SUMS = (
+    f"count(*), coalesce(sum({FAILED}), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
+    " avg(completion_tokens_per_second), avg(first_token_ms), avg(total_ms)"
+)
+
+
+class Totals:
+    """Reads the file of all exchanges. Each method blocks, and raises StoreError as `ExchangeDatabase` does."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; one that is not there has no exchanges."""
+        self._path = path
+
+    def over_time(self, query: ExchangeFilter, start: float, end: float, buckets: int) -> list[Sums]:
+        """Return the sums of `buckets` equal spans of time between two Unix seconds, the oldest first."""
+        where, values = where_clause(query)
+        width = max(end - start, 1.0) / buckets
+        statement = (
+            f"SELECT min(?, CAST((received_at - ?) / ? AS INTEGER)) AS bucket, {_SUMS} FROM exchanges"  # noqa: S608
+            f" WHERE {where} AND id >= ? AND id < ? AND received_at >= ? GROUP BY bucket"
+        )
+        found = [Sums()] * buckets
+        with self._reading() as connection:
+            bounds = (id_at(start), id_at(end), start)
+            rows = connection.execute(statement, [buckets - 1, start, width, *values, *bounds]) if connection else ()
+            for bucket, *sums in rows:
+                found[bucket] = Sums(*sums)
+        return found
+
+    def by_service(self, since: float) -> dict[tuple[str | None, str | None], Sums]:
+        """Return the sums of each project and service since a Unix second."""
+        statement = f"SELECT project, service, {_SUMS} FROM exchanges WHERE id >= ? GROUP BY project, service"  # noqa: S608
+        with self._reading() as connection:
+            rows = connection.execute(statement, [id_at(since)]) if connection else ()
+            return {(project, service): Sums(*sums) for project, service, *sums in rows}
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        with explained(self._path):
+            connection = open_for_reading(self._path)
+            try:
+                yield connection
+            finally:
+                if connection is not None:
+                    connection.close()
+
+
+def together(parts: list[Sums]) -> Sums:
+    """Return the sums of several spans as one; its means weigh each span by its requests."""
+    requests = sum(part.requests for part in parts)
+
+    def mean(name: str) -> float | None:
+        known = [(getattr(part, name), part.requests) for part in parts if getattr(part, name) is not None]
+        weight = sum(count for _, count in known)
+        return sum(value * count for value, count in known) / weight if weight else None
+
+    return Sums(
+        requests=requests,
+        failed=sum(part.failed for part in parts),
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+        tokens_per_second=mean("tokens_per_second"),
+        first_token_ms=mean("first_token_ms"),
+        total_ms=mean("total_ms"),
+    )

@@ -1,0 +1,34 @@
+"""Runners as JSON."""
+
+from __future__ import annotations
+
+import math
+
+from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.target import UpstreamTarget
+
+
+def describe_runner(runner: Runner) -> dict[str, object]:
+    """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds."""
+    need, process, target = runner.need, runner.process, runner.target
+    keep_alive = runner.keep_alive_seconds
+    return {
+        "id": target.key,
+        "model": target.reference,
+        "digest": target.digest,
+        "engine": target.configuration.engine,
+        "upstream": target.upstream.url if isinstance(target, UpstreamTarget) else None,
+        "mode": target.configuration.mode,
+        "state": runner.state.value,
+        "context_size": target.context_size,
+        "parallel": need.parallel if need else None,
+        "in_use": runner.in_use,
+        "waiting": runner.waiting,
+        "memory_estimated_bytes": need.memory.total_bytes if need else None,
+        "memory_resident_bytes": process.resident_bytes() if process else None,
+        "began_at": runner.began_at,
+        "load_seconds": runner.load_seconds,
+        "last_used": runner.last_used,
+        "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
+        "expires_at": runner.expires_at,
+    }

@@ -1,0 +1,78 @@
+"""What happens now, as Server-Sent Events with rows that are ready to be shown."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from dmrc.capture.live import Live, Missed, Started
+from dmrc.capture.queries import ExchangeFilter, is_shown
+from dmrc.capture.summary import Cells, cells, outcome, plain, short_id
+from dmrc.exchange import Exchange
+from dmrc.ui.rendering import render
+
+if TYPE_CHECKING:
+    from dmrc.gateway.journal import Journal
+
+_PROGRESS_SECONDS = 0.25
+_HEARTBEAT_SECONDS = 15.0
+
+
+async def row_events(live: Live, journal: Journal, query: ExchangeFilter) -> AsyncIterator[bytes]:
+    """Yield `started` and `completed` with a row, and `progress` of those that run; `missed` when it was too much."""
+    with live.watching() as watcher:
+        yield _event("connected", {})
+        for observation in list(journal.running.values()):
+            if _may_show(observation.beginning(), query):
+                yield _event("started", _started(observation.beginning()))
+        while not live.is_closed:
+            event = await watcher.next(_PROGRESS_SECONDS if journal.running else _HEARTBEAT_SECONDS)
+            if isinstance(event, Exchange):
+                if is_shown(event, query):
+                    yield _event("completed", completed_row(event))
+            elif isinstance(event, Started):
+                if _may_show(event, query):
+                    yield _event("started", _started(event))
+            elif isinstance(event, Missed):
+                yield _event("missed", {"count": event.count})
+            elif journal.running:
+                yield _event("progress", {each.id: each.chunks for each in journal.running.values()})
+            else:
+                yield b": still here\n\n"
+
+
+def completed_row(exchange: Exchange, excerpt: str = "") -> dict[str, str]:
+    """Return the row of an exchange that ended."""
+    row = cells(exchange, excerpt)
+    return {"id": exchange.id, "html": render("row.html", id=exchange.id, row=row, state=outcome(exchange))}
+
+
+def _may_show(started: Started, query: ExchangeFilter) -> bool:
+    """Return whether the filter may show a request of which the end is not known."""
+    if query.failed or query.status is not None or query.slower_ms is not None:
+        return False
+    wanted = (query.project, started.project), (query.service, started.service), (query.model, started.model)
+    return all(asked in (None, given) for asked, given in wanted)
+
+
+def _started(event: Started) -> dict[str, str]:
+    who = "/".join(name for name in (event.project, event.service) if name) or event.client_address or "-"
+    row = Cells(
+        time=time.strftime("%H:%M:%S", time.localtime(event.received_at)),
+        id=short_id(event.id),
+        who=plain(who, 40),
+        model=plain(event.model or "-", 40),
+        status="runs",
+        tokens="",
+        first_token="",
+        rate="",
+        error="",
+        words="",
+    )
+    return {"id": event.id, "html": render("row.html", id=event.id, row=row, state="running")}
+
+
+def _event(name: str, data: object) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()

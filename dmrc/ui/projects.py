@@ -1,0 +1,70 @@
+"""The page of projects: who uses which model, what each service was given, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from dmrc.capture.totals import Sums, Totals
+from dmrc.compose.override import read_environments
+from dmrc.compose.secrets import secrets_in
+from dmrc.project import KEY_PREFIX
+from dmrc.projects import WHOLE_PROJECT, Registration
+from dmrc.ui.rendering import page
+
+if TYPE_CHECKING:
+    from dmrc.gateway.observed import Observed
+
+_SECONDS = 86400.0
+_MASKED = "…"
+
+
+class ProjectPages:
+    """The handler."""
+
+    def __init__(self, observed: Observed) -> None:
+        """Show the projects that are up."""
+        self._observed = observed
+        self._totals = Totals(observed.settings.paths.exchanges)
+
+    async def index(self, _request: Request) -> Response:
+        """Return the page of all projects."""
+        sums = await asyncio.to_thread(self._totals.by_service, time.time() - _SECONDS)
+        projects = [self._project(known, sums) for known in self._observed.projects.all()]
+        return page("projects.html", here="projects", projects=projects)
+
+    def _project(self, known: Registration, sums: dict[tuple[str | None, str | None], Sums]) -> dict[str, object]:
+        override = self._observed.settings.paths.projects / known.name / "override.yaml"
+        variables = _variables(override)
+        services = [
+            {
+                "name": "every service, by its URL" if name == WHOLE_PROJECT else name,
+                "models": [known.models[key] for key in keys],
+                "variables": variables.get(name, {}),
+                "sums": sums.get((known.name, None if name == WHOLE_PROJECT else name), Sums()),
+                "link": {"project": known.name, **({} if name == WHOLE_PROJECT else {"service": name})},
+            }
+            for name, keys in known.services.items()
+        ]
+        return {"known": known, "services": services}
+
+
+def _variables(override: Path) -> dict[str, dict[str, str]]:
+    """Return what each service was given, by its name; keys and all that looks like a secret are masked."""
+    return {
+        service: {name: _masked(name, value) for name, value in variables.items()}
+        for service, variables in read_environments(override).items()
+    }
+
+
+def _masked(name: str, value: str) -> str:
+    if value.startswith(KEY_PREFIX):
+        return f"{KEY_PREFIX}{_MASKED}"
+    for secret in secrets_in(name, value):
+        value = value.replace(secret, _MASKED)
+    return value

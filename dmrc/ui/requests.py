@@ -1,0 +1,161 @@
+"""The pages of requests: the list, and one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from dmrc.capture.conversation import answered, asked
+from dmrc.capture.exports import FORMS, is_whole
+from dmrc.capture.filters import NAMES, read_filter
+from dmrc.capture.queries import ExchangeFilter
+from dmrc.capture.summary import cells, outcome
+from dmrc.capture.totals import Totals, together
+from dmrc.errors import InputError, NotFoundError
+from dmrc.ui.events import completed_row, row_events
+from dmrc.ui.rendering import page, render
+from dmrc.ui.timeline import chunks, segments, ticks
+
+if TYPE_CHECKING:
+    from dmrc.gateway.observed import Observed
+
+_ROWS = 100
+_BUCKETS = 48
+_CHART_SECONDS = 86400.0
+_RECORD_SECONDS = 10.0
+_COPIES = ("curl", "python", "node")
+
+
+class RequestPages:
+    """The handlers."""
+
+    def __init__(self, observed: Observed) -> None:
+        """Show what the daemon records."""
+        self._observed = observed
+        self._totals = Totals(observed.settings.paths.exchanges)
+
+    async def index(self, request: Request) -> Response:
+        """Return the list, with the filters of the address."""
+        given = _given(request)
+        try:
+            rows, error = await asyncio.to_thread(self._rows, read_filter(given), None), None
+        except InputError as wrong:
+            rows, error = [], wrong
+        return page(
+            "requests.html",
+            here="requests",
+            status=400 if error else 200,
+            given={name: given.get(name, "") for name in NAMES},
+            rows=[row["html"] for row in rows],
+            has_more=len(rows) == _ROWS,
+            error=error,
+            projects=self._observed.projects.all(),
+        )
+
+    async def rows(self, request: Request) -> Response:
+        """Return rows without a page; `?after=` is the id of the last one that is shown."""
+        query, after = read_filter(_given(request)), request.query_params.get("after")
+        rows = await asyncio.to_thread(self._rows, query, after)
+        return HTMLResponse("".join(row["html"] for row in rows), headers={"x-more": str(len(rows) == _ROWS).lower()})
+
+    async def totals(self, request: Request) -> Response:
+        """Return sums over the chosen time, or the last day, and what they are made of."""
+        query, now = read_filter(_given(request)), time.time()
+        end = min(now, query.before or now)
+        start = query.since or end - _CHART_SECONDS
+        parts = await asyncio.to_thread(self._totals.over_time, query, start, end, _BUCKETS)
+        whole = asdict(together(parts))
+        return JSONResponse({"start": start, "end": end, **whole, "parts": [asdict(part) for part in parts]})
+
+    async def events(self, request: Request) -> Response:
+        """Stream what happens now."""
+        events = row_events(self._observed.live, self._observed.journal, read_filter(_given(request)))
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+    async def show(self, request: Request) -> Response:
+        """Return the page of one request."""
+        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        return page(
+            "request.html",
+            here="requests",
+            exchange=exchange,
+            row=cells(exchange),
+            state=outcome(exchange),
+            messages=asked(exchange),
+            answers=answered(exchange),
+            segments=segments(exchange),
+            ticks=ticks(exchange),
+            chunks=list(chunks(exchange)) if exchange.stream else [],
+            request_text=exchange.request_body.decode("utf-8", "replace"),
+            response_text=exchange.response_body.decode("utf-8", "replace"),
+            received=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(exchange.received_at)),
+            copies=[name for name in _COPIES if FORMS[name].accepts(exchange)],
+            is_whole=is_whole(exchange),
+            models=await asyncio.to_thread(self._models),
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """Return the answer of one request without a page, to stand beside another.
+
+        It may have ended just now; the record is written a moment later.
+        """
+        deadline = time.monotonic() + _RECORD_SECONDS
+        while True:
+            try:
+                exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+                break
+            except NotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+        return HTMLResponse(
+            render(
+                "answer.html",
+                exchange=exchange,
+                row=cells(exchange),
+                state=outcome(exchange),
+                answers=answered(exchange),
+                response_text=exchange.response_body.decode("utf-8", "replace"),
+            )
+        )
+
+    async def body(self, request: Request) -> Response:
+        """Return what was sent or answered, byte by byte."""
+        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        part = request.path_params["part"]
+        if part not in ("request", "response"):
+            raise NotFoundError(f"a request has no '{part}'", remedy="Use request or response")
+        return PlainTextResponse(exchange.request_body if part == "request" else exchange.response_body)
+
+    async def copy(self, request: Request) -> Response:
+        """Return a request as a program that asks again."""
+        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        form = FORMS.get(request.path_params["form"])
+        if form is None or not form.accepts(exchange):
+            raise NotFoundError(f"this request cannot be written as '{request.path_params['form']}'")
+        url = f"http://127.0.0.1:{self._observed.settings.port}"
+        return PlainTextResponse(form.text([exchange], url))
+
+    async def playground(self, _request: Request) -> Response:
+        """Return the playground."""
+        return page("playground.html", here="playground", models=await asyncio.to_thread(self._models))
+
+    def _models(self) -> list[str]:
+        return sorted(name for name, _ in self._observed.catalog.names(None))
+
+    def _rows(self, query: ExchangeFilter, after: str | None) -> list[dict[str, str]]:
+        database = self._observed.database
+        exchanges = database.page(query, _ROWS, after)
+        excerpts = database.excerpts(exchanges)
+        return [completed_row(exchange, excerpts.get(exchange.id, "")) for exchange in exchanges]
+
+
+def _given(request: Request) -> Mapping[str, str]:
+    """Return the filters of an address; an empty field is none."""
+    return {name: value for name in NAMES if (value := request.query_params.get(name, "").strip())}

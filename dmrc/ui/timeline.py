@@ -1,0 +1,74 @@
+"""Where the time of a request went, in units of a drawing that is 1000 wide. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dmrc.exchange import Exchange
+
+WIDTH = 1000.0
+"""Of the drawing."""
+
+_MOST_TICKS = 500
+_MOST_CHUNKS = 200
+_LONGEST_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One part of the time."""
+
+    name: str
+    """`load`, `queue`, `prefill` or `decode`."""
+    milliseconds: float
+    """How long."""
+    left: float
+    """Where it begins, of `WIDTH`."""
+    width: float
+    """How wide it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One piece of a stream."""
+
+    at_ms: float
+    """When it came."""
+    text: str
+    """What it holds, or its beginning."""
+
+
+def segments(exchange: Exchange) -> list[Segment]:
+    """Return the parts in their order; none where the times are not known."""
+    total = exchange.total_ms or 0.0
+    if total <= 0:
+        return []
+    load, queue = exchange.load_ms or 0.0, exchange.queue_ms or 0.0
+    first = total if exchange.first_token_ms is None else exchange.first_token_ms
+    spans = {"load": load, "queue": queue, "prefill": first - load - queue, "decode": total - first}
+    found, left = [], 0.0
+    for name, span in spans.items():
+        width = max(0.0, min(span / total * WIDTH, WIDTH - left))
+        if width > 0:
+            found.append(Segment(name, span, round(left, 2), round(width, 2)))
+            left += width
+    return found
+
+
+def ticks(exchange: Exchange) -> list[float]:
+    """Return where each piece of a stream lies on the time axis; of very many only some."""
+    total = exchange.total_ms or 0.0
+    offsets = exchange.chunk_offsets
+    if total <= 0 or len(offsets) < 2:
+        return []
+    step = -(-len(offsets) // _MOST_TICKS)
+    return [round(min(at / total, 1.0) * WIDTH, 2) for at, _ in offsets[::step]]
+
+
+def chunks(exchange: Exchange) -> Iterator[Chunk]:
+    """Yield the first pieces of a stream, each with when it came."""
+    offsets, body = exchange.chunk_offsets[:_MOST_CHUNKS], exchange.response_body
+    ends = [start for _, start in exchange.chunk_offsets[1 : _MOST_CHUNKS + 1]] + [len(body)]
+    for (at, start), end in zip(offsets, ends, strict=False):
+        yield Chunk(at, body[start : min(end, start + _LONGEST_CHUNK)].decode("utf-8", "replace").strip())

@@ -1,0 +1,239 @@
+"""The page in a real Chromium, before a real daemon with the real model."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.polling import eventually
+from tests.registry import RegistryServer
+from tests.ui.conftest import MODEL, Complaints, Open, Site
+
+pytestmark = [pytest.mark.engine, pytest.mark.browser]
+
+_AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
+HOSTILE = (
+    "<script>document.title='owned'</script><svg onload=\"document.title='owned'\"></svg>"
+    "<img src=x onerror=\"document.title='owned'\">"
+    " \x1b[31mred\x1b[0m \u202eטקסט הפוך\u202c مرحبا بالعالم 👩‍👩‍👧‍👦🏳️‍🌈 {{ 7*7 }}"
+)
+
+
+def rows_of(page: Page):
+    return page.locator("#rows tbody tr")
+
+
+def test_a_request_appears_while_it_runs_and_completes_in_place(site: Site, open_page: Open) -> None:
+    site.ask("Wake up.")
+    page = open_page("/ui/requests")
+    expect(page.locator("#live")).to_contain_text("Live")
+    before = rows_of(page).count()
+    asking = threading.Thread(target=site.ask, args=("Tell a long story.",), kwargs={"stream": True, "max_tokens": 400})
+
+    started = time.monotonic()
+    asking.start()
+    running = page.locator("#rows tr.running")
+    running.wait_for(timeout=5000)
+    appeared = time.monotonic() - started
+    expect(running.locator("[data-name=tokens]")).to_have_text(re.compile(r"^[1-9]\d* tok"))
+    asking.join()
+
+    expect(rows_of(page).first).to_have_class("done")
+    expect(rows_of(page).first).to_contain_text("Tell a long story.")
+    expect(rows_of(page)).to_have_count(before + 1)
+    assert appeared < 0.5
+
+
+def test_filters_and_search_are_in_the_address(site: Site, open_page: Open) -> None:
+    site.ask("Something about zebras.")
+    site.ask("Something about lions.")
+    page = open_page("/ui/requests")
+    page.fill("[name=grep]", "zebras")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ui/requests?grep=zebras")
+
+    expect(rows_of(page)).to_have_count(1)
+    expect(rows_of(page).first).to_contain_text("zebras")
+    page.goto(f"{site.url}/ui/requests?service=nobody")
+    expect(page.locator("#empty")).to_be_visible()
+    page.goto(f"{site.url}/ui/requests?service=web&since=1h")
+    expect(rows_of(page).first).to_contain_text("shop/web")
+    expect(page.locator("#totals dd").first).to_have_text(re.compile(r"^\d+$"))
+
+
+def test_rows_are_walked_by_keyboard_and_paused(site: Site, open_page: Open) -> None:
+    for number in range(3):
+        site.ask(f"Number {number}")
+    page = open_page("/ui/requests")
+    expect(rows_of(page).first).to_contain_text("Number 2")
+    page.keyboard.press("p")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    site.ask("While it was paused")
+    expect(page.locator("#live")).to_contain_text("1 new")
+    expect(rows_of(page).first).to_contain_text("Number 2")
+    page.keyboard.press("p")
+    expect(rows_of(page).first).to_contain_text("While it was paused")
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/ui/requests/[0-9a-f-]{36}$"))
+    expect(page.locator(".message.user")).to_contain_text("Number 2")
+
+
+def test_one_request_is_shown_whole_copied_and_sent_again(site: Site, open_page: Open) -> None:
+    id = site.ask("Say one word.", stream=True, messages=[
+        {"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say one word."},
+    ])  # fmt: skip
+    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
+    page = open_page(f"/ui/requests/{id}")
+
+    expect(page.locator(".message.system")).to_contain_text("You are brief.")
+    expect(page.locator(".message.assistant").first).not_to_be_empty()
+    expect(page.locator("svg.bar rect.decode")).to_have_count(1)
+    assert page.locator("svg.ticks rect").count() > 1
+    expect(page.locator("meter")).to_have_attribute("max", "1024")
+    page.get_by_role("button", name="Copy as Python").click()
+    expect(page.locator("#notice")).to_contain_text("Copied")
+    assert "client.chat.completions.create(" in page.evaluate("navigator.clipboard.readText()")
+
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator("#then .message.assistant")).to_be_visible()
+    body = page.locator("[name=body]")
+    body.fill(body.input_value().replace("Say one word.", "Say two words."))
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator("#now .message.assistant")).to_be_visible()
+    page.locator("#now a").first.click()
+    expect(page.locator(".message.user")).to_contain_text("Say two words.")
+    expect(page.locator(".overview")).to_contain_text("playground")
+
+
+def test_tool_calls_and_results_are_shown_as_json(site: Site, open_page: Open) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
+    id = site.ask("x", messages=[
+        {"role": "user", "content": "Is it cold?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": '{"degrees":-3}'},
+    ])  # fmt: skip
+    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
+    page = open_page(f"/ui/requests/{id}")
+
+    expect(page.locator(".call code")).to_have_text("weather")
+    expect(page.locator(".call pre")).to_have_text('{\n  "city": "Oslo"\n}')
+    expect(page.locator(".message.tool pre")).to_have_text('{\n  "degrees": -3\n}')
+
+
+def test_hostile_prompts_are_text(site: Site, open_page: Open) -> None:
+    long_line = "x" * (2 << 20)
+    hostile = site.ask(HOSTILE)
+    with pytest.raises(Exception, match="context"):
+        site.ask(long_line)
+    page = open_page("/ui/requests")
+
+    started = time.monotonic()
+    expect(rows_of(page).nth(1)).to_contain_text("<script>document.title=")
+    for row in (0, 1):
+        page.goto(f"{site.url}/ui/requests")
+        started = time.monotonic()
+        rows_of(page).nth(row).locator("a").click()
+        expect(page.locator("main pre").first).to_be_visible()
+        assert time.monotonic() - started < 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert hostile in page.url
+    shown = page.locator(".message.user pre").text_content() or ""
+    assert "<svg onload=" in shown
+    assert "␛[31mred" in shown
+    assert "👩‍👩‍👧‍👦🏳️‍🌈 {{ 7*7 }}" in shown
+    assert "owned" not in page.title()
+
+
+def test_a_model_is_pulled_loaded_unloaded_and_removed(
+    site: Site, open_page: Open, registry: RegistryServer, complaints: Complaints
+) -> None:
+    name = f"{registry.address}/team/small:v1"
+    site.dmrc.ok("tag", MODEL, name)
+    site.dmrc.ok("push", name)
+    site.dmrc.ok("rm", name)
+    page = open_page("/ui/models")
+
+    page.fill("[name=from]", name)
+    page.get_by_role("button", name="Pull", exact=True).click()
+    expect(page.locator("#notice")).to_contain_text(re.compile("pulled|cached"))
+    expect(page.locator("#stored")).to_contain_text(name)
+    page.locator(f'[data-load="{MODEL}"], [data-load="{name}"]').first.click()
+    expect(page.locator("#notice")).to_contain_text("is ready")
+    expect(page.locator("#running")).to_contain_text("ready")
+    page.locator("#running tr", has_text="4096").get_by_role("button", name="Unload").click()
+    expect(page.locator("#running tr", has_text="4096")).to_have_count(0)
+    page.locator("#stored td a").first.click()
+    expect(page.get_by_text("general.architecture")).to_be_visible()
+    page.go_back()
+
+    site.dmrc.ok("package", "--gguf", _tiny(site), "local/tiny")
+    page.reload()
+    page.locator('[data-remove="local/tiny"]').click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator("#stored")).to_contain_text("local/tiny")
+    page.locator('[data-remove="local/tiny"]').click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.locator("#notice")).to_contain_text("is removed")
+    expect(page.locator("#stored")).not_to_contain_text("local/tiny")
+    page.fill("[name=from]", f"{registry.address}/team/none:v1")
+    page.get_by_role("button", name="Pull", exact=True).click()
+    expect(page.locator("#notice .error")).to_contain_text("team/none")
+    assert "404" in complaints.found.pop()  # a browser says by itself that a request was refused
+
+
+def _tiny(site: Site) -> Path:
+    from tests.tiny_gguf import write_tiny_llama
+
+    return write_tiny_llama(site.directory / "tiny.gguf")
+
+
+def test_the_playground_streams_an_answer_and_is_on_record(site: Site, open_page: Open) -> None:
+    page = open_page("/ui/playground")
+    page.fill("[name=max_tokens]", "12")
+    page.fill("[name=system]", "You are brief.")
+    page.fill("[name=message]", "Name a colour.")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".facts")).to_contain_text("tok/s")
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"→[1-9]\d* tok"))
+    page.locator(".facts a").click()
+    expect(page.locator(".overview")).to_contain_text("playground")
+
+
+def test_the_log_of_a_runner_is_shown(site: Site, open_page: Open) -> None:
+    site.ask("Wake up.")
+    page = open_page("/ui/models")
+    page.locator("#running").get_by_role("link", name="Log").first.click()
+
+    expect(page.locator("pre.log")).to_contain_text("llama")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_page_fits_and_is_accessible(
+    width: int, scheme: str, site: Site, open_page: Open, keep_screenshot: Callable[[Page, str], None]
+) -> None:
+    id = site.ask("How are you?", stream=True)
+    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
+    page = open_page("/ui/requests", color_scheme=scheme, viewport={"width": width, "height": 800})
+    paths = ["requests", f"requests/{id}", "models", f"models/{MODEL}", "projects", "playground", "requests?service=no"]
+    for path in paths:
+        page.goto(f"{site.url}/ui/{path}")
+        if path.startswith("requests") and id not in path:
+            expect(page.locator("#totals")).to_have_attribute("aria-busy", "false")
+        keep_screenshot(page, f"{re.sub('[^a-z]+', '-', path.replace(id, 'one'))}-{width}-{scheme}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate(_AXE.read_text())
+        found = page.evaluate("axe.run().then((result) => result.violations)")
+        serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == [], path
