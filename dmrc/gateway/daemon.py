@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 _TRIM_SECONDS = 60.0
 # A chunk that comes while the recorder computes waits for the GIL no longer than this; Python's own 5 ms are seen.
-_SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0005
 _RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 30 * 86400}
 
 
@@ -282,6 +282,6 @@ def serve(
     async def main() -> None:
         await Daemon(settings, models, engines, plugins).run(on_ready)
 
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with lock:
         uvloop.run(main())

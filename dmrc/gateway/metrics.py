@@ -3,6 +3,8 @@
 Names and buckets of `gen_ai_server_…` are OpenTelemetry's.
 Source: https://github.com/open-telemetry/semantic-conventions/blob/main/docs/gen-ai/gen-ai-metrics.md
 
+llama.cpp's keep their names; a counter that does not end in `_total` gets that, as OpenMetrics wants it.
+
 Labels hold what is declared or stored, and never what a caller made up: a name that no model has is an empty `model`.
 """
 
@@ -167,12 +169,14 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.Runner]) -> Itera
     counts = observed.recorder.counts()
     dropped = CounterMetricFamily("dmrc_captures_dropped", "Requests that could not be recorded")
     dropped.add_metric((), counts.dropped)
+    refused = CounterMetricFamily("dmrc_captures_refused", "Requests that a filter kept out of the record")
+    refused.add_metric((), counts.refused)
     recorded = CounterMetricFamily("dmrc_captures_recorded", "Requests on record")
     recorded.add_metric((), counts.recorded)
     lost = CounterMetricFamily("dmrc_notices_dropped", "Notifications that a plugin did not get", labels=("plugin",))
     for plugin in observed.plugins.all():
         lost.add_metric((plugin.name,), plugin.dropped)
-    yield from (dropped, recorded, lost)
+    yield from (dropped, refused, recorded, lost)
 
 
 async def _of_engine(runner: scheduled.Runner) -> list[Metric]:

@@ -7,6 +7,7 @@ Source: https://github.com/open-telemetry/semantic-conventions/blob/main/docs/ge
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -28,7 +29,10 @@ __version__ = "0.1.0"
 _OPERATIONS = {"completion": "text_completion", "embedding": "embeddings", "response": "chat"}
 _PARAMETERS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "temperature", "top_k", "top_p")
 _DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
+_FLAGS = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2}).*")
 
 _AttributeValue = str | int | float | bool | tuple[str, ...]
 
@@ -50,6 +54,9 @@ class Telemetry:
         )
         self._first_token = meter.create_histogram(
             "gen_ai.server.time_to_first_token", "s", explicit_bucket_boundaries_advisory=_FIRST_TOKEN
+        )
+        self._per_token = meter.create_histogram(
+            "gen_ai.server.time_per_output_token", "s", explicit_bucket_boundaries_advisory=_PER_TOKEN
         )
 
     def add(self, exchange: Exchange) -> None:
@@ -74,6 +81,9 @@ class Telemetry:
         self._duration.record(seconds, names)
         if exchange.first_token_ms is not None:
             self._first_token.record(exchange.first_token_ms / 1000, names)
+            later = (exchange.completion_tokens or 0) - 1
+            if later > 0:
+                self._per_token.record((seconds - exchange.first_token_ms / 1000) / later, names)
 
     def close(self) -> None:
         """Send what waits, and end. Blocks."""
@@ -147,8 +157,10 @@ def _document(body: bytes) -> Mapping[str, object]:
 
 
 def _parent(exchange: Exchange) -> Context | None:
-    """Return the caller's span, from its `traceparent`."""
+    """Return the caller's span, from its `traceparent`; one that is not sampled has no spans of ours either."""
     if exchange.trace_id is None or exchange.span_id is None:
         return None
-    parent = SpanContext(int(exchange.trace_id, 16), int(exchange.span_id, 16), True, TraceFlags(TraceFlags.SAMPLED))
+    said = _FLAGS.fullmatch(exchange.request_headers.get("traceparent", ""))
+    sampled = TraceFlags(TraceFlags.SAMPLED if said is None else int(said[1], 16))
+    parent = SpanContext(int(exchange.trace_id, 16), int(exchange.span_id, 16), True, sampled)
     return trace.set_span_in_context(NonRecordingSpan(parent), Context())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import random
 import sqlite3
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +19,9 @@ from pathlib import Path
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter
+from dmrc.capture.recorder import Recorder
 from dmrc.exchange import Exchange, id_at
+from dmrc.gateway.daemon import SWITCH_SECONDS
 from tests.bench.figure import Figure
 
 _COUNT = 1_000_000
@@ -129,7 +134,16 @@ def _pauses(path: Path) -> list[Figure]:
         database.trimmer.start()
         beside = list(_insertions(database, "b", trimmed.is_set, 100_000))
         database.trimmer.join()
+        quiet, lag = asyncio.run(_lags(database))
     return [
+        Figure(
+            name=f"retention deletes {_DELETED:,}: longest pause of an event loop that records beside it",
+            value=max(lag),
+            unit="ms",
+            bar=20,
+            ours=f"99.9 % within {_nearly_all(lag):.1f} ms of {len(lag):,}",
+            theirs=f"longest {max(quiet):.1f} ms, 99.9 % within {_nearly_all(quiet):.1f} ms without retention",
+        ),
         Figure(
             name=f"retention deletes {_DELETED:,}: longest transaction, CPU time",
             value=max(database.held_ms),
@@ -146,6 +160,39 @@ def _pauses(path: Path) -> list[Figure]:
             theirs=f"longest {max(alone):.1f} ms, median {statistics.median(alone):.1f} ms without retention",
         ),
     ]
+
+
+async def _lags(database: ExchangeDatabase) -> tuple[list[float], list[float]]:
+    """Return by how many milliseconds a request comes too late on an event loop that records one every 2 ms.
+
+    First without retention, then while the oldest are deleted, in threads as the daemon has them.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    recorder = Recorder(database)
+    numbers = itertools.count()
+
+    async def run(is_done: Callable[[], bool]) -> list[float]:
+        late = []
+        while not is_done():
+            due = time.perf_counter() + 0.002
+            await asyncio.sleep(0.002)
+            number = next(numbers)
+            exchange = replace(_exchange(_COUNT + number), id=f"{id_at(time.time())}-7c00-8000-{number:012x}")
+            recorder.record(exchange)
+            late.append((time.perf_counter() - due) * 1000)
+        return late
+
+    end = time.monotonic() + 10
+    quiet = await run(lambda: time.monotonic() > end)
+    trimming = asyncio.create_task(asyncio.to_thread(database.trim, max_count=database.count() - _DELETED))
+    busy = await run(trimming.done)
+    assert await trimming >= _DELETED
+    await asyncio.to_thread(recorder.close)
+    return quiet, busy
+
+
+def _nearly_all(values: list[float]) -> float:
+    return statistics.quantiles(values, n=1000)[-1]
 
 
 def _insertions(database: ExchangeDatabase, kind: str, is_done: Callable[[], bool], count: int) -> Iterator[float]:

@@ -97,9 +97,9 @@ class Shop:
         return {each["name"]: each for each in listed(self.dmrc) if each["project"] == self.name}
 
 
-def post(dmrc: Dmrc, body: bytes, key: str = "") -> tuple[int, bytes]:
-    """Send one chat request."""
-    url = f"http://127.0.0.1:{dmrc.port}/engines/v1/chat/completions"
+def post(dmrc: Dmrc, body: bytes, key: str = "", route: str = "chat/completions") -> tuple[int, bytes]:
+    """Send one request."""
+    url = f"http://127.0.0.1:{dmrc.port}/engines/v1/{route}"
     request = urllib.request.Request(url, body, {"content-type": "application/json", "authorization": f"Bearer {key}"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:

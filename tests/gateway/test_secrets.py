@@ -44,7 +44,7 @@ def files_with(home: Path, *secrets: str) -> list[str]:
     return [
         str(path)
         for path in home.rglob("*")
-        if path.is_file() and "store" not in path.relative_to(home).parts[:1]
+        if path.is_file()
         for data in [path.read_bytes()]
         if any(form in data for form in forms)
     ]

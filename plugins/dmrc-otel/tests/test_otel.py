@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,6 +17,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from dmrc import Exchange
 from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugins import Plugins
+from tests.dmrc_command import Dmrc
+from tests.gateway.plugged import MODEL, Shop
+from tests.polling import eventually
+from tests.tiny_gguf import write_tiny_llama
 
 FILE = Path(__file__).parent.parent / "dmrc_otel.py"
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -122,7 +128,46 @@ def test_a_request_is_a_server_span_in_the_trace_of_its_caller(receiver: Receive
     assert found["gen_ai.request.temperature"] == 0.5
     assert found["gen_ai.provider.name"] == "llama.cpp"
     assert "error.type" not in found
-    assert receiver.metric_names == {"gen_ai.server.request.duration", "gen_ai.server.time_to_first_token"}
+    assert receiver.metric_names == {
+        "gen_ai.server.request.duration",
+        "gen_ai.server.time_per_output_token",
+        "gen_ai.server.time_to_first_token",
+    }
+
+
+def test_a_trace_that_its_caller_does_not_sample_has_no_span_of_ours(receiver: Receiver) -> None:
+    def of(flags: str) -> Exchange:
+        return dataclasses.replace(EXCHANGE, request_headers={"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-{flags}"})
+
+    send(of("00"), of("zz"), of("01"), of("03"))
+
+    assert [span.trace_id.hex() for span in receiver.spans["web"]] == [TRACE_ID] * 3
+
+
+def test_in_a_daemon_a_request_of_a_service_is_a_span_below_that_of_its_caller(
+    receiver: Receiver, dmrc: Dmrc, tmp_path: Path
+) -> None:
+    endpoint = f"http://127.0.0.1:{receiver.server_port}"
+    dmrc.environment |= {
+        "DMRC_PLUGINS": str(FILE),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    dmrc.ok("package", "--gguf", write_tiny_llama(tmp_path / "tiny.gguf"), MODEL)
+    shop = Shop(dmrc, tmp_path / "shop")
+    shop.up()
+
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{dmrc.port}/engines/v1", api_key=shop.key)
+    client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "hi"}],
+        max_tokens=2,
+        extra_headers={"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"},
+    )
+
+    (span,) = eventually(lambda: receiver.spans.get("web"), "a span")
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
+    assert values(span)["gen_ai.usage.output_tokens"] == 2
 
 
 def test_no_word_of_a_prompt_is_sent(receiver: Receiver) -> None:
