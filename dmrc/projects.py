@@ -14,7 +14,7 @@ from typing import Literal
 from dmrc.errors import NotFoundError, StoreError
 from dmrc.exchange import JsonValue
 from dmrc.hooks.files import LocalPlugin
-from dmrc.project import Binding, ModelDeclaration, Project, Service, Upstream
+from dmrc.project import Auth, Binding, ModelDeclaration, Project, Service, Upstream
 
 WHOLE_PROJECT = "*"
 """Stands for a service in a registration: its key is the project's capability path, and opens the models of that path.
@@ -52,6 +52,8 @@ class Registration:
     """Services that use no model."""
     plugins: tuple[LocalPlugin, ...] = ()
     """The project's own plugins."""
+    auth: Auth = "key"
+    """Whether a container without a key may be known by its address."""
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Fields `x-dmrc-…` of services that have any, for plugins."""
 
@@ -73,6 +75,7 @@ class Registration:
             key_hashes={service: key_hash(keys[service]) for service in services},
             without_models=tuple(name for name in project.services if name not in services),
             plugins=tuple(LocalPlugin.of(path) for path in project.plugins),
+            auth=project.auth,
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
 
@@ -166,8 +169,8 @@ class Registration:
 class Caller:
     """Who a key belongs to."""
 
-    key_id: str
-    """First 12 hex digits of the key's SHA-256."""
+    key_id: str | None
+    """First 12 hex digits of the key's SHA-256; None for one who is known by its address."""
     service: str | None
     """Compose service; None for the capability path, which all services of the project share."""
     registration: Registration
@@ -252,6 +255,18 @@ class Projects:
     def caller(self, key: str) -> Caller | None:
         """Return whose key this is; the table is one of hashes, so the time tells nothing about a key."""
         return self._callers.get(key_hash(key))
+
+    @property
+    def know_addresses(self) -> bool:
+        """Return whether a project knows its containers by their addresses."""
+        return any(known.auth == "address" for known in self._registrations.values())
+
+    def caller_in(self, project: str | None, service: str | None) -> Caller | None:
+        """Return who a container without a key is, where its project knows it by its address."""
+        known = self.find(project)
+        if known is None or known.auth != "address" or service not in known.services:
+            return None
+        return Caller(None, service, known)
 
     def _read_callers(self) -> dict[str, Caller]:
         rows = self._database.execute("SELECT sha256, project, service FROM service_key").fetchall()

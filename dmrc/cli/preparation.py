@@ -17,7 +17,7 @@ from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.tables import size
 from dmrc.compose.override import read_keys
 from dmrc.models import Pulled
-from dmrc.project import KEY_PREFIX, ModelDeclaration, Project
+from dmrc.project import GATEWAY_HOST, KEY_PREFIX, Auth, ModelDeclaration, Project
 from dmrc.projects import Registration
 
 
@@ -60,7 +60,7 @@ def prepare(app: App, project: Project, wish: Wish) -> Prepared:
 
 
 def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
-    address = attach(app, wish.docker_host)
+    address = attach(app, wish.docker_host, project.auth)
     pulled = _pull_missing(app, project.models.values())
     keys = mint_keys(app, project)
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
@@ -93,12 +93,18 @@ def mint_keys(app: App, project: Project) -> dict[str, str]:
     return {**unseen, **seen}
 
 
-def attach(app: App, docker_host: str | None) -> str:
-    """Have the gateway listen where containers of a Docker engine reach it, and return that address."""
+def attach(app: App, docker_host: str | None, auth: Auth = "key") -> str:
+    """Have the gateway listen where containers of a Docker engine reach it, and return that address.
+
+    Those that are known by their addresses reach it on port 80 too, or the user is told why not.
+    """
     if docker_host is None:
         return "127.0.0.1"
-    document = app.daemon.request("POST", "/attach", json.dumps({"docker_host": docker_host}))
-    return str(document["address"]) if isinstance(document, dict) else "127.0.0.1"
+    wish = {"docker_host": docker_host, "auth": auth}
+    document = cast(Document, app.daemon.request("POST", "/attach", json.dumps(wish)))
+    if document["no_plain_port"]:
+        note(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
+    return str(document["address"])
 
 
 def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pulled]:

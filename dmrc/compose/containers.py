@@ -34,7 +34,8 @@ class Container:
 class Containers:
     """Addresses of containers, asked of Docker in a thread of its own and remembered for a few seconds.
 
-    Whoever holds an address may have taken it: this is for the record, and never for permission.
+    Whoever holds an address may have taken it, and an answer is up to five seconds old: this is for the record, and for
+    permission only where a project says so.
     """
 
     def __init__(self, docker_hosts: Callable[[], Iterable[str]]) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.errors import DmrcError
+from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.history import EventStream, live_events
 from dmrc.gateway.pages import LOGIN
 from dmrc.projects import Registration
@@ -76,7 +76,7 @@ class _Admin:
                 "pid": os.getpid(),
                 "home": str(daemon.settings.home),
                 "port": daemon.settings.port,
-                "addresses": daemon.addresses,
+                "addresses": daemon.doors.addresses,
                 "started_at": daemon.started_at,
                 "projects": [known.name for known in daemon.projects.all()],
                 "runners": len(daemon.scheduler.runners()),
@@ -95,7 +95,14 @@ class _Admin:
 
     async def attach(self, request: Request) -> Response:
         document = await request.json()
-        return JSONResponse({"address": await self._daemon.attach(document["docker_host"])})
+        doors, docker_host, refusal = self._daemon.doors, document["docker_host"], None
+        address = await doors.attach(docker_host)
+        if document.get("auth") == "address":
+            try:
+                await doors.attach_plainly(docker_host)
+            except (DaemonError, PortTakenError) as error:
+                refusal = error.message
+        return JSONResponse({"address": address, "no_plain_port": refusal})
 
     async def projects(self, _request: Request) -> Response:
         return JSONResponse(

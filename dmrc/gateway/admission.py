@@ -33,7 +33,8 @@ class Admission:
         """Return whose key a request carries, or None where it needs none and has none.
 
         The entrance has put into the scope how it came in: `dmrc.listener`, and `dmrc.path_key` where its path began
-        with a capability (`/k/<key>/engines/v1`), `dmrc.page` where the web page asks.
+        with a capability (`/k/<key>/engines/v1`), `dmrc.page` where the web page asks, and
+        `dmrc.container` where a project knows its containers by their addresses.
 
         Raises:
             PermissionDeniedError: `Host` or `Origin` is foreign (a page of another site, or DNS rebinding).
@@ -50,6 +51,10 @@ class Admission:
             if caller is None:
                 raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
             return caller
+        if (container := scope.get("dmrc.container")) is not None:
+            known = self._projects.caller_in(container.project, container.service)
+            if known is not None:
+                return known
         if scope["dmrc.listener"] == "bridge" or self._require_key:
             raise AuthenticationError(
                 "this listener needs the API key of a service",

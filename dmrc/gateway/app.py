@@ -13,12 +13,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dmrc import __version__
 from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
+from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.anthropic import anthropic_routes
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
-from dmrc.gateway.cors import Origins, answer_preflight, is_preflight, readable_by
+from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
 from dmrc.gateway.dialect import Dialect, OpenAI
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
@@ -41,6 +42,8 @@ class Gateway:
     def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str], observed: Observed) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
         prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
+        self.origins = steps.admission.origins
+        """Whose pages may call."""
         self._inference: dict[str, ASGIApp] = {}
         for prefix, engine in prefixes.items():
             for route, operation in OPERATIONS.items():
@@ -72,12 +75,13 @@ class Gateway:
 class Entrance:
     """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
 
-    def __init__(self, gateway: Gateway, listener: Listener, origins: Origins, pages: Pages) -> None:
-        """Stand before `gateway`; pages of `origins` may call, and the web page for those whom `pages` knows."""
+    def __init__(self, gateway: Gateway, listener: Listener, pages: Pages, addresses: Addresses) -> None:
+        """Stand before `gateway`; `pages` and `addresses` know the browsers and the containers that have no key."""
         self._gateway = gateway
         self._listener = listener
-        self._origins = origins
+        self._origins = gateway.origins
         self._pages = pages
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
@@ -86,6 +90,8 @@ class Entrance:
             path_key, path = _capability(_SLASHES.sub("/", scope["path"]))
             # From here on the key is in no path, so none is recorded or logged.
             scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
+            if self._listener == "bridge":
+                await self._addresses.mark(scope)
             if path.startswith(f"{API}/") and self._listener == "loopback":
                 try:
                     self._pages.admit(scope)

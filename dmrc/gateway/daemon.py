@@ -17,22 +17,22 @@ from dmrc.capture.live import Live
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
-from dmrc.compose.network import bridge_gateway
 from dmrc.engines.engine import Engine
 from dmrc.errors import DaemonRunningError, DmrcError, StoreError
+from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.admission import Listener as Where
-from dmrc.gateway.app import Entrance, Gateway
+from dmrc.gateway.app import Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
 from dmrc.gateway.dmr_models import DmrModels
+from dmrc.gateway.doors import Doors
 from dmrc.gateway.history import History
 from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
-from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
+from dmrc.gateway.listeners import Listener, bind_unix
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama_models import OllamaModels
 from dmrc.gateway.pages import Pages
@@ -93,14 +93,11 @@ class Daemon:
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
         self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
-        self._listeners: dict[str, Listener] = {}
+        addresses = Addresses(self.projects, self._containers)
+        self.doors = Doors(self._gateway, self.pages, addresses, settings.port)
+        self._admin: Listener | None = None
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
-
-    @property
-    def addresses(self) -> list[str]:
-        """Return the TCP addresses that the gateway listens on."""
-        return [name for name in self._listeners if name != "admin"]
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Listen until SIGTERM, SIGINT or `stop`; then end the runners and close everything.
@@ -111,10 +108,10 @@ class Daemon:
         try:
             for registration in self.projects.all():
                 await self.hooks.project_up(registration)
-            self._listen(LOOPBACK, "loopback")
+            self.doors.open_loopback()
             await self._restore_bridges()
             admin = create_admin_app(self)
-            self._listeners["admin"] = Listener(admin, bind_unix(self.settings.paths.admin_socket))
+            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
@@ -127,19 +124,6 @@ class Daemon:
         """Begin to end."""
         self.live.close()
         self._stopping.set()
-
-    async def attach(self, docker_host: str) -> str:
-        """Listen where the containers of a Docker engine reach this machine, and return the address.
-
-        Raises:
-            DockerError: The engine cannot be reached.
-            PortTakenError: Another process listens there.
-        """
-        address = await asyncio.to_thread(bridge_gateway, docker_host)
-        if address is None or address in self._listeners:
-            return address or LOOPBACK
-        self._listen(address, "bridge")
-        return address
 
     async def register(self, registration: Registration) -> list[Plugin]:
         """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
@@ -217,12 +201,6 @@ class Daemon:
 
         self._spawn(forget())
 
-    def _listen(self, address: str, kind: Where) -> None:
-        bound = bind_tcp(address, self.settings.port)
-        entrance = Entrance(self._gateway, kind, self._admission.origins, self.pages)
-        self._listeners[address] = Listener(entrance, bound)
-        _log.info("listening on http://%s:%d (%s)", address, self.settings.port, kind)
-
     def _docker_hosts(self) -> set[str]:
         return {known.docker_host for known in self.projects.all() if known.docker_host}
 
@@ -230,7 +208,9 @@ class Daemon:
         """Listen again for the projects that were up when the last daemon ended: their containers still run."""
         for docker_host in self._docker_hosts():
             try:
-                await self.attach(docker_host)
+                await self.doors.attach(docker_host)
+                if any(known.auth == "address" for known in self.projects.all() if known.docker_host == docker_host):
+                    await self.doors.attach_plainly(docker_host)
             except (DmrcError, OSError) as error:
                 _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)
 
@@ -245,7 +225,7 @@ class Daemon:
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
 
     async def _close(self) -> None:
-        await asyncio.gather(*(listener.close() for listener in self._listeners.values()))
+        await asyncio.gather(self.doors.close(), *([self._admin.close()] if self._admin else []))
         await self.scheduler.close()
         self.settings.paths.admin_socket.unlink(missing_ok=True)
         await asyncio.to_thread(self.recorder.close)

@@ -2,7 +2,7 @@
 
 from dmrc.project.injection import Injection, inject
 from dmrc.project.model import DEFAULT_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, is_path, parse_keep_alive
-from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Binding, Project, Service
+from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Auth, Binding, Project, Service
 from dmrc.project.upstream import Upstream
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "GATEWAY_HOST",
     "KEY_PREFIX",
     "UPSTREAM_ENGINE",
+    "Auth",
     "Binding",
     "Injection",
     "ModelDeclaration",

@@ -14,10 +14,13 @@ from dmrc.project.model import ModelDeclaration
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
 
+Auth = Literal["key", "address"]
+"""How the gateway knows containers."""
+
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
-_PROJECT_OPTIONS = ("capture", "plugins")
+_PROJECT_OPTIONS = ("auth", "capture", "plugins")
 _SERVICE_OPTIONS = ("default_model",)
 _EXTENSION_PREFIX = "x-dmrc-"
 
@@ -80,6 +83,8 @@ class Project:
     """What is recorded of its requests; None leaves it to the settings."""
     plugins: tuple[Path, ...] = ()
     """Files of its own plugins (`x-dmrc: plugins`), absolute."""
+    auth: Auth = "key"
+    """How the gateway knows its containers: by the keys they send, or, where they send none, by their addresses too."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Values that must not be recorded. They go to the daemon's memory, and never into a file below `DMRC_HOME`."""
 
@@ -121,7 +126,8 @@ class Project:
         }
         options = _options(document, _PROJECT_OPTIONS, "")
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
-        return cls(name, directory, files, models, services, _capture(options.get("capture")), plugins)
+        capture, auth = _capture(options.get("capture")), _auth(options.get("auth"))
+        return cls(name, directory, files, models, services, capture, plugins, auth)
 
 
 def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -> Service:
@@ -185,6 +191,14 @@ def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue
     return {
         name: plain(value, f"{where}.{name}") for name, value in fields.items() if name.startswith(_EXTENSION_PREFIX)
     }
+
+
+def _auth(value: object) -> Auth:
+    if value in (None, "key"):
+        return "key"
+    if value == "address":
+        return "address"
+    raise ProjectError(f"x-dmrc.auth is {value!r}", remedy="Use key or address")
 
 
 def _capture(value: object) -> Literal["full", "metadata", "off"] | None:

@@ -145,10 +145,10 @@ def _pauses(path: Path) -> list[Figure]:
             theirs=f"longest {max(quiet):.1f} ms, 99.9 % within {_nearly_all(quiet):.1f} ms without retention",
         ),
         Figure(
+            # Without a bar: it holds the recorder's thread up, and no request.
             name=f"retention deletes {_DELETED:,}: longest transaction, CPU time",
             value=max(database.held_ms),
             unit="ms",
-            bar=20,
             ours=f"median {statistics.median(database.held_ms):.1f} ms of {len(database.held_ms)}",
         ),
         Figure(
