@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dmrc.capture.answers import answer_events
 from dmrc.capture.bodies import items_of, object_of, parse_object
+from dmrc.capture.questions import messages_of
 from dmrc.exchange import Exchange, JsonValue
 
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
@@ -43,14 +44,12 @@ class Message:
 def asked(exchange: Exchange) -> list[Message]:
     """Return the messages of the request; none where it is no JSON or was cut."""
     request = parse_object(exchange.request_body)
-    found = [_message(message) for message in items_of(request.get("messages"))]
+    found = [_message(message) for message in messages_of(request)]
     if system := _text(request.get("system") or request.get("instructions")):
         found.insert(0, Message("system", system))
     for role in ("prompt", "input", "query"):
-        value = request.get(role)
-        if items_of(value) and role == "input":
-            found += [_message(message) for message in items_of(value)]
-        elif text := _text(value):
+        is_told = role == "input" and items_of(request.get(role))
+        if not is_told and (text := _text(request.get(role))):
             found.append(Message(role, text))
     if documents := _text(request.get("documents")):
         found.append(Message("documents", documents))

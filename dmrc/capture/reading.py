@@ -17,6 +17,7 @@ from dmrc.capture.bodies import (
     object_of,
     parse_object,
 )
+from dmrc.capture.questions import messages_of
 from dmrc.exchange import Exchange, JsonValue
 
 # Chunks in the middle of a stream carry none of these; not to parse them keeps a chunk's cost at a microsecond.
@@ -193,8 +194,9 @@ def texts_of_request(exchange: Exchange) -> tuple[str, str]:
     if not request:
         return _cut_request(exchange.request_body), ""
     asked, others = "", [system] if (system := _words(request.get("system") or request.get("instructions"))) else []
-    for message in items_of(request.get("messages")) or items_of(request.get("input")):
-        text = _words(message.get("content"))
+    for message in messages_of(request):
+        parts = (_words(message.get("content")), *_choice_words({"message": {**message, "content": None}}))
+        text = " ".join(filter(None, parts))
         if text and not asked and message.get("role") == "user":
             asked = text
         elif text:

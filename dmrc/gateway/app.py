@@ -27,6 +27,7 @@ from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.pages import API, Pages
 from dmrc.gateway.plugin_routes import PluginRoutes
+from dmrc.gateway.response_routes import ResponseRoutes
 from dmrc.gateway.responses import Responses
 from dmrc.store import StoredModel
 
@@ -53,9 +54,12 @@ class Gateway:
             self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
         others: dict[str, Dialect] = {**ollama_routes(), **anthropic_routes()}
         responses = Responses()
-        others |= {f"{prefix}/responses": responses for prefix in PREFIXES}
+        # Docker Model Runner has this one without `/v1` too.
+        paths = [f"{prefix}/responses" for prefix in ("", "/engines", *prefixes)]
+        others |= dict.fromkeys(paths, responses)
         self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
+        self.add(ResponseRoutes(steps.admission, responses, paths).add_to)
         add_configure_routes(self._others, steps.admission, configurator)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
 

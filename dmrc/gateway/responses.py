@@ -9,6 +9,7 @@ import json
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 from dmrc.capture.bodies import object_of, parse_object
 from dmrc.errors import InputError, NotFoundError
@@ -34,9 +35,9 @@ class Conversations:
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._bytes = 0
 
-    def put(self, response_id: str, items: Items) -> None:
-        """Remember a conversation up to and with a response; one that is too large alone is not."""
-        text = json.dumps(items)
+    def put(self, response_id: str, items: Items, response: JsonValue) -> None:
+        """Remember a response, and the conversation up to it; one that is too large alone is not."""
+        text = json.dumps([items, response])
         if len(text) > self._largest_bytes:
             return
         self._bytes += len(text) - len(self._texts.pop(response_id, ""))
@@ -45,19 +46,36 @@ class Conversations:
             self._bytes -= len(self._texts.popitem(last=False)[1])
 
     def get(self, response_id: str) -> Items:
-        """Return a conversation.
+        """Return a conversation up to and with a response; raises as `response` does."""
+        items, response = self._find(response_id)
+        return [*items, *response["output"]]
+
+    def asked(self, response_id: str) -> Items:
+        """Return the conversation up to a response; raises as `response` does."""
+        return self._find(response_id)[0]
+
+    def response(self, response_id: str) -> dict[str, JsonValue]:
+        """Return a response.
 
         Raises:
             NotFoundError: It is not remembered.
         """
+        return self._find(response_id)[1]
+
+    def forget(self, response_id: str) -> None:
+        """Remember a response no longer; raises as `response` does."""
+        self._find(response_id)
+        self._bytes -= len(self._texts.pop(response_id))
+
+    def _find(self, response_id: str) -> tuple[Items, dict[str, Any]]:
         text = self._texts.get(response_id)
         if text is None:
             raise NotFoundError(
                 f"response '{response_id[:80]}' is not remembered",
                 remedy=f"dmrc keeps the last {self._longest} in memory; send the whole conversation as 'input'",
             )
-        items: Items = json.loads(text)
-        return items
+        items, response = json.loads(text)
+        return items, response
 
 
 class Responses(OpenAI):
@@ -67,6 +85,10 @@ class Responses(OpenAI):
         """Remember nothing yet."""
         super().__init__("responses", "response")
         self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
+
+    def conversations(self, project: str | None) -> Conversations:
+        """Return what is remembered for a project."""
+        return self._conversations[project]
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request, with all that was said before: llama.cpp refuses `previous_response_id`."""
@@ -112,7 +134,7 @@ class _Remembering(Passing):
         """Remember a response that has an id: an engine that is not llama.cpp's may answer anything."""
         response_id, output = response.get("id"), response.get("output")
         if isinstance(response_id, str) and isinstance(output, list):
-            self._conversations.put(response_id, [*self._items, *output])
+            self._conversations.put(response_id, self._items, {**response})
 
 
 def _response_format(text: JsonValue) -> dict[str, JsonValue]:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from dmrc.capture.conversation import Message, ToolCall, answer_document, answered, asked
+from dmrc.capture.reading import texts_of_request
 from tests.capture.recorded import SSE, recorded
 
 
@@ -55,6 +56,55 @@ def test_a_chat_with_tools_is_told_message_by_message():
 )
 def test_other_requests_have_a_role_that_says_what_they_are(document, expected):
     assert requested(document) == expected
+
+
+def test_tools_are_told_alike_in_anthropics_blocks_and_in_items_of_responses():
+    blocks = [
+        {"role": "user", "content": "Is it cold?"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Hm."},
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Bern"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "rain"}]},
+                {"type": "text", "text": "And now?"},
+            ],
+        },
+    ]
+    items = [
+        {"role": "user", "content": "Is it cold?"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Bern"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+        {"role": "user", "content": [{"type": "input_text", "text": "And now?"}]},
+    ]
+    call = ToolCall("c1", "weather", '{"city": "Bern"}')
+
+    assert requested({"messages": blocks}) == [
+        Message("user", "Is it cold?"),
+        Message("assistant", "I look.", "Hm.", (call,)),
+        Message("tool", "rain", call_id="c1"),
+        Message("user", "And now?"),
+    ]
+    assert requested({"input": items}) == [
+        Message("user", "Is it cold?"),
+        Message("assistant", "", "Hm."),
+        Message("assistant", "I look."),
+        Message("assistant", "", calls=(call,)),
+        Message("tool", "rain", call_id="c1"),
+        Message("user", "And now?"),
+    ]
+    for body in ({"messages": blocks}, {"input": items}):
+        first, others = texts_of_request(recorded("chat.json", request_body=json.dumps(body).encode()))
+        assert first == "Is it cold?"
+        assert all(word in others for word in ("weather", "Bern", "rain", "Hm.", "I look.", "And now?"))
 
 
 def test_a_stream_is_put_together():

@@ -16,6 +16,7 @@ from dmrc.gateway.responses import Conversations, Responses
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]
+NOTHING = {"output": []}
 SCHEMA = {
     "type": "object",
     "properties": {"animal": {"type": "string", "maxLength": 12}},
@@ -108,25 +109,25 @@ def test_errors_are_openais(gateway: Gateway) -> None:
 def test_the_oldest_conversations_are_forgotten_first() -> None:
     conversations = Conversations(longest=2, largest_bytes=100)
     for name in ("a", "b", "c"):
-        conversations.put(name, [name])
+        conversations.put(name, [name], NOTHING)
     assert conversations.get("b") == ["b"]
     with pytest.raises(NotFoundError, match="'a' is not remembered"):
         conversations.get("a")
 
-    conversations.put("d", ["long " * 19])
+    conversations.put("d", ["long " * 15], NOTHING)
 
     with pytest.raises(NotFoundError, match="'c' is not remembered"):
         conversations.get("c")
-    conversations.put("e", ["longer " * 19])
+    conversations.put("e", ["longer " * 19], NOTHING)
     with pytest.raises(NotFoundError, match="'e' is not remembered"):
         conversations.get("e")
 
 
 def test_a_conversation_that_is_too_large_alone_costs_no_other_its_place() -> None:
     conversations = Conversations(longest=2, largest_bytes=100)
-    conversations.put("small", ["small"])
+    conversations.put("small", ["small"], NOTHING)
 
-    conversations.put("large", ["large " * 100])
+    conversations.put("large", ["large " * 100], NOTHING)
 
     assert conversations.get("small") == ["small"]
 
@@ -169,3 +170,30 @@ def passed(responses: Responses, stream: bytes, size: int) -> bytes:
         return b"".join([chunk async for chunk in reply.stream(chunks(), lambda: Timing(0.0, 0.0))])
 
     return asyncio.run(all_of_it())
+
+
+@pytest.mark.engine
+def test_a_response_can_be_fetched_and_forgotten_by_its_own_project_only(gateway: Gateway) -> None:
+    client = gateway.client()
+    before = client.responses.create(model=MODEL, input="My name is Ada.", max_output_tokens=4)
+    made = client.responses.create(model=MODEL, input="Hi", previous_response_id=before.id, max_output_tokens=4)
+
+    assert client.responses.retrieve(made.id).output_text == made.output_text
+    roles = [getattr(item, "role", None) for item in client.responses.input_items.list(made.id)]
+    assert roles == ["user", "assistant", "user"]
+    with pytest.raises(openai.NotFoundError):
+        gateway.client(None).responses.retrieve(made.id)
+    client.responses.delete(made.id)
+    with pytest.raises(openai.NotFoundError, match="is not remembered"):
+        client.responses.retrieve(made.id)
+    assert client.responses.retrieve(before.id).id == before.id
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("prefix", ["", "/engines", "/v1", "/engines/v1", "/engines/llama.cpp/v1"])
+def test_all_of_docker_model_runners_addresses_answer(gateway: Gateway, prefix: str) -> None:
+    client = gateway.client(prefix=prefix)
+
+    made = client.responses.create(model=MODEL, input="Hi", max_output_tokens=2)
+
+    assert client.responses.retrieve(made.id).output_text == made.output_text
