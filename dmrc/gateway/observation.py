@@ -152,6 +152,8 @@ class Observation:
     ) -> None:
         """Send the status and the headers."""
         headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id}
+        if self._dialect.name == "anthropic":
+            headers["request-id"] = self.id  # where its clients look for what to tell when they ask for help
         if content_type.startswith(_STREAM_TYPES):
             self.is_stream = True
             headers["cache-control"] = "no-cache"

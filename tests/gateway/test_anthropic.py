@@ -35,6 +35,7 @@ def test_a_message_is_answered_and_recorded(gateway: Gateway, recorded: Recorded
     assert (message.type, message.role, message.stop_reason) == ("message", "assistant", "max_tokens")
     assert message.content[0].type == "text"
     assert message.model.endswith(MODEL), "no path of this machine"
+    assert message._request_id == raw.headers["x-dmrc-exchange-id"]
     exchange = recorded(raw.headers["x-dmrc-exchange-id"])
     assert (exchange["dialect"], exchange["service"], exchange["status"]) == ("anthropic", "web", 200)
     assert exchange["completion_tokens"] == 8
