@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -70,17 +71,25 @@ def status(as_json: bool) -> int:
     """Tell whether docker-model is dmrc. Exits with 1 when it is not."""
     import json
 
-    installed = _is_ours(_path())
+    whose = installed()
+    is_ours = whose in ("ours", "stale")
     kept = str(_kept()) if os.path.lexists(_kept()) else None
     if as_json:
-        click.echo(json.dumps({"installed": installed, "path": str(_path()), "kept": kept}, indent=2))
-    elif installed:
+        click.echo(json.dumps({"installed": is_ours, "path": str(_path()), "kept": kept}, indent=2))
+    elif is_ours:
         click.echo(f"docker model is dmrc ({_path()})")
-    elif os.path.lexists(_path()):
+    elif whose == "other":
         click.echo(f"docker model is another program's ({_path()})")
     else:
         click.echo("dmrc is not installed as docker-model. Run: dmrc plugin install")
-    return 0 if installed else 1
+    return 0 if is_ours else 1
+
+
+def installed() -> Literal["ours", "stale", "other"] | None:
+    """Return whose docker-model is: this dmrc's, that of a dmrc elsewhere, another program's; None for nobody's."""
+    if _is_ours(_path()):
+        return "ours" if _path().read_text() == _script() else "stale"
+    return "other" if os.path.lexists(_path()) else None
 
 
 def _install() -> None:

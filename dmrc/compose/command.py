@@ -77,7 +77,7 @@ class Compose:
             DockerError: There is no Compose, or one that is too old for `models:`.
         """
         ran = self._run([*options.argv(), "config", *services])
-        if ran.returncode != 0 and self._alone is not None and self._version() is None:
+        if ran.returncode != 0 and self._alone is not None and self.version() is None:
             self._argv = [self._alone]  # this `docker` has no Compose
             ran = self._run([*options.argv(), "config", *services])
         if ran.returncode != 0:
@@ -113,14 +113,14 @@ class Compose:
             DockerError: It is missing or too old.
         """
         wanted = ".".join(map(str, MINIMUM_VERSION))
-        version = self._version()
+        version = self.version()
         if version is None:
             raise DockerError("Docker Compose is not installed", remedy=f"Install Compose {wanted} or newer")
         if version < MINIMUM_VERSION:
             found = ".".join(map(str, version))
             raise DockerError(f"Compose {found} does not know 'models:'", remedy=f"Install {wanted} or newer")
 
-    def _version(self) -> tuple[int, ...] | None:
+    def version(self) -> tuple[int, ...] | None:
         """Return the version of Compose, or None where there is none."""
         ran = self._run(["version", "--short"])
         match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", ran.stdout.strip())
