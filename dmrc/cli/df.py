@@ -16,12 +16,13 @@ def df(app: App, as_json: bool) -> None:
     import json
 
     from dmrc.cli.tables import print_table, size
+    from dmrc.engines.llama_cpp import wheel_bytes
 
     usage = app.store.usage()
     paths = app.settings.paths
     rows = {
         "models_disk_usage": ("Models", usage.models_bytes),
-        "default_backend_disk_usage": ("Inference engine", _engine_bytes()),
+        "default_backend_disk_usage": ("Inference engine", wheel_bytes()),
         "unused_disk_usage": ("Unused, see dmrc prune", usage.unused_bytes),
         "requests_disk_usage": ("Requests", sum(_bytes(path) for path in paths.home.glob("exchanges.sqlite3*"))),
         "logs_disk_usage": ("Logs", sum(_bytes(path) for path in paths.logs.glob("*"))),
@@ -30,14 +31,6 @@ def df(app: App, as_json: bool) -> None:
         click.echo(json.dumps({key: count for key, (_, count) in rows.items()}, indent=2))
     else:
         print_table(("TYPE", "SIZE"), [[name, size(count)] for name, count in rows.values()])
-
-
-def _engine_bytes() -> int:
-    """Return the bytes of the engine's wheel."""
-    from importlib import metadata
-
-    files = metadata.files("xllamacpp") or []
-    return sum(_bytes(file.locate()) for file in files)
 
 
 def _bytes(path: object) -> int:

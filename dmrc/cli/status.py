@@ -47,20 +47,17 @@ def status_document(app: App) -> Document:
     Shape: `{"running": true, "backends": {"llama.cpp": "Running: …"}, "kind": "Docker Engine", "endpoint": "http://…/",
     "endpointHost": "http://127.0.0.1:12434/engines/v1/", "version": "0.1.0", "pid": 1, …}`
     """
+    from dmrc.engines.engine import backend_state
+
     found = app.daemon.status()
     route = f":{app.settings.port}/engines/v1/"
     return {
         "running": found is not None,
-        "backends": {name: _backend(engine.describe(), found is not None) for name, engine in app.engines.items()},
+        "backends": {
+            name: backend_state(engine.describe(), is_running=found is not None) for name, engine in app.engines.items()
+        },
         "kind": "Docker Engine",
         "endpoint": f"http://{GATEWAY_HOST}{route}",
         "endpointHost": f"http://127.0.0.1{route}",
         **(found or {}),
     }
-
-
-def _backend(description: str, is_running: bool) -> str:
-    missing = "not installed; "
-    if description.startswith(missing):
-        return f"Not Installed: {description.removeprefix(missing)}"
-    return f"{'Running' if is_running else 'Installed'}: {description}"

@@ -11,19 +11,21 @@ from dmrc.cli.options import json_option, model_name
 @click.command(epilog="Example: dmrc unload ai/smollm2")
 @click.argument("models", nargs=-1, type=model_name, metavar="[MODEL...]")
 @click.option("--all", "everything", is_flag=True, help="Unload all models.")
+@click.option("--engine", "--backend", "engine", metavar="NAME", help="Only those of this engine.")
 @json_option
 @pass_app
-def unload(app: App, models: tuple[str, ...], everything: bool, as_json: bool) -> None:
+def unload(app: App, models: tuple[str, ...], everything: bool, engine: str | None, as_json: bool) -> None:
     """Unload models from memory, each when it has finished what it does. They stay in the store."""
     import json
 
     from dmrc.errors import NotFoundError
 
+    everything = everything or (engine is not None and not models)
     if not models and not everything:
         raise click.UsageError("name a model, or say --all")
     unloaded: list[str] = []
     if app.daemon.status() is not None:
-        body = json.dumps({"models": list(models), "all": everything})
+        body = json.dumps({"models": list(models), "all": everything, "engine": engine})
         answer = app.daemon.request("POST", "/unload", body)
         found = answer["unloaded"] if isinstance(answer, dict) else []
         unloaded = [str(name) for name in found] if isinstance(found, list) else []

@@ -8,10 +8,31 @@ from dmrc import hookimpl
 from dmrc.cli.group import CommandGroup, LazyCommand
 from dmrc.docker_model.compose import compose_project
 
+_MODELS, _SERVING, _WATCHING, _HERE = "Models", "Serving", "Watching", "As in Docker Model Runner"
+
 _COMMANDS = {
-    "list": LazyCommand("dmrc.docker_model.compose:list_", "List the models in the store", "Models"),
-    "ls": LazyCommand("dmrc.docker_model.compose:list_", "", "Models"),
-    "pull": LazyCommand("dmrc.docker_model.compose:pull", "Pull a model from a registry", "Models"),
+    "list": LazyCommand("dmrc.docker_model.compose:list_", "List the models in the store", _MODELS),
+    "ls": LazyCommand("dmrc.docker_model.compose:list_", "", _MODELS),
+    "pull": LazyCommand("dmrc.docker_model.compose:pull", "Pull a model from a registry", _MODELS),
+    "inspect": LazyCommand("dmrc.docker_model.adapted:inspect", "Print all facts of one model", _MODELS),
+    "show": LazyCommand("dmrc.docker_model.adapted:show", "Show all facts of one model", _MODELS),
+    "package": LazyCommand("dmrc.docker_model.adapted:package", "Make a model of a GGUF file", _MODELS),
+    "purge": LazyCommand("dmrc.docker_model.runner:purge", "Remove all models", _MODELS),
+    "run": LazyCommand("dmrc.docker_model.adapted:run", "Ask a model, and stream the answer", _SERVING),
+    "configure": LazyCommand("dmrc.docker_model.adapted:configure", "Set how a model is served", _SERVING),
+    "config": LazyCommand("dmrc.docker_model.adapted:configure", "", _SERVING),
+    "stop": LazyCommand("dmrc.cli.unload:unload", "", _SERVING),
+    "logs": LazyCommand("dmrc.docker_model.adapted:logs", "Print the daemon's log, or a model's", _WATCHING),
+    "requests": LazyCommand("dmrc.docker_model.requests:requests", "Print the last requests as JSON", _WATCHING),
+    "install-runner": LazyCommand("dmrc.docker_model.runner:install_runner", "Start the daemon", _HERE),
+    "start-runner": LazyCommand("dmrc.docker_model.runner:start_runner", "Start the daemon", _HERE),
+    "restart-runner": LazyCommand("dmrc.docker_model.runner:restart_runner", "Restart the daemon", _HERE),
+    "reinstall-runner": LazyCommand("dmrc.docker_model.runner:reinstall_runner", "Restart the daemon", _HERE),
+    "stop-runner": LazyCommand("dmrc.docker_model.runner:stop_runner", "Stop the daemon", _HERE),
+    "uninstall-runner": LazyCommand("dmrc.docker_model.runner:uninstall_runner", "Stop the daemon", _HERE),
+    "context": LazyCommand("dmrc.docker_model.runner:context", "Show which server is asked", _HERE),
+    "gateway": LazyCommand("dmrc.docker_model.runner:gateway", "", _HERE),
+    "skills": LazyCommand("dmrc.docker_model.runner:skills", "", _HERE),
 }
 _FOR_COMPOSE = {
     "configure": LazyCommand("dmrc.docker_model.compose:configure", "", "Models"),

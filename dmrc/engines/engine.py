@@ -129,3 +129,11 @@ class ChildEngine(Engine, Protocol):
         `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
         parent does: `dmrc.engines.parent` does that for a program in Python, `dmrc.engines.keeper` for any other.
         """
+
+
+def backend_state(description: str, *, is_running: bool) -> str:
+    """Return the state of an engine as Docker Model Runner writes it: `Running: llama-server …`, `Not Installed: …`."""
+    missing = "not installed; "
+    if description.startswith(missing):
+        return f"Not Installed: {description.removeprefix(missing)}"
+    return f"{'Running' if is_running else 'Installed'}: {description}"

@@ -96,3 +96,13 @@ def _arguments(launch: Launch) -> list[str]:
         arguments += ["--spec-type", "draft-simple"]
     arguments += {"completion": [], "embedding": ["--embeddings"], "rerank": ["--reranking"]}[launch.mode]
     return arguments + as_arguments(parse(launch.runtime_flags))
+
+
+def wheel_bytes() -> int:
+    """Return what the wheel with llama.cpp's server takes of the disk; 0 where it is not installed."""
+    try:
+        files = metadata.files("xllamacpp") or []
+    except metadata.PackageNotFoundError:
+        return 0
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.exists())

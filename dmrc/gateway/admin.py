@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
+from dmrc.gateway.dmr_engines import unload
 from dmrc.gateway.history import EventStream, live_events
 from dmrc.gateway.pages import LOGIN
 from dmrc.projects import Registration
@@ -182,19 +183,10 @@ class _Admin:
         return JSONResponse([describe_runner(runner) for runner in self._daemon.scheduler.runners()])
 
     async def unload(self, request: Request) -> Response:
-        """End the runners of the models named, or all; several runners of one model are all ended."""
+        """End the runners of the models named, or all, of an engine where one is named; all those of one model."""
         document = await request.json()
-        wanted: list[str] = document.get("models", [])
-        scheduler, catalog = self._daemon.scheduler, self._daemon.catalog
-        runners = scheduler.runners()
-        if not document.get("all"):
-            # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own;
-            # an upstream's has no files.
-            known = {name for runner in runners for name in (runner.target.digest, runner.target.reference)}
-            digests = {n if n in known else catalog.resolve(None, n, None).target.digest for n in wanted}
-            runners = [one for one in runners if {one.target.digest, one.target.reference} & digests]
-        for runner in runners:
-            await scheduler.unload(runner)
+        wanted = None if document.get("all") else document.get("models", [])
+        runners = await unload(self._daemon.scheduler, self._daemon.catalog, wanted, document.get("engine"))
         return JSONResponse({"unloaded": [runner.target.reference for runner in runners]})
 
     async def configurations(self, request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
 from dmrc.projects import Projects
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import Configurations, Wishes
+from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.scheduler import Scheduler
 
 # Docker Model Runner's names, in its `configure show` and in the body of its route.
@@ -127,7 +127,7 @@ class Configurator:
         merged = self._catalog.merged(use.project, use.model, use.declaration)
         target = self._catalog.target(use.project, use.model, use.declaration, None)
         said = merged.wishes.said()
-        said["keep_alive_seconds"] = _go_duration(target.keep_alive_seconds)
+        said["keep_alive_seconds"] = go_duration(target.keep_alive_seconds)
         config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
         if "reasoning_budget" in said:
             config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
@@ -143,15 +143,3 @@ class Configurator:
 
     def _keys(self, name: str) -> set[str]:
         return self._catalog.targets_of(self._projects.all(), (name,))
-
-
-def _go_duration(seconds: float) -> str:
-    """Return a time as Go writes it, `5m0s`; `-1` is for ever, as Docker Model Runner has it."""
-    if math.isinf(seconds):
-        return "-1"
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{rest:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text

@@ -26,6 +26,7 @@ from dmrc.gateway.app import Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.dmr_engines import DmrEngines
 from dmrc.gateway.dmr_models import DmrModels
 from dmrc.gateway.doors import Doors
 from dmrc.gateway.history import History
@@ -91,6 +92,7 @@ class Daemon:
         )
         self._gateway = Gateway(steps, self.configurator, engines, observed)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
+        self._gateway.add(DmrEngines(self._admission, models.store, self.scheduler, self.catalog, engines).add_to)
         self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
         addresses = Addresses(self.projects, self._containers)

@@ -83,14 +83,13 @@ class History:
         model = request.query_params.get("model")
         query = ExchangeFilter(project=project, model=model)
         if "text/event-stream" not in request.headers.get("accept", ""):
-            past = await asyncio.to_thread(self._past, query)
-            return JSONResponse([_group(exchanges) for exchanges in past.values()])
+            return JSONResponse(await asyncio.to_thread(past_groups, self._database, query))
         existing = request.query_params.get("include_existing") == "true"
         return EventStream(self._stream(query, existing=existing))
 
     async def _stream(self, query: ExchangeFilter, *, existing: bool) -> AsyncIterator[bytes]:
         with self._live.watching() as watcher:
-            for exchanges in (await asyncio.to_thread(self._past, query)).values() if existing else ():
+            for exchanges in (await asyncio.to_thread(_past, self._database, query)).values() if existing else ():
                 for exchange in exchanges:
                     yield _event("existing_request", [_group([exchange])])
             yield _event("connected", {"status": "connected"})
@@ -103,14 +102,23 @@ class History:
                 elif not isinstance(event, Started) and is_shown(event, query):
                     yield _event("new_request", [_group([event])])
 
-    def _past(self, query: ExchangeFilter) -> dict[str, list[Exchange]]:
-        """Return the last records by model, the oldest first."""
-        groups: dict[str, list[Exchange]] = {}
-        for exchange in self._database.page(query, _LOOKED_AT):
-            group = groups.setdefault(_model(exchange), [])
-            if len(group) < _RECORDS_PER_MODEL:
-                group.insert(0, self._database.get(exchange.id))
-        return groups
+
+def past_groups(database: ExchangeDatabase, query: ExchangeFilter) -> list[dict[str, object]]:
+    """Return the last 10 records of each model, the oldest first.
+
+    Shape: `[{"count": 1, "model": "sha256:…", "config": {"context-size": 512}, "records": [{"id": "…",
+    "request": "{…}", "response": "{…}", "timestamp": 1764000000, "status_code": 200, …}]}]`
+    """
+    return [_group(exchanges) for exchanges in _past(database, query).values()]
+
+
+def _past(database: ExchangeDatabase, query: ExchangeFilter) -> dict[str, list[Exchange]]:
+    groups: dict[str, list[Exchange]] = {}
+    for exchange in database.page(query, _LOOKED_AT):
+        group = groups.setdefault(_model(exchange), [])
+        if len(group) < _RECORDS_PER_MODEL:
+            group.insert(0, database.get(exchange.id))
+    return groups
 
 
 def _model(exchange: Exchange) -> str:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import UpstreamTarget
 
 
 def describe_runner(runner: Runner) -> dict[str, object]:
-    """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds."""
+    """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds.
+
+    `model_name`, `backend_name`, `loading` and `keep_alive` are Docker Model Runner's words.
+    """
     need, process, target = runner.need, runner.process, runner.target
     keep_alive = runner.keep_alive_seconds
     return {
         "id": target.key,
         "model": target.reference,
+        "model_name": target.reference,
+        "backend_name": target.configuration.engine,
         "digest": target.digest,
         "engine": target.configuration.engine,
         "upstream": target.upstream.url if isinstance(target, UpstreamTarget) else None,
         "mode": target.configuration.mode,
         "state": runner.state.value,
+        "loading": runner.state in (State.WAITING, State.STARTING),
         "context_size": target.context_size,
         "parallel": need.parallel if need else None,
         "in_use": runner.in_use,
@@ -29,6 +35,19 @@ def describe_runner(runner: Runner) -> dict[str, object]:
         "began_at": runner.began_at,
         "load_seconds": runner.load_seconds,
         "last_used": runner.last_used,
+        "keep_alive": go_duration(keep_alive),
         "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
         "expires_at": runner.expires_at,
     }
+
+
+def go_duration(seconds: float) -> str:
+    """Return a time as Go writes it, `5m0s`; `-1` is for ever, as Docker Model Runner has it."""
+    if math.isinf(seconds):
+        return "-1"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{rest:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

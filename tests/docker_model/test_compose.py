@@ -95,6 +95,18 @@ def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
 
 @pytest.mark.docker
 @pytest.mark.engine
+def test_c1_a_container_of_compose_run_is_served(plain: Plain) -> None:
+    """Compose's own TestComposeModel: the container itself reaches the URL."""
+    plain.write({"services": {"test": service("true", models=["llm"])}, "models": {"llm": {"model": TINY}}})
+
+    ran = plain.compose("run", "--rm", "test", _SHORT_QUESTION)
+
+    assert ran.returncode == 0, ran.stdout
+    assert '"chat.completion"' in ran.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.engine
 def test_the_key_is_in_no_record_and_opens_no_other_model(plain: Plain, tiny: Path) -> None:  # noqa: F811
     plain.dmrc.ok("package", "--gguf", tiny, "local/other")
     other = question("${LLM_URL}", "none", "local/other")
@@ -167,16 +179,7 @@ def test_docker_model_is_dmrc(plain: Plain) -> None:
     assert "local/tiny" in ran.stdout
 
 
-def test_a_person_who_configures_gets_dmrcs_own_command(dmrc: Dmrc, tmp_path: Path) -> None:
-    dmrc.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
-    dmrc.ok("plugin", "install")
-    program = tmp_path / "docker" / "cli-plugins" / "docker-model"
-    environment = {**dmrc.environment, "PATH": os.environ["PATH"], "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": "docker"}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [program, "model", *arguments]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
-
-    assert run("configure", "show", "ai/none").returncode == 3
-    assert run("status").stdout.startswith("The daemon does not run")
-    assert not (dmrc.home / "projects" / "keys.json").exists()
+def test_a_person_who_configures_gets_dmrcs_own_command(docker_model: Dmrc) -> None:
+    assert docker_model.run("model", "configure", "show", "ai/none").returncode == 3
+    assert docker_model.run("model", "status").stdout.startswith("The daemon does not run")
+    assert not (docker_model.home / "projects" / "keys.json").exists()

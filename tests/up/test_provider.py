@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,9 +67,9 @@ def test_a_dependant_is_given_the_model_and_answers(provided: ComposeProject) ->
     assert list(runners(provided.dmrc).values()) == [256]
 
 
-def _environment(project: ComposeProject) -> list[str]:
+def _environment(project: ComposeProject, service: str = "app") -> list[str]:
     """Return the variables of the container; Docker has them in any order."""
-    printed = project.engine.docker("inspect", "--format", "{{json .Config.Env}}", project.containers()["app"].id)
+    printed = project.engine.docker("inspect", "--format", "{{json .Config.Env}}", project.containers()[service].id)
     return sorted(json.loads(printed))
 
 
@@ -102,6 +103,30 @@ def test_stop_unloads_and_start_answers_again(provided: ComposeProject) -> None:
 
     answers = eventually(lambda: len(each := provided.exchanges()) == 2 and each, "the second question")
     assert [one["status"] for one in answers] == [200, 200]
+
+
+def test_c3_to_c7_several_providers_and_variables_that_are_there(provided: ComposeProject) -> None:
+    """C3 each provider gives its variables; C5 to C7 raw ones replace what the project or the shell says."""
+    provider = {"type": "dmrc", "options": {"model": TINY, "context-size": 128, "parallel": 1}}
+    inherited = ["OPENAI_API_KEY=mine", "OPENAI_MODEL"]
+    services = {
+        "app": service(STAY, depends_on=["one", "two"], environment=inherited),
+        "map": service(STAY, depends_on=["one"], environment={"OPENAI_API_KEY": "mine"}),
+        **{name: {"provider": provider} for name in ("one", "two")},
+    }
+    provided.write({"services": services})
+    provided.dmrc.environment["OPENAI_MODEL"] = "gpt-4"
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    given = dict(line.split("=", 1) for line in _environment(provided))
+    assert given["ONE_URL"] == given["TWO_URL"] == given["OPENAI_BASE_URL"] + "/"
+    assert {given["ONE_API_KEY"], given["TWO_API_KEY"]} >= {given["OPENAI_API_KEY"]}
+    assert given["OPENAI_MODEL"] == TINY
+    assert dict(line.split("=", 1) for line in _environment(provided, "map"))["OPENAI_API_KEY"] == given["ONE_API_KEY"]
+    for name in ("OPENAI_API_KEY", "OPENAI_MODEL"):
+        assert re.search(rf"{name}.*overrides environment variable|overrides environment variable.*{name}", up.stdout)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ _EPILOG = "Example: dmrc requests --project facts --since 10m --errors"
 @click.group("requests", invoke_without_command=True, epilog=_EPILOG)
 @filter_options
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), help="How many. [50; with --follow 10]")
-@click.option("--follow", is_flag=True, help="Show requests as they start and complete, until Ctrl+C.")
+@click.option("-f", "--follow", is_flag=True, help="Show requests as they start and complete, until Ctrl+C.")
 @json_option
 @click.pass_context
 def requests(context: click.Context, /, limit: int | None, follow: bool, as_json: bool, **given: Any) -> None:

@@ -1,0 +1,157 @@
+"""All commands and flags of `docker model`, by Docker Model Runner's own reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from dmrc.cli.main import create_cli
+from dmrc.docker_model import commands
+from dmrc.hooks.plugins import Plugins
+from tests.dmrc_command import Dmrc
+
+# Source: cmd/cli/docs/reference of docker/model-runner 642c7211.
+_INSTALL = (
+    "--port --host --gpu --backend --llama-server-version --do-not-track --debug --proxy-cert "
+    "--tls --tls-port --tls-cert --tls-key"
+)
+REFERENCE = {
+    "list": "--openai --openaiurl --quiet -q",
+    "inspect": "--openai --remote -r",
+    "show": "--remote -r",
+    "status": "--json",
+    "version": "",
+    "ps": "",
+    "df": "",
+    "requests": "--model --follow -f --include-existing",
+    "logs": "--follow -f --no-engines",
+    "unload": "--all --backend",
+    "stop": "--all --backend",
+    "pull": "",
+    "push": "",
+    "rm": "--force -f",
+    "tag": "",
+    "run": "--debug --color --detach -d --openaiurl --websearch",
+    "package": "--gguf --safetensors-dir --dduf --from --license -l --mmproj --chat-template --context-size --push "
+    "--format",
+    "configure set": "--context-size --speculative-draft-model --speculative-num-tokens --hf_overrides --mode --think "
+    "--speculative-min-acceptance-rate --gpu-memory-utilization --keep-alive",
+    "config set": "--context-size --mode --think --keep-alive",
+    "configure show": "",
+    "search": "--limit -n --source --json",
+    "bench": "--prompt --duration --concurrency --timeout --json",
+    "launch": "--config --dry-run --model",
+    "context create": "",
+    "context use": "",
+    "context ls": "",
+    "context rm": "",
+    "context inspect": "",
+    "skills": "",
+    "gateway": "",
+    "install-runner": _INSTALL,
+    "start-runner": _INSTALL,
+    "restart-runner": _INSTALL,
+    "reinstall-runner": _INSTALL,
+    "stop-runner": "--models",
+    "uninstall-runner": "--models --images --backend",
+    "purge": "--force -f",
+    "compose up": "",
+    "compose down": "",
+    "compose metadata": "",
+}
+
+
+def _command(path: str) -> click.Command:
+    command: click.Command = create_cli(Plugins(()), commands)
+    for name in path.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"there is no {path}"
+        command = found
+    return command
+
+
+@pytest.mark.parametrize("path", [path for path in REFERENCE if path != "list"])
+def test_the_command_takes_its_flags(path: str) -> None:
+    command = _command(path)
+
+    taken = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    assert set(REFERENCE[path].split()) <= taken
+
+
+def test_list_takes_its_flags(docker_model: Dmrc) -> None:
+    """It hands them on, so they are not those of the click command."""
+    shown = docker_model.ok("list", "--help")
+
+    assert all(flag in shown for flag in ("--openai", "-q", "--quiet", "--json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "--openaiurl", "http://x"], "--openaiurl cannot be used here. Declare the server as a model"),
+        (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
+        (["inspect", "--remote", "x"], "--remote cannot be used here. Pull it first"),
+        (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),
+        (["configure", "--gpu-memory-utilization", "0.5", "x"], "It is vLLM's"),
+        (["configure", "--speculative-draft-model", "y", "x"], "x-dmrc: {draft: MODEL}"),
+        (["install-runner", "--port", "9"], "--port 9 is not the port of the daemon. Set DMRC_PORT=9"),
+        (["install-runner", "--tls"], "--tls cannot be used here"),
+        (["context", "create", "x", "--host", "http://y"], "dmrc asks the daemon of this machine and no other"),
+        (["gateway", "-c", "x"], "the daemon is the gateway"),
+        (["skills", "--codex"], "Give them a model: docker model launch"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_one_line_with_what_to_do(docker_model: Dmrc, arguments: list[str], words: str) -> None:
+    done = docker_model.run(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert docker_model.processes() == []
+
+
+def test_the_commands_of_the_runner_start_and_stop_the_daemon(docker_model: Dmrc) -> None:
+    def pid() -> object:
+        return json.loads(docker_model.run("status", "--json").stdout).get("pid")
+
+    installed = docker_model.ok("install-runner", "--gpu", "auto", "--do-not-track", "--port", str(docker_model.port))
+    first = pid()
+    docker_model.ok("start-runner")
+    second = pid()
+    docker_model.ok("restart-runner")
+    third = pid()
+    docker_model.ok("uninstall-runner", "--images")
+
+    assert f"in no container: http://127.0.0.1:{docker_model.port}/engines/v1" in installed
+    assert first == second
+    assert third not in (None, first)
+    assert pid() is None
+    assert docker_model.processes() == []
+
+
+def test_purge_asks_and_removes_all_models(docker_model: Dmrc, gguf: Path) -> None:
+    docker_model.ok("package", "--gguf", gguf, "ai/tiny")
+    docker_model.ok("tag", "ai/tiny", "me/tiny")
+
+    asked = docker_model.run("purge", input="n\n")
+
+    assert (asked.returncode, asked.stdout) == (130, "")
+    assert len(docker_model.ok("ls", "-q").split()) == 1
+    assert "Deleted: sha256:" in docker_model.ok("purge", "-f")
+    assert docker_model.ok("ls", "-q") == ""
+    assert docker_model.ok("purge", "--force") == ""
+
+
+def test_the_one_context_is_the_daemon(docker_model: Dmrc) -> None:
+    header, row = docker_model.ok("context", "ls").splitlines()
+
+    assert header.split() == ["NAME", "HOST", "DESCRIPTION", "CURRENT"]
+    assert row.split()[:2] == ["default", f"http://127.0.0.1:{docker_model.port}"]
+    assert json.loads(docker_model.ok("context", "inspect"))[0]["name"] == "default"
+    assert docker_model.run("context", "use", "default").returncode == 0
+    assert docker_model.run("context", "use", "other").returncode == 3

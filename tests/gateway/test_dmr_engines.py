@@ -1,0 +1,74 @@
+"""Docker Model Runner's routes about engines and runners, on a daemon with a real engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from dmrc import __version__
+from tests.dmrc_command import Dmrc
+
+pytestmark = pytest.mark.engine
+
+
+def _ask(dmrc: Dmrc, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
+    url = f"http://127.0.0.1:{dmrc.port}{path}"
+    answer = urllib3.request(method, url, json=body, headers=headers, retries=False, timeout=60)
+    return answer.status, json.loads(answer.data)
+
+
+def test_what_runs_is_told_and_unloaded(dmrc: Dmrc, gguf: Path) -> None:
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "ai/tiny")
+    dmrc.ok("run", "--keep-alive", "90", "ai/tiny", "Hi")
+
+    status, rows = _ask(dmrc, "GET", "/engines/ps")
+    backends = _ask(dmrc, "GET", "/engines/status")[1]
+
+    assert status == 200
+    assert isinstance(rows, list)
+    used = rows[0].pop("last_used")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:.]+Z", used)
+    assert rows == [
+        {
+            "backend_name": "llama.cpp",
+            "model_name": "docker.io/ai/tiny:latest",
+            "mode": "completion",
+            "keep_alive": "1m30s",
+        }
+    ]
+    assert isinstance(backends, dict)
+    assert backends["llama.cpp"].startswith("Running: ")
+    assert _ask(dmrc, "GET", "/version") == (200, {"version": __version__})
+    assert _ask(dmrc, "POST", "/engines/unload", {"models": ["ai/tiny"], "backend": "vllm"})[1] == {
+        "unloaded_runners": 0
+    }
+    assert _ask(dmrc, "POST", "/engines/unload", {"models": ["tiny"]}) == (200, {"unloaded_runners": 1})
+    assert _ask(dmrc, "GET", "/engines/ps")[1] == []
+    assert _ask(dmrc, "POST", "/engines/unload", {"all": True})[1] == {"unloaded_runners": 0}
+    assert _ask(dmrc, "POST", "/engines/unload", {"models": ["ai/none"]})[0] == 404
+    assert _ask(dmrc, "POST", "/engines/unload", ["ai/tiny"])[0] == 400
+
+
+def test_the_disk_is_counted_as_by_the_command(dmrc: Dmrc, gguf: Path) -> None:
+    dmrc.ok("package", "--gguf", gguf, "ai/tiny")
+    dmrc.ok("configure", "ai/tiny", "--parallel", "2")
+
+    status, usage = _ask(dmrc, "GET", "/engines/df")
+
+    counted = json.loads(dmrc.ok("df", "--json"))
+    assert status == 200
+    assert usage == {name: counted[name] for name in ("models_disk_usage", "default_backend_disk_usage")}
+
+
+def test_a_page_and_an_unknown_key_learn_nothing(dmrc: Dmrc, gguf: Path) -> None:
+    dmrc.ok("package", "--gguf", gguf, "ai/tiny")
+    dmrc.ok("configure", "ai/tiny", "--parallel", "2")
+
+    for method, path in (("GET", "ps"), ("GET", "df"), ("GET", "status"), ("POST", "unload")):
+        foreign = _ask(dmrc, method, f"/engines/{path}", {"all": True}, Origin="https://evil.example.com")
+        unknown = _ask(dmrc, method, f"/engines/{path}", {"all": True}, Authorization="Bearer sk-dmrc-nobody")
+        assert (foreign[0], unknown[0]) == (403, 401)
