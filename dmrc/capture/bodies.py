@@ -13,6 +13,8 @@ LARGEST_PARSED_BYTES = 1 << 20
 """Longer JSON is only searched for its facts: `json.loads` holds the GIL, and the gateway with it, until it is done."""
 
 _LONGEST_FRAGMENT = 8192
+_JSON = json.JSONDecoder()
+_JSON_SPACE = " \t\r\n"
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
@@ -42,6 +44,19 @@ def parse_object(body: bytes) -> dict[str, JsonValue]:
     """Return the JSON object that the body holds; an empty one when it holds anything else."""
     value = parse_json(body)
     return value if isinstance(value, dict) else {}
+
+
+def parse_line(line: bytes, longest: int = LARGEST_PARSED_BYTES) -> dict[str, JsonValue]:
+    """Return what `parse_object` does, of one line of a stream, which is UTF-8: at half the cost."""
+    if len(line) > longest:
+        return {}
+    try:
+        text = line.decode("utf-8", "surrogatepass").strip(_JSON_SPACE)
+        value: JsonValue
+        value, end = _JSON.raw_decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) and end == len(text) else {}
 
 
 def is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
@@ -87,7 +102,7 @@ def find_object(body: bytes, key: str) -> dict[str, JsonValue]:
         return {}
     text = body[start : start + _LONGEST_FRAGMENT].decode("utf-8", "replace")
     try:
-        value: JsonValue = json.JSONDecoder().raw_decode(text)[0]
+        value: JsonValue = _JSON.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

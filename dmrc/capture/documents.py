@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dmrc.capture.bodies import parse_line
 from dmrc.exchange import JsonValue
 
 Spans = Sequence[tuple[int, int]]
 """Start and end of each part of a text, in order, none inside another."""
-
-Path = tuple[str | int, ...]
-"""Keys and positions that lead to a value; entries of a list that say their `index` are known by that."""
 
 # A line of Server-Sent Events or of JSON lines. A whole document is one line, or is read as a whole.
 _LINE = re.compile(rb"^(?:data:[ \t]*)?(\{[^\n]*)", re.MULTILINE)
@@ -31,24 +29,27 @@ class Edit:
     """What stands there now."""
 
 
+_Holder = dict[str, JsonValue] | list[JsonValue]
+
+
 @dataclass(slots=True)
 class _Document:
     start: int
     end: int
-    value: JsonValue
+    value: _Holder
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    document: _Document
-    holder: dict[str, JsonValue] | list[JsonValue]
-    key: str | int
-    text: str
+_Piece = tuple[_Document, _Holder, str | int, str]
+"""A text and where it stands: in which document, in which object or list, under which key or at which position."""
 
-    def put(self, text: str) -> None:
-        self.holder[self.key] = text  # type: ignore[index]  # the key is of the holder's kind
-        self.document.changed = True
+
+@dataclass(slots=True)
+class _Run:
+    """The texts at one path of successive documents, and the runs of the paths that begin with it."""
+
+    pieces: list[_Piece] = field(default_factory=list)
+    below: dict[str | int, _Run] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -66,8 +67,7 @@ class Documents:
             return cls([_Document(0, len(body), whole)])
         found = []
         for match in _LINE.finditer(body):
-            value = _parsed(match[1])
-            if isinstance(value, dict):
+            if value := parse_line(match[1], len(body)):
                 found.append(_Document(match.start(1), match.end(1), value))
         return cls(found)
 
@@ -77,12 +77,11 @@ class Documents:
         In a stream the pieces of a text that lie at the same path of successive events are one text; the replacement
         goes to the piece in which the span begins.
         """
-        runs: dict[Path, list[_Piece]] = {}
+        all_texts = _Run()
         for document in self.documents:
-            for path, holder, key, text in _texts(document.value, ()):
-                runs.setdefault(path, []).append(_Piece(document, holder, key, text))
-        for pieces in runs.values():
-            if spans := find("".join(piece.text for piece in pieces)):
+            _collect(document, document.value, all_texts)
+        for pieces in _runs(all_texts):
+            if spans := find("".join([text for _, _, _, text in pieces])):
                 _replace(pieces, spans, replacement)
 
     def put(self, path: str, replacement: str) -> None:
@@ -137,65 +136,74 @@ def _parsed(body: bytes) -> JsonValue:
     return value
 
 
-def _texts(
-    value: JsonValue, path: Path
-) -> Iterator[tuple[Path, dict[str, JsonValue] | list[JsonValue], str | int, str]]:
-    """Yield each string with its path and its place; what is nested too deep for that did not parse either."""
-    for step, holder, key, inner in _children(value):
+def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
+    """Add each string to the run of its path. This is done for all that is recorded, so it makes little on its way."""
+    for step, key, inner in _children(holder):
+        if not isinstance(inner, (str, dict, list)):
+            continue
+        there = run.below.get(step)
+        if there is None:
+            there = run.below[step] = _Run()
         if isinstance(inner, str):
-            yield (*path, step), holder, key, inner
-        elif isinstance(inner, dict | list):
-            yield from _texts(inner, (*path, step))
+            there.pieces.append((document, holder, key, inner))
+        else:
+            _collect(document, inner, there)
 
 
-def _children(
-    value: JsonValue,
-) -> Iterator[tuple[str | int, dict[str, JsonValue] | list[JsonValue], str | int, JsonValue]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield name, value, name, inner
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            index = inner.get("index") if isinstance(inner, dict) else None
-            yield index if isinstance(index, int) else position, value, position, inner
+def _runs(run: _Run) -> Iterator[list[_Piece]]:
+    if run.pieces:
+        yield run.pieces
+    for inner in run.below.values():
+        yield from _runs(inner)
+
+
+def _children(holder: _Holder) -> Iterable[tuple[str | int, str | int, JsonValue]]:
+    """Return each value after its step in a path, which for an entry that says its `index` is that, and its key."""
+    if isinstance(holder, dict):
+        return [(name, name, inner) for name, inner in holder.items()]
+    return [(_index(inner, position), position, inner) for position, inner in enumerate(holder)]
+
+
+def _index(entry: JsonValue, position: int) -> int:
+    index = entry.get("index") if isinstance(entry, dict) else None
+    return index if isinstance(index, int) else position
 
 
 def _replace(pieces: list[_Piece], spans: Spans, replacement: str) -> None:
     offset, upcoming = 0, 0
-    for piece in pieces:
-        end = offset + len(piece.text)
+    for document, holder, key, text in pieces:
+        end = offset + len(text)
         kept, position, index = [], offset, upcoming
         while index < len(spans) and spans[index][0] < end:
             start, stop = spans[index]
             if start >= offset:
-                kept += [piece.text[position - offset : start - offset], replacement]
+                kept += [text[position - offset : start - offset], replacement]
             position = min(stop, end)
             if stop > end:
                 break
             index += 1
         upcoming = index
         if position > offset or kept:
-            piece.put("".join([*kept, piece.text[position - offset :]]))
+            holder[key] = "".join([*kept, text[position - offset :]])  # type: ignore[index]  # the key is of its kind
+            document.changed = True
         offset = end
 
 
-def _places(
-    value: JsonValue, steps: Sequence[str]
-) -> Iterator[tuple[dict[str, JsonValue] | list[JsonValue], str | int]]:
-    for _, holder, key, inner in _children(value):
+def _places(holder: _Holder, steps: Sequence[str]) -> Iterator[tuple[_Holder, str | int]]:
+    for _, key, inner in _children(holder):
         if steps[0] not in ("*", str(key)):
             continue
         if len(steps) == 1:
             yield holder, key
-        else:
+        elif isinstance(inner, (dict, list)):
             yield from _places(inner, steps[1:])
 
 
-def _drop(value: JsonValue, key: str) -> bool:
+def _drop(holder: _Holder, key: str) -> bool:
     dropped = False
-    for _, holder, place, inner in _children(value):
+    for _, place, inner in _children(holder):
         if place != key:
-            dropped |= _drop(inner, key)
+            dropped |= isinstance(inner, (dict, list)) and _drop(inner, key)
         elif inner is not None:
             holder[place] = None  # type: ignore[call-overload]  # as above
             dropped = True

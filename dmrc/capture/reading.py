@@ -15,6 +15,7 @@ from dmrc.capture.bodies import (
     find_string,
     items_of,
     object_of,
+    parse_line,
     parse_object,
 )
 from dmrc.capture.questions import messages_of
@@ -90,7 +91,7 @@ def _read_stream(stream: Iterator[Event]) -> _Findings:
     for event in stream:
         if found.first_token_end is not None and not _TELLING.search(event.data):
             continue
-        answer = parse_object(event.data)
+        answer = parse_line(event.data)
         _take(found, answer)
         if found.first_token_end is None and _has_token(answer):
             found.first_token_end = event.end
@@ -217,7 +218,7 @@ def text_of_response(exchange: Exchange) -> str:
 
 def _stream_words(stream: Iterator[Event]) -> Iterator[str]:
     for event in stream:
-        for choice in items_of(parse_object(event.data).get("choices")):
+        for choice in items_of(parse_line(event.data).get("choices")):
             yield from _choice_words(choice)
 
 

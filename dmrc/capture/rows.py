@@ -48,7 +48,7 @@ def to_rows(exchange: Exchange) -> Rows:
             exchange.request_body,
             json.dumps(dict(exchange.response_headers)),
             exchange.response_body,
-            json.dumps([[round(at, 3), offset] for at, offset in exchange.chunk_offsets], separators=(",", ":")),
+            f"[{','.join([f'[{at:.3f},{offset}]' for at, offset in exchange.chunk_offsets])}]",
         ),
         words=(words[0][:_LONGEST_INDEXED], words[1][:_LONGEST_INDEXED], words[2][:_LONGEST_INDEXED]),
     )
