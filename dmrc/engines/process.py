@@ -44,7 +44,7 @@ class EngineProcess:
         self._program = program
         self._launch = launch
         self._log_start = log_start
-        self._system = psutil.Process(process.pid) if process.returncode is None else None
+        self._system = _system(process.pid) if process.returncode is None else None
 
     @classmethod
     async def start(cls, engine: ChildEngine, launch: Launch) -> EngineProcess:
@@ -194,6 +194,14 @@ class EngineProcess:
         if self.exit_code is None:  # once it is reaped, its number may be somebody else's
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+
+def _system(pid: int) -> psutil.Process | None:
+    """Return what the system knows of a child; None when it has ended already, and asyncio was not told yet."""
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _environment() -> dict[str, str]:

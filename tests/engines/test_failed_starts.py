@@ -5,11 +5,13 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dmrc.engines.process import EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import launch_in, started
+from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
@@ -90,3 +92,23 @@ def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_p
 
     with pytest.raises(EngineStartError, match="cannot be started"):
         asyncio.run(EngineProcess.start(Absent(), launch_in(tmp_path, gguf=tiny)))
+
+
+def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Path, tmp_path: Path) -> None:
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec("false")
+        eventually(lambda: has_gone(process.pid), "its end")  # while the event loop stands, and hears nothing of it
+        child = EngineProcess(process, launch_in(tmp_path, gguf=tiny), program="false", log_start=0)
+
+        with pytest.raises(EngineStartError, match="exit code 1"):
+            await child.wait_ready()
+        await child.stop()
+
+    asyncio.run(run())
+
+
+def has_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
