@@ -32,7 +32,7 @@ class Scheduler:
     def __init__(
         self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget, limits: Limits = _DEFAULT_LIMITS
     ) -> None:
-        """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left are removed."""
+        """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left go."""
         for stale in run.glob("runner-*.sock"):
             stale.unlink(missing_ok=True)
         self.watchers: list[Watcher] = []
@@ -55,12 +55,11 @@ class Scheduler:
     async def lease(self, target: AnyTarget, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
         """Hold a slot of the runner of `target`, which is started if need be.
 
-        Requests for equal targets are served in the order in which they came. `keep_alive_seconds` is how long the
-        runner stays idle afterwards, in place of what the target says; where several requests differ, the one that got
-        its slot last wins. inf is for ever, but pins nothing: who needs the memory gets it.
+        Requests for equal targets are served in their order. `keep_alive_seconds` is how long the runner stays idle
+        afterwards, in place of what the target says; of several, that of the last to get a slot. inf pins nothing.
 
-        A caller that is cancelled leaves the line at once. A load that has begun goes on, it belongs to the daemon; a
-        runner that still waits for memory goes with the last one who wanted it.
+        Who is cancelled leaves the line at once. A load that has begun goes on, it belongs to the daemon; a runner that
+        still waits for memory goes with the last one who wanted it.
 
         Raises:
             BusyError: Too many wait already, the engine has just failed, or memory was not to be had for minutes.
@@ -145,8 +144,7 @@ class Scheduler:
     def _leave(self, runner: Runner) -> None:
         """Free the slot of a request, for the next one in line."""
         runner.leave()
-        if runner.line is not None:
-            self._serve(runner.line)
+        self._serve(runner.line)
         self._fleet.end_if_drained(runner)
         if runner.is_idle:
             self._fleet.announce()
@@ -192,8 +190,10 @@ class Scheduler:
         runner.load.add_done_callback(_retrieve)
         return runner
 
-    def _serve(self, line: Line) -> None:
-        """Give free slots to those who wait; begin to start a runner where there is none."""
+    def _serve(self, line: Line | None) -> None:
+        """Give free slots to those who wait; start a runner where there is none. None: nobody can wait."""
+        if line is None:
+            return
         runner = self._fleet.of(line)
         if runner is None and line.is_wanted and not self._closing:
             try:
@@ -213,8 +213,10 @@ class Scheduler:
         runner.become_ready(time.monotonic() - began)
         _log.debug("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
         self._fleet.spawn(self._watch(runner))
-        if runner.line is not None:
-            self._serve(runner.line)
+        if runner.line is not self._lines.get(runner.key):  # the one before it was unloaded, and died with some waiting
+            runner.state = State.DRAINING
+        self._serve(runner.line)
+        self._fleet.end_if_drained(runner)
         runner.rest()
         self._fleet.announce()
 
@@ -265,8 +267,7 @@ class Scheduler:
         line, victim.line = victim.line, None
         victim.state = State.DRAINING
         self._fleet.end_if_drained(victim)
-        if line is not None:
-            self._serve(line)
+        self._serve(line)
 
     async def _watch(self, runner: Runner) -> None:
         """Notice the death of a child that nobody asked to end; those who wait for it get another one."""
@@ -280,8 +281,7 @@ class Scheduler:
         self._deaths.note(runner.key, f"the engine of model '{runner.target.reference}' died (exit code {code})")
         _log.warning("runner %s died (exit code %s)", runner.target.reference, code)
         line, runner.line = runner.line, None
-        if line is not None:
-            self._serve(line)
+        self._serve(line)
         await self._fleet.end(runner)
 
     def _on_idle(self, runner: Runner) -> None:

@@ -271,5 +271,6 @@ def test_a_crash_while_an_unloaded_runner_serves_its_last_ones_leaves_nobody_wai
             psutil.Process(held.runner.process.pid).kill()
 
             await waiting
+            await until(lambda: scheduler.runners() == [], "the successor goes too, as nobody can reach it")
 
     play(scheduler, story)
