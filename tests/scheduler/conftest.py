@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmrc.engines.engine import RunnerConfiguration
+from dmrc.engines.engine import Engine, RunnerConfiguration
 from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.gguf import GgufFacts
 from dmrc.scheduler.budget import Budget, needs
@@ -55,14 +55,16 @@ class Workshop:
             keep_alive_seconds=keep_alive_seconds,
         )
 
-    def scheduler(self, *, room_for: float | None = None, limits: Limits | None = None) -> Scheduler:
+    def scheduler(
+        self, *, room_for: float | None = None, limits: Limits | None = None, engine: Engine | None = None
+    ) -> Scheduler:
         """Return a scheduler with memory for so many runners of the default target; None is enough for all."""
         one = needs(self.target())[0].memory.total_bytes
         budget = Budget(limit_bytes=round(one * room_for) if room_for is not None else 1 << 40)
         for name in ("run", "logs"):
             (self.directory / name).mkdir(exist_ok=True)
         return Scheduler(
-            {"llama.cpp": LlamaCpp(None)},
+            {"llama.cpp": engine or LlamaCpp(None)},
             self.directory / "run",
             self.directory / "logs",
             budget,
