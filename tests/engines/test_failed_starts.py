@@ -3,11 +3,14 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from dmrc.engines.engine import Launch
+from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.engines.process import EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import launch_in, started
@@ -76,6 +79,31 @@ def test_a_child_that_makes_no_progress_is_given_up(
             os.kill(process.pid, signal.SIGCONT)
 
     asyncio.run(run())
+
+
+def test_the_deadline_moves_while_the_load_goes_on(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load of many gigabytes takes longer than any deadline, and says so in its log."""
+    monkeypatch.setattr("dmrc.engines.process.STALL_SECONDS", 1.0)
+    began = time.monotonic()
+
+    async def run() -> None:
+        async with started(launch_in(tmp_path, gguf=tiny), SlowToLoad()) as process:
+            await process.wait_ready()
+
+    asyncio.run(run())
+
+    assert time.monotonic() - began > 1.5
+
+
+class SlowToLoad(LlamaCpp):
+    """The real engine behind a load that writes to its log for longer than a child may stall."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def command(self, launch: Launch) -> list[str]:
+        load = 'for step in 1 2 3 4 5 6 7 8; do echo "loaded $step"; sleep 0.2; done; exec "$@"'
+        return ["sh", "-c", load, "sh", *super().command(launch)]
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_path: Path) -> None:
