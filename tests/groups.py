@@ -60,6 +60,10 @@ def _missing_for_docker() -> str | None:
     return _missing_for_compose() or _missing_commands("dockerd", "docker", "busybox", "debootstrap", "ip", "setpriv")
 
 
+def _missing_for_node() -> str | None:
+    return None if shutil.which("node") and shutil.which("npm") else "no node with npm"
+
+
 def _missing_for_tmpfs() -> str | None:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "needs root on Linux, to mount a small disk"
@@ -101,6 +105,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "llama_server": _missing_for_llama_server,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
+    "node": _missing_for_node,
     "cgroup": _missing_for_cgroup,
     "browser": _missing_for_browser,
     "docker": _missing_for_docker,

@@ -13,7 +13,7 @@ import pytest
 from dmrc.capture.database import ExchangeDatabase
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
-from tests.images import Images
+from tests.images import Images, cache_directory
 
 _FACTS = Path(__file__).parent.parent / "examples" / "facts"
 _PLUGINS = _FACTS.parent / "plugins"
@@ -93,6 +93,27 @@ def test_exec_gives_the_program_on_the_host_an_answer_without_docker(dmrc: Dmrc,
     (exchange,) = _exchanges(dmrc)
     assert (exchange["project"], exchange["service"]) == ("facts", "facts-python")
     _assert_was_measured(exchange)
+
+
+@pytest.mark.engine
+@pytest.mark.node
+def test_each_official_client_is_attributed_to_its_service_without_docker(dmrc: Dmrc, facts: Path) -> None:
+    cache = f"--cache={cache_directory() / 'npm'}"
+    subprocess.run(["npm", "ci", "--silent", "--prefer-offline", cache], cwd=facts / "facts-node", check=True)
+
+    node = dmrc.ok("exec", "facts-node", "--", "node", "facts-node/facts.js", cwd=facts, timeout=300)
+    python = dmrc.ok("exec", "facts-python", "--", sys.executable, "facts-python/facts.py", cwd=facts)
+
+    _assert_is_a_sentence(node)
+    _assert_is_a_sentence(python)
+    exchanges = sorted(_exchanges(dmrc), key=lambda exchange: str(exchange["service"]))
+    assert [(exchange["project"], exchange["service"]) for exchange in exchanges] == [
+        ("facts", service) for service in _SERVICES
+    ]
+    agents = [str(exchange["user_agent"]).partition(" ")[0] for exchange in exchanges]
+    assert agents == ["OpenAI/JS", "OpenAI/Python"]
+    for exchange in exchanges:
+        _assert_was_measured(exchange)
 
 
 def _demo(dmrc: Dmrc, facts: Path, path: str) -> str:

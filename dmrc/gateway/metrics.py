@@ -3,20 +3,23 @@
 Names and buckets of `gen_ai_server_…` are OpenTelemetry's.
 Source: https://github.com/open-telemetry/semantic-conventions/blob/main/docs/gen-ai/gen-ai-metrics.md
 
-llama.cpp's keep their names; a counter that does not end in `_total` gets that, as OpenMetrics wants it.
-
 Labels hold what is declared or stored, and never what a caller made up: a name that no model has is an empty `model`.
+
+llama.cpp's own keep their names. A counter of its that does not end in `_total` is passed on without a type:
+OpenMetrics knows no such counter, and the client would add the ending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 
 from fastapi import FastAPI, Request
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import Response
 
@@ -26,7 +29,9 @@ from dmrc.gateway.observed import Observed
 from dmrc.scheduler import runner as scheduled
 
 _WHO = ("project", "service", "model", "engine")
+_OPENMETRICS = "application/openmetrics-text"
 _ENGINE_SECONDS = 2.0
+_COUNTER_WITHOUT_TOTAL = re.compile(r"^(# TYPE \S+(?<!_total)) counter$", re.MULTILINE)
 _OPERATION_NAMES = {"completion": "text_completion", "embedding": "embeddings", "response": "chat"}
 _DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -126,9 +131,13 @@ def dmrc_register_routes(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         runners = observed.scheduler.runners()
         engines = await asyncio.gather(*(_of_engine(runner) for runner in runners))
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        families = [*_registry.collect(), *_of_daemon(observed, runners), *_merged(engines)]
-        return Response(encode(_Scrape(families)), headers={"content-type": content_type})
+        scrape = _Scrape([*_registry.collect(), *_of_daemon(observed, runners), *_merged(engines)])
+        if _OPENMETRICS not in request.headers.get("accept", ""):
+            return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+        # Every name is legal in both forms. Any other escaping makes `_` of the `:` in llama.cpp's names, and only in
+        # the samples: https://github.com/prometheus/client_python/blob/master/prometheus_client/openmetrics/exposition.py
+        text = openmetrics.generate_latest(scrape, escaping=openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]
+        return Response(text, headers={"content-type": openmetrics.CONTENT_TYPE_LATEST})
 
     app.add_api_route("/metrics", metrics, methods=["GET"], response_model=None)
 
@@ -187,7 +196,8 @@ async def _of_engine(runner: scheduled.Runner) -> list[Metric]:
     if isinstance(runner.session, UnixSession):
         try:
             async with asyncio.timeout(_ENGINE_SECONDS):
-                families = list(text_string_to_metric_families(await _told(runner.session)))
+                told = _COUNTER_WITHOUT_TOTAL.sub(r"\1 untyped", await _told(runner.session))
+                families = list(text_string_to_metric_families(told))
         except (ConnectionError, TimeoutError, ValueError):
             families = []  # the gauge says so
     for family in families:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import http.client
-import itertools
 import json
+import re
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,24 +16,40 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.dmrc_command import Dmrc
-from tests.gateway.plugged import MODEL, Shop, post
+from tests.gateway.plugged import MODEL, Shop
 from tests.polling import eventually
 from tests.registry import RegistryServer
+from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
 
-REQUESTS = 200
+Body = dict[str, object]
+
 EMBEDDER = "local/embedder"
-_OTHERS: tuple[tuple[str, dict[str, object]], ...] = (
-    ("chat/completions", {"max_tokens": 3}),
-    ("chat/completions", {"max_tokens": 2, "stream": True}),
-    ("chat/completions", {"model": "made/up"}),
-    ("chat/completions", {"messages": "no list"}),
-    ("completions", {"prompt": "Once", "max_tokens": 3}),
-    ("embeddings", {"model": EMBEDDER, "input": "Once"}),
-    ("chat/completions", {"max_tokens": 3}),
+COMPOSE = f"""
+name: shop
+services:
+  web: {{image: none, models: [llm]}}
+  other: {{image: none, models: [llm, embed]}}
+models:
+  llm: {{model: {MODEL}, context_size: 16384}}
+  embed: {{model: {EMBEDDER}, context_size: 256}}
+"""
+CHAT: Body = {"model": MODEL, "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}]}
+ENDLESS: Body = {"stream": True, "max_tokens": 16000, "ignore_eos": True}
+MIXED: tuple[tuple[str, str, Body], ...] = (
+    ("web", "chat/completions", CHAT),
+    ("other", "chat/completions", {**CHAT, "stream": True}),
+    ("other", "completions", {"model": MODEL, "prompt": "ba be", "max_tokens": 2}),
+    ("other", "embeddings", {"model": EMBEDDER, "input": "ba be"}),
+    ("web", "embeddings", {"model": EMBEDDER, "input": "ba be"}),
+    ("web", "chat/completions", {**CHAT, "model": "made/up"}),
+    ("other", "chat/completions", {**CHAT, "messages": "no list"}),
+    ("web", "chat/completions", {**CHAT, **ENDLESS}),
 )
-"""Routes, and what is asked there beside a model and messages."""
+"""Service, route and body; the fifth may not use that model, and the last one goes away after the first token."""
+REQUESTS = 25 * len(MIXED)
+KIND = ("service", "operation", "status")
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -59,55 +76,64 @@ def recorded(dmrc: Dmrc) -> list[dict[str, object]]:
     return exchanges
 
 
-def test_each_counter_agrees_with_the_record_after_200_mixed_requests(shop: Shop, gguf: Path) -> None:
-    shop.dmrc.ok("package", "--gguf", gguf, "--context-size", "128", EMBEDDER)
-    shop.up()
-    (shop.directory / "compose.yaml").write_text(
-        "name: shop\nservices:\n"
-        "  web: {image: none, models: [llm, words]}\n  index: {image: none, models: [llm, words]}\n"
-        f"models:\n  llm: {{model: {MODEL}, context_size: 64}}\n  words: {{model: {EMBEDDER}}}\n"
-    )
-    keys = [
-        json.loads(shop.dmrc.ok("env", name, "--format", "json", cwd=shop.directory))["OPENAI_API_KEY"]
-        for name in ("web", "index")
-    ]
+@pytest.fixture
+def keys(dmrc: Dmrc, tmp_path: Path) -> dict[str, str]:
+    """The keys of two services of one project."""
+    gguf = write_tiny_llama(tmp_path / "tiny.gguf", context_length=16384)
+    for model in (MODEL, EMBEDDER):
+        dmrc.ok("package", "--gguf", gguf, model)
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    environments = {name: dmrc.ok("env", name, "--format", "json", cwd=tmp_path) for name in ("web", "other")}
+    return {name: json.loads(text)["OPENAI_API_KEY"] for name, text in environments.items()}
 
-    def ask(number: int) -> None:
-        route, more = _OTHERS[number % len(_OTHERS)]
-        question = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **more}
-        post(shop.dmrc, json.dumps(question).encode(), keys[number % 2], route)
+
+def ask(dmrc: Dmrc, key: str, route: str, body: Body) -> None:
+    """Ask, and go away after the first token of an endless answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    connection.request("POST", f"/engines/v1/{route}", json.dumps(body), headers)
+    answer = connection.getresponse()
+    answer.readline() if ENDLESS.items() <= body.items() else answer.read()
+    answer.close()
+    connection.close()
+
+
+def test_each_counter_agrees_with_the_record_after_200_mixed_requests(dmrc: Dmrc, keys: dict[str, str]) -> None:
+    def one(number: int) -> None:
+        service, route, body = MIXED[number % len(MIXED)]
+        ask(dmrc, keys[service], route, body)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(REQUESTS)))
+        list(pool.map(one, range(REQUESTS)))
 
-    exchanges = eventually(lambda: found if len(found := recorded(shop.dmrc)) == REQUESTS else None, "all on record")
+    exchanges = eventually(lambda: found if len(found := recorded(dmrc)) == REQUESTS else None, "all on record")
     told = eventually(
-        lambda: found if total(found := samples(shop.dmrc), "dmrc_requests_total") == REQUESTS else None, "all counted"
+        lambda: found if total(found := samples(dmrc), "dmrc_requests_total") == REQUESTS else None, "all counted"
     )
     assert total(told, "dmrc_captures_recorded_total") == REQUESTS
     assert total(told, "dmrc_captures_dropped_total") == total(told, "dmrc_notices_dropped_total") == 0
-    statuses = collections.Counter(str(each["status"]) for each in exchanges)
-    assert len(statuses) >= 3
-    kinds = collections.Counter(
-        (str(each["service"]), str(each["operation"]), str(each["status"])) for each in exchanges
-    )
-    assert {(service, operation) for service, operation, _ in kinds} == set(
-        itertools.product(("web", "index"), ("chat", "completion", "embedding"))
-    )
-    for (service, operation, status), count in kinds.items():
-        names = {"project": "shop", "service": service, "operation": operation, "status": status}
-        assert total(told, "dmrc_requests_total", **names) == count
+    kinds = collections.Counter(tuple(str(each[name]) for name in KIND) for each in exchanges)
+    assert set(kinds.values()) >= {25, 50}
+    assert {kind[:3] for kind in kinds} == {
+        *(("web", "chat", status) for status in ("200", "403")),
+        *(("other", "chat", status) for status in ("200", "400")),
+        *(("other", "completion", "200"), ("other", "embedding", "200"), ("web", "embedding", "403")),
+    }
+    for kind, count in kinds.items():
+        assert total(told, "dmrc_requests_total", project="shop", **dict(zip(KIND, kind, strict=True))) == count
     for kind, field in (("input", "prompt_tokens"), ("cached", "cached_tokens"), ("output", "completion_tokens")):
         assert total(told, "dmrc_tokens_total", type=kind) == sum(int(str(each[field] or 0)) for each in exchanges)
+    gone = [each for each in exchanges if each["client_disconnected"]]
+    assert total(told, "dmrc_client_disconnects_total", service="web") == len(gone) == 25
+    assert total(told, "gen_ai_server_request_duration_seconds_count", error_type="cancelled") == len(gone)
     firsts = [each for each in exchanges if each["first_token_ms"] is not None]
     assert total(told, "gen_ai_server_time_to_first_token_seconds_count") == len(firsts) > 0
     assert total(told, "gen_ai_server_request_duration_seconds_count") == REQUESTS
     seconds = sum(float(str(each["total_ms"])) for each in exchanges) / 1000
     assert total(told, "gen_ai_server_request_duration_seconds_sum") == pytest.approx(seconds)
     models = {dict(own).get("model") for name, own in told if name == "dmrc_requests_total"}
-    assert models == {"", *(f"docker.io/{name}:latest" for name in (MODEL, EMBEDDER))}, (
-        "a name that a caller made up is no label"
-    )
+    known = {f"docker.io/{name}:latest" for name in (MODEL, EMBEDDER)}
+    assert models == {"", *known}, "a name that a caller made up is no label"
 
 
 def test_runners_and_what_llama_cpp_tells_of_itself(shop: Shop) -> None:
@@ -126,6 +152,39 @@ def test_runners_and_what_llama_cpp_tells_of_itself(shop: Shop) -> None:
     assert runner == json.loads(shop.dmrc.ok("ps", "--json"))[0]["id"]
     shop.dmrc.ok("unload", MODEL)
     eventually(lambda: total(samples(shop.dmrc), "dmrc_runner_stops_total", reason="unloaded") == 1)
+
+
+def test_openmetrics_is_spoken_to_those_who_ask_for_it_with_what_llama_cpp_tells(shop: Shop) -> None:
+    shop.up()
+    assert shop.ask()[0] == 200
+
+    content_type, text = fetch(shop.dmrc, "application/openmetrics-text; version=1.0.0")
+
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    families = {family.name: family for family in parse_openmetrics(text)}
+    assert families.keys() >= {"dmrc_captures_recorded", "llamacpp:tokens_predicted", "llamacpp:requests_processing"}
+    assert "llamacpp_" not in text
+    (sample,) = families["llamacpp:tokens_predicted"].samples
+    assert (sample.name, sample.labels["engine"]) == ("llamacpp:tokens_predicted_total", "llama.cpp")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_names_of_llama_cpp_are_its_own(shop: Shop, accept: str) -> None:
+    """It has a counter without `_total`, to which the client would add one."""
+    shop.up()
+    assert shop.ask()[0] == 200
+    (socket,) = (shop.dmrc.home / "run").glob("runner-*.sock")
+    own = names_in(subprocess.check_output(["curl", "-s", "--unix-socket", socket, "http://engine/metrics"], text=True))
+    assert "llamacpp:n_tokens_max" in own
+
+    told = names_in(fetch(shop.dmrc, accept)[1])
+
+    assert {name for name in told if name.startswith("llamacpp")} == own
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names of the samples of a page of metrics."""
+    return {re.split(r"[{ ]", line, maxsplit=1)[0] for line in text.splitlines() if line and not line.startswith("#")}
 
 
 @pytest.mark.registry
@@ -157,16 +216,24 @@ def test_pulls_evictions_and_captures_that_were_refused_are_counted(
     assert total(told, "dmrc_captures_dropped_total") == 0
 
 
-def test_openmetrics_is_spoken_to_those_who_ask_for_it(shop: Shop) -> None:
+def test_a_capture_that_cannot_be_written_is_counted_as_dropped(shop: Shop) -> None:
+    shop.plugin(
+        "breaks",
+        """
+import dataclasses
+@hookimpl
+def dmrc_filter_capture(exchange):
+    return dataclasses.replace(exchange, prompt_tokens=2**70) if exchange.stream else exchange
+""",
+    )
     shop.up()
-    assert shop.ask()[0] == 200
-    eventually(lambda: total(samples(shop.dmrc), "dmrc_requests_total"), "the request")
 
-    content_type, text = fetch(shop.dmrc, "application/openmetrics-text; version=1.0.0")
+    assert [shop.ask()[0], shop.ask({"stream": True})[0]] == [200, 200]
 
-    assert content_type.startswith("application/openmetrics-text")
-    names = {family.name for family in parse_openmetrics(text)}
-    assert names >= {"dmrc_captures_recorded", "dmrc_requests", "dmrc_runner_slots", "llamacpp:tokens_predicted"}
+    told = eventually(lambda: found if total(found := samples(shop.dmrc), "dmrc_captures_dropped_total") else None)
+    assert total(told, "dmrc_captures_dropped_total") == total(told, "dmrc_captures_recorded_total") == 1
+    assert total(told, "dmrc_requests_total") == 2
+    assert [each["stream"] for each in recorded(shop.dmrc)] == [False]
 
 
 @pytest.fixture

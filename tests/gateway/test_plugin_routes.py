@@ -30,14 +30,19 @@ def dmrc_register_routes(app):
 
 
 @pytest.fixture
-def routes(tmp_path: Path) -> PluginRoutes:
+def admission(tmp_path: Path) -> Admission:
     document = {"name": "demo", "models": {"llm": {"model": "a"}}, "services": {"app": {"models": ["llm"]}}}
     projects = Projects(tmp_path / "projects.sqlite3")
     projects.register(Registration.of(Project.parse(document, ()), {"app": KEY}, None))
+    return Admission(projects, require_key=False, origins=Origins(()))
+
+
+@pytest.fixture
+def routes(admission: Admission, tmp_path: Path) -> PluginRoutes:
     broken = write(tmp_path / "broken.py", "@hookimpl\ndef dmrc_register_routes(app):\n    raise ValueError")
     plugins = Plugins([str(write(tmp_path / "routes.py", ROUTES)), str(broken)])
     plugins.load()
-    return PluginRoutes(plugins, Admission(projects, require_key=False, origins=Origins(())))
+    return PluginRoutes(plugins, admission)
 
 
 def status(routes: PluginRoutes, listener: str, path: str, *, key: str = "", host: str = "127.0.0.1") -> int:
@@ -75,3 +80,13 @@ def test_on_the_bridge_a_route_is_not_there(routes: PluginRoutes, path: str) -> 
 def test_on_the_bridge_a_route_that_is_meant_for_it_needs_a_key(routes: PluginRoutes) -> None:
     assert status(routes, "bridge", "/shared") == 401
     assert status(routes, "bridge", "/shared", key=KEY) == 200
+
+
+@pytest.mark.parametrize("key", ["", KEY])
+def test_on_the_bridge_there_are_no_metrics(admission: Admission, key: str) -> None:
+    """They tell of every project; the key of a service opens what is that service's."""
+    plugins = Plugins([])
+    plugins.load("dmrc_register_routes")
+    assert "dmrc.gateway.metrics" in {each.plugin.name for each in plugins.implementations("dmrc_register_routes")}
+
+    assert status(PluginRoutes(plugins, admission), "bridge", "/metrics", key=key) == 404
