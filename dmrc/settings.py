@@ -117,7 +117,7 @@ def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
             return None
         case "full" | "metadata" | "off":
             return text
-    raise SettingError(f"DMRC_CAPTURE is '{text}'", remedy="Use full, metadata or off")
+    raise SettingError(f"DMRC_CAPTURE is '{text}', which is no level of capture", remedy="Use full, metadata or off")
 
 
 def _log_format(text: str) -> Literal["text", "json"]:
@@ -126,7 +126,7 @@ def _log_format(text: str) -> Literal["text", "json"]:
             return "text"
         case "json":
             return text
-    raise SettingError(f"DMRC_LOG_FORMAT is '{text}'", remedy="Use text or json")
+    raise SettingError(f"DMRC_LOG_FORMAT is '{text}', which is no form of the log", remedy="Use text or json")
 
 
 def _registry(text: str) -> str:

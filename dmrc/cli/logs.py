@@ -30,14 +30,24 @@ def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     for line in deque(file, maxlen=lines):
         click.echo(line, nl=False)
     while follow:
-        if line := file.readline():
+        was_rotated = _identity(path) not in (None, os.fstat(file.fileno()).st_ino)
+        # Read after that look: what came into the old file before the rotation is not lost.
+        for line in file:
             click.echo(line, nl=False)
-        elif path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+        if was_rotated:
             file.close()
-            file = path.open(errors="replace")  # the log was rotated
+            file = path.open(errors="replace")
         else:
             time.sleep(0.2)
     file.close()
+
+
+def _identity(path: Path) -> int | None:
+    """Return the number of the file at a path; None where there is none, as in the middle of a rotation."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _log_of(app: App, model: str) -> Path:

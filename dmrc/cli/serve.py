@@ -27,7 +27,8 @@ def serve(app: App, ready_fd: int | None) -> None:
             os.close(ready_fd)
 
     def on_ready() -> None:
-        if ready_fd is None:
+        # As JSON, stderr holds objects alone; the log tells the address too.
+        if ready_fd is None and app.settings.log_format == "text":
             click.echo(f"dmrc serves http://127.0.0.1:{app.settings.port}/engines/v1; Ctrl+C ends it", err=True)
         tell("ready")
 

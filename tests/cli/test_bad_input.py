@@ -205,6 +205,7 @@ def test_a_state_directory_that_cannot_be_written(dmrc: Dmrc, tmp_path: Path, co
         ("DMRC_PORT", "http", "Use 1 to 65535"),
         ("DMRC_REQUIRE_KEY", "maybe", "Use DMRC_REQUIRE_KEY=1 or DMRC_REQUIRE_KEY=0"),
         ("DMRC_CAPTURE", "everything", "Use full, metadata or off"),
+        ("DMRC_LOG_FORMAT", "xml", "Use text or json"),
         ("DMRC_MEMORY", "much", "Write it as DMRC_MEMORY=6GiB"),
         ("INSECURE_REGISTRY", "perhaps", "Use INSECURE_REGISTRY=1"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -58,3 +59,27 @@ def test_as_json_each_line_is_an_object_with_its_fields(shop: Shop) -> None:
     assert events["runner_stopped"]["reason"] == "unloaded"
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     assert SECRET not in json.dumps(lines)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_in_the_foreground_the_log_is_on_stderr(shop: Shop, form: str) -> None:
+    """As JSON every line is an object: no word of the command stands between them."""
+    dmrc = shop.dmrc
+    dmrc.environment["DMRC_LOG_FORMAT"] = form
+    with subprocess.Popen(
+        [dmrc.program, "serve"], env=dmrc.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually(lambda: dmrc.run("status").returncode == 0, "daemon")
+        run(shop)
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=30)
+
+    assert (process.returncode, stdout) == (0, "")
+    lines = stderr.splitlines()
+    if form == "text":
+        assert f"dmrc serves http://127.0.0.1:{dmrc.port}/engines/v1; Ctrl+C ends it" in lines
+        assert any("shop/web chat llm 200" in line for line in lines)
+    else:
+        events = [json.loads(line).get("event") for line in lines]
+        assert set(events) >= {"request", "runner_started", "runner_stopped"}
+    assert not (dmrc.home / "logs" / "daemon.log").exists()
