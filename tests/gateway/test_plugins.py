@@ -30,10 +30,12 @@ def dmrc_exchange_completed(exchange):
 """
 SLEEPS = """
 @hookimpl
-def dmrc_exchange_completed(exchange):
-    time.sleep(10)
-@hookimpl
 def dmrc_request(request):
+    time.sleep(10)
+"""
+DOZES = """
+@hookimpl
+def dmrc_exchange_completed(exchange):
     time.sleep(10)
 """
 LIMITS = Path(__file__).parent.parent.parent / "plugins" / "dmrc-limits" / "dmrc_limits.py"
@@ -56,6 +58,7 @@ def test_requests_go_on_whatever_plugins_do_and_the_list_names_the_sinners(shop:
     watches = shop.plugin("watches", WATCHES)
     shop.plugin("raises", RAISES)
     shop.plugin("sleeps", SLEEPS)
+    shop.plugin("dozes", DOZES)
     shop.plugin("misspelt", MISSPELT)
     shop.plugin("gone", "import nothing_of_that_name")
     shop.up()
@@ -71,13 +74,14 @@ def test_requests_go_on_whatever_plugins_do_and_the_list_names_the_sinners(shop:
         "watches": ("loaded", 0),
         "raises": ("loaded", 2),
         "sleeps": ("loaded", 1),
+        "dozes": ("loaded", 0),
         "misspelt": ("failed", 0),
         "gone": ("failed", 0),
     }
     assert "did you mean 'dmrc_exchange_completed'?" in str(states["misspelt"]["reason"])
     assert states["gone"]["reason"] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
-    for name in ("watches", "raises", "sleeps"):
-        assert f"plugin {shop.plugins[name]} runs in the daemon: dmrc_exchange_completed" in shop.printed
+    for name in ("watches", "raises", "sleeps", "dozes"):
+        assert f"plugin {shop.plugins[name]} runs in the daemon: dmrc_" in shop.printed
     for name in ("misspelt", "gone"):
         assert f"plugin {shop.plugins[name]} is skipped: {states[name]['reason']}\n" in shop.printed
     log = shop.dmrc.ok("logs")
@@ -85,6 +89,7 @@ def test_requests_go_on_whatever_plugins_do_and_the_list_names_the_sinners(shop:
     assert "plugin 'sleeps' failed in dmrc_request: it took more than 5 s" in log
     (exchange,) = json.loads(shop.dmrc.ok("requests", "--json"))
     assert sorted(exchange["annotations"]["filters_skipped"]) == ["raises", "sleeps"]
+    eventually(lambda: float(str(shop.states()["dozes"]["mean_ms"] or 0)) >= 10_000, "the time that one took")
 
 
 def test_every_request_is_told_exactly_once_failed_and_refused_ones_too(shop: Shop, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def secretive(dmrc: Dmrc, smollm2: Path, tmp_path: Path) -> Gateway:
 
 
 def files_with(home: Path, *secrets: str) -> list[str]:
-    """Return the files that hold a secret, as it is or as JSON writes it."""
+    """Return the files that hold a secret, as it is or as JSON writes it; the models in the store are searched too."""
     forms = {
         form.encode()
         for text in secrets
