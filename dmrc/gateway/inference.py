@@ -223,7 +223,7 @@ def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iter
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not observation.is_complete:
+        if not observation.is_complete and not observation.has_said_done:
             observation.client_disconnected = True
             task.cancel()
 

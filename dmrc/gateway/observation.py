@@ -23,6 +23,7 @@ from dmrc.scheduler.target import AnyTarget
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
+_DONE = b"data: [DONE]\n\n"
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 # What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
@@ -183,6 +184,11 @@ class Observation:
         """Return how long it took so far."""
         load_ms = self._lease.load_ms if self._lease else 0.0
         return Timing((time.perf_counter() - self._clock) * 1000, load_ms)
+
+    @property
+    def has_said_done(self) -> bool:
+        """Return whether `[DONE]` was sent: OpenAI's clients hang up then, before the stream itself has ended."""
+        return b"".join(self._chunks[-2:]).endswith(_DONE)
 
     @property
     def chunks(self) -> int:

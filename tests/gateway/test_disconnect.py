@@ -1,0 +1,52 @@
+"""Who hangs up before the end of a stream has cancelled it, and who hangs up after `[DONE]` has not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.types import Message
+
+from dmrc.gateway.bodies import ClientDisconnected
+from dmrc.gateway.dialect import OpenAI
+from dmrc.gateway.inference import _cancelled_by_disconnect
+from dmrc.gateway.observation import Observation
+
+SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
+
+
+async def streamed(*chunks: bytes) -> Observation:
+    """Stream to a caller who hangs up before the engine has ended its stream, which takes a moment longer."""
+
+    async def send(_message: Message) -> None:
+        pass
+
+    gone = asyncio.Event()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    observation = Observation(SCOPE, OpenAI("chat/completions", "chat"), send)
+    with _cancelled_by_disconnect(receive, observation):
+        await observation.start(200, "text/event-stream", None)
+        for chunk in chunks:
+            await observation.send(chunk, more=True)
+        gone.set()
+        await asyncio.sleep(0.05)
+        await observation.send(b"", more=False)
+    return observation
+
+
+@pytest.mark.parametrize("chunks", [(b"data: {}\n\ndata: [DONE]\n\n",), (b"data: {}\n\n", b"data: [DO", b"NE]\n\n")])
+def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
+    observation = asyncio.run(streamed(*chunks))
+
+    assert observation.is_complete
+    assert not observation.client_disconnected
+
+
+@pytest.mark.parametrize("chunk", [b"data: {}\n\n", b'data: {"content": "data: [DONE]"}\n\n'])
+def test_before_done_it_is_cancelled(chunk: bytes) -> None:
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(streamed(chunk))
