@@ -27,6 +27,7 @@ async def row_events(live: Live, journal: Journal, query: ExchangeFilter) -> Asy
         for observation in list(journal.running.values()):
             if _may_show(observation.beginning(), query):
                 yield _event("started", _started(observation.beginning()))
+        told_at = time.monotonic()
         while not live.is_closed:
             event = await watcher.next(_PROGRESS_SECONDS if journal.running else _HEARTBEAT_SECONDS)
             if isinstance(event, Exchange):
@@ -37,10 +38,11 @@ async def row_events(live: Live, journal: Journal, query: ExchangeFilter) -> Asy
                     yield _event("started", _started(event))
             elif isinstance(event, Missed):
                 yield _event("missed", {"count": event.count})
-            elif journal.running:
-                yield _event("progress", {each.id: each.chunks for each in journal.running.values()})
-            else:
+            elif not journal.running:
                 yield b": still here\n\n"
+            if journal.running and time.monotonic() - told_at >= _PROGRESS_SECONDS:
+                yield _event("progress", {each.id: each.chunks for each in journal.running.values()})
+                told_at = time.monotonic()
 
 
 def completed_row(exchange: Exchange, excerpt: str = "") -> dict[str, str]:

@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from dmrc.capture.totals import Sums, Totals
-from dmrc.compose.override import read_environments
+from dmrc.compose.override import read_environments, read_keys
 from dmrc.compose.secrets import secrets_in
 from dmrc.project import KEY_PREFIX
 from dmrc.projects import WHOLE_PROJECT, Registration
@@ -51,7 +51,7 @@ class ProjectPages:
             }
             for name, keys in known.services.items()
         ]
-        return {"known": known, "services": services}
+        return {"known": known, "services": services, "override": _override(override)}
 
 
 def _variables(override: Path) -> dict[str, dict[str, str]]:
@@ -60,6 +60,21 @@ def _variables(override: Path) -> dict[str, dict[str, str]]:
         service: {name: _masked(name, value) for name, value in variables.items()}
         for service, variables in read_environments(override).items()
     }
+
+
+def _override(path: Path) -> str:
+    """Return the override file as it lies there; what `_variables` masks is masked."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return ""
+    for key in read_keys(path).values():
+        text = text.replace(key, f"{KEY_PREFIX}{_MASKED}")
+    for variables in read_environments(path).values():
+        for name, value in variables.items():
+            for secret in secrets_in(name, value):
+                text = text.replace(secret.replace("$", "$$"), _MASKED)
+    return text
 
 
 def _masked(name: str, value: str) -> str:

@@ -8,6 +8,8 @@ import re
 import httpx
 import pytest
 
+from dmrc.compose.override import render, write
+from dmrc.project import Binding, Injection, Project, Service
 from dmrc.ui import routes
 from tests.ui.conftest import MODEL, Site
 
@@ -131,11 +133,20 @@ def test_an_unknown_request_or_model_is_404(site: Site, session: dict[str, str])
 
 
 def test_a_project_shows_what_its_services_were_given_without_keys(site: Site, session: dict[str, str]) -> None:
+    override = site.dmrc.home / "projects" / "shop" / "override.yaml"
+    variables = {"OPENAI_API_KEY": site.key, "OPENAI_MODEL": MODEL, "VAULT_TOKEN": "of-a-plugin-$-4711"}
+    service = Service("web", (Binding("chat"),))
+    project = Project("shop", site.directory, (), {}, {"web": service})
+    write(override, render(project, {"web": Injection(variables, ())}, {"web": site.key}))
+
     text = httpx.get(f"{site.url}/ui/projects", headers=session).text
 
-    assert "shop" in text
-    assert MODEL in text
+    assert "OPENAI_MODEL=" + MODEL in text
+    assert "OPENAI_API_KEY=sk-dmrc-…" in text
+    assert "VAULT_TOKEN=…" in text
+    assert "OPENAI_API_KEY: sk-dmrc-…" in text, "the file itself is shown too"
     assert site.key not in text
+    assert "4711" not in text
 
 
 def test_the_page_works_where_a_key_is_required(site: Site, smollm2: object) -> None:
