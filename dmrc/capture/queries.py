@@ -103,14 +103,20 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
     return conditions, values
 
 
-def where_clause(query: ExchangeFilter) -> tuple[str, list[Value]]:
-    """Return all conditions of a filter as SQL over `exchanges`, for what reads many rows and sorts none."""
+def _conditions_but_words(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
+    """Return what does not concern the words, for what does not walk an index of the model."""
     conditions, values = _conditions(query)
     if query.failed and FAILED not in conditions:
         conditions.append(FAILED)
     if query.model is not None:
         conditions.append(_IS_MODEL)
         values += [query.model] * len(_MODEL_COLUMNS)
+    return conditions, values
+
+
+def where_clause(query: ExchangeFilter) -> tuple[str, list[Value]]:
+    """Return all conditions of a filter as SQL over `exchanges`, for what reads many rows and sorts none."""
+    conditions, values = _conditions_but_words(query)
     if query.text is not None:
         conditions.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
         values.append(_words(query.text))
@@ -124,12 +130,7 @@ def _words(text: str) -> str:
 
 def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
     """Return the SQL that walks the matches from the last one written: their ids need not be sorted."""
-    conditions, values = _conditions(query)
-    if query.failed and FAILED not in conditions:
-        conditions.append(FAILED)
-    if query.model is not None:
-        conditions.append(_IS_MODEL)
-        values += [query.model] * len(_MODEL_COLUMNS)
+    conditions, values = _conditions_but_words(query)
     if before_id is not None:
         conditions.append("words.rowid < (SELECT number FROM exchanges WHERE id = ?)")
         values.append(before_id)

@@ -6,7 +6,6 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -16,11 +15,10 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.engines.llama_cpp import wheel_bytes
-from dmrc.errors import InputError
-from dmrc.fields import mapping, strings
+from dmrc.fields import strings
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.catalog import Catalog
-from dmrc.gateway.managing import admit_manager
+from dmrc.gateway.managing import admit_manager, document_of
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.scheduler import Scheduler
@@ -77,10 +75,7 @@ class DmrEngines:
     async def _unload(self, request: Request) -> Response:
         """Unload `{"all": true}`, or `{"models": […]}`, of the engine `backend` where it is named."""
         admit_manager(self._admission, request)
-        try:
-            document = mapping(json.loads(await request.body()), "the request body")
-        except ValueError as error:
-            raise InputError(f"the request body is not JSON: {error}") from error
+        document = await document_of(request)
         wanted = None if document.get("all") else strings(document.get("models"), "models")
         engine = document.get("backend") or None
         runners = await unload(self._scheduler, self._catalog, wanted, None if engine is None else str(engine))

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from dmrc import __version__
 from dmrc.capture.summary import milliseconds
+from dmrc.gguf import format_size
 
 if TYPE_CHECKING:
     import jinja2
@@ -48,17 +49,6 @@ def pretty(text: str) -> str:
         return text
 
 
-def amount(size_bytes: float | None) -> str:
-    """Return a size to read: `98.4 MB`."""
-    if size_bytes is None:
-        return "-"
-    for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.2f} GB"
-
-
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2  # not needed until somebody looks
@@ -66,6 +56,6 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dmrc.ui"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"visible": visible, "pretty": pretty, "amount": amount, "milliseconds": milliseconds}
+    environment.filters |= {"visible": visible, "pretty": pretty, "size": format_size, "milliseconds": milliseconds}
     environment.globals["longest_shown"] = LONGEST_SHOWN
     return environment

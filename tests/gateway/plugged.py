@@ -42,6 +42,15 @@ def dmrc_exchange_completed(exchange):
 """
 """Writes what it hears into a file beside itself, a line of JSON each."""
 
+REFUSES_ODD = """
+@hookimpl
+def dmrc_request(request):
+    if request.body.get("seed") == 1:
+        return Refusal(message="no odd seeds", status=418)
+    if request.body.get("seed") == 2:
+        return Response(body={"choices": [], "plugin": True})
+"""
+
 PULLED = """
 @hookimpl
 def dmrc_model_pulled(reference, digest, size_bytes, seconds):

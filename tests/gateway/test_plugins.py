@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
-from tests.gateway.plugged import MODEL, PULLED, WATCHES, Shop, daemon, listed, notes, post
+from tests.gateway.plugged import MODEL, PULLED, REFUSES_ODD, WATCHES, Shop, daemon, listed, notes, post
 from tests.hooks.written import write
 from tests.polling import eventually
 from tests.registry import RegistryServer
@@ -43,14 +43,6 @@ MISSPELT = """
 @hookimpl
 def dmrc_exchange_complete(exchange):
     pass
-"""
-REFUSES_ODD = """
-@hookimpl
-def dmrc_request(request):
-    if request.body.get("seed") == 1:
-        return Refusal(message="no odd seeds", status=418)
-    if request.body.get("seed") == 2:
-        return Response(body={"choices": [], "plugin": True})
 """
 
 

@@ -32,16 +32,21 @@ def leftovers(store: Store) -> list[str]:
     return [path.name for path in store.root.rglob("*") if path.suffix in (".part", ".data", ".journal")]
 
 
+def has_no_token(handler: BaseHTTPRequestHandler) -> bool:
+    """Say where there is a token to whoever comes without; return whether that was so."""
+    if handler.headers.get("Authorization") == "Bearer abc":
+        return False
+    realm = f'Bearer realm="http://{handler.headers["Host"]}/token",service="s",scope="repository:a/b:pull"'
+    respond(handler, 401, WWW_Authenticate=realm)
+    return True
+
+
 def test_a_token_is_fetched_with_the_credentials_and_used(source: OciSource, store: Store, docker_config: Path) -> None:
     def first(handler: BaseHTTPRequestHandler) -> bool:
         if handler.path.startswith("/token"):
             respond(handler, 200, b'{"token": "abc"}')
             return True
-        if handler.headers.get("Authorization") == "Bearer abc":
-            return False
-        realm = f'Bearer realm="http://{handler.headers["Host"]}/token",service="s",scope="repository:a/b:pull"'
-        respond(handler, 401, WWW_Authenticate=realm)
-        return True
+        return has_no_token(handler)
 
     with Misbehaving(serve(first=first)) as server:
         log_in(docker_config, f"http://{server.address}/v1/")
@@ -62,11 +67,7 @@ def test_an_identity_token_is_traded_for_a_token_and_no_password_is_sent(
             forms.append(parse_qs(handler.rfile.read(int(handler.headers["Content-Length"])).decode()))
             respond(handler, 200, b'{"access_token": "abc"}')
             return True
-        if handler.headers.get("Authorization") == "Bearer abc":
-            return False
-        realm = f'Bearer realm="http://{handler.headers["Host"]}/token",service="s",scope="repository:a/b:pull"'
-        respond(handler, 401, WWW_Authenticate=realm)
-        return True
+        return has_no_token(handler)
 
     with Misbehaving(serve(first=first)) as server:
         login = {"auth": "dXNlcjpzZWNyZXQ=", "identitytoken": "long-lived"}
