@@ -12,6 +12,7 @@ from dmrc.hooks.plugins import Plugins
 from dmrc.settings import Settings
 
 if TYPE_CHECKING:
+    from dmrc.capture.database import ExchangeDatabase
     from dmrc.cli.client import DaemonClient
     from dmrc.engines.engine import Engine
     from dmrc.models import Models, Pulled
@@ -60,6 +61,18 @@ class App:
         for engine in cast("list[Engine]", self.plugins.collect("dmrc_register_engines", settings=self.settings)):
             engines.setdefault(engine.name, engine)
         return engines
+
+    @cached_property
+    def record(self) -> ExchangeDatabase:
+        """Return the record of requests; every request that was answered by now is in it."""
+        from contextlib import suppress
+
+        from dmrc.capture.database import ExchangeDatabase
+        from dmrc.errors import DaemonError
+
+        with suppress(DaemonError):  # where none runs, nothing waits to be written
+            self.daemon.request("POST", "/requests/flush")
+        return ExchangeDatabase(self.settings.paths.exchanges)
 
     def _tell_pulled(self, pulled: Pulled) -> None:
         """Tell plugins of a model that was pulled: those of the daemon where it runs, else those of this process."""

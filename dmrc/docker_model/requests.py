@@ -21,7 +21,6 @@ def requests(app: App, model: str | None, follow: bool, include_existing: bool, 
     """Print the last ten requests of each model as JSON. For people there is: dmrc requests."""
     import json
 
-    from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.queries import ExchangeFilter
     from dmrc.gateway.history import past_groups
 
@@ -31,8 +30,7 @@ def requests(app: App, model: str | None, follow: bool, include_existing: bool, 
     if follow:
         _follow(app, model, include_existing=include_existing)
         return
-    database = ExchangeDatabase(app.settings.paths.exchanges)
-    click.echo(json.dumps(past_groups(database, ExchangeFilter(model=model)), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(past_groups(app.record, ExchangeFilter(model=model)), indent=2, ensure_ascii=False))
 
 
 def _follow(app: App, model: str | None, *, include_existing: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,9 @@ from dmrc.scheduler.runner import State
 
 if TYPE_CHECKING:
     from dmrc.gateway.daemon import Daemon
+
+
+_FLUSH_SECONDS = 2.0
 
 
 def create_admin_app(daemon: Daemon) -> FastAPI:
@@ -52,6 +56,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("POST", "/projects/{name}/load/{key:path}", admin.load),
         ("POST", "/load", admin.preload),
         ("GET", "/requests/live", admin.live),
+        ("POST", "/requests/flush", admin.flush),
         ("POST", "/ui-token", admin.page_token),
         ("GET", "/runners", admin.runners),
         ("POST", "/unload", admin.unload),
@@ -138,6 +143,10 @@ class _Admin:
     async def live(self, _request: Request) -> Response:
         """Stream requests as they start and complete."""
         return EventStream(live_events(self._daemon.live))
+
+    async def flush(self, _request: Request) -> Response:
+        """Answer when what was recorded so far is on disk, or cannot be written soon."""
+        return JSONResponse({"written": await asyncio.to_thread(self._daemon.recorder.flush, _FLUSH_SECONDS)})
 
     async def unregister(self, request: Request) -> Response:
         return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})

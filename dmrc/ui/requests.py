@@ -18,6 +18,7 @@ from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.summary import cells, outcome
 from dmrc.capture.totals import Totals, together
 from dmrc.errors import InputError, NotFoundError
+from dmrc.exchange import Exchange
 from dmrc.ui.events import completed_row, row_events
 from dmrc.ui.rendering import page, render
 from dmrc.ui.timeline import chunks, segments, ticks
@@ -80,7 +81,7 @@ class RequestPages:
 
     async def show(self, request: Request) -> Response:
         """Return the page of one request."""
-        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        exchange = await self._exchange(request)
         return page(
             "request.html",
             here="requests",
@@ -101,19 +102,8 @@ class RequestPages:
         )
 
     async def answer(self, request: Request) -> Response:
-        """Return the answer of one request without a page, to stand beside another.
-
-        It may have ended just now; the record is written a moment later.
-        """
-        deadline = time.monotonic() + _RECORD_SECONDS
-        while True:
-            try:
-                exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
-                break
-            except NotFoundError:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.05)
+        """Return the answer of one request without a page, to stand beside another."""
+        exchange = await self._exchange(request)
         return HTMLResponse(
             render(
                 "answer.html",
@@ -127,7 +117,7 @@ class RequestPages:
 
     async def body(self, request: Request) -> Response:
         """Return what was sent or answered, byte by byte."""
-        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        exchange = await self._exchange(request)
         part = request.path_params["part"]
         if part not in ("request", "response"):
             raise NotFoundError(f"a request has no '{part}'", remedy="Use request or response")
@@ -135,7 +125,7 @@ class RequestPages:
 
     async def copy(self, request: Request) -> Response:
         """Return a request as a program that asks again."""
-        exchange = await asyncio.to_thread(self._observed.database.get, request.path_params["id"])
+        exchange = await self._exchange(request)
         form = FORMS.get(request.path_params["form"])
         if form is None or not form.accepts(exchange):
             raise NotFoundError(f"this request cannot be written as '{request.path_params['form']}'")
@@ -145,6 +135,18 @@ class RequestPages:
     async def playground(self, _request: Request) -> Response:
         """Return the playground."""
         return page("playground.html", here="playground", models=await asyncio.to_thread(self._models))
+
+    async def _exchange(self, request: Request) -> Exchange:
+        """Return the exchange of an address. It may have ended just now: the record is written a moment later."""
+        id, deadline = request.path_params["id"], time.monotonic() + _RECORD_SECONDS
+        while True:
+            may_come = id in self._observed.journal.running or self._observed.recorder.counts().waiting > 0
+            try:
+                return await asyncio.to_thread(self._observed.database.get, id)
+            except NotFoundError:
+                if not may_come or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
 
     def _models(self) -> list[str]:
         return sorted(name for name, _ in self._observed.catalog.names(None))

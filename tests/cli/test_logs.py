@@ -17,6 +17,7 @@ from tests.polling import eventually
 def test_logs_are_the_daemons_or_a_models(dmrc: Dmrc, tiny: str) -> None:
     before = dmrc.run("logs")
     dmrc.ok("run", tiny, "Hi")
+    eventually(lambda: ", first after " in dmrc.ok("logs"), "the line of the request, which is the last one")
 
     daemon, engine = dmrc.ok("logs"), dmrc.ok("logs", tiny)
 

@@ -119,6 +119,19 @@ def test_what_the_page_asks_needs_no_key_and_is_recorded_as_the_playground(site:
     assert exchange in rows
 
 
+@pytest.mark.parametrize("below", ["", "/answer", "/response", "/as/curl"])
+def test_a_request_can_be_looked_at_as_soon_as_it_is_answered(below: str, site: Site, session: dict[str, str]) -> None:
+    exchange = site.ask("Hi", max_tokens=1)
+
+    assert httpx.get(f"{site.url}/ui/requests/{exchange}{below}", headers=session).status_code == 200
+
+
+def test_a_request_that_never_was_is_404_at_once(site: Site, session: dict[str, str]) -> None:
+    never = "01a209b3-6c23-7932-a0c7-2495b49319a4"
+
+    assert httpx.get(f"{site.url}/ui/requests/{never}", headers=session, timeout=5).status_code == 404
+
+
 def test_a_filter_that_means_nothing_is_said_in_the_page(site: Site, session: dict[str, str]) -> None:
     answer = httpx.get(f"{site.url}/ui/requests?since=yesterday&grep=x", headers=session)
 

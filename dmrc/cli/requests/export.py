@@ -30,13 +30,12 @@ def export(app: App, /, ids: tuple[str, ...], form: str, output: Path | None, li
     curl, python and node are programs that ask again; their key is $OPENAI_API_KEY. har is for browsers' tools,
     openai-eval is a data set of the evals framework.
     """
-    from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.exports import FORMS, is_whole
     from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note
     from dmrc.errors import InputError
 
-    database = ExchangeDatabase(app.settings.paths.exchanges)
+    database = app.record
     if ids and any(given.values()):
         raise InputError("requests are exported by id or by options", remedy="Leave one of them out")
     wanted = [one.id for one in database.page(read_filter(given, "--"), limit)[::-1]] if not ids else list(ids)

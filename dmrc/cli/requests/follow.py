@@ -41,7 +41,7 @@ def follow_requests(app: App, query: ExchangeFilter, limit: int, *, as_json: boo
         raise InputError(
             "--follow does not go with --grep or --before", remedy="Leave it out, or list without --follow"
         )
-    database = ExchangeDatabase(app.settings.paths.exchanges)
+    database = app.record
     with _output(as_json) as output:
         follower = _Follower(database, query, output)
         follower.catch_up(limit)

@@ -53,12 +53,11 @@ for command in (show, export, rm):
 def _list(app: App, query: ExchangeFilter, limit: int, *, as_json: bool) -> None:
     import json
 
-    from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.summary import to_json
     from dmrc.cli.progress import note
     from dmrc.cli.requests.lines import Screen, lines
 
-    database = ExchangeDatabase(app.settings.paths.exchanges)
+    database = app.record
     page = database.page(query, limit)[::-1]
     if as_json:
         click.echo(json.dumps([to_json(exchange, with_content=False) for exchange in page], indent=2))

@@ -21,7 +21,6 @@ def rm(app: App, /, ids: tuple[str, ...], yes: bool, **given: Any) -> int:
 
     They are gone from the file: what they took is overwritten with zeros, and the search index is merged.
     """
-    from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note, spinner
     from dmrc.errors import InputError
@@ -29,7 +28,7 @@ def rm(app: App, /, ids: tuple[str, ...], yes: bool, **given: Any) -> int:
     by_options = any(given.values())
     if bool(ids) == by_options:
         raise InputError("requests are deleted by id or by options", remedy="Run: dmrc requests rm ID, or --before 7d")
-    database = ExchangeDatabase(app.settings.paths.exchanges)
+    database = app.record
     found = list(dict.fromkeys(database.get(id).id for id in ids)) if ids else database.ids(read_filter(given, "--"))
     if not found:
         note("no request was recorded that matches")

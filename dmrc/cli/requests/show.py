@@ -28,11 +28,10 @@ _ROLE_COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "too
 @pass_app
 def show(app: App, id: str, raw: bool, part: str | None, as_json: bool) -> None:
     """Show the request ID as a conversation, with its times. The short id that the list shows is enough."""
-    from dmrc.capture.database import ExchangeDatabase
     from dmrc.capture.summary import to_json
     from dmrc.cli.requests.lines import Screen
 
-    exchange = ExchangeDatabase(app.settings.paths.exchanges).get(id)
+    exchange = app.record.get(id)
     if as_json:
         click.echo(json.dumps(to_json(exchange, with_content=True), indent=2))
     elif raw:
