@@ -1,0 +1,26 @@
+"""The servers of the daemon."""
+
+import subprocess
+import time
+from email.utils import parsedate_to_datetime
+from urllib.request import urlopen
+
+import psutil
+
+from tests.dmrc_command import Dmrc
+
+
+def test_a_daemon_that_has_nothing_to_do_rests_and_knows_the_time(dmrc: Dmrc) -> None:
+    with subprocess.Popen([dmrc.program, "serve"], env=dmrc.environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        time.sleep(0.5)
+        before = psutil.Process(process.pid).num_ctx_switches().voluntary
+        time.sleep(2)
+        woken = psutil.Process(process.pid).num_ctx_switches().voluntary - before
+        with urlopen(f"http://127.0.0.1:{dmrc.port}") as answer:
+            date = parsedate_to_datetime(answer.headers["date"])
+        process.terminate()
+
+    assert woken <= 10  # each server sets its clock once a second
+    assert abs(date.timestamp() - time.time()) < 5
