@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dmrc.capture.answers import answer_events
 from dmrc.capture.bodies import items_of, object_of, parse_object
-from dmrc.capture.questions import messages_of
+from dmrc.capture.questions import messages_of, with_images
 from dmrc.exchange import Exchange, JsonValue
 
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
@@ -50,7 +50,7 @@ def asked(exchange: Exchange) -> list[Message]:
     for role in ("prompt", "input", "query"):
         is_told = role == "input" and items_of(request.get(role))
         if not is_told and (text := _text(request.get(role))):
-            found.append(Message(role, text))
+            found.append(_message(with_images({"role": role, "content": text, "images": request.get("images")})))
     if documents := _text(request.get("documents")):
         found.append(Message("documents", documents))
     return found
@@ -156,6 +156,7 @@ def _part(part: Mapping[str, JsonValue]) -> str:
     kind = part.get("type")
     if not isinstance(kind, str):
         return ""
-    inner = object_of(part.get(kind)) or object_of(part.get("source"))
+    # The Responses have the URL of a picture right in its part.
+    inner = object_of(part.get(kind)) or object_of(part.get("source")) or {"url": part.get("image_url")}
     where = next((inner[name] for name in ("url", "data") if isinstance(inner.get(name), str)), None)
     return where if isinstance(where, str) and where.startswith("[media ") else f"[{kind} {where or ''}".rstrip() + "]"

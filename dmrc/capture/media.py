@@ -14,6 +14,8 @@ _STRING = re.compile(
     rb'"(?:data:(?P<type>[\w.+\\/-]{0,100}+)(?:;[\w=.-]{1,100}){0,4};base64,(?P<url>(?:[\w+/=-]++|\\/)*+)'
     rb'|(?P<bare>(?:[\w+/=-]++|\\/)++))"'
 )
+# What base64 of a PNG, JPEG, GIF and WebP begins with: of those even the smallest is a picture.
+_BEGINNINGS, _SMALLEST = (b"iVBOR", b"/9j/", rb"\/9j\/", b"R0lGOD", b"UklGR"), 32
 # In front of a bare string: OpenAI's `input_audio.data`, Anthropic's `source.data`.
 _DATA_KEY = re.compile(rb'"data"\s{0,8}:\s{0,8}$')
 _SIGNATURES = (
@@ -41,7 +43,7 @@ def without_media(body: bytes) -> bytes:
     for match in _STRING.finditer(body):
         is_url = match["bare"] is None
         encoded = match["url"] if is_url else match["bare"]
-        if not is_url and len(encoded) < _SHORTEST:
+        if not is_url and len(encoded) < (_SMALLEST if encoded.startswith(_BEGINNINGS) else _SHORTEST):
             continue
         kind = _sniffed(encoded)
         if is_url:

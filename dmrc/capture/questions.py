@@ -28,7 +28,7 @@ def _of_blocks(message: _Json) -> Iterator[_Json]:
     results = [one for one in blocks if one.get("type") == "tool_result"]
     thoughts = [text for one in blocks if isinstance(text := one.get("thinking"), str)]
     if not (calls or results or thoughts):
-        yield message
+        yield with_images(message)
         return
     for one in results:
         yield {"role": "tool", "tool_call_id": one.get("tool_use_id"), "content": one.get("content")}
@@ -37,6 +37,15 @@ def _of_blocks(message: _Json) -> Iterator[_Json]:
     if rest or calls or thoughts:
         more: _Json = {"tool_calls": calls} if calls else {}
         yield {**message, "content": rest, "reasoning_content": "\n".join(thoughts), **more}
+
+
+def with_images(message: _Json) -> _Json:
+    """Return a message with Ollama's `images`, which stand beside its words, among its parts."""
+    images = message.get("images")
+    if not isinstance(images, list) or not images:
+        return message
+    parts: list[JsonValue] = [{"type": "image", "source": {"data": image}} for image in images]
+    return {**message, "content": [{"type": "text", "text": message.get("content")}, *parts]}
 
 
 def _of_item(item: _Json) -> Iterator[_Json]:

@@ -10,7 +10,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.cli.chat.conversation import Conversation
+    from dmrc.cli.chat.conversation import Content, Conversation
 
 
 @click.command(epilog='Example: dmrc run ai/smollm2 "Tell me an interesting fact"')
@@ -34,8 +34,8 @@ def run(
 ) -> None:
     """Ask a model, and print its answer as it comes; without a prompt, talk with it. A missing model is pulled first.
 
-    What is piped in is put behind the prompt. A word @path puts a file into it. Thoughts of a reasoning model go to
-    stderr when stdout is no terminal.
+    What is piped in is put behind the prompt. A word @path puts a file into it; the path of an image needs no @.
+    Thoughts of a reasoning model go to stderr when stdout is no terminal.
     """
     from dmrc.cli.chat.conversation import Conversation
     from dmrc.cli.progress import PullProgress
@@ -58,18 +58,27 @@ def run(
             _ask(conversation, question, verbose=verbose, as_json=as_json)
 
 
-def _question(prompt: tuple[str, ...]) -> str | None:
-    """Return what to ask: the words, and what is piped in; None where a person sits and typed no words."""
+def _question(prompt: tuple[str, ...]) -> Content | None:
+    """Return what to ask: the words with their files, and what is piped in; None where a person sits and typed none.
+
+    What is piped in beside words stays as it is, whatever looks like a file in it.
+    """
     import sys
+
+    from dmrc.cli.chat.files import expand
 
     words = " ".join(prompt)
     if sys.stdin.isatty():
-        return words or None
+        return expand(words) if words else None
     piped = sys.stdin.read()
-    found = "\n\n".join(part for part in (words, piped) if part.strip())
-    if not found:
+    if not words.strip() and not piped.strip():
         raise click.UsageError("there is no prompt, and nothing is piped in")
-    return found
+    if not words.strip() or not piped.strip():
+        return expand(words if words.strip() else piped)
+    content = expand(words)
+    if isinstance(content, str):
+        return f"{content}\n\n{piped}"
+    return [*content, {"type": "text", "text": piped}]
 
 
 def _talk(app: App, conversation: Conversation, *, verbose: bool) -> None:
@@ -79,11 +88,10 @@ def _talk(app: App, conversation: Conversation, *, verbose: bool) -> None:
     Session(conversation, terminal(app.settings.home / "chat_history"), verbose=verbose).run()
 
 
-def _ask(conversation: Conversation, question: str, *, verbose: bool, as_json: bool) -> None:
-    from dmrc.cli.chat.files import expand
+def _ask(conversation: Conversation, question: Content, *, verbose: bool, as_json: bool) -> None:
     from dmrc.cli.chat.printer import print_answer, print_usage
 
-    pieces = conversation.ask(expand(question))
+    pieces = conversation.ask(question)
     if as_json:
         import json
 

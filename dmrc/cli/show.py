@@ -25,14 +25,16 @@ def show(app: App, reference: str, as_json: bool) -> None:
     import json
 
     from dmrc.cli.tables import print_facts
-    from dmrc.models import describe, with_facts
+    from dmrc.models import describe, stored_capabilities, with_facts
 
     model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
+    can = stored_capabilities(app.store, model)
     if as_json:
         files = [{"role": each.role, "digest": each.digest, "size_bytes": each.size_bytes} for each in _layers(model)]
-        click.echo(json.dumps({**describe(model), "pulled_at": model.pulled_at, "files": files}, indent=4))
+        more = {"capabilities": can, "pulled_at": model.pulled_at, "files": files}
+        click.echo(json.dumps({**describe(model), **more}, indent=4))
         return
-    print_facts(_facts(model))
+    print_facts([*_facts(model), ("Capabilities", ", ".join(can) or "-")])
     click.echo("\nGGUF Metadata:")
     for key, value in sorted(model.config.gguf.items()):
         click.echo(f"  {key}: {_short(value)}")

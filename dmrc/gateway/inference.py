@@ -21,6 +21,7 @@ from dmrc.gateway.dialect import Call, Dialect, Residence
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation
+from dmrc.gateway.pictures import check_pictures
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
@@ -101,6 +102,7 @@ class Inference:
         resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
+        check_pictures(resolved.target, observation.document)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)

@@ -22,7 +22,7 @@ from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.managing import admit_manager, document_of, streamed, text_in
 from dmrc.gateway.ollama_replies import STREAM_TYPE
 from dmrc.gguf import GgufFacts
-from dmrc.models import Models
+from dmrc.models import Models, capabilities
 from dmrc.reference import Reference
 from dmrc.scheduler.runner import Runner
 from dmrc.scheduler.scheduler import Scheduler
@@ -124,9 +124,9 @@ class OllamaModels:
                 "license": "",
                 "details": described["details"],
                 "model_info": _model_info(target.facts),
-                "capabilities": _capabilities(
-                    target.facts, template, has_projector=target.companions.mmproj is not None
-                ),
+                "capabilities": [
+                    *capabilities(target.facts, template, has_projector=target.companions.mmproj is not None)
+                ],
                 "modified_at": described["modified_at"],
             }
         )
@@ -218,20 +218,6 @@ def _value(text: str) -> JsonValue:
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return float(text) if re.fullmatch(r"-?[0-9]+\.?[0-9]*(?:e[+-]?[0-9]{1,2})?", text) else text
-
-
-def _capabilities(facts: GgufFacts, template: str, *, has_projector: bool) -> list[JsonValue]:
-    """Return what a model can do, as far as its header, its template and its parts tell."""
-    if facts.pooling_type:
-        return ["embedding"]
-    can = {
-        "completion": True,
-        "vision": has_projector,
-        "tools": "tools" in template,
-        "insert": any(key.startswith("tokenizer.ggml.fim_") for key in facts.metadata),
-        "thinking": "<think>" in template or "enable_thinking" in template,
-    }
-    return [name for name, has in can.items() if has]
 
 
 def _line(document: Mapping[str, object]) -> bytes:

@@ -1,8 +1,18 @@
 """Models and what is done with them: pulled, pushed, packaged, described."""
 
-from dmrc.models.description import describe, describe_for_openai
+from dmrc.models.description import capabilities, describe, describe_for_openai, stored_capabilities
 from dmrc.models.models import Models, Pulled
 from dmrc.models.packaging import Parts, with_facts
 from dmrc.models.pushing import Pushed
 
-__all__ = ["Models", "Parts", "Pulled", "Pushed", "describe", "describe_for_openai", "with_facts"]
+__all__ = [
+    "Models",
+    "Parts",
+    "Pulled",
+    "Pushed",
+    "capabilities",
+    "describe",
+    "describe_for_openai",
+    "stored_capabilities",
+    "with_facts",
+]

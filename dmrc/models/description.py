@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue
-from dmrc.gguf import format_size
-from dmrc.store import StoredModel
+from dmrc.gguf import GgufFacts, format_size
+from dmrc.store import Store, StoredModel
 
 
 def describe(model: StoredModel) -> dict[str, JsonValue]:
@@ -46,6 +47,33 @@ def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
     }
     common: dict[str, JsonValue] = {"object": "model", "created": document["created"], "owned_by": "docker"}
     return [{"id": name, **common, "dmr": facts} for name in model.tags or (model.digest,)]
+
+
+def capabilities(facts: GgufFacts, template: str, *, has_projector: bool) -> list[str]:
+    """Return what a model can do, in Ollama's words, as far as its header, its template and its parts tell.
+
+    Shape: `["completion", "vision", "tools", "insert", "thinking"]`, or `["embedding"]`.
+    """
+    if facts.pooling_type:
+        return ["embedding"]
+    can = {
+        "completion": True,
+        "vision": has_projector,
+        "tools": "tools" in template,
+        "insert": any(key.startswith("tokenizer.ggml.fim_") for key in facts.metadata),
+        "thinking": "<think>" in template or "enable_thinking" in template,
+    }
+    return [name for name, has in can.items() if has]
+
+
+def stored_capabilities(store: Store, model: StoredModel) -> list[str]:
+    """Return what a model can do as it was packaged; nothing where its files cannot be read."""
+    try:
+        facts, files = store.facts(model), store.files(model)
+        template = files.chat_template.read_text() if files.chat_template else facts.chat_template or ""
+    except (DmrcError, OSError):
+        return []
+    return capabilities(facts, template, has_projector=files.mmproj is not None)
 
 
 def trained_context(model: StoredModel) -> int | None:

@@ -11,6 +11,7 @@ from dmrc.capture.redaction import Redactor
 from tests.capture.recorded import recorded
 
 PNG = b"\x89PNG\r\n\x1a\n" + os.urandom(100_000)
+JPEG = b"\xff\xd8\xff\xe0" + os.urandom(80)
 WAV = b"RIFF\x24\x08\x00\x00WAVEfmt " + os.urandom(3_000)
 RAW = os.urandom(2_000)
 
@@ -31,6 +32,8 @@ def marker(kind: str, data: bytes) -> str:
         ({"u": url(PNG, "image/png;charset=utf-8")}, {"u": marker("image/png", PNG)}),
         ({"data": base64.b64encode(WAV).decode()}, {"data": marker("audio/wav", WAV)}),
         ({"images": [base64.b64encode(PNG).decode()]}, {"images": [marker("image/png", PNG)]}),
+        ({"images": [base64.b64encode(PNG[:70]).decode()]}, {"images": [marker("image/png", PNG[:70])]}),
+        ({"data": base64.b64encode(JPEG).decode()}, {"data": marker("image/jpeg", JPEG)}),
         ({"data": base64.b64encode(RAW).decode()}, {"data": marker("application/octet-stream", RAW)}),
         ({"data": base64.urlsafe_b64encode(RAW).decode()}, {"data": marker("application/octet-stream", RAW)}),
     ],
@@ -46,7 +49,17 @@ def test_media_are_told_by_type_size_and_hash(part, expected, escaped):
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 5000, "see data:image/png;base64,AAAA in a text", "data:image/png;base64", "x" * 600 + "\\", '"', "/" * 600],
+    [
+        "a" * 5000,
+        "see data:image/png;base64,AAAA in a text",
+        "data:image/png;base64",
+        "x" * 600 + "\\",
+        '"',
+        "/" * 600,
+        "R0lGOD",
+        "UklGR",
+        "/9j/",
+    ],
 )
 def test_what_is_no_media_stays(text):
     body = json.dumps({"prompt": text, "other": [text]}).encode()

@@ -1,4 +1,4 @@
-"""Files that a prompt names by `@path`: text is put into the prompt, images go beside it."""
+"""Files that a prompt names by `@path`: text is put into the prompt, images go beside it. Images need no `@`."""
 
 from __future__ import annotations
 
@@ -13,33 +13,49 @@ from dmrc.exchange import JsonValue
 _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 _LARGEST_IMAGE_BYTES = 100 << 20
 _LARGEST_TEXT_BYTES = 4 << 20
-# `@` at the start of a word, so that an address like me@example.org is left alone.
-_NAMED = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"]+)"|'(?P<single>[^']+)'|(?P<plain>\S+))""")
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+# `@` at the start of a word, so that an address like me@example.org is left alone. An image needs none where its path
+# can be nothing else (/tmp/a.png, ./a.png, "../my cat.png"), as in Docker Model Runner and Ollama.
+_PATH, _SUFFIX = r"(?:~|\.\.?)?/", r"\.(?:png|jpe?g|webp|gif)"
+_NAMED = re.compile(
+    r"""(?<!\S)@(?:"(?P<quoted>[^"]+)"|'(?P<single>[^']+)'|(?P<plain>\S+))"""
+    rf"""|(?<!\S)(?:"(?P<image>{_PATH}[^"\n]+{_SUFFIX})"|'(?P<single_image>{_PATH}[^'\n]+{_SUFFIX})'"""
+    rf"""|(?P<plain_image>{_PATH}\S+?{_SUFFIX})(?=[\s.,;:?!)]|$))""",
+    re.IGNORECASE,
+)
 
 
 def expand(prompt: str) -> Content:
     """Return the content of a message: the prompt with its files.
 
-    A word that begins with `@` and is no file stays as it is, unless it is written as a path (`@./notes.txt`).
+    A word that begins with `@` and is no file stays as it is, unless it is written as a path (`@./notes.txt`). So does
+    the path of an image that is not there.
 
     Raises:
-        InputError: A file that is meant cannot be read, is too large, or is neither text nor an image.
+        InputError: A file that is meant cannot be read, is too large, or is not what its name says.
     """
     images: list[JsonValue] = []
 
     def replaced(match: re.Match[str]) -> str:
-        name = match["quoted"] or match["single"] or match["plain"]
+        image = match["image"] or match["single_image"] or match["plain_image"]
+        name = match["quoted"] or match["single"] or match["plain"] or image
         path = Path(name).expanduser()
-        if not path.is_file() and not ("/" in name or match["quoted"] or match["single"]):
+        if not path.is_file() and (image or not ("/" in name or match["quoted"] or match["single"])):
             return match[0]
         if media_type := _IMAGES.get(path.suffix.lower()):
-            data = base64.b64encode(_read(path, _LARGEST_IMAGE_BYTES)).decode()
-            images.append({"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}})
+            images.append({"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{_image(path)}"}})
             return path.name
         return f"\n{path.name}:\n```\n{_text(path)}\n```\n"
 
     text = _NAMED.sub(replaced, prompt)
     return [{"type": "text", "text": text}, *images] if images else text
+
+
+def _image(path: Path) -> str:
+    data = _read(path, _LARGEST_IMAGE_BYTES)
+    if not data.startswith(_BEGINNINGS):
+        raise InputError(f"'{path}' is no image, whatever its name says", remedy="Images: png, jpg, webp, gif")
+    return base64.b64encode(data).decode()
 
 
 def _text(path: Path) -> str:

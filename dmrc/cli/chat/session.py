@@ -22,7 +22,7 @@ HELP = '''\
   /clear                     forget the conversation
   /bye                       leave (Ctrl+D too)
   """                        begins and ends a message of several lines
-  @path                      puts a file into the message; images for models that see
+  @path                      puts a file into the message; an image (./cat.png) needs no @
   Ctrl+C stops an answer.  Ctrl+X Ctrl+E opens an editor.'''
 
 ReadLine = Callable[[str], str]

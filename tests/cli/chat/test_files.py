@@ -28,7 +28,42 @@ def test_an_image_goes_beside_the_prompt(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("prompt", ["Write to me@example.org", "Ask @alice", "a @ b", "@"])
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("What is {}/dot.PNG?", "What is dot.PNG?"),
+        ("{}/dot.PNG", "dot.PNG"),
+        ('Look: "{}/a dot.png", please', "Look: a dot.png, please"),
+        ("Look: '{}/a dot.png'.", "Look: a dot.png."),
+        ("@{}/dot.PNG", "dot.PNG"),
+    ],
+)
+def test_an_image_needs_no_sign_where_its_path_can_be_nothing_else(tmp_path: Path, written: str, told: str) -> None:
+    (tmp_path / "dot.PNG").write_bytes(PIXEL)
+    (tmp_path / "a dot.png").write_bytes(PIXEL)
+
+    content = expand(written.format(tmp_path))
+
+    assert isinstance(content, list)
+    assert [part["type"] for part in content if isinstance(part, dict)] == ["text", "image_url"]
+    assert content[0] == {"type": "text", "text": told}
+
+
+def test_a_path_of_an_image_in_another_file_is_only_words(tmp_path: Path) -> None:
+    (tmp_path / "dot.png").write_bytes(PIXEL)
+    (tmp_path / "notes.txt").write_text(f"see {tmp_path}/dot.png")
+
+    assert expand(f"@{tmp_path}/notes.txt") == f"\nnotes.txt:\n```\nsee {tmp_path}/dot.png\n```\n"
+
+
+def test_what_only_has_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_text("<html>")
+
+    with pytest.raises(InputError, match="is no image, whatever its name says"):
+        expand(f"What is @{tmp_path}/x.jpg")
+
+
+@pytest.mark.parametrize("prompt", ["Draw /nowhere/cat.png", "Write to me@example.org", "Ask @alice", "a @ b", "@"])
 def test_what_is_no_file_stays_as_it_is(prompt: str) -> None:
     assert expand(prompt) == prompt
 
