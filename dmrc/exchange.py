@@ -13,8 +13,8 @@ from dmrc.fields import JsonValue as JsonValue
 Dialect = Literal["openai", "anthropic", "ollama", "dmr"]
 """Whose HTTP API the caller speaks."""
 
-Operation = Literal["chat", "completion", "embedding", "response", "rerank"]
-"""What the caller asks for."""
+Operation = Literal["chat", "completion", "embedding", "response", "rerank", "count_tokens"]
+"""What the caller asks for; `count_tokens` generates nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from starlette.responses import Response
 
+from dmrc.capture.bodies import object_of
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, JsonValue, Operation
 from dmrc.gateway.answers import anthropic_error, error_document, error_response
-from dmrc.gateway.dialect import Call
+from dmrc.gateway.anthropic_blocks import Blocks
+from dmrc.gateway.dialect import Call, Clock
 from dmrc.gateway.passing import Passing
+
+COUNT_TOKENS = "/count_tokens"
+"""The route below `/v1/messages` that generates nothing."""
 
 _END = re.compile(rb"\nevent: message_stop")
 
@@ -23,12 +29,12 @@ class AnthropicMessages:
     """`POST /v1/messages`, and what is below it."""
 
     name: Dialect = "anthropic"
-    operation: Operation = "chat"
     streams_unasked = False
 
     def __init__(self, below: str = "") -> None:
         """Serve `/v1/messages`, or a route `below` it."""
         self._path = f"/v1/messages{below}"
+        self.operation: Operation = "count_tokens" if below == COUNT_TOKENS else "chat"
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request as it came; llama.cpp's server hangs up on messages that are none."""
@@ -39,7 +45,7 @@ class AnthropicMessages:
                 "'messages' is no list of messages",
                 remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
             )
-        return Call(self._path, body, Passing(_END, _in_anthropics_words))
+        return Call(self._path, _with_thinking_off(document) or body, _InOrder(_END, _in_anthropics_words))
 
     def error_response(self, error: DmrcError) -> Response:
         """Return the error as Anthropic's clients read it."""
@@ -50,12 +56,35 @@ class AnthropicMessages:
         return b"\n\nevent: error\ndata: " + json.dumps(error_document(error, self.name)).encode() + b"\n\n"
 
 
+class _InOrder(Passing):
+    """A reply whose blocks end before the next ones begin."""
+
+    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+        blocks = Blocks()
+        async for chunk in super().stream(chunks, clock):
+            if whole := blocks.read(chunk):
+                yield whole
+        if rest := blocks.last():
+            yield rest
+
+
 def anthropic_routes() -> dict[str, AnthropicMessages]:
     """Return the dialect of each path."""
     prefixes = ("/anthropic/v1", "/v1", "/engines/v1")
     return {
-        f"{prefix}/messages{below}": AnthropicMessages(below) for prefix in prefixes for below in ("", "/count_tokens")
+        f"{prefix}/messages{below}": AnthropicMessages(below) for prefix in prefixes for below in ("", COUNT_TOKENS)
     }
+
+
+def _with_thinking_off(document: dict[str, JsonValue]) -> bytes | None:
+    """Return the request of a caller who wants no thoughts, in words that llama.cpp heeds; None where that is as it is.
+
+    Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking
+    """
+    if object_of(document.get("thinking")).get("type") != "disabled":
+        return None
+    values = {**object_of(document.get("chat_template_kwargs")), "enable_thinking": False}
+    return json.dumps({**document, "chat_template_kwargs": values}).encode()
 
 
 def _is_message(message: JsonValue) -> bool:

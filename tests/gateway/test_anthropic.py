@@ -61,11 +61,14 @@ def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Record
     assert text.split()[0] in shown
 
 
-def test_tokens_are_counted_without_an_answer(gateway: Gateway) -> None:
-    counted = client(gateway).messages.count_tokens(model=MODEL, messages=QUESTION)
+def test_tokens_are_counted_without_an_answer(gateway: Gateway, recorded: Recorded) -> None:
+    raw = client(gateway).messages.with_raw_response.count_tokens(model=MODEL, messages=QUESTION)
 
+    counted = raw.parse()
     answered = client(gateway).messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
     assert counted.input_tokens == answered.usage.input_tokens + (answered.usage.cache_read_input_tokens or 0)
+    exchange = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert (exchange["operation"], exchange["prompt_tokens"]) == ("count_tokens", None), "no token went through a model"
 
 
 def test_errors_are_anthropics(gateway: Gateway) -> None:

@@ -108,7 +108,9 @@ def _message(message: Message, screen: Screen) -> Iterator[str]:
 
     title = f"{plain(message.role, 40)} {plain(message.call_id or '', 60)}".rstrip()
     yield screen.style(title, fg=_ROLE_COLOURS.get(message.role, "blue"), bold=True)
-    for line in _block(message.reasoning):
+    if message.reasoning:
+        yield screen.style("  thinks", dim=True)
+    for line in _block(message.reasoning, "    "):
         yield screen.style(line, dim=True, italic=True)
     yield from _block(message.text)
     for call in message.calls:
