@@ -35,7 +35,7 @@ _COMMANDS = {
     "unload": LazyCommand("dmrc.cli.unload:unload", "Unload models", _SERVING),
     "configure": LazyCommand("dmrc.cli.configure:configure", "Set how a model is served, and keep it", _SERVING),
     "bench": LazyCommand("dmrc.cli.bench:bench", "Measure how fast a model answers", _SERVING),
-    "launch": LazyCommand("dmrc.cli.launch:launch", "Start a coding assistant with a model", _SERVING),
+    "launch": LazyCommand("dmrc.cli.launch:launch", "Start an application with a model", _SERVING),
     "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
     "requests": LazyCommand("dmrc.cli.requests.group:requests", "List what was asked, and how fast it was", _WATCHING),

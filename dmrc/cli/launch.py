@@ -1,108 +1,103 @@
-"""`dmrc launch`: a coding assistant with a model of ours."""
+"""`dmrc launch`: a coding assistant, or an application in a container, with a model of ours."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.cli.launch_apps import CONTAINER_APPS, HOST_APPS, Endpoint, Launch, container_launch, container_name
 from dmrc.cli.options import json_option, model_name
+from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 
-_KEY = "not-required"
-"""Programs want some key; on loopback the gateway wants none."""
+_PROJECT = "dmrc-launch"
+"""Containers that are launched are services of this project: each has a key of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """How a program is started."""
+class _Container:
+    """What was said of the container."""
 
-    argv: tuple[str, ...]
-    """The program and its first arguments."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Variables beside those of the user."""
-
-
-def _aider(url: str, model: str) -> Launch:
-    """Source: https://aider.chat/docs/llms/openai-compat.html."""
-    variables = {"OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": _KEY}
-    return Launch(("aider", "--model", f"openai/{model}"), variables)
-
-
-def _claude(url: str, model: str) -> Launch:
-    """Source: https://code.claude.com/docs/en/env-vars."""
-    sizes = {f"ANTHROPIC_DEFAULT_{size}_MODEL": model for size in ("HAIKU", "SONNET", "OPUS")}
-    variables = {
-        "ANTHROPIC_BASE_URL": f"{url}/anthropic",
-        "ANTHROPIC_AUTH_TOKEN": _KEY,
-        "ANTHROPIC_MODEL": model,
-        **sizes,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    }
-    return Launch(("claude",), variables)
-
-
-def _codex(url: str, model: str) -> Launch:
-    """Source: https://developers.openai.com/codex/config-reference; a value is TOML, as JSON's strings are."""
-    provider = {"name": "dmrc", "base_url": f"{url}/v1", "wire_api": "responses"}
-    values = {"model_provider": "dmrc", **{f"model_providers.dmrc.{name}": value for name, value in provider.items()}}
-    options = [word for name, value in values.items() for word in ("-c", f"{name}={json.dumps(value)}")]
-    return Launch(("codex", *options, "--model", model))
-
-
-def _opencode(url: str, model: str) -> Launch:
-    """Source: https://opencode.ai/docs/config/#precedence-order and https://opencode.ai/docs/providers/."""
-    provider = {
-        "npm": "@ai-sdk/openai-compatible",
-        "name": "dmrc",
-        "options": {"baseURL": f"{url}/v1", "apiKey": _KEY},
-        "models": {model: {"name": model}},
-    }
-    config = {
-        "$schema": "https://opencode.ai/config.json",
-        "provider": {"dmrc": provider},
-        "model": f"dmrc/{model}",
-    }
-    return Launch(("opencode",), {"OPENCODE_CONFIG_CONTENT": json.dumps(config)})
-
-
-_APPS: dict[str, Callable[[str, str], Launch]] = {
-    "aider": _aider,
-    "claude": _claude,
-    "codex": _codex,
-    "opencode": _opencode,
-}
+    image: str | None
+    port: int | None
+    detach: bool
 
 
 @click.command(
     epilog="Example: dmrc launch opencode --model ai/qwen3-coder -- run 'Explain this repository'",
 )
 @click.option("--model", type=model_name, help="The model. [the only one in the store]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of a container, on loopback. [3000, or 3001]")
+@click.option("--image", metavar="IMAGE", help="Of a container, in place of its own.")
+@click.option("-d", "--detach", is_flag=True, help="Leave a container running.")
 @click.option("--print", "--dry-run", "--config", "is_printed", is_flag=True, help="Start nothing, and print how.")
 @json_option
-@click.argument("app_name", metavar="[APP]", required=False, type=click.Choice(list(_APPS)))
+@click.argument("app_name", metavar="[APP]", required=False, type=click.Choice(sorted([*HOST_APPS, *CONTAINER_APPS])))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @pass_app
 def launch(
-    app: App, model: str | None, is_printed: bool, as_json: bool, app_name: str | None, arguments: tuple[str, ...]
+    app: App,
+    /,
+    model: str | None,
+    is_printed: bool,
+    as_json: bool,
+    app_name: str | None,
+    arguments: tuple[str, ...],
+    **container: object,
 ) -> None:
-    """Start a coding assistant that asks a model here: aider, claude, codex, opencode. Without APP, list them.
+    """Start an application that asks a model here. Without APP, list them.
 
-    It is given variables and options for this run alone; none of its files is changed. A missing model is pulled first.
+    aider, claude, codex, openclaw and opencode are programs of this machine. They are given variables and options for
+    this run alone; none of their files is changed. openwebui and anythingllm run in a container, which reaches the
+    models here with a key of its own; a volume keeps what they store. A missing model is pulled first.
     """
     if app_name is None:
         _list(as_json=as_json)
         return
+    said = _Container(**container)  # type: ignore[arg-type]
+    if app_name in HOST_APPS and said != _Container(None, None, detach=False):
+        raise click.UsageError(f"--port, --image and --detach are for containers: {', '.join(CONTAINER_APPS)}")
     wanted = model or _only_model(app)
-    started = _APPS[app_name](f"http://127.0.0.1:{app.settings.port}", wanted)
-    argv = (*started.argv, *arguments)
+    prepared = _prepared(app, app_name, wanted, said, KEY_PREFIX + "…")
     if is_printed or as_json:
-        _print(argv, started.environment, as_json=as_json)
+        _print(prepared, arguments, as_json=as_json)
+        return
+    _check(app, app_name, prepared)
+    _pull(app, wanted)
+    if app_name in CONTAINER_APPS:
+        prepared = _prepared(app, app_name, wanted, said, _join(app, app_name, wanted))
+        url = f"http://127.0.0.1:{said.port or CONTAINER_APPS[app_name].port}"
+        click.echo(f"{app_name}: {url} as soon as it is up; docker stop {container_name(app_name)} ends it", err=True)
     else:
-        _start(app, wanted, argv, started.environment)
+        app.daemon.ensure()
+        app.daemon.preload(wanted, wait=False)
+    _become(prepared, arguments)
+
+
+def _prepared(app: App, name: str, model: str, said: _Container, key: str) -> Launch:
+    """Return how an application is started; the key counts for a container only."""
+    tokens = _context_tokens(app, model)
+    if name in HOST_APPS:
+        return HOST_APPS[name](Endpoint(f"http://127.0.0.1:{app.settings.port}", model, context_tokens=tokens))
+    endpoint = Endpoint(f"http://{GATEWAY_HOST}:{app.settings.port}", model, key, tokens)
+    return container_launch(name, endpoint, said.image, said.port, detach=said.detach)
+
+
+def _context_tokens(app: App, model: str) -> int:
+    """Return what a request may have, as the model was packaged; one that is not here yet has the default."""
+    from dmrc.errors import ModelNotFoundError
+    from dmrc.models.description import trained_context
+    from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE
+
+    try:
+        stored = app.store.resolve(model, app.settings.default_registry)
+    except ModelNotFoundError:
+        return DEFAULT_CONTEXT_SIZE
+    wished = stored.config.context_size or DEFAULT_CONTEXT_SIZE
+    return min(wished, trained_context(stored) or wished)
 
 
 def _list(*, as_json: bool) -> None:
@@ -110,11 +105,15 @@ def _list(*, as_json: bool) -> None:
 
     from dmrc.cli.tables import print_table
 
-    found = {name: shutil.which(name) for name in _APPS}
+    found = {name: shutil.which(name) for name in HOST_APPS}
+    images = {name: container.image for name, container in CONTAINER_APPS.items()}
+    names = sorted([*found, *images])
     if as_json:
-        click.echo(json.dumps([{"app": name, "path": path} for name, path in found.items()], indent=2))
-    else:
-        print_table(("APP", "PATH"), [[name, path or "not installed"] for name, path in found.items()])
+        document = [{"app": name, "path": found.get(name), "image": images.get(name)} for name in names]
+        click.echo(json.dumps(document, indent=2))
+        return
+    where = {**{name: path or "not installed" for name, path in found.items()}, **images}
+    print_table(("APP", "PROGRAM OR IMAGE"), [[name, where[name]] for name in names])
 
 
 def _only_model(app: App) -> str:
@@ -124,43 +123,93 @@ def _only_model(app: App) -> str:
         InputError: There are more, or none.
     """
     from dmrc.errors import InputError
+
+    names = _names(app)
+    if len(names) != 1:
+        raise InputError(f"there are {len(names)} models in the store", remedy="Say which one: --model ai/smollm2")
+    return names[0]
+
+
+def _names(app: App) -> list[str]:
+    """Return the models of the store, each by its first name."""
     from dmrc.reference import Reference
 
-    models = [model for model in app.store.models() if model.tags]
-    if len(models) != 1:
-        raise InputError(f"there are {len(models)} models in the store", remedy="Say which one: --model ai/smollm2")
-    return Reference.parse(models[0].tags[0]).display()
+    return [Reference.parse(model.tags[0]).display() for model in app.store.models() if model.tags]
 
 
-def _print(argv: tuple[str, ...], environment: dict[str, str], *, as_json: bool) -> None:
+def _print(prepared: Launch, arguments: tuple[str, ...], *, as_json: bool) -> None:
     import shlex
 
+    command = (*prepared.argv, *arguments)
     if as_json:
-        click.echo(json.dumps({"command": argv, "environment": environment}, indent=2))
+        document = {"command": command, "environment": prepared.environment}
+        click.echo(json.dumps({**document, "once": prepared.once} if prepared.once else document, indent=2))
         return
-    for name, value in environment.items():
+    for each in prepared.once:
+        click.echo(shlex.join(each))
+    for name, value in prepared.environment.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(shlex.join(argv))
+    click.echo(shlex.join(command))
 
 
-def _start(app: App, model: str, argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
-    """Become the program.
+def _check(app: App, name: str, prepared: Launch) -> None:
+    """Check what can be told before anything is pulled.
 
     Raises:
-        NotFoundError: It is not installed.
+        NotFoundError: The program is not installed.
+        InputError: It would have no key; or its container runs.
     """
-    import os
     import shutil
+    import subprocess
 
-    from dmrc.cli.progress import PullProgress
     from dmrc.errors import InputError, NotFoundError
 
-    if shutil.which(argv[0]) is None:
-        raise NotFoundError(f"there is no {argv[0]} on PATH", remedy="Install it, or look: dmrc launch APP --print")
-    if app.settings.require_key:
-        raise InputError(f"{argv[0]} has no key, and DMRC_REQUIRE_KEY is set", remedy="Unset it")
+    program = prepared.argv[0]
+    if shutil.which(program) is None:
+        raise NotFoundError(f"there is no {program} on PATH", remedy="Install it, or look: dmrc launch APP --print")
+    if name in HOST_APPS:
+        if app.settings.require_key:
+            raise InputError(f"{program} has no key, and DMRC_REQUIRE_KEY is set", remedy="Unset it")
+        return
+    running = ("docker", "ps", "--quiet", "--filter", f"name=^/{container_name(name)}$")
+    if subprocess.run(running, capture_output=True, check=False).stdout:
+        raise InputError(f"{name} runs already", remedy=f"End it: docker stop {container_name(name)}")
+
+
+def _pull(app: App, model: str) -> None:
+    from dmrc.cli.progress import PullProgress
+
     with PullProgress() as progress:
         app.models.pull(model, progress.of(model), cancelled=progress.cancelled)
-    app.daemon.ensure()
-    app.daemon.preload(model, wait=False)
-    os.execvpe(argv[0], argv, {**os.environ, **environment})  # noqa: S606 the user's own program, without a shell
+
+
+def _join(app: App, name: str, model: str) -> str:
+    """Let the container in, for `model` and all others of the store, and return its key: the same every time."""
+    import os
+
+    from dmrc.cli.joining import join
+    from dmrc.cli.preparation import attach
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.project import ModelDeclaration
+
+    host = docker_endpoint(os.environ).host
+    models = [ModelDeclaration(key=each, model=each) for each in dict.fromkeys([model, *_names(app)])]
+    with app.daemon.needed():
+        attach(app, host)
+        key = join(app, _PROJECT, name, models, host)
+        app.daemon.load(_PROJECT, model, wait=False)
+    return key
+
+
+def _become(prepared: Launch, arguments: tuple[str, ...]) -> NoReturn:
+    """Become the program; one that must be set up by its own commands is started all the same, and they are told."""
+    import os
+    import shlex
+
+    if prepared.once:
+        told = "\n".join(f"  {shlex.join(each)}" for each in prepared.once)
+        click.echo(
+            f"{prepared.argv[0]} knows models by a file of its own; where it is not set up yet:\n{told}", err=True
+        )
+    argv = (*prepared.argv, *arguments)
+    os.execvpe(argv[0], argv, {**os.environ, **prepared.environment})  # noqa: S606 the user's own program, no shell

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,30 @@ from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 
 _APPS = ["aider", "claude", "codex", "opencode"]
+_OPENWEBUI = """\
+export OPENAI_API_BASE_URL=http://model-runner.docker.internal:PORT/engines/v1
+export OPENAI_API_KEY='sk-dmrc-…'
+export DEFAULT_MODELS=ai/coder
+export ENABLE_OLLAMA_API=false
+export WEBUI_AUTH=false
+export CORS_ALLOW_ORIGIN='http://127.0.0.1:3000;http://localhost:3000'
+docker run --rm --name dmrc-openwebui --publish 127.0.0.1:3000:8080 \
+--add-host model-runner.docker.internal:host-gateway --volume dmrc-openwebui:/app/backend/data \
+--env OPENAI_API_BASE_URL --env OPENAI_API_KEY --env DEFAULT_MODELS --env ENABLE_OLLAMA_API --env WEBUI_AUTH \
+--env CORS_ALLOW_ORIGIN ghcr.io/open-webui/open-webui:main
+"""
+_ANYTHINGLLM = """\
+export STORAGE_DIR=/app/server/storage
+export LLM_PROVIDER=generic-openai
+export GENERIC_OPEN_AI_BASE_PATH=http://model-runner.docker.internal:PORT/engines/v1
+export GENERIC_OPEN_AI_API_KEY='sk-dmrc-…'
+export GENERIC_OPEN_AI_MODEL_PREF=ai/coder
+export GENERIC_OPEN_AI_MODEL_TOKEN_LIMIT=4096
+docker run --rm --name dmrc-anythingllm --detach --publish 127.0.0.1:8080:3001 \
+--add-host model-runner.docker.internal:host-gateway --volume dmrc-anythingllm:/app/server/storage \
+--env STORAGE_DIR --env LLM_PROVIDER --env GENERIC_OPEN_AI_BASE_PATH --env GENERIC_OPEN_AI_API_KEY \
+--env GENERIC_OPEN_AI_MODEL_PREF --env GENERIC_OPEN_AI_MODEL_TOKEN_LIMIT llm:mine serve
+"""
 
 
 @pytest.mark.parametrize("app", _APPS)
@@ -37,7 +62,45 @@ def test_the_program_runs_with_the_only_model(dmrc: Dmrc, tiny: str, tmp_path: P
 
     assert dmrc.ok("launch", "claude", "--", "say hi") == f"{tiny} say hi\n"
     assert eventually(lambda: dmrc.ok("ps", "--json") != "[]\n", "loading of the model")
-    assert json.loads(dmrc.ok("launch", "--json"))[1] == {"app": "claude", "path": str(programs / "claude")}
+    listed = {each["app"]: each for each in json.loads(dmrc.ok("launch", "--json"))}
+    assert listed["claude"] == {"app": "claude", "path": str(programs / "claude"), "image": None}
+    assert listed["openwebui"]["image"] == "ghcr.io/open-webui/open-webui:main"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["openwebui"], _OPENWEBUI),
+        (["anythingllm", "--detach", "--port", "8080", "--image", "llm:mine", "--", "serve"], _ANYTHINGLLM),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--dry-run", "--config"])
+def test_a_container_is_told_by_variables_which_a_dry_run_prints(
+    dmrc: Dmrc, arguments: list[str], expected: str, flag: str
+) -> None:
+    printed = dmrc.ok("launch", "--model", "ai/coder", flag, *arguments)
+
+    assert printed == expected.replace("PORT", str(dmrc.port))
+    assert dmrc.processes() == []
+    assert list((dmrc.home / "projects").iterdir()) == [], "no key is made"
+
+
+def test_openclaw_is_told_by_commands_of_its_own(dmrc: Dmrc) -> None:
+    set_up, choose, command = dmrc.ok("launch", "openclaw", "--model", "ai/coder", "--print").splitlines()
+
+    words = shlex.split(set_up)
+    assert words[:-1] == ["openclaw", "config", "set", "models.providers.dmrc"]
+    provider = json.loads(words[-1])
+    assert (provider["baseUrl"], provider["api"]) == (f"http://127.0.0.1:{dmrc.port}/v1", "openai-completions")
+    assert provider["models"] == [{"id": "ai/coder", "name": "ai/coder", "contextWindow": 4096, "maxTokens": 2048}]
+    assert (choose, command) == ("openclaw models set dmrc/ai/coder", "openclaw")
+
+
+def test_a_program_of_this_machine_has_no_port_and_no_image(dmrc: Dmrc) -> None:
+    done = dmrc.run("launch", "claude", "--model", "ai/coder", "--port", "3000")
+
+    assert done.returncode == 2
+    assert "--port, --image and --detach are for containers: anythingllm, openwebui" in done.stderr
 
 
 def test_what_is_missing_is_said_before_anything_is_pulled(dmrc: Dmrc) -> None:

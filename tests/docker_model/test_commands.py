@@ -43,7 +43,7 @@ REFERENCE = {
     "configure show": "",
     "search": "--limit -n --source --json",
     "bench": "--prompt --duration --concurrency --timeout --json",
-    "launch": "--config --dry-run --model",
+    "launch": "--port --image --detach --dry-run --config --model",
     "context create": "",
     "context use": "",
     "context ls": "",
