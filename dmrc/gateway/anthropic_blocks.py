@@ -11,7 +11,9 @@ from dmrc.capture.bodies import object_of, parse_object
 from dmrc.exchange import JsonValue
 
 _EVENT_END = b"\n\n"
-_NAME = b"event: content_block_"
+_NAMES = (b"event: content_block_start", b"event: content_block_stop")
+# Of thoughts alone, and once a block; in words its quotes would be escaped.
+_SIGNATURE = b'"signature_delta"'
 
 
 class Blocks:
@@ -33,7 +35,7 @@ class Blocks:
         return self._rest
 
     def _event(self, event: bytes) -> bytes:
-        if not event.startswith(_NAME):
+        if not event.startswith(_NAMES) and _SIGNATURE not in event:
             return event
         said = parse_object(event.partition(b"data: ")[2])
         index, kind = said.get("index"), said.get("type")

@@ -102,7 +102,7 @@ class Inference:
         resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
-        check_pictures(resolved.target, observation.document)
+        check_pictures(resolved.target, observation.document, observation.request_body)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)
