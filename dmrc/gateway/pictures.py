@@ -1,41 +1,62 @@
-"""Pictures and sounds in requests, whatever dialect they are in: which model can take them is known before it loads."""
+"""Pictures and sounds in requests, in any dialect: what is refused before llama.cpp's server sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from dmrc.capture.bodies import items_of
+from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.target import AnyTarget, Target
 
-_PARTS = ("image_url", "image", "input_image", "input_audio")
-_WORDS = (b"image", b"input_audio")
+_PARTS = ("image_url", "image", "input_image", "input_audio", "input_video", "video_url")
+# One of these is in each body that has such a part, the last one where letters are escaped.
+_WORDS = (b"image", b"input_audio", b"video", b"\\u")
 
 
 def check_pictures(target: AnyTarget, document: Mapping[str, JsonValue], body: bytes) -> None:
-    """Check that a model which is asked about a picture sees: llama.cpp answers 500 otherwise, which clients repeat.
+    """Check that a model which is shown a picture sees, and that it is shown the picture itself.
 
-    What other engines can is theirs to say. `document` is the body as JSON; few bodies have the words to look for.
+    llama.cpp answers 500 where there is no projector, which clients repeat. An address it would ask from this machine,
+    whatever it is and whoever the caller is: a container would reach what listens on loopback. `document` is `body` as
+    JSON. What other engines can is theirs to say.
 
     Raises:
-        InputError: It has no projector.
+        InputError: It has no projector, or a picture is only an address.
     """
     if not isinstance(target, Target) or target.configuration.engine != DEFAULT_ENGINE:
         return
-    if target.companions.mmproj is None and any(word in body for word in _WORDS) and _has_pictures(document):
+    if not any(word in body for word in _WORDS):
+        return
+    # An embedding's input may be one object with content.
+    alone = [object_of(document.get(name)) for name in ("input", "content")]
+    said = [document, *alone, *items_of(document.get("messages")), *items_of(document.get("input"))]
+    parts = [part for one in said for part in _parts(one)]
+    if target.companions.mmproj is None and (parts or any(one.get("images") for one in said)):
         raise InputError(
             f"model '{target.reference}' takes no pictures and no sounds: it has no projector",
             remedy="Use one that has, or give it its own: dmrc package --mmproj, or x-dmrc: {mmproj: ./mmproj.gguf}",
         )
+    if any(address.startswith("http") for part in parts for address in _addresses(part)):
+        raise InputError(
+            "the picture is named by its address, which dmrc fetches for nobody",
+            remedy="Send the picture itself: data:image/png;base64,…",
+        )
 
 
-def _has_pictures(document: Mapping[str, JsonValue]) -> bool:
-    said = [document, *items_of(document.get("messages")), *items_of(document.get("input"))]
-    return any(one.get("images") or any(map(_is_picture, items_of(one.get("content")))) for one in said)
+def _parts(message: Mapping[str, JsonValue]) -> Iterator[dict[str, JsonValue]]:
+    """Yield the pictures and sounds of a message, and of the results of tools in it."""
+    for part in (*items_of(message.get("content")), *items_of(message.get("output"))):
+        for one in (part, *items_of(part.get("content"))):
+            if one.get("type") in _PARTS:
+                yield one
 
 
-def _is_picture(part: Mapping[str, JsonValue]) -> bool:
-    """Tell a picture, and a tool's result that holds one."""
-    return part.get("type") in _PARTS or any(one.get("type") in _PARTS for one in items_of(part.get("content")))
+def _addresses(part: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield where the data of a part may stand: OpenAI's and Anthropic's objects, the Responses' text."""
+    named = [part.get("image_url"), part.get(str(part.get("type"))), part.get("source")]
+    for value in named:
+        for text in (value, object_of(value).get("url"), object_of(value).get("data")):
+            if isinstance(text, str):
+                yield text.lstrip().lower()

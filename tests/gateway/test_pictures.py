@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+import urllib3
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.engine
 
 PICTURE, NOTHING = png(), b"no picture at all" * 9
 _TEXT = "What is it?"
+_BY_ADDRESS = {"type": "image", "source": {"type": "url", "url": "URL"}}
 _HASH = hashlib.sha256(PICTURE).hexdigest()
 
 Tokens = int
@@ -151,6 +154,39 @@ def test_a_model_without_eyes_says_so_and_is_not_loaded(seeing: Seeing, ask: Ask
         ask(seeing, "local/blind", PICTURE)
 
     assert "local/blind" not in seeing.dmrc.ok("ps")
+
+
+@pytest.mark.parametrize(
+    ("route", "part"),
+    [
+        ("/v1/chat/completions", {"type": "image_url", "image_url": {"url": "URL"}}),
+        ("/v1/chat/completions", {"type": "input_video", "input_video": {"data": "URL"}}),
+        ("/v1/responses", {"type": "input_image", "image_url": "URL"}),
+        ("/v1/embeddings", {"type": "image_url", "image_url": {"url": "URL"}}),
+        ("/v1/messages", {"type": "image", "source": {"type": "url", "url": "URL"}}),
+        (
+            "/v1/messages",
+            {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": "URL"}}]},
+        ),
+    ],
+)
+@pytest.mark.parametrize("escaped", [False, True])
+def test_nothing_is_fetched_for_a_caller(seeing: Seeing, route: str, part: dict[str, object], escaped: bool) -> None:
+    """The engine would: a container could ask whatever listens on loopback of this machine."""
+    messages = [{"role": "user", "content": [part]}]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/secret"
+        given = messages[0] if route == "/v1/embeddings" else messages
+        said = json.dumps({"model": "local/eyes", "max_tokens": 2, "messages": messages, "input": given})
+        body = said.replace("URL", address).replace("image", "\\u0069mage" if escaped else "image")
+
+        answer = urllib3.request("POST", f"{seeing.url}{route}", body=body, retries=False, timeout=30)
+
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert answer.status == 400
+    assert "named by its address, which dmrc fetches for nobody" in answer.json()["error"]["message"]
 
 
 def test_the_command_line_sends_the_picture_whose_path_is_in_the_prompt(seeing: Seeing) -> None:
