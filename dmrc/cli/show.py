@@ -35,6 +35,11 @@ def show(app: App, reference: str, as_json: bool) -> None:
         click.echo(json.dumps({**describe(model), **more}, indent=4))
         return
     print_facts([*_facts(model), ("Capabilities", ", ".join(can) or "-")])
+    print_metadata(model)
+
+
+def print_metadata(model: StoredModel) -> None:
+    """Print the header of the model's GGUF file."""
     click.echo("\nGGUF Metadata:")
     for key, value in sorted(model.config.gguf.items()):
         click.echo(f"  {key}: {_short(value)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from dmrc.cli.app import App, pass_app
@@ -20,18 +22,25 @@ def unload(app: App, models: tuple[str, ...], everything: bool, engine: str | No
 
     from dmrc.errors import NotFoundError
 
-    everything = everything or (engine is not None and not models)
-    if not models and not everything:
-        raise click.UsageError("name a model, or say --all")
-    unloaded: list[str] = []
-    if app.daemon.status() is not None:
-        body = json.dumps({"models": list(models), "all": everything, "engine": engine})
-        answer = app.daemon.request("POST", "/unload", body)
-        found = answer["unloaded"] if isinstance(answer, dict) else []
-        unloaded = [str(name) for name in found] if isinstance(found, list) else []
+    unloaded = unload_models(app, models, everything=everything, engine=engine)
     if models and not unloaded:
         raise NotFoundError(f"no such model runs: {', '.join(models)}", remedy="See: dmrc ps")
     if as_json:
         click.echo(json.dumps({"unloaded": unloaded}))
     else:
         click.echo(f"Unloaded {len(unloaded)} model(s).")
+
+
+def unload_models(app: App, models: Sequence[str], *, everything: bool, engine: str | None) -> list[str]:
+    """Unload models, or all of them, or all of one engine; return the names of those that ran."""
+    import json
+
+    everything = everything or (engine is not None and not models)
+    if not models and not everything:
+        raise click.UsageError("name a model, or say --all")
+    if app.daemon.status() is None:
+        return []
+    body = json.dumps({"models": list(models), "all": everything, "engine": engine})
+    answer = app.daemon.request("POST", "/unload", body)
+    found = answer["unloaded"] if isinstance(answer, dict) else []
+    return [str(name) for name in found] if isinstance(found, list) else []

@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+import click
+
 from dmrc.cli.main import main
 from dmrc.docker_model import commands
 from dmrc.docker_model.compose import show_to_user
+from dmrc.docker_model.words import HelpFormatter
 
 _OPTIONS_OF_DOCKER = {
     "--config": "DOCKER_CONFIG",
@@ -37,4 +40,5 @@ def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 if __name__ == "__main__":
     variables, argv = split(sys.argv[1:])
     os.environ.update(variables)
+    click.Context.formatter_class = HelpFormatter
     main(argv, name="docker model", commands=commands, on_error=show_to_user)

@@ -18,7 +18,7 @@ from dmrc.cli.list import list_ as dmrc_list
 from dmrc.cli.logs import logs as dmrc_logs
 from dmrc.cli.package import package as dmrc_package
 from dmrc.cli.run import run as dmrc_run
-from dmrc.cli.show import show as dmrc_show
+from dmrc.docker_model.texts import show as show_as_text
 
 _Command = TypeVar("_Command", bound=click.Command)
 
@@ -55,7 +55,7 @@ def with_options(command: _Command, *options: click.Option) -> _Command:
 
 list_ = with_options(dmrc_list, refused("--openaiurl", remedy=_OTHER_SERVER))
 inspect = with_options(dmrc_inspect, refused("-r", "--remote", remedy=_FROM_STORE, takes_value=False))
-show = with_options(dmrc_show, refused("-r", "--remote", remedy=_FROM_STORE, takes_value=False))
+show = with_options(show_as_text, refused("-r", "--remote", remedy=_FROM_STORE, takes_value=False))
 logs = with_options(dmrc_logs, unused("--no-engines", why="an engine's log is its own, see logs MODEL"))
 run = with_options(
     dmrc_run,

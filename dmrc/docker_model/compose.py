@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.docker_model.words import as_typed
 from dmrc.engines.flags import configured
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT
@@ -29,6 +30,7 @@ def compose_project() -> str | None:
 
 def show_to_user(text: str) -> None:
     """Write an error to stderr, and where the user sees it although Compose throws our stderr away."""
+    text = as_typed(text)
     click.echo(text, err=True)
     if compose_project() is None:
         return
@@ -79,7 +81,7 @@ def list_(app: App, arguments: tuple[str, ...]) -> object:
     return 0
 
 
-@click.command()
+@click.command(epilog="Example: docker model pull ai/smollm2:135M-Q4_K_M")
 @click.argument("reference")
 @pass_app
 def pull(app: App, reference: str) -> None:

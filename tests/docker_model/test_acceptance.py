@@ -89,7 +89,7 @@ def test_e8_to_e14_the_life_of_a_model(docker_model: Dmrc, registry: RegistrySer
     assert docker_model.ok("unload", model) == "Unloaded 1 model(s).\n"
     assert not any(word in docker_model.ok("ps") for word in ("smollm2", "llama.cpp"))
     docker_model.ok("run", "--detach", model)
-    assert docker_model.ok("unload", "--all", "--backend", "vllm") == "Unloaded 0 model(s).\n"
+    assert docker_model.ok("unload", "--all", "--backend", "vllm") == "No such model(s) running.\n"
     assert docker_model.ok("unload", "--all") == "Unloaded 1 model(s).\n"
     assert docker_model.ok("rm", "-f", model).startswith("Untagged: ")
     assert docker_model.ok("ls", "-q") == ""
