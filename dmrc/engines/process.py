@@ -34,6 +34,9 @@ LOG_SECONDS = 30.0
 
 _TAIL_BYTES = 16 << 10
 
+_WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
+_SPINS = "1000"  # what GNU's OpenMP takes by itself where a process has more threads than there are cores
+
 
 class EngineProcess:
     """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
@@ -207,9 +210,15 @@ def _system(pid: int) -> psutil.Process | None:
 def _environment() -> dict[str, str]:
     """Return our environment without llama-server's own settings, which would change what a project declares.
 
-    Source: https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp (`set_env`)
+    OpenMP's threads are told to wait for each other for microseconds and then to sleep, unless the user says how long.
+    By themselves they wait for milliseconds: where another program keeps a core busy, all but one then wait for the one
+    that shares it, again and again, and a model becomes fifty times slower.
+    Sources: https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp (`set_env`),
+    https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))}
+    if not _WAITING & kept.keys():
+        kept["GOMP_SPINCOUNT"] = _SPINS
     return {**kept, PARENT_VARIABLE: str(os.getpid())}
 
 

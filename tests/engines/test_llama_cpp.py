@@ -96,6 +96,11 @@ def test_the_environment_cannot_change_what_llama_server_is_told(
             assert await process.wait_exit() == 0
 
     asyncio.run(run())
+    by_default = shown.read_text()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    asyncio.run(run())
 
-    assert "PATH=" in shown.read_text()
-    assert "LLAMA_A" not in shown.read_text()
+    assert "PATH=" in by_default
+    assert "LLAMA_A" not in by_default
+    assert "GOMP_SPINCOUNT=1000\n" in by_default
+    assert "GOMP_SPINCOUNT" not in shown.read_text()
