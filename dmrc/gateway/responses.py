@@ -119,16 +119,18 @@ class _Remembering(Passing):
         return super().whole(status, body, clock)
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
-        latest, found = b"\n", None
+        latest, found, is_kept = b"\n", None, False
         async for chunk in super().stream(chunks, clock):
             # The event that ends a stream holds the whole response; of what comes before only the end is looked at.
             latest += chunk
             found = found or _END.search(latest)
             latest = latest if found else latest[-_LONGEST_END:]
+            if found and not is_kept and b"\n\n" in (event := latest[found.end() :]):
+                # Before the caller has it: it may hang up then, or go on from it at once.
+                is_kept = True
+                data = event.partition(b"data: ")[2].partition(b"\n")[0]
+                self._remember(object_of(parse_object(data).get("response")))
             yield chunk
-        if found is not None:
-            data = latest[found.end() :].partition(b"data: ")[2].partition(b"\n")[0]
-            self._remember(object_of(parse_object(data).get("response")))
 
     def _remember(self, response: dict[str, JsonValue]) -> None:
         """Remember a response that has an id: an engine that is not llama.cpp's may answer anything."""

@@ -157,6 +157,27 @@ def test_words_that_look_like_the_end_of_a_stream_are_words(size: int) -> None:
         passed(Responses(), stream.partition("event: response.completed\nd")[0].encode(), size)
 
 
+def test_a_response_is_remembered_before_the_caller_has_it() -> None:
+    """Who has read its last event may hang up, or go on from it at once."""
+    responses, told = Responses(), {"response": {"id": "resp_1", "output": []}}
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"event: response.created\ndata: {}\n\n"
+        yield f"event: response.completed\ndata: {json.dumps(told)}\n\n".encode()
+
+    async def read() -> None:
+        reply = responses.call({"input": "Hi"}, b"{}", "shop").reply
+        assert reply is not None
+        stream = reply.stream(chunks(), lambda: Timing(0.0, 0.0))
+        while b"completed" not in await anext(stream):
+            pass
+        await stream.aclose()
+
+    asyncio.run(read())
+
+    assert responses.conversations("shop").get("resp_1") == [{"role": "user", "content": "Hi"}]
+
+
 def passed(responses: Responses, stream: bytes, size: int) -> bytes:
     """Return what comes of a stream that is cut into pieces of a size."""
 
