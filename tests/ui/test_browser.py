@@ -148,6 +148,7 @@ def test_hostile_prompts_are_text(site: Site, open_page: Open) -> None:
         started = time.monotonic()
         rows_of(page).nth(row).locator("a").click()
         expect(page.locator("main pre").first).to_be_visible()
+        page.wait_for_load_state()  # its style has come too
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
         return time.monotonic() - started
 
