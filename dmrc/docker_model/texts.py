@@ -5,27 +5,43 @@ Source: https://github.com/docker/model-runner/tree/main/cmd/cli/commands
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.client import Document
 from dmrc.cli.options import json_option, model_name
+from dmrc.cli.ps import ps as dmrc_ps
+from dmrc.cli.push import push as dmrc_push
+from dmrc.cli.show import show as dmrc_show
+from dmrc.cli.status import status as dmrc_status
+from dmrc.cli.version import version as dmrc_version
 
 _ORDER = ("Running", "Error", "Not Installed", "Installing")
 
 
-@click.command(epilog="Example: docker model status --json")
-@json_option
-@click.pass_context
-def status(context: click.Context, as_json: bool) -> int:
-    """Tell whether the daemon runs, and which engines it has. Exits with 1 when it does not run."""
-    from dmrc.cli.status import status as dmrc_status
+def _worded(command: click.Command, tell: Callable[..., object]) -> click.Command:
+    """Return the same command, which without `--json` calls `tell` with the app and its other arguments."""
+
+    @pass_app
+    def callback(app: App, /, as_json: bool, **arguments: Any) -> object:
+        if as_json and command.callback is not None:
+            return click.get_current_context().invoke(command.callback, as_json=True, **arguments)
+        return tell(app, **arguments)
+
+    worded = copy.copy(command)
+    worded.callback = callback
+    return worded
+
+
+def _status(app: App) -> int:
     from dmrc.cli.status import status_document
     from dmrc.cli.tables import print_table
 
-    if as_json:
-        return int(context.invoke(dmrc_status, as_json=True))
-    document = status_document(context.ensure_object(App))
+    document = status_document(app)
     if not document["running"]:
         click.echo("Docker Model Runner is not running\n\nIt starts by itself: docker model run MODEL")
         return 1
@@ -37,42 +53,26 @@ def status(context: click.Context, as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog="Example: docker model version --json")
-@json_option
-@click.pass_context
-def version(context: click.Context, as_json: bool) -> None:
-    """Print the versions of dmrc and of its daemon."""
+def _version(app: App) -> None:
     import platform
 
     from dmrc import __version__
     from dmrc.cli.status import status_document
-    from dmrc.cli.version import version as dmrc_version
 
-    if as_json:
-        context.invoke(dmrc_version, as_json=True)
-        return
     machine = platform.machine().lower()
     processor = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    document = status_document(context.ensure_object(App))
+    document = status_document(app)
     server = document["version"] if document["running"] else "(not reachable)"
     click.echo(f"Client:\n Version:    {__version__}\n OS/Arch:    {platform.system().lower()}/{processor}\n")
     click.echo(f"Server:\n Version:    {server}\n Engine:     {document['kind']}")
 
 
-@click.command(epilog="Example: docker model ps")
-@json_option
-@click.pass_context
-def ps(context: click.Context, as_json: bool) -> None:
-    """List the models that run. More is told by --json."""
-    from dmrc.cli.ps import ps as dmrc_ps
+def _ps(app: App) -> None:
     from dmrc.cli.tables import print_table
     from dmrc.reference import Reference
 
-    if as_json:
-        context.invoke(dmrc_ps, as_json=True)
-        return
     rows = []
-    for runner in context.ensure_object(App).daemon.runners():
+    for runner in app.daemon.runners():
         model = str(runner["model"])
         name = model if runner["upstream"] else Reference.parse(model).display().removesuffix(":latest")
         rows.append([name, str(runner["engine"]), str(runner["mode"]), _until(runner)])
@@ -120,42 +120,20 @@ def unload(context: click.Context, models: tuple[str, ...], everything: bool, en
     return NotFoundError.exit_code if none_of_those else 0
 
 
-@click.command(epilog="Example: docker model push registry.example.com/me/smollm2:Q4_1")
-@click.argument("references", nargs=-1, required=True, type=model_name, metavar="MODEL...")
-@json_option
-@click.pass_context
-def push(context: click.Context, references: tuple[str, ...], as_json: bool) -> None:
-    """Push models to the registries that their names begin with. What a registry has is not sent again.
-
-    Log in with Docker's own command: docker login registry.example.com
-    """
-    from dmrc.cli.push import push as dmrc_push
+def _push(app: App, references: tuple[str, ...]) -> None:
     from dmrc.cli.push import push_model
 
-    if as_json:
-        context.invoke(dmrc_push, references=references, as_json=True)
-        return
     for reference in references:
-        push_model(context.ensure_object(App), reference)
+        push_model(app, reference)
         click.echo("Model pushed successfully")
 
 
-@click.command(epilog="Example: docker model show ai/smollm2")
-@json_option
-@click.argument("reference", type=model_name, metavar="MODEL")
-@pass_app
-@click.pass_context
-def show(context: click.Context, app: App, reference: str, as_json: bool) -> None:
-    """Print what is known of a model, and the header of its GGUF file. More is told by --json."""
+def _show(app: App, reference: str) -> None:
     from dmrc.cli.show import print_metadata
-    from dmrc.cli.show import show as dmrc_show
     from dmrc.gguf import format_size
     from dmrc.models import with_facts
     from dmrc.models.description import trained_context
 
-    if as_json:
-        context.invoke(dmrc_show, reference=reference, as_json=True)
-        return
     model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
     config = model.config
     click.echo(f"Model:       {model.digest}")
@@ -172,3 +150,10 @@ def show(context: click.Context, app: App, reference: str, as_json: bool) -> Non
     for name, value in facts.items():
         click.echo(f"{name:14}{value or '-'}")
     print_metadata(model)
+
+
+status = _worded(dmrc_status, _status)
+version = _worded(dmrc_version, _version)
+ps = _worded(dmrc_ps, _ps)
+push = _worded(dmrc_push, _push)
+show = _worded(dmrc_show, _show)
