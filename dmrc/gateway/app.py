@@ -16,19 +16,19 @@ from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
-from dmrc.gateway.anthropic import anthropic_routes
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
-from dmrc.gateway.dialect import Dialect, OpenAI
+from dmrc.gateway.dialects.anthropic import anthropic_routes
+from dmrc.gateway.dialects.dialect import Dialect, OpenAI
+from dmrc.gateway.dialects.ollama import ollama_routes
+from dmrc.gateway.dialects.responses import Responses
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed
-from dmrc.gateway.ollama import ollama_routes
 from dmrc.gateway.pages import API, Pages
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.gateway.response_routes import ResponseRoutes
-from dmrc.gateway.responses import Responses
 from dmrc.store import StoredModel
 
 PREFIXES = ("/engines/v1", "/v1")

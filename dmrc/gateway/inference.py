@@ -17,7 +17,7 @@ from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
-from dmrc.gateway.dialect import Call, Dialect, Residence
+from dmrc.gateway.dialects.dialect import Call, Dialect, Residence
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation

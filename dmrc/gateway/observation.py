@@ -13,7 +13,7 @@ from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
-from dmrc.gateway.dialect import Dialect, Timing
+from dmrc.gateway.dialects.dialect import Dialect, Timing
 from dmrc.gateway.pages import SERVICE
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller

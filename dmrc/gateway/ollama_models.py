@@ -19,8 +19,8 @@ from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.dialects.ollama_replies import STREAM_TYPE
 from dmrc.gateway.managing import admit_manager, document_of, streamed, text_in
-from dmrc.gateway.ollama_replies import STREAM_TYPE
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
 from dmrc.reference import Reference

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.responses import Responses
+from dmrc.gateway.dialects.responses import Responses
 
 
 class ResponseRoutes:

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 
 from dmrc.gateway.bodies import ClientDisconnected
-from dmrc.gateway.dialect import OpenAI
+from dmrc.gateway.dialects.dialect import OpenAI
 from dmrc.gateway.inference import _cancelled_by_disconnect
 from dmrc.gateway.observation import Observation
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dmrc.errors import EngineError
-from dmrc.gateway.dialect import Timing
-from dmrc.gateway.ollama_replies import Words
+from dmrc.gateway.dialects.dialect import Timing
+from dmrc.gateway.dialects.ollama_replies import Words
 
 
 def event(delta: dict[str, object], **more: object) -> bytes:

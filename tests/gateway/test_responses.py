@@ -11,8 +11,8 @@ import pytest
 
 from dmrc.errors import EngineError, NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialect import Timing
-from dmrc.gateway.responses import Conversations, Responses
+from dmrc.gateway.dialects.dialect import Timing
+from dmrc.gateway.dialects.responses import Conversations, Responses
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]

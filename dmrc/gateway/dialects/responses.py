@@ -14,8 +14,8 @@ from typing import Any
 from dmrc.capture.bodies import object_of, parse_object
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialect import Call, Clock, OpenAI
-from dmrc.gateway.passing import Passing
+from dmrc.gateway.dialects.dialect import Call, Clock, OpenAI
+from dmrc.gateway.dialects.passing import Passing
 
 _END = re.compile(rb"\nevent: response\.(?:completed|incomplete|failed)\n")
 _LONGEST_END = 64

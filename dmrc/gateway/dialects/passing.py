@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from dmrc.errors import EngineError
-from dmrc.gateway.dialect import Clock
+from dmrc.gateway.dialects.dialect import Clock
 
 _LONGEST_NAME = 64
 

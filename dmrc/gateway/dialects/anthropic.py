@@ -15,9 +15,9 @@ from dmrc.capture.bodies import object_of
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, JsonValue, Operation
 from dmrc.gateway.answers import anthropic_error, error_document, error_response
-from dmrc.gateway.anthropic_blocks import Blocks
-from dmrc.gateway.dialect import Call, Clock
-from dmrc.gateway.passing import Passing
+from dmrc.gateway.dialects.anthropic_blocks import Blocks
+from dmrc.gateway.dialects.dialect import Call, Clock
+from dmrc.gateway.dialects.passing import Passing
 
 COUNT_TOKENS = "/count_tokens"
 """The route below `/v1/messages` that generates nothing."""

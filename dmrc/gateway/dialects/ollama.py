@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, Operation
-from dmrc.gateway import ollama_requests as requests
 from dmrc.gateway.answers import error_response
-from dmrc.gateway.dialect import Call, Residence
-from dmrc.gateway.ollama_replies import Embeddings, Words, error_line, residence
-from dmrc.gateway.ollama_requests import Document
+from dmrc.gateway.dialects import ollama_requests as requests
+from dmrc.gateway.dialects.dialect import Call, Residence
+from dmrc.gateway.dialects.ollama_replies import Embeddings, Words, error_line, residence
+from dmrc.gateway.dialects.ollama_requests import Document
 
 
 class OllamaChat:

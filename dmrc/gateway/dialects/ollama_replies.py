@@ -15,8 +15,8 @@ from dmrc.capture.bodies import items_of, object_of
 from dmrc.capture.conversation import add_call
 from dmrc.errors import EngineError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialect import Clock
-from dmrc.gateway.ollama_requests import Document
+from dmrc.gateway.dialects.dialect import Clock
+from dmrc.gateway.dialects.ollama_requests import Document
 
 Kind = Literal["chat", "generate"]
 """Whether words stand in `message.content` or in `response`."""
