@@ -8,16 +8,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakSet
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.engines.session import Session
+from dmrc.engines.session import Answer, Session
 from dmrc.errors import DmrcError, EngineError, InputError
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
-from dmrc.gateway.dialects.dialect import Call, Dialect, Residence
+from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation
@@ -42,6 +43,8 @@ WHOLE_BYTES = 8 << 20
 
 LARGEST_TRANSLATED_BYTES = 64 << 20
 """An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
+
+_NO_SUCH_ROUTE = (404, 405, 501)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Inference:
         self._dialect = dialect
         self._engine = engine
         self._steps = steps
+        self._chats_only: WeakSet[Session] = WeakSet()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
@@ -114,11 +118,25 @@ class Inference:
                 await _send_whole(observation, call.loaded)
                 return
             try:
-                await _forward(call, lease.session, observation, filters)
+                answer, reply = await self._ask(call, lease.session, observation.forwarded_headers())
+                with closing(answer):
+                    await _forward(answer, reply, observation, filters)
             except ConnectionError as error:
                 raise EngineError(
                     f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
                 ) from error
+
+    async def _ask(self, call: Call, session: Session, headers: dict[str, str]) -> tuple[Answer, Reply | None]:
+        """Return the answer of the engine, and who translates it. A server without the route gets a chat completion."""
+        if call.chat is not None and session in self._chats_only:
+            call = call.chat()
+        answer = await session.post(call.path, headers, call.body)
+        if call.chat is not None and answer.status in _NO_SUCH_ROUTE:
+            answer.close()
+            self._chats_only.add(session)
+            call = call.chat()
+            answer = await session.post(call.path, headers, call.body)
+        return answer, call.reply
 
     def _check_engine(self, target: AnyTarget) -> None:
         engine = target.configuration.engine
@@ -153,37 +171,35 @@ class Inference:
             await observation.send(self._dialect.last_words(error), more=False)
 
 
-async def _forward(call: Call, session: Session, observation: Observation, filters: Filters) -> None:
-    """Send the request to the runner and its answer to the caller, byte by byte as they come."""
-    reply = call.reply
-    with closing(await session.post(call.path, observation.forwarded_headers(), call.body)) as answer:
-        content_type = answer.headers.get("content-type", "application/json")
-        chunks = aiter(answer)
-        if content_type.startswith("text/event-stream"):
-            content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
-            if reply is not None:
-                chunks = reply.stream(chunks, observation.timing)
-        else:
-            beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
-            if is_whole:
-                body = reply.whole(answer.status, beginning, observation.timing) if reply else beginning
-                more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
-                body = await filters.whole(body)
-                await observation.start(answer.status, content_type, len(body), more)
-                await observation.send(body, more=False)
-                return
-            if reply is not None:
-                raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
-            chunks = _continued(beginning, chunks)
-        await observation.start(answer.status, content_type, None)
-        if filters.stream:
-            async with aclosing(filters.chunks(chunks)) as filtered:
-                async for chunk in filtered:
-                    await observation.send(chunk, more=True)
-        else:
-            async for chunk in chunks:
+async def _forward(answer: Answer, reply: Reply | None, observation: Observation, filters: Filters) -> None:
+    """Send the engine's answer to the caller, byte by byte as they come; `reply` translates it."""
+    content_type = answer.headers.get("content-type", "application/json")
+    chunks = aiter(answer)
+    if content_type.startswith("text/event-stream"):
+        content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
+        if reply is not None:
+            chunks = reply.stream(chunks, observation.timing)
+    else:
+        beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
+        if is_whole:
+            body = reply.whole(answer.status, beginning, observation.timing) if reply else beginning
+            more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
+            body = await filters.whole(body)
+            await observation.start(answer.status, content_type, len(body), more)
+            await observation.send(body, more=False)
+            return
+        if reply is not None:
+            raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
+        chunks = _continued(beginning, chunks)
+    await observation.start(answer.status, content_type, None)
+    if filters.stream:
+        async with aclosing(filters.chunks(chunks)) as filtered:
+            async for chunk in filtered:
                 await observation.send(chunk, more=True)
-        await observation.send(b"", more=False)
+    else:
+        async for chunk in chunks:
+            await observation.send(chunk, more=True)
+    await observation.send(b"", more=False)
 
 
 async def _send_whole(observation: Observation, body: bytes) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.serving import serving
 
 KEY = "sk-upstream-secret"
 
@@ -37,7 +38,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         way = self.path.split("/")[1]
-        if way == "limits":
+        if not self.path.endswith("/chat/completions"):
+            self._answer(404, {"error": {"message": "no such route"}})
+        elif way == "limits":
             self._answer(429, {"error": {"message": "slow down", "type": "tokens"}}, {"retry-after": "7"})
         elif way == "moves":
             self._answer(307, {}, {"location": f"http://localhost:{self.server.server_port}/plain/v1/moved"})
@@ -76,11 +79,5 @@ class _Handler(BaseHTTPRequestHandler):
 def strange_upstream() -> Iterator[StrangeUpstream]:
     """Serve in a thread."""
     server = StrangeUpstream()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

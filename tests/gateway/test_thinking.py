@@ -10,36 +10,17 @@ import ollama
 import openai
 import pytest
 
-from tests.dmrc_command import Dmrc, temporary_dmrc
-from tests.gateway.tools import TEMPLATE, TOOL
+from tests.dmrc_command import Dmrc
+from tests.gateway.thinking import ANSWER, ASKED, THOUGHT, TOKENS, TOKENS_OF_ANSWER, WEATHER, thinking_dmrc
+from tests.gateway.tools import TOOL
 from tests.polling import eventually
-from tests.scripted_gguf import PROMPT_END, THINKING_TEMPLATE, write_scripted_llama
 
 pytestmark = pytest.mark.engine
-
-THOUGHT, ANSWER = "A greeting; I greet back.\n", "Hello to you."
-_SCRIPT = ["<think>", "\nA greeting", "; I", " greet", " back.", "\n", "</think>", "\n\n", "Hello", " to", " you", "."]
-_TOKENS, _TOKENS_OF_ANSWER = len(_SCRIPT) + 1, 6
-_CALLING = ["<think>", "\nI must", " look", ".\n", "</think>", "\n\n", "<tool_call>", '\n{"name": "get_', 'weather"']
-_CALLING += [', "arguments": {', '"city": "', "Bern", '"}}', "\n</tool_call>"]
-# Its assistant begins with thoughts, and ends a prompt where the script begins.
-_CALLING_TEMPLATE = TEMPLATE.replace("<|im_start|>assistant\n", PROMPT_END).replace(
-    '{{ message.content or "" }}',
-    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n{% endif %}"
-    '{{ message.content or "" }}',
-)
-_ASKED = [{"role": "user", "content": "Hi"}]
 
 
 @pytest.fixture(scope="module")
 def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
-    directory = tmp_path_factory.mktemp("thinking")
-    with temporary_dmrc() as dmrc:
-        thinks = write_scripted_llama(directory / "thinks.gguf", _SCRIPT, THINKING_TEMPLATE)
-        calls = write_scripted_llama(directory / "calls.gguf", _CALLING, _CALLING_TEMPLATE)
-        dmrc.ok("package", "--gguf", thinks, "local/thinks")
-        dmrc.ok("package", "--gguf", calls, "local/calls")
-        dmrc.ok("run", "--detach", "local/thinks")
+    with thinking_dmrc(tmp_path_factory.mktemp("thinking")) as dmrc:
         yield dmrc
 
 
@@ -63,9 +44,9 @@ def shown(dmrc: Dmrc, exchange_id: str) -> str:
 def test_openais_client_gets_thoughts_beside_the_answer(thinker: Dmrc) -> None:
     client = openai_client(thinker).chat.completions
 
-    raw = client.with_raw_response.create(model="local/thinks", messages=_ASKED)
+    raw = client.with_raw_response.create(model="local/thinks", messages=ASKED)
     chunks = list(
-        client.create(model="local/thinks", messages=_ASKED, stream=True, stream_options={"include_usage": True})
+        client.create(model="local/thinks", messages=ASKED, stream=True, stream_options={"include_usage": True})
     )
 
     whole = raw.parse()
@@ -74,15 +55,15 @@ def test_openais_client_gets_thoughts_beside_the_answer(thinker: Dmrc) -> None:
     deltas = [chunk.choices[0].delta.model_dump() for chunk in chunks if chunk.choices]
     assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == THOUGHT
     assert "".join(delta["content"] or "" for delta in deltas) == ANSWER
-    assert whole.usage.completion_tokens == chunks[-1].usage.completion_tokens == _TOKENS
+    assert whole.usage.completion_tokens == chunks[-1].usage.completion_tokens == TOKENS
     told = shown(thinker, raw.headers["x-dmrc-exchange-id"])
     assert "assistant\n  thinks\n    A greeting; I greet back.\n  Hello to you." in told
-    assert f"{_TOKENS} tokens" in told
+    assert f"{TOKENS} tokens" in told
 
 
 def test_anthropics_client_gets_blocks_one_after_another(thinker: Dmrc) -> None:
     client = anthropic_client(thinker).messages
-    wish = {"model": "local/thinks", "max_tokens": 99, "messages": _ASKED}
+    wish = {"model": "local/thinks", "max_tokens": 99, "messages": ASKED}
 
     whole = client.create(**wish)
     with client.stream(**wish) as stream:
@@ -94,11 +75,11 @@ def test_anthropics_client_gets_blocks_one_after_another(thinker: Dmrc) -> None:
     for message in (whole, streamed):
         thought, text = message.content
         assert (thought.thinking, thought.signature, text.text) == (THOUGHT, "", ANSWER)
-        assert message.usage.output_tokens == _TOKENS
+        assert message.usage.output_tokens == TOKENS
     blocks = [each for each in events if each[0] in ("content_block_start", "content_block_stop")]
     assert blocks == [(f"content_block_{kind}", index) for index in (0, 1) for kind in ("start", "stop")]
     assert [block.type for block in without.content] == ["text"]
-    assert without.usage.output_tokens == _TOKENS_OF_ANSWER
+    assert without.usage.output_tokens == TOKENS_OF_ANSWER
     assert "thinks\n    A greeting; I greet back.\n" in shown(thinker, exchange_id)
 
 
@@ -106,7 +87,7 @@ def test_a_budget_of_thoughts_is_kept(thinker: Dmrc) -> None:
     limited = {"type": "enabled", "budget_tokens": 2}
 
     message = anthropic_client(thinker).messages.create(
-        model="local/thinks", max_tokens=99, messages=_ASKED, thinking=limited
+        model="local/thinks", max_tokens=99, messages=ASKED, thinking=limited
     )
 
     assert [block.thinking for block in message.content if block.type == "thinking"] == ["A greeting; I"]
@@ -123,7 +104,7 @@ def test_a_response_has_its_thoughts_as_an_item(thinker: Dmrc) -> None:
     for response in (whole, events[-1].response):
         thought, message = response.output
         assert (thought.type, thought.content[0].text, message.content[0].text) == ("reasoning", THOUGHT, ANSWER)
-        assert response.usage.output_tokens == _TOKENS
+        assert response.usage.output_tokens == TOKENS
     deltas = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
     assert "".join(deltas) == THOUGHT
     assert [item.type for item in without.output] == ["message"]
@@ -134,15 +115,15 @@ def test_a_response_has_its_thoughts_as_an_item(thinker: Dmrc) -> None:
 def test_ollamas_client_decides_whether_it_thinks(thinker: Dmrc, think: bool | None, expected: str | None) -> None:
     client = ollama_client(thinker)
 
-    whole = client.chat("local/thinks", _ASKED, think=think)
-    streamed = list(client.chat("local/thinks", _ASKED, think=think, stream=True))
+    whole = client.chat("local/thinks", ASKED, think=think)
+    streamed = list(client.chat("local/thinks", ASKED, think=think, stream=True))
     generated = client.generate("local/thinks", "Hi", think=think)
 
     assert (whole.message.thinking, whole.message.content) == (expected, ANSWER)
     assert "".join(part.message.thinking or "" for part in streamed) == (expected or "")
     assert "".join(part.message.content or "" for part in streamed) == ANSWER
     assert (generated.thinking, generated.response) == (expected, ANSWER)
-    assert whole.eval_count == streamed[-1].eval_count == (_TOKENS if expected else _TOKENS_OF_ANSWER)
+    assert whole.eval_count == streamed[-1].eval_count == (TOKENS if expected else TOKENS_OF_ANSWER)
     assert "thinking" in client.show("local/thinks").capabilities
 
 
@@ -152,16 +133,16 @@ def test_run_prints_thoughts_where_they_are_in_nobodys_way(thinker: Dmrc) -> Non
 
     assert (piped.stdout, piped.stderr.strip()) == (f"{ANSWER}\n", THOUGHT.strip())
     assert (document["content"], document["reasoning"]) == (ANSWER, THOUGHT)
-    assert document["usage"]["completion_tokens"] == _TOKENS
+    assert document["usage"]["completion_tokens"] == TOKENS
 
 
 def test_configure_limits_what_it_may_think(thinker: Dmrc) -> None:
     client = openai_client(thinker).chat.completions
 
     thinker.ok("configure", "local/thinks", "--no-think")
-    none = client.create(model="local/thinks", messages=_ASKED).choices[0].message.model_dump()
+    none = client.create(model="local/thinks", messages=ASKED).choices[0].message.model_dump()
     thinker.ok("configure", "local/thinks", "--", "--reasoning-budget", "2")
-    short = client.create(model="local/thinks", messages=_ASKED).choices[0].message.model_dump()
+    short = client.create(model="local/thinks", messages=ASKED).choices[0].message.model_dump()
     thinker.ok("configure", "rm", "local/thinks")
 
     assert (none.get("reasoning_content"), none["content"]) == (None, ANSWER)
@@ -169,15 +150,14 @@ def test_configure_limits_what_it_may_think(thinker: Dmrc) -> None:
 
 
 def test_a_call_after_thoughts_is_streamed_with_its_arguments(thinker: Dmrc) -> None:
-    question = [{"role": "user", "content": "What is the weather in Bern?"}]
-    wish = {"model": "local/calls", "messages": question}
+    wish = {"model": "local/calls", "messages": WEATHER}
     tool = {"name": "get_weather", "input_schema": TOOL["function"]["parameters"]}
 
     chunks = list(openai_client(thinker).chat.completions.create(**wish, tools=[TOOL], stream=True))
     with anthropic_client(thinker).messages.stream(**wish, tools=[tool], max_tokens=99) as stream:
         events = [(event.type, getattr(event, "index", None)) for event in stream]
         message = stream.get_final_message()
-    asked = ollama_client(thinker).chat("local/calls", question, tools=[TOOL]).message
+    asked = ollama_client(thinker).chat("local/calls", WEATHER, tools=[TOOL]).message
 
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     calls = [call for delta in deltas for call in delta.tool_calls or []]

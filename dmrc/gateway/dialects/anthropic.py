@@ -1,4 +1,6 @@
-"""Anthropic's routes, `/v1/messages` and `count_tokens`: llama.cpp's server answers them itself; errors are ours.
+"""Anthropic's routes, `/v1/messages` and `count_tokens`; errors are ours.
+
+llama.cpp's server answers them itself; an engine that does not is asked for a chat completion.
 
 Source: https://docs.anthropic.com/en/api/messages
 """
@@ -12,10 +14,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from starlette.responses import Response
 
 from dmrc.capture.bodies import object_of
-from dmrc.errors import DmrcError, InputError
+from dmrc.errors import DmrcError, InputError, UnsupportedError
 from dmrc.exchange import Dialect, JsonValue, Operation
 from dmrc.gateway.answers import anthropic_error, error_document, error_response
+from dmrc.gateway.dialects import anthropic_requests as requests
 from dmrc.gateway.dialects.anthropic_blocks import Blocks
+from dmrc.gateway.dialects.anthropic_replies import AnthropicWords
+from dmrc.gateway.dialects.chat_answers import error_message, json_object
 from dmrc.gateway.dialects.dialect import Call, Clock
 from dmrc.gateway.dialects.passing import Passing
 
@@ -45,7 +50,16 @@ class AnthropicMessages:
                 "'messages' is no list of messages",
                 remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
             )
-        return Call(self._path, _with_thinking_off(document) or body, _InOrder(_END, _in_anthropics_words))
+        reply = _InOrder(_END, _in_anthropics_words)
+        return Call(self._path, _with_thinking_off(document) or body, reply, lambda: self._chat(document))
+
+    def _chat(self, document: dict[str, JsonValue]) -> Call:
+        if self.operation == "count_tokens":
+            raise UnsupportedError(
+                "the engine of this model counts no tokens", remedy="Use engine llama.cpp; an answer tells its 'usage'"
+            )
+        reply = AnthropicWords(document.get("model"))
+        return Call("/v1/chat/completions", json.dumps(requests.chat(document)).encode(), reply)
 
     def error_response(self, error: DmrcError) -> Response:
         """Return the error as Anthropic's clients read it."""
@@ -97,10 +111,6 @@ def _is_message(message: JsonValue) -> bool:
 
 def _in_anthropics_words(status: int, body: bytes) -> bytes:
     """Return an error of llama.cpp's, `{"error": {"message": "…"}}`, as one of Anthropic's."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = body.decode(errors="replace")
-    error = said.get("error", said) if isinstance(said, dict) else said
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return json.dumps(anthropic_error(status, str(message))).encode()
+    document = json_object(body)
+    message = error_message(document) if document else body.decode(errors="replace")
+    return json.dumps(anthropic_error(status, message)).encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +58,11 @@ class Call:
     """JSON."""
     reply: Reply | None = None
     """Translates the answer; None: its bytes pass as they are."""
+    chat: Callable[[], Call] | None = None
+    """Says the same as a chat completion, for a server without such a route; None: nothing else says it.
+
+    Raises InputError where it cannot be said, and UnsupportedError where there is no way without that route.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, Operation
 from dmrc.gateway.answers import error_response
 from dmrc.gateway.dialects import ollama_requests as requests
+from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.dialect import Call, Residence
 from dmrc.gateway.dialects.ollama_replies import Embeddings, Words, error_line, residence
-from dmrc.gateway.dialects.ollama_requests import Document
 
 
 class OllamaChat:

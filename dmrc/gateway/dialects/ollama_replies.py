@@ -1,4 +1,4 @@
-"""What llama.cpp's server answers, in Ollama's words. Times are nanoseconds.
+"""What an engine answers, in Ollama's words. Times are nanoseconds.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 """
@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from dmrc.capture.bodies import items_of, object_of
-from dmrc.capture.conversation import add_call
-from dmrc.errors import EngineError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Piece, ToolCall, error_message, joined, json_object
 from dmrc.gateway.dialects.dialect import Clock
-from dmrc.gateway.dialects.ollama_requests import Document
 
 Kind = Literal["chat", "generate"]
 """Whether words stand in `message.content` or in `response`."""
 
 STREAM_TYPE = "application/x-ndjson"
 """JSON lines."""
-
-# How llama.cpp's own routes (/infill) say why an answer ended.
-# Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#result-json
-_STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
 def now() -> str:
@@ -53,89 +47,59 @@ class Words:
         """Call the model as the caller did."""
         self._kind: Kind = kind
         self._model = model
-        self._called: Document = {}
-        self._timings: Document = {}
-        self._reason: str | None = None
+        self._answer = ChatAnswer()
 
     def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
         """Return the one object, or the error."""
-        document = _object(body)
         if status >= 400:
-            return _encoded({"error": _error(document)})
-        self._take(document)
-        choice = next(iter(items_of(document.get("choices"))), {})
-        said = object_of(choice.get("message")) or {"content": choice.get("text") or document.get("content")}
-        return _encoded(self._object(said, choice) | self._end(clock))
+            return _encoded({"error": error_message(json_object(body))})
+        pieces = self._answer.whole(body)
+        said = joined(pieces)
+        text, thought = said.get(("text", 0), ""), said.get(("thought", 0), "")
+        logprobs = next((piece.logprobs for piece in pieces if piece.logprobs), None)
+        return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock))
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield lines; calls of tools are one line, when they are complete."""
-        rest, done = b"", False
-        async for chunk in chunks:
-            *lines, rest = (rest + chunk).split(b"\n")
-            told = []
-            for line in lines:
-                data = line.removeprefix(b"data:").strip()
-                if data == b"[DONE]" or not line.startswith(b"data:"):
-                    continue
-                document = _object(data)
-                if document.get("error"):
-                    raise EngineError(_error(document))
-                told += self._lines(document)
-                if self._reason is not None and self._timings and not done:
-                    done = True
-                    told += self._last_lines(clock)
+        async for pieces in self._answer.stream(chunks):
+            told = [self._line(piece) for piece in pieces if piece.kind != "call"]
             if told:
-                yield b"".join(_encoded(line) + b"\n" for line in told)
-        if not done:
-            raise EngineError("the engine's answer ended before its end", remedy="See: dmrc logs")
+                yield b"".join(told)
+        if calls := self._answer.calls:
+            yield _encoded(self._object(calls=calls) | {"done": False}) + b"\n"
+        yield _encoded(self._object() | self._end(clock)) + b"\n"
 
-    def _lines(self, document: Document) -> list[Document]:
-        self._take(document)
-        choice = next(iter(items_of(document.get("choices"))), {})
-        delta = object_of(choice.get("delta")) or {"content": choice.get("text") or document.get("content")}
-        for call in items_of(delta.get("tool_calls")):
-            add_call(self._called, call)
-        words = {name: delta.get(name) for name in ("content", "reasoning_content")}
-        return [self._object(words, choice) | {"done": False}] if any(words.values()) else []
+    def _line(self, piece: Piece) -> bytes:
+        text, thought = (piece.text, "") if piece.kind == "text" else ("", piece.text)
+        return _encoded(self._object(text, thought, piece.logprobs) | {"done": False}) + b"\n"
 
-    def _last_lines(self, clock: Clock) -> list[Document]:
-        called = [self._object(self._called, {}) | {"done": False}] if self._called else []
-        return [*called, self._object({}, {}) | self._end(clock)]
-
-    def _take(self, document: Document) -> None:
-        self._timings = object_of(document.get("timings")) or self._timings
-        for choice in items_of(document.get("choices")):
-            reason = choice.get("finish_reason")
-            # Ollama ends an answer that calls tools with `stop`.
-            self._reason = "stop" if reason == "tool_calls" else str(reason) if reason else self._reason
-        if document.get("stop") is True:
-            self._reason = _STOPS.get(str(document.get("stop_type")), "stop")
-
-    def _object(self, said: Document, choice: Document) -> Document:
-        words = _said(self._kind, said.get("content") or "")
+    def _object(
+        self, text: str = "", thought: str = "", logprobs: JsonValue = None, calls: Sequence[ToolCall] = ()
+    ) -> Document:
+        words = _said(self._kind, text)
         holder = object_of(words["message"]) if self._kind == "chat" else words
-        if thinking := said.get("reasoning_content"):
-            holder["thinking"] = thinking
-        if self._kind == "chat" and (calls := items_of(said.get("tool_calls"))):
+        if thought:
+            holder["thinking"] = thought
+        if self._kind == "chat" and calls:
             holder["tool_calls"] = [_call(call, index) for index, call in enumerate(calls)]
-        if logprobs := object_of(choice.get("logprobs")).get("content"):
+        if logprobs:
             words["logprobs"] = logprobs
         return {"model": self._model, "created_at": now(), **words}
 
     def _end(self, clock: Clock) -> Document:
-        timings, timing = self._timings, clock()
+        answer, timing = self._answer, clock()
         return {
             "done": True,
-            "done_reason": self._reason or "stop",
+            # Ollama ends an answer that calls tools with `stop`.
+            "done_reason": "stop" if answer.reason in (None, "tool_calls") else answer.reason,
             "total_duration": _nanoseconds(timing.total_ms),
             "load_duration": _nanoseconds(timing.load_ms),
-            # llama.cpp's prompt_n leaves out what came from the cache.
-            "prompt_eval_count": int(_number(timings, "prompt_n") + _number(timings, "cache_n")),
-            "prompt_eval_duration": _nanoseconds(_number(timings, "prompt_ms")),
-            "eval_count": int(_number(timings, "predicted_n")),
-            "eval_duration": _nanoseconds(_number(timings, "predicted_ms")),
+            "prompt_eval_count": answer.prompt_tokens,
+            "prompt_eval_duration": _nanoseconds(answer.timings.get("prompt_ms")),
+            "eval_count": answer.completion_tokens,
+            "eval_duration": _nanoseconds(answer.timings.get("predicted_ms")),
             # Beside Ollama's fields, for they do not tell what came from the cache.
-            "timings": timings,
+            "timings": answer.timings,
         }
 
 
@@ -152,9 +116,9 @@ class Embeddings:
 
     def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
         """Return the one object, or the error."""
-        document = _object(body)
+        document = json_object(body)
         if status >= 400:
-            return _encoded({"error": _error(document)})
+            return _encoded({"error": error_message(document)})
         found = [self._cut(one.get("embedding")) for one in items_of(document.get("data"))]
         tokens = object_of(document.get("usage")).get("prompt_tokens")
         return self._encoded(found, clock, tokens)
@@ -193,31 +157,12 @@ def _said(kind: Kind, words: JsonValue) -> Document:
     return {"message": {"role": "assistant", "content": words}} if kind == "chat" else {"response": words}
 
 
-def _call(call: Document, index: int) -> Document:
-    function = object_of(call.get("function"))
-    arguments = _object(str(function.get("arguments") or "{}").encode())
-    return {"id": call.get("id"), "function": {"index": index, "name": function.get("name"), "arguments": arguments}}
+def _call(call: ToolCall, index: int) -> Document:
+    return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": call.parsed()}}
 
 
-def _error(document: Document) -> str:
-    error = document.get("error")
-    return str(object_of(error).get("message") or error or "the engine refused the request")
-
-
-def _number(timings: Document, name: str) -> float:
-    value = timings.get(name)
-    return value if isinstance(value, int | float) else 0
-
-
-def _nanoseconds(milliseconds: float) -> int:
-    return round(milliseconds * 1_000_000)
-
-
-def _object(data: bytes) -> Document:
-    try:
-        return object_of(json.loads(data))
-    except ValueError:
-        return {}
+def _nanoseconds(milliseconds: JsonValue) -> int:
+    return round(milliseconds * 1_000_000) if isinstance(milliseconds, int | float) else 0
 
 
 def _encoded(document: Document) -> bytes:

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dmrc.capture.bodies import object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-
-Document = dict[str, JsonValue]
-"""A JSON object."""
+from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 
 # Ollama's name, and that of llama.cpp's server. What else may stand in `options` (num_ctx, num_gpu, num_thread, …) is
 # about how a model is loaded: that is for the project and `dmrc configure` to say, and not for one request.
@@ -21,7 +19,7 @@ _OPTIONS = {
     **{name: name for name in ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed", "stop")},
     **{name: name for name in ("repeat_last_n", "repeat_penalty", "presence_penalty", "frequency_penalty")},
     **{name: name for name in ("mirostat", "mirostat_tau", "mirostat_eta")},
-    "num_predict": "n_predict",
+    "num_predict": "max_tokens",
     "num_keep": "n_keep",
 }
 _UNBOUNDED = -1
@@ -103,7 +101,7 @@ def _common(document: Document) -> Document:
             result[_OPTIONS[name]] = _option(name, value)
     if _flag(document, "logprobs", default=False):
         result |= {"logprobs": True, "top_logprobs": document.get("top_logprobs") or 0}
-    return result
+    return result | asking_for_counts(result)
 
 
 def _option(name: str, value: JsonValue) -> JsonValue:

@@ -1,4 +1,6 @@
-"""OpenAI's Responses: llama.cpp's server answers them itself; what a response goes on from is remembered here.
+"""OpenAI's Responses: what a response goes on from is remembered here, whoever answers it.
+
+llama.cpp's server answers them itself; an engine that does not is asked for a chat completion.
 
 Source: https://platform.openai.com/docs/api-reference/responses
 """
@@ -14,8 +16,10 @@ from typing import Any
 from dmrc.capture.bodies import object_of, parse_object
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.dialect import Call, Clock, OpenAI
+from dmrc.gateway.dialects import responses_requests as requests
+from dmrc.gateway.dialects.dialect import Call, Clock, OpenAI, Reply
 from dmrc.gateway.dialects.passing import Passing
+from dmrc.gateway.dialects.responses_replies import ResponseWords
 
 _END = re.compile(rb"\nevent: response\.(?:completed|incomplete|failed)\n")
 _LONGEST_END = 64
@@ -101,26 +105,36 @@ class Responses(OpenAI):
         if changes:
             said = {**document, **changes}
             body = json.dumps({name: value for name, value in said.items() if value is not None}).encode()
-        is_kept = document.get("store") is not False
-        return Call("/v1/responses", body, _Remembering(conversations, items) if is_kept else Passing(_END))
+        form = object_of(changes.get("response_format"))
+
+        def remembered(reply: Reply) -> Reply:
+            return _Remembering(conversations, items, reply) if document.get("store") is not False else reply
+
+        def chat() -> Call:
+            request = requests.chat(document, items, {"response_format": form} if form else {})
+            return Call("/v1/chat/completions", json.dumps(request).encode(), remembered(ResponseWords(document)))
+
+        return Call("/v1/responses", body, remembered(Passing(_END)), chat)
 
 
-class _Remembering(Passing):
+class _Remembering:
     """A reply that is remembered when it is complete."""
 
-    def __init__(self, conversations: Conversations, items: Items) -> None:
-        super().__init__(_END)
+    def __init__(self, conversations: Conversations, items: Items, reply: Reply) -> None:
         self._conversations = conversations
         self._items = items
+        self._reply = reply
+        self.stream_type = reply.stream_type
 
     def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
+        said = self._reply.whole(status, body, clock)
         if status == 200:
-            self._remember(parse_object(body))
-        return super().whole(status, body, clock)
+            self._remember(parse_object(said))
+        return said
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         latest, found, is_kept = b"\n", None, False
-        async for chunk in super().stream(chunks, clock):
+        async for chunk in self._reply.stream(chunks, clock):
             # The event that ends a stream holds the whole response; of what comes before only the end is looked at.
             latest += chunk
             found = found or _END.search(latest)
@@ -145,7 +159,7 @@ def _response_format(text: JsonValue) -> dict[str, JsonValue]:
     if not isinstance(form, dict) or form.get("type") == "text":
         return {}
     described: JsonValue = {name: value for name, value in form.items() if name != "type"}
-    return {"response_format": {"type": form.get("type"), "json_schema": described}}
+    return {"response_format": {"type": form.get("type"), **({"json_schema": described} if described else {})}}
 
 
 def _items(value: JsonValue) -> Items:

@@ -1,0 +1,210 @@
+"""What a server answers to a chat completion, taken apart for the dialects that say it in other words.
+
+Source: https://platform.openai.com/docs/api-reference/chat/streaming
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.errors import EngineError
+from dmrc.exchange import JsonValue
+
+Document = dict[str, JsonValue]
+"""A JSON object."""
+
+# How llama.cpp's own routes (/infill) say why an answer ended.
+# Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#result-json
+_STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
+# OpenAI's, llama.cpp's and vLLM's names.
+_THOUGHTS = ("reasoning_content", "reasoning")
+_WORDS = ("content", "refusal")
+
+
+Kind = Literal["text", "thought", "call"]
+"""What the model can say."""
+
+Part = tuple[Kind, int]
+"""What pieces make up together: the words, the thoughts, or one call by its position in `ChatAnswer.calls`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that the model said, all of one kind."""
+
+    kind: Kind
+    """What it is part of."""
+    text: str
+    """Its words; of a call its arguments, as JSON that is perhaps not complete."""
+    call: int = 0
+    """Position of the call in `ChatAnswer.calls`."""
+    logprobs: JsonValue = None
+    """Of its tokens, where they were asked for."""
+
+    @property
+    def part(self) -> Part:
+        """Return what it is part of, of several calls the one."""
+        return self.kind, self.call
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A call of a tool, as far as it is told."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    """JSON, as the model wrote it."""
+
+    def parsed(self) -> Document:
+        """Return the arguments; none where they are no JSON object."""
+        return json_object(self.arguments.encode())
+
+
+class ChatAnswer:
+    """The answer to one chat completion: its first choice. An answer to a plain completion is read as well."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.model: str | None = None
+        """What the server calls the model."""
+        self.reason: str | None = None
+        """OpenAI's `finish_reason`; None until the answer is at its end."""
+        self.calls: list[ToolCall] = []
+        """In the order that they were begun."""
+        self.timings: Document = {}
+        """What llama.cpp measured."""
+        self._usage: Document = {}
+        self._numbers: dict[str, int] = {}
+
+    def whole(self, body: bytes) -> list[Piece]:
+        """Return all pieces of an answer that is no stream.
+
+        Raises:
+            EngineError: It is no answer to a completion.
+        """
+        document = json_object(body)
+        pieces = self._read(document)
+        if self.reason is None and not pieces:
+            raise EngineError("the engine's answer is no completion", remedy="See: dmrc requests show last")
+        return pieces
+
+    async def stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[Piece]]:
+        """Yield the pieces that came together; `chunks` are of server-sent events, cut anywhere.
+
+        Raises:
+            EngineError: The stream said so, or ended before the answer did.
+        """
+        rest = b""
+        async for chunk in chunks:
+            *lines, rest = (rest + chunk).split(b"\n")
+            pieces: list[Piece] = []
+            for line in lines:
+                data = line.removeprefix(b"data:").strip()
+                if not line.startswith(b"data:") or data == b"[DONE]":
+                    continue
+                document = json_object(data)
+                if document.get("error"):
+                    raise EngineError(error_message(document))
+                pieces += self._read(document)
+            if pieces:
+                yield pieces
+        if self.reason is None:
+            raise EngineError("the engine's answer ended before its end", remedy="See: dmrc logs")
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return the tokens of the question, those from the cache among them; 0 where the server does not tell."""
+        # llama.cpp's prompt_n leaves out what came from the cache.
+        timed = self._timed("prompt_n") + self._timed("cache_n")
+        return _count(self._usage.get("prompt_tokens")) or timed
+
+    @property
+    def cached_tokens(self) -> int:
+        """Return the tokens of the question that were in the cache."""
+        told = object_of(self._usage.get("prompt_tokens_details")).get("cached_tokens")
+        return _count(told) or self._timed("cache_n")
+
+    @property
+    def completion_tokens(self) -> int:
+        """Return the tokens of the answer."""
+        return _count(self._usage.get("completion_tokens")) or self._timed("predicted_n")
+
+    def _timed(self, name: str) -> int:
+        return _count(self.timings.get(name))
+
+    def _read(self, document: Document) -> list[Piece]:
+        self.timings = object_of(document.get("timings")) or self.timings
+        self._usage = object_of(document.get("usage")) or self._usage
+        if isinstance(model := document.get("model"), str):
+            self.model = model
+        if document.get("stop") is True:
+            self.reason = _STOPS.get(str(document.get("stop_type")), "stop")
+        choice = next((one for one in items_of(document.get("choices")) if not one.get("index")), {})
+        if reason := choice.get("finish_reason"):
+            self.reason = str(reason)
+        said = object_of(choice.get("delta")) or object_of(choice.get("message"))
+        words = _first(said, _WORDS) or choice.get("text") or document.get("content")
+        logprobs = object_of(choice.get("logprobs")).get("content")
+        pieces = [Piece("thought", thought)] if (thought := _first(said, _THOUGHTS)) else []
+        if isinstance(words, str) and words:
+            pieces.append(Piece("text", words, logprobs=logprobs))
+        is_whole = "message" in choice
+        for index, call in enumerate(items_of(said.get("tool_calls"))):
+            pieces.append(self._called({**call, "index": index} if is_whole else call))
+        return pieces
+
+    def _called(self, part: Document) -> Piece:
+        """Take a part of a call. The first one names it; some servers give each call the same index, but its own id."""
+        function, call_id, index = object_of(part.get("function")), part.get("id"), part.get("index")
+        number = self._numbers.get(str(index))
+        if number is None or (call_id and call_id != self.calls[number].id):
+            number = self._numbers[str(index)] = len(self.calls)
+            self.calls.append(ToolCall(str(call_id or f"call_{uuid.uuid4().hex}"), str(function.get("name") or "")))
+        if number != len(self.calls) - 1:
+            raise EngineError("the engine went on with a call after it had begun the next one")
+        given = function.get("arguments")
+        # OpenAI has a text; some servers send the object itself.
+        text = given if isinstance(given, str) else json.dumps(given) if given else ""
+        self.calls[number].arguments += text
+        return Piece("call", text, number)
+
+
+def joined(pieces: Iterable[Piece]) -> dict[Part, str]:
+    """Return the whole of each part, in the order that they were begun."""
+    words: dict[Part, str] = {}
+    for piece in pieces:
+        words[piece.part] = words.get(piece.part, "") + piece.text
+    return words
+
+
+def asking_for_counts(request: Document) -> Document:
+    """Return what a request must have so that a stream tells its tokens, too: only llama.cpp does without."""
+    return {"stream_options": {"include_usage": True}} if request.get("stream") else {}
+
+
+def error_message(document: Document) -> str:
+    """Return what an error says, whosever form it has."""
+    error = document.get("error")
+    return str(object_of(error).get("message") or error or "the engine refused the request")
+
+
+def json_object(data: bytes) -> Document:
+    """Return the object that JSON holds; an empty one where it holds anything else."""
+    try:
+        return object_of(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _first(said: Document, names: tuple[str, ...]) -> str:
+    return next((value for name in names if isinstance(value := said.get(name), str) and value), "")
+
+
+def _count(value: JsonValue) -> int:
+    return int(value) if isinstance(value, int | float) else 0
