@@ -17,37 +17,24 @@ from dmrc.cli.options import model_name
 @pass_app
 def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     """Print the daemon's log, or with MODEL the log of the engine that serves it."""
-    import os
     import time
     from collections import deque
 
     from dmrc.errors import NotFoundError
+    from dmrc.gateway.log_tail import LogTail
 
     path = app.settings.paths.daemon_log if model is None else _log_of(app, model)
-    if not path.exists():
-        raise NotFoundError("there is no log yet", remedy="The daemon writes it; start it with dmrc up")
-    file = path.open(errors="replace")
-    for line in deque(file, maxlen=lines):
+    try:
+        tail = LogTail(path)
+    except FileNotFoundError:
+        raise NotFoundError("there is no log yet", remedy="The daemon writes it; start it with dmrc up") from None
+    for line in deque(tail.read(), maxlen=lines):
         click.echo(line, nl=False)
     while follow:
-        was_rotated = _identity(path) not in (None, os.fstat(file.fileno()).st_ino)
-        # Read after that look: what came into the old file before the rotation is not lost.
-        for line in file:
+        time.sleep(0.2)
+        for line in tail.read():
             click.echo(line, nl=False)
-        if was_rotated:
-            file.close()
-            file = path.open(errors="replace")
-        else:
-            time.sleep(0.2)
-    file.close()
-
-
-def _identity(path: Path) -> int | None:
-    """Return the number of the file at a path; None where there is none, as in the middle of a rotation."""
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
+    tail.close()
 
 
 def _log_of(app: App, model: str) -> Path:

@@ -26,6 +26,7 @@ from dmrc.gateway.app import Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.dmr_archives import DmrArchives
 from dmrc.gateway.dmr_engines import DmrEngines
 from dmrc.gateway.dmr_models import DmrModels
 from dmrc.gateway.doors import Doors
@@ -34,6 +35,7 @@ from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
 from dmrc.gateway.listeners import Listener, bind_unix
+from dmrc.gateway.log_routes import LogRoutes
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama_models import OllamaModels
 from dmrc.gateway.pages import Pages
@@ -91,8 +93,10 @@ class Daemon:
             *(self.projects, plugins, self.pages),
         )
         self._gateway = Gateway(steps, self.configurator, engines, observed)
+        self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry).add_to)
         self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
         self._gateway.add(DmrEngines(self._admission, models.store, self.scheduler, self.catalog, engines).add_to)
+        self._gateway.add(LogRoutes(self._admission, self.scheduler, paths).add_to)
         self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
         addresses = Addresses(self.projects, self._containers)

@@ -1,4 +1,4 @@
-"""Docker Model Runner's routes about engines and what runs: `/engines/status`, `ps`, `df`, `unload`; and `/version`.
+"""Docker Model Runner's routes about engines and what runs, below `/engines`; and `/version`.
 
 Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/http_handler.go
 """
@@ -15,10 +15,12 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.engines.llama_cpp import wheel_bytes
+from dmrc.errors import NotFoundError, UnsupportedError
 from dmrc.fields import strings
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.catalog import Catalog
-from dmrc.gateway.managing import admit_manager, document_of
+from dmrc.gateway.managing import admit_manager, document_of, text_in
+from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.scheduler import Scheduler
@@ -49,6 +51,8 @@ class DmrEngines:
             ("GET", "/engines/ps", self._ps),
             ("GET", "/engines/df", self._df),
             ("POST", "/engines/unload", self._unload),
+            ("POST", "/engines/install-backend", self._install),
+            ("POST", "/engines/uninstall-backend", self._uninstall),
         )
         for method, path, handler in routes:
             app.add_api_route(path, handler, methods=[method], response_model=None)
@@ -80,6 +84,25 @@ class DmrEngines:
         engine = document.get("backend") or None
         runners = await unload(self._scheduler, self._catalog, wanted, None if engine is None else str(engine))
         return JSONResponse({"unloaded_runners": len(runners)})
+
+    async def _install(self, request: Request) -> Response:
+        """Answer that an engine is there, or why it is not: engines come with dmrc, or as its extras and plugins."""
+        engine = await self._engine(request)
+        state = backend_state(await asyncio.to_thread(engine.describe), is_running=True)
+        if not state.startswith("Running"):
+            raise UnsupportedError(f"engine '{engine.name}' is not installed: {state}", remedy="Install it with pip")
+        return Response()
+
+    async def _uninstall(self, request: Request) -> Response:
+        engine = await self._engine(request)
+        raise UnsupportedError(f"engine '{engine.name}' is a part of dmrc", remedy="Uninstall it with pip")
+
+    async def _engine(self, request: Request) -> Engine:
+        admit_manager(self._admission, request)
+        name = text_in(await document_of(request), "backend", example=DEFAULT_ENGINE)
+        if name not in self._engines:
+            raise NotFoundError("backend not found", remedy=f"There are {', '.join(self._engines)}")
+        return self._engines[name]
 
 
 async def unload(

@@ -1,4 +1,4 @@
-"""Docker Model Runner's routes under `/models`: list, show, pull, push, tag and remove.
+"""Docker Model Runner's routes under `/models`: list, show, pull, push, tag, repackage and remove.
 
 Source: https://docs.docker.com/ai/model-runner/api-reference/#docker-model-management-endpoints
 """
@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc.errors import ConflictError, InputError, NotFoundError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.managing import admit_manager, document_of, streamed, text_in
+from dmrc.gateway.managing import admit_manager, document_of, flag_in, streamed, text_in
 from dmrc.gateway.model_events import ModelEvents
 from dmrc.gguf import format_size
-from dmrc.models import Models, describe
+from dmrc.models import Models, Parts, describe
 from dmrc.reference import Reference
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.sources import Progress
@@ -43,6 +43,7 @@ class DmrModels:
             ("GET", "/models/{name:path}", self._show),
             ("POST", "/models/create", self._create),
             ("POST", "/models/{name:path}/{action}", self._act),
+            ("DELETE", "/models/purge", self._purge),
             ("DELETE", "/models/{name:path}", self._remove),
         )
         for method, path, handler in routes:
@@ -54,7 +55,7 @@ class DmrModels:
 
     async def _show(self, request: Request) -> Response:
         self._admit(request)
-        if _flag(request, "remote"):
+        if flag_in(request, "remote"):
             raise InputError("a model is only shown from the store", remedy="Pull it first: POST /models/create")
         name = request.path_params["name"]
         return JSONResponse(describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry)))
@@ -77,6 +78,8 @@ class DmrModels:
         name, action = request.path_params["name"], request.path_params["action"]
         if action == "tag":
             return await self._tag(name, request.query_params)
+        if action == "repackage":
+            return await self._repackage(name, await document_of(request))
         if action != "push":
             raise NotFoundError(f'unknown action "{action}"')
 
@@ -96,9 +99,29 @@ class DmrModels:
         await asyncio.to_thread(self._store.tag, model, reference)
         return JSONResponse({"message": f'Model tagged successfully with "{target}"', "target": target}, 201)
 
+    async def _repackage(self, name: str, document: Mapping[str, object]) -> Response:
+        target, context_size = text_in(document, "target"), document.get("context_size")
+        if context_size is not None and not isinstance(context_size, int):
+            raise InputError("'context_size' is no number of tokens")
+        base = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
+        await asyncio.to_thread(self._models.package, Parts(base=base, context_size=context_size), target)
+        told = {"message": f'Model repackaged successfully as "{target}"', "source": name, "target": target}
+        return JSONResponse(told, 201)
+
+    async def _purge(self, request: Request) -> Response:
+        """Remove all models, and first the runners that serve them."""
+        self._admit(request)
+        digests = {model.digest for model in await asyncio.to_thread(self._store.models)}
+        for runner in self._scheduler.runners():
+            if runner.target.digest in digests:
+                await self._scheduler.unload(runner)
+        for digest in digests:
+            await asyncio.to_thread(self._store.remove, digest, force=True)
+        return Response()
+
     async def _remove(self, request: Request) -> Response:
         self._admit(request)
-        name, force = request.path_params["name"], _flag(request, "force")
+        name, force = request.path_params["name"], flag_in(request, "force")
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
         if running and (force or len(model.tags) <= 1):
@@ -114,7 +137,3 @@ class DmrModels:
 
     def _admit(self, request: Request) -> None:
         admit_manager(self._admission, request)
-
-
-def _flag(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in ("1", "t", "true")

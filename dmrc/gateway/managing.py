@@ -97,7 +97,7 @@ async def document_of(request: Request) -> Mapping[str, object]:
     return cast(Mapping[str, object], document)
 
 
-def text_in(document: Mapping[str, object], key: str) -> str:
+def text_in(document: Mapping[str, object], key: str, example: str = "ai/smollm2") -> str:
     """Return a text of a body.
 
     Raises:
@@ -105,5 +105,10 @@ def text_in(document: Mapping[str, object], key: str) -> str:
     """
     value = document.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"'{key}' is missing from the body", remedy=f'Send {{"{key}": "ai/smollm2"}}')
+        raise InputError(f"'{key}' is missing from the body", remedy=f'Send {{"{key}": "{example}"}}')
     return value
+
+
+def flag_in(request: Request, name: str) -> bool:
+    """Return whether a parameter of the query says yes, in Go's words."""
+    return request.query_params.get(name, "").lower() in ("1", "t", "true")

@@ -72,3 +72,39 @@ def test_a_page_and_an_unknown_key_learn_nothing(dmrc: Dmrc, gguf: Path) -> None
         foreign = _ask(dmrc, method, f"/engines/{path}", {"all": True}, Origin="https://evil.example.com")
         unknown = _ask(dmrc, method, f"/engines/{path}", {"all": True}, Authorization="Bearer sk-dmrc-nobody")
         assert (foreign[0], unknown[0]) == (403, 401)
+
+
+def test_engines_are_there_or_say_why_they_are_not(dmrc: Dmrc, gguf: Path) -> None:
+    dmrc.ok("package", "--gguf", gguf, "ai/tiny")
+    dmrc.ok("configure", "ai/tiny", "--parallel", "1")
+
+    assert _ask(dmrc, "POST", "/engines/install-backend", {"backend": "vllm"})[0] == 404
+    assert _ask(dmrc, "POST", "/engines/install-backend", {})[0] == 400
+    status, refused = _ask(dmrc, "POST", "/engines/uninstall-backend", {"backend": "llama.cpp"})
+    assert (status, refused["error"]["message"]) == (
+        501,
+        "engine 'llama.cpp' is a part of dmrc. Uninstall it with pip",
+    )
+    url = f"http://127.0.0.1:{dmrc.port}/engines/install-backend"
+    installed = urllib3.request("POST", url, json={"backend": "llama.cpp", "version": "latest"})
+    assert (installed.status, installed.data) == (200, b"")
+
+
+def test_the_logs_are_told_and_followed(dmrc: Dmrc, gguf: Path) -> None:
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "ai/tiny")
+    dmrc.ok("run", "ai/tiny", "Hi")
+    url = f"http://127.0.0.1:{dmrc.port}/logs"
+
+    whole = urllib3.request("GET", url)
+    own = urllib3.request("GET", f"{url}?no-engines=true").data.decode()
+    with urllib3.PoolManager().request("GET", f"{url}?follow=true&no-engines=1", preload_content=False) as followed:
+        dmrc.ok("unload", "--all")
+        said = ""
+        while "ended: unloaded" not in said:
+            said += followed.read1().decode()
+
+    assert whole.headers["content-type"].startswith("text/plain")
+    assert "is ready after" in own
+    assert "stop processing" in whole.data.decode()
+    assert "stop processing" not in own
+    assert said.startswith(own)

@@ -31,7 +31,8 @@ class Daemon:
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.dmrc.port, timeout=60)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            sent = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            connection.request(method, path, sent, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -45,6 +46,12 @@ class Daemon:
     def error(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, str]:
         status, data = self.ask(method, path, body, **headers)
         return status, json.loads(data)["error"]["message"]
+
+    def load(self, archive: bytes) -> list[Line]:
+        return self.lines("POST", "/models/load", archive)
+
+    def refuses(self, archive: bytes) -> tuple[int, str]:
+        return self.error("POST", "/models/load", archive)
 
 
 @pytest.fixture
@@ -192,3 +199,65 @@ def test_a_service_manages_no_models(daemon: Daemon, tmp_path: Path, tiny: Path)
         status, message = daemon.error(method, path, Authorization=f"Bearer {key}")
         assert (status, "a service may use its models, and not manage" in message) == (403, True)
     assert daemon.ask("GET", "/models")[0] == 200
+
+
+def test_a_model_goes_into_one_file_and_comes_back_the_same(daemon: Daemon, tiny: Path, tmp_path: Path) -> None:
+    digest = daemon.dmrc.ok("package", "--gguf", tiny, "--license", __file__, "ai/tiny").strip()
+
+    status, archive = daemon.ask("GET", "/models/ai/tiny/export")
+    (tmp_path / "tiny.tar").write_bytes(archive)
+    names = subprocess.run(["tar", "-tf", tmp_path / "tiny.tar"], check=True, capture_output=True, text=True).stdout
+    daemon.dmrc.ok("rm", "ai/tiny")
+    daemon.dmrc.ok("prune")
+    lines = daemon.load(archive)
+
+    assert status == 200
+    *blobs, manifest = names.split()
+    assert manifest == "manifest.json"
+    assert len(blobs) == 3
+    assert all(re.fullmatch(r"blobs/sha256/[0-9a-f]{64}", name) for name in blobs)
+    assert (lines[-1]["type"], lines[-1]["message"]) == ("success", "Model loaded successfully")
+    assert {line["layer"]["id"][7:] for line in lines[:-1]} == {name.rpartition("/")[2] for name in blobs}
+    (model,) = json.loads(daemon.ask("GET", "/models")[1])
+    assert (model["id"], model["tags"]) == (digest, [])
+    daemon.dmrc.ok("verify")
+    assert daemon.load(archive)[-1]["type"] == "success", "a second time is as good"
+    assert daemon.error("GET", "/models/ai/none/export")[0] == 404
+
+
+def test_what_is_no_archive_of_a_model_leaves_none(daemon: Daemon, tiny: Path) -> None:
+    daemon.dmrc.ok("package", "--gguf", tiny, "ai/tiny")
+    archive = bytearray(daemon.ask("GET", "/models/ai/tiny/export")[1])
+    daemon.dmrc.ok("rm", "ai/tiny")
+    daemon.dmrc.ok("prune")
+    cut, other = bytes(archive[: len(archive) // 2]), archive.copy()
+    other[len(other) // 2] ^= 1
+
+    assert daemon.refuses(cut) == (400, "the archive cannot be read: unexpected end of data")
+    status, message = daemon.refuses(bytes(other))
+    assert (status, "came with other bytes" in message) == (502, True)
+    assert daemon.refuses(b"nothing like it")[0] == 400
+    assert daemon.refuses(bytes(1024)) == (400, "the archive has no manifest.json of a model")
+    assert json.loads(daemon.ask("GET", "/models")[1]) == []
+
+
+def test_a_variant_is_made_and_all_models_are_removed(daemon: Daemon, tiny: Path) -> None:
+    daemon.dmrc.ok("package", "--gguf", tiny, "ai/tiny")
+
+    status, told = daemon.ask("POST", "/models/ai/tiny/repackage", {"target": "ai/tiny:short", "context_size": 64})
+    (shown,) = daemon.lines("GET", "/models/ai/tiny:short")
+
+    assert (status, json.loads(told)) == (
+        201,
+        {
+            "message": 'Model repackaged successfully as "ai/tiny:short"',
+            "source": "ai/tiny",
+            "target": "ai/tiny:short",
+        },
+    )
+    assert shown["config"]["context_size"] == 64
+    assert daemon.error("POST", "/models/ai/none/repackage", {"target": "x"})[0] == 404
+    assert daemon.error("POST", "/models/ai/tiny/repackage", {})[0] == 400
+    assert daemon.error("POST", "/models/ai/tiny/repackage", {"target": "x", "context_size": "64"})[0] == 400
+    assert daemon.ask("DELETE", "/models/purge") == (200, b"")
+    assert json.loads(daemon.ask("GET", "/models")[1]) == []

@@ -1,0 +1,78 @@
+"""Docker Model Runner's routes for a model as one file: `/models/{name}/export` and `/models/load`.
+
+Source: https://github.com/docker/model-runner/blob/main/pkg/inference/models/http_handler.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from dmrc.errors import CancelledError
+from dmrc.gateway.admission import Admission
+from dmrc.gateway.managing import admit_manager
+from dmrc.gateway.model_events import ModelEvents
+from dmrc.models.archives import Archive, load_archive
+from dmrc.sources import ProgressEvent
+from dmrc.store import Store
+
+
+class DmrArchives:
+    """The handlers. They are for the user of this machine: no service's key opens them."""
+
+    def __init__(self, admission: Admission, store: Store, default_registry: str) -> None:
+        """Read from `store`, and add to it."""
+        self._admission = admission
+        self._store = store
+        self._default_registry = default_registry
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes, before those that take any name."""
+        app.add_api_route("/models/{name:path}/export", self._export, methods=["GET"], response_model=None)
+        app.add_api_route("/models/load", self._load, methods=["POST"], response_model=None)
+
+    async def _export(self, request: Request) -> Response:
+        admit_manager(self._admission, request)
+        name = request.path_params["name"]
+        model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
+        archive = await asyncio.to_thread(Archive, self._store, model)
+        file_name = re.sub(r"[^\w.-]+", "-", name.rpartition("/")[2])
+        headers = {
+            "content-disposition": f'attachment; filename="{file_name}.tar"',
+            "content-length": str(archive.size_bytes),
+        }
+        return StreamingResponse(iter(archive), headers=headers, media_type="application/x-tar")
+
+    async def _load(self, request: Request) -> Response:
+        """Take the archive, then answer: whoever sends it reads nothing before its last byte anyway."""
+        admit_manager(self._admission, request)
+        events, lines = ModelEvents("pull"), list[bytes]()
+
+        def progress(event: ProgressEvent) -> None:
+            lines.append(events.progress(event))
+
+        body = _Body(request)
+        try:
+            await asyncio.to_thread(load_archive, self._store, body, progress)
+        except ClientDisconnect:
+            raise CancelledError("the caller went away before the end of the archive") from None
+        return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")
+
+
+class _Body:
+    """The body of a request, read from another thread than the event loop's."""
+
+    def __init__(self, request: Request) -> None:
+        self._chunks = request.stream()
+        self._loop = asyncio.get_running_loop()
+
+    def read(self, _size: int) -> bytes:
+        """Return the next bytes as they came; see `ByteStream`."""
+        return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+
+    async def _next(self) -> bytes:
+        return await anext(self._chunks, b"")
