@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dmrc.engines.engine import Engine
     from dmrc.models import Models, Pulled
     from dmrc.sources import Source
-    from dmrc.store import Store
+    from dmrc.store import Store, StoredModel
 
 
 class App:
@@ -52,6 +52,14 @@ class App:
         models = Models(self.store, cast("list[Source]", sources), self.settings.default_registry)
         models.on_pulled.append(self._tell_pulled)
         return models
+
+    def model(self, text: str, *, remote: bool) -> StoredModel:
+        """Return a model with all its facts: from the store, or from where it would be pulled."""
+        from dmrc.models import with_facts
+
+        if remote:
+            return self.models.look(text)
+        return with_facts(self.store, self.store.resolve(text, self.settings.default_registry))
 
     @cached_property
     def engines(self) -> Mapping[str, Engine]:

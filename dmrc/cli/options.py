@@ -17,6 +17,9 @@ R = TypeVar("R")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """`--json`, as the argument `as_json`."""
 
+remote_option = click.option("-r", "--remote", is_flag=True, help="Ask the registry, and bring nothing here.")
+"""`--remote`: a model is looked at where it would be pulled from."""
+
 
 def project_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add Compose's own options that say which project is meant; `selection_of` reads them."""

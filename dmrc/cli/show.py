@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option, model_name
+from dmrc.cli.options import json_option, model_name, remote_option
 
 if TYPE_CHECKING:
     from dmrc.artifact import Descriptor
@@ -18,16 +18,17 @@ _LONGEST_VALUE = 80
 
 @click.command(epilog="Example: dmrc show ai/smollm2")
 @json_option
+@remote_option
 @click.argument("reference", type=model_name, metavar="MODEL")
 @pass_app
-def show(app: App, reference: str, as_json: bool) -> None:
+def show(app: App, remote: bool, reference: str, as_json: bool) -> None:
     """Print what is known of a model: its facts, tags, files, and the header of its GGUF file."""
     import json
 
     from dmrc.cli.tables import print_facts
-    from dmrc.models import describe, stored_capabilities, with_facts
+    from dmrc.models import describe, stored_capabilities
 
-    model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
+    model = app.model(reference, remote=remote)
     can = stored_capabilities(app.store, model)
     if as_json:
         files = [{"role": each.role, "digest": each.digest, "size_bytes": each.size_bytes} for each in _layers(model)]
@@ -63,7 +64,7 @@ def _facts(model: StoredModel) -> list[tuple[str, str]]:
         ("Tags", ", ".join(model.tags) or "<none>"),
         ("Source", ", ".join(sources) or "-"),
         ("Created", model.created.isoformat() if model.created else "-"),
-        ("Pulled", f"{pulled} ({ago(model.pulled_at)})"),
+        ("Pulled", f"{pulled} ({ago(model.pulled_at)})" if model.pulled_at else "-"),
         ("Format", config.format),
         ("Architecture", config.architecture or "-"),
         ("Parameters", config.parameters or "-"),

@@ -13,17 +13,14 @@ from typing import Any, TypeVar
 import click
 
 from dmrc.cli.configure import configure as dmrc_configure
-from dmrc.cli.inspect import inspect as dmrc_inspect
 from dmrc.cli.list import list_ as dmrc_list
 from dmrc.cli.logs import logs as dmrc_logs
 from dmrc.cli.package import package as dmrc_package
 from dmrc.cli.run import run as dmrc_run
-from dmrc.docker_model.texts import show as show_as_text
 
 _Command = TypeVar("_Command", bound=click.Command)
 
 _OTHER_SERVER = "Declare the server as a model: x-dmrc: {upstream: URL}"
-_FROM_STORE = "Pull it first: a model is shown from the store"
 _FOR_VLLM = "It is vLLM's; here models are served by llama.cpp"
 _DRAFT = "Declare the smaller model in the compose file: x-dmrc: {draft: MODEL}"
 
@@ -54,8 +51,6 @@ def with_options(command: _Command, *options: click.Option) -> _Command:
 
 
 list_ = with_options(dmrc_list, refused("--openaiurl", remedy=_OTHER_SERVER))
-inspect = with_options(dmrc_inspect, refused("-r", "--remote", remedy=_FROM_STORE, takes_value=False))
-show = with_options(show_as_text, refused("-r", "--remote", remedy=_FROM_STORE, takes_value=False))
 logs = with_options(dmrc_logs, unused("--no-engines", why="an engine's log is its own, see logs MODEL"))
 run = with_options(
     dmrc_run,

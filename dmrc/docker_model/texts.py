@@ -128,13 +128,12 @@ def _push(app: App, references: tuple[str, ...]) -> None:
         click.echo("Model pushed successfully")
 
 
-def _show(app: App, reference: str) -> None:
+def _show(app: App, remote: bool, reference: str) -> None:
     from dmrc.cli.show import print_metadata
     from dmrc.gguf import format_size
-    from dmrc.models import with_facts
     from dmrc.models.description import trained_context
 
-    model = with_facts(app.store, app.store.resolve(reference, app.settings.default_registry))
+    model = app.model(reference, remote=remote)
     config = model.config
     click.echo(f"Model:       {model.digest}")
     click.echo(f"Tags:        {', '.join(model.tags) or '<none>'}")

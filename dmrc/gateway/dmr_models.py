@@ -55,9 +55,9 @@ class DmrModels:
 
     async def _show(self, request: Request) -> Response:
         self._admit(request)
-        if flag_in(request, "remote"):
-            raise InputError("a model is only shown from the store", remedy="Pull it first: POST /models/create")
         name = request.path_params["name"]
+        if flag_in(request, "remote"):
+            return JSONResponse(describe(await asyncio.to_thread(self._models.look, name)))
         return JSONResponse(describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry)))
 
     async def _create(self, request: Request) -> Response:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dmrc.artifact import Manifest, ModelConfig
 from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
 from dmrc.models.packaging import Packager, Parts
 from dmrc.models.pushing import Pushed, Pusher
 from dmrc.reference import DEFAULT_REGISTRY, Reference
-from dmrc.sources import Connections, Progress, ProgressEvent, Source, Transfer
+from dmrc.sources import Connections, Looking, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
 
@@ -83,6 +84,28 @@ class Models:
         for tell in self.on_pulled if came and not was_present else ():
             tell(pulled)
         return pulled
+
+    def look(self, text: str) -> StoredModel:
+        """Return what a model is where it would be pulled from; it comes here by no byte, and has no tags.
+
+        Raises:
+            InputError: It is known only when it was pulled, as on Hugging Face.
+            ModelNotFoundError: No such model where it should be.
+            RegistryError: A registry, or the network, failed.
+            ArtifactError: What is there is no model that can be served.
+        """
+        source, _ = self._recognize(text)
+        if not isinstance(source, Looking):
+            raise InputError(f"model '{text}' can only be shown from the store", remedy="Pull it first")
+        with _named(text, "shown"):
+            manifest, config = source.look(text, Transfer(self.store, connections=self._connections))
+        return StoredModel(
+            digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
+            tags=(),
+            manifest=Manifest.parse(manifest, name=text),
+            config=ModelConfig.parse(config, name=text),
+            pulled_at=0,
+        )
 
     def push(
         self, text: str, progress: Progress | None = None, *, cancelled: Callable[[], bool] | None = None
@@ -166,12 +189,12 @@ class Models:
 
 
 @contextlib.contextmanager
-def _named(text: str) -> Iterator[None]:
+def _named(text: str, verb: str = "pulled") -> Iterator[None]:
     """Put the model that was asked for before what a registry's error says: several may be pulled side by side."""
     try:
         yield
     except RegistryError as error:
-        error.message = f"model '{text.strip()}' cannot be pulled: {error.message}"
+        error.message = f"model '{text.strip()}' cannot be {verb}: {error.message}"
         raise
 
 

@@ -2,6 +2,7 @@
 
 from dmrc.sources.connections import Connections
 from dmrc.sources.destination import Destination, Outgoing
+from dmrc.sources.looking import Looking
 from dmrc.sources.source import (
     BlobSink,
     BlobWriter,
@@ -17,6 +18,7 @@ __all__ = [
     "BlobWriter",
     "Connections",
     "Destination",
+    "Looking",
     "Outgoing",
     "PartialBlob",
     "Progress",

@@ -6,10 +6,11 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
 from dmrc import hookimpl
 from dmrc.artifact import (
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _ACCEPT = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _LAYERS_AT_ONCE = 4
+_Found = TypeVar("_Found")
 
 
 class OciSource:
@@ -78,15 +80,30 @@ class OciSource:
         return None if reference.registry == "huggingface.co" else reference
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
-        """Pull a model; see `Source.fetch`. Where a mirror fails, the next one goes on, and last the registry."""
+        """Pull a model; see `Source.fetch`."""
+        return self._from_first(text, lambda endpoint, reference: self._fetch_from(endpoint, reference, transfer))
+
+    def look(self, text: str, transfer: Transfer) -> tuple[bytes, bytes]:
+        """Return the manifest and the config of a model; see `Looking.look`."""
+
+        def read(endpoint: Endpoint, reference: Reference) -> tuple[bytes, bytes]:
+            with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:
+                return _fetch_model(registry, reference, self._display(reference), transfer)
+
+        return self._from_first(text, read)
+
+    def _from_first(self, text: str, ask: Callable[[Endpoint, Reference], _Found]) -> _Found:
+        """Ask each mirror until one does not fail, and last the registry."""
         reference = Reference.parse(text, default_registry=self._default_registry)
         for url in self._mirrors.get(reference.registry, ()):
             try:
-                return self._fetch_from(Endpoint.of_mirror(url), reference, transfer)
+                return ask(Endpoint.of_mirror(url), reference)
             except (RegistryError, ModelNotFoundError, ArtifactError) as error:
                 _log.warning("mirror '%s' of '%s' does not serve '%s': %s", url, reference.registry, text, error)
-        own = Endpoint.of_registry(reference.registry, insecure=self._insecure)
-        return self._fetch_from(own, reference, transfer)
+        return ask(Endpoint.of_registry(reference.registry, insecure=self._insecure), reference)
+
+    def _display(self, reference: Reference) -> str:
+        return reference.display(default_registry=self._default_registry)
 
     def push(self, model: Outgoing, transfer: Transfer) -> None:
         """Push a model; see `Destination.push`. It goes to the registry itself, and to no mirror."""
@@ -96,7 +113,7 @@ class OciSource:
             push(registry, model, transfer)
 
     def _fetch_from(self, endpoint: Endpoint, reference: Reference, transfer: Transfer) -> bytes:
-        name = reference.display(default_registry=self._default_registry)
+        name = self._display(reference)
         stop = threading.Event()
         inner = replace(transfer, cancelled=lambda: stop.is_set() or transfer.cancelled())
         with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:

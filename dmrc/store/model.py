@@ -27,7 +27,10 @@ class StoredModel:
     config: ModelConfig
     """Its config."""
     pulled_at: int
-    """Unix seconds of the last pull or package; of its manifest's file when another program put it into the store."""
+    """Unix seconds of the last pull or package; of its manifest's file when another program put it into the store.
+
+    0 for one that is not in the store, and was only looked at where it is.
+    """
 
     @property
     def size_bytes(self) -> int:

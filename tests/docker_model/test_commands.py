@@ -94,7 +94,7 @@ def test_list_takes_its_flags(docker_model: Dmrc) -> None:
     [
         (["list", "--openaiurl", "http://x"], "--openaiurl cannot be used here. Declare the server as a model"),
         (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
-        (["inspect", "--remote", "x"], "--remote cannot be used here. Pull it first"),
+        (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
         (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),
         (["configure", "--gpu-memory-utilization", "0.5", "x"], "It is vLLM's"),
         (["configure", "--speculative-draft-model", "y", "x"], "x-dmrc: {draft: MODEL}"),

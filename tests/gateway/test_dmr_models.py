@@ -261,3 +261,26 @@ def test_a_variant_is_made_and_all_models_are_removed(daemon: Daemon, tiny: Path
     assert daemon.error("POST", "/models/ai/tiny/repackage", {"target": "x", "context_size": "64"})[0] == 400
     assert daemon.ask("DELETE", "/models/purge") == (200, b"")
     assert json.loads(daemon.ask("GET", "/models")[1]) == []
+
+
+@pytest.mark.registry
+def test_a_model_is_looked_at_where_it_is_and_stays_there(daemon: Daemon, registry: RegistryServer, tiny: Path) -> None:
+    digest = registry.push_model("ai/tiny:v1", tiny)
+    name = f"{registry.address}/ai/tiny:v1"
+
+    (looked,) = daemon.lines("GET", f"/models/{name}?remote=true")
+    inspected = json.loads(daemon.dmrc.ok("inspect", "--remote", name))
+    shown = daemon.dmrc.ok("show", "-r", name)
+    none = daemon.error("GET", f"/models/{registry.address}/ai/none?remote=1")
+    here = json.loads(daemon.ask("GET", "/models")[1])
+    daemon.dmrc.ok("pull", name)
+    (pulled,) = daemon.lines("GET", f"/models/{name}")
+
+    assert (looked["id"], looked["tags"]) == (digest, [])
+    assert looked == inspected
+    assert {**pulled, "tags": [], "created": looked["created"]} == looked
+    assert digest in shown
+    assert none[0] == 404
+    assert here == []
+    refused = daemon.dmrc.run("inspect", "--remote", "hf.co/org/repository")
+    assert (refused.returncode, "Pull it first" in refused.stderr) == (2, True)
