@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option, model_name
+from dmrc.cli.options import json_option, model_name, server_option
 
 if TYPE_CHECKING:
     from dmrc.store import StoredModel
@@ -21,17 +21,21 @@ _HEADERS = ("MODEL NAME", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "MODEL I
 @json_option
 @click.option("--openai", is_flag=True, help="Print JSON as GET /v1/models has it.")
 @click.option("-q", "--quiet", is_flag=True, help="Print IDs only.")
+@server_option
 @click.argument("pattern", required=False, type=model_name, metavar="[MODEL|PATTERN]")
 @pass_app
-def list_(app: App, as_json: bool, openai: bool, quiet: bool, pattern: str | None) -> None:
+def list_(app: App, as_json: bool, openai: bool, quiet: bool, url: str | None, pattern: str | None) -> None:
     """List the models in the store; with MODEL those of that name or ID, with a PATTERN ('*smol*') all that match."""
     import json
 
     from dmrc.cli.tables import print_table
     from dmrc.models import describe, describe_for_openai
 
-    if quiet and openai:
-        raise click.UsageError("--quiet and --openai do not go together")
+    if quiet and (openai or url):
+        raise click.UsageError("--quiet goes neither with --openai nor with --openaiurl")
+    if url is not None:
+        _list_far(url, pattern, as_json=as_json or openai)
+        return
     chosen = _chosen(app, pattern)
     if openai:
         data = [document for model, _ in chosen for document in describe_for_openai(model)]
@@ -44,6 +48,25 @@ def list_(app: App, as_json: bool, openai: bool, quiet: bool, pattern: str | Non
     else:
         rows = [row for model, tags in chosen for row in _rows(model, tags, app.settings.default_registry)]
         print_table(_HEADERS, [cells for _, cells in sorted(rows)])
+
+
+def _list_far(url: str, pattern: str | None, *, as_json: bool) -> None:
+    """List what another server has, of which nothing but its names is known."""
+    import json
+    from fnmatch import fnmatchcase
+
+    from dmrc.capture.bodies import items_of, parse_object
+    from dmrc.cli.chat.server import Server
+    from dmrc.cli.tables import print_table
+
+    with Server.named(url).answer("GET", "/models") as answer:
+        models = items_of(parse_object(answer.read()).get("data"))
+    wanted = pattern if pattern is None or any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    models = [model for model in models if wanted is None or fnmatchcase(str(model.get("id")), wanted)]
+    if as_json:
+        click.echo(json.dumps({"object": "list", "data": models}, indent=4))
+    else:
+        print_table(_HEADERS[:1], [[str(model.get("id"))] for model in models])
 
 
 def _chosen(app: App, pattern: str | None) -> list[tuple[StoredModel, tuple[str, ...]]]:

@@ -20,6 +20,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 remote_option = click.option("-r", "--remote", is_flag=True, help="Ask the registry, and bring nothing here.")
 """`--remote`: a model is looked at where it would be pulled from."""
 
+server_option = click.option(
+    "--openaiurl", "url", metavar="URL", help="Ask another OpenAI-compatible server; its key is in OPENAI_API_KEY."
+)
+"""`--openaiurl`, as the argument `url`."""
+
 
 def project_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add Compose's own options that say which project is meant; `selection_of` reads them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option, model_name
+from dmrc.cli.options import json_option, model_name, server_option
 
 if TYPE_CHECKING:
     from dmrc.cli.chat.conversation import Content, Conversation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="Instruction that stands before the conversation.")
 @click.option("--keep-alive", metavar="TIME", help="How long the model stays loaded afterwards: 5m, 0, -1 for ever.")
 @click.option("-v", "--verbose", is_flag=True, help="Print tokens and rate to stderr.")
+@server_option
 @json_option
 @click.argument("reference", type=model_name, metavar="MODEL")
 @click.argument("prompt", nargs=-1)
@@ -30,6 +31,7 @@ def run(
     system: str | None,
     keep_alive: str | None,
     verbose: bool,
+    url: str | None,
     as_json: bool,
 ) -> None:
     """Ask a model, and print its answer as it comes; without a prompt, talk with it. A missing model is pulled first.
@@ -38,24 +40,29 @@ def run(
     Thoughts of a reasoning model go to stderr when stdout is no terminal.
     """
     from dmrc.cli.chat.conversation import Conversation
+    from dmrc.cli.chat.server import Server
     from dmrc.cli.progress import PullProgress
     from dmrc.project import parse_keep_alive
 
     parse_keep_alive(keep_alive, "--keep-alive")
+    if url is not None and (detach or keep_alive):
+        raise click.UsageError("--detach and --keep-alive are for models that are served here, not for --openaiurl")
     question = None if detach else _question(prompt)
+    if url is not None:
+        _converse(app, Conversation(Server.named(url), reference, system), question, verbose=verbose, as_json=as_json)
+        return
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
     with app.daemon.needed():
         if detach:
             app.daemon.preload(reference)
             return
-        conversation = Conversation(app.settings.port, reference, system)
+        conversation = Conversation(Server.gateway(app.settings.port), reference, system)
         if keep_alive is not None:
             conversation.parameters["keep_alive"] = keep_alive
         if question is None:
-            _talk(app, conversation, verbose=verbose)
-        else:
-            _ask(conversation, question, verbose=verbose, as_json=as_json)
+            app.daemon.preload(reference, wait=False)
+        _converse(app, conversation, question, verbose=verbose, as_json=as_json)
 
 
 def _question(prompt: tuple[str, ...]) -> Content | None:
@@ -81,10 +88,12 @@ def _question(prompt: tuple[str, ...]) -> Content | None:
     return [*content, {"type": "text", "text": piped}]
 
 
-def _talk(app: App, conversation: Conversation, *, verbose: bool) -> None:
+def _converse(app: App, conversation: Conversation, question: Content | None, *, verbose: bool, as_json: bool) -> None:
+    if question is not None:
+        _ask(conversation, question, verbose=verbose, as_json=as_json)
+        return
     from dmrc.cli.chat.session import Session, terminal
 
-    app.daemon.preload(conversation.model, wait=False)
     Session(conversation, terminal(app.settings.home / "chat_history"), verbose=verbose).run()
 
 

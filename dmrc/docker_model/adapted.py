@@ -13,14 +13,12 @@ from typing import Any, TypeVar
 import click
 
 from dmrc.cli.configure import configure as dmrc_configure
-from dmrc.cli.list import list_ as dmrc_list
 from dmrc.cli.logs import logs as dmrc_logs
 from dmrc.cli.package import package as dmrc_package
 from dmrc.cli.run import run as dmrc_run
 
 _Command = TypeVar("_Command", bound=click.Command)
 
-_OTHER_SERVER = "Declare the server as a model: x-dmrc: {upstream: URL}"
 _FOR_VLLM = "It is vLLM's; here models are served by llama.cpp"
 _DRAFT = "Declare the smaller model in the compose file: x-dmrc: {draft: MODEL}"
 
@@ -50,13 +48,11 @@ def with_options(command: _Command, *options: click.Option) -> _Command:
     return adapted
 
 
-list_ = with_options(dmrc_list, refused("--openaiurl", remedy=_OTHER_SERVER))
 logs = with_options(dmrc_logs, unused("--no-engines", why="an engine's log is its own, see logs MODEL"))
 run = with_options(
     dmrc_run,
     unused("--debug", why="see --verbose, and docker model logs"),
     unused("--color", why="answers are printed as the model gives them", takes_value=True),
-    refused("--openaiurl", remedy=_OTHER_SERVER),
     refused("--websearch", remedy="Put what the model should know into the prompt: @FILE", takes_value=False),
 )
 package = with_options(

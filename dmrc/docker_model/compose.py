@@ -69,7 +69,7 @@ def list_(app: App, arguments: tuple[str, ...]) -> object:
     Compose looks for `model:` as it is written among these names, and pulls what it does not find.
     """
     if set(arguments) != {"--json"}:
-        from dmrc.docker_model.adapted import list_ as command
+        from dmrc.cli.list import list_ as command
 
         return command.main(list(arguments), prog_name="docker model list", standalone_mode=False, obj=app)
     import json

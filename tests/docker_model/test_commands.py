@@ -92,7 +92,7 @@ def test_list_takes_its_flags(docker_model: Dmrc) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["list", "--openaiurl", "http://x"], "--openaiurl cannot be used here. Declare the server as a model"),
+        (["list", "--openaiurl", "x"], "'x' is no URL of a server. Give one as http://localhost:8000/v1"),
         (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
         (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
         (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),

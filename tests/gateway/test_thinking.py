@@ -175,3 +175,21 @@ def test_a_call_after_thoughts_is_streamed_with_its_arguments(thinker: Dmrc) -> 
     assert blocks == [(f"content_block_{kind}", index) for index in (0, 1) for kind in ("start", "stop")]
     assert asked.thinking.startswith("I must look")
     assert asked.tool_calls[0].function.arguments == {"city": "Bern"}
+
+
+def test_run_and_list_ask_another_server(thinker: Dmrc, dmrc: Dmrc) -> None:
+    url = f"http://127.0.0.1:{thinker.port}/v1/"
+    bad_key = {"OPENAI_API_KEY": "sk-dmrc-nobodys"}
+
+    said = dmrc.run("run", "--openaiurl", url, "local/thinks", "Hi")
+    listed = dmrc.ok("list", "--openaiurl", url, "*thinks*")
+    refused = dmrc.run("run", "--openaiurl", url, "local/thinks", "Hi", env=bad_key)
+    away = dmrc.run("list", "--openaiurl", "http://127.0.0.1:9/v1")
+
+    assert (said.stdout, said.stderr.strip()) == (f"{ANSWER}\n", THOUGHT.strip())
+    assert listed.split() == ["MODEL", "NAME", "docker.io/local/thinks:latest"]
+    assert (refused.returncode, "key" in refused.stderr) == (5, True)
+    assert (away.returncode, away.stderr.count("\n")) == (5, 1)
+    assert "'http://127.0.0.1:9/v1' does not answer" in away.stderr
+    assert dmrc.run("run", "--openaiurl", url, "--detach", "local/thinks").returncode == 2
+    assert dmrc.processes() == []

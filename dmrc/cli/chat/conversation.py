@@ -1,12 +1,12 @@
-"""A conversation with one model over the gateway, one streamed answer after another."""
+"""A conversation with one model, one streamed answer after another."""
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
+from dmrc.cli.chat.server import Server
 from dmrc.errors import EngineError
 from dmrc.exchange import JsonValue
 
@@ -33,8 +33,8 @@ class Piece:
 class Conversation:
     """The messages so far. An answer that fails or is cut short leaves the conversation as it was before."""
 
-    port: int
-    """Of the gateway on loopback."""
+    server: Server
+    """Who answers."""
     model: str
     """As the user named it."""
     system: str | None = None
@@ -64,20 +64,10 @@ class Conversation:
 
     def _stream(self, messages: list[JsonValue]) -> Iterator[Piece]:
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
-        headers = {"content-type": "application/json", "user-agent": "dmrc-run"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        try:
-            connection.request("POST", "/engines/v1/chat/completions", json.dumps({**body, **self.parameters}), headers)
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise EngineError(_error_text(answer.read()))
+        with self.server.answer("POST", "/chat/completions", json.dumps({**body, **self.parameters})) as answer:
             for line in answer:
                 if line.startswith(b"data: {"):
                     yield from self._pieces(json.loads(line[6:]))
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineError(f"the gateway broke off: {error}", remedy="See: dmrc logs") from error
-        finally:
-            connection.close()
 
     def _pieces(self, document: dict[str, JsonValue]) -> Iterator[Piece]:
         if isinstance(error := document.get("error"), dict):
@@ -102,10 +92,3 @@ class Conversation:
 def printable(text: str) -> str:
     """Return text without what a terminal would obey; lines and tabs stay."""
     return text.translate(_CONTROLS)
-
-
-def _error_text(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace")[:500]

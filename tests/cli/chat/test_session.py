@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dmrc.cli.chat.conversation import Conversation, printable
+from dmrc.cli.chat.server import Server
 from dmrc.cli.chat.session import Session
 
 
@@ -26,7 +27,7 @@ class Typed:
 @pytest.fixture
 def conversation() -> Iterator[Conversation]:
     """A conversation whose gateway does not exist: nothing here asks it."""
-    yield Conversation(1, "ai/model")
+    yield Conversation(Server.gateway(1), "ai/model")
 
 
 def test_settings_reach_the_request(conversation: Conversation) -> None:
