@@ -77,7 +77,9 @@ class Conversation:
         for choice in choices if isinstance(choices, list) else []:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if isinstance(delta, dict):
-                text, reasoning = delta.get("content"), delta.get("reasoning_content")
+                text = delta.get("content")
+                # vLLM leaves out the second half of the name.
+                reasoning = delta.get("reasoning_content") or delta.get("reasoning")
                 yield Piece(printable(str(text or "")), printable(str(reasoning or "")))
 
     def _note(self, document: dict[str, JsonValue]) -> None:

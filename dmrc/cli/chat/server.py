@@ -40,8 +40,12 @@ class Server:
         Raises:
             InputError: It is no such URL.
         """
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urllib.parse.urlsplit(url)
+            is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # of a port that is no number
+            is_usable = False
+        if not is_usable:
             raise InputError(f"'{url}' is no URL of a server", remedy="Give one as http://localhost:8000/v1")
         return cls(url.rstrip("/"), os.environ.get(KEY_VARIABLE) or None)
 
