@@ -182,7 +182,9 @@ def test_openais_client_gets_a_response_item_by_item_and_goes_on(far: Far) -> No
 
 def test_openais_client_gets_a_call_of_a_response_and_sends_its_result(far: Far) -> None:
     responses = far.openai.responses
-    wish = {"model": "calls", "tools": [{"type": "function", **_FUNCTION}]}
+    # As Codex has them: what OpenAI would call itself stands beside the functions.
+    wish = {"model": "calls", "tools": [{"type": "web_search"}, {"type": "function", **_FUNCTION}]}
+    wish["reasoning"] = {"effort": "none"}
 
     made = responses.create(**wish, input=WEATHER)
     events = list(responses.create(**wish, input=WEATHER, stream=True))
@@ -194,7 +196,9 @@ def test_openais_client_gets_a_call_of_a_response_and_sends_its_result(far: Far)
     assert json.loads("".join(deltas)) == {"city": "Bern"}
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
     responses.create(**wish, input=[result], previous_response_id=events[-1].response.id)
-    asked, said, answer = far.server.requests[-1][1]["messages"]
+    sent = far.server.requests[-1][1]
+    asked, said, answer = sent["messages"]
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["get_weather"]
     assert asked == WEATHER[0]
     assert said["tool_calls"][0]["id"] == answer["tool_call_id"] == call.call_id
     assert (answer["role"], answer["content"]) == ("tool", "rain")

@@ -31,8 +31,8 @@ def chat(document: Document) -> Document:
         raise InputError("'mcp_servers' are called by Anthropic itself", remedy="Call them yourself, as tools")
     result = {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
     result["messages"] = _messages(document)
-    if tools := items_of(document.get("tools")):
-        result["tools"] = [_tool(tool) for tool in tools]
+    if tools := _functions(items_of(document.get("tools"))):
+        result["tools"] = tools
         result |= _choice(object_of(document.get("tool_choice")))
     if object_of(document.get("thinking")).get("type") == "disabled":
         result["chat_template_kwargs"] = {"enable_thinking": False}
@@ -122,15 +122,19 @@ _PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
 }
 
 
-def _tool(tool: Document) -> JsonValue:
-    if (kind := tool.get("type")) not in (None, "custom"):
+def _functions(tools: list[Document]) -> list[JsonValue]:
+    """Return the tools that the caller calls. Agents name all that they know, and Anthropic's own are left out.
+
+    Raises:
+        InputError: There is nothing else.
+    """
+    names = {"name": "name", "description": "description", "input_schema": "parameters"}
+    own = [tool for tool in tools if tool.get("type") in (None, "custom")]
+    if tools and not own:
+        kind = tools[0].get("type")
         raise InputError(f"tool '{kind}' is called by Anthropic itself", remedy="Send tools with an 'input_schema'")
-    described = {
-        "name": tool.get("name"),
-        "description": tool.get("description"),
-        "parameters": tool.get("input_schema"),
-    }
-    return {"type": "function", "function": {name: value for name, value in described.items() if value is not None}}
+    functions = [{new: tool[old] for old, new in names.items() if tool.get(old) is not None} for tool in own]
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def _choice(wanted: Document) -> Document:

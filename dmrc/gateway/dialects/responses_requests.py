@@ -29,11 +29,12 @@ def chat(document: Document, items: Sequence[JsonValue], form: Document) -> Docu
     """
     result = {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None} | form
     result["messages"] = _messages(document.get("instructions"), items)
-    if tools := items_of(document.get("tools")):
-        result["tools"] = [_tool(tool) for tool in tools]
+    if tools := _functions(items_of(document.get("tools"))):
+        result["tools"] = tools
         if (choice := document.get("tool_choice")) is not None:
             result["tool_choice"] = _choice(choice)
-    if (effort := object_of(document.get("reasoning")).get("effort")) is not None:
+    # Agents send "none" for every model that they do not know, and many servers refuse that.
+    if (effort := object_of(document.get("reasoning")).get("effort")) not in (None, "none"):
         result["reasoning_effort"] = effort
     return result | asking_for_counts(result)
 
@@ -96,11 +97,20 @@ def _words(part: Document) -> Document:
     return {"type": "text", "text": text}
 
 
-def _tool(tool: Document) -> JsonValue:
-    if tool.get("type") != "function":
-        raise InputError(f"tool '{tool.get('type')}' is called by OpenAI itself", remedy="Send functions")
+def _functions(tools: list[Document]) -> list[JsonValue]:
+    """Return the functions. Agents name all that they know, and those that OpenAI would call itself are left out.
+
+    Raises:
+        InputError: There is nothing else.
+    """
     names = ("name", "description", "parameters", "strict")
-    return {"type": "function", "function": {name: tool[name] for name in names if tool.get(name) is not None}}
+    functions = [tool for tool in tools if tool.get("type") == "function"]
+    if tools and not functions:
+        raise InputError(f"tool '{tools[0].get('type')}' is called by OpenAI itself", remedy="Send functions")
+    return [
+        {"type": "function", "function": {name: tool[name] for name in names if tool.get(name) is not None}}
+        for tool in functions
+    ]
 
 
 def _choice(wanted: JsonValue) -> JsonValue:
