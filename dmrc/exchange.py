@@ -97,7 +97,7 @@ class Exchange:
     prompt_tokens_per_second: float | None = None
     """Prefill rate, by the engine."""
     completion_tokens_per_second: float | None = None
-    """Decode rate, by the engine."""
+    """Decode rate, by the engine; where it does not say, by the times of the stream."""
 
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Lower-case names; credentials are masked."""

@@ -63,6 +63,8 @@ def complete(exchange: Exchange) -> Exchange:
     stream = answer_events(exchange)
     found = _read_whole(exchange.response_body) if stream is None else _read_stream(stream)
     facts = _facts(found, _first_token_ms(exchange, found, is_streamed(exchange)))
+    if facts.completion_tokens_per_second is None and stream is not None:
+        facts = replace(facts, completion_tokens_per_second=_observed_rate(exchange, facts))
     news = {
         one.name: getattr(facts, one.name)
         for one in fields(facts)
@@ -153,6 +155,15 @@ def _first_token_ms(exchange: Exchange, found: _Findings, streamed: bool) -> flo
     # An approximation: the engine does not say when the token was there, only how long the prompt took.
     about = (exchange.queue_ms or 0.0) + (exchange.load_ms or 0.0) + prompt_ms
     return about if exchange.total_ms is None else min(about, exchange.total_ms)
+
+
+def _observed_rate(exchange: Exchange, facts: _Facts) -> float | None:
+    """Return the decode rate by the times of a stream; None where it came in few pieces, which tell of no token."""
+    tokens, first_ms = facts.completion_tokens, facts.first_token_ms
+    if tokens is None or first_ms is None or 2 * len(exchange.chunk_offsets) < tokens:
+        return None
+    seconds = (exchange.chunk_offsets[-1][0] - first_ms) / 1000
+    return (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
 
 
 def _error(error: JsonValue) -> tuple[str | None, str | None]:

@@ -23,7 +23,6 @@ from dmrc.scheduler.target import AnyTarget
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
-_DONE = b"data: [DONE]\n\n"
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 # What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
@@ -187,8 +186,8 @@ class Observation:
 
     @property
     def has_said_done(self) -> bool:
-        """Return whether `[DONE]` was sent: OpenAI's clients hang up then, before the stream itself has ended."""
-        return b"".join(self._chunks[-2:]).endswith(_DONE)
+        """Return whether a stream's last event was sent: clients hang up then, before the stream itself has ended."""
+        return self._dialect.last_event.search(b"".join(self._chunks)) is not None
 
     @property
     def chunks(self) -> int:

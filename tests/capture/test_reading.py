@@ -58,6 +58,21 @@ def test_a_single_token_has_no_rate():
     assert exchange.completion_tokens_per_second is None
 
 
+def test_a_stream_without_the_engines_rate_has_that_of_its_pieces():
+    piece = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    end = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"completion_tokens":11}}\n\n'
+
+    def rate(pieces: int, milliseconds: float) -> float | None:
+        """The rate of a stream of so many pieces, each so long after the one before, and its end with the last."""
+        offsets = tuple((100 + milliseconds * number, number * len(piece)) for number in range(pieces))
+        stream = body(piece * pieces + end, {"content-type": "text/event-stream"})
+        return complete(replace(stream, chunk_offsets=offsets)).completion_tokens_per_second
+
+    assert rate(11, 10) == pytest.approx(100)
+    assert rate(2, 10) is None, "of eleven tokens in two pieces nobody knows when they were made"
+    assert rate(11, 0) is None
+
+
 def test_the_first_token_of_a_stream_has_the_time_of_its_chunk():
     plain = recorded("chat.sse")
     role = plain.response_body.index(b"\n\n") + 2

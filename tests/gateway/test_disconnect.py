@@ -1,4 +1,4 @@
-"""Who hangs up before the end of a stream has cancelled it, and who hangs up after `[DONE]` has not."""
+"""Who hangs up before the end of a stream has cancelled it, and who hangs up after its last event has not."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import pytest
 from starlette.types import Message
 
 from dmrc.gateway.bodies import ClientDisconnected
-from dmrc.gateway.dialects.dialect import OpenAI
+from dmrc.gateway.dialects.anthropic import AnthropicMessages
+from dmrc.gateway.dialects.dialect import Dialect, OpenAI
+from dmrc.gateway.dialects.ollama import OllamaChat
+from dmrc.gateway.dialects.responses import Responses
 from dmrc.gateway.inference import _cancelled_by_disconnect
 from dmrc.gateway.observation import Observation
 
 SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
+CHAT = OpenAI("chat/completions", "chat")
 
 
-async def streamed(*chunks: bytes) -> Observation:
+async def streamed(*chunks: bytes, dialect: Dialect = CHAT) -> Observation:
     """Stream to a caller who hangs up before the engine has ended its stream, which takes a moment longer."""
 
     async def send(_message: Message) -> None:
@@ -27,7 +31,7 @@ async def streamed(*chunks: bytes) -> Observation:
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    observation = Observation(SCOPE, OpenAI("chat/completions", "chat"), send)
+    observation = Observation(SCOPE, dialect, send)
     with _cancelled_by_disconnect(receive, observation):
         await observation.start(200, "text/event-stream", None)
         for chunk in chunks:
@@ -44,6 +48,24 @@ def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
 
     assert observation.is_complete
     assert not observation.client_disconnected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "end"),
+    [
+        (AnthropicMessages(), b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+        (Responses(), b'event: response.completed\ndata: {"type": "response.completed", "response": {}}\n\n'),
+        (OllamaChat(), b'{"model":"m","done":true,"done_reason":"stop"}\n'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_dialect_has_a_last_event(dialect: Dialect, end: bytes) -> None:
+    for cut in (0, 9):
+        observation = asyncio.run(streamed(b"before: {}\n\n", end[:cut], end[cut:], dialect=dialect))
+        assert not observation.client_disconnected
+    for early in (end[:-9], end + b"event: error\ndata: {}\n\n"):
+        with pytest.raises(ClientDisconnected):
+            asyncio.run(streamed(b"before: {}\n\n", early, dialect=dialect))
 
 
 @pytest.mark.parametrize("chunk", [b"data: {}\n\n", b'data: {"content": "data: [DONE]"}\n\n'])

@@ -35,6 +35,7 @@ class AnthropicMessages:
 
     name: Dialect = "anthropic"
     streams_unasked = False
+    last_event = re.compile(rb"\nevent: message_stop\n[^\n]*\n\n\Z")
 
     def __init__(self, below: str = "") -> None:
         """Serve `/v1/messages`, or a route `below` it."""

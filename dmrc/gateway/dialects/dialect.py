@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,6 +85,8 @@ class Dialect(Protocol):
     """What the route is for."""
     streams_unasked: bool
     """Whether a request that says nothing of `stream` gets one."""
+    last_event: re.Pattern[bytes]
+    """What stands at the very end of a stream that is complete."""
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call | Residence:
         """Return what to do for a request: `document` is its body as JSON, `body` the bytes, `project` the caller's.
@@ -104,6 +107,7 @@ class OpenAI:
 
     name: DialectName = "openai"
     streams_unasked = False
+    last_event = re.compile(rb"data: \[DONE\]\s*\Z")
 
     def __init__(self, route: str, operation: Operation) -> None:
         """Serve `route`, below `/v1/`."""

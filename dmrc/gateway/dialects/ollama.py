@@ -9,6 +9,7 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import json
+import re
 
 from starlette.responses import Response
 
@@ -27,6 +28,7 @@ class OllamaChat:
     name: Dialect = "ollama"
     operation: Operation = "chat"
     streams_unasked = True
+    last_event = re.compile(rb'"done":true[^\n]*\n\Z')
 
     def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the chat; without messages the model is loaded, or unloaded."""

@@ -85,6 +85,8 @@ class Conversations:
 class Responses(OpenAI):
     """`POST /v1/responses`. A project goes on from its own responses; callers without one are one more project."""
 
+    last_event = re.compile(_END.pattern + rb"[^\n]*\n\n\Z")
+
     def __init__(self) -> None:
         """Remember nothing yet."""
         super().__init__("responses", "response")
