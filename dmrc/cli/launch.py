@@ -16,6 +16,9 @@ from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 _PROJECT = "dmrc-launch"
 """Containers that are launched are services of this project: each has a key of its own."""
 
+_ASSISTANT_TOKENS = 32_768
+"""The instructions and tools of coding assistants alone take some 10,000 to 30,000 tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Container:
@@ -73,6 +76,7 @@ def launch(
         click.echo(f"{app_name}: {url} as soon as it is up; docker stop {container_name(app_name)} ends it", err=True)
     else:
         app.daemon.ensure()
+        _tell_of_small_context(app, app_name, wanted)
         app.daemon.preload(wanted, wait=False)
     _become(prepared, arguments)
 
@@ -98,6 +102,23 @@ def _context_tokens(app: App, model: str) -> int:
         return DEFAULT_CONTEXT_SIZE
     wished = stored.config.context_size or DEFAULT_CONTEXT_SIZE
     return min(wished, trained_context(stored) or wished)
+
+
+def _tell_of_small_context(app: App, name: str, model: str) -> None:
+    """Say so where an assistant would be refused at its first word."""
+    from urllib.parse import quote
+
+    from dmrc.capture.bodies import items_of, object_of
+    from dmrc.cli.progress import note
+
+    for entry in items_of(app.daemon.request("GET", f"/configurations?model={quote(model, safe='')}")):
+        tokens = object_of(entry.get("Config")).get("context-size")
+        if entry.get("Project") is not None or not isinstance(tokens, int) or tokens >= _ASSISTANT_TOKENS:
+            continue
+        note(
+            f"{model} is served with {tokens} tokens, and what {name} says first may be more. "
+            f"Give it more: dmrc configure {model} --context-size {_ASSISTANT_TOKENS}"
+        )
 
 
 def _list(*, as_json: bool) -> None:

@@ -60,7 +60,11 @@ def test_the_program_runs_with_the_only_model(dmrc: Dmrc, tiny: str, tmp_path: P
     programs = write_program(tmp_path / "bin", "claude", 'echo "$ANTHROPIC_MODEL $1"')
     dmrc.environment["PATH"] = f"{programs}:{dmrc.environment['PATH']}"
 
-    assert dmrc.ok("launch", "claude", "--", "say hi") == f"{tiny} say hi\n"
+    done = dmrc.run("launch", "claude", "--", "say hi")
+
+    assert (done.returncode, done.stdout) == (0, f"{tiny} say hi\n")
+    assert f"{tiny} is served with 64 tokens" in done.stderr
+    assert f"dmrc configure {tiny} --context-size 32768" in done.stderr
     assert eventually(lambda: dmrc.ok("ps", "--json") != "[]\n", "loading of the model")
     listed = {each["app"]: each for each in json.loads(dmrc.ok("launch", "--json"))}
     assert listed["claude"] == {"app": "claude", "path": str(programs / "claude"), "image": None}
