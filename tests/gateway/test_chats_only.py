@@ -211,6 +211,8 @@ def test_a_response_that_is_too_long_says_so(far: Far) -> None:
     assert events[-1].response.incomplete_details.reason == "max_output_tokens"
     with pytest.raises(openai.BadRequestError, match="'web_search' is called by OpenAI itself"):
         far.openai.responses.create(model="thinks", input="Hi", tools=[{"type": "web_search"}])
+    with pytest.raises(openai.BadRequestError, match="'prompt' is kept by OpenAI itself"):
+        far.openai.responses.create(model="thinks", input="Hi", prompt={"id": "pmpt_1"})
 
 
 def test_ollamas_client_gets_its_counts_without_llama_cpps_timings(far: Far) -> None:

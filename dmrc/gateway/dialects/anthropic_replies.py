@@ -59,7 +59,8 @@ class AnthropicWords:
                 kind, name = _DELTAS[piece.kind]
                 if piece.text:
                     events += _event("content_block_delta", index=index, delta={"type": kind, name: piece.text})
-            yield events
+            if events:
+                yield events
         if is_open is None:
             yield _event("message_start", message=self._message([]) | {"usage": self._usage()})
         else:

@@ -64,7 +64,8 @@ class ResponseWords:
                     item = _Item(piece.part, len(self._output))
                     events += self._beginning(item)
                 events += self._going_on(item, piece)
-            yield events
+            if events:
+                yield events
         events = b"" if self._sequence else self._opening()
         events += self._closing(item) if item else b""
         response = self._response()

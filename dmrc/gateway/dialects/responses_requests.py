@@ -17,6 +17,7 @@ _PLAIN = {
     **{name: name for name in ("model", "temperature", "top_p", "stream", "parallel_tool_calls")},
     "max_output_tokens": "max_tokens",
 }
+_KEPT_BY_OPENAI = ("prompt", "conversation")
 
 
 def chat(document: Document, items: Sequence[JsonValue], form: Document) -> Document:
@@ -27,6 +28,9 @@ def chat(document: Document, items: Sequence[JsonValue], form: Document) -> Docu
     Raises:
         InputError: It asks for something that only OpenAI has; that is named.
     """
+    for name in _KEPT_BY_OPENAI:
+        if document.get(name):
+            raise InputError(f"'{name}' is kept by OpenAI itself", remedy="Send 'instructions' and 'input'")
     result = {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None} | form
     result["messages"] = _messages(document.get("instructions"), items)
     if tools := _functions(items_of(document.get("tools"))):
