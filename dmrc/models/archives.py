@@ -9,6 +9,7 @@ import io
 import re
 import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import IO, BinaryIO, Protocol, cast
 
 from dmrc.artifact import MAX_DOCUMENT_BYTES
@@ -52,12 +53,14 @@ class Archive:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the archive."""
-        for entry, stream in self._entries:
-            yield _header(entry)
-            with stream:
+        with ExitStack() as streams:
+            for _, stream in self._entries:
+                streams.enter_context(stream)
+            for entry, stream in self._entries:
+                yield _header(entry)
                 while data := stream.read(_CHUNK_BYTES):
                     yield data
-            yield bytes(_padded(entry.size) - entry.size)
+                yield bytes(_padded(entry.size) - entry.size)
         yield _END
 
 

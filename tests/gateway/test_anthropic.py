@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
+from typing import Literal
 
 import anthropic
+import pydantic
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -59,6 +62,28 @@ def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Record
     shown = gateway.dmrc.ok("requests", "show", exchange_id)
     assert "Tell me a story." in shown
     assert text.split()[0] in shown
+
+
+class _Animal(pydantic.BaseModel):
+    kind: Literal["cat", "dog"]
+
+
+def test_an_answer_keeps_to_a_schema_whole_streamed_and_parsed(gateway: Gateway, recorded: Recorded) -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 99}}, "required": ["age"]}
+    wish = {"model": MODEL, "max_tokens": 60, "messages": QUESTION}
+    form = {"format": {"type": "json_schema", "schema": schema}}
+
+    raw = client(gateway).messages.with_raw_response.create(**wish, output_config=form)
+    with client(gateway).messages.stream(**wish, output_config=form) as stream:
+        streamed = stream.get_final_message()
+    parsed = client(gateway).messages.parse(**wish, output_format=_Animal)
+
+    for message in (raw.parse(), streamed):
+        assert json.loads(message.content[0].text).keys() == {"age"}
+        assert message.stop_reason == "end_turn"
+    assert parsed.parsed_output.kind in ("cat", "dog")
+    exchange = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert (exchange["dialect"], exchange["completion_tokens"]) == ("anthropic", raw.parse().usage.output_tokens)
 
 
 def test_tokens_are_counted_without_an_answer(gateway: Gateway, recorded: Recorded) -> None:

@@ -43,7 +43,7 @@ class AnthropicMessages:
         self.operation: Operation = "count_tokens" if below == COUNT_TOKENS else "chat"
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
-        """Return the request as it came; llama.cpp's server hangs up on messages that are none."""
+        """Return the request as it came, where llama.cpp heeds all of it; it hangs up on messages that are none."""
         del project
         messages = document.get("messages")
         if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
@@ -51,6 +51,8 @@ class AnthropicMessages:
                 "'messages' is no list of messages",
                 remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
             )
+        if self.operation == "chat" and requests.wanted_schema(document):
+            return self._chat(document)  # llama.cpp's own route forgets the schema
         reply = _InOrder(_END, _in_anthropics_words)
         return Call(self._path, _with_thinking_off(document) or body, reply, lambda: self._chat(document))
 

@@ -36,11 +36,16 @@ def chat(document: Document) -> Document:
         result |= _choice(object_of(document.get("tool_choice")))
     if object_of(document.get("thinking")).get("type") == "disabled":
         result["chat_template_kwargs"] = {"enable_thinking": False}
-    wanted = object_of(object_of(document.get("output_config")).get("format"))
-    if wanted.get("type") == "json_schema":
-        described: Document = {"name": "answer", "schema": wanted.get("schema")}
+    if schema := wanted_schema(document):
+        described: Document = {"name": "answer", "schema": schema}
         result["response_format"] = {"type": "json_schema", "json_schema": described}
     return result | asking_for_counts(result)
+
+
+def wanted_schema(document: Document) -> Document:
+    """Return the JSON schema that the answer must follow; an empty one where it is free."""
+    form = object_of(object_of(document.get("output_config")).get("format"))
+    return object_of(form.get("schema")) if form.get("type") == "json_schema" else {}
 
 
 def _messages(document: Document) -> list[JsonValue]:

@@ -25,7 +25,6 @@ _STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
 _THOUGHTS = ("reasoning_content", "reasoning")
 _WORDS = ("content", "refusal")
 
-
 Kind = Literal["text", "thought", "call"]
 """What the model can say."""
 
@@ -57,7 +56,9 @@ class ToolCall:
     """A call of a tool, as far as it is told."""
 
     id: str
+    """Names it in the message that brings its result."""
     name: str
+    """Function."""
     arguments: str = ""
     """JSON, as the model wrote it."""
 
@@ -91,7 +92,7 @@ class ChatAnswer:
         document = json_object(body)
         pieces = self._read(document)
         if self.reason is None and not pieces:
-            raise EngineError("the engine's answer is no completion", remedy="See: dmrc requests show last")
+            raise EngineError("the engine's answer is no completion", remedy="See: dmrc requests")
         return pieces
 
     async def stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[Piece]]:
