@@ -11,6 +11,9 @@ const schema = {
   required: ["animal"],
   additionalProperties: false,
 };
+const weather = [{ role: "user", content: "What is the weather in Bern?" }];
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const tools = [{ type: "function", function: { name: "get_weather", parameters } }];
 
 async function streamed(stream, pieceOf) {
   let text = "";
@@ -67,6 +70,19 @@ const calls = {
     const format = { type: "json_schema", json_schema: { name: "answer", schema, strict: true } };
     const answer = await client.chat.completions.create({ model, messages, max_tokens: 60, response_format: format });
     return JSON.parse(answer.choices[0].message.content);
+  },
+  async tool() {
+    const answer = await client.chat.completions.create({ model, messages: weather, tools });
+    const [call] = answer.choices[0].message.tool_calls;
+    const result = { role: "tool", tool_call_id: call.id, content: "rain" };
+    const all = [...weather, answer.choices[0].message, result];
+    const next = await client.chat.completions.create({ model, messages: all, tools });
+    return { name: call.function.name, arguments: JSON.parse(call.function.arguments), next: next.choices.length };
+  },
+  async toolStream() {
+    const stream = client.chat.completions.stream({ model, messages: weather, tools });
+    const [call] = (await stream.finalChatCompletion()).choices[0].message.tool_calls;
+    return { name: call.function.name, arguments: JSON.parse(call.function.arguments) };
   },
   async models() {
     return (await client.models.list()).data.map((one) => one.id);

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.dmrc_command import Dmrc
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_faults import children
+from tests.gateway.thinking import thinking_dmrc
 from tests.images import cache_directory
 
 pytestmark = [pytest.mark.engine, pytest.mark.node]
@@ -34,22 +36,25 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(gateway: Gateway, script: Path, *calls: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "OPENAI_BASE_URL": f"{gateway.url}/engines/v1",
-        "OPENAI_API_KEY": gateway.keys["web"],
-        "OPENAI_MODEL": MODEL,
-    }
+    return start_at(gateway.dmrc, gateway.keys["web"], MODEL, script, *calls)
+
+
+def start_at(dmrc: Dmrc, key: str, model: str, script: Path, *calls: str) -> subprocess.Popen[str]:
+    url = f"http://127.0.0.1:{dmrc.port}/engines/v1"
+    environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": key, "OPENAI_MODEL": model}
     pipe = subprocess.PIPE
     return subprocess.Popen(["node", script, *calls], env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def run(gateway: Gateway, script: Path, *calls: str) -> dict[str, dict[str, object]]:
-    process = start(gateway, script, *calls)
+def outcome_of(process: subprocess.Popen[str]) -> dict[str, dict[str, object]]:
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     outcome: dict[str, dict[str, object]] = json.loads(stdout)
     return outcome
+
+
+def run(gateway: Gateway, script: Path, *calls: str) -> dict[str, dict[str, object]]:
+    return outcome_of(start(gateway, script, *calls))
 
 
 def test_each_call_is_answered_whole_and_streamed(gateway: Gateway, script: Path) -> None:
@@ -62,6 +67,15 @@ def test_each_call_is_answered_whole_and_streamed(gateway: Gateway, script: Path
     assert found["embedding"]["lengths"] == [576, 576]
     assert isinstance(found["structured"]["animal"], str)
     assert set(found["models"]) == {MODEL, "local/embedder"}
+
+
+def test_tools_are_called_whole_and_streamed(tmp_path: Path, script: Path) -> None:
+    with thinking_dmrc(tmp_path) as dmrc:
+        found = outcome_of(start_at(dmrc, "none", "local/calls", script, "tool", "toolStream"))
+
+    for outcome in (found["tool"], found["toolStream"]):
+        assert (outcome["name"], outcome["arguments"]) == ("get_weather", {"city": "Bern"})
+    assert found["tool"]["next"] == 1
 
 
 def test_refusals_are_the_clients_own_errors(gateway: Gateway, script: Path) -> None:

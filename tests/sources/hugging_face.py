@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+
+from tests.serving import serving
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -46,90 +48,88 @@ class HuggingFace:
 def hugging_face(repositories: dict[str, Repository]) -> Iterator[HuggingFace]:
     """Serve these repositories by their names."""
     state = HuggingFace(repositories)
-    api = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state, "api"))
-    files = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state, "files"))
+    api, files = _Server(state, "api"), _Server(state, "files")
     state.url, state.files_url = (f"http://127.0.0.1:{server.server_port}" for server in (api, files))
-    threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in (api, files)]
-    for thread in threads:
-        thread.start()
-    try:
+    with serving(api), serving(files):
         yield state
-    finally:
-        for server, thread in zip((api, files), threads, strict=True):
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
-def _handler(state: HuggingFace, server: str) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    """One of the two servers."""
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
+    def __init__(self, state: HuggingFace, name: Literal["api", "files"]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.state = state
+        self.name = name
 
-        def do_GET(self) -> None:
-            state.requests.append((server, self.path, self.headers.get("Authorization")))
-            path = self.path.partition("?")[0]
-            if server == "files":
-                self._file(path)
-            elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
-                self._info(match[1], match[2])
-            elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-                self._resolve(match[1], match[3])
-            else:
-                self._answer(404, b"{}")
 
-        do_HEAD = do_GET
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-        def _is_allowed(self, name: str) -> bool:
-            """Answer 401 for what is missing or closed, as the real one does."""
-            found = state.repositories.get(name)
-            if found is None:
-                self._answer(401, b'{"error":"Invalid username or password."}', {"X-Error-Code": "RepoNotFound"})
-                return False
-            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if found.gated_for not in (None, token):
-                self._answer(403, b'{"error":"gated"}', {"X-Error-Code": "GatedRepo"})
-                return False
-            return True
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
 
-        def _info(self, name: str, revision: str | None) -> None:
-            if not self._is_allowed(name):
-                return
-            found = state.repositories[name]
-            if revision not in (None, *found.revisions):
-                self._answer(404, b'{"error":"Invalid rev id"}', {"X-Error-Code": "RevisionNotFound"})
-                return
-            siblings = []
-            for path, data in found.files.items():
-                sha256 = found.digests.get(path) or hashlib.sha256(data).hexdigest()
-                lfs = {"sha256": sha256, "size": len(data), "pointerSize": 134}
-                blob_id = hashlib.sha1(data).hexdigest()
-                entry: dict[str, object] = {"rfilename": path, "size": len(data), "blobId": blob_id}
-                siblings.append({**entry, "lfs": lfs} if path.endswith(".gguf") else entry)
-            self._answer(200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
+    def do_GET(self) -> None:
+        self.server.state.requests.append((self.server.name, self.path, self.headers.get("Authorization")))
+        path = self.path.partition("?")[0]
+        if self.server.name == "files":
+            self._file(path)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
+            self._info(match[1], match[2])
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self._resolve(match[1], match[3])
+        else:
+            self._answer(404, b"{}")
 
-        def _resolve(self, name: str, path: str) -> None:
-            if self._is_allowed(name):
-                self._answer(302, b"", {"Location": f"{state.files_url}/{name}/{path}"})
+    do_HEAD = do_GET
 
-        def _file(self, path: str) -> None:
-            _, owner, repository, name = path.split("/", 3)
-            data = state.repositories[f"{owner}/{repository}"].files[name]
-            match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-            if match is None:
-                self._answer(200, data)
-                return
-            start, end = int(match[1]), min(int(match[2]) + 1, len(data))
-            self._answer(206, data[start:end], {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"})
+    def _is_allowed(self, name: str) -> bool:
+        """Answer 401 for what is missing or closed, as the real one does."""
+        found = self.server.state.repositories.get(name)
+        if found is None:
+            self._answer(401, b'{"error":"Invalid username or password."}', {"X-Error-Code": "RepoNotFound"})
+            return False
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if found.gated_for not in (None, token):
+            self._answer(403, b'{"error":"gated"}', {"X-Error-Code": "GatedRepo"})
+            return False
+        return True
 
-        def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def _info(self, name: str, revision: str | None) -> None:
+        if not self._is_allowed(name):
+            return
+        found = self.server.state.repositories[name]
+        if revision not in (None, *found.revisions):
+            self._answer(404, b'{"error":"Invalid rev id"}', {"X-Error-Code": "RevisionNotFound"})
+            return
+        siblings = []
+        for path, data in found.files.items():
+            sha256 = found.digests.get(path) or hashlib.sha256(data).hexdigest()
+            lfs = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+            blob_id = hashlib.sha1(data).hexdigest()
+            entry: dict[str, object] = {"rfilename": path, "size": len(data), "blobId": blob_id}
+            siblings.append({**entry, "lfs": lfs} if path.endswith(".gguf") else entry)
+        self._answer(200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
 
-    return Handler
+    def _resolve(self, name: str, path: str) -> None:
+        if self._is_allowed(name):
+            self._answer(302, b"", {"Location": f"{self.server.state.files_url}/{name}/{path}"})
+
+    def _file(self, path: str) -> None:
+        _, owner, repository, name = path.split("/", 3)
+        data = self.server.state.repositories[f"{owner}/{repository}"].files[name]
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if match is None:
+            self._answer(200, data)
+            return
+        start, end = int(match[1]), min(int(match[2]) + 1, len(data))
+        self._answer(206, data[start:end], {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
