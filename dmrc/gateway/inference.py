@@ -18,6 +18,7 @@ from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
+from dmrc.gateway.dialects.checks import Served, checked, served_by
 from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
@@ -107,6 +108,9 @@ class Inference:
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
         check_pictures(resolved.target, observation.document, observation.request_body)
+        served = served_by(resolved.target)
+        if isinstance(call, Call):
+            call = checked(call, served)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)
@@ -118,7 +122,7 @@ class Inference:
                 await _send_whole(observation, call.loaded)
                 return
             try:
-                answer, reply = await self._ask(call, lease.session, observation.forwarded_headers())
+                answer, reply = await self._ask(call, served, lease.session, observation.forwarded_headers())
                 with closing(answer):
                     await _forward(answer, reply, observation, filters)
             except ConnectionError as error:
@@ -126,16 +130,18 @@ class Inference:
                     f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
                 ) from error
 
-    async def _ask(self, call: Call, session: Session, headers: dict[str, str]) -> tuple[Answer, Reply | None]:
+    async def _ask(
+        self, call: Call, served: Served, session: Session, headers: dict[str, str]
+    ) -> tuple[Answer, Reply | None]:
         """Return the answer of the engine, and who translates it. A server without the route gets a chat completion."""
         if call.chat is not None and session in self._chats_only:
-            call = call.chat()
-        answer = await session.post(call.path, headers, call.body)
+            call = checked(call.chat(), served)
+        answer = await session.post(call.path, headers, call.body())
         if call.chat is not None and answer.status in _NO_SUCH_ROUTE:
             answer.close()
             self._chats_only.add(session)
-            call = call.chat()
-            answer = await session.post(call.path, headers, call.body)
+            call = checked(call.chat(), served)
+            answer = await session.post(call.path, headers, call.body())
         return answer, call.reply
 
     def _check_engine(self, target: AnyTarget) -> None:

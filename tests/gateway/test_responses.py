@@ -139,7 +139,7 @@ def test_no_project_goes_on_from_a_response_of_another() -> None:
     reply.whole(200, answer, lambda: Timing(0.0, 0.0))
     following: dict[str, JsonValue] = {"input": "go on", "previous_response_id": "resp_1"}
 
-    assert b"a secret" in responses.call(following, b"{}", "shop").body
+    assert b"a secret" in responses.call(following, b"{}", "shop").body()
     for other in ("bank", None):
         with pytest.raises(NotFoundError):
             responses.call(following, b"{}", other)

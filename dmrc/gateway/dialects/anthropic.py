@@ -54,7 +54,9 @@ class AnthropicMessages:
         if self.operation == "chat" and requests.wanted_schema(document):
             return self._chat(document)  # llama.cpp's own route forgets the schema
         reply = _InOrder(_END, _in_anthropics_words)
-        return Call(self._path, _with_thinking_off(document) or body, reply, lambda: self._chat(document))
+        changed = _with_thinking_off(document)
+        raw = body if changed is None else None
+        return Call(self._path, changed or document, reply, raw, lambda: self._chat(document))
 
     def _chat(self, document: dict[str, JsonValue]) -> Call:
         if self.operation == "count_tokens":
@@ -62,7 +64,7 @@ class AnthropicMessages:
                 "the engine of this model counts no tokens", remedy="Use engine llama.cpp; an answer tells its 'usage'"
             )
         reply = AnthropicWords(document.get("model"))
-        return Call("/v1/chat/completions", json.dumps(requests.chat(document)).encode(), reply)
+        return Call("/v1/chat/completions", requests.chat(document), reply)
 
     def error_response(self, error: DmrcError) -> Response:
         """Return the error as Anthropic's clients read it."""
@@ -93,7 +95,7 @@ def anthropic_routes() -> dict[str, AnthropicMessages]:
     }
 
 
-def _with_thinking_off(document: dict[str, JsonValue]) -> bytes | None:
+def _with_thinking_off(document: dict[str, JsonValue]) -> dict[str, JsonValue] | None:
     """Return the request of a caller who wants no thoughts, in words that llama.cpp heeds; None where that is as it is.
 
     Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking
@@ -101,7 +103,7 @@ def _with_thinking_off(document: dict[str, JsonValue]) -> bytes | None:
     if object_of(document.get("thinking")).get("type") != "disabled":
         return None
     values = {**object_of(document.get("chat_template_kwargs")), "enable_thinking": False}
-    return json.dumps({**document, "chat_template_kwargs": values}).encode()
+    return {**document, "chat_template_kwargs": values}
 
 
 def _is_message(message: JsonValue) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -55,15 +56,21 @@ class Call:
 
     path: str
     """Path of llama.cpp's server."""
-    body: bytes
-    """JSON."""
+    document: dict[str, JsonValue]
+    """The body, as JSON; it is checked before it is sent (`checks.checked`), whoever wrote it."""
     reply: Reply | None = None
     """Translates the answer; None: its bytes pass as they are."""
+    raw: bytes | None = None
+    """`document` as the caller wrote it; None where it is not the caller's own."""
     chat: Callable[[], Call] | None = None
     """Says the same as a chat completion, for a server without such a route; None: nothing else says it.
 
     Raises InputError where it cannot be said, and UnsupportedError where there is no way without that route.
     """
+
+    def body(self) -> bytes:
+        """Return the bytes to send: the caller's own where nothing has changed them."""
+        return json.dumps(self.document).encode() if self.raw is None else self.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +123,8 @@ class OpenAI:
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the request as it came."""
-        del document, project
-        return Call(self._path, body)
+        del project
+        return Call(self._path, document, raw=body)
 
     def error_response(self, error: DmrcError) -> Response:
         """Return the error as OpenAI's clients read it."""

@@ -8,7 +8,6 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 
 from __future__ import annotations
 
-import json
 import re
 
 from starlette.responses import Response
@@ -103,4 +102,4 @@ def ollama_routes() -> dict[str, OllamaChat]:
 
 
 def _call(path: str, document: Document, reply: Words | Embeddings) -> Call:
-    return Call(path, json.dumps(document).encode(), reply)
+    return Call(path, document, reply)

@@ -104,9 +104,8 @@ class Responses(OpenAI):
         if before is not None:
             items = conversations.get(str(before)) + items
             changes |= {"input": items, "previous_response_id": None}
-        if changes:
-            said = {**document, **changes}
-            body = json.dumps({name: value for name, value in said.items() if value is not None}).encode()
+        said: dict[str, JsonValue] = {**document, **changes}
+        said = {name: value for name, value in said.items() if value is not None} if changes else document
         form = object_of(changes.get("response_format"))
 
         def remembered(reply: Reply) -> Reply:
@@ -114,9 +113,9 @@ class Responses(OpenAI):
 
         def chat() -> Call:
             request = requests.chat(document, items, {"response_format": form} if form else {})
-            return Call("/v1/chat/completions", json.dumps(request).encode(), remembered(ResponseWords(document)))
+            return Call("/v1/chat/completions", request, remembered(ResponseWords(document)))
 
-        return Call("/v1/responses", body, remembered(Passing(_END)), chat)
+        return Call("/v1/responses", said, remembered(Passing(_END)), None if changes else body, chat)
 
 
 class _Remembering:
