@@ -64,6 +64,10 @@ def _missing_for_node() -> str | None:
     return None if shutil.which("node") and shutil.which("npm") else "no node with npm"
 
 
+def _missing_for_java() -> str | None:
+    return _missing_commands("java", "javac")  # it compiles the one file that it is given
+
+
 def _missing_for_tmpfs() -> str | None:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "needs root on Linux, to mount a small disk"
@@ -106,6 +110,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "node": _missing_for_node,
+    "java": _missing_for_java,
     "cgroup": _missing_for_cgroup,
     "browser": _missing_for_browser,
     "docker": _missing_for_docker,

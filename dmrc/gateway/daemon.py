@@ -25,6 +25,7 @@ from dmrc.gateway.admission import Admission
 from dmrc.gateway.app import Gateway
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
+from dmrc.gateway.connection_shares import raise_limit_of_descriptors, shares_of_commands
 from dmrc.gateway.cors import Origins
 from dmrc.gateway.dmr_archives import DmrArchives
 from dmrc.gateway.dmr_engines import DmrEngines
@@ -117,7 +118,8 @@ class Daemon:
             self.doors.open_loopback()
             await self._restore_bridges()
             admin = create_admin_app(self)
-            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket))
+            shares = shares_of_commands()
+            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
@@ -269,5 +271,6 @@ def serve(
         await Daemon(settings, models, engines, plugins).run(on_ready)
 
     sys.setswitchinterval(SWITCH_SECONDS)
+    raise_limit_of_descriptors()
     with lock:
         uvloop.run(main())

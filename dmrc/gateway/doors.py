@@ -9,6 +9,7 @@ from dmrc.compose.network import bridge_gateway
 from dmrc.gateway.addresses import PLAIN_PORT, Addresses
 from dmrc.gateway.admission import Listener as Where
 from dmrc.gateway.app import Entrance, Gateway
+from dmrc.gateway.connection_shares import shares_of_this_process
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp
 from dmrc.gateway.pages import Pages
 
@@ -24,6 +25,7 @@ class Doors:
         self._pages = pages
         self._addresses = addresses
         self._port = port
+        self._shares = shares_of_this_process()
         self._listeners: dict[str, Listener] = {}
         self._plain: dict[str, Listener] = {}
 
@@ -71,4 +73,4 @@ class Doors:
     def _listener(self, address: str, port: int, where: Where) -> Listener:
         bound = bind_tcp(address, port)
         _log.info("listening on http://%s:%d (%s)", address, port, where)
-        return Listener(Entrance(self._gateway, where, self._pages, self._addresses), bound)
+        return Listener(Entrance(self._gateway, where, self._pages, self._addresses), bound, self._shares)

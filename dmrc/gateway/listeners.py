@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
 from dmrc.errors import DaemonError, PortTakenError
+from dmrc.gateway.connection_shares import ConnectionShares
+from dmrc.gateway.http_protocol import HttpConnection, InputLimits
 
 LOOPBACK = "127.0.0.1"
 """Where the gateway always listens."""
 
 _TICK_SECONDS = 1.0
+# No page of another origin may use an answer as its own picture or script, whatever it holds.
+_ON_EVERY_ANSWER = (("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin"))
 
 
 class _Server(uvicorn.Server):
@@ -34,8 +40,15 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Set the clock of `Date` once a second. Uvicorn's own looks for its end ten times, while nothing happens."""
+        """Set the clock of `Date`, and look at each connection, once a second.
+
+        Uvicorn's own looks for its end ten times, while nothing happens.
+        """
+        loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
+            now = loop.time()
+            for connection in [*self.server_state.connections]:
+                cast(HttpConnection, connection).look(now)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _TICK_SECONDS)
 
@@ -48,18 +61,25 @@ class _Server(uvicorn.Server):
 class Listener:
     """One HTTP server on one socket."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
-        """Serve `app` on a socket that is bound already; must be made on the running event loop."""
+    def __init__(
+        self, app: ASGIApp, bound: socket.socket, shares: ConnectionShares, limits: InputLimits | None = None
+    ) -> None:
+        """Serve `app` on a socket that is bound already; must be made on the running event loop.
+
+        `shares` says how many connections there may be; listeners may have one together.
+        """
+        connection = functools.partial(HttpConnection, limits or InputLimits(), shares)
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=cast("type[asyncio.Protocol]", connection),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,  # nothing stands before us, so nobody may say who the caller is
             server_header=False,
+            headers=[*_ON_EVERY_ANSWER],
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )
