@@ -57,7 +57,7 @@ def config(
             click.echo(f"#   {variable}={value}{f'  (plugin {added_by})' if added_by else ''}")
         for variable in injection.kept:
             click.echo(f"#   {variable} stays as the project sets it")
-    click.echo(render(project, injected, {}), nl=False)
+    click.echo(render(project, injected), nl=False)
 
 
 def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Keys of the doors where no override file is written: provider services and the `docker-model` plugin."""
+"""Keys of services: minted at their first use, and the same ever after, by whichever door a service comes in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,20 +15,23 @@ from dmrc.cli.app import App
 from dmrc.project import KEY_PREFIX
 
 
-def stable_key(app: App, project: str, service: str) -> str:
-    """Return the key of a service, made at its first use and the same ever after; `dmrc down` forgets it.
+def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, str]:
+    """Return the key of each service; `dmrc down` forgets them.
 
-    Compose starts several providers at once, so the file changes under a lock.
+    They stay the same from `up` to `up`, or Compose would recreate the containers. Commands that prepare one project at
+    the same time get the same keys, whichever of them comes first: the file changes under a lock, and a key in it is
+    never replaced.
     """
     directory = app.settings.paths.create().projects / project
-    directory.mkdir(mode=0o700, exist_ok=True)
-    path = directory / "keys.json"
-    with FileLock(path.with_suffix(".lock")):
-        keys = _read(path)
-        if service not in keys:
-            keys[service] = KEY_PREFIX + secrets.token_urlsafe(32)
-            _write(path, keys)
-    return keys[service]
+    with FileLock(directory.parent / "keys.lock"):  # beside the directory, which `dmrc down` removes
+        directory.mkdir(mode=0o700, exist_ok=True)
+        path = directory / "keys.json"
+        known = _read(path)
+        new = {name: KEY_PREFIX + secrets.token_urlsafe(32) for name in services if name not in known}
+        if new:
+            _write(path, {**known, **new})
+    keys = {**known, **new}
+    return {name: keys[name] for name in services}
 
 
 def _read(path: Path) -> dict[str, str]:

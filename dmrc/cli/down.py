@@ -31,6 +31,7 @@ def down(
     from urllib.parse import quote
 
     from dmrc.cli.preparation import override_path
+    from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import Selection
     from dmrc.compose.command import Compose
     from dmrc.errors import DaemonError
@@ -41,10 +42,11 @@ def down(
     document = compose.config(options)  # its models may be wrong by now, and are none of our business
     name, services = text(document.get("name"), "name"), mapping(document.get("services"), "services")
     override = override_path(app, name)
-    code = compose.call(options, override if override.exists() else None, ["down", *arguments])
-    if code != 0 or any(argument in services for argument in arguments):
-        return code
-    shutil.rmtree(override.parent, ignore_errors=True)
+    with project_lock(app, name):
+        code = compose.call(options, override if override.exists() else None, ["down", *arguments])
+        if code != 0 or any(argument in services for argument in arguments):
+            return code
+        shutil.rmtree(override.parent, ignore_errors=True)
     try:
         app.daemon.request("DELETE", f"/projects/{quote(name, safe='')}")
     except DaemonError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dmrc.cli.app import App
 from dmrc.cli.injecting import load_plugins, with_plugins
 from dmrc.cli.preparation import Wish, override_path, prepare
+from dmrc.cli.project_lock import project_lock
 from dmrc.cli.reading import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import injections, render, write
@@ -37,14 +38,16 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     wanted = project.service(service)
     known = {entry["name"]: entry for entry in _registered(app)}
     docker_host = known.get(project.name, {}).get("docker_host")
-    keys = upstream_keys(project, options, os.environ)
-    prepared = prepare(app, project, Wish(str(docker_host) if docker_host else None, keys, load))
+    models = project.models_of([wanted])
+    keys = upstream_keys(project, models, options, os.environ)
+    prepared = prepare(app, project, Wish(str(docker_host) if docker_host else None, keys, models, load))
     load_plugins(app, project)
-    if not override_path(app, project.name).exists():
-        # Keeps the keys for the next command, and for dmrc up.
-        everything = injections(project, prepared.keys, prepared.address, app.settings.port)
-        everything = with_plugins(app, project, everything)
-        write(override_path(app, project.name), render(project, everything, prepared.keys))
+    with project_lock(app, project.name):
+        if not override_path(app, project.name).exists():
+            # The web page shows what services are given.
+            everything = injections(project, prepared.keys, prepared.address, app.settings.port)
+            everything = with_plugins(app, project, everything)
+            write(override_path(app, project.name), render(project, everything))
     base_url = f"http://127.0.0.1:{app.settings.port}/engines/v1"
     injection = inject(project, wanted, base_url=base_url, api_key=prepared.keys[service])
     injection = with_plugins(app, project, {service: injection})[service]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmrc.cli.app import App
-from dmrc.cli.door_keys import stable_key
+from dmrc.cli.door_keys import stable_keys
 from dmrc.cli.reading import secrets_here
 from dmrc.project import ModelDeclaration
 from dmrc.projects import Registration, key_hash
@@ -16,7 +16,7 @@ def join(app: App, project: str, service: str, models: Sequence[ModelDeclaration
     """Make the daemon know a service with these models, and what must not be recorded of it; return its key."""
     if (secrets := secrets_here(project)) is not None:
         app.daemon.hand_over_secrets(project, secrets)
-    key = stable_key(app, project, service)
+    key = stable_keys(app, project, [service])[service]
     app.daemon.join(
         Registration(
             name=project,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from urllib.parse import quote
 
 from dmrc.cli.app import App
 from dmrc.cli.client import Document
+from dmrc.cli.door_keys import stable_keys
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.tables import size
-from dmrc.compose.override import read_keys
 from dmrc.models import Pulled
-from dmrc.project import GATEWAY_HOST, KEY_PREFIX, Auth, ModelDeclaration, Project
+from dmrc.project import GATEWAY_HOST, Auth, ModelDeclaration, Project
 from dmrc.projects import Registration
 
 
@@ -44,16 +43,18 @@ class Wish:
     """Docker engine that runs its containers; None where there are none."""
     upstream_keys: Mapping[str, str]
     """Keys of its upstreams, by the names of their variables."""
+    models: tuple[ModelDeclaration, ...]
+    """The models of the services that are to start; the project's other ones are only known."""
     load: bool = True
-    """Whether to load its models now."""
+    """Whether to load these now."""
 
 
 def prepare(app: App, project: Project, wish: Wish) -> Prepared:
     """Make `project` ready, in the order that a user waits for it; see the steps below.
 
     Raises:
-        DmrcError: A step failed. A project that was not registered before is not registered afterwards, and a daemon
-            that did not run before does not run afterwards.
+        DmrcError: A step failed. A project that was not registered before is not registered afterwards, unless another
+            command prepares it too, and a daemon that did not run before does not run afterwards.
     """
     with app.daemon.needed():
         return _prepare(app, project, wish)
@@ -61,36 +62,23 @@ def prepare(app: App, project: Project, wish: Wish) -> Prepared:
 
 def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
     address = attach(app, wish.docker_host, project.auth)
-    pulled = _pull_missing(app, project.models.values())
-    keys = mint_keys(app, project)
+    pulled = _pull_missing(app, wish.models)
+    keys = stable_keys(app, project.name, [service.name for service in project.consumers])
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
     app.daemon.hand_over_secrets(project.name, project.secrets)
-    known = _register(app, Registration.of(project, keys, wish.docker_host), wish.upstream_keys)
+    claim = _register(app, Registration.of(project, keys, wish.docker_host), wish.upstream_keys)
+    path = f"/projects/{quote(project.name, safe='')}"
     try:
-        wanted = [model for model in project.models.values() if wish.load and model.ready == "loaded"]
+        wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]
         runners = _load(app, project.name, wanted)
     except BaseException:
-        if not known:
-            app.daemon.request("DELETE", f"/projects/{quote(project.name, safe='')}")
+        if claim is not None:
+            app.daemon.request("DELETE", f"{path}?claim={claim}")
         raise
-    for model in project.models.values():
+    app.daemon.request("POST", f"{path}/settle")
+    for model in wish.models:
         note(_summary(app, model, pulled.get(model.model), runners.get(model.key)))
     return Prepared(keys, address)
-
-
-def mint_keys(app: App, project: Project) -> dict[str, str]:
-    """Return a key for each service with models: the one it had, or a new one.
-
-    They stay the same from `up` to `up`, or Compose would recreate the containers. Those of services that the project
-    does not show now, since their profile is not active, are among them.
-    """
-    before = read_keys(override_path(app, project.name))
-    unseen = {name: key for name, key in before.items() if name not in project.services}
-    seen = {
-        service.name: before.get(service.name) or KEY_PREFIX + secrets.token_urlsafe(32)
-        for service in project.consumers
-    }
-    return {**unseen, **seen}
 
 
 def attach(app: App, docker_host: str | None, auth: Auth = "key") -> str:
@@ -121,15 +109,19 @@ def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pul
             raise
 
 
-def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str]) -> bool:
-    """Register the project, and return whether it was before. The keys go first, for its requests may be coming."""
+def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str]) -> str | None:
+    """Register the project, and return what ends it where this command fails; None where it was up before.
+
+    The keys go first, for its requests may be coming.
+    """
     path = f"/projects/{quote(registration.name, safe='')}"
     app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
     answer = app.daemon.request("PUT", path, registration.to_json())
     document = answer if isinstance(answer, dict) else {}
     for plugin in cast(list[Document], document.get("plugins", [])):
         note(_plugin_line(plugin))
-    return document.get("known") is True
+    claim = document.get("claim")
+    return None if claim is None else str(claim)
 
 
 def _plugin_line(plugin: Document) -> str:

@@ -16,7 +16,7 @@ from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import near
-from dmrc.project import Project
+from dmrc.project import ModelDeclaration, Project
 from dmrc.reference import Reference
 
 _ENV_FILE_SWITCHES = ("COMPOSE_ENV_FILES", "COMPOSE_DISABLE_ENV_FILE")
@@ -132,11 +132,13 @@ def _check_readable(path: str) -> None:
         raise InputError(message, remedy="A relative path begins at the compose file") from error
 
 
-def upstream_keys(project: Project, options: ComposeOptions, environ: Mapping[str, str]) -> dict[str, str]:
+def upstream_keys(
+    project: Project, needed: Sequence[ModelDeclaration], options: ComposeOptions, environ: Mapping[str, str]
+) -> dict[str, str]:
     """Return the keys of the project's upstreams by variable, from where Compose's interpolation finds variables.
 
     Raises:
-        ProjectError: One is not set.
+        ProjectError: One of a model that is `needed` now is not set.
     """
     given = [str(file) for file in options.files] if options.files_were_named else []
     before = command_environ(Path.cwd(), given, environ, options.env_files)
@@ -145,6 +147,8 @@ def upstream_keys(project: Project, options: ComposeOptions, environ: Mapping[st
     for model in project.models.values():
         name = model.upstream.key if model.upstream else None
         if name is not None and not variables.get(name):
+            if model not in needed:
+                continue
             raise ProjectError(
                 f"models.{model.key}.x-dmrc.upstream.key names {name}, which is not set",
                 remedy=f"Set it in the environment, or in .env beside the compose file: {name}=…",
@@ -158,7 +162,7 @@ def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequ
     """Add the services that the user names and whose profile is not active, with their models."""
     services = document.get("services")
     known = services if isinstance(services, dict) else {}
-    others = [word for word in named if not word.startswith("-") and word not in known]
+    others = [word for word in named if word not in known]
     if not others:
         return
     try:

@@ -37,7 +37,9 @@ def up(
     from dmrc.cli.injecting import load_plugins, with_plugins
     from dmrc.cli.preparation import Wish, override_path, prepare
     from dmrc.cli.progress import note
+    from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import Selection, read_project, upstream_keys
+    from dmrc.cli.started import returns_by_itself, started, words
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
@@ -46,18 +48,21 @@ def up(
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
     compose = Compose(os.environ)
     endpoint = docker_endpoint(os.environ)
-    project = read_project(app, options, with_docker=True, named=arguments)
-    override = override_path(app, project.name)
-    if project.consumers:
-        check_reachable(endpoint.host)
-        prepared = prepare(app, project, Wish(endpoint.host, upstream_keys(project, options, os.environ)))
-        load_plugins(app, project)
-        injected = with_plugins(app, project, injections(project, prepared.keys, prepared.address, app.settings.port))
-        for service, injection in injected.items():
-            if injection.kept:
-                note(f"{service}: keeps its own {', '.join(injection.kept)}")
-        write(override, render(project, injected, prepared.keys))
-    else:
-        note(f"project '{project.name}' declares no model that a service uses; running docker compose up as it is")
+    project = read_project(app, options, with_docker=True, named=words(arguments))
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
-    compose.become(options, override if project.consumers else None, ["up", *flags, *arguments])
+    models = project.models_of(started(project, arguments))
+    if not models:
+        note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
+        compose.become(options, None, ["up", *flags, *arguments])
+    check_reachable(endpoint.host)
+    keys = upstream_keys(project, models, options, os.environ)
+    prepared = prepare(app, project, Wish(endpoint.host, keys, models))
+    load_plugins(app, project)
+    injected = with_plugins(app, project, injections(project, prepared.keys, prepared.address, app.settings.port))
+    for service, injection in injected.items():
+        if injection.kept:
+            note(f"{service}: keeps its own {', '.join(injection.kept)}")
+    with project_lock(app, project.name, kept_by_compose=returns_by_itself([*flags, *arguments])):
+        override = override_path(app, project.name)
+        write(override, render(project, injected))
+        compose.become(options, override, ["up", *flags, *arguments])

@@ -12,7 +12,6 @@ import yaml
 from dmrc.project import GATEWAY_HOST, Injection, Project, Service, inject
 
 _HEADER = "# Written by dmrc up. It holds API keys of this project's services: keep it private.\n"
-_KEYS = "x-dmrc-keys"
 
 
 class _Reset:
@@ -53,8 +52,8 @@ def injections(project: Project, keys: Mapping[str, str], address: str, port: in
     }
 
 
-def render(project: Project, injected: Mapping[str, Injection], keys: Mapping[str, str]) -> str:
-    """Return the override file as YAML; it also keeps the keys, so that the next `up` finds them.
+def render(project: Project, injected: Mapping[str, Injection]) -> str:
+    """Return the override file as YAML.
 
     Resetting `models` of every service is enough: Compose drops top-level models that nobody uses, and then asks
     for no `docker-model` plugin (seen on v5.6.1).
@@ -67,7 +66,7 @@ def render(project: Project, injected: Mapping[str, Injection], keys: Mapping[st
         if service.network_mode != "host" and has_own_hosts_file(service):
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:host-gateway"]
         services[service.name] = entry
-    return _HEADER + yaml.dump({"services": services, _KEYS: dict(keys)}, Dumper=_Dumper, sort_keys=False)
+    return _HEADER + yaml.dump({"services": services}, Dumper=_Dumper, sort_keys=False)
 
 
 def write(path: Path, text: str) -> None:
@@ -85,11 +84,6 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def read_keys(path: Path) -> dict[str, str]:
-    """Return the plain keys by service that an earlier `dmrc up` wrote; nothing where there is no such file."""
-    return _texts(_read(path).get(_KEYS))
 
 
 def read_environments(path: Path) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
+from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import unload
 from dmrc.gateway.history import EventStream, live_events
 from dmrc.gateway.pages import LOGIN
@@ -49,6 +50,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
         ("PUT", "/projects/{name}", admin.register),
         ("PUT", "/projects/{name}/secrets", admin.remember_secrets),
         ("DELETE", "/projects/{name}", admin.unregister),
+        ("POST", "/projects/{name}/settle", admin.settle),
         ("PUT", "/projects/{name}/upstream-keys", admin.upstream_keys),
         ("POST", "/projects/{name}/join", admin.join),
         ("DELETE", "/projects/{name}/services/{service}", admin.leave),
@@ -73,6 +75,7 @@ class _Admin:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._claims = Claims()
 
     async def status(self, _request: Request) -> Response:
         daemon = self._daemon
@@ -119,12 +122,21 @@ class _Admin:
         )
 
     async def register(self, request: Request) -> Response:
-        known = any(each.name == request.path_params["name"] for each in self._daemon.projects.all())
-        plugins = await self._daemon.register(Registration.from_json(await request.body()))
-        return JSONResponse({"known": known, "plugins": [plugin.to_json() for plugin in plugins]})
+        """Take a project in; the answer's `claim` is to be settled, or let go where the command fails."""
+        registration = Registration.from_json(await request.body())
+        claim = self._claims.claim(registration.name, is_new=self._daemon.projects.find(registration.name) is None)
+        plugins = await self._daemon.register(registration)
+        return JSONResponse({"claim": claim, "plugins": [plugin.to_json() for plugin in plugins]})
+
+    async def settle(self, request: Request) -> Response:
+        """Hear from a command that its project is ready."""
+        self._claims.settle(request.path_params["name"])
+        return JSONResponse({})
 
     async def join(self, request: Request) -> Response:
-        await self._daemon.join(Registration.from_json(await request.body()))
+        registration = Registration.from_json(await request.body())
+        self._claims.settle(registration.name)
+        await self._daemon.join(registration)
         return JSONResponse({})
 
     async def leave(self, request: Request) -> Response:
@@ -149,7 +161,12 @@ class _Admin:
         return JSONResponse({"written": await asyncio.to_thread(self._daemon.recorder.flush, _FLUSH_SECONDS)})
 
     async def unregister(self, request: Request) -> Response:
-        return JSONResponse({"known": await self._daemon.unregister(request.path_params["name"])})
+        """End a project; with `?claim=` only where no other command prepares it or has made it ready."""
+        name, claim = request.path_params["name"], request.query_params.get("claim")
+        if claim is not None and not self._claims.abandon(name, claim):
+            return JSONResponse({"known": True})
+        self._claims.settle(name)
+        return JSONResponse({"known": await self._daemon.unregister(name)})
 
     async def upstream_keys(self, request: Request) -> Response:
         """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -58,6 +58,8 @@ class Service:
     """Key that `OPENAI_MODEL` names, where the user chose one."""
     extensions: Mapping[str, JsonValue] = field(default_factory=dict)
     """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""
+    depends_on: tuple[str, ...] = ()
+    """Services that Compose starts before it; their networks and volumes may be its own."""
 
     @property
     def first_binding(self) -> Binding:
@@ -92,6 +94,26 @@ class Project:
     def consumers(self) -> tuple[Service, ...]:
         """Return the services that use a model."""
         return tuple(service for service in self.services.values() if service.bindings)
+
+    def only(self, names: Iterable[str]) -> tuple[Service, ...]:
+        """Return those of these services that the project has."""
+        return tuple(self.services[name] for name in dict.fromkeys(names) if name in self.services)
+
+    def with_dependencies(self, names: Iterable[str]) -> tuple[Service, ...]:
+        """Return these services and all that they depend on, each once."""
+        found: dict[str, None] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in self.services and name not in found:
+                found[name] = None
+                waiting += self.services[name].depends_on
+        return self.only(found)
+
+    def models_of(self, services: Iterable[Service]) -> tuple[ModelDeclaration, ...]:
+        """Return the models that these services use, in the order of the file."""
+        used = {binding.key for service in services for binding in service.bindings}
+        return tuple(model for key, model in self.models.items() if key in used)
 
     def service(self, name: str) -> Service:
         """Return the service `name`, which must use a model.
@@ -161,7 +183,13 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -
         None if network_mode is None else str(network_mode),
         None if default is None else str(default),
         _extensions(fields, where),
+        _names(fields.get("depends_on"), f"{where}.depends_on"),
     )
+
+
+def _names(value: object, where: str) -> tuple[str, ...]:
+    """Return names that are a list, or the keys of a mapping."""
+    return strings(value, where) if isinstance(value, list) else tuple(mapping(value, where))
 
 
 def _binding(key: str, value: object, where: str) -> Binding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from dmrc.capture.totals import Sums, Totals
-from dmrc.compose.override import read_environments, read_keys
+from dmrc.compose.override import read_environments
 from dmrc.compose.secrets import secrets_in
 from dmrc.project import KEY_PREFIX
 from dmrc.projects import WHOLE_PROJECT, Registration
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 86400.0
 _MASKED = "…"
+_KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\w-]+")
 
 
 class ProjectPages:
@@ -68,8 +70,7 @@ def _override(path: Path) -> str:
         text = path.read_text()
     except OSError:
         return ""
-    for key in read_keys(path).values():
-        text = text.replace(key, f"{KEY_PREFIX}{_MASKED}")
+    text = _KEY.sub(f"{KEY_PREFIX}{_MASKED}", text)
     for variables in read_environments(path).values():
         for name, value in variables.items():
             for secret in secrets_in(name, value):
@@ -78,8 +79,10 @@ def _override(path: Path) -> str:
 
 
 def _masked(name: str, value: str) -> str:
+    """Return the value of a variable without what is secret in it; a key of ours may be a part of a URL."""
     if value.startswith(KEY_PREFIX):
         return f"{KEY_PREFIX}{_MASKED}"
+    value = _KEY.sub(f"{KEY_PREFIX}{_MASKED}", value)
     for secret in secrets_in(name, value):
         value = value.replace(secret, _MASKED)
     return value

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from dmrc.compose.override import injections, read_keys, render, write
+from dmrc.compose.override import injections, render, write
 from dmrc.project import Project
 
 KEYS = {"app": "sk-dmrc-app", "host": "sk-dmrc-host", "beside": "sk-dmrc-beside"}
@@ -23,7 +23,7 @@ def project() -> Project:
 
 
 def rendered() -> str:
-    return render(project(), injections(project(), KEYS, "172.17.0.1", 12434), KEYS)
+    return render(project(), injections(project(), KEYS, "172.17.0.1", 12434))
 
 
 def services() -> dict[str, dict[str, object]]:
@@ -49,27 +49,19 @@ def test_only_a_container_with_its_own_hosts_file_gets_extra_hosts() -> None:
     assert [name for name, service in services().items() if "extra_hosts" in service] == ["app"]
 
 
-def test_the_file_is_private_and_gives_the_keys_back(tmp_path: Path) -> None:
+def test_the_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "demo" / "override.yaml"
 
     write(path, rendered())
 
     assert path.stat().st_mode & 0o777 == 0o600
-    assert read_keys(path) == KEYS
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_damaged_file_has_no_keys(tmp_path: Path) -> None:
-    (tmp_path / "override.yaml").write_text("services: [")
-
-    assert read_keys(tmp_path / "override.yaml") == {}
-    assert read_keys(tmp_path / "missing.yaml") == {}
 
 
 def test_a_dollar_in_a_value_is_written_so_that_compose_keeps_it() -> None:
     document = {"name": "d", "models": {"m": {"model": "a$b"}}, "services": {"app": {"models": ["m"]}}}
     parsed = Project.parse(document, ())
 
-    text = render(parsed, injections(parsed, {"app": "k"}, "127.0.0.1", 1), {"app": "k"})
+    text = render(parsed, injections(parsed, {"app": "k"}, "127.0.0.1", 1))
 
     assert "a$$b" in text

@@ -150,7 +150,7 @@ def test_a_project_shows_what_its_services_were_given_without_keys(site: Site, s
     variables = {"OPENAI_API_KEY": site.key, "OPENAI_MODEL": MODEL, "VAULT_TOKEN": "of-a-plugin-$-4711"}
     service = Service("web", (Binding("chat"),))
     project = Project("shop", site.directory, (), {}, {"web": service})
-    write(override, render(project, {"web": Injection(variables, ())}, {"web": site.key}))
+    write(override, render(project, {"web": Injection(variables, ())}))
 
     text = httpx.get(f"{site.url}/ui/projects", headers=session).text
 

@@ -1,0 +1,41 @@
+"""Commands that prepare a project which is new: it ends when all of them fail, and stays when one succeeds."""
+
+from __future__ import annotations
+
+import secrets
+
+
+class Claims:
+    """Who prepares which project now; in memory, for a command does not outlive the daemon that it talks to."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._claims: dict[str, set[str]] = {}
+
+    def claim(self, project: str, *, is_new: bool) -> str | None:
+        """Take note of a command that has registered a project; return what it lets go with.
+
+        None where the project is up already: then no failure of the command ends it.
+        """
+        if is_new:
+            self._claims[project] = set()
+        if project not in self._claims:
+            return None
+        claim = secrets.token_hex(8)
+        self._claims[project].add(claim)
+        return claim
+
+    def settle(self, project: str) -> None:
+        """Take note that a command has made a project ready: it stays."""
+        self._claims.pop(project, None)
+
+    def abandon(self, project: str, claim: str) -> bool:
+        """Take note that a command failed; return whether the project is to end with it."""
+        claims = self._claims.get(project)
+        if claims is None:
+            return False
+        claims.discard(claim)
+        if claims:
+            return False
+        del self._claims[project]
+        return True
