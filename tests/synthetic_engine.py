@@ -27,6 +27,7 @@ class SyntheticEngine:
     name = _ENGINE
     program = "synthetic server"
     largest_parallel: int | None = None
+    keeps_prompts = False
 
     def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
         """Take none of it into account, and refuse nothing."""

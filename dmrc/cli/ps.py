@@ -8,7 +8,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.client import Document
 from dmrc.cli.options import json_option
 
-_HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "MEMORY", "UNTIL")
+_HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "MEMORY", "PROMPT CACHE", "UNTIL")
 
 
 @click.command(epilog="Example: dmrc ps --json | jq '.[].model'")
@@ -16,6 +16,9 @@ _HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "
 @pass_app
 def ps(app: App, as_json: bool) -> None:
     """List the models that run: their state, context, slots in use, queue, memory, and when they go.
+
+    PROMPT CACHE is the memory for the prompts of earlier requests, and the share of all prompts that was not computed
+    again.
 
     One that loads shows for how long it does, and one that waits for memory is listed too.
     """
@@ -45,8 +48,22 @@ def _row(runner: Document) -> list[str]:
         f"{runner['in_use']}/{runner['parallel'] or '-'}",
         str(runner["waiting"]),
         size(memory if isinstance(memory, int) else None),
+        _prompt_cache(runner),
         _until(runner),
     ]
+
+
+def _prompt_cache(runner: Document) -> str:
+    """Return the memory for earlier prompts, and the share that it and the slots saved: `4.3 GB, 62 % reused`."""
+    from dmrc.cli.tables import size
+
+    space, computed, reused = (
+        runner.get(name) for name in ("prompt_cache_bytes", "prompt_tokens_computed", "prompt_tokens_reused")
+    )
+    text = size(space) if isinstance(space, int) and space else "-"
+    if isinstance(computed, int) and isinstance(reused, int) and computed + reused:
+        text += f", {100 * reused // (computed + reused)} % reused"
+    return text
 
 
 def _until(runner: Document) -> str:

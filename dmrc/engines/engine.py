@@ -80,6 +80,10 @@ class Launch:
     """Tokens that each request may use."""
     parallel: int
     """Requests at the same time, each with its own context."""
+    prompt_cache_mib: int = 0
+    """Memory for the prompts of earlier requests, beside the contexts of the slots; 0 keeps none."""
+    context_checkpoints: int = 0
+    """Copies per slot of what a sliding window forgets; 0 where the model needs none."""
     runtime_flags: tuple[str, ...] = ()
     """The project's flags, checked before."""
     socket: Path
@@ -122,6 +126,8 @@ class ChildEngine(Engine, Protocol):
     """What messages call it: the path of a binary, or a package with its version."""
     largest_parallel: int | None
     """How many requests it can serve at the same time at most; None is any number."""
+    keeps_prompts: bool
+    """Whether it can keep the prompts of earlier requests in memory (`Launch.prompt_cache_mib`)."""
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.

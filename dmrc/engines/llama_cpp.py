@@ -21,6 +21,7 @@ class LlamaCpp:
 
     name = "llama.cpp"
     largest_parallel: int | None = None
+    keeps_prompts = True
 
     def __init__(self, binary: str | None) -> None:
         """Use a llama-server binary, or xllamacpp where there is None."""
@@ -76,14 +77,15 @@ def _binary(settings: Settings) -> str | None:
 def _arguments(launch: Launch) -> list[str]:
     """Return llama-server's arguments; the project's flags come last and so win over the defaults.
 
-    The context is divided among the slots, so it is multiplied first. The prompt cache in host memory would grow to
-    8 GiB if it were not told otherwise. What is not said here is llama.cpp's own choice: one thread per physical core,
-    and as many layers on a GPU as fit.
+    The context is divided among the slots, so it is multiplied first. The cache of prompts in host memory gets what
+    the scheduler counts for it, in place of 8 GiB. What is not said here is llama.cpp's own choice: one thread per
+    physical core, and as many layers on a GPU as fit.
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
     arguments = ["--model", str(launch.gguf), "--alias", launch.name, "--host", str(launch.socket)]
     arguments += ["--ctx-size", str(launch.context_size * launch.parallel), "--parallel", str(launch.parallel)]
-    arguments += ["--no-kv-unified", "--cache-ram", "0"]
+    arguments += ["--no-kv-unified", "--cache-ram", str(launch.prompt_cache_mib)]
+    arguments += ["--ctx-checkpoints", str(launch.context_checkpoints)]
     arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline"]
     optional: list[tuple[str, Path | None]] = [
         ("--mmproj", launch.mmproj),

@@ -52,6 +52,7 @@ class LlamaCppPython:
     name = "llama-cpp-python"
     program = "llama-cpp-python"
     largest_parallel: int | None = 1
+    keeps_prompts = False
 
     def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
         """Check that it is installed, and that it can do this; see `Engine`.

@@ -32,6 +32,8 @@ _CACHE_BYTES = {
 _BASE_BYTES = 40 * _MIB
 _VOCABULARY_ENTRY_BYTES = 300
 _DEFAULT_UBATCH = 512
+_CHECKPOINTS = 32  # llama.cpp's own number
+_FEWEST_CHECKPOINTS = 4  # two for a prompt: the last turn of a conversation and the one before it
 _SMALLEST_CONTEXT = 256
 _LARGEST_CONTEXT = 1 << 20
 
@@ -56,15 +58,19 @@ class MemoryEstimate:
     compute_bytes: int
     """Buffers for the tokens that are worked on at a time."""
     prompt_cache_bytes: int
-    """Host memory for the prompts of former requests (`--cache-ram`)."""
+    """Host memory for the prompts of earlier requests: at most so much, once it is full."""
     base_bytes: int
     """The process and the vocabulary."""
 
     @property
     def total_bytes(self) -> int:
         """Return the sum."""
-        loaded = self.weights_bytes + self.companion_bytes + self.kv_bytes
-        return loaded + self.compute_bytes + self.prompt_cache_bytes + self.base_bytes
+        return self.bare_bytes + self.prompt_cache_bytes
+
+    @property
+    def bare_bytes(self) -> int:
+        """Return the sum without the prompt cache, which a runner can do without."""
+        return self.weights_bytes + self.companion_bytes + self.kv_bytes + self.compute_bytes + self.base_bytes
 
 
 def estimate(
@@ -95,6 +101,41 @@ def estimate(
     )
 
 
+def checkpoint_bytes(facts: GgufFacts, flags: Sequence[str] = ()) -> int:
+    """Return what llama.cpp copies to go back to an earlier place of a prompt: 0 where it can cut its cache instead.
+
+    It cannot where a block keeps a sliding window only.
+    Source: `create_checkpoint` in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp
+    """
+    set_to = _settings(flags)
+    windows = _windows(facts)
+    if not facts.is_causal or "--swa-full" in set_to or not any(windows):
+        return 0
+    cells = sum(
+        heads * _padded(window + _DEFAULT_UBATCH)
+        for heads, window in zip(facts.head_counts_kv, windows, strict=True)
+        if window is not None
+    )
+    return int(cells * _value_bytes(facts, set_to))
+
+
+def prompt_store(facts: GgufFacts, parallel: int, size_bytes: int, flags: Sequence[str] = ()) -> tuple[int, int]:
+    """Return how `size_bytes` for earlier prompts are shared: MiB for whole prompts, and how many copies a slot keeps.
+
+    The copies (`--ctx-checkpoints`) stay in the slots, where llama.cpp's own limit of the cache does not count them.
+    """
+    each = checkpoint_bytes(facts, flags) * parallel
+    if not each:
+        return size_bytes // _MIB, _CHECKPOINTS
+    checkpoints = max(_FEWEST_CHECKPOINTS, min(_CHECKPOINTS, size_bytes // 2 // each))
+    return max(0, size_bytes - checkpoints * each) // _MIB, checkpoints
+
+
+def sets_prompt_cache(flags: Sequence[str]) -> bool:
+    """Return whether the project's flags say how large the prompt cache is."""
+    return "--cache-ram" in _settings(flags)
+
+
 def _settings(flags: Sequence[str]) -> dict[str, str]:
     """Return flags by name; a switch has an empty value, and of two that are set the last one counts."""
     return {setting.flag.names[-1]: setting.value or "" for setting in parse(flags)}
@@ -109,9 +150,13 @@ def _cache(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[s
         heads * _padded(context_size if window is None else min(context_size, window + ubatch))
         for heads, window in zip(facts.head_counts_kv, windows, strict=True)
     )
+    return int(cells * parallel * _value_bytes(facts, set_to))
+
+
+def _value_bytes(facts: GgufFacts, set_to: Mapping[str, str]) -> float:
+    """Return the bytes that one head keeps of one token."""
     keys = facts.key_length * _CACHE_BYTES[set_to.get("--cache-type-k", "f16")]
-    values = facts.value_length * _CACHE_BYTES[set_to.get("--cache-type-v", "f16")]
-    return int(cells * parallel * (keys + values))
+    return keys + facts.value_length * _CACHE_BYTES[set_to.get("--cache-type-v", "f16")]
 
 
 def _copies(facts: GgufFacts, set_to: Mapping[str, str]) -> int:

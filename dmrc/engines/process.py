@@ -147,14 +147,14 @@ class EngineProcess:
             self._signal(signal.SIGKILL)
             self._launch.socket.unlink(missing_ok=True)
 
-    def resident_bytes(self) -> int:
-        """Return the memory that it has in use, files mapped included; 0 when it is gone."""
-        return self._memory()[0]
-
-    def private_bytes(self) -> int:
-        """Return the memory that is its own, without mapped files; 0 when it is gone."""
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return the memory in use, mapped files included, and what of that is its own; 0 when it is gone."""
         resident, shared = self._memory()
-        return max(0, resident - shared)
+        return resident, max(0, resident - shared)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it has in use, mapped files included; 0 when it is gone."""
+        return self._memory()[0]
 
     def log_tail(self) -> str:
         """Return the end of what this child wrote."""

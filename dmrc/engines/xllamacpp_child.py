@@ -76,7 +76,8 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     params.n_ctx = int(launch["context_size"]) * parallel
     params.n_parallel = parallel
     params.kv_unified = False
-    params.cache_ram_mib = 0  # 8 GiB otherwise
+    params.cache_ram_mib = int(launch["prompt_cache_mib"])
+    params.n_ctx_checkpoints = int(launch["context_checkpoints"])
     params.fit_params = _has_gpu()  # without one it costs a second look at the file and changes nothing
     params.endpoint_metrics = True
     params.endpoint_slots = False  # it shows the prompts of others

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
+from dmrc.engines.prompt_counts import prompt_counts
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import unload
@@ -206,7 +207,9 @@ class _Admin:
         return JSONResponse({"path": LOGIN, "token": self._daemon.pages.mint()})
 
     async def runners(self, _request: Request) -> Response:
-        return JSONResponse([describe_runner(runner) for runner in self._daemon.scheduler.runners()])
+        runners = self._daemon.scheduler.runners()
+        counts = await asyncio.gather(*(prompt_counts(runner.session) for runner in runners))
+        return JSONResponse([describe_runner(*one) for one in zip(runners, counts, strict=True)])
 
     async def unload(self, request: Request) -> Response:
         """End the runners of the models named, or all, of an engine where one is named; all those of one model."""

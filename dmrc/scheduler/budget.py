@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmrc.engines.flags import parallel
 from dmrc.engines.memory import MemoryEstimate, estimate, largest_context
@@ -13,6 +13,7 @@ from dmrc.scheduler.target import Target
 
 _SLOTS_TO_TRY = (4, 2, 1)
 _GIB = 1 << 30
+_LARGEST_PROMPT_CACHE_BYTES = 8 * _GIB  # llama.cpp's own default
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,35 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """What bounds the needs of a runner on the side of its engine."""
+
+    largest_parallel: int | None = None
+    """Slots at most; None is any number."""
+    keeps_prompts: bool = False
+    """Whether memory for earlier prompts is of use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a living runner holds."""
 
     estimated_bytes: int
-    """What it was estimated to take."""
+    """What it takes, by the estimate; of its prompt cache, what is filled."""
     private_bytes: int
     """What it takes already and the system therefore no longer calls available."""
+    unfilled_bytes: int = 0
+    """What its prompt cache may still grow by. Others may have it, and it then starts anew with a smaller one."""
+
+    @classmethod
+    def of(cls, need: Need, resident_bytes: int, private_bytes: int) -> Held:
+        """Return what a runner holds whose process has so much in memory."""
+        bare, cache = need.memory.bare_bytes, need.memory.prompt_cache_bytes
+        filled = min(cache, max(0, resident_bytes - bare))
+        return cls(bare + filled, private_bytes, cache - filled)
+
+
+_ANY = Abilities()
 
 
 class Budget:
@@ -59,17 +82,13 @@ class Budget:
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
         return self._system_available() + sum(runner.private_bytes for runner in going) - promised
 
-    def fit(self, target: Target, available_bytes: int, largest_parallel: int | None = None) -> Need | None:
-        """Return the need with the most slots that fits, or None."""
-        return next(
-            (need for need in needs(target, largest_parallel) if need.memory.total_bytes <= available_bytes), None
-        )
+    def fit(self, target: Target, available_bytes: int, abilities: Abilities = _ANY) -> Need | None:
+        """Return the need with the most slots that fits, with no prompt cache but the project's own; or None."""
+        return next((need for need in needs(target, abilities) if need.memory.total_bytes <= available_bytes), None)
 
-    def refuse(
-        self, target: Target, available_bytes: int, largest_parallel: int | None = None
-    ) -> InsufficientMemoryError:
+    def refuse(self, target: Target, available_bytes: int, abilities: Abilities = _ANY) -> InsufficientMemoryError:
         """Return the error that names the numbers, and what would fit."""
-        need = needs(target, largest_parallel)[-1]
+        need = needs(target, abilities)[-1]
         flags = target.configuration.runtime_flags
         largest = largest_context(target.facts, available_bytes, need.parallel, flags, target.companions)
         memory = need.memory
@@ -86,12 +105,32 @@ class Budget:
         )
 
 
-def needs(target: Target, largest_parallel: int | None = None) -> list[Need]:
-    """Return the needs of a target, the one with the most slots first; `largest_parallel` is the engine's bound."""
+def with_prompt_cache(need: Need, target: Target, free_bytes: int, abilities: Abilities) -> Need:
+    """Return a need with memory for earlier prompts, out of what is free for all and promised to nobody.
+
+    It is half of what the runner itself leaves, and at least as much as the contexts of its slots, if another runner
+    of its size still has room then. At most 8 GiB.
+    """
+    if not abilities.keeps_prompts or not target.has_free_prompt_cache:
+        return need
+    memory = need.memory
+    left = free_bytes - memory.bare_bytes
+    size = max(left // 2, min(memory.kv_bytes, left - memory.bare_bytes), 0)
+    return replace(need, memory=replace(memory, prompt_cache_bytes=min(size, _LARGEST_PROMPT_CACHE_BYTES)))
+
+
+def with_less_prompt_cache(need: Need, most_bytes: int) -> Need:
+    """Return a need whose prompt cache has at most so many bytes."""
+    size = min(need.memory.prompt_cache_bytes, most_bytes)
+    return replace(need, memory=replace(need.memory, prompt_cache_bytes=size))
+
+
+def needs(target: Target, abilities: Abilities = _ANY) -> list[Need]:
+    """Return the needs of a target, the one with the most slots first."""
     configuration = target.configuration
     asked = configuration.parallel or parallel(configuration.runtime_flags)
     wanted = (asked,) if asked else _SLOTS_TO_TRY
-    slots = dict.fromkeys(min(count, largest_parallel or count) for count in wanted)
+    slots = dict.fromkeys(min(count, abilities.largest_parallel or count) for count in wanted)
     return [
         Need(
             count,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+from dmrc.engines.prompt_counts import PromptCounts
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import UpstreamTarget
 
 
-def describe_runner(runner: Runner) -> dict[str, object]:
+def describe_runner(runner: Runner, counts: PromptCounts | None = None) -> dict[str, object]:
     """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds.
+
+    `counts` is what its engine says of its prompts; None is unknown.
 
     `model_name`, `backend_name`, `loading` and `keep_alive` are Docker Model Runner's words.
     """
@@ -32,6 +35,9 @@ def describe_runner(runner: Runner) -> dict[str, object]:
         "waiting": runner.waiting,
         "memory_estimated_bytes": need.memory.total_bytes if need else None,
         "memory_resident_bytes": process.resident_bytes() if process else None,
+        "prompt_cache_bytes": need.memory.prompt_cache_bytes if need else None,
+        "prompt_tokens_computed": counts.computed if counts else None,
+        "prompt_tokens_reused": counts.reused if counts else None,
         "began_at": runner.began_at,
         "load_seconds": runner.load_seconds,
         "last_used": runner.last_used,

@@ -11,7 +11,10 @@ The rule, when a model waits for memory that others hold:
    as its own load took, so that at most half of the time goes into loading. Then it takes no new request, ends when
    its last answer has ended, and those who wait for it wait for its successor, in their order. When nobody wants it,
    the window is over at once (3).
-5. Memory that is being given up belongs to the one that it is given up for. Others may have what is left beside it;
+5. Memory for earlier prompts is what nobody else needs. What of it is not filled yet counts as free: whoever takes it
+   starts at once, and the runner that had it starts anew with less when it is idle, or after its window. What is filled
+   is given back in the same way before any runner has to go, and before a load is refused; pinned runners do so too.
+6. Memory that is being given up belongs to the one that it is given up for. Others may have what is left beside it;
    and before that they may overtake, for the length of the first one's window.
 """
 
@@ -22,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc.errors import BusyError
-from dmrc.scheduler.budget import Budget, Held, Need
+from dmrc.scheduler.budget import Abilities, Budget, Held, Need, with_less_prompt_cache, with_prompt_cache
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.runner import Runner, State
 
@@ -39,6 +42,8 @@ class Plan:
     """What it will have when the `victims` have gone."""
     victims: Sequence[Runner] = ()
     """These give way now, the busy ones as soon as their users have finished."""
+    givers: Sequence[Runner] = ()
+    """These start anew with a smaller prompt cache: the idle ones now, the others when they are idle."""
     wait_seconds: float = _FOR_EVER
     """It looks again after this time, and whenever something changes."""
 
@@ -51,7 +56,7 @@ class Room:
         self._budget = budget
         self._limits = limits
 
-    def plan(self, runner: Runner, others: Sequence[Runner], largest_parallel: int | None) -> Plan:
+    def plan(self, runner: Runner, others: Sequence[Runner], abilities: Abilities) -> Plan:
         """Return what `runner` is to do, where the `others` live.
 
         Raises:
@@ -62,39 +67,58 @@ class Room:
         holders = [other for other in others if other.need is not None]
         claimer = next((other for other in others if other.claim is not None), None)
         free = self._free(holders, claimer)
-        need = self._budget.fit(runner.local_target, free, largest_parallel)
+        need = self._budget.fit(runner.local_target, free, abilities)
         if need is not None and not self._is_due(others, runner, now):
-            return Plan(need=need)
+            return self._start(runner, need, free, holders, abilities)
         movable = [other for other in holders if not other.is_pinned or other.state is State.DRAINING]
-        at_best = self._without(holders, movable)
-        if self._budget.fit(runner.local_target, at_best, largest_parallel) is None:
-            raise self._budget.refuse(runner.local_target, at_best, largest_parallel)
+        at_best = self._without(holders, movable, [other for other in holders if other not in movable])
+        if self._budget.fit(runner.local_target, at_best, abilities) is None:
+            raise self._budget.refuse(runner.local_target, at_best, abilities)
         patience = runner.waits_since + self._limits.room_seconds - now
         if patience <= 0:
-            raise self._too_long(runner, free, largest_parallel)
+            raise self._too_long(runner, free, abilities)
         if claimer is not None or self._is_due(others, runner, now):
             return Plan(wait_seconds=patience)
-        return self._give_way(runner, holders, largest_parallel, patience)
+        return self._give_way(runner, holders, abilities, patience)
 
-    def _give_way(
-        self, runner: Runner, holders: Sequence[Runner], largest_parallel: int | None, patience: float
-    ) -> Plan:
-        """Return who must go for `runner`, or how long it is until they may be told."""
+    def _start(self, runner: Runner, need: Need, free: int, holders: Sequence[Runner], abilities: Abilities) -> Plan:
+        """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
+        unpromised = free - _unfilled(holders)
+        given = with_prompt_cache(need, runner.local_target, unpromised, abilities)
+        if runner.claim is not None:  # those who gave way for it come back for what was left to them
+            given = with_less_prompt_cache(given, runner.claim.memory.prompt_cache_bytes)
+        wanted = need.memory.total_bytes - unpromised
+        givers = []
+        for holder in sorted(holders, key=lambda holder: (not holder.is_idle, holder.last_used)):
+            if wanted > 0 and holder.can_give_back:
+                givers.append(holder)
+                wanted -= holder.held.unfilled_bytes
+        return Plan(need=given, givers=givers)
+
+    def _give_way(self, runner: Runner, holders: Sequence[Runner], abilities: Abilities, patience: float) -> Plan:
+        """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
         now = time.monotonic()
         going = [other for other in holders if other.state is State.DRAINING]
         ready = [other for other in holders if other.state is State.READY and not other.is_pinned]
         idle = sorted((other for other in ready if other.is_idle), key=lambda other: other.last_used)
         busy = sorted((other for other in ready if not other.is_idle), key=lambda other: self._until(other, runner))
         candidates = [*idle, *busy]
-        for count in range(len(candidates) + 1):
+        filled = [other for other in holders if other.can_give_back]
+        for count, may_give in [(0, False), (0, True), *((count, True) for count in range(1, len(candidates) + 1))]:
             victims = candidates[:count]
-            claim = self._budget.fit(runner.local_target, self._without(holders, [*going, *victims]), largest_parallel)
+            givers = [other for other in filled if other not in victims] if may_give else []
+            free = self._without(holders, [*going, *victims], givers)
+            claim = self._budget.fit(runner.local_target, free, abilities)
             if claim is None:
                 continue
-            left = max((self._until(victim, runner) - now for victim in victims), default=0.0)
+            left = max((self._until(other, runner) - now for other in [*victims, *givers]), default=0.0)
             if left > 0:
                 return Plan(wait_seconds=min(left, patience))
-            return Plan(claim=claim, victims=victims, wait_seconds=patience)
+            staying = [
+                other for other in holders if other not in going and other not in victims and other not in givers
+            ]
+            claim = with_prompt_cache(claim, runner.local_target, free - _unfilled(staying), abilities)
+            return Plan(claim=claim, victims=victims, givers=givers, wait_seconds=patience)
         return Plan(wait_seconds=patience)  # others still load
 
     def _until(self, resident: Runner, runner: Runner) -> float:
@@ -120,17 +144,29 @@ class Room:
         if claimer is None or claimer.claim is None:
             return free
         going = [holder for holder in holders if holder.state is State.DRAINING]
-        return min(free, self._without(holders, going, Held(claimer.claim.memory.total_bytes, 0)))
+        return min(free, self._without(holders, going, more=[Held(claimer.claim.memory.total_bytes, 0)]))
 
-    def _without(self, holders: Sequence[Runner], going: Sequence[Runner], *more: Held) -> int:
-        """Return the bytes that are free once some have gone, and `more` is held."""
-        staying = [holder.held for holder in holders if holder not in going]
-        return self._budget.available([*staying, *more], (holder.held for holder in going))
+    def _without(
+        self,
+        holders: Sequence[Runner],
+        going: Sequence[Runner],
+        givers: Sequence[Runner] = (),
+        more: Sequence[Held] = (),
+    ) -> int:
+        """Return the bytes that are free once some have gone, `givers` have no prompt cache, and `more` is held."""
+        staying = [holder.held for holder in holders if holder not in going and holder not in givers]
+        anew = [Held(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
+        return self._budget.available([*staying, *anew, *more], (holder.held for holder in [*going, *givers]))
 
-    def _too_long(self, runner: Runner, free: int, largest_parallel: int | None) -> BusyError:
-        refusal = self._budget.refuse(runner.local_target, free, largest_parallel)
+    def _too_long(self, runner: Runner, free: int, abilities: Abilities) -> BusyError:
+        refusal = self._budget.refuse(runner.local_target, free, abilities)
         return BusyError(
             f"{refusal.message}; the models that use the rest were busy for {self._limits.room_seconds:.0f} s",
             retry_after_seconds=30,
             remedy=refusal.remedy,
         )
+
+
+def _unfilled(holders: Sequence[Runner]) -> int:
+    """Return what the prompt caches of runners may still grow by; those that start anew grow no more."""
+    return sum(holder.held.unfilled_bytes for holder in holders if not holder.gives_back)

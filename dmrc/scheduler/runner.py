@@ -81,6 +81,8 @@ class Runner:
         self.keep_alive_seconds = line.target.keep_alive_seconds
         """How long it stays when idle: as its last user wished."""
         self.stop_reason: StopReason = "unloaded"
+        self.gives_back = False
+        """Whether it is about to start anew with a smaller prompt cache, for others need the memory."""
         self._watchers = watchers
         self._has_started = False
         self._on_idle = on_idle
@@ -122,8 +124,19 @@ class Runner:
     @property
     def held(self) -> Held:
         """Return the memory that it holds or was promised."""
-        private = self.process.private_bytes() if self.process is not None else 0
-        return Held(self.need.memory.total_bytes if self.need else 0, private)
+        if self.need is None:
+            return Held(0, 0)
+        resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
+        if not self.local_target.has_free_prompt_cache:
+            return Held(self.need.memory.total_bytes, private)
+        return Held.of(self.need, resident, private)
+
+    @property
+    def can_give_back(self) -> bool:
+        """Return whether it would take less memory if it started anew."""
+        if self.need is None or self.state is not State.READY or self.gives_back:
+            return False
+        return self.local_target.has_free_prompt_cache and self.need.memory.prompt_cache_bytes > 0
 
     @property
     def expires_at(self) -> float | None:
@@ -194,7 +207,9 @@ class Runner:
             EngineStartError: It does not.
             InsufficientMemoryError: It ended for want of memory.
         """
-        self.process = await EngineProcess.start(engine, self.local_target.launch(self.parallel, socket, log))
+        cache_bytes = self.need.memory.prompt_cache_bytes if self.need else 0
+        launch = self.local_target.launch(self.parallel, cache_bytes, socket, log)
+        self.process = await EngineProcess.start(engine, launch)
         await self.process.wait_ready()
         self.session = UnixSession(socket)
 

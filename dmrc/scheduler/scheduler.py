@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dmrc.engines.engine import ChildEngine, Engine
 from dmrc.errors import DmrcError, EngineError
-from dmrc.scheduler.budget import Budget
+from dmrc.scheduler.budget import Abilities, Budget
 from dmrc.scheduler.deaths import Deaths
 from dmrc.scheduler.fleet import Fleet
 from dmrc.scheduler.lease import Lease
@@ -227,7 +227,7 @@ class Scheduler:
             return await runner.connect(runner.target)
         target, engine = runner.target, self._engines[runner.target.configuration.engine]
         engine.check(target.configuration, target.companions.kinds)  # before anyone gives way for it
-        await self._make_room(runner, engine.largest_parallel)
+        await self._make_room(runner, Abilities(engine.largest_parallel, engine.keeps_prompts))
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
@@ -247,11 +247,14 @@ class Scheduler:
             line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
         await self._fleet.end(runner)
 
-    async def _make_room(self, runner: Runner, largest: int | None) -> None:
+    async def _make_room(self, runner: Runner, abilities: Abilities) -> None:
         """Reserve memory for a runner, as soon as `room` allows it; raises what that raises."""
         while True:
             others = [other for other in self.runners() if other is not runner]
-            plan = self._room.plan(runner, others, largest)
+            plan = self._room.plan(runner, others, abilities)
+            for giver in plan.givers:
+                giver.gives_back = True
+                self._fleet.spawn(self._give_back(giver))
             if plan.need is not None:
                 runner.need, runner.claim, runner.state = plan.need, None, State.STARTING
                 return
@@ -268,6 +271,21 @@ class Scheduler:
         victim.state = State.DRAINING
         self._fleet.end_if_drained(victim)
         self._serve(line)
+
+    async def _give_back(self, runner: Runner) -> None:
+        """Start a runner anew, with a smaller prompt cache, when it is idle or its window is over."""
+        until = time.monotonic() + self._limits.window_seconds
+        while runner.state is State.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:
+            await self._fleet.change(left)
+        if runner.state is not State.READY or self._closing:
+            return
+        _log.info("runner %s starts anew with a smaller prompt cache", runner.target.reference)
+        runner.stop_reason = "evicted"
+        self._give_way(runner)
+        try:
+            await self.load(runner.target)
+        except DmrcError as error:  # the next request tries again, and tells its caller
+            _log.warning("runner %s did not start anew: %s", runner.target.reference, error)
 
     async def _watch(self, runner: Runner) -> None:
         """Notice the death of a child that nobody asked to end; those who wait for it get another one."""

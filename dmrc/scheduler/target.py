@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dmrc.engines.engine import Companions, Launch, RunnerConfiguration
+from dmrc.engines.memory import prompt_store, sets_prompt_cache
 from dmrc.gguf import GgufFacts
 from dmrc.project import Upstream
 
@@ -52,9 +53,17 @@ class Target:
         """Return the tokens that one request may use."""
         return self.configuration.context_size or DEFAULT_CONTEXT_SIZE
 
-    def launch(self, parallel: int, socket: Path, log: Path) -> Launch:
+    @property
+    def has_free_prompt_cache(self) -> bool:
+        """Return whether earlier prompts are of use, and the project leaves it to us how much memory they get."""
+        configuration = self.configuration
+        is_chat = configuration.mode == "completion" and self.facts.is_causal
+        return is_chat and not sets_prompt_cache(configuration.runtime_flags)
+
+    def launch(self, parallel: int, prompt_cache_bytes: int, socket: Path, log: Path) -> Launch:
         """Return the child that serves it."""
-        files = self.companions
+        files, flags = self.companions, self.configuration.runtime_flags
+        mib, checkpoints = prompt_store(self.facts, parallel, prompt_cache_bytes, flags)
         return Launch(
             name=self.reference,
             gguf=self.gguf,
@@ -65,7 +74,9 @@ class Target:
             mode=self.configuration.mode,
             context_size=self.context_size,
             parallel=parallel,
-            runtime_flags=self.configuration.runtime_flags,
+            prompt_cache_mib=mib,
+            context_checkpoints=checkpoints,
+            runtime_flags=flags,
             socket=socket,
             log=log,
         )

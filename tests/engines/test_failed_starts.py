@@ -108,7 +108,7 @@ class SlowToLoad(LlamaCpp):
 
 def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_path: Path) -> None:
     class Absent:
-        name, program, largest_parallel = "absent", "absent", None
+        name, program, largest_parallel, keeps_prompts = "absent", "absent", None, False
 
         def check(self, flags: object) -> None: ...
 

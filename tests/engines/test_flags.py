@@ -129,6 +129,7 @@ def test_every_flag_has_a_place_in_xllamacpp(flag: Flag) -> None:
 
     launch = {"name": "m", "gguf": "m.gguf", "mmproj": None, "chat_template": None, "mode": "completion"}
     launch |= {"context_size": "256", "parallel": "1", "socket": "m.sock"}
+    launch |= {"prompt_cache_mib": "0", "context_checkpoints": "32"}
 
     for example in examples(flag):
         parsed = parse(example)
@@ -152,6 +153,7 @@ def test_values_arrive_in_xllamacpp_as_its_own_parser_would_set_them() -> None:
         '{"type": "object"}',
     ]
     launch = {"name": "m", "gguf": "m", "mmproj": "", "chat_template": "", "mode": "rerank", "socket": "m.sock"}
+    launch |= {"prompt_cache_mib": 96, "context_checkpoints": 7}
 
     params = parameters(json.dumps({**launch, "context_size": 512, "parallel": 3, "runtime_flags": flags}))
 
@@ -168,4 +170,5 @@ def test_values_arrive_in_xllamacpp_as_its_own_parser_would_set_them() -> None:
     assert params.enable_reasoning == 0
     assert "json" in params.sampling.grammar.grammar or "root" in params.sampling.grammar.grammar
     assert params.pooling_type.name == "LLAMA_POOLING_TYPE_RANK"
-    assert (params.cache_ram_mib, params.endpoint_slots, params.ui, params.cors_origins) == (0, False, False, "")
+    assert (params.cache_ram_mib, params.n_ctx_checkpoints, params.cache_idle_slots) == (96, 7, True)
+    assert (params.endpoint_slots, params.ui, params.cors_origins) == (False, False, "")

@@ -56,11 +56,16 @@ class Workshop:
         )
 
     def scheduler(
-        self, *, room_for: float | None = None, limits: Limits | None = None, engine: Engine | None = None
+        self,
+        *,
+        room_for: float | None = None,
+        limits: Limits | None = None,
+        engine: Engine | None = None,
+        budget: Budget | None = None,
     ) -> Scheduler:
         """Return a scheduler with memory for so many runners of the default target; None is enough for all."""
         one = needs(self.target())[0].memory.total_bytes
-        budget = Budget(limit_bytes=round(one * room_for) if room_for is not None else 1 << 40)
+        budget = budget or Budget(limit_bytes=round(one * room_for) if room_for is not None else 1 << 40)
         for name in ("run", "logs"):
             (self.directory / name).mkdir(exist_ok=True)
         return Scheduler(

@@ -8,7 +8,7 @@ import pytest
 
 from dmrc.engines.engine import RunnerConfiguration
 from dmrc.gguf import GgufFacts
-from dmrc.scheduler.budget import Budget, Held, needs
+from dmrc.scheduler.budget import Abilities, Budget, Held, needs
 from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, Target
 
 GIB = 1 << 30
@@ -65,8 +65,8 @@ def test_a_number_of_slots_that_was_asked_for_is_not_lowered() -> None:
 
 
 def test_an_engine_that_serves_one_at_a_time_gets_one_slot() -> None:
-    assert [need.parallel for need in needs(target(), largest_parallel=1)] == [1]
-    assert [need.parallel for need in needs(target(parallel=4), largest_parallel=1)] == [1]
+    assert [need.parallel for need in needs(target(), Abilities(largest_parallel=1))] == [1]
+    assert [need.parallel for need in needs(target(parallel=4), Abilities(largest_parallel=1))] == [1]
 
 
 def test_without_a_context_size_the_default_is_counted_and_not_the_trained_maximum() -> None:
