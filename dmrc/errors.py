@@ -6,6 +6,8 @@ caller may need is an attribute; no logic reads the text.
 
 from __future__ import annotations
 
+import traceback
+
 
 class DmrcError(Exception):
     """Something that a user can cause and can put right."""
@@ -16,6 +18,8 @@ class DmrcError(Exception):
     """Status when the same error reaches an HTTP client."""
     error_type = "server_error"
     """Machine-readable kind, `error.type` in JSON answers."""
+    quotes_request = False
+    """Whether the message may hold words of a request, or of what an engine or a plugin said of it."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         """Say what failed and why in `message`, and what to do next in `remedy`."""
@@ -38,6 +42,7 @@ class InputError(DmrcError):
     exit_code = 2
     http_status = 400
     error_type = "invalid_request_error"
+    quotes_request = True
 
 
 class HttpInputError(InputError):
@@ -151,6 +156,13 @@ class UnsupportedError(EngineError):
 
     http_status = 501
     error_type = "not_supported_error"
+    quotes_request = True
+
+
+class EngineAnswerError(EngineError):
+    """An engine or an upstream broke off with words of its own, which are the message."""
+
+    quotes_request = True
 
 
 class UpstreamError(EngineError):
@@ -180,6 +192,8 @@ class BusyError(EngineError):
 class RefusedError(DmrcError):
     """A plugin refused a request, in words and with a status of its own."""
 
+    quotes_request = True
+
     def __init__(self, message: str, *, status: int, error_type: str, retry_after_seconds: int | None = None) -> None:
         """Refuse; `retry_after_seconds` says when a retry makes sense, None that the answer does not say."""
         super().__init__(message)
@@ -206,3 +220,8 @@ class PermissionDeniedError(DmrcError):
 
     http_status = 403
     error_type = "permission_error"
+
+
+def where(error: BaseException) -> str:
+    """Return the kind of an unexpected error and where it was raised; not its message, which may quote a request."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()

@@ -110,7 +110,9 @@ def reduced(exchange: Exchange, level: CaptureLevel) -> Exchange:
 
 def bare(exchange: Exchange) -> Exchange:
     """Return the exchange without anything that a caller, an engine or a plugin may have put words into."""
-    return replace(reduced(exchange, "off"), error_message=None, session_id=None, user_agent=None, annotations={})
+    named = exchange.model_requested if exchange.model_reference else None  # else it is any word
+    exchange = replace(exchange, error_message=None, session_id=None, user_agent=None, model_requested=named)
+    return replace(reduced(exchange, "off"), annotations={})
 
 
 def _masked(headers: Mapping[str, str]) -> dict[str, str]:

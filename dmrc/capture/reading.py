@@ -25,6 +25,7 @@ from dmrc.exchange import Exchange, JsonValue
 _TELLING = re.compile(rb'"(?:timings|usage|error)"\s{0,8}:|"finish_reason"\s{0,8}:\s{0,8}"')
 _GENERATED = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 _LONGEST_MESSAGE = 500
+_KIND = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 # SQLite and JavaScript both hold integers up to here.
 _LARGEST_COUNT = 2**53
 
@@ -107,7 +108,7 @@ def _take(found: _Findings, answer: dict[str, JsonValue]) -> None:
     for choice in items_of(answer.get("choices")):
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and found.finish_reason is None:
-            found.finish_reason = _one_line(reason)
+            found.finish_reason = _kind(reason)
 
 
 def _has_token(answer: dict[str, JsonValue]) -> bool:
@@ -173,7 +174,12 @@ def _error(error: JsonValue) -> tuple[str | None, str | None]:
         return None, None
     kind = next((error[name] for name in ("type", "code") if isinstance(error.get(name), str | int)), "server_error")
     message = error.get("message")
-    return _one_line(str(kind)), _one_line(message) if isinstance(message, str) else None
+    return _kind(str(kind)), _one_line(message) if isinstance(message, str) else None
+
+
+def _kind(text: str) -> str:
+    """Return the kind of an error, or how an answer ended; "other" for what is no name, and may be anybody's words."""
+    return text if _KIND.fullmatch(text) else "other"
 
 
 def _one_line(text: str) -> str:

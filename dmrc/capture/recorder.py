@@ -8,14 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, mask_credentials, prepared, reduced
 from dmrc.capture.policy import AnyCaller, Policy
 from dmrc.capture.reading import complete
-from dmrc.errors import StoreError
+from dmrc.errors import StoreError, where
 from dmrc.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -120,8 +120,8 @@ class Recorder:
             for exchange, level, size in taken:
                 try:
                     self._prepare(exchange, level, size)
-                except Exception:
-                    logger.exception("request '%s' cannot be recorded", exchange.id)
+                except Exception as error:  # noqa: BLE001 one request must not cost the others
+                    logger.error("request '%s' cannot be recorded: %s", exchange.id, where(error))
                     self._trouble = "it cannot be read"
                     self._settle(1, dropped=1, size=size)
             self._write()
@@ -170,18 +170,22 @@ class Recorder:
     def _recordable(self, exchange: Exchange, level: CaptureLevel) -> Exchange | None:
         """Return what may be kept of an exchange; None where a filter refuses it."""
         redactor = self._policy.redactor(exchange)
+        is_ours = exchange.error_message is not None
         exchange = complete(mask_credentials(exchange))
         if redactor is None:
             return bare(exchange)
         kept = self._filtered(prepared(exchange, self._limits, redactor))
+        if kept is not None and level != "full" and not is_ours:
+            # The answer's body told it. What is said of a request quotes it, and is content like the request.
+            kept = replace(kept, error_message=None)
         return None if kept is None else reduced(kept, level)
 
     def _filtered(self, exchange: Exchange) -> Exchange | None:
         for one in self.filters:
             try:
                 kept = one(exchange)
-            except Exception:
-                logger.exception("capture filter '%s' failed: the request is not recorded", _name(one))
+            except Exception as error:  # noqa: BLE001 it fails closed
+                logger.error("capture filter '%s' failed, the request is not recorded: %s", _name(one), where(error))
                 return None
             if not isinstance(kept, Exchange):
                 if kept is not None:
@@ -213,8 +217,8 @@ class Recorder:
                 self._trouble = str(error)
                 self._next_write = time.monotonic() + _RETRY_SECONDS
                 return
-            except Exception:
-                logger.exception("request '%s' cannot be recorded", one[0].id)
+            except Exception as error:  # noqa: BLE001 as above
+                logger.error("request '%s' cannot be recorded: %s", one[0].id, where(error))
                 self._trouble = "its values fit no column"
                 self._done([one], recorded=0)
             else:

@@ -57,6 +57,12 @@ class Redactor:
         """Return the exchange without any of the values, in any of its parts."""
         return mask_with(self, exchange)
 
+    def masked_text(self, text: str) -> str:
+        """Return a text without any of the values, escaped or not."""
+        body = text.encode("utf-8", "surrogatepass")
+        edits = [Edit(start, end, REDACTED.encode()) for start, end in self.in_bytes(body)]
+        return _masked(self, apply(body, edits).decode("utf-8", "surrogatepass") if edits else text)
+
     def in_bytes(self, body: bytes) -> Spans:
         """Return the spans in a body as it is."""
         patterns = [re.escape(form) for form in self._bytes if form in body]

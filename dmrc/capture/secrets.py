@@ -59,6 +59,11 @@ class KnownSecrets:
                 self._redactors[project] = Redactor(value for values in lists for value in values)
             return self._redactors[project]
 
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of any project, and without keys of dmrc's own."""
+        redactor = self.redactor(None)
+        return text if redactor is None else redactor.masked_text(text)
+
     def _write(self) -> None:
         if self._directory is None:
             return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
 
+from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import ChildEngine, Launch
 from dmrc.engines.failures import start_failure
 from dmrc.engines.parent import PARENT_VARIABLE
@@ -26,13 +26,7 @@ STALL_SECONDS = 120.0
 STOP_SECONDS = 5.0
 """How long a child may take to end after SIGTERM, before SIGKILL."""
 
-LOG_BYTES = 5 << 20
-"""How large the log of a runner may grow before it is begun anew; one old one of that size is kept."""
-
-LOG_SECONDS = 30.0
-"""How often that is looked at while a child runs."""
-
-_TAIL_BYTES = 16 << 10
+_LOG_END_SECONDS = 2.0
 
 _WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
 _SPINS = "1000"  # what GNU's OpenMP takes by itself where a process has more threads than there are cores
@@ -41,37 +35,40 @@ _SPINS = "1000"  # what GNU's OpenMP takes by itself where a process has more th
 class EngineProcess:
     """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
 
-    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, *, program: str, log_start: int) -> None:
-        """Hold a child that was started; `log_start` is where its part of the log begins."""
+    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, *, program: str, log: ChildLog) -> None:
+        """Hold a child that was started and prints into `log`."""
         self._process = process
         self._program = program
         self._launch = launch
-        self._log_start = log_start
+        self._log = log
         self._system = _system(process.pid) if process.returncode is None else None
 
     @classmethod
-    async def start(cls, engine: ChildEngine, launch: Launch) -> EngineProcess:
+    async def start(cls, engine: ChildEngine, launch: Launch, mask: Callable[[str], str] = str) -> EngineProcess:
         """Start a child in a process group of its own; a stale socket is removed first.
+
+        `mask` takes secrets out of a line that the child prints.
 
         Raises:
             EngineStartError: The program cannot be started at all.
         """
         launch.socket.unlink(missing_ok=True)
-        _rotate(launch.log)
-        with launch.log.open("ab") as log:
-            beginning = log.tell()
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *engine.command(launch),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=_environment(),
-                    start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
-                )
-            except OSError as error:
-                raise EngineStartError(f"the engine of model '{launch.name}' cannot be started: {error}") from error
-        return cls(process, launch, program=engine.program, log_start=beginning)
+        log = ChildLog(launch.log, mask)
+        output = log.open()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *engine.command(launch),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
+                start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
+            )
+        except OSError as error:
+            raise EngineStartError(f"the engine of model '{launch.name}' cannot be started: {error}") from error
+        finally:
+            os.close(output)
+        return cls(process, launch, program=engine.program, log=log)
 
     @property
     def pid(self) -> int:
@@ -93,6 +90,7 @@ class EngineProcess:
         progress, deadline = self._progress(), time.monotonic() + STALL_SECONDS
         while not await self.is_healthy():
             if self.exit_code is not None:
+                await asyncio.to_thread(self._log.wait_end, _LOG_END_SECONDS)
                 raise self.failure()
             if (now := self._progress()) != progress:
                 progress, deadline = now, time.monotonic() + STALL_SECONDS
@@ -102,6 +100,7 @@ class EngineProcess:
                     remedy=f"See {self._launch.log}",
                 )
             await asyncio.sleep(POLL_SECONDS)
+        self._log.serves()
 
     async def is_healthy(self) -> bool:
         """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
@@ -124,12 +123,8 @@ class EngineProcess:
         return start_failure(self._launch.name, self._program, self.exit_code or 0, self.log_tail(), self._launch.log)
 
     async def wait_exit(self) -> int:
-        """Wait until the child has ended, and return its exit code. Meanwhile its log is kept from growing for ever."""
-        while True:
-            try:
-                return await asyncio.wait_for(self._process.wait(), LOG_SECONDS)
-            except TimeoutError:
-                await asyncio.to_thread(self._cut_log)
+        """Wait until the child has ended, and return its exit code."""
+        return await self._process.wait()
 
     async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """End the child: SIGTERM, and SIGKILL when that does not help. Reaps it and removes its socket.
@@ -157,33 +152,19 @@ class EngineProcess:
         return self._memory()[0]
 
     def log_tail(self) -> str:
-        """Return the end of what this child wrote."""
-        with contextlib.suppress(OSError), self._launch.log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, size - _TAIL_BYTES))
-            return log.read().decode(errors="replace")
-        return ""
-
-    def _cut_log(self) -> None:
-        """Keep a copy of a log that has grown large, and begin it anew; the child appends, so it goes on there."""
-        log = self._launch.log
-        with contextlib.suppress(FileNotFoundError):
-            if log.stat().st_size > LOG_BYTES:
-                shutil.copyfile(log, _old(log))
-                os.truncate(log, 0)
-                self._log_start = 0
+        """Return the end of what this child wrote, as its log has it."""
+        return self._log.tail()
 
     def _progress(self) -> tuple[int, float, int]:
         """Return what grows while a model is loaded: its log, its time on the processor, and what it has in memory.
 
         The last one is for a slow disk: waiting for it takes no time on the processor.
         """
-        size = self._launch.log.stat().st_size if self._launch.log.exists() else 0
         try:
             times = self._system.cpu_times() if self._system else None
         except psutil.Error:
             times = None
-        return size, round(times.user + times.system) if times else 0.0, self._memory()[0]
+        return self._log.read_bytes, round(times.user + times.system) if times else 0.0, self._memory()[0]
 
     def _memory(self) -> tuple[int, int]:
         try:
@@ -220,13 +201,3 @@ def _environment() -> dict[str, str]:
     if not _WAITING & kept.keys():
         kept["GOMP_SPINCOUNT"] = _SPINS
     return {**kept, PARENT_VARIABLE: str(os.getpid())}
-
-
-def _rotate(log: Path) -> None:
-    """Move a log that has grown large out of the way; one old one is kept."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(_old(log))
-
-
-def _old(log: Path) -> Path:
-    return log.with_suffix(".old.log")

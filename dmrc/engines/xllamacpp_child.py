@@ -50,9 +50,18 @@ def main(text: str) -> int:
 def _let_the_log_end() -> None:
     """Wait until nothing more is written: llama.cpp logs from a thread of its own, which our end would cut off."""
     deadline, size = time.monotonic() + _LOG_SECONDS, -1
-    while time.monotonic() < deadline and (now := os.fstat(sys.stderr.fileno()).st_size) != size:
+    while time.monotonic() < deadline and (now := _written_bytes()) != size:
         size = now
         time.sleep(_QUIET_SECONDS)
+
+
+def _written_bytes() -> int:
+    """Return how much this process has written so far; 0 where the system does not tell. Source: proc(5), `wchar`."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("wchar:")), 0)
 
 
 def parameters(text: str) -> xllamacpp.CommonParams:

@@ -37,6 +37,7 @@ from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
 from dmrc.gateway.listeners import Listener, bind_unix
 from dmrc.gateway.log_routes import LogRoutes
+from dmrc.gateway.logs import mask_with
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama_models import OllamaModels
 from dmrc.gateway.pages import Pages
@@ -80,6 +81,7 @@ class Daemon:
         self.recorder.on_completed.append(self.live.completed)
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
+        self.scheduler.mask = self.masked
         self._configurations = Configurations(paths.registrations)
         self.catalog = Catalog(models.store, self._configurations, settings.default_registry)
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
@@ -165,6 +167,10 @@ class Daemon:
         others = [known for known in self.projects.all() if known.name != name]
         others += [left for known in before if (left := known.without(service)) is not None]
         self._release(before, others)
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the projects."""
+        return self._secrets.masked(text)
 
     def remember_secrets(self, name: str, values: list[str]) -> None:
         """Keep these values of a project out of the record."""
@@ -268,7 +274,9 @@ def serve(
         ) from error
 
     async def main() -> None:
-        await Daemon(settings, models, engines, plugins).run(on_ready)
+        daemon = Daemon(settings, models, engines, plugins)
+        mask_with(daemon.masked)
+        await daemon.run(on_ready)
 
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_limit_of_descriptors()

@@ -1,4 +1,7 @@
-"""The log of events, as a plugin: a line for each finished request, runner, pull and project. No words of anybody."""
+"""The log of events, as a plugin: a line for each finished request, runner, pull and project.
+
+Of a request it has what the record has beside its content: numbers, names, and why it failed.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from starlette.types import Receive, Scope, Send
 
 from dmrc.engines.session import Answer, Session
-from dmrc.errors import DmrcError, EngineError, InputError
+from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import ClientDisconnected
@@ -91,8 +91,8 @@ class Inference:
             await self._fail(error, observation)
         except ClientDisconnected:
             observation.client_disconnected = True
-        except Exception:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and a traceback in the log
-            _log.exception("request %s failed", observation.id)
+        except Exception as error:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and its place in the log
+            _log.error("request %s failed: %s", observation.id, where(error))
             await self._fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
         finally:
             level = caller.registration.capture if caller else None

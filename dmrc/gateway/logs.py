@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,24 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
     handler.setFormatter(_JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def mask_with(mask: Callable[[str], str]) -> None:
+    """Put every line of this process's log through `mask` from now on: tracebacks and strangers' lines too."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Masked(handler.formatter or logging.Formatter(), mask))
+
+
+class _Masked(logging.Formatter):
+    """What another one makes of a record, without secrets."""
+
+    def __init__(self, inner: logging.Formatter, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._mask(self._inner.format(record))
 
 
 class _JsonLines(logging.Formatter):

@@ -236,7 +236,8 @@ class Observation:
             total_ms=(time.perf_counter() - self._clock) * 1000,
             status=self._status,
             error_type=error.error_type if error else None,
-            error_message=str(error) if error else None,
+            # What may quote the request is content; the answer's body tells it to the record, where that may have it.
+            error_message=str(error) if error and not error.quotes_request else None,
             client_disconnected=self.client_disconnected,
             context_tokens=target.context_size if target and slots else None,
             request_headers=self.request_headers,

@@ -200,8 +200,8 @@ class Runner:
         await session.check()
         return began
 
-    async def launch(self, engine: ChildEngine, socket: Path, log: Path) -> None:
-        """Start the child with the memory that is reserved, and wait until it answers.
+    async def launch(self, engine: ChildEngine, socket: Path, log: Path, mask: Callable[[str], str]) -> None:
+        """Start the child with the memory that is reserved, and wait until it answers; `mask` is for its log.
 
         Raises:
             EngineStartError: It does not.
@@ -209,7 +209,7 @@ class Runner:
         """
         cache_bytes = self.need.memory.prompt_cache_bytes if self.need else 0
         launch = self.local_target.launch(self.parallel, cache_bytes, socket, log)
-        self.process = await EngineProcess.start(engine, launch)
+        self.process = await EngineProcess.start(engine, launch, mask)
         await self.process.wait_ready()
         self.session = UnixSession(socket)
 

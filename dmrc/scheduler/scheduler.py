@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Scheduler:
         for stale in run.glob("runner-*.sock"):
             stale.unlink(missing_ok=True)
         self.watchers: list[Watcher] = []
+        self.mask: Callable[[str], str] = str  # takes the secrets of projects out of a line that an engine prints
         self._engines = {name: engine for name, engine in engines.items() if isinstance(engine, ChildEngine)}
         self._run = run
         self._logs = logs
@@ -44,8 +45,7 @@ class Scheduler:
         self._lines: dict[str, Line] = {}
         self._fleet = Fleet()
         self._numbers = itertools.count(1)
-        self._deaths = Deaths()
-        self._closing = False
+        self._deaths, self._closing = Deaths(), False
 
     def runners(self) -> list[Runner]:
         """Return the runners that live, in the order of their start; those that wait for memory are among them."""
@@ -231,7 +231,7 @@ class Scheduler:
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-        await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log")
+        await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log", self.mask)
         return began
 
     async def _fail(self, runner: Runner, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import Launch
 from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.engines.process import EngineProcess
@@ -126,7 +127,8 @@ def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Pat
     async def run() -> None:
         process = await asyncio.create_subprocess_exec("false")
         eventually(lambda: has_gone(process.pid), "its end")  # while the event loop stands, and hears nothing of it
-        child = EngineProcess(process, launch_in(tmp_path, gguf=tiny), program="false", log_start=0)
+        launch = launch_in(tmp_path, gguf=tiny)
+        child = EngineProcess(process, launch, program="false", log=ChildLog(launch.log))
 
         with pytest.raises(EngineStartError, match="exit code 1"):
             await child.wait_ready()

@@ -125,6 +125,39 @@ def test_where_the_secrets_are_lost_no_content_is_recorded_until_they_are_known_
     assert daemon.log.count("recorded without headers and bodies") == 1
 
 
+@pytest.mark.parametrize("level", ["metadata", "off"])
+def test_what_an_engine_says_of_a_request_is_content(dmrc: Dmrc, smollm2: Path, tmp_path: Path, level: str) -> None:
+    """Issue 16, D1: llama.cpp quotes the prompt in its errors, and prints them."""
+    (tmp_path / "compose.yaml").write_text(
+        f"name: shop\nservices:\n  web: {{image: none, models: [chat], environment: {{BILLING_TOKEN: {TOKEN}}}}}\n"
+        f"models:\n  chat: {{model: '{MODEL}', context_size: 512}}\nx-dmrc: {{capture: {level}}}\n"
+    )
+    dmrc.ok("package", "--gguf", smollm2, MODEL)
+    key = json.loads(dmrc.ok("env", "web", "--format", "json", cwd=tmp_path))["OPENAI_API_KEY"]
+    word = "Xanadu4711"
+    refused = []
+    for fault in (
+        {"tool_choice": word, "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": word}}}},
+        {"grammar": f"root ::= {word} {TOKEN}"},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": word}}}]},
+        {"messages": [{"role": "user", "content": [{"type": word, "text": TOKEN}]}]},
+        {"tool_choice": {"type": "function", "function": {"name": word}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"pattern": word, "type": "string"}}}},
+    ):
+        body = {"model": MODEL, "messages": [{"role": "user", "content": f"{word} {TOKEN}"}], "max_tokens": 1, **fault}
+        url = f"http://127.0.0.1:{dmrc.port}/engines/v1/chat/completions"
+        answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=60)
+        refused += [answer.text] if answer.status_code >= 400 else []
+
+    assert sum(word in text for text in refused) >= 1, f"nothing is shown by this test: {refused}"
+    dmrc.ok("stop-runner")
+    assert files_with(dmrc.home, word, TOKEN) == []
+    recorded = json.loads(dmrc.ok("requests", "--json"))
+    assert len(recorded) == (7 if level == "metadata" else 0)
+    assert any(each["status"] == 400 and each["error_type"] for each in recorded) == (level == "metadata")
+
+
 class serving:
     """A daemon in the foreground for a while."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dmrc.capture.bodies import items_of, object_of
-from dmrc.errors import EngineError
+from dmrc.errors import EngineAnswerError, EngineError
 from dmrc.exchange import JsonValue
 
 Document = dict[str, JsonValue]
@@ -111,7 +111,7 @@ class ChatAnswer:
                     continue
                 document = json_object(data)
                 if document.get("error"):
-                    raise EngineError(error_message(document))
+                    raise EngineAnswerError(error_message(document))
                 pieces += self._read(document)
             if pieces:
                 yield pieces
