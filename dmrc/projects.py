@@ -73,7 +73,9 @@ class Registration:
             models=dict(project.models),
             services=services,
             key_hashes={service: key_hash(keys[service]) for service in services},
-            without_models=tuple(name for name in project.services if name not in services),
+            without_models=tuple(
+                name for name, each in project.services.items() if name not in services and not each.provides
+            ),
             plugins=tuple(LocalPlugin.of(path) for path in project.plugins),
             auth=project.auth,
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},

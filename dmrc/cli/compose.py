@@ -6,7 +6,7 @@ Source: https://github.com/docker/compose/blob/main/docs/extension.md
 from __future__ import annotations
 
 import json
-import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from dmrc.project import ModelDeclaration
     from dmrc.sources import ProgressEvent
 
-_PARAMETERS = (
-    ("model", "Model reference; may be a list", True, "string"),
-    ("context-size", "Tokens that each request may use", False, "integer"),
-    ("runtime-flags", "Flags for the engine, in one string", False, "string"),
-    ("keep-alive", "How long an idle model stays loaded: 5m, 0, -1", False, "string"),
-    ("parallel", "Requests served at the same time", False, "integer"),
-    ("backend", "Accepted for files written for Docker Model Runner; llama.cpp serves", False, "string"),
-)
-"""Name, description, whether it is required, and type. Compose passes on what is named here, and nothing else."""
-
 
 @click.group("compose", epilog="Example: dmrc compose --project-name shop up --model ai/smollm2 llm")
 @click.option("--project-name", metavar="NAME", default="", help="Name of the compose project.")
@@ -35,18 +25,20 @@ _PARAMETERS = (
 def compose(context: click.Context, project_name: str) -> None:
     """Serve a model as a provider service; Docker Compose calls this.
 
-    Services that depend on the provider are given OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL, and the same with
-    the provider's name before: LLM_URL, LLM_API_KEY, LLM_MODEL.
+    Services that depend on the provider are given LLM_URL, with the key of the provider in its path, LLM_MODEL and
+    LLM_API_KEY, by the provider's name; those of `type: dmrc` also OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL.
     """
     context.meta["dmrc.project"] = project_name
 
 
 @compose.command()
 def metadata() -> None:
-    """Print the options of a provider service."""
+    """Print the options of a provider service: Compose drops what is not among them, without a word."""
+    from dmrc.project.provider import OPTIONS
+
     parameters = [
-        {"name": name, "description": description, "required": required, "type": kind}
-        for name, description, required, kind in _PARAMETERS
+        {"name": name, "description": option.description, "required": option.required, "type": option.kind}
+        for name, option in OPTIONS.items()
     ]
     service_only: dict[str, object] = {"parameters": []}
     document = {
@@ -58,22 +50,22 @@ def metadata() -> None:
     click.echo(json.dumps(document))
 
 
-@compose.command()
-@click.option("--model", "models", multiple=True, metavar="REFERENCE")
-@click.option("--context-size", metavar="TOKENS")
-@click.option("--runtime-flags", default="")
-@click.option("--keep-alive", metavar="DURATION")
-@click.option("--parallel", metavar="N")
-@click.option("--backend", hidden=True)
-@click.argument("service")
+@compose.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="--model REFERENCE [--OPTION VALUE]... SERVICE")
 @pass_app
-def up(app: App, /, service: str, models: tuple[str, ...], **options: str | None) -> int:
-    """Pull and load the models of a provider service, and print what its dependants are given."""
+def up(app: App, options: tuple[str, ...]) -> int:
+    """Pull and load the models of a provider service, and print what its dependants are given.
+
+    The options are those of `provider: {options: …}`; see them by `dmrc compose metadata`.
+    """
     from dmrc.errors import DmrcError
+    from dmrc.project.provider import declarations
 
     project = _project()
+    service, given = _split(options)
     try:
-        _up(app, project, [_declaration(service, model, options) for model in models], service)
+        _check_as_written(project, service)
+        _up(app, project, declarations(service, given, Path.cwd()), service)
     except DmrcError as error:
         # Compose shows the first line of this message, and nothing of stderr.
         _say("error", str(error))
@@ -97,25 +89,51 @@ def stop(app: App, service: str) -> None:
     _leave(app, _project(), service, keep_key=True)
 
 
-def _up(app: App, project: str, models: list[ModelDeclaration], service: str) -> None:
+def _split(words: tuple[str, ...]) -> tuple[str, dict[str, list[str]]]:
+    """Return the service, and the options in the forms `--name value` and `--name=value`, each with all its values."""
+    options: dict[str, list[str]] = {}
+    services, rest = [], iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            services.append(word)
+            continue
+        name, equals, value = word.removeprefix("--").partition("=")
+        options.setdefault(name, []).append(value if equals else next(rest, ""))
+    if len(services) != 1:
+        raise click.UsageError("name one provider service")
+    return services[0], options
+
+
+def _check_as_written(project: str, service: str) -> None:
+    """Check the options as they stand in the compose file here, where it is the project's: Compose gives known ones.
+
+    Raises:
+        ProjectError: One is unknown.
+    """
+    from dmrc.cli.reading import document_here
+    from dmrc.project.provider import provided
+
+    services = (document_here(project) or {}).get("services")
+    if isinstance(services, dict) and service in services:
+        provided({service: services[service]}, Path.cwd())
+
+
+def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str) -> None:
     import os
 
     from dmrc.cli.joining import join
     from dmrc.cli.preparation import attach
     from dmrc.compose.context import docker_endpoint
     from dmrc.engines.flags import configured
-    from dmrc.errors import ProjectError
 
-    if not models:
-        raise ProjectError(f"provider service '{service}' names no model", remedy="Add options: {model: ai/smollm2}")
     host = docker_endpoint(os.environ).host
     for model in models:
-        app.engines[model.engine].check(configured(model.engine, model.runtime_flags))
+        app.engines[model.engine].check(configured(model.engine, model.runtime_flags), model.companions)
     with app.daemon.needed():
         address = attach(app, host)
-        for model in models:
-            _say("info", f"pulling {model.model}")
-            app.models.pull(model.model, _Pulling(model.model))
+        for name in dict.fromkeys(name for model in models for name in model.references):
+            _say("info", f"pulling {name}")
+            app.models.pull(name, _Pulling(name))
         key = join(app, project, service, models, host)
         for model in models:
             _say("info", f"loading {model.model}")
@@ -124,34 +142,20 @@ def _up(app: App, project: str, models: list[ModelDeclaration], service: str) ->
 
 
 def _give(app: App, address: str, key: str, models: list[str]) -> None:
-    """Print the variables of the dependants."""
-    url = f"http://{address}:{app.settings.port}/engines/v1"
+    """Print the variables of the dependants.
+
+    Files that were written for Docker Model Runner know of no key, so the URL is one. Those of `type: dmrc` ask for
+    OpenAI's names too, which replace what a service says itself.
+    """
+    host = f"http://{address}:{app.settings.port}"
     _say("info", f"{', '.join(models)} ready")
-    for name, value in (("URL", f"{url}/"), ("MODEL", ",".join(models)), ("API_KEY", key)):
+    for name, value in (("URL", f"{host}/k/{key}/engines/v1/"), ("MODEL", ",".join(models)), ("API_KEY", key)):
         _say("setenv", f"{name}={value}")
-    for name, value in (("OPENAI_BASE_URL", url), ("OPENAI_MODEL", models[0]), ("OPENAI_API_KEY", key)):
+    if click.get_current_context().find_root().info_name != "dmrc":
+        return
+    openai = (("OPENAI_BASE_URL", f"{host}/engines/v1"), ("OPENAI_MODEL", models[0]), ("OPENAI_API_KEY", key))
+    for name, value in openai:
         _say("rawsetenv", f"{name}={value}")
-
-
-def _declaration(service: str, model: str, options: dict[str, str | None]) -> ModelDeclaration:
-    """Return what a `models:` entry with these options would be; a key of the file's own never has a slash."""
-    from dmrc.project import ModelDeclaration
-
-    try:
-        flags = shlex.split(options["runtime_flags"] or "")
-    except ValueError as error:
-        raise click.UsageError(f"--runtime-flags cannot be split: {error}") from error
-    fields = {
-        "model": model,
-        "context_size": _number(options["context_size"]),
-        "runtime_flags": flags,
-        "x-dmrc": {"keep_alive": options["keep_alive"], "parallel": _number(options["parallel"])},
-    }
-    return ModelDeclaration.parse(f"{service}/{model}", fields, Path.cwd())
-
-
-def _number(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
 def _project() -> str:

@@ -78,15 +78,23 @@ def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str,
     return project_secrets(document, directory, {**variables, **_environ(options)}, variables)
 
 
-def secrets_here(project_name: str) -> tuple[str, ...] | None:
-    """Return the secrets of the project in this directory, for a program that Compose has started there.
+def document_here(project_name: str) -> dict[str, object] | None:
+    """Return the project in this directory as Compose prints it, for a program that Compose has started there.
 
-    None where there is no such project here that can be read; then nobody knows what must not be recorded.
+    None where there is no such project here that can be read.
     """
     try:
-        options = Selection((), None, (), ()).options(os.environ)
-        document = _document(options, with_docker=False)
-        return _secrets(document, options) if document.get("name") == project_name else None
+        document = _document(Selection((), None, (), ()).options(os.environ), with_docker=False)
+        return document if document.get("name") == project_name else None
+    except DmrcError:
+        return None
+
+
+def secrets_here(project_name: str) -> tuple[str, ...] | None:
+    """Return the secrets of the project in this directory, as `document_here`; None where nobody knows them."""
+    document = document_here(project_name)
+    try:
+        return None if document is None else _secrets(document, Selection((), None, (), ()).options(os.environ))
     except DmrcError:
         return None
 

@@ -43,6 +43,18 @@ def started(project: Project, arguments: Sequence[str]) -> tuple[Service, ...]:
     return project.with_dependencies(named) if "--no-deps" not in arguments else project.only(named)
 
 
+def for_compose(project: Project, arguments: Sequence[str]) -> list[str] | None:
+    """Return the arguments without the names of provider services, which are no containers; None where nothing is left.
+
+    Without a name Compose would start all.
+    """
+    named = words(arguments)
+    providers = {name for name in named if project.services[name].provides}
+    if providers and providers == set(named):
+        return None
+    return [word for word in arguments if word not in providers]
+
+
 def returns_by_itself(arguments: Sequence[str]) -> bool:
     """Return whether `docker compose up` ends when the containers run, and not when they end."""
     return any(

@@ -39,7 +39,7 @@ def up(
     from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import Selection, read_project, upstream_keys
-    from dmrc.cli.started import returns_by_itself, started, words
+    from dmrc.cli.started import for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
@@ -62,7 +62,9 @@ def up(
     for service, injection in injected.items():
         if injection.kept:
             note(f"{service}: keeps its own {', '.join(injection.kept)}")
+    if (rest := for_compose(project, arguments)) is None:
+        return  # what was named are models: there is no container to start
     with project_lock(app, project.name, kept_by_compose=returns_by_itself([*flags, *arguments])):
         override = override_path(app, project.name)
         write(override, render(project, injected))
-        compose.become(options, override, ["up", *flags, *arguments])
+        compose.become(options, override, ["up", *flags, *rest])

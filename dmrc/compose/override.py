@@ -58,11 +58,14 @@ def render(project: Project, injected: Mapping[str, Injection]) -> str:
     Resetting `models` of every service is enough: Compose drops top-level models that nobody uses, and then asks
     for no `docker-model` plugin (seen on v5.6.1).
     """
-    services: dict[str, object] = {}
+    # A provider is no container: who depends on it is given its models, and Compose needs no plugin for it.
+    services: dict[str, object] = {service.name: _Reset() for service in project.services.values() if service.provides}
     for service in project.consumers:
         # Compose interpolates this file too.
         environment = {name: value.replace("$", "$$") for name, value in injected[service.name].variables.items()}
         entry: dict[str, object] = {"models": _Reset(), "environment": environment}
+        if providers := [name for name in service.depends_on if isinstance(services.get(name), _Reset)]:
+            entry["depends_on"] = dict.fromkeys(providers, _Reset())
         if service.network_mode != "host" and has_own_hosts_file(service):
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:host-gateway"]
         services[service.name] = entry

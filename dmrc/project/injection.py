@@ -37,7 +37,8 @@ def inject(project: Project, service: Service, *, base_url: str, api_key: str) -
     kept: list[str] = []
     for binding in service.bindings:
         variables[binding.endpoint_var or f"{binding.prefix}_URL"] = f"{base_url}/"
-        variables[binding.model_var or f"{binding.prefix}_MODEL"] = project.models[binding.key].model
+        name = binding.model_value or project.models[binding.key].model
+        variables[binding.model_var or f"{binding.prefix}_MODEL"] = name
     defaults = {f"{binding.prefix}_API_KEY": api_key for binding in service.bindings}
     defaults["OPENAI_BASE_URL"] = base_url
     defaults["OPENAI_API_KEY"] = api_key

@@ -9,7 +9,9 @@ from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.fields import JsonValue, mapping, near, plain, refuse_unknown, strings, text
+from dmrc.project.binding import Binding
 from dmrc.project.model import ModelDeclaration
+from dmrc.project.provider import provided, with_providers
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
@@ -23,23 +25,6 @@ KEY_PREFIX = "sk-dmrc-"
 _PROJECT_OPTIONS = ("auth", "capture", "plugins")
 _SERVICE_OPTIONS = ("default_model",)
 _EXTENSION_PREFIX = "x-dmrc-"
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One model that a service uses."""
-
-    key: str
-    """Key of the model."""
-    endpoint_var: str | None = None
-    """Variable that gets the URL; None means `<KEY>_URL`."""
-    model_var: str | None = None
-    """Variable that gets the model's name; None means `<KEY>_MODEL`."""
-
-    @property
-    def prefix(self) -> str:
-        """Return `<KEY>` as Compose writes it: upper case, `-` as `_`, nothing else changed."""
-        return self.key.upper().replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +45,8 @@ class Service:
     """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""
     depends_on: tuple[str, ...] = ()
     """Services that Compose starts before it; their networks and volumes may be its own."""
+    provides: tuple[str, ...] = ()
+    """Keys of its models, where it is a provider service and no program."""
 
     @property
     def first_binding(self) -> Binding:
@@ -112,7 +99,9 @@ class Project:
 
     def models_of(self, services: Iterable[Service]) -> tuple[ModelDeclaration, ...]:
         """Return the models that these services use, in the order of the file."""
-        used = {binding.key for service in services for binding in service.bindings}
+        chosen = tuple(services)
+        used = {binding.key for service in chosen for binding in service.bindings}
+        used.update(key for service in chosen for key in service.provides)
         return tuple(model for key, model in self.models.items() if key in used)
 
     def service(self, name: str) -> Service:
@@ -126,6 +115,8 @@ class Project:
                 f"project '{self.name}' has no service '{name}'{near(name, self.services)}",
                 remedy=f"Services with models: {', '.join(s.name for s in self.consumers) or 'none'}",
             )
+        if self.services[name].provides:
+            raise NotFoundError(f"service '{name}' is a model, and no program", remedy="Name one that depends on it")
         if not self.services[name].bindings:
             raise NotFoundError(f"service '{name}' uses no model", remedy=f"Add services.{name}.models: [KEY]")
         return self.services[name]
@@ -143,9 +134,11 @@ class Project:
             key: ModelDeclaration.parse(key, value, directory)
             for key, value in mapping(document.get("models"), "models").items()
         }
-        services = {
-            key: _service(key, value, models) for key, value in mapping(document.get("services"), "services").items()
-        }
+        written = mapping(document.get("services"), "services")
+        services = {key: _service(key, value, models) for key, value in written.items()}
+        providers = provided(written, directory)
+        models |= {model.key: model for provider in providers.values() for model in provider.models}
+        services = with_providers(services, providers)
         options = _options(document, _PROJECT_OPTIONS, "")
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
         capture, auth = _capture(options.get("capture")), _auth(options.get("auth"))

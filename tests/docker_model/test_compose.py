@@ -183,3 +183,19 @@ def test_a_person_who_configures_gets_dmrcs_own_command(docker_model: Dmrc) -> N
     assert docker_model.run("model", "configure", "show", "ai/none").returncode == 3
     assert docker_model.run("model", "status").stdout.startswith("Docker Model Runner is not running\n")
     assert not (docker_model.home / "projects" / "keys.json").exists()
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_a_provider_of_docker_model_runner_is_served_as_there(plain: Plain) -> None:
+    """#16, A3: its URL needed a key, of which such a file knows nothing."""
+    provider = {"type": "model", "options": {"model": TINY, "context-size": -1}}
+    script = f"{question('${LLM_URL}', 'sk-docker-model-runner', '$LLM_MODEL')}; /busybox env; {STAY}"
+    plain.write({"services": {"app": service(script, depends_on=["llm"]), "llm": {"provider": provider}}})
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    (exchange,) = _exchanges(plain, 1)
+    assert (exchange["status"], exchange["service"]) == (200, "llm")
+    assert "OPENAI_API_KEY" not in plain.compose("logs", "app").stdout

@@ -121,7 +121,9 @@ def test_c3_to_c7_several_providers_and_variables_that_are_there(provided: Compo
 
     assert up.returncode == 0, up.stdout
     given = dict(line.split("=", 1) for line in _environment(provided))
-    assert given["ONE_URL"] == given["TWO_URL"] == given["OPENAI_BASE_URL"] + "/"
+    for name in ("ONE", "TWO"):
+        opened = given["OPENAI_BASE_URL"].replace("/engines/v1", f"/k/{given[f'{name}_API_KEY']}/engines/v1/")
+        assert given[f"{name}_URL"] == opened
     assert {given["ONE_API_KEY"], given["TWO_API_KEY"]} >= {given["OPENAI_API_KEY"]}
     assert given["OPENAI_MODEL"] == TINY
     assert dict(line.split("=", 1) for line in _environment(provided, "map"))["OPENAI_API_KEY"] == given["ONE_API_KEY"]
@@ -147,3 +149,78 @@ def test_a_failure_shows_its_reason_in_composes_output(
     assert up.returncode != 0
     assert reason in up.stdout
     assert provided.containers() == {}
+
+
+def _write_kind(project: ComposeProject, kind: str, script: str, **options: object) -> None:
+    app = service(f"{script}; {STAY}", depends_on=["llm"])
+    provider = {"type": kind, "options": {"model": TINY, "context-size": -1, **options}}
+    project.write({"services": {"app": app, "llm": {"provider": provider}}})
+
+
+_BY_ITS_URL = question("${LLM_URL}", "none", "$LLM_MODEL")
+"""What a file for Docker Model Runner asks: it knows of no key."""
+
+
+@pytest.mark.parametrize("kind", ["model", "dmrc"])
+def test_dmrc_up_serves_a_provider_without_any_plugin(own_project: MakeProject, kind: str) -> None:
+    """#16, A3: `exec: "model": executable file not found`."""
+    shop = own_project("rewritten")
+    _write_kind(shop, kind, question("${LLM_URL}", "$LLM_API_KEY", "$LLM_MODEL"))
+
+    shop.up("--detach")
+
+    found = shop.answers("app")["app"]
+    assert (found["status"], found["model_requested"]) == (200, TINY)
+    assert shop.containers().keys() == {"app"}
+    assert shop.dmrc.ok("exec", "app", "--", "printenv", "LLM_MODEL", cwd=shop.directory) == f"{TINY}\n"
+    before = shop.containers()
+    shop.up("--detach")
+    assert shop.containers() == before
+
+
+def test_a_provider_that_is_named_alone_is_loaded_and_starts_no_container(own_project: MakeProject) -> None:
+    shop = own_project("alone")
+    _write_kind(shop, "model", "true")
+
+    up = shop.up("--detach", "llm")
+
+    assert f"{TINY}  present" in up.stderr
+    assert shop.containers() == {}
+
+
+def test_the_url_of_a_provider_opens_its_model_without_a_key(provided: ComposeProject) -> None:
+    _write_kind(provided, "dmrc", _BY_ITS_URL)
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert provided.answers("llm")["llm"]["status"] == 200
+
+
+def test_a_draft_is_loaded_beside_the_model(provided: ComposeProject) -> None:
+    draft = {"speculative-draft-model": TINY, "speculative-num-tokens": 4, "speculative-min-acceptance-rate": 0.5}
+    _write(provided, question(), **draft)
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert provided.answers("llm")["llm"]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"backend": "vllm"}, "options.backend is 'vllm'"),
+        ({"speculative-num-tokens": 4}, "has no effect without a draft"),
+        ({"contextsize": 256}, "(did you mean 'context-size'?)"),
+    ],
+)
+def test_an_option_that_has_no_effect_here_is_refused(
+    provided: ComposeProject, options: dict[str, object], reason: str
+) -> None:
+    _write(provided, "true", **options)
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode != 0
+    assert reason in up.stdout
