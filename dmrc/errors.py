@@ -20,6 +20,10 @@ class DmrcError(Exception):
     """Machine-readable kind, `error.type` in JSON answers."""
     quotes_request = False
     """Whether the message may hold words of a request, or of what an engine or a plugin said of it."""
+    code: str | None = None
+    """OpenAI's name of what happened, `error.code` in its answers, where clients know one."""
+    retry_after_seconds: int | None = None
+    """When a retry makes sense; None does not say."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         """Say what failed and why in `message`, and what to do next in `remedy`."""
@@ -52,6 +56,21 @@ class HttpInputError(InputError):
         """Refuse with the status that HTTP has for it, as 408, 413, 414, 415 or 431."""
         super().__init__(message, remedy=remedy)
         self.http_status = status
+
+
+class ContextLengthError(InputError):
+    """A request has more tokens than a model's context."""
+
+    error_type = "exceed_context_size_error"
+    code = "context_length_exceeded"
+
+    def __init__(
+        self, message: str, *, prompt_tokens: int | None, context_tokens: int | None, remedy: str | None = None
+    ) -> None:
+        """Refuse `prompt_tokens` where there is room for `context_tokens`; None where the engine does not say."""
+        super().__init__(message, remedy=remedy)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
 
 
 class SettingError(InputError):
@@ -117,6 +136,8 @@ class NotFoundError(DmrcError):
 class ModelNotFoundError(NotFoundError):
     """No such model, in the store or in the registry that was asked."""
 
+    code = "model_not_found"
+
 
 class RegistryError(DmrcError):
     """A registry, or the network on the way to it, failed."""
@@ -160,9 +181,25 @@ class UnsupportedError(EngineError):
 
 
 class EngineAnswerError(EngineError):
-    """An engine or an upstream broke off with words of its own, which are the message."""
+    """An engine or an upstream answered with an error, or broke off with one: its words, status and kind."""
 
     quotes_request = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 500,
+        error_type: str = "server_error",
+        code: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        """Answer with what it said."""
+        super().__init__(message)
+        self.http_status = status
+        self.error_type = error_type
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamError(EngineError):
@@ -211,6 +248,7 @@ class DockerError(DmrcError):
 class AuthenticationError(DmrcError):
     """A request without a key where one is needed, or with one that is not valid."""
 
+    code = "invalid_api_key"
     http_status = 401
     error_type = "authentication_error"
 

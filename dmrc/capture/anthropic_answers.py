@@ -32,7 +32,7 @@ class AnthropicReader:
                     "reasoning_content": "".join(str(one["thinking"]) for one in blocks if one.get("thinking")),
                     "tool_calls": [_call(one, index, _json(one.get("input"))) for index, one in enumerate(calls)],
                 }
-                return {**self._used(said), **_choice(delta, said.get("stop_reason"))}
+                return {**self._used(said), **_choice(delta, said.get("stop_reason")), **_times(said)}
             case "message_start":
                 return self._used(object_of(said.get("message")))
             case "content_block_start":
@@ -45,7 +45,7 @@ class AnthropicReader:
                 return self._delta(said)
             case "message_delta":
                 reason = object_of(said.get("delta")).get("stop_reason")
-                return {**self._used(said), **_choice({}, reason)}
+                return {**self._used(said), **_choice({}, reason), **_times(said)}
         return {"error": said["error"]} if said.get("error") else {}
 
     def _delta(self, said: _Document) -> _Document:
@@ -68,6 +68,11 @@ class AnthropicReader:
             "prompt_tokens_details": {"cached_tokens": cached},
         }
         return {"usage": usage}
+
+
+def _times(said: _Document) -> _Document:
+    """Return what the engine measured, which our own answers have beside Anthropic's fields."""
+    return {"timings": said["timings"]} if said.get("timings") else {}
 
 
 def _choice(delta: _Document, finish_reason: JsonValue = None) -> _Document:

@@ -1,11 +1,9 @@
-"""Raw bodies taken apart without ever raising: JSON, Server-Sent Events, and what is left of either when it was cut."""
+"""Raw bodies taken apart without ever raising: JSON, and what is left of it when it was cut."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from dmrc.exchange import JsonValue
 
@@ -15,17 +13,6 @@ LARGEST_PARSED_BYTES = 1 << 20
 _LONGEST_FRAGMENT = 8192
 _JSON = json.JSONDecoder()
 _JSON_SPACE = " \t\r\n"
-_STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One Server-Sent Event that has data."""
-
-    data: bytes
-    """What stands after `data:`, without the newline; `b"[DONE]"` at the end of an OpenAI stream."""
-    end: int
-    """Offset in the body of the byte after its last data line; the event was complete with the byte before it."""
 
 
 def parse_json(body: bytes) -> JsonValue:
@@ -57,37 +44,6 @@ def parse_line(line: bytes, longest: int = LARGEST_PARSED_BYTES) -> dict[str, Js
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) and end == len(text) else {}
-
-
-def is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
-    """Return whether the body is a stream of Server-Sent Events, by its header or else by its look."""
-    kind = headers.get("content-type", "").lower()
-    if "event-stream" in kind:
-        return True
-    return "json" not in kind and body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_STREAM_STARTS)
-
-
-def events(body: bytes) -> Iterator[Event]:
-    """Yield the events of a stream in order; one that was cut at the end comes too, as it is.
-
-    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
-    """
-    position, end = 0, 0
-    lines: list[bytes] = []
-    while position < len(body):
-        stop = body.find(b"\n", position)
-        if stop < 0:
-            stop = len(body)
-        line = body[position:stop].rstrip(b"\r")
-        if line.startswith(b"data:"):
-            lines.append(line[5:].strip(b" "))
-            end = stop
-        elif not line and lines:
-            yield Event(b"\n".join(lines), end)
-            lines = []
-        position = stop + 1
-    if lines:
-        yield Event(b"\n".join(lines), end)
 
 
 def find_object(body: bytes, key: str) -> dict[str, JsonValue]:

@@ -14,7 +14,7 @@ Spans = Sequence[tuple[int, int]]
 """Start and end of each part of a text, in order, none inside another."""
 
 # A line of Server-Sent Events or of JSON lines. A whole document is one line, or is read as a whole.
-_LINE = re.compile(rb"^(?:data:[ \t]*)?(\{[^\n]*)", re.MULTILINE)
+_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?:data:[ \t]*)?(\{[^\r\n]*)")
 
 
 @dataclass(frozen=True, slots=True)

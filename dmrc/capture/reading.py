@@ -9,15 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from dmrc.capture.answers import answer_events, is_streamed
-from dmrc.capture.bodies import (
-    Event,
-    find_object,
-    find_string,
-    items_of,
-    object_of,
-    parse_line,
-    parse_object,
-)
+from dmrc.capture.bodies import find_object, find_string, items_of, object_of, parse_line, parse_object
+from dmrc.capture.event_stream import Event
 from dmrc.capture.questions import messages_of
 from dmrc.exchange import Exchange, JsonValue
 

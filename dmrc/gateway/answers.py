@@ -6,7 +6,7 @@ import json
 
 from starlette.responses import Response
 
-from dmrc.errors import BusyError, DmrcError, RefusedError
+from dmrc.errors import ContextLengthError, DmrcError
 from dmrc.exchange import Dialect
 
 _ANTHROPIC_TYPES = {
@@ -24,8 +24,20 @@ def error_document(error: DmrcError, dialect: Dialect = "openai") -> dict[str, o
     if dialect == "ollama":
         return {"error": str(error)}
     if dialect == "anthropic":
-        return anthropic_error(error.http_status, str(error))
-    return {"error": {"message": str(error), "type": error.error_type, "param": None, "code": error.http_status}}
+        return anthropic_error(error.http_status, _in_anthropics_words(error))
+    told: dict[str, object] = {"message": str(error), "type": error.error_type, "param": None}
+    told["code"] = error.code or error.error_type  # clients expect a text
+    if isinstance(error, ContextLengthError):
+        # As llama.cpp's server has them.
+        told |= {"n_prompt_tokens": error.prompt_tokens, "n_ctx": error.context_tokens}
+    return {"error": told}
+
+
+def _in_anthropics_words(error: DmrcError) -> str:
+    """Return the message; clients find a prompt that is too long by these words, and shorten it."""
+    if isinstance(error, ContextLengthError) and error.prompt_tokens and error.context_tokens:
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.context_tokens} maximum. {error}"
+    return str(error)
 
 
 def anthropic_error(status: int, message: str) -> dict[str, object]:
@@ -40,7 +52,7 @@ def anthropic_error(status: int, message: str) -> dict[str, object]:
 def error_response(error: DmrcError, status: int | None = None, dialect: Dialect = "openai") -> Response:
     """Return the HTTP answer for an error; None is the status of its kind."""
     headers = {}
-    if isinstance(error, BusyError | RefusedError) and error.retry_after_seconds is not None:
+    if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     body = json.dumps(error_document(error, dialect)).encode()
     return Response(body, status or error.http_status, headers, "application/json")

@@ -22,7 +22,7 @@ from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
 from dmrc.gateway.dialects.anthropic import anthropic_routes
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
 from dmrc.gateway.dialects.ollama import ollama_routes
-from dmrc.gateway.dialects.responses import Responses
+from dmrc.gateway.dialects.responses import Responses, ResponseTokens
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed
@@ -57,6 +57,7 @@ class Gateway:
         # Docker Model Runner has this one without `/v1` too.
         paths = [f"{prefix}/responses" for prefix in ("", "/engines", *prefixes)]
         others |= dict.fromkeys(paths, responses)
+        others |= dict.fromkeys((f"{path}/input_tokens" for path in paths), ResponseTokens(responses))
         self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         self.add(ResponseRoutes(steps.admission, responses, paths).add_to)

@@ -6,20 +6,22 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
-from weakref import WeakSet
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.engines.session import Answer, Session
-from dmrc.errors import DmrcError, EngineError, InputError, where
+from dmrc.engines.session import Answer
+from dmrc.errors import DmrcError, EngineError, InputError, UnsupportedError, where
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
-from dmrc.gateway.dialects.checks import Served, checked, served_by
+from dmrc.gateway.dialects.checks import checked, served_by
+from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
+from dmrc.gateway.dialects.engine_errors import engine_error
+from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.observation import Observation
@@ -45,7 +47,11 @@ WHOLE_BYTES = 8 << 20
 LARGEST_TRANSLATED_BYTES = 64 << 20
 """An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
 
+LARGEST_ERROR_BYTES = 1 << 20
+"""Of an error of an engine, so much is read."""
+
 _NO_SUCH_ROUTE = (404, 405, 501)
+_OF_EVERY_ENGINE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,6 @@ class Inference:
         self._dialect = dialect
         self._engine = engine
         self._steps = steps
-        self._chats_only: WeakSet[Session] = WeakSet()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
@@ -110,7 +115,7 @@ class Inference:
         check_pictures(resolved.target, observation.document, observation.request_body)
         served = served_by(resolved.target)
         if isinstance(call, Call):
-            call = checked(call, served)
+            call = checked(_spoken_to(call, served), served)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)
@@ -122,27 +127,15 @@ class Inference:
                 await _send_whole(observation, call.loaded)
                 return
             try:
-                answer, reply = await self._ask(call, served, lease.session, observation.forwarded_headers())
+                answer = await lease.session.post(call.path, observation.forwarded_headers(), call.body())
                 with closing(answer):
-                    await _forward(answer, reply, observation, filters)
+                    if answer.status >= 400:
+                        raise await _refusal(call, answer, served)
+                    await _forward(answer, call.reply, observation, filters)
             except ConnectionError as error:
                 raise EngineError(
                     f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
                 ) from error
-
-    async def _ask(
-        self, call: Call, served: Served, session: Session, headers: dict[str, str]
-    ) -> tuple[Answer, Reply | None]:
-        """Return the answer of the engine, and who translates it. A server without the route gets a chat completion."""
-        if call.chat is not None and session in self._chats_only:
-            call = checked(call.chat(), served)
-        answer = await session.post(call.path, headers, call.body())
-        if call.chat is not None and answer.status in _NO_SUCH_ROUTE:
-            answer.close()
-            self._chats_only.add(session)
-            call = checked(call.chat(), served)
-            answer = await session.post(call.path, headers, call.body())
-        return answer, call.reply
 
     def _check_engine(self, target: AnyTarget) -> None:
         engine = target.configuration.engine
@@ -177,6 +170,22 @@ class Inference:
             await observation.send(self._dialect.last_words(error), more=False)
 
 
+def _spoken_to(call: Call, served: Served) -> Call:
+    """Return a call with what only llama.cpp's server understands, where that is who answers."""
+    if not call.of_llama_cpp or not served.is_llama_cpp:
+        return call
+    return replace(call, document={**call.document, **call.of_llama_cpp}, raw=None)
+
+
+async def _refusal(call: Call, answer: Answer, served: Served) -> DmrcError:
+    """Return what an engine's error means."""
+    if answer.status in _NO_SUCH_ROUTE and call.path not in _OF_EVERY_ENGINE:
+        what = "counts no tokens" if call.path == COUNT_PATH else f"has no {call.path}"
+        return UnsupportedError(f"the engine of model '{served.reference}' {what}", remedy="Use engine llama.cpp")
+    said, _ = await _beginning(aiter(answer), LARGEST_ERROR_BYTES)
+    return engine_error(answer.status, answer.headers, said, served)
+
+
 async def _forward(answer: Answer, reply: Reply | None, observation: Observation, filters: Filters) -> None:
     """Send the engine's answer to the caller, byte by byte as they come; `reply` translates it."""
     content_type = answer.headers.get("content-type", "application/json")
@@ -188,10 +197,8 @@ async def _forward(answer: Answer, reply: Reply | None, observation: Observation
     else:
         beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
         if is_whole:
-            body = reply.whole(answer.status, beginning, observation.timing) if reply else beginning
-            more = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
-            body = await filters.whole(body)
-            await observation.start(answer.status, content_type, len(body), more)
+            body = await filters.whole(reply.whole(beginning, observation.timing) if reply else beginning)
+            await observation.start(answer.status, content_type, len(body))
             await observation.send(body, more=False)
             return
         if reply is not None:

@@ -23,7 +23,7 @@ class TransientError(RegistryError):
     def __init__(self, message: str, *, retry_after_seconds: int = 0) -> None:
         """Say what failed, and when the server wants to be asked again; 0 when it does not say."""
         super().__init__(message, remedy="Check the network and the registry, then run the command again")
-        self.retry_after_seconds = retry_after_seconds
+        self.pause_seconds = retry_after_seconds
 
 
 def retry(
@@ -48,7 +48,7 @@ def retry(
             transfer.check()
             failures = 1 if progressed() else failures + 1
             _log.info("%s; attempt %d of %d", error.message, failures, attempts)
-            if failures >= attempts or error.retry_after_seconds > _LONGEST_DELAY_SECONDS:
+            if failures >= attempts or error.pause_seconds > _LONGEST_DELAY_SECONDS:
                 raise
             delay = _FIRST_DELAY_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1.5)  # noqa: S311
-            transfer.pause(max(delay, error.retry_after_seconds))
+            transfer.pause(max(delay, error.pause_seconds))

@@ -93,7 +93,7 @@ def test_a_head_that_is_too_large_or_no_http_is_refused_in_json_and_the_connecti
 
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\nconnection: close\r\n" in answer
-    assert body_of(answer)["error"]["code"] == status
+    assert body_of(answer)["error"]["code"] == "invalid_request_error"
 
 
 def test_the_refusal_is_in_the_words_of_the_callers_dialect() -> None:

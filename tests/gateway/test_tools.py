@@ -72,9 +72,11 @@ def test_openais_client_gets_a_call_of_a_response_and_sends_its_result(tooled: G
     made = client.responses.create(**wish)
     events = list(client.responses.create(**wish, stream=True))
 
-    for response in (made, events[-1].response):
-        (call,) = [item for item in response.output if item.type == "function_call"]
-        assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Bern"})
+    (streamed,) = [item for item in events[-1].response.output if item.type == "function_call"]
+    (call,) = [item for item in made.output if item.type == "function_call"]
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Bern"})
+    # Of a call that it did not write, the engine streams no arguments.
+    assert streamed.name == "get_weather"
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
     raw = client.responses.with_raw_response.create(
         model=MODEL, input=[result], previous_response_id=made.id, tools=tools, max_output_tokens=8

@@ -1,60 +1,100 @@
-"""The blocks of an answer that Anthropic's clients read one after another; llama.cpp ends them all at the very end.
+"""Anthropic's blocks of content as parts of a chat completion's messages. Pure.
 
-Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
+Source: https://docs.anthropic.com/en/api/messages
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable, Mapping
 
-from dmrc.capture.bodies import object_of, parse_object
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.known_fields import Fields
 
-_EVENT_END = b"\n\n"
-_NAMES = (b"event: content_block_start", b"event: content_block_stop")
-# Of thoughts alone, and once a block; in words its quotes would be escaped.
-_SIGNATURE = b'"signature_delta"'
+_HARMLESS = ("cache_control",)
+_NO_CITATIONS = {"citations": "cannot be given"}
+_FIELDS = {
+    # An answer of Anthropic's that is sent back may have citations; they say nothing that the text does not.
+    "text": Fields(("type", "text"), (*_HARMLESS, "citations")),
+    "image": Fields(("type", "source"), _HARMLESS),
+    "document": Fields(("type", "source", "title", "context"), _HARMLESS, _NO_CITATIONS),
+    "search_result": Fields(("type", "source", "title", "content"), _HARMLESS, _NO_CITATIONS),
+}
+_SEND = "Send text or pictures"
+
+_PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
+    "base64": lambda source: f"data:{source.get('media_type')};base64,{source.get('data')}",
+    "url": lambda source: source.get("url"),
+}
 
 
-class Blocks:
-    """Ends each block before the next one begins."""
+def parts(content: JsonValue) -> list[Document]:
+    """Return what a content says: texts and pictures, in their order; a text is one part.
 
-    def __init__(self) -> None:
-        """Begin; no block is open."""
-        self._open: tuple[JsonValue, JsonValue] | None = None
-        self._ended: set[JsonValue] = set()
-        self._rest = b""
+    Raises:
+        InputError: It holds what no text can say.
+    """
+    if isinstance(content, str):
+        return [_text(content)]
+    if content is not None and not isinstance(content, list):
+        raise InputError("a 'content' is neither text nor a list of blocks")
+    return [part for block in items_of(content) for part in _parts(block)]
 
-    def read(self, chunk: bytes) -> bytes:
-        """Return the events that are complete with these bytes of a stream, in their right order."""
-        *events, self._rest = (self._rest + chunk).split(_EVENT_END)
-        return b"".join(self._event(event + _EVENT_END) for event in events)
 
-    def last(self) -> bytes:
-        """Return what is left of a stream that ended."""
-        return self._rest
+def words(content: JsonValue, where: str) -> str:
+    """Return what a content says that may hold texts only; `where` names it."""
+    found = parts(content)
+    if any(part["type"] != "text" for part in found):
+        raise InputError(f"{where} holds a picture", remedy="Send it in a message of the user")
+    return joined(found)
 
-    def _event(self, event: bytes) -> bytes:
-        if not event.startswith(_NAMES) and _SIGNATURE not in event:
-            return event
-        said = parse_object(event.partition(b"data: ")[2])
-        index, kind = said.get("index"), said.get("type")
-        if index in self._ended:
-            return b""
-        if kind == "content_block_start":
-            before = self._end(*self._open) if self._open else b""
-            self._open = (index, object_of(said.get("content_block")).get("type"))
-            return before + event
-        if kind == "content_block_stop":
-            self._ended.add(index)
-            self._open = None
-        return event
 
-    def _end(self, index: JsonValue, kind: JsonValue) -> bytes:
-        """Return what ends a block: of thoughts the signature too, which is empty as llama.cpp's own."""
-        self._ended.add(index)
-        events: list[dict[str, JsonValue]] = [{"type": "content_block_stop", "index": index}]
-        if kind == "thinking":
-            signature: JsonValue = {"type": "signature_delta", "signature": ""}
-            events.insert(0, {"type": "content_block_delta", "index": index, "delta": signature})
-        return b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+def joined(found: Iterable[Document]) -> str:
+    """Return the texts of parts, a line each."""
+    return "\n".join(str(part["text"]) for part in found)
+
+
+def _parts(block: Document) -> list[Document]:
+    kind = block.get("type")
+    known = _FIELDS.get(str(kind))
+    if known is None:
+        raise InputError(f"a block of type '{kind}' cannot be read", remedy=_SEND)
+    known.check(block, f" of a block of type '{kind}'")
+    if kind == "text":
+        return [_text(block.get("text"))]
+    if kind == "search_result":
+        named = [block.get("title"), block.get("source")]
+        return [*(_text(one) for one in named if one), *parts(block.get("content"))]
+    source = object_of(block.get("source"))
+    if kind == "image":
+        return [_picture(source)]
+    about = [block.get("title"), block.get("context")]
+    return [*(_text(one) for one in about if one), *_document(source)]
+
+
+def _picture(source: Document) -> Document:
+    read = _PICTURES.get(str(source.get("type")))
+    if read is None:
+        raise InputError(f"an image from a '{source.get('type')}' cannot be read", remedy="Send it as base64")
+    return {"type": "image_url", "image_url": {"url": read(source)}}
+
+
+def _document(source: Document) -> list[Document]:
+    match source.get("type"):
+        case "text":
+            return [_text(source.get("data"))]
+        case "content":
+            return parts(source.get("content"))
+        case "base64":
+            kind = source.get("media_type")
+            raise InputError(f"a document of type '{kind}' cannot be read", remedy="Send the text that it holds")
+        case other:
+            raise InputError(f"a document from a '{other}' cannot be read", remedy="Send the text that it holds")
+
+
+def _text(text: JsonValue) -> Document:
+    if not isinstance(text, str):
+        raise InputError("the 'text' of a block is no text")
+    return {"type": "text", "text": text}

@@ -1,4 +1,4 @@
-"""Chat completions as Anthropic's answers, for engines that know nothing else.
+"""Chat completions as Anthropic's answers.
 
 Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import cast
 
 from dmrc.exchange import JsonValue
-from dmrc.gateway.answers import anthropic_error
-from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Part, error_message, joined, json_object
+from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Part, joined, json_object
 from dmrc.gateway.dialects.dialect import Clock
 
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -34,38 +32,40 @@ class AnthropicWords:
         self._id = f"msg_{uuid.uuid4().hex}"
         self._answer = ChatAnswer()
 
-    def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
-        """Return the message, or the error."""
+    def whole(self, body: bytes, clock: Clock) -> bytes:
+        """Return the message."""
         del clock
-        if status >= 400:
-            return json.dumps(anthropic_error(status, error_message(json_object(body)))).encode()
         content: list[JsonValue] = [self._block(*one) for one in joined(self._answer.whole(body)).items()]
-        return json.dumps(self._message(content) | {**self._ending(), "usage": self._usage()}).encode()
+        return json.dumps(self._message(content) | self._ending() | self._numbers()).encode()
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the events; each block ends before the next one begins."""
         del clock
-        index, is_open = -1, cast("Part | None", None)
+        blocks: list[Part] = []
+        events = b""
+        has_begun = False
         async for pieces in self._answer.stream(chunks):
-            events = b""
+            if not has_begun:
+                has_begun, events = True, self._beginning()
             for piece in pieces:
-                if piece.part != is_open:
-                    if is_open is None:
-                        events += _event("message_start", message=self._message([]) | {"usage": self._usage()})
-                    else:
-                        events += _end(is_open, index)
-                    index, is_open = index + 1, piece.part
-                    events += _event("content_block_start", index=index, content_block=self._block(piece.part, ""))
+                if not blocks or piece.part != blocks[-1]:
+                    events += _end(blocks) if blocks else b""
+                    blocks.append(piece.part)
+                    block = self._block(piece.part, "")
+                    events += _event("content_block_start", index=len(blocks) - 1, content_block=block)
                 kind, name = _DELTAS[piece.kind]
                 if piece.text:
-                    events += _event("content_block_delta", index=index, delta={"type": kind, name: piece.text})
+                    delta: Document = {"type": kind, name: piece.text}
+                    events += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
             if events:
                 yield events
-        if is_open is None:
-            yield _event("message_start", message=self._message([]) | {"usage": self._usage()})
-        else:
-            yield _end(is_open, index)
-        yield _event("message_delta", delta=self._ending(), usage=self._usage()) + _event("message_stop")
+                events = b""
+        ending = _end(blocks) if blocks else b""
+        yield ending + _event("message_delta", delta=self._ending(), **self._numbers()) + _event("message_stop")
+
+    def _beginning(self) -> bytes:
+        """Return the first event. Nothing is counted yet: clients add what the last one but one tells, or take it."""
+        return _event("message_start", message=self._message([]) | {"usage": _usage(0, 0, 0)})
 
     def _message(self, content: list[JsonValue]) -> Document:
         return {
@@ -88,24 +88,33 @@ class AnthropicWords:
         return {"type": "tool_use", "id": call.id, "name": call.name, "input": json_object(text.encode())}
 
     def _ending(self) -> Document:
-        # A chat completion does not tell which of the stop sequences it met.
-        return {"stop_reason": _REASONS.get(str(self._answer.reason), "end_turn"), "stop_sequence": None}
+        reason = self._answer.reason
+        if reason == "stop" and (word := self._answer.stop_word):
+            return {"stop_reason": "stop_sequence", "stop_sequence": word}
+        if reason == "stop" and self._answer.calls:
+            reason = "tool_calls"  # some servers do not say so
+        return {"stop_reason": _REASONS.get(str(reason), "end_turn"), "stop_sequence": None}
 
-    def _usage(self) -> Document:
+    def _numbers(self) -> Document:
+        """Return what is counted and, beside Anthropic's fields, the times where the server tells them."""
         answer = self._answer
-        return {
-            "input_tokens": answer.prompt_tokens - answer.cached_tokens,
-            "cache_read_input_tokens": answer.cached_tokens,
-            "output_tokens": answer.completion_tokens,
-        }
+        usage = _usage(answer.prompt_tokens - answer.cached_tokens, answer.cached_tokens, answer.completion_tokens)
+        return {"usage": usage, "timings": answer.timings} if answer.timings else {"usage": usage}
 
 
-def _end(part: Part, index: int) -> bytes:
-    """Return what ends a block: of thoughts the signature too, which is empty, for nobody signed them."""
-    signature = {"type": "signature_delta", "signature": ""}
-    signed = _event("content_block_delta", index=index, delta=signature) if part[0] == "thought" else b""
+def _usage(given: int, cached: int, made: int) -> Document:
+    counts: Document = {"input_tokens": given, "cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
+    return counts | {"output_tokens": made}
+
+
+def _end(blocks: list[Part]) -> bytes:
+    """Return what ends the last block: of thoughts the signature too, which is empty, for nobody signed them."""
+    index = len(blocks) - 1
+    signature: Document = {"type": "signature_delta", "signature": ""}
+    is_thought = blocks[-1][0] == "thought"
+    signed = _event("content_block_delta", index=index, delta=signature) if is_thought else b""
     return signed + _event("content_block_stop", index=index)
 
 
-def _event(kind: str, **fields: object) -> bytes:
+def _event(kind: str, **fields: JsonValue) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()

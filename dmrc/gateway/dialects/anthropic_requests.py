@@ -1,4 +1,4 @@
-"""Anthropic's requests as chat completions, for engines that know nothing else. Pure.
+"""Anthropic's requests as chat completions. Pure.
 
 Source: https://docs.anthropic.com/en/api/messages
 """
@@ -6,19 +6,30 @@ Source: https://docs.anthropic.com/en/api/messages
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 
 from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.anthropic_blocks import joined, parts, words
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
+from dmrc.gateway.dialects.known_fields import Fields
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {
     **{name: name for name in ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")},
     "stop_sequences": "stop",
 }
+_FIELDS = Fields(
+    (*_PLAIN, "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format"),
+    # What context management takes out is what has become old; here everything stays.
+    ("metadata", "service_tier", "cache_control", "inference_geo", "speed", "user_profile_id", "context_management"),
+    {
+        "mcp_servers": "are called by Anthropic itself",
+        "container": "is kept by Anthropic itself",
+    },
+)
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
 def chat(document: Document) -> Document:
@@ -27,63 +38,81 @@ def chat(document: Document) -> Document:
     Raises:
         InputError: It asks for something that only Anthropic has; that is named.
     """
-    if document.get("mcp_servers"):
-        raise InputError("'mcp_servers' are called by Anthropic itself", remedy="Call them yourself, as tools")
-    result = {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
+    result = _FIELDS.check(document)
+    result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
     result["messages"] = _messages(document)
-    if tools := _functions(items_of(document.get("tools"))):
+    if tools := _functions(document.get("tools")):
         result["tools"] = tools
-        result |= _choice(object_of(document.get("tool_choice")))
+    result |= _choice(document.get("tool_choice"), has_tools=bool(tools))
     if object_of(document.get("thinking")).get("type") == "disabled":
-        result["chat_template_kwargs"] = {"enable_thinking": False}
-    if schema := wanted_schema(document):
+        kept = object_of(document.get("chat_template_kwargs"))
+        result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
+    if schema := _wanted_schema(document):
         described: Document = {"name": "answer", "schema": schema}
         result["response_format"] = {"type": "json_schema", "json_schema": described}
+    effort = object_of(document.get("output_config")).get("effort")
+    if isinstance(effort, str) and effort in _EFFORTS:
+        result["reasoning_effort"] = _EFFORTS[effort]
     return result | asking_for_counts(result)
 
 
-def wanted_schema(document: Document) -> Document:
+def of_llama_cpp(document: Document) -> Document:
+    """Return what only llama.cpp's server can be asked for: a budget of thoughts, and to tell which word stopped it."""
+    result: Document = {}
+    if isinstance(budget := object_of(document.get("thinking")).get("budget_tokens"), int):
+        result["thinking_budget_tokens"] = budget
+    if document.get("stop_sequences"):
+        result |= {"verbose": True, "response_fields": ["stopping_word"]}
+    return result
+
+
+def _wanted_schema(document: Document) -> Document:
     """Return the JSON schema that the answer must follow; an empty one where it is free."""
-    form = object_of(object_of(document.get("output_config")).get("format"))
-    return object_of(form.get("schema")) if form.get("type") == "json_schema" else {}
+    form = object_of(object_of(document.get("output_config")).get("format") or document.get("output_format"))
+    if not form:
+        return {}
+    if form.get("type") != "json_schema" or not isinstance(schema := form.get("schema"), dict):
+        raise InputError("the form of the answer is not json_schema with a schema", remedy="Send both, or no form")
+    return schema
 
 
 def _messages(document: Document) -> list[JsonValue]:
     found: list[JsonValue] = []
-    if system := _words(document.get("system")):
+    if system := words(document.get("system"), "'system'"):
         found.append({"role": "system", "content": system})
     for message in items_of(document.get("messages")):
+        Fields(("role", "content"), ()).check(message, " of a message")
         content = message.get("content")
-        text: Document = {"type": "text", "text": content}
-        blocks = [text] if isinstance(content, str) else items_of(content)
-        found += _said(blocks) if message.get("role") == "assistant" else _asked(str(message.get("role")), blocks)
+        blocks: list[Document] = [{"type": "text", "text": content}] if isinstance(content, str) else items_of(content)
+        found += _said(blocks) if message.get("role") == "assistant" else _asked(message.get("role"), blocks)
     return found
 
 
-def _asked(role: str, blocks: list[Document]) -> list[JsonValue]:
+def _asked(role: JsonValue, blocks: list[Document]) -> list[JsonValue]:
     """Return the results of tools first, each a message of its own: they answer the message before."""
     results: list[JsonValue] = []
-    parts: list[JsonValue] = []
+    rest: list[Document] = []
     for block in blocks:
         if block.get("type") != "tool_result":
-            parts.append(_part(block))
+            rest += parts([block])
             continue
-        content = block.get("content")
-        shown = [] if isinstance(content, str) else [_part(one) for one in items_of(content)]
-        pictures = [part for part in shown if object_of(part).get("type") == "image_url"]
+        shown = parts(block.get("content"))
+        pictures = [part for part in shown if part["type"] != "text"]
         # A tool's message has words only: what it shows comes after it.
-        parts += pictures
-        words = content if isinstance(content, str) else _joined([part for part in shown if part not in pictures])
-        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": words})
-    if not parts:
+        rest += pictures
+        text = joined(part for part in shown if part["type"] == "text")
+        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": text})
+    if results and not rest:
         return results
-    has_pictures = any(object_of(part).get("type") != "text" for part in parts)
-    return [*results, {"role": role, "content": parts if has_pictures else _joined(parts)}]
+    has_pictures = any(part["type"] != "text" for part in rest)
+    return [*results, {"role": role, "content": [*rest] if has_pictures else joined(rest)}]
 
 
 def _said(blocks: list[Document]) -> list[JsonValue]:
     """Return an answer of the model's, as one message."""
-    words, thoughts, calls = [], [], []
+    text: list[Document] = []
+    thoughts: list[str] = []
+    calls: list[JsonValue] = []
     for block in blocks:
         match block.get("type"):
             case "thinking":
@@ -95,67 +124,49 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
                 function: Document = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             case _:
-                words.append(_part(block))
-    message: Document = {"role": "assistant", "content": _joined(words)}
+                text += parts([block])
+    message: Document = {"role": "assistant", "content": _words(text)}
     if thoughts:
         message["reasoning_content"] = "\n".join(thoughts)
     if calls:
-        message["tool_calls"] = [*calls]
+        message["tool_calls"] = calls
     return [message]
 
 
-def _part(block: Document) -> JsonValue:
-    source = object_of(block.get("source"))
-    kind = source.get("type")
-    match block.get("type"):
-        case "text":
-            return {"type": "text", "text": block.get("text")}
-        case "image" if kind in _PICTURES:
-            return {"type": "image_url", "image_url": {"url": _PICTURES[str(kind)](source)}}
-        case "document" if kind == "text":
-            return {"type": "text", "text": source.get("data")}
-        case "document" if kind == "content":
-            return {"type": "text", "text": _words(source.get("content"))}
-        case other:
-            name = f"{other} from a {kind}" if kind else other
-            raise InputError(f"this engine reads no '{name}'", remedy="Send text or pictures")
+def _words(text: list[Document]) -> str:
+    """Return the words of an answer; a model shows no pictures."""
+    if any(part["type"] != "text" for part in text):
+        raise InputError("a message of the assistant holds a picture", remedy="Send it in a message of the user")
+    return joined(text)
 
 
-_PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
-    "base64": lambda source: f"data:{source.get('media_type')};base64,{source.get('data')}",
-    "url": lambda source: source.get("url"),
-}
-
-
-def _functions(tools: list[Document]) -> list[JsonValue]:
+def _functions(tools: JsonValue) -> list[JsonValue]:
     """Return the tools that the caller calls. Agents name all that they know, and Anthropic's own are left out.
 
     Raises:
         InputError: There is nothing else.
     """
-    names = {"name": "name", "description": "description", "input_schema": "parameters"}
-    own = [tool for tool in tools if tool.get("type") in (None, "custom")]
-    if tools and not own:
-        kind = tools[0].get("type")
+    names = {"name": "name", "description": "description", "input_schema": "parameters", "strict": "strict"}
+    all_of_them = items_of(tools)
+    own = [tool for tool in all_of_them if tool.get("type") in (None, "custom")]
+    if all_of_them and not own:
+        kind = all_of_them[0].get("type")
         raise InputError(f"tool '{kind}' is called by Anthropic itself", remedy="Send tools with an 'input_schema'")
     functions = [{new: tool[old] for old, new in names.items() if tool.get(old) is not None} for tool in own]
     return [{"type": "function", "function": function} for function in functions]
 
 
-def _choice(wanted: Document) -> Document:
-    result: Document = {}
-    if (kind := str(wanted.get("type"))) in _CHOICES:
-        result["tool_choice"] = _CHOICES[kind]
-    elif kind == "tool":
+def _choice(value: JsonValue, *, has_tools: bool) -> Document:
+    if value is None:
+        return {}
+    wanted, result = object_of(value), Document()
+    kind = wanted.get("type")
+    if kind == "tool":
         result["tool_choice"] = {"type": "function", "function": {"name": wanted.get("name")}}
-    if wanted.get("disable_parallel_tool_use"):
+    elif kind not in _CHOICES:
+        raise InputError(f"a 'tool_choice' of type {json.dumps(kind)} is none", remedy="Use auto, any, tool or none")
+    elif has_tools or kind == "any":
+        result["tool_choice"] = _CHOICES[str(kind)]
+    if wanted.get("disable_parallel_tool_use") and has_tools:
         result["parallel_tool_calls"] = False
     return result
-
-
-def _words(value: JsonValue) -> str:
-    return value if isinstance(value, str) else _joined([_part(block) for block in items_of(value)])
-
-
-def _joined(parts: list[JsonValue]) -> str:
-    return "\n".join(str(object_of(part).get("text") or "") for part in parts)

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from dmrc.capture.bodies import items_of, object_of
+from dmrc.capture.bodies import items_of, object_of, parse_line
+from dmrc.capture.event_stream import Event, EventReader
 from dmrc.errors import EngineAnswerError, EngineError
 from dmrc.exchange import JsonValue
 
@@ -76,6 +77,8 @@ class ChatAnswer:
         """What the server calls the model."""
         self.reason: str | None = None
         """OpenAI's `finish_reason`; None until the answer is at its end."""
+        self.stop_word: str | None = None
+        """Which of the stop sequences ended it, where the server tells."""
         self.calls: list[ToolCall] = []
         """In the order that they were begun."""
         self.timings: Document = {}
@@ -96,27 +99,33 @@ class ChatAnswer:
         return pieces
 
     async def stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[Piece]]:
-        """Yield the pieces that came together; `chunks` are of server-sent events, cut anywhere.
+        """Yield the pieces that came together, perhaps none; `chunks` are of server-sent events, cut anywhere.
+
+        What this object tells beside the pieces is, while they are read, of the end of the chunk: an event that comes
+        before the first piece may hold none of it but `model`.
 
         Raises:
             EngineError: The stream said so, or ended before the answer did.
         """
-        rest = b""
+        reader = EventReader()
         async for chunk in chunks:
-            *lines, rest = (rest + chunk).split(b"\n")
-            pieces: list[Piece] = []
-            for line in lines:
-                data = line.removeprefix(b"data:").strip()
-                if not line.startswith(b"data:") or data == b"[DONE]":
-                    continue
-                document = json_object(data)
-                if document.get("error"):
-                    raise EngineAnswerError(error_message(document))
-                pieces += self._read(document)
-            if pieces:
-                yield pieces
+            if told := reader.read(chunk):
+                yield self._pieces(told)
+        if told := reader.last():
+            yield self._pieces(told)
         if self.reason is None:
             raise EngineError("the engine's answer ended before its end", remedy="See: dmrc logs")
+
+    def _pieces(self, told: Iterable[Event]) -> list[Piece]:
+        pieces: list[Piece] = []
+        for event in told:
+            if event.data == b"[DONE]":
+                continue
+            document = parse_line(event.data, len(event.data))
+            if document.get("error"):
+                raise EngineAnswerError(error_message(document))
+            pieces += self._read(document)
+        return pieces
 
     @property
     def prompt_tokens(self) -> int:
@@ -136,6 +145,11 @@ class ChatAnswer:
         """Return the tokens of the answer."""
         return _count(self._usage.get("completion_tokens")) or self._timed("predicted_n")
 
+    @property
+    def reasoning_tokens(self) -> int:
+        """Return the tokens of the thoughts; 0 where the server does not tell."""
+        return _count(object_of(self._usage.get("completion_tokens_details")).get("reasoning_tokens"))
+
     def _timed(self, name: str) -> int:
         return _count(self.timings.get(name))
 
@@ -149,6 +163,10 @@ class ChatAnswer:
         choice = next((one for one in items_of(document.get("choices")) if not one.get("index")), {})
         if reason := choice.get("finish_reason"):
             self.reason = str(reason)
+            # vLLM's name, which is a number where a token ended it.
+            self.stop_word = _text(choice.get("stop_reason")) or self.stop_word
+        if verbose := document.get("__verbose"):  # llama.cpp's, where it was asked for
+            self.stop_word = _text(object_of(verbose).get("stopping_word")) or self.stop_word
         said = object_of(choice.get("delta")) or object_of(choice.get("message"))
         words = _first(said, _WORDS) or choice.get("text") or document.get("content")
         logprobs = object_of(choice.get("logprobs")).get("content")
@@ -205,6 +223,10 @@ def json_object(data: bytes) -> Document:
 
 def _first(said: Document, names: tuple[str, ...]) -> str:
     return next((value for name in names if isinstance(value := said.get(name), str) and value), "")
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _count(value: JsonValue) -> int:

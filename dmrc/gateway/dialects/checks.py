@@ -13,30 +13,9 @@ none are refused; the beginning of an answer that the caller gave is not repeate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dmrc.gateway.dialects.dialect import Call
-from dmrc.project import DEFAULT_ENGINE
+from dmrc.gateway.dialects.served import Served
 from dmrc.scheduler.target import AnyTarget, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What is known of what will answer."""
-
-    reference: str
-    """Name of the model, for messages."""
-    engine: str
-    """Name of the engine."""
-    template: str | None = None
-    """Source of its chat template; None where it is not known, as of an upstream."""
-    context_size: int | None = None
-    """Tokens that one request may use; None where it is not known."""
-
-    @property
-    def is_llama_cpp(self) -> bool:
-        """Return whether llama.cpp's server answers, whose gaps are known."""
-        return self.engine == DEFAULT_ENGINE
 
 
 def served_by(target: AnyTarget) -> Served:

@@ -1,11 +1,11 @@
-"""A dialect: how one HTTP API says what llama.cpp's server understands, and what that server answers."""
+"""A dialect: how one HTTP API says what every engine understands, OpenAI's chat completions, and what it answers."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from starlette.responses import Response
@@ -39,8 +39,12 @@ class Reply(Protocol):
     stream_type: str
     """`Content-Type` of a stream."""
 
-    def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
-        """Return an answer that is no stream; `status` is the engine's, and goes on to the caller."""
+    def whole(self, body: bytes, clock: Clock) -> bytes:
+        """Return an answer that is no stream. An engine's error never comes here: see `engine_errors.refusal`.
+
+        Raises:
+            EngineError: It is no answer to what was asked.
+        """
 
     def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield a stream in the caller's form; `chunks` are the engine's, cut anywhere.
@@ -55,18 +59,15 @@ class Call:
     """What a request asks of an engine."""
 
     path: str
-    """Path of llama.cpp's server."""
+    """Path of the engine's server."""
     document: dict[str, JsonValue]
     """The body, as JSON; it is checked before it is sent (`checks.checked`), whoever wrote it."""
     reply: Reply | None = None
     """Translates the answer; None: its bytes pass as they are."""
     raw: bytes | None = None
     """`document` as the caller wrote it; None where it is not the caller's own."""
-    chat: Callable[[], Call] | None = None
-    """Says the same as a chat completion, for a server without such a route; None: nothing else says it.
-
-    Raises InputError where it cannot be said, and UnsupportedError where there is no way without that route.
-    """
+    of_llama_cpp: Mapping[str, JsonValue] = field(default_factory=dict)
+    """More of the body, for llama.cpp's server alone: others refuse what they do not know."""
 
     def body(self) -> bytes:
         """Return the bytes to send: the caller's own where nothing has changed them."""
@@ -110,11 +111,11 @@ class Dialect(Protocol):
 
 
 class OpenAI:
-    """The dialect of llama.cpp's server itself: everything passes as it is."""
+    """The dialect of every engine: what the check leaves as it is passes byte by byte."""
 
     name: DialectName = "openai"
     streams_unasked = False
-    last_event = re.compile(rb"data: \[DONE\]\s*\Z")
+    last_event = re.compile(rb"data: ?\[DONE\]\s*\Z")
 
     def __init__(self, route: str, operation: Operation) -> None:
         """Serve `route`, below `/v1/`."""

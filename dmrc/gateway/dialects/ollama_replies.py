@@ -13,7 +13,7 @@ from typing import Literal
 
 from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Piece, ToolCall, error_message, joined, json_object
+from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Piece, ToolCall, joined, json_object
 from dmrc.gateway.dialects.dialect import Clock
 
 Kind = Literal["chat", "generate"]
@@ -49,10 +49,8 @@ class Words:
         self._model = model
         self._answer = ChatAnswer()
 
-    def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
-        """Return the one object, or the error."""
-        if status >= 400:
-            return _encoded({"error": error_message(json_object(body))})
+    def whole(self, body: bytes, clock: Clock) -> bytes:
+        """Return the one object; see `Reply`."""
         pieces = self._answer.whole(body)
         said = joined(pieces)
         text, thought = said.get(("text", 0), ""), said.get(("thought", 0), "")
@@ -114,11 +112,9 @@ class Embeddings:
         self._is_single = is_single
         self._dimensions = dimensions
 
-    def whole(self, status: int, body: bytes, clock: Clock) -> bytes:
-        """Return the one object, or the error."""
+    def whole(self, body: bytes, clock: Clock) -> bytes:
+        """Return the one object; see `Reply`."""
         document = json_object(body)
-        if status >= 400:
-            return _encoded({"error": error_message(document)})
         found = [self._cut(one.get("embedding")) for one in items_of(document.get("data"))]
         tokens = object_of(document.get("usage")).get("prompt_tokens")
         return self._encoded(found, clock, tokens)
@@ -129,7 +125,7 @@ class Embeddings:
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the one object: llama.cpp's server does not stream embeddings."""
-        yield self.whole(200, b"".join([chunk async for chunk in chunks]), clock)
+        yield self.whole(b"".join([chunk async for chunk in chunks]), clock)
 
     def _encoded(self, embeddings: list[JsonValue], clock: Clock, tokens: JsonValue) -> bytes:
         if self._is_single:

@@ -1,113 +1,121 @@
-"""OpenAI's Responses as chat completions, for engines that know nothing else. Pure.
+"""The Responses' requests as chat completions. Pure.
 
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 
 from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
+from dmrc.gateway.dialects.known_fields import Fields
+from dmrc.gateway.dialects.responses_items import messages
 
 # The Responses' name, and that of a chat completion.
 _PLAIN = {
-    **{name: name for name in ("model", "temperature", "top_p", "stream", "parallel_tool_calls")},
+    **{name: name for name in ("model", "temperature", "top_p", "stream")},
     "max_output_tokens": "max_tokens",
 }
-_KEPT_BY_OPENAI = ("prompt", "conversation")
+_FIELDS = Fields(
+    (
+        *(*_PLAIN, "input", "instructions", "previous_response_id", "store", "tools", "tool_choice", "text"),
+        *("reasoning", "truncation", "include", "top_logprobs", "metadata", "parallel_tool_calls"),
+    ),
+    (
+        *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"),
+        *("stream_options", "max_tool_calls", "client_metadata"),
+    ),
+    {
+        "prompt": "is kept by OpenAI itself",
+        "conversation": "is kept by OpenAI itself",
+        "background": "is not done here: an answer is given at once",
+        "context_management": "is not done here",
+    },
+)
+_LOGPROBS = "message.output_text.logprobs"
+_FORMS = ("text", "json_object", "json_schema")
+_FLAGS = ("store", "stream", "parallel_tool_calls")
 
 
-def chat(document: Document, items: Sequence[JsonValue], form: Document) -> Document:
-    """Return the body of `/v1/chat/completions` for one of `/v1/responses`.
-
-    `items` are its `input` and all that was said before, `form` is the `response_format`.
+def chat(document: Document, items: Sequence[JsonValue]) -> Document:
+    """Return the body of `/v1/chat/completions` for one of `/v1/responses`; `items` are all that was said.
 
     Raises:
         InputError: It asks for something that only OpenAI has; that is named.
     """
-    for name in _KEPT_BY_OPENAI:
-        if document.get(name):
-            raise InputError(f"'{name}' is kept by OpenAI itself", remedy="Send 'instructions' and 'input'")
-    result = {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None} | form
-    result["messages"] = _messages(document.get("instructions"), items)
-    if tools := _functions(items_of(document.get("tools"))):
-        result["tools"] = tools
-        if (choice := document.get("tool_choice")) is not None:
-            result["tool_choice"] = _choice(choice)
+    result = _FIELDS.check(document)
+    _check(document)
+    result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
+    result["messages"] = messages(document.get("instructions"), items)
+    functions = _functions(document.get("tools"))
+    if functions:
+        result["tools"] = functions
+        if document.get("parallel_tool_calls") is not None:
+            result["parallel_tool_calls"] = document["parallel_tool_calls"]
+    result |= _choice(document.get("tool_choice"), has_tools=bool(functions))
     # Agents send "none" for every model that they do not know, and many servers refuse that.
-    if (effort := object_of(document.get("reasoning")).get("effort")) not in (None, "none"):
+    if (effort := object_of(document.get("reasoning")).get("effort")) == "none":
+        kept = object_of(document.get("chat_template_kwargs"))
+        result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
+    elif effort is not None:
         result["reasoning_effort"] = effort
-    return result | asking_for_counts(result)
+    if (count := document.get("top_logprobs")) or _LOGPROBS in _list(document, "include"):
+        result |= {"logprobs": True, "top_logprobs": count or 0}
+    return result | _form(document.get("text")) | asking_for_counts(result)
 
 
-def _messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonValue]:
-    found: list[Document] = [{"role": "system", "content": instructions}] if instructions else []
-    for item in items_of([*items]):
-        match item.get("type", "message"):
-            case "message":
-                _add_message(found, item)
-            case "reasoning":
-                if thoughts := _joined(items_of(item.get("content"))):
-                    found.append({"role": "assistant", "content": "", "reasoning_content": thoughts})
-            case "function_call":
-                function: Document = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
-                call: Document = {"id": item.get("call_id"), "type": "function", "function": function}
-                message = _latest_answer(found)
-                message["tool_calls"] = [*items_of(message.get("tool_calls")), call]
-            case "function_call_output":
-                output = item.get("output")
-                words = output if isinstance(output, str) else _joined([_words(part) for part in items_of(output)])
-                found.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": words})
-            case other:
-                raise InputError(f"this engine takes no item of type '{other}'", remedy="Send messages and functions")
-    return [*found]
+def _check(document: Document) -> None:
+    """Check what chat completions have under another name, or not at all."""
+    for name in _FLAGS:
+        if not isinstance(document.get(name), bool | None):
+            raise InputError(f"'{name}' is neither true nor false")
+    for name, kind, what in (("metadata", dict, "object"), ("text", dict, "object"), ("reasoning", dict, "object")):
+        if not isinstance(document.get(name), kind | None):
+            raise InputError(f"'{name}' is no {what}")
+    if not isinstance(document.get("instructions"), str | None):
+        raise InputError("'instructions' is no text")
+    limit = document.get("max_output_tokens")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError("'max_output_tokens' must be a whole number above 0")
+    _one_of("truncation", document.get("truncation"), ("disabled",))
 
 
-def _add_message(found: list[Document], item: Document) -> None:
-    """Add a message; the model's goes to the thoughts before it."""
-    role = "system" if item.get("role") == "developer" else item.get("role")
-    content = item.get("content")
-    said: JsonValue = content
-    if not isinstance(content, str):
-        parts = [_part(part) for part in items_of(content)]
-        has_pictures = any(part["type"] != "text" for part in parts)
-        said = [*parts] if has_pictures else _joined(parts)
-    if role == "assistant" and found and found[-1].keys() == {"role", "content", "reasoning_content"}:
-        found[-1]["content"] = f"{found[-1]['content']}{said}"
-    else:
-        found.append({"role": role, "content": said})
+def _one_of(name: str, value: JsonValue, known: Collection[str]) -> None:
+    if value is not None and value not in known:
+        raise InputError(
+            f"'{name}' is {json.dumps(value)[:40]}, which is not done here", remedy=f"Use {', '.join(known)}"
+        )
 
 
-def _latest_answer(found: list[Document]) -> Document:
-    """Return the model's message that calls belong to: several calls, and the words before them, are one message."""
-    if not found or found[-1]["role"] != "assistant":
-        found.append({"role": "assistant", "content": ""})
-    return found[-1]
+def _list(document: Document, name: str) -> list[JsonValue]:
+    value = document.get(name)
+    if not isinstance(value, list | None):
+        raise InputError(f"'{name}' is no list")
+    return value or []
 
 
-def _part(part: Document) -> Document:
-    if part.get("type") == "input_image" and isinstance(url := part.get("image_url"), str):
-        return {"type": "image_url", "image_url": {"url": url}}
-    return _words(part)
+def _form(text: JsonValue) -> Document:
+    """Return the form of the answer, as a chat completion has it."""
+    form = object_of(object_of(text).get("format"))
+    kind = form.get("type")
+    _one_of("text.format.type", kind, _FORMS)
+    if kind in (None, "text"):
+        return {}
+    described: Document = {name: value for name, value in form.items() if name != "type" and value is not None}
+    return {"response_format": {"type": kind, **({"json_schema": described} if described else {})}}
 
 
-def _words(part: Document) -> Document:
-    text = part.get("text") if "text" in part else part.get("refusal")
-    if not isinstance(text, str):
-        raise InputError(f"this engine reads no '{part.get('type')}' there", remedy="Send its text")
-    return {"type": "text", "text": text}
-
-
-def _functions(tools: list[Document]) -> list[JsonValue]:
+def _functions(value: JsonValue) -> list[JsonValue]:
     """Return the functions. Agents name all that they know, and those that OpenAI would call itself are left out.
 
     Raises:
         InputError: There is nothing else.
     """
-    names = ("name", "description", "parameters", "strict")
+    tools, names = items_of(value), ("name", "description", "parameters", "strict")
     functions = [tool for tool in tools if tool.get("type") == "function"]
     if tools and not functions:
         raise InputError(f"tool '{tools[0].get('type')}' is called by OpenAI itself", remedy="Send functions")
@@ -117,13 +125,25 @@ def _functions(tools: list[Document]) -> list[JsonValue]:
     ]
 
 
-def _choice(wanted: JsonValue) -> JsonValue:
+def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
+    """Return the choice in the words of chat completions, which have the name of a function one level deeper."""
+    if wanted is None or (wanted in ("auto", "none") and not has_tools):
+        return {}
     if isinstance(wanted, str):
-        return wanted
-    if object_of(wanted).get("type") == "function":
-        return {"type": "function", "function": {"name": object_of(wanted).get("name")}}
-    raise InputError("'tool_choice' is neither a text nor a function")
+        return {"tool_choice": wanted}
+    choice = object_of(wanted)
+    match choice.get("type"):
+        case "function":
+            return {"tool_choice": _named(choice)}
+        case "allowed_tools":
+            tools = [_named(tool) for tool in items_of(choice.get("tools"))]
+            allowed: Document = {"mode": choice.get("mode") or "auto", "tools": [*tools]}
+            return {"tool_choice": {"type": "allowed_tools", "allowed_tools": allowed}}
+        case other:
+            raise InputError(f"a 'tool_choice' of type {json.dumps(other)} is called by OpenAI itself")
 
 
-def _joined(parts: Sequence[Document]) -> str:
-    return "\n".join(str(part.get("text") or "") for part in parts)
+def _named(choice: Document) -> Document:
+    if choice.get("type") != "function":
+        raise InputError(f"tool '{choice.get('type')}' is called by OpenAI itself", remedy="Choose functions")
+    return {"type": "function", "function": {"name": choice.get("name")}}

@@ -1,0 +1,38 @@
+"""How many tokens a chat completion would have as its prompt: asked of llama.cpp's server, which generates nothing.
+
+Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from dmrc.errors import EngineError
+from dmrc.gateway.dialects.chat_answers import Document, json_object
+from dmrc.gateway.dialects.dialect import Clock
+
+COUNT_PATH = "/v1/chat/completions/input_tokens"
+"""Answers `{"input_tokens": 12}`. Other servers have no such route: see `engine_errors.refusal`."""
+
+
+class TokenCount:
+    """The reply to a request for a count."""
+
+    stream_type = "application/json"
+
+    def __init__(self, beside: Document) -> None:
+        """Say the count, with what stands beside it."""
+        self._beside = beside
+
+    def whole(self, body: bytes, clock: Clock) -> bytes:
+        """Return `{"input_tokens": 12}`; see `Reply`."""
+        del clock
+        count = json_object(body).get("input_tokens")
+        if not isinstance(count, int):
+            raise EngineError("the engine's answer is no count of tokens", remedy="See: dmrc requests")
+        return json.dumps({**self._beside, "input_tokens": count}).encode()
+
+    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+        """Yield the one object: a count is never streamed."""
+        yield self.whole(b"".join([chunk async for chunk in chunks]), clock)

@@ -1,0 +1,119 @@
+"""The Responses' items as messages of a chat completion. Pure.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import Document
+
+_TEXTS = ("input_text", "output_text", "text", "refusal", "reasoning_text", "summary_text")
+_TEXT_FILES = ("text/", "application/json", "application/xml", "application/x-yaml")
+
+
+def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonValue]:
+    """Return the messages that say what the items do.
+
+    Raises:
+        InputError: One of them holds what no message can say; that is named.
+    """
+    found: list[Document] = [{"role": "system", "content": instructions}] if instructions else []
+    for item in items_of([*items]):
+        match item.get("type") or "message":
+            case "message":
+                _add_message(found, item)
+            case "reasoning":
+                # What was thought, or else what OpenAI tells of it; what is encrypted only OpenAI can read.
+                if thoughts := _joined([*items_of(item.get("content"))] or [*items_of(item.get("summary"))]):
+                    found.append({"role": "assistant", "content": "", "reasoning_content": thoughts})
+            case "function_call":
+                function: Document = {"name": item.get("name"), "arguments": item.get("arguments")}
+                call: Document = {"id": item.get("call_id"), "type": "function", "function": function}
+                message = _latest_answer(found)
+                message["tool_calls"] = [*items_of(message.get("tool_calls")), call]
+            case "function_call_output":
+                found += _result(item)
+            case other:
+                raise InputError(f"an item of type '{other}' cannot be read", remedy="Send messages and functions")
+    return [*found]
+
+
+def _add_message(found: list[Document], item: Document) -> None:
+    """Add a message; the model's goes to the thoughts before it."""
+    role = "system" if item.get("role") == "developer" else item.get("role")
+    said = _content(item.get("content"))
+    if role == "assistant" and found and found[-1].keys() == {"role", "content", "reasoning_content"}:
+        found[-1]["content"] = f"{found[-1]['content']}{said}"
+    else:
+        found.append({"role": role, "content": said})
+
+
+def _result(item: Document) -> list[Document]:
+    """Return the result of a call. A tool's message has words only: what it shows comes after it."""
+    output = item.get("output")
+    parts = [_text(output)] if isinstance(output, str) else [_part(part) for part in items_of(output)]
+    words = _joined(part for part in parts if part["type"] == "text")
+    shown: list[JsonValue] = [part for part in parts if part["type"] != "text"]
+    result: Document = {"role": "tool", "tool_call_id": item.get("call_id"), "content": words}
+    return [result, {"role": "user", "content": shown}] if shown else [result]
+
+
+def _latest_answer(found: list[Document]) -> Document:
+    """Return the model's message that calls belong to: several calls, and the words before them, are one message."""
+    if not found or found[-1]["role"] != "assistant":
+        found.append({"role": "assistant", "content": ""})
+    return found[-1]
+
+
+def _content(content: JsonValue) -> JsonValue:
+    if isinstance(content, str) or content is None:
+        return content
+    if not isinstance(content, list):
+        raise InputError("the 'content' of a message is neither text nor a list")
+    parts = [_part(object_of(part)) for part in content]
+    has_words_only = all(part["type"] == "text" for part in parts)
+    return _joined(parts) if has_words_only else [*parts]
+
+
+def _part(part: Document) -> Document:
+    kind = part.get("type")
+    if kind in _TEXTS:
+        return _text(part.get("refusal" if kind == "refusal" else "text"))
+    if kind == "input_image" and isinstance(url := part.get("image_url"), str):
+        return {"type": "image_url", "image_url": {"url": url}}
+    if kind == "input_audio":
+        return {"type": "input_audio", "input_audio": part.get("input_audio")}
+    if kind == "input_file" and isinstance(data := part.get("file_data"), str):
+        return _file(data, part.get("filename"))
+    held = next((name for name in ("file_id", "file_url") if part.get(name)), None)
+    remedy = "Send what it holds" if held else "Send text or pictures"
+    raise InputError(f"a part of type '{kind}'{f' with {held}' if held else ''} cannot be read", remedy=remedy)
+
+
+def _file(data: str, name: JsonValue) -> Document:
+    """Return the text of a file, `data:text/plain;base64,…`."""
+    about, _, encoded = data.removeprefix("data:").partition(";base64,")
+    try:
+        if data.startswith("data:") and about.startswith(_TEXT_FILES):
+            text = base64.b64decode(encoded, validate=True).decode()
+            return _text(f"{name}\n{text}" if name else text)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"the data of file '{name}' is no text in base64: {error}") from error
+    raise InputError(f"file '{name}' is no text, and cannot be read", remedy="Send the text that it holds")
+
+
+def _text(text: JsonValue) -> Document:
+    if not isinstance(text, str):
+        raise InputError("the 'text' of a part is no text")
+    return {"type": "text", "text": text}
+
+
+def _joined(parts: Iterable[Document]) -> str:
+    return "\n".join(str(part.get("text") or "") for part in parts)

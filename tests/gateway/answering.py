@@ -1,0 +1,48 @@
+"""What a dialect makes of an engine's answer, without an engine: the streams that servers write, cut anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from dmrc.capture.event_stream import events
+from dmrc.gateway.dialects.dialect import Reply, Timing
+
+Document = dict[str, object]
+USAGE = {"prompt_tokens": 35, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 5}}
+
+
+def chat_stream(deltas: Sequence[Document], reason: str = "stop", line_end: str = "\n", **last: object) -> bytes:
+    """A stream of chat completions as OpenAI's own: the reason has its event, and the counts have theirs."""
+    told = [{"model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    told.append({"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": reason, **last}]})
+    told.append({"model": "m", "choices": [], "usage": USAGE})
+    lines = [f"data: {json.dumps(each)}" for each in told] + ["data: [DONE]"]
+    return "".join(f"{line}{line_end * 2}" for line in lines).encode()
+
+
+def bytes_of(reply: Reply, stream: bytes, size: int | None = None) -> bytes:
+    """What the caller gets for a stream that comes in pieces of `size` bytes; None is one piece."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(stream), size or len(stream)):
+            yield stream[start : start + (size or len(stream))]
+
+    async def read() -> bytes:
+        return b"".join([chunk async for chunk in reply.stream(chunks(), lambda: Timing(0.0, 0.0))])
+
+    return asyncio.run(read())
+
+
+def told(reply: Reply, stream: bytes, size: int | None = None) -> list[Document]:
+    """The events that the caller gets."""
+    return [json.loads(event.data) for event in events(bytes_of(reply, stream, size))]
+
+
+def whole(reply: Reply, message: Document, reason: str = "stop") -> Document:
+    """The answer that the caller gets where it is no stream."""
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": reason}
+    body = json.dumps({"model": "m", "choices": [choice], "usage": USAGE}).encode()
+    document: Document = json.loads(reply.whole(body, lambda: Timing(0.0, 0.0)))
+    return document
