@@ -117,6 +117,10 @@ class DaemonError(DmrcError):
     http_status = 503
 
 
+class DaemonNotRunningError(DaemonError):
+    """No daemon serves the state directory: nobody holds its lock."""
+
+
 class DaemonRunningError(DaemonError):
     """Another daemon serves the same state directory."""
 

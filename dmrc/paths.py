@@ -59,8 +59,11 @@ class Paths:
 
     @property
     def daemon_lock(self) -> Path:
-        """Return the file whose lock makes the daemon one per home."""
-        return self.run / "daemon.lock"
+        """Return the file whose lock makes the daemon one per home.
+
+        In the home itself: where `run` lies may depend on the environment of a command.
+        """
+        return self.home / "daemon.lock"
 
     @property
     def exchanges(self) -> Path:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dmrc.errors import NotFoundError, StoreError
+from dmrc.errors import NotFoundError, ProjectError
 from dmrc.exchange import JsonValue
 from dmrc.hooks.files import LocalPlugin
 from dmrc.project import Auth, Binding, ModelDeclaration, Project, Service, Upstream
+from dmrc.state import BAD_ROW, StateDatabase, known_fields
+
+_log = logging.getLogger(__name__)
 
 WHOLE_PROJECT = "*"
 """Stands for a service in a registration: its key is the project's capability path, and opens the models of that path.
@@ -151,20 +154,40 @@ class Registration:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Registration:
-        """Read what `to_json` wrote."""
-        document = json.loads(text)
+        """Read what `to_json` wrote, here or in another version: fields that are not known are ignored.
+
+        Raises:
+            ProjectError: It is no registration.
+        """
+        try:
+            return cls._read(json.loads(text))
+        except BAD_ROW as error:
+            raise ProjectError(f"a registration cannot be read: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _read(cls, document: dict[str, Any]) -> Registration:
+        where = f"project '{document.get('name')}'"
         models = {}
         for key, fields in document.pop("models").items():
             lists = {name: tuple(fields.get(name, ())) for name in ("runtime_flags", "loras")}
-            upstream = Upstream(**fields["upstream"]) if fields.get("upstream") else None
-            model = ModelDeclaration(**{**fields, **lists, "upstream": upstream})
+            upstream = fields.get("upstream")
+            if upstream:
+                upstream = Upstream(**known_fields(Upstream, upstream, f"the upstream of model '{key}' of {where}"))
+            known = known_fields(ModelDeclaration, fields, f"model '{key}' of {where}")
+            model = ModelDeclaration(**{**known, **lists, "upstream": upstream or None})
             if model.keep_alive_seconds == -1:
                 model = replace(model, keep_alive_seconds=math.inf)
             models[key] = model
         services = {name: tuple(keys) for name, keys in document.pop("services").items()}
+        if unknown := {key for keys in services.values() for key in keys} - models.keys():
+            raise ValueError(f"a service uses the model '{min(unknown)}', which is not declared")
         without_models = tuple(document.pop("without_models", ()))
-        plugins = tuple(LocalPlugin(**fields) for fields in document.pop("plugins", ()))
-        return cls(models=models, services=services, without_models=without_models, plugins=plugins, **document)
+        plugins = tuple(
+            LocalPlugin(**known_fields(LocalPlugin, fields, f"a plugin of {where}"))
+            for fields in document.pop("plugins", ())
+        )
+        rest = known_fields(cls, document, where)
+        return cls(models=models, services=services, without_models=without_models, plugins=plugins, **rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +217,8 @@ class Projects:
         Raises:
             StoreError: It cannot be used.
         """
-        try:
-            path.touch(mode=0o600)
-            self._database = sqlite3.connect(path)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-            self._database.executescript(_SCHEMA)
-            rows = self._database.execute("SELECT registration FROM project ORDER BY rowid").fetchall()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"'{path}' cannot be used: {error}", remedy="Move it away and run `dmrc up` again"
-            ) from error
-        self._registrations = {r.name: r for r in (Registration.from_json(text) for (text,) in rows)}
+        self._database = StateDatabase(path, _SCHEMA)
+        self._registrations = dict(self._read_registrations())
         self._callers = self._read_callers()
 
     def close(self) -> None:
@@ -231,8 +244,12 @@ class Projects:
         return self._registrations[name]
 
     def register(self, registration: Registration) -> None:
-        """Remember a project, in place of what was known of it; other keys of it end."""
-        with self._database as database:
+        """Remember a project, in place of what was known of it; other keys of it end.
+
+        Raises:
+            StoreError: It cannot be written; nothing has changed then.
+        """
+        with self._database.writing() as database:
             database.execute(
                 "INSERT INTO project VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET registration = excluded.registration",
@@ -247,8 +264,12 @@ class Projects:
         self._callers = self._read_callers()
 
     def unregister(self, name: str) -> bool:
-        """Forget a project and its keys; return whether it was known."""
-        with self._database as database:
+        """Forget a project and its keys; return whether it was known.
+
+        Raises:
+            StoreError: It cannot be written; nothing has changed then.
+        """
+        with self._database.writing() as database:
             database.execute("DELETE FROM project WHERE name = ?", (name,))
         known = self._registrations.pop(name, None) is not None
         self._callers = self._read_callers()
@@ -270,11 +291,19 @@ class Projects:
             return None
         return Caller(None, service, known)
 
+    def _read_registrations(self) -> Iterator[tuple[str, Registration]]:
+        """Yield what can be read. A row that cannot stays, for the dmrc that wrote it, until the next `dmrc up`."""
+        for name, text in self._database.rows("SELECT name, registration FROM project ORDER BY rowid"):
+            try:
+                yield name, replace(Registration.from_json(text), name=name)
+            except ProjectError as error:
+                _log.warning("project '%s' is not known any more, run dmrc up again: %s", name, error)
+
     def _read_callers(self) -> dict[str, Caller]:
-        rows = self._database.execute("SELECT sha256, project, service FROM service_key").fetchall()
         return {
-            sha256: Caller(sha256[:12], None if service == WHOLE_PROJECT else service, self._registrations[project])
-            for sha256, project, service in rows
+            sha256: Caller(sha256[:12], None if service == WHOLE_PROJECT else service, known)
+            for sha256, project, service in self._database.rows("SELECT sha256, project, service FROM service_key")
+            if (known := self._registrations.get(project)) is not None and (service in known.services)
         }
 
 

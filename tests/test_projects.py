@@ -56,7 +56,9 @@ def test_a_registration_keeps_upstreams_and_files(tmp_path: Path) -> None:
         "far": ModelDeclaration(key="far", model="gpt", engine="upstream", upstream=upstream),
         "near": ModelDeclaration(key="near", model="ai/x", loras=("/a.gguf", "ai/b"), draft="ai/small"),
     }
-    Projects(tmp_path / "projects.sqlite3").register(replace(registration(), models=models))
+    Projects(tmp_path / "projects.sqlite3").register(
+        replace(registration(), models=models, services={"app": ("far", "near")})
+    )
 
     assert dict(Projects(tmp_path / "projects.sqlite3").get("demo").models) == models
 

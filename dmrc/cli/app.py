@@ -72,32 +72,41 @@ class App:
 
     @cached_property
     def record(self) -> ExchangeDatabase:
-        """Return the record of requests; every request that was answered by now is in it."""
-        from contextlib import suppress
+        """Return the record of requests; every request that was answered by now is in it.
 
+        Where a daemon runs and does not answer, a line says that the newest may be missing.
+        """
         from dmrc.capture.database import ExchangeDatabase
-        from dmrc.errors import DaemonError
+        from dmrc.cli.progress import note
+        from dmrc.errors import DaemonError, DaemonNotRunningError
 
-        with suppress(DaemonError):  # where none runs, nothing waits to be written
+        try:
             self.daemon.request("POST", "/requests/flush")
+        except DaemonNotRunningError:
+            pass  # nothing waits to be written
+        except DaemonError as error:
+            note(f"the newest requests may be missing: {error}")
         return ExchangeDatabase(self.settings.paths.exchanges)
 
     def _tell_pulled(self, pulled: Pulled) -> None:
         """Tell plugins of a model that was pulled: those of the daemon where it runs, else those of this process."""
         import json
 
-        from dmrc.errors import DaemonError
+        from dmrc.cli.progress import note
+        from dmrc.errors import DaemonError, DaemonNotRunningError
 
         facts = {name: getattr(pulled, name) for name in ("reference", "digest", "size_bytes", "seconds")}
         try:
             self.daemon.request("POST", "/pulled", json.dumps(facts))
-        except DaemonError:
+        except DaemonNotRunningError:
             from dmrc.hooks.notices import Notices
 
             self.plugins.load()  # our own listen in the daemon only
             notices = Notices()
             notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
             notices.close()
+        except DaemonError as error:
+            note(f"plugins are not told of the pull: {error}")
 
 
 pass_app = click.make_pass_decorator(App)

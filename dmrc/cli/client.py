@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
-import socket
+import select
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from typing import cast
 from urllib.parse import quote
 
 from dmrc import errors
-from dmrc.errors import DaemonError, DaemonRunningError, DmrcError
+from dmrc.cli.admin import Admin
+from dmrc.errors import DaemonError, DaemonNotRunningError, DaemonRunningError, DmrcError
 from dmrc.exchange import JsonValue
 from dmrc.projects import Registration
 from dmrc.settings import Settings
@@ -24,22 +24,9 @@ from dmrc.settings import Settings
 Document = dict[str, JsonValue]
 """A JSON object."""
 
-_OTHERS_START_SECONDS = 10.0
+_START_SECONDS = 120.0
+_LONGEST_LINE = 300
 _STOP_SECONDS = 20.0
-# The daemon sends a sign of life every 15 s.
-_SILENT_SECONDS = 40.0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("dmrc")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(str(self._path))
 
 
 class DaemonClient:
@@ -48,13 +35,17 @@ class DaemonClient:
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
         self._settings = settings
-        self._connections: set[_UnixConnection] = set()
+        self._admin = Admin(settings.paths)
 
     def status(self) -> Document | None:
-        """Return the daemon's status, or None when it does not run."""
+        """Return the daemon's status, or None when it does not run.
+
+        Raises:
+            DaemonError: It runs, and does not answer.
+        """
         try:
             return cast(Document, self.request("GET", "/status"))
-        except DaemonError:
+        except DaemonNotRunningError:
             return None
 
     def ensure(self) -> Document:
@@ -67,7 +58,7 @@ class DaemonClient:
         if status is None:
             with contextlib.suppress(DaemonRunningError):  # another command started one at the same moment
                 self._start()
-            status = self._answered()
+            status = cast(Document, self.request("GET", "/status"))
         if status["port"] != self._settings.port:
             raise DaemonError(
                 f"the daemon of '{self._settings.home}' listens on port {status['port']}, not {self._settings.port}",
@@ -105,62 +96,26 @@ class DaemonClient:
                 raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
             time.sleep(0.05)
 
-    def _answered(self) -> Document:
-        """Return the status of a daemon that another command is starting; waits a bounded time for it."""
-        deadline = time.monotonic() + _OTHERS_START_SECONDS
-        while (status := self.status()) is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return status if status is not None else cast(Document, self.request("GET", "/status"))
-
     def request(self, method: str, path: str, body: str | None = None) -> JsonValue:
         """Ask the admin API, and return its JSON.
 
         Raises:
-            DaemonError: It does not run.
+            DaemonNotRunningError: It does not run.
+            DaemonError: It runs, and does not answer.
             DmrcError: What the daemon answered, as the same class of error.
         """
-        connection = _UnixConnection(self._settings.paths.admin_socket)
-        self._connections.add(connection)
-        try:
-            connection.request(method, path, body, {"content-type": "application/json"})
-            answer = connection.getresponse()
-            document: JsonValue = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DaemonError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve") from error
-        finally:
-            self._connections.discard(connection)
-            connection.close()
-        if answer.status >= 400 and isinstance(document, dict):
-            raise _error(document.get("error"))
+        status, document = self._admin.ask(method, path, body)
+        if status >= 400:
+            raise _error(document.get("error") if isinstance(document, dict) else None)
         return document
 
     def events(self, path: str) -> Iterator[tuple[str, Document]]:
-        """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends.
-
-        Raises:
-            DaemonError: It does not run, or says nothing any more, not even that it is there.
-        """
-        connection = _UnixConnection(self._settings.paths.admin_socket)
-        try:
-            connection.request("GET", path)
-            connection.sock.settimeout(_SILENT_SECONDS)
-            name = ""
-            for line in connection.getresponse():
-                field, _, value = line.decode().rstrip("\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    yield name, json.loads(value)
-        except (OSError, http.client.HTTPException) as error:
-            raise DaemonError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve") from error
-        finally:
-            connection.close()
+        """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends; see `Admin`."""
+        return self._admin.events(path)
 
     def hang_up(self) -> None:
         """End the requests that other threads wait for; they fail with `DaemonError`."""
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        self._admin.hang_up()
 
     def join(self, registration: Registration) -> None:
         """Add the services of a registration to its project."""
@@ -188,10 +143,14 @@ class DaemonClient:
         self.request("POST", "/load" if wait else "/load?wait=0", json.dumps({"model": model}))
 
     def runners(self) -> list[Document]:
-        """Return the runners; none when the daemon does not run."""
+        """Return the runners; none when the daemon does not run.
+
+        Raises:
+            DaemonError: It runs, and does not answer.
+        """
         try:
             return cast(list[Document], self.request("GET", "/runners"))
-        except DaemonError:
+        except DaemonNotRunningError:
             return []
 
     def _start(self) -> None:
@@ -202,6 +161,7 @@ class DaemonClient:
         paths = self._settings.paths.create()
         reader, writer = os.pipe()
         with paths.daemon_log.open("ab") as log, os.fdopen(reader) as answer:
+            log_start = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "dmrc", "serve", "--ready-fd", str(writer)],
                 stdin=subprocess.DEVNULL,
@@ -213,6 +173,12 @@ class DaemonClient:
                 env={**os.environ, **self._settings.absolute()},
             )
             os.close(writer)
+            if not select.select([answer], [], [], _START_SECONDS)[0]:
+                process.kill()
+                process.wait()
+                raise DaemonError(
+                    f"the daemon was not ready after {_START_SECONDS:.0f} s", remedy=f"See {paths.daemon_log}"
+                )
             line = answer.readline().strip()
         if line == "ready":
             return
@@ -220,7 +186,12 @@ class DaemonClient:
             process.wait(_STOP_SECONDS)
         if line.startswith("{"):
             raise _error(json.loads(line))
-        raise DaemonError("the daemon ended at once", remedy=f"See {paths.daemon_log}")
+        said = _last_line(paths.daemon_log, log_start)
+        code = process.returncode
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        raise DaemonError(
+            f"the daemon ended at once, {how}{f': {said}' if said else ''}", remedy=f"The log: {paths.daemon_log}"
+        )
 
 
 def _exists(pid: int) -> bool:
@@ -230,6 +201,15 @@ def _exists(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     return psutil.pid_exists(pid)
+
+
+def _last_line(log: Path, start: int) -> str:
+    """Return the last line that a daemon wrote: of a traceback the error itself."""
+    with contextlib.suppress(OSError), log.open("rb") as stream:
+        stream.seek(start)
+        lines = stream.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LONGEST_LINE]
+    return ""
 
 
 def error_line(error: DmrcError) -> str:

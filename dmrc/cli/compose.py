@@ -166,11 +166,11 @@ def _project() -> str:
 
 
 def _leave(app: App, project: str, service: str, *, keep_key: bool) -> None:
-    from dmrc.errors import DaemonError
+    from dmrc.errors import DaemonNotRunningError
 
     try:
         app.daemon.leave(project, service, keep_key=keep_key)
-    except DaemonError:
+    except DaemonNotRunningError:
         _say("debug", "the daemon does not run")
 
 

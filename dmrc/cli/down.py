@@ -34,7 +34,7 @@ def down(
     from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import Selection
     from dmrc.compose.command import Compose
-    from dmrc.errors import DaemonError
+    from dmrc.errors import DaemonNotRunningError
     from dmrc.fields import mapping, text
 
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
@@ -46,21 +46,27 @@ def down(
         code = compose.call(options, override if override.exists() else None, ["down", *arguments])
         if code != 0 or any(argument in services for argument in arguments):
             return code
+        try:
+            app.daemon.request("DELETE", f"/projects/{quote(name, safe='')}")
+        except DaemonNotRunningError:
+            _forget_without_daemon(app, name)
         shutil.rmtree(override.parent, ignore_errors=True)
-    try:
-        app.daemon.request("DELETE", f"/projects/{quote(name, safe='')}")
-    except DaemonError:
-        _forget_without_daemon(app, name)
     return code
 
 
 def _forget_without_daemon(app: App, name: str) -> None:
-    """End the keys in the database, and forget the secrets, so that a daemon that starts later does not know them."""
+    """End the keys in the database, and forget the secrets, so that a daemon that starts later does not know them.
+
+    Raises:
+        DaemonRunningError: One has started at this moment.
+    """
+    from dmrc import daemon_lock
     from dmrc.capture.secrets import KnownSecrets, memory_directory
     from dmrc.projects import Projects
 
-    KnownSecrets(memory_directory(app.settings.home)).forget(name)
-    if app.settings.paths.registrations.exists():
-        projects = Projects(app.settings.paths.registrations)
-        projects.unregister(name)
-        projects.close()
+    with daemon_lock.held(app.settings.paths.create().daemon_lock):
+        KnownSecrets(memory_directory(app.settings.home)).forget(name)
+        if app.settings.paths.registrations.exists():
+            projects = Projects(app.settings.paths.registrations)
+            projects.unregister(name)
+            projects.close()

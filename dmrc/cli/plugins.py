@@ -25,11 +25,11 @@ def plugins(app: App, as_json: bool) -> None:
 
     from dmrc.cli.progress import note
     from dmrc.cli.tables import print_table
-    from dmrc.errors import DaemonError
+    from dmrc.errors import DaemonNotRunningError
 
     try:
         found = cast(list[Document], app.daemon.request("GET", "/plugins"))
-    except DaemonError:
+    except DaemonNotRunningError:
         note("the daemon does not run; this is what it would load")
         found = _would_load(app)
     if as_json:

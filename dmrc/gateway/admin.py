@@ -36,6 +36,7 @@ def create_admin_app(daemon: Daemon) -> FastAPI:
     for method, path, handler in _routes(_Admin(daemon)):
         app.add_api_route(path, handler, methods=[method], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
+    app.add_exception_handler(Exception, _on_mistake)
     return app
 
 
@@ -237,3 +238,9 @@ async def _on_error(_request: Request, error: Exception) -> Response:
     document: dict[str, object] = {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
     document["log_tail"] = known.log_tail
     return JSONResponse({"error": document}, known.http_status)
+
+
+async def _on_mistake(request: Request, error: Exception) -> Response:
+    """Answer in JSON for a bug of ours, too; the traceback is in the log."""
+    what = f"dmrc made a mistake at {request.method} {request.url.path}: {type(error).__name__}: {error}"
+    return await _on_error(request, DaemonError(what, remedy="See: dmrc logs"))

@@ -10,15 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 
-from filelock import FileLock, Timeout
-
+from dmrc import daemon_lock
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import Live
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
 from dmrc.engines.engine import Engine
-from dmrc.errors import DaemonRunningError, DmrcError, StoreError
+from dmrc.errors import DmrcError, StoreError
 from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admin import create_admin_app
 from dmrc.gateway.admission import Admission
@@ -264,15 +263,6 @@ def serve(
     """
     import uvloop
 
-    paths = settings.paths.create()
-    lock = FileLock(paths.daemon_lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise DaemonRunningError(
-            f"a daemon serves '{settings.home}' already", remedy="See: dmrc status; end it with: dmrc stop-runner"
-        ) from error
-
     async def main() -> None:
         daemon = Daemon(settings, models, engines, plugins)
         mask_with(daemon.masked)
@@ -280,5 +270,5 @@ def serve(
 
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_limit_of_descriptors()
-    with lock:
+    with daemon_lock.held(settings.paths.create().daemon_lock):
         uvloop.run(main())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from dmrc.engines.engine import Mode
-from dmrc.errors import StoreError
+from dmrc.errors import InputError
 from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
 from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, DEFAULT_KEEP_ALIVE_SECONDS
+from dmrc.state import BAD_ROW, StateDatabase, known_fields
+
+_log = logging.getLogger(__name__)
 
 Origin = Literal["compose", "command line", "package", "default"]
 """Who says it, the strongest first: a compose file is what a team has agreed on, and no wish of one machine changes
@@ -74,13 +77,23 @@ class Wishes:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Wishes:
-        """Read what `to_json` wrote."""
-        document = json.loads(text)
+        """Read what `to_json` wrote, here or in another version: fields that are not known are ignored.
+
+        Raises:
+            InputError: It is no configuration.
+        """
+        try:
+            return cls._read(json.loads(text))
+        except BAD_ROW as error:
+            raise InputError(f"a configuration cannot be read: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _read(cls, document: dict[str, Any]) -> Wishes:
         if document.get("keep_alive_seconds") == -1:
             document["keep_alive_seconds"] = math.inf
         if "runtime_flags" in document:
             document["runtime_flags"] = tuple(document["runtime_flags"])
-        return cls(**document)
+        return cls(**known_fields(cls, document, "a configuration"))
 
 
 FIELDS = tuple(field.name for field in fields(Wishes))
@@ -122,16 +135,10 @@ class Configurations:
         Raises:
             StoreError: It cannot be used.
         """
-        try:
-            path.touch(mode=0o600)
-            self._database = sqlite3.connect(path)
-            self._database.executescript(_SCHEMA)
-            rows = self._database.execute("SELECT project, model, wishes FROM configuration ORDER BY rowid").fetchall()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"'{path}' cannot be used: {error}", remedy="Move it away and configure again") from error
+        self._database = StateDatabase(path, _SCHEMA)
         self.version = 0
         """Grows with each change."""
-        self._wishes = {(project or None, model): Wishes.from_json(text) for project, model, text in rows}
+        self._wishes = dict(self._read())
 
     def close(self) -> None:
         """Close the database."""
@@ -148,9 +155,13 @@ class Configurations:
         return everywhere if own is None else own.over(everywhere)
 
     def set(self, project: str | None, model: str, wishes: Wishes) -> None:
-        """Set the fields that `wishes` says, and leave the others as they were."""
+        """Set the fields that `wishes` says, and leave the others as they were.
+
+        Raises:
+            StoreError: It cannot be written; nothing has changed then.
+        """
         merged = wishes.over(self._wishes.get((project, model), _NOTHING))
-        with self._database as database:
+        with self._database.writing() as database:
             database.execute(
                 "INSERT INTO configuration VALUES (?, ?, ?) "
                 "ON CONFLICT (project, model) DO UPDATE SET wishes = excluded.wishes",
@@ -160,11 +171,24 @@ class Configurations:
         self.version += 1
 
     def remove(self, project: str | None, model: str) -> bool:
-        """Forget what was set for a model; return whether there was anything."""
-        with self._database as database:
+        """Forget what was set for a model; return whether there was anything.
+
+        Raises:
+            StoreError: It cannot be written; nothing has changed then.
+        """
+        with self._database.writing() as database:
             database.execute("DELETE FROM configuration WHERE project = ? AND model = ?", (project or "", model))
         self.version += 1
         return self._wishes.pop((project, model), None) is not None
+
+    def _read(self) -> Iterator[tuple[tuple[str | None, str], Wishes]]:
+        for project, model, text in self._database.rows(
+            "SELECT project, model, wishes FROM configuration ORDER BY rowid"
+        ):
+            try:
+                yield (project or None, model), Wishes.from_json(text)
+            except InputError as error:
+                _log.warning("what was configured for model '%s' does not hold any more: %s", model, error)
 
 
 _NOTHING = Wishes()

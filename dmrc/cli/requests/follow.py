@@ -51,9 +51,9 @@ def follow_requests(app: App, query: ExchangeFilter, limit: int, *, as_json: boo
                 for name, document in app.daemon.events("/requests/live"):
                     told = False
                     follower.take(name, document)
-            except DaemonError:
+            except DaemonError as error:
                 if not told:
-                    note("the daemon does not run; waiting for it")
+                    note(f"{error.message}; waiting for it")
                     told = True
             output.running.clear()
             time.sleep(_RETRY_SECONDS)
