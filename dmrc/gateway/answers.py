@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dmrc.errors import ContextLengthError, DmrcError
 from dmrc.exchange import Dialect
+from dmrc.gateway.content_encodings import ENCODINGS
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -54,6 +55,8 @@ def error_response(error: DmrcError, status: int | None = None, dialect: Dialect
     headers = {}
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
+    if error.http_status == 415:
+        headers["accept-encoding"] = ENCODINGS
     body = json.dumps(error_document(error, dialect)).encode()
     return Response(body, status or error.http_status, headers, "application/json")
 

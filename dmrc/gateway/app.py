@@ -18,6 +18,7 @@ from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
+from dmrc.gateway.content_encodings import with_decoded_body
 from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
 from dmrc.gateway.dialects.anthropic import anthropic_routes
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
@@ -95,6 +96,7 @@ class Entrance:
             path_key, path = _capability(_SLASHES.sub("/", scope["path"]))
             # From here on the key is in no path, so none is recorded or logged.
             scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
+            scope, receive = with_decoded_body(scope, receive)
             if self._listener == "bridge":
                 await self._addresses.mark(scope)
             if path.startswith(f"{API}/") and self._listener == "loopback":
@@ -102,7 +104,7 @@ class Entrance:
                     self._pages.admit(scope)
                 except DmrcError as error:
                     return await error_response(error)(scope, receive, send)
-                scope |= {"dmrc.page": True, "path": path.removeprefix(API)}
+                scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}
             origin = Headers(scope=scope).get("origin")
             if origin is not None and self._origins.allow(origin):
                 if is_preflight(scope):

@@ -5,10 +5,8 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
-from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -17,6 +15,7 @@ from dmrc.engines.engine import Mode
 from dmrc.errors import InputError, PermissionDeniedError
 from dmrc.fields import mapping, positive, strings, text
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.bodies import document_of
 from dmrc.gateway.configurator import Configurator
 from dmrc.project import parse_keep_alive
 from dmrc.scheduler.configuration import Wishes
@@ -36,10 +35,7 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
     async def configure(request: Request) -> Response:
         """Merge what the body says into what was set; Docker Model Runner replaces it, and refuses a busy model."""
         admit(request)
-        try:
-            document = mapping(json.loads(await request.body()), "the request body")
-        except ValueError as error:
-            raise InputError(f"the request body is not JSON: {error}") from error
+        document = await document_of(request)
         engine = request.path_params.get("engine")
         configurator.configure(text(document.get("model"), "model"), None, _wishes(document, engine))
         return Response(status_code=202)
@@ -63,7 +59,7 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
         if document.get(name):
             raise InputError(f"'{name}' cannot be configured here", remedy="Send context-size and runtime-flags")
     mode = document.get("mode")
-    if mode is not None and mode not in _MODES:
+    if mode is not None and not (isinstance(mode, str) and mode in _MODES):
         raise InputError(f"mode is {mode!r}", remedy=f"Use {', '.join(_MODES)}")
     budget = mapping(document.get("llamacpp"), "llamacpp").get("reasoning-budget")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < -1):
@@ -75,6 +71,6 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
         runtime_flags=flags or None,
         keep_alive_seconds=parse_keep_alive(document.get("keep_alive"), "keep_alive"),
         engine=engine,
-        mode=None if mode is None else _MODES[cast(str, mode)],
+        mode=None if mode is None else _MODES[mode],
         reasoning_budget=budget,
     )

@@ -18,8 +18,9 @@ from dmrc.engines.llama_cpp import wheel_bytes
 from dmrc.errors import NotFoundError, UnsupportedError
 from dmrc.fields import strings
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.bodies import document_of
 from dmrc.gateway.catalog import Catalog
-from dmrc.gateway.managing import admit_manager, document_of, text_in
+from dmrc.gateway.managing import admit_manager, text_in
 from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.runner import Runner, State

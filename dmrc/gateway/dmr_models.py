@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc.errors import ConflictError, InputError, NotFoundError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.managing import admit_manager, document_of, flag_in, streamed, text_in
+from dmrc.gateway.bodies import document_of
+from dmrc.gateway.managing import admit_manager, flag_in, streamed, text_in
 from dmrc.gateway.model_events import ModelEvents
 from dmrc.gguf import format_size
 from dmrc.models import Models, Parts, describe

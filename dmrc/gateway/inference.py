@@ -87,8 +87,9 @@ class Inference:
         try:
             caller = self._steps.admission.admit(scope)
             observation.saw_caller(caller)
-            async with self._steps.admission.bodies.read(receive) as body:
-                observation.saw_request(body)
+            async with self._steps.admission.bodies.read(scope, receive) as body:
+                observation.request_body = body.data
+                observation.saw_document(await body.json())
                 self._steps.journal.started(observation)
                 with _cancelled_by_disconnect(receive, observation):
                     await self._answer(caller, observation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
@@ -80,21 +80,6 @@ async def streamed(events: Events, work: Work, request: Request, media_type: str
             cancelled.set()
 
     return StreamingResponse(body(), media_type=media_type)
-
-
-async def document_of(request: Request) -> Mapping[str, object]:
-    """Return the body.
-
-    Raises:
-        InputError: It is no JSON object.
-    """
-    try:
-        document = await request.json()
-    except ValueError as error:
-        raise InputError("the body is not JSON") from error
-    if not isinstance(document, dict):
-        raise InputError("the body is no JSON object")
-    return cast(Mapping[str, object], document)
 
 
 def text_in(document: Mapping[str, object], key: str, example: str = "ai/smollm2") -> str:

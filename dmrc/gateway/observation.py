@@ -23,6 +23,9 @@ from dmrc.scheduler.target import AnyTarget
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
+REFUSED_BYTES = 2 << 20
+"""Of a request that no engine saw, at most this much is kept for the record; twice what is recorded in the end."""
+
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 # What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
@@ -74,17 +77,12 @@ class Observation:
         """Note whose key it was."""
         self._caller = caller
 
-    def saw_request(self, body: bytes) -> None:
-        """Note the body, and read it as JSON.
+    def saw_document(self, document: JsonValue) -> None:
+        """Note the body as it was read.
 
         Raises:
             InputError: It is no JSON object.
         """
-        self.request_body = body
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"the request body is not JSON: {error}") from error
         if not isinstance(document, dict):
             raise InputError("the request body is not a JSON object")
         self.document = document
@@ -210,6 +208,9 @@ class Observation:
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
         beginning, body = self.beginning(), b"".join(self._chunks)
         was_cut = self._sent_bytes > len(body)
+        asked = self.request_body if lease is not None else _beginning_of(self.request_body)
+        sizes = {"response_body_bytes": self._sent_bytes} if was_cut else {}
+        sizes |= {"request_body_bytes": len(self.request_body)} if len(asked) < len(self.request_body) else {}
         return Exchange(
             id=self.id,
             trace_id=trace_id,
@@ -241,13 +242,23 @@ class Observation:
             client_disconnected=self.client_disconnected,
             context_tokens=target.context_size if target and slots else None,
             request_headers=self.request_headers,
-            request_body=self.request_body,
+            request_body=asked,
+            request_truncated=len(asked) < len(self.request_body),
             response_headers=self._response_headers,
             response_body=body,
             chunk_offsets=tuple(self._offsets),
             response_truncated=was_cut,
-            annotations={**self.annotations, **({"response_body_bytes": self._sent_bytes} if was_cut else {})},
+            annotations={**self.annotations, **sizes},
         )
+
+
+def _beginning_of(body: bytes) -> bytes:
+    """Return what is kept for the record of a request that no engine saw; no picture stays that was cut in two."""
+    if len(body) <= REFUSED_BYTES:
+        return body
+    kept = body[:REFUSED_BYTES]
+    last = kept.rfind(b'"')
+    return kept if b" " in kept[last:] else kept[:last]
 
 
 def _trace(traceparent: str | None) -> tuple[str | None, str | None]:

@@ -18,9 +18,10 @@ from fastapi.responses import JSONResponse, Response
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.bodies import document_of
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.dialects.ollama_replies import STREAM_TYPE
-from dmrc.gateway.managing import admit_manager, document_of, streamed, text_in
+from dmrc.gateway.managing import admit_manager, streamed, text_in
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
 from dmrc.reference import Reference

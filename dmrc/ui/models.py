@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from dmrc.errors import InputError, InvalidReferenceError, NotFoundError
+from dmrc.gateway.bodies import document_of
 from dmrc.models.description import describe, trained_context
 from dmrc.reference import Reference
 from dmrc.scheduler.description import describe_runner
@@ -77,7 +78,7 @@ class ModelPages:
 
     async def load(self, request: Request) -> Response:
         """Load a model; answers when it is ready."""
-        name = (await request.json()).get("model")
+        name = (await document_of(request)).get("model")
         if not isinstance(name, str) or not name:
             raise InputError("no model is named")
         target = self._observed.catalog.resolve(None, name, None).target
@@ -85,7 +86,7 @@ class ModelPages:
 
     async def unload(self, request: Request) -> Response:
         """End a runner."""
-        id = (await request.json()).get("id")
+        id = (await document_of(request)).get("id")
         found = [runner for runner in self._observed.scheduler.runners() if runner.key == id]
         for runner in found:
             await self._observed.scheduler.unload(runner)

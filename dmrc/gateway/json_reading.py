@@ -1,0 +1,170 @@
+"""JSON of any length, read on the event loop a few milliseconds at a time.
+
+A thread would not help: Python's own reader holds the GIL until it is done, which for 10 MB can be a second. Nor would
+a process: its answer would have to be read in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+
+from dmrc.errors import HttpInputError, InputError
+from dmrc.exchange import JsonValue
+
+AT_ONCE_BYTES = 256 << 10
+"""Up to here Python's own reader is done soon enough."""
+
+MOST_VALUES = 500_000
+"""Of long JSON."""
+
+VALUE_BYTES = 150
+"""What one value takes in memory, about."""
+
+_DEEPEST = 200
+_PIECE_SECONDS = 0.004
+# A list or an object that is no longer than this is read by Python's own reader: it costs a third.
+_SHORT = 4096
+
+_decode = json.JSONDecoder().raw_decode
+_space = re.compile(r"[ \t\n\r]*").match
+_key = re.compile(r'[ \t\n\r]*(?=")').match
+_colon = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
+_next = re.compile(r"[ \t\n\r]*([,\]}])[ \t\n\r]*").match
+
+_Container = list[JsonValue] | dict[str, JsonValue]
+
+
+def read_short(body: bytes) -> JsonValue:
+    """Return the value that a body holds, at once.
+
+    Raises:
+        InputError: It is not JSON.
+    """
+    try:
+        value: JsonValue = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the request body is not JSON: {error}") from error
+    return value
+
+
+async def read_long(body: bytes) -> tuple[JsonValue, int]:
+    """Return the value that a body holds, and of how many values it is made; others run meanwhile.
+
+    Raises:
+        InputError: It is not JSON, or is nested too deep.
+        HttpInputError: It holds too many values (413).
+    """
+    try:
+        reader = _Reader(body.decode(json.detect_encoding(body), "surrogatepass"))
+        for _ in reader.steps():
+            await asyncio.sleep(0)
+    except ValueError as error:
+        raise InputError(f"the request body is not JSON: {error}") from error
+    return reader.value, reader.values
+
+
+class _Reader:
+    """Reads one text; its loop is Python's, and all that is short is read by the reader in C."""
+
+    def __init__(self, text: str) -> None:
+        self.value: JsonValue = None
+        self._text = text
+        self._at = 0
+        self.values = 0
+        self._open: list[_Container] = []
+        self._keys: list[str] = []
+
+    def steps(self) -> Iterator[None]:
+        """Read the text into `value`, and yield now and then.
+
+        Raises:
+            ValueError: It is not JSON.
+        """
+        self._skip_space()
+        until = time.perf_counter() + _PIECE_SECONDS
+        while not self._step():
+            if self.values > MOST_VALUES:
+                raise HttpInputError(f"the JSON of the request has more than {MOST_VALUES:,} values", status=413)
+            if time.perf_counter() > until:
+                yield
+                until = time.perf_counter() + _PIECE_SECONDS
+        if self._at != len(self._text):
+            raise json.JSONDecodeError("Extra data", self._text, self._at)
+
+    def _step(self) -> bool:
+        """Read one value that is short or no container, or open a long container; True: all is read."""
+        opened = self._open_or_read()
+        if opened is None:
+            return self._put()
+        if len(self._open) >= _DEEPEST:
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
+        self._open.append(opened)
+        if self._text[self._at : self._at + 1] == _end_of(opened):
+            self._at += 1
+            self._skip_space()
+            self.value = self._open.pop()
+            return self._put()
+        self._read_key()
+        return False
+
+    def _open_or_read(self) -> _Container | None:
+        """Return a new container where one begins that is long; else read into `value`, and return None."""
+        text, at = self._text, self._at
+        bracket = text[at : at + 1]
+        self.values += 1
+        if bracket not in ("[", "{"):
+            self.value, self._at = _decode(text, at)
+            return None
+        piece = text[at : at + _SHORT]
+        try:
+            self.value, end = _decode(piece)
+        except (ValueError, RecursionError):  # it is longer, or wrong: its parts will tell
+            self._at = at + 1
+            self._skip_space()
+            return [] if bracket == "[" else {}
+        self.values += piece.count(",", 0, end)
+        self._at = at + end
+        return None
+
+    def _put(self) -> bool:
+        """Put `value` into the container that is open, and close those that end here; True: the last one has ended."""
+        while self._open:
+            container = self._open[-1]
+            if isinstance(container, list):
+                container.append(self.value)
+            else:
+                container[self._keys.pop()] = self.value
+            follows = _next(self._text, self._at)
+            if follows is None or follows[1] not in (",", _end_of(container)):
+                raise json.JSONDecodeError("Expecting ',' delimiter", self._text, self._at)
+            self._at = follows.end()
+            if follows[1] == ",":
+                self._read_key()
+                return False
+            self.value = self._open.pop()
+        self._skip_space()
+        return True
+
+    def _read_key(self) -> None:
+        if isinstance(self._open[-1], list):
+            return
+        if _key(self._text, self._at) is None:
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._at)
+        key, self._at = _decode(self._text, self._at)
+        colon = _colon(self._text, self._at)
+        if colon is None:
+            raise json.JSONDecodeError("Expecting ':' delimiter", self._text, self._at)
+        self._at = colon.end()
+        self._keys.append(key)
+
+    def _skip_space(self) -> None:
+        space = _space(self._text, self._at)
+        self._at = space.end() if space else self._at
+
+
+def _end_of(container: _Container) -> str:
+    return "]" if isinstance(container, list) else "}"

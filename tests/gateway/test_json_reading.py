@@ -1,0 +1,79 @@
+"""Long JSON is read as Python reads it, a few milliseconds at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from dmrc.errors import HttpInputError, InputError
+from dmrc.gateway import json_reading
+from dmrc.gateway.json_reading import read_long
+
+VALUES = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(),
+    lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner),
+    max_leaves=30,
+)
+
+
+def read(body: bytes) -> object:
+    return asyncio.run(read_long(body))[0]
+
+
+@pytest.fixture(params=[4096, 3], ids=["as it is", "nothing is short"])
+def short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_reading, "_SHORT", request.param)
+
+
+@pytest.mark.usefixtures("short")
+@given(VALUES, some.sampled_from([None, 2, "\t"]), some.booleans())
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+def test_it_is_read_as_python_reads_it(value: object, indent: int | str | None, ascii_only: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+
+    assert read(f" {text}\n".encode("utf-8", "surrogatepass")) == value
+
+
+@pytest.mark.usefixtures("short")
+@given(some.text(alphabet='[]{},:"0 1a\\n', max_size=20))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
+def test_what_python_refuses_is_refused(text: str) -> None:
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(InputError, match="not JSON"):
+            read(text.encode())
+    else:
+        assert read(text.encode()) == expected
+
+
+@pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"a":' * 300_000, b"\xff" * 300_000, b'"' + b"a" * 300_000, b""])
+def test_what_is_no_json_is_refused_soon(body: bytes) -> None:
+    with pytest.raises(InputError, match="not JSON"):
+        read(body)
+
+
+@pytest.mark.parametrize("item", [b"1", b"[]", b'{"a":1}', b'[[[["a", "b"]]]]'])
+def test_more_values_than_fit_are_refused(item: bytes) -> None:
+    with pytest.raises(HttpInputError, match="more than 500,000 values"):
+        read(b"[%s]" % b",".join([item] * 600_000))
+
+
+def test_others_run_while_long_json_is_read() -> None:
+    async def story() -> float:
+        body = json.dumps({"x": [{"role": "user", "content": "hi"}] * 150_000}).encode()
+        done = asyncio.create_task(read_long(body))
+        longest = 0.0
+        while not done.done():
+            began = time.process_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - began)
+        assert (await done)[1] > 300_000
+        return longest
+
+    assert asyncio.run(story()) < 0.1
