@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.connection_shares import ConnectionShares
+from dmrc.gateway.http_1_0 import until_the_connection_ends
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -202,7 +203,7 @@ class HttpConnection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         if cycle.scope["http_version"] == "1.0":
-            app = cast("ASGI3Application", _until_the_connection_ends(cast(ASGIApp, app), cycle))
+            app = cast("ASGI3Application", until_the_connection_ends(cast(ASGIApp, app), cycle))
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -279,24 +280,3 @@ class HttpConnection(HttpToolsProtocol):
 
 def _without_upgrade(value: bytes) -> bytes:
     return b",".join(token for token in value.split(b",") if token.strip().lower() != b"upgrade")
-
-
-def _until_the_connection_ends(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """Serve a caller of HTTP/1.0, which knows no chunks: a body of unknown length ends with the connection."""
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        has_length = True
-
-        async def unframed(message: Message) -> None:
-            nonlocal has_length
-            if message["type"] == "http.response.start":
-                has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
-                if not has_length:
-                    cycle.chunked_encoding = False
-            elif not has_length:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        await app(scope, receive, unframed)
-
-    return serve

@@ -12,7 +12,6 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from dmrc.errors import InputError, InvalidReferenceError, NotFoundError
-from dmrc.gateway.bodies import document_of
 from dmrc.models.description import describe, trained_context
 from dmrc.reference import Reference
 from dmrc.scheduler.description import describe_runner
@@ -78,15 +77,13 @@ class ModelPages:
 
     async def load(self, request: Request) -> Response:
         """Load a model; answers when it is ready."""
-        name = (await document_of(request)).get("model")
-        if not isinstance(name, str) or not name:
-            raise InputError("no model is named")
+        name = await _named(request, "model")
         target = self._observed.catalog.resolve(None, name, None).target
         return JSONResponse(describe_runner(await self._observed.scheduler.load(target)))
 
     async def unload(self, request: Request) -> Response:
         """End a runner."""
-        id = (await document_of(request)).get("id")
+        id = await _named(request, "id")
         found = [runner for runner in self._observed.scheduler.runners() if runner.key == id]
         for runner in found:
             await self._observed.scheduler.unload(runner)
@@ -120,6 +117,22 @@ class ModelPages:
             "context": model.config.context_size or trained_context(model) or "-",
             "size_bytes": model.size_bytes,
         }
+
+
+async def _named(request: Request, key: str) -> str:
+    """Return one text of a body: `{"model": "ai/smollm2"}`.
+
+    Raises:
+        InputError: It is not there.
+    """
+    try:
+        document = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the request body is not JSON: {error}") from error
+    value = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(value, str) or not value:
+        raise InputError(f"'{key}' is missing from the request body")
+    return value
 
 
 def _tail(path: Path) -> list[str]:
