@@ -60,6 +60,11 @@ class Registration:
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Fields `x-dmrc-…` of services that have any, for plugins."""
 
+    has_containers: bool = False
+    """Whether Docker had containers of it since it was registered last; when these have gone, it ends."""
+    is_used_here: bool = False
+    """Whether a program on this machine was given its variables (`dmrc exec`): then it ends by `dmrc down` alone."""
+
     @classmethod
     def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:
         """Return the registration of a project, with its services' plain keys hashed."""
@@ -109,6 +114,7 @@ class Registration:
             services={**kept, **self.services},
             key_hashes={**hashes, **self.key_hashes},
             extensions={**{name: before.extensions.get(name, {}) for name in kept}, **self.extensions},
+            is_used_here=self.is_used_here or before.is_used_here,
         )
 
     def joined_to(self, before: Registration) -> Registration:
@@ -127,6 +133,7 @@ class Registration:
             models={**before.models, **self.models},
             services=services,
             key_hashes={**before.key_hashes, **self.key_hashes},
+            has_containers=False,
         )
 
     def without(self, service: str) -> Registration | None:

@@ -40,7 +40,8 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     docker_host = known.get(project.name, {}).get("docker_host")
     models = project.models_of([wanted])
     keys = upstream_keys(project, models, options, os.environ)
-    prepared = prepare(app, project, Wish(str(docker_host) if docker_host else None, keys, models, load))
+    wish = Wish(str(docker_host) if docker_host else None, keys, models, load, is_used_here=True)
+    prepared = prepare(app, project, wish)
     load_plugins(app, project)
     with project_lock(app, project.name):
         if not override_path(app, project.name).exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -47,6 +47,8 @@ class Wish:
     """The models of the services that are to start; the project's other ones are only known."""
     load: bool = True
     """Whether to load these now."""
+    is_used_here: bool = False
+    """Whether a program on this machine is given the variables of a service."""
 
 
 def prepare(app: App, project: Project, wish: Wish) -> Prepared:
@@ -66,7 +68,8 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
     keys = stable_keys(app, project.name, [service.name for service in project.consumers])
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
     app.daemon.hand_over_secrets(project.name, project.secrets)
-    claim = _register(app, Registration.of(project, keys, wish.docker_host), wish.upstream_keys)
+    registration = replace(Registration.of(project, keys, wish.docker_host), is_used_here=wish.is_used_here)
+    claim = _register(app, registration, wish.upstream_keys)
     path = f"/projects/{quote(project.name, safe='')}"
     try:
         wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]

@@ -34,6 +34,7 @@ from dmrc.gateway.history import History
 from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
+from dmrc.gateway.leavers import Leavers
 from dmrc.gateway.listeners import Listener, bind_unix
 from dmrc.gateway.log_routes import LogRoutes
 from dmrc.gateway.logs import mask_with
@@ -75,6 +76,7 @@ class Daemon:
         self.live = Live(asyncio.get_running_loop())
         self._secrets = KnownSecrets(memory_directory(settings.home))
         self._containers = Containers(self._docker_hosts)
+        self._leavers = Leavers(self.projects, self.unregister)
         policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
         self.recorder = Recorder(self._database, policy=policy)
         self.recorder.on_completed.append(self.live.completed)
@@ -118,6 +120,7 @@ class Daemon:
                 await self.hooks.project_up(registration)
             self.doors.open_loopback()
             await self._restore_bridges()
+            self._leavers.look()
             admin = create_admin_app(self)
             shares = shares_of_commands()
             self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares)
@@ -139,6 +142,7 @@ class Daemon:
         before = self._known(registration.name)
         self.projects.register(registration.keeping(before[0]) if before else registration)
         self._release(before, self.projects.all())
+        self._leavers.look()
         return await self.hooks.project_up(self.projects.get(registration.name))
 
     async def join(self, registration: Registration) -> None:
@@ -146,6 +150,7 @@ class Daemon:
         before = self._known(registration.name)
         self.projects.register(registration.joined_to(before[0]) if before else registration)
         self._release(before, self.projects.all())
+        self._leavers.look()
 
     async def leave(self, name: str, service: str) -> bool:
         """Forget one service of a project, and the project with its last one; return whether it was known."""
@@ -244,6 +249,7 @@ class Daemon:
         await asyncio.to_thread(self.recorder.close)
         await asyncio.to_thread(self.hooks.close)
         self._containers.close()
+        self._leavers.close()
         self.projects.close()
         self._configurations.close()
 

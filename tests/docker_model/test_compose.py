@@ -92,6 +92,11 @@ def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
     assert '"Hi"' in plain.dmrc.ok("requests", "show", str(found[0]["id"]), "--raw")
     assert list(runners(plain.dmrc).values()) == [256]
 
+    plain.compose("down")
+
+    eventually(lambda: json.loads(plain.dmrc.ok("status", "--json"))["projects"] == [], "end of the project")
+    assert json.loads(plain.dmrc.ok("configure", "show", "--json")) == []
+
 
 @pytest.mark.docker
 @pytest.mark.engine
