@@ -16,6 +16,7 @@ from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
 from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
+from dmrc.gateway.anthropic_models import AnthropicModels
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.content_encodings import with_decoded_body
@@ -62,6 +63,7 @@ class Gateway:
         self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
         self.add(ResponseRoutes(steps.admission, responses, paths).add_to)
+        self.add(AnthropicModels(steps.admission, steps.catalog).add_to)
         add_configure_routes(self._others, steps.admission, configurator)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
 

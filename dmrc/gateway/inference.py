@@ -180,7 +180,9 @@ def _spoken_to(call: Call, served: Served) -> Call:
 
 async def _refusal(call: Call, answer: Answer, served: Served) -> DmrcError:
     """Return what an engine's error means."""
-    if answer.status in _NO_SUCH_ROUTE and call.path not in _OF_EVERY_ENGINE:
+    # llama.cpp says what its model lacks by 501.
+    is_missing = answer.status in _NO_SUCH_ROUTE and not (served.is_llama_cpp and answer.status == 501)
+    if is_missing and call.path not in _OF_EVERY_ENGINE:
         what = "counts no tokens" if call.path == COUNT_PATH else f"has no {call.path}"
         return UnsupportedError(f"the engine of model '{served.reference}' {what}", remedy="Use engine llama.cpp")
     said, _ = await _beginning(aiter(answer), LARGEST_ERROR_BYTES)

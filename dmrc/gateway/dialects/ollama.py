@@ -12,6 +12,7 @@ import re
 
 from starlette.responses import Response
 
+from dmrc.capture.bodies import items_of
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, Operation
 from dmrc.gateway.answers import error_response
@@ -65,8 +66,13 @@ class OllamaGenerate(OllamaChat):
         if document.get("suffix"):
             return _call("/infill", requests.infill(document), reply)
         if document.get("raw"):
+            for name in ("system", "context"):
+                if document.get(name):
+                    raise InputError(f"'{name}' has no effect where 'raw' is true", remedy="Send one of the two")
             return _call("/v1/completions", requests.raw(document), reply)
-        return _call("/v1/chat/completions", requests.generate(document), reply)
+        chat = requests.generate(document)
+        said = [message for message in items_of(chat["messages"]) if isinstance(message["content"], str)]
+        return _call("/v1/chat/completions", chat, Words("generate", model, [*said]))
 
 
 class OllamaEmbed(OllamaChat):

@@ -15,6 +15,7 @@ from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Piece, ToolCall, joined, json_object
 from dmrc.gateway.dialects.dialect import Clock
+from dmrc.gateway.dialects.ollama_context import context_of
 
 Kind = Literal["chat", "generate"]
 """Whether words stand in `message.content` or in `response`."""
@@ -43,9 +44,10 @@ class Words:
 
     stream_type = STREAM_TYPE
 
-    def __init__(self, kind: Kind, model: JsonValue) -> None:
-        """Call the model as the caller did."""
+    def __init__(self, kind: Kind, model: JsonValue, said: list[JsonValue] | None = None) -> None:
+        """Call the model as the caller did. With `said`, the messages so far, the answer ends with its `context`."""
         self._kind: Kind = kind
+        self._said = said
         self._model = model
         self._answer = ChatAnswer()
 
@@ -55,17 +57,19 @@ class Words:
         said = joined(pieces)
         text, thought = said.get(("text", 0), ""), said.get(("thought", 0), "")
         logprobs = next((piece.logprobs for piece in pieces if piece.logprobs), None)
-        return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock))
+        return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock, text))
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
         """Yield lines; calls of tools are one line, when they are complete."""
+        text = ""
         async for pieces in self._answer.stream(chunks):
+            text += "".join(piece.text for piece in pieces if piece.kind == "text")
             told = [self._line(piece) for piece in pieces if piece.kind != "call"]
             if told:
                 yield b"".join(told)
         if calls := self._answer.calls:
             yield _encoded(self._object(calls=calls) | {"done": False}) + b"\n"
-        yield _encoded(self._object() | self._end(clock)) + b"\n"
+        yield _encoded(self._object() | self._end(clock, text)) + b"\n"
 
     def _line(self, piece: Piece) -> bytes:
         text, thought = (piece.text, "") if piece.kind == "text" else ("", piece.text)
@@ -84,9 +88,11 @@ class Words:
             words["logprobs"] = logprobs
         return {"model": self._model, "created_at": now(), **words}
 
-    def _end(self, clock: Clock) -> Document:
+    def _end(self, clock: Clock, text: str) -> Document:
         answer, timing = self._answer, clock()
-        return {
+        answered: Document = {"role": "assistant", "content": text}
+        context: Document = {} if self._said is None else {"context": context_of([*self._said, answered])}
+        return context | {
             "done": True,
             # Ollama ends an answer that calls tools with `stop`.
             "done_reason": "stop" if answer.reason in (None, "tool_calls") else answer.reason,

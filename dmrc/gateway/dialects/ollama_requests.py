@@ -12,6 +12,7 @@ from dmrc.capture.bodies import object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
+from dmrc.gateway.dialects.ollama_context import messages_of
 
 # Ollama's name, and that of llama.cpp's server. What else may stand in `options` (num_ctx, num_gpu, num_thread, …) is
 # about how a model is loaded: that is for the project and `dmrc configure` to say, and not for one request.
@@ -51,9 +52,11 @@ def generate(document: Document) -> Document:
     Raises:
         InputError: It cannot be meant.
     """
-    messages: list[JsonValue] = []
+    messages = messages_of(document.get("context"))
     if system := _text(document, "system"):
-        messages.append({"role": "system", "content": system})
+        # A new one takes the place of the one before.
+        before = [message for message in messages if object_of(message).get("role") != "system"]
+        messages = [{"role": "system", "content": system}, *before]
     said = {"role": "user", "content": _text(document, "prompt"), "images": document.get("images")}
     messages.append(said)
     return chat({**document, "messages": messages, "tools": None})
@@ -134,6 +137,8 @@ def _messages(value: JsonValue) -> JsonValue:
             said["tool_calls"] = [*told]
         if message["role"] == "tool":
             said["tool_call_id"] = _answered_call(message, open_calls)
+            if isinstance(tool := message.get("tool_name") or message.get("name"), str):
+                said["name"] = tool
         found.append(said)
     return found
 

@@ -49,8 +49,9 @@ def _add_message(found: list[Document], item: Document) -> None:
     """Add a message; the model's goes to the thoughts before it."""
     role = "system" if item.get("role") == "developer" else item.get("role")
     said = _content(item.get("content"))
-    if role == "assistant" and found and found[-1].keys() == {"role", "content", "reasoning_content"}:
-        found[-1]["content"] = f"{found[-1]['content']}{said}"
+    thought = found[-1] if found and found[-1].keys() == {"role", "content", "reasoning_content"} else {}
+    if role == "assistant" and thought and not thought["content"]:
+        thought["content"] = said
     else:
         found.append({"role": role, "content": said})
 
