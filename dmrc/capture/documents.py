@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dmrc.capture.bodies import parse_line
+from dmrc.capture.named import mask_named
 from dmrc.exchange import JsonValue
 
 Spans = Sequence[tuple[int, int]]
@@ -90,6 +91,11 @@ class Documents:
             for holder, key in _places(document.value, path.removeprefix("$.").split(".")):
                 holder[key] = replacement  # type: ignore[index]  # as above
                 document.changed = True
+
+    def mask_named(self, replacement: str) -> None:
+        """Put `replacement` for the values that their names call secrets."""
+        for document in self.documents:
+            document.changed |= mask_named(document.value, replacement)
 
     def drop(self, key: str) -> None:
         """Make the values named `key` null, wherever they are."""

@@ -9,13 +9,10 @@ from typing import Literal
 from dmrc.capture.media import without_media
 from dmrc.capture.redaction import REDACTED, Redactor
 from dmrc.exchange import Exchange
+from dmrc.secret_names import is_secret_name
 
 CaptureLevel = Literal["full", "metadata", "off"]
 """Everything; everything but bodies and their words; nothing."""
-
-_CREDENTIAL_HEADERS = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key"}
-)
 
 # A secret may be split over the events of a stream, each of which is some hundred bytes long.
 _SLACK_BYTES = 64 << 10
@@ -116,4 +113,4 @@ def bare(exchange: Exchange) -> Exchange:
 
 
 def _masked(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: REDACTED if name.lower() in _CREDENTIAL_HEADERS else value for name, value in headers.items()}
+    return {name: REDACTED if is_secret_name(name) else value for name, value in headers.items()}

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
+from dmrc.capture.named import named_in_text
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.project import KEY_PREFIX
+from dmrc.secret_names import secrets_in_urls
 
 REDACTED = "[redacted]"
 """Stands where a secret stood."""
@@ -79,7 +81,8 @@ class Redactor:
         patterns = [re.escape(form) for form in self._texts if form in text]
         if KEY_PREFIX in text:
             patterns.append(_OWN_KEY.pattern.decode())
-        return [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else ()
+        spans = [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else []
+        return _merged([*spans, *in_urls]) if (in_urls := secrets_in_urls(text)) else spans
 
 
 class _Patterns:
@@ -92,14 +95,18 @@ class _Patterns:
         return ()
 
     def in_text(self, text: str) -> Spans:
-        spans = sorted(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
-        merged: list[tuple[int, int]] = []
-        for start, end in spans:
-            if merged and start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        return merged
+        return _merged(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Spans:
+    """Return spans in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def mask(
@@ -144,7 +151,7 @@ def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tupl
     documents = Documents.of(body) if len(body) <= _LARGEST_DOCUMENT_BYTES else Documents()
     if not documents.documents:
         text = body.decode("utf-8", "surrogateescape")
-        changed = _masked(finder, text)
+        changed = _replaced(text, _merged([*finder.in_text(text), *named_in_text(text)]))
         return (changed.encode("utf-8", "surrogateescape") if changed != text else body), made
     documents.rewrite(finder.in_text, REDACTED)
     for path in json_paths:
@@ -152,6 +159,7 @@ def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tupl
     if made or documents.is_changed:
         # The tokens of an answer, one by one and as numbers, say the same as its text.
         documents.drop("logprobs")
+    documents.mask_named(REDACTED)
     if rewritten := documents.edits():
         made.append(rewritten)
         body = apply(body, rewritten)
@@ -159,8 +167,12 @@ def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tupl
 
 
 def _masked(finder: Finder, text: str) -> str:
+    return _replaced(text, finder.in_text(text))
+
+
+def _replaced(text: str, spans: Spans) -> str:
     parts, position = [], 0
-    for start, end in finder.in_text(text):
+    for start, end in spans:
         parts += [text[position:start], REDACTED]
         position = end
     return "".join([*parts, text[position:]]) if parts else text
@@ -175,6 +187,7 @@ def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str
         return notes
     documents = Documents.of(json.dumps(dict(notes)).encode())
     documents.rewrite(finder.in_text, REDACTED)
+    documents.mask_named(REDACTED)
     (document,) = documents.documents
     return document.value if document.changed and isinstance(document.value, dict) else notes
 

@@ -18,6 +18,8 @@ from dmrc.capture.redaction import Redactor
 _log = logging.getLogger(__name__)
 
 _NAME = "secrets.json"
+_HOME = "home"
+_PREFIX = "dmrc-secrets"
 _MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
@@ -28,9 +30,15 @@ class KnownSecrets:
     a file of mode 0600 on a memory file system, where there is one.
     """
 
-    def __init__(self, directory: Path | None) -> None:
-        """Read what an earlier daemon left in `directory` (`memory_directory`); None: nothing outlives this object."""
+    def __init__(self, directory: Path | None, home: Path | None = None) -> None:
+        """Read what an earlier daemon left in `directory` (`memory_directory`); None: nothing outlives this object.
+
+        `home` is the state directory that it belongs to. What lies beside it and belongs to one that was deleted goes.
+        """
         self._directory = directory
+        self._home = home
+        if directory is not None:
+            _forget_deleted_homes(directory.parent)
         self._lock = threading.Lock()
         self._values = {} if directory is None else _read(directory)
         self._redactors: dict[str | None, Redactor] = {}
@@ -69,7 +77,7 @@ class KnownSecrets:
             return
         try:
             if self._values:
-                _write(self._directory, self._values)
+                _write(self._directory, self._values, self._home)
             else:
                 shutil.rmtree(self._directory, ignore_errors=True)
         except OSError as error:
@@ -78,7 +86,7 @@ class KnownSecrets:
 
 def memory_directory(home: Path) -> Path | None:
     """Return where secrets of this home may lie, on a memory file system; None where there is none."""
-    name = f"dmrc-secrets-{os.getuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+    name = f"{_PREFIX}-{os.getuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
     for base in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):  # noqa: S108 the directory in it is ours alone
         if base and _file_system(Path(base)) in _MEMORY_FILE_SYSTEMS:
             return Path(base, name)
@@ -96,10 +104,23 @@ def _file_system(path: Path) -> str | None:
     return next((mounts[place] for place in (real, *real.parents) if place in mounts), None)
 
 
-def _write(directory: Path, values: Mapping[str, list[str]]) -> None:
+def _forget_deleted_homes(base: Path) -> None:
+    """Remove the secrets of homes that are not there any more: nobody else would before the machine starts again."""
+    for directory in base.glob(f"{_PREFIX}-{os.getuid()}-*"):
+        try:
+            home = (directory / _HOME).read_text() if _is_ours(directory) else ""
+        except (OSError, UnicodeDecodeError):
+            continue  # it belongs to an older dmrc, which did not say whose it is
+        if home and not Path(home).exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _write(directory: Path, values: Mapping[str, list[str]], home: Path | None) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     if not _is_ours(directory):
         raise PermissionError(f"{directory} is not this user's alone")
+    if home is not None:
+        (directory / _HOME).write_text(str(home.resolve()))
     descriptor, temporary = tempfile.mkstemp(dir=directory)  # mode 0600
     with os.fdopen(descriptor, "w") as file:
         json.dump(values, file)

@@ -8,27 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from dmrc.secret_names import is_secret_name, secrets_in_urls
 
 _SHORTEST = 8
 _SHORTEST_DECLARED = 4
 _SHORTEST_LINE = 16
 _LARGEST_FILE_BYTES = 64 << 10
 
-_SECRET_WORDS = frozenset(
-    {
-        *("secret", "secrets", "password", "passwd", "pass", "pwd", "passphrase", "credential", "credentials"),
-        *("token", "key", "apikey", "auth", "authorization", "bearer", "private", "salt", "signature", "cookie"),
-        *("webhook", "dsn"),
-    }
-)
-# What a name is about stands at its end: TOKEN_URL is a URL.
-_HARMLESS_ENDINGS = frozenset(
-    {
-        *("file", "path", "dir", "directory", "url", "uri", "endpoint", "host", "port", "name", "id", "type", "mode"),
-        *("ttl", "timeout", "length", "size", "limit", "count"),
-    }
-)
 _TRIVIAL = frozenset(
     {
         *("disabled", "enabled", "required", "optional", "not-required", "undefined"),
@@ -70,22 +58,15 @@ def project_secrets(
 
 
 def secrets_in(name: str, value: str) -> list[str]:
-    """Return what of a variable is secret: its value, the password in a URL, or nothing."""
+    """Return what of a variable is secret: its value, the password and parameters in a URL, or nothing."""
     value = value.strip()
-    if password := _password(value):
-        return [part for part in dict.fromkeys((password, unquote(password))) if len(part) >= _SHORTEST]
+    if found := _in_url(value):
+        return [part for part in found if len(part) >= _SHORTEST]
     if len(value) < _SHORTEST or value.lower() in _TRIVIAL or re.fullmatch(r"[\d.,:]+", value):
         return []
-    if _TOKEN.fullmatch(value) or _is_random(value) or _is_secret_name(name):
+    if _TOKEN.fullmatch(value) or _is_random(value) or is_secret_name(name) or name.lower() == "key":
         return [value]
     return []
-
-
-def _is_secret_name(name: str) -> bool:
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().replace("-", "_").replace(".", "_").split("_")
-    if words[-1] in _HARMLESS_ENDINGS or "public" in words:
-        return False
-    return any(word in _SECRET_WORDS or word.endswith(("key", "password", "secret")) for word in words)
 
 
 def _is_random(value: str) -> bool:
@@ -99,13 +80,15 @@ def _is_random(value: str) -> bool:
     return -sum(share * math.log2(share) for share in shares) >= _RANDOM_BITS
 
 
-def _password(value: str) -> str | None:
-    if "://" not in value:
-        return None
-    try:
-        return urlsplit(value).password
-    except ValueError:
-        return None
+def _in_url(value: str) -> list[str]:
+    """Return the password of a URL, or the token in its place, and its parameters of a secret name, also decoded."""
+    found = []
+    for start, end in secrets_in_urls(value):
+        user, _, password = (
+            value[start:end].partition(":") if value[end : end + 1] == "@" else ("", "", value[start:end])
+        )
+        found += [part := password or user, unquote(part)]
+    return list(dict.fromkeys(found))
 
 
 def _declared(secrets: object, directory: Path, environ: Mapping[str, str]) -> Iterator[str]:

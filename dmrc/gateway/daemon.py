@@ -74,7 +74,7 @@ class Daemon:
         self.projects = Projects(paths.registrations)
         self._database = ExchangeDatabase(paths.exchanges)
         self.live = Live(asyncio.get_running_loop())
-        self._secrets = KnownSecrets(memory_directory(settings.home))
+        self._secrets = KnownSecrets(memory_directory(settings.home), settings.home)
         self._containers = Containers(self._docker_hosts)
         self._leavers = Leavers(self.projects, self.unregister)
         policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
@@ -89,7 +89,7 @@ class Daemon:
         self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
         self.hooks = Hooks(plugins, self.projects, self.catalog)
         self.hooks.watch(self.recorder, self.scheduler)
-        journal = Journal(self.recorder, self._containers, self.live)
+        journal = Journal(self.recorder, self._containers, self.live, self.masked)
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
         self.pages = Pages(settings.port)
         observed = Observed(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
-from dmrc.capture.live import Live
+from dmrc.capture.live import Live, Started
 from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
@@ -22,12 +23,15 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Is told of each request three times, on the event loop; nothing here waits."""
 
-    def __init__(self, recorder: Recorder, containers: Containers, live: Live) -> None:
-        """Tell these."""
+    def __init__(
+        self, recorder: Recorder, containers: Containers, live: Live, mask: Callable[[str], str] = str
+    ) -> None:
+        """Tell these; `mask` takes secrets out of a text."""
         self.recorder = recorder
         """Who writes."""
         self._containers = containers
         self._live = live
+        self._mask = mask
         self.running: dict[str, Observation] = {}
         """Requests that were read and are not answered, by the ids of their exchanges."""
 
@@ -40,7 +44,12 @@ class Journal:
         """Take note of a request that was read, and goes on its way."""
         self.running[observation.id] = observation
         if self._live.is_watched:
-            self._live.started(observation.beginning())
+            self._live.started(self.beginning(observation))
+
+    def beginning(self, observation: Observation) -> Started:
+        """Return what may be shown of a request that runs: its caller may have written a secret as the model's name."""
+        told = observation.beginning()
+        return told if told.model is None else replace(told, model=self._mask(told.model))
 
     def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""

@@ -25,8 +25,8 @@ async def row_events(live: Live, journal: Journal, query: ExchangeFilter) -> Asy
     with live.watching() as watcher:
         yield _event("connected", {})
         for observation in list(journal.running.values()):
-            if _may_show(observation.beginning(), query):
-                yield _event("started", _started(observation.beginning()))
+            if _may_show(told := journal.beginning(observation), query):
+                yield _event("started", _started(told))
         told_at = time.monotonic()
         while not live.is_closed:
             event = await watcher.next(_PROGRESS_SECONDS if journal.running else _HEARTBEAT_SECONDS)

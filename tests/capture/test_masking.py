@@ -1,18 +1,76 @@
+import json
 from dataclasses import replace
 
-from dmrc.capture.masking import CaptureLimits, cut, mask_credentials, reduced
-from dmrc.capture.redaction import REDACTED
+from dmrc.capture.masking import CaptureLimits, cut, mask_credentials, prepared, reduced
+from dmrc.capture.redaction import REDACTED, Redactor
 from tests.capture.recorded import recorded
+
+ANY = Redactor()
 
 
 def test_credentials_in_headers_are_masked_and_nothing_else():
-    secret = {"Authorization": "Bearer s", "cookie": "s", "Proxy-Authorization": "s", "x-api-key": "s", "accept": "*/*"}
+    names = ("Authorization", "cookie", "Proxy-Authorization", "x-api-key", "x-auth-token", "x-litellm-api-key")
+    names += ("private-token", "x-amz-security-token")  # issue 16, D2: seven names were known, and these were not
+    secret = {**dict.fromkeys(names, "Bearer s"), "accept": "*/*"}
     exchange = recorded("chat.json", request_headers=secret, response_headers={"set-cookie": "s", "server": "x"})
 
     masked = mask_credentials(exchange)
 
     assert set(masked.request_headers.values()) == {REDACTED, "*/*"}
     assert masked.response_headers == {"set-cookie": REDACTED, "server": "x"}
+
+
+BODY = {
+    "messages": [
+        {
+            "role": "assistant",
+            "tool_calls": [{"function": {"name": "login", "arguments": '{"user": "bob", "password": "S3CR3T"}'}}],
+        },
+        {"role": "user", "content": "see https://bob:S3CR3T@db/x?model=a&access_token=S3CR3T"},
+    ],
+    "mcp_servers": [{"type": "url", "url": "https://mcp/x", "authorization_token": "S3CR3T"}],
+    "tools": [
+        {"type": "mcp", "server_label": "x", "headers": {"X-Whatever": "S3CR3T"}},
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": {"api_key": {"type": "string"}}}}},
+    ],
+    "metadata": {"credentials": {"user": "bob", "pin": ["S3CR3T"]}, "apiKey": "S3CR3T", "key": "C major"},
+    "logprobs": {"content": [{"token": "Hel", "logprob": -0.1}]},
+    "max_tokens": 5,
+}
+
+
+def test_what_a_name_in_a_body_calls_secret_is_masked():
+    body = json.dumps(BODY).encode()
+
+    kept = prepared(recorded("chat.json", request_body=body, annotations={"token": "S3CR3T"}), CaptureLimits(), ANY)
+
+    assert b"S3CR3T" not in kept.request_body
+    assert kept.annotations == {"token": REDACTED}
+    said = json.loads(kept.request_body)
+    (call,) = said["messages"][0]["tool_calls"]
+    assert call["function"]["arguments"] == f'{{"user": "bob", "password": "{REDACTED}"}}'
+    assert said["messages"][1]["content"] == f"see https://{REDACTED}@db/x?model=a&access_token={REDACTED}"
+    assert said["tools"][1] == BODY["tools"][1]
+    assert (said["metadata"]["key"], said["max_tokens"]) == ("C major", 5)
+
+
+def test_the_tokens_of_an_answer_are_no_secrets():
+    body = json.dumps(
+        {"choices": [{"logprobs": {"content": [{"token": "Hel", "logprob": -0.1}]}}], "token": "S"}
+    ).encode()
+
+    kept = prepared(recorded("chat.json", response_body=body), CaptureLimits(), ANY)
+
+    assert json.loads(kept.response_body) == {**json.loads(body), "token": REDACTED}
+
+
+def test_what_a_name_calls_secret_is_masked_in_a_body_that_was_cut():
+    body = json.dumps({"api_key": "S3CR3T", "prompt": "x" * 3000, "password": "S3CR3T"}).encode()
+
+    kept = prepared(recorded("chat.json", request_body=body[:-4]), CaptureLimits(), ANY)
+
+    assert b"S3C" not in kept.request_body
+    assert kept.request_body.startswith(b'{"api_key": "[redacted]", "prompt": "xxx')
 
 
 def test_long_bodies_are_cut_and_their_true_length_is_kept():

@@ -81,3 +81,16 @@ def test_a_place_is_memory_and_differs_by_home(tmp_path, monkeypatch):
 
     assert found != memory_directory(tmp_path / "b")
     assert found is None or (str(os.getuid()) in found.name and not found.is_relative_to(tmp_path))
+
+
+def test_the_secrets_of_a_home_that_was_deleted_go_with_the_next_daemon_of_any_home(tmp_path):
+    """Issue 16, D2: they lay in memory until the machine was started again."""
+    gone, here = tmp_path / "gone", tmp_path / "here"
+    for home in (gone, here):
+        home.mkdir()
+        KnownSecrets(tmp_path / f"dmrc-secrets-{os.getuid()}-{home.name}", home).remember("shop", ["one-secret"])
+    gone.rmdir()
+
+    KnownSecrets(tmp_path / f"dmrc-secrets-{os.getuid()}-third", tmp_path)
+
+    assert [path.name for path in tmp_path.glob("dmrc-secrets-*")] == [f"dmrc-secrets-{os.getuid()}-here"]

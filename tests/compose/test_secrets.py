@@ -17,6 +17,8 @@ KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAg
         ("OPENAI_API_KEY", "sk-proj-0123456789abcdef"),
         ("ACCESSKEY", "12345678a"),
         ("SMTP_PASS", "hunter2hunter2"),
+        ("MYTOKEN", "s3cr3t-in-env"),
+        ("PGPASSWORD", "correct horse"),
         ("ANYTHING", "ghp_0123456789abcdefghijABCDEFGHIJ"),
         ("ANYTHING", "AKIAIOSFODNN7EXAMPLE"),
         ("ANYTHING", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"),
@@ -54,6 +56,11 @@ def test_what_is_harmless_is_left_alone(name, value):
 
 def test_of_a_url_the_password_is_the_secret():
     assert secrets_in("DATABASE_URL", "postgres://user:p%40ssw0rd!@db:5432/x") == ["p%40ssw0rd!", "p@ssw0rd!"]
+
+
+def test_of_a_url_a_parameter_and_a_token_in_place_of_a_user_are_secrets():
+    assert secrets_in("HOOK", "https://hooks.example/x?room=1&token=abc%2Ddef-ghi") == ["abc%2Ddef-ghi", "abc-def-ghi"]
+    assert secrets_in("REPO", "https://glpat-abcdef@git.example/x") == ["glpat-abcdef"]
 
 
 def test_the_secrets_of_a_project_come_from_files_variables_and_environments(tmp_path: Path):

@@ -107,7 +107,7 @@ def test_where_the_secrets_are_lost_no_content_is_recorded_until_they_are_known_
     directory = memory_directory(dmrc.home)
     assert directory is not None
     assert directory.stat().st_mode & 0o777 == 0o700
-    (file,) = directory.iterdir()
+    file = directory / "secrets.json"
     assert file.stat().st_mode & 0o777 == 0o600
     file.unlink()
     with serving(dmrc) as daemon:

@@ -1,0 +1,58 @@
+"""Which names hold secrets: of headers, of keys in JSON, of variables, of parameters in URLs. One rule for all."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import unquote_plus
+
+# A word of a name says it: `x-auth-token`, `PGPASSWORD`, `apiKey`. Longer words count too, since not all are separated.
+_SECRET_WORD = re.compile(
+    r".*(?:secret|password|passwd|passphrase|pwd|credential|cookie|session|signature|bearer)"
+    r"|.*keys?$|.*pass$|.*token(?!s$|i[sz])|.*auth(?!or(?:s|ed|ing|ity|ities|ship)?$)"
+    r"|(?:private|salt|dsn|webhook|jwt|csrf|xsrf|sig|otp|pin)$"
+)
+_HARMLESS_WORD = re.compile(r"(?:monkey|turkey|hockey|donkey|jockey|whiskey|bypass|compass|oldpwd)s?$")
+# `max_tokens` and `prompt_tokens` count them; these are no counts.
+_TOKENS_OF = frozenset({"access", "api", "auth", "bearer", "refresh", "secret"})
+# What a name is about stands at its end: TOKEN_URL is a URL, and X-Session-Id names a conversation.
+_HARMLESS_ENDINGS = frozenset(
+    {
+        *("file", "path", "dir", "directory", "url", "uri", "endpoint", "host", "port", "name", "id", "ids", "type"),
+        *("mode", "ttl", "timeout", "length", "size", "limit", "count", "number", "usage", "budget", "details"),
+    }
+)
+# Whose value is a choice, a place in a text, or chosen by the caller to find something again.
+_HARMLESS_NAMES = frozenset(
+    {
+        *("pwd", "key", "keys", "idempotency_key", "prompt_cache_key", "cache_key", "primary_key", "foreign_key"),
+        *("sort_key", "eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "sep_token", "mask_token"),
+    }
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+_USER_IN_URL = re.compile(r"://([^\s/@\"'<>]{1,512})@")
+_PARAMETER = re.compile(r"[?&;]([\w.%~\[\]-]{1,64})=([^&;\s#\"'<>\\]{1,4096})")
+
+
+@lru_cache(4096)
+def is_secret_name(name: str) -> bool:
+    """Return whether what bears this name is a secret."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words or words[-1] in _HARMLESS_ENDINGS or "public" in words or "_".join(words) in _HARMLESS_NAMES:
+        return False
+    if words[-1] == "tokens":
+        return not _TOKENS_OF.isdisjoint(words)
+    return any(_SECRET_WORD.match(word) and not _HARMLESS_WORD.match(word) for word in words)
+
+
+def secrets_in_urls(text: str) -> list[tuple[int, int]]:
+    """Return where in a text the secret parts of URLs stand: user and password, and parameters of a secret name."""
+    if "://" not in text:
+        return []
+    spans = [match.span(1) for match in _USER_IN_URL.finditer(text)]
+    for match in _PARAMETER.finditer(text):
+        name = unquote_plus(match[1])
+        if is_secret_name(name) or name in ("key", "code"):
+            spans.append(match.span(2))
+    return sorted(spans)

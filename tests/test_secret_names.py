@@ -1,0 +1,65 @@
+import pytest
+
+from dmrc.secret_names import is_secret_name, secrets_in_urls
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization", "Proxy-Authorization", "cookie", "Set-Cookie", "x-api-key", "api-key", "x-goog-api-key"),
+        *("x-auth-token", "x-litellm-api-key", "private-token", "x-amz-security-token", "ocp-apim-subscription-key"),
+        *(
+            "x-vault-token",
+            "X-Amz-Signature",
+            "x-csrf-token",
+            "cf-access-client-secret",
+            "x-amz-credential",
+            "dpop-jwt",
+        ),
+        *("authorization_token", "api_key", "apiKey", "APIKEY", "accessKey", "client_secret", "refresh_tokens"),
+        *("MYTOKEN", "PGPASSWORD", "MYSQL_PWD", "DBPASS", "SMTP_PASS", "SESSIONSECRET", "AWS_SECRET_ACCESS_KEY"),
+        *(
+            "sessionid",
+            "PHPSESSION",
+            "JSESSIONID2SESSION",
+            "webhook",
+            "SENTRY_DSN",
+            "sig",
+            "token",
+            "auth",
+            "BasicAuth",
+        ),
+    ],
+)
+def test_a_name_says_that_it_holds_a_secret(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "prompt_tokens", "completion_tokens_details", "tokens", "max_completion_tokens", "tokenize"),
+        *("x-ratelimit-remaining-tokens", "thinking_budget_tokens", "tokenizer", "token_type", "token_count"),
+        *("author", "authors", "authority", "keep-alive", "keep_alive", "keyword", "keyboard", "KEYCLOAK_REALM"),
+        *("monkey", "x-session-id", "session_id", "AWS_ACCESS_KEY_ID", "PUBLIC_KEY", "TOKEN_URL", "SECRET_FILE"),
+        *("prompt_cache_key", "idempotency-key", "key", "eos_token", "PWD", "OLDPWD", "accept", "content-type", ""),
+        *("TOKENIZERS_PARALLELISM", "passage", "compass", "traceparent", "user-agent", "temperature", "stop"),
+    ],
+)
+def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("see https://bob:hunter2@db.example/x", ["bob:hunter2"]),
+        ("git clone https://ghp_abc@github.com/x", ["ghp_abc"]),
+        ("https://h/x?model=a&api_key=abc%20d&x=1#top", ["abc%20d"]),
+        ("https://h/x?key=AIzaX, https://s3/x?X-Amz-Signature=ff00&X-Amz-Date=2026", ["AIzaX,", "ff00"]),
+        ("a?token=b in words", []),
+        ("https://h/x?max_tokens=5&q=auth", []),
+    ],
+)
+def test_the_secret_parts_of_a_url_are_found(text: str, secrets: list[str]) -> None:
+    assert [text[start:end] for start, end in secrets_in_urls(text)] == secrets
