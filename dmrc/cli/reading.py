@@ -10,16 +10,15 @@ from pathlib import Path
 
 from dmrc.cli.app import App
 from dmrc.compose.command import Compose, ComposeOptions
-from dmrc.compose.dotenv import with_env_files
+from dmrc.compose.dotenv import env_file_variables, with_env_files
 from dmrc.compose.files import command_environ, compose_files
+from dmrc.compose.interpolation import referenced
 from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import near
 from dmrc.project import ModelDeclaration, Project
 from dmrc.reference import Reference
-
-_ENV_FILE_SWITCHES = ("COMPOSE_ENV_FILES", "COMPOSE_DISABLE_ENV_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,13 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
 def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
     """Return the values of the project that must not be recorded."""
     directory = options.files[0].parent
-    switches = {name: os.environ[name] for name in _ENV_FILE_SWITCHES if name in os.environ}
-    variables = with_env_files(switches, directory, options.env_files)
-    return project_secrets(document, directory, {**variables, **_environ(options)}, variables)
+    environ = _environ(options)
+    defined = env_file_variables(environ, directory, options.env_files)
+    known = {**defined, **environ}
+    files = [*options.files, *options.env_files, directory / ".env"]
+    names = {name for file in files if file.is_file() for name in referenced(file.read_text(errors="replace"))}
+    variables = {**{name: known[name] for name in names if name in known}, **defined}
+    return project_secrets(document, directory, known, variables)
 
 
 def document_here(project_name: str) -> dict[str, object] | None:

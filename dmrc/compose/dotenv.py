@@ -29,6 +29,15 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 def with_env_files(environ: Mapping[str, str], directory: Path, env_files: Sequence[Path] = ()) -> dict[str, str]:
     """Return `environ` and, below it, what the env files define.
 
+    Raises:
+        ProjectError: As `env_file_variables`.
+    """
+    return {**env_file_variables(environ, directory, env_files), **environ}
+
+
+def env_file_variables(environ: Mapping[str, str], directory: Path, env_files: Sequence[Path] = ()) -> dict[str, str]:
+    """Return what the env files define, references to variables of `environ` and of earlier lines resolved.
+
     `env_files` are those of `--env-file`; else COMPOSE_ENV_FILES (comma-separated) names them,
     else it is `.env` in `directory`, if there. A later file wins over an earlier one, and
     `environ` over all of them.
@@ -44,7 +53,7 @@ def with_env_files(environ: Mapping[str, str], directory: Path, env_files: Seque
         if not file.is_file():
             raise ProjectError(f"env file '{file}' is not there", remedy="Name one that is with --env-file")
         read_into(variables, file, environ.get)
-    return {**variables, **environ}
+    return variables
 
 
 def read_into(variables: dict[str, str], file: Path, lookup: Lookup, *, raw: bool = False) -> None:

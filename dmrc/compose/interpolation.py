@@ -25,6 +25,8 @@ _BRACED = re.compile(
     r"\$\{(?P<name>[_a-z][_a-z0-9]*)(?:(?P<colon>:?)(?P<operator>[-+?])(?P<word>.*))?\}", re.IGNORECASE
 )
 
+_ANY_REFERENCE = re.compile(r"\$\{?([_a-z][_a-z0-9]*)", re.IGNORECASE)
+
 Lookup = Callable[[str], str | None]
 """Returns a variable's value, or None where it is not set."""
 
@@ -50,6 +52,11 @@ def substitute(text: str, lookup: Lookup) -> str:
         raise _no_reference(text)
 
     return _REFERENCE.sub(replace, text)
+
+
+def referenced(text: str) -> set[str]:
+    """Return the names of the variables that a text refers to, whatever stands around them."""
+    return set(_ANY_REFERENCE.findall(text))
 
 
 def interpolate(value: object, lookup: Lookup, *, key: str = "") -> object:

@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from dmrc.secret_names import is_secret_name, secrets_in_urls
 
+_NOT_TOLD = ("environment", "image", "models", "networks", "depends_on", "profiles", "secrets")
+"""Keys of a service that hold no text of a program, or are looked at by themselves."""
 _SHORTEST = 8
 _SHORTEST_DECLARED = 4
 _SHORTEST_LINE = 16
@@ -41,9 +43,10 @@ def project_secrets(
 ) -> tuple[str, ...]:
     """Return the values of a project that must not be recorded, each once.
 
-    Those are the values of `secrets:`, and of `environment:` and env files what looks like a secret. `document` is what
-    `docker compose config` prints, in which env files have become `environment`; `environ` is what it read,
-    `variables` are those of `.env` or `--env-file`. Files that cannot be read are left to Compose to complain about.
+    Those are the values of `secrets:`, and what looks like a secret in `environment:`, in env files, and in all else
+    that a service is told (`command:`). `document` is what `docker compose config` prints, in which env files have
+    become `environment`; `environ` is what it read, `variables` are those that the project's files define or refer to.
+    Files that cannot be read are left to Compose to complain about.
     """
     found: dict[str, None] = {}
     for text in _declared(document.get("secrets"), directory, environ):
@@ -54,7 +57,29 @@ def project_secrets(
         environment = service.get("environment")
         for name, value in environment.items() if isinstance(environment, dict) else ():
             found.update(dict.fromkeys(secrets_in(str(name), "" if value is None else str(value))))
+        found.update(dict.fromkeys(_told({name: each for name, each in service.items() if name not in _NOT_TOLD})))
     return tuple(found)
+
+
+def _told(value: object) -> Iterator[str]:
+    """Yield what is secret in the texts of a value: `--token=…`, `["--token", "…"]`, `TOKEN=…`, a password in a URL."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from secrets_in(str(name), entry) if isinstance(entry, str) else ()
+            yield from _told(entry)
+    elif isinstance(value, list):
+        yield from _in_words([word for entry in value if isinstance(entry, str) for word in entry.split()])
+        yield from (secret for entry in value if not isinstance(entry, str) for secret in _told(entry))
+    elif isinstance(value, str):
+        yield from _in_words(value.split())
+
+
+def _in_words(words: Sequence[str]) -> Iterator[str]:
+    for before, word in zip(("", *words), words, strict=False):
+        name, equals, assigned = word.strip("\"'").partition("=")
+        if equals and "://" not in name:
+            yield from secrets_in(name.lstrip("-"), assigned.strip("\"'"))
+        yield from secrets_in(before.lstrip("-") if before.startswith("-") else "", word.strip("\"'"))
 
 
 def secrets_in(name: str, value: str) -> list[str]:
