@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
+from dmrc.engines.flags import parse
 from dmrc.errors import DmrcError, InputError, InvalidReferenceError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.companions import CompanionFinder
@@ -197,6 +198,7 @@ class Catalog:
             facts=facts,
             companions=beside.companions,
             chat_template=beside.chat_template,
+            template=_template(wishes.runtime_flags or (), facts, beside.template),
             identities=beside.identities,
             configuration=_configuration(wishes, facts, operation, model),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
@@ -240,6 +242,17 @@ def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None
         parallel=wishes.parallel,
         runtime_flags=flags,
     )
+
+
+def _template(flags: Sequence[str], facts: GgufFacts, beside: str | None) -> str:
+    """Return the source of the chat template that the engine uses; an empty one where it has none of the model's."""
+    for one in reversed(parse(flags)):
+        if one.flag.names[-1] == "--no-jinja":
+            return ""
+        if one.flag.names[-1] == "--chat-template":
+            return one.value or ""
+    own = facts.metadata.get("tokenizer.chat_template.tool_use") or facts.chat_template
+    return own or "" if beside is None else beside
 
 
 def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], name: str) -> Mode:

@@ -21,6 +21,8 @@ class Beside:
     """GGUF files."""
     chat_template: Path | None
     """Jinja template."""
+    template: str | None
+    """Source of that; None where there is none."""
     identities: tuple[str, ...]
     """What tells the files that are not of the model's own package from others."""
 
@@ -33,6 +35,7 @@ class CompanionFinder:
         self._store = store
         self._stored = stored
         self._facts: dict[str, GgufFacts] = {}
+        self._templates: dict[str, str] = {}
 
     def beside(self, files: ModelFiles, declaration: ModelDeclaration | None) -> Beside:
         """Return what is loaded beside a model with these files: what the project names goes before the package's.
@@ -58,7 +61,8 @@ class CompanionFinder:
             loras=tuple(self._companion(path) for path in loras),
             draft=None if draft is None else self._companion(draft),
         )
-        return Beside(companions, template, tuple(identities))
+        source = None if template is None else self._template(template)
+        return Beside(companions, template, source, tuple(identities))
 
     def _path(self, name: str, where: str, identities: list[str]) -> Path:
         if is_path(name):
@@ -73,6 +77,12 @@ class CompanionFinder:
             with path.open("rb") as stream:
                 self._facts[identity] = GgufFacts.parse(stream, name=str(path))
         return Companion(path, self._facts[identity])
+
+    def _template(self, path: Path) -> str:
+        identity = _identity(path)
+        if identity not in self._templates:
+            self._templates[identity] = path.read_text(encoding="utf-8", errors="replace")
+        return self._templates[identity]
 
 
 def _file(name: str, where: str, identities: list[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
@@ -12,15 +13,14 @@ from typing import cast
 from starlette.types import Receive, Scope, Send
 
 from dmrc.engines.session import Answer
-from dmrc.errors import DmrcError, EngineError, InputError, UnsupportedError, where
+from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.exchange import Operation
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.asking import Asking
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
 from dmrc.gateway.dialects.checks import checked, served_by
-from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
-from dmrc.gateway.dialects.engine_errors import engine_error
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
@@ -46,12 +46,6 @@ WHOLE_BYTES = 8 << 20
 
 LARGEST_TRANSLATED_BYTES = 64 << 20
 """An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
-
-LARGEST_ERROR_BYTES = 1 << 20
-"""Of an error of an engine, so much is read."""
-
-_NO_SUCH_ROUTE = (404, 405, 501)
-_OF_EVERY_ENGINE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,7 @@ class Inference:
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
         check_pictures(resolved.target, observation.document, observation.request_body)
-        served = served_by(resolved.target)
+        served = served_by(resolved.target, resolved.model_key)
         if isinstance(call, Call):
             call = checked(_spoken_to(call, served), served)
         keep_alive_seconds = observation.keep_alive_seconds()
@@ -127,11 +121,11 @@ class Inference:
             if isinstance(call, Residence):
                 await _send_whole(observation, call.loaded)
                 return
+            name = json.dumps(observation.model()).encode()
+            asking = Asking(lease.session, observation.forwarded_headers(), served, name, observation.note)
             try:
-                answer = await lease.session.post(call.path, observation.forwarded_headers(), call.body())
+                answer = await asking.ask(call)
                 with closing(answer):
-                    if answer.status >= 400:
-                        raise await _refusal(call, answer, served)
                     await _forward(answer, call.reply, observation, filters)
             except ConnectionError as error:
                 raise EngineError(
@@ -176,17 +170,6 @@ def _spoken_to(call: Call, served: Served) -> Call:
     if not call.of_llama_cpp or not served.is_llama_cpp:
         return call
     return replace(call, document={**call.document, **call.of_llama_cpp}, raw=None)
-
-
-async def _refusal(call: Call, answer: Answer, served: Served) -> DmrcError:
-    """Return what an engine's error means."""
-    # llama.cpp says what its model lacks by 501.
-    is_missing = answer.status in _NO_SUCH_ROUTE and not (served.is_llama_cpp and answer.status == 501)
-    if is_missing and call.path not in _OF_EVERY_ENGINE:
-        what = "counts no tokens" if call.path == COUNT_PATH else f"has no {call.path}"
-        return UnsupportedError(f"the engine of model '{served.reference}' {what}", remedy="Use engine llama.cpp")
-    said, _ = await _beginning(aiter(answer), LARGEST_ERROR_BYTES)
-    return engine_error(answer.status, answer.headers, said, served)
 
 
 async def _forward(answer: Answer, reply: Reply | None, observation: Observation, filters: Filters) -> None:

@@ -141,6 +141,10 @@ class Observation:
         """Note why it failed."""
         self._error = error
 
+    def note(self, name: str, value: JsonValue) -> None:
+        """Note something for the record, under a name of its own."""
+        self.annotations[name] = value
+
     def forwarded_headers(self) -> dict[str, str]:
         """Return the headers that the engine gets: nothing of this hop, no credentials."""
         return {name: value for name, value in self._forwarded.items() if name not in _NOT_FORWARDED}

@@ -35,6 +35,8 @@ class Target:
     """GGUF files that are loaded beside it."""
     chat_template: Path | None = None
     """Chat template that replaces the one in the GGUF."""
+    template: str | None = field(default=None, repr=False)
+    """Source of the chat template that is used, wherever it comes from; empty where there is none."""
     identities: tuple[str, ...] = ()
     """What tells the files that are not of the model's own package from others."""
     configuration: RunnerConfiguration

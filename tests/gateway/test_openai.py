@@ -22,7 +22,7 @@ def test_chat_answers_under_every_prefix(gateway: Gateway, prefix: str) -> None:
 
     assert answer.choices[0].message.content
     assert answer.choices[0].message.role == "assistant"
-    assert answer.model == f"docker.io/{MODEL}"
+    assert answer.model == MODEL
 
 
 def test_a_stream_comes_in_pieces_and_is_recorded_with_its_times(gateway: Gateway, recorded: Recorded) -> None:

@@ -13,16 +13,34 @@ none are refused; the beginning of an answer that the caller gave is not repeate
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.chat_messages import checked_messages
+from dmrc.gateway.dialects.chat_tools import checked_tools
 from dmrc.gateway.dialects.dialect import Call
+from dmrc.gateway.dialects.forced_calls import ForcedCalls
+from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
+from dmrc.gateway.dialects.schemas import kept_format
 from dmrc.gateway.dialects.served import Served
 from dmrc.scheduler.target import AnyTarget, Target
 
 
-def served_by(target: AnyTarget) -> Served:
+def served_by(target: AnyTarget, model_key: str | None) -> Served:
     """Return what is known of what will answer."""
+    engine = target.configuration.engine
     if not isinstance(target, Target):
-        return Served(target.reference, target.configuration.engine)
-    return Served(target.reference, target.configuration.engine, None, target.context_size)
+        return Served(target.reference, engine, model_key=model_key)
+    return Served(
+        target.reference,
+        engine,
+        template=target.template,
+        context_size=target.context_size,
+        trained_context=target.facts.context_length,
+        model_key=model_key,
+        embedding_length=target.facts.embedding_length or None,
+    )
 
 
 def checked(call: Call, served: Served) -> Call:
@@ -31,5 +49,38 @@ def checked(call: Call, served: Served) -> Call:
     Raises:
         InputError: It cannot be meant, or not of this model; what, is named.
     """
-    del served
+    if call.path == "/v1/chat/completions":
+        return _chat(call, served)
     return call
+
+
+def _chat(call: Call, served: Served) -> Call:
+    document, mends = call.document, list[Mend]()
+    changes: Document = {}
+    messages = document.get("messages")
+    if (mended := checked_messages(messages, served)) is not messages:
+        changes["messages"] = mended
+    tools, is_forced = checked_tools({**document, **changes}, served)
+    changes |= tools
+    if is_forced:
+        mends.append(ForcedCalls())
+    elif served.is_llama_cpp and "response_format" in document:
+        form = document["response_format"]
+        if (kept := kept_format(form)) is not form:
+            changes["response_format"] = kept
+    if served.is_llama_cpp and not document.get("stream") and (beginning := _beginning(document)):
+        mends.append(WithoutBeginning(beginning))
+    if changes:
+        document = {name: value for name, value in {**document, **changes}.items() if value is not None}
+    return replace(call, document=document, raw=None if changes else call.raw, mends=(*call.mends, *mends))
+
+
+def _beginning(document: Document) -> str:
+    """Return what the caller gave of the answer, as the last message; an empty text where it gave nothing."""
+    last = items_of(document.get("messages"))[-1]
+    if last.get("role") != "assistant" or last.get("tool_calls"):
+        return ""
+    content = last.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(str(object_of(part).get("text") or "") for part in items_of(content))

@@ -14,6 +14,7 @@ from dmrc.errors import DmrcError
 from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import JsonValue, Operation
 from dmrc.gateway.answers import error_event, error_response
+from dmrc.gateway.dialects.mends import Mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Call:
     """`document` as the caller wrote it; None where it is not the caller's own."""
     of_llama_cpp: Mapping[str, JsonValue] = field(default_factory=dict)
     """More of the body, for llama.cpp's server alone: others refuse what they do not know."""
+    mends: tuple[Mend, ...] = ()
+    """What is put right in the answer before `reply` reads it."""
 
     def body(self) -> bytes:
         """Return the bytes to send: the caller's own where nothing has changed them."""

@@ -1,0 +1,160 @@
+"""One request to an engine: its answer as the dialect reads it, or the error that it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, closing
+from dataclasses import replace
+
+from dmrc.engines.session import Answer, Session
+from dmrc.errors import DmrcError, UnsupportedError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.counts import COUNT_PATH
+from dmrc.gateway.dialects.dialect import Call
+from dmrc.gateway.dialects.engine_errors import UNPARSED, engine_error, is_unparsed
+from dmrc.gateway.dialects.mends import Mended, is_stream
+from dmrc.gateway.dialects.served import Served
+
+_LARGEST_ERROR_BYTES = 1 << 20
+_NO_SUCH_ROUTE = (404, 405, 501)
+_OF_EVERY_ENGINE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# An unescaped key: in words its quotes would be escaped.
+_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_ERROR_EVENT = b'data: {"error"'
+
+Note = Callable[[str, JsonValue], None]
+"""Writes a note into the record of the request."""
+
+
+class Asking:
+    """Asks one runner for one caller."""
+
+    def __init__(self, session: Session, headers: Mapping[str, str], served: Served, model: bytes, note: Note) -> None:
+        """Send `headers` too. `model` is the name that the caller gave, as JSON: the answer bears it, no other one."""
+        self._session = session
+        self._headers = headers
+        self._served = served
+        self._model = model
+        self._note = note
+
+    async def ask(self, call: Call) -> Answer:
+        """Return the answer to a call, put right.
+
+        Raises:
+            ConnectionError: The runner cannot be reached, or goes away before it has answered.
+            DmrcError: The answer is an error: what it means for the caller.
+        """
+        answer = await self._accepted(call)
+        if call.mends:
+            answer = Mended(answer, call.mends)
+        return _Named(answer, self._model)
+
+    async def _accepted(self, call: Call) -> Answer:
+        has_calls = (
+            self._served.is_llama_cpp
+            and bool(call.document.get("tools"))
+            and call.document.get("tool_choice") != "none"
+        )
+        answer = await self._session.post(call.path, self._headers, call.body())
+        if answer.status < 400:
+            return _Parsed(answer, lambda: self._unparsed(call)) if has_calls and is_stream(answer) else answer
+        with closing(answer):
+            body = await _beginning(answer)
+        if has_calls and is_unparsed(answer.status, body):
+            return await self._unparsed(call)
+        raise self._refusal(call, answer, body)
+
+    def _refusal(self, call: Call, answer: Answer, body: bytes) -> DmrcError:
+        # llama.cpp says what its model lacks by 501.
+        is_missing = answer.status in _NO_SUCH_ROUTE and not (self._served.is_llama_cpp and answer.status == 501)
+        if is_missing and call.path not in _OF_EVERY_ENGINE:
+            what = "counts no tokens" if call.path == COUNT_PATH else f"has no {call.path}"
+            engine = f"the engine of model '{self._served.reference}'"
+            return UnsupportedError(f"{engine} {what}", remedy="Use engine llama.cpp")
+        return engine_error(answer.status, answer.headers, body, self._served)
+
+    async def _unparsed(self, call: Call) -> Answer:
+        """Ask once more for an answer whose calls llama.cpp cannot read, and let it be words."""
+        self._note("tool_calls", "the engine could not read what the model called; its words are the answer")
+        again = replace(call, document={**call.document, "tool_choice": "none"}, raw=None)
+        return await self._accepted(again)
+
+
+class _Wrapped:
+    """An answer whose chunks are changed on their way; see `Answer`."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers = answer.headers
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+class _Named(_Wrapped):
+    """An answer that calls the model by the name that was asked for: the engine has one, whatever tags there are."""
+
+    def __init__(self, answer: Answer, model: bytes) -> None:
+        super().__init__(answer)
+        self._wanted = b'"model":' + model
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if not is_stream(self._answer):
+            body = b"".join([chunk async for chunk in self._answer])
+            yield _MODEL.sub(lambda _: self._wanted, body, count=1)
+            return
+        written, rest = b"", b""
+        async for chunk in self._answer:
+            if rest or not chunk.endswith(b"\n"):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                chunk = whole + newline
+            if not written and (match := _MODEL.search(chunk)):
+                written = match[0]
+            if chunk:
+                yield chunk.replace(written, self._wanted) if written else chunk
+        if rest:
+            yield rest
+
+
+class _Parsed(_Wrapped):
+    """A stream with calls of tools. Where llama.cpp cannot read one, what the model said follows as words."""
+
+    def __init__(self, answer: Answer, again: Callable[[], Awaitable[Answer]]) -> None:
+        super().__init__(answer)
+        self._again = again
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        has_called, rest = False, b""
+        async for chunk in self._answer:
+            chunk = rest + chunk
+            before, found, event = chunk.partition(_ERROR_EVENT)
+            rest = found + event
+            if before:
+                has_called = has_called or b'"tool_calls"' in before
+                yield before
+        if UNPARSED not in rest:
+            if rest:
+                yield rest
+            return
+        async with aclosing(self._words(has_called)) as words:
+            async for chunk in words:
+                yield chunk
+
+    async def _words(self, has_called: bool) -> AsyncGenerator[bytes]:
+        answer = await self._again()
+        with closing(answer):
+            async for chunk in answer:
+                # The call that was told already is one, whatever follows it.
+                yield chunk.replace(b'"finish_reason":"stop"', b'"finish_reason":"tool_calls"') if has_called else chunk
+
+
+async def _beginning(answer: Answer) -> bytes:
+    """Return the body of an error; of a very long one its beginning."""
+    body = b""
+    async for chunk in answer:
+        body += chunk
+        if len(body) > _LARGEST_ERROR_BYTES:
+            break
+    return body

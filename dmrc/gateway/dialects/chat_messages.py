@@ -1,0 +1,160 @@
+"""The messages of a chat completion: what cannot be meant is refused by its place, what can be mended is mended.
+
+llama.cpp's server answers 500 to most of what is mended and refused here, and clients repeat a 500. Pure.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+import json
+
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.served import Served
+from dmrc.gateway.dialects.unfinished import closed, refuse_constant
+
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_TEXTS = ("text", "refusal")
+_MEDIA = ("image_url", "input_audio", "input_video", "video_url")
+# What OpenAI's clients send as null where there is nothing.
+_NULLS = ("name", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "refusal", "audio", "function_call")
+
+
+def checked_messages(value: JsonValue, served: Served) -> JsonValue:
+    """Return the messages; the very same list where nothing had to be mended.
+
+    Raises:
+        InputError: One cannot be meant; it is named by its place, as `messages[2].content`.
+    """
+    if not isinstance(value, list):
+        raise InputError(
+            f"'messages' is {shown(value)}, which is not a list", remedy='Send [{"role": "user", "content": "…"}]'
+        )
+    if not value:
+        raise InputError("'messages' is empty", remedy='Send at least one: {"role": "user", "content": "…"}')
+    mended = [_message(message, f"messages[{number}]", served) for number, message in enumerate(value)]
+    return value if all(new is old for new, old in zip(mended, value, strict=True)) else mended
+
+
+def shown(value: JsonValue) -> str:
+    """Return a value as a message names it: short, and never a whole prompt."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _message(message: JsonValue, where: str, served: Served) -> JsonValue:
+    if not isinstance(message, dict):
+        raise InputError(f"{where} is {shown(message)}, which is not a message", remedy="Send an object with a 'role'")
+    role = message.get("role")
+    if not isinstance(role, str):
+        raise InputError(f"{where} has no 'role'", remedy=f"Send one of {', '.join(_ROLES)}")
+    if not _is_known(role, served):
+        raise InputError(f"{where}.role is {shown(role)}, which is not known", remedy=f"Use {', '.join(_ROLES)}")
+    if message.get("function_call") and not served.is_upstream:
+        raise InputError(f"{where}.function_call is not supported", remedy="Send the call in 'tool_calls'")
+    changes: Document = {}
+    content = message.get("content")
+    if (said := _content(content, f"{where}.content", served)) is not content:
+        changes["content"] = said
+    calls = message.get("tool_calls")
+    if calls is not None and (told := _calls(calls, f"{where}.tool_calls", served)) is not calls:
+        changes["tool_calls"] = told
+    if content is None and not calls and "content" not in changes:
+        changes |= _without_content(role, where)
+    for name in ("reasoning_content", "name", "tool_call_id"):
+        if not isinstance(message.get(name), str | None):
+            raise InputError(f"{where}.{name} is {shown(message[name])}, which is not a text")
+    nulls = [name for name in _NULLS if name in message and message[name] is None]
+    if not changes and not nulls:
+        return message
+    return {name: value for name, value in {**message, **changes}.items() if name not in nulls}
+
+
+def _is_known(role: str, served: Served) -> bool:
+    """Return whether the model can be told of a role: OpenAI's, or one that its own template names."""
+    if role in _ROLES or served.is_upstream:
+        return True
+    return served.template is not None and any(f"{quote}{role}{quote}" in served.template for quote in "'\"")
+
+
+def _without_content(role: str, where: str) -> Document:
+    """Return what stands for the words of a message that has none: an answer may have been empty, a question not."""
+    if role in ("assistant", "tool"):
+        return {"content": ""}
+    raise InputError(f"{where} has no 'content'", remedy="Send a text, or a list of parts")
+
+
+def _content(content: JsonValue, where: str, served: Served) -> JsonValue:
+    if content is None or isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise InputError(f"{where} is {shown(content)}", remedy="Send a text, or a list of parts")
+    parts = [_part(part, f"{where}[{number}]", served) for number, part in enumerate(content)]
+    return content if all(new is old for new, old in zip(parts, content, strict=True)) else parts
+
+
+def _part(part: JsonValue, where: str, served: Served) -> JsonValue:
+    if not isinstance(part, dict) or not isinstance(kind := part.get("type"), str):
+        raise InputError(f"{where} has no 'type'", remedy='Send {"type": "text", "text": "…"}')
+    if kind in _TEXTS:
+        if not isinstance(text := part.get(kind), str):
+            raise InputError(f"{where}.{kind} is {shown(text)}, which is not a text")
+        return part if kind == "text" or served.is_upstream else {"type": "text", "text": text}
+    if served.is_upstream:
+        return part
+    if kind not in _MEDIA:
+        raise InputError(f"{where} is of type {shown(kind)}, which is not supported", remedy="Send text or a picture")
+    value = part.get(kind)
+    if isinstance(value, str):
+        return {**part, kind: {"url": value}}
+    if not isinstance(value, dict) or not any(isinstance(value.get(name), str) for name in ("url", "data")):
+        raise InputError(f"{where}.{kind} has no data", remedy='Send {"url": "data:image/png;base64,…"}, for example')
+    return part
+
+
+def _calls(calls: JsonValue, where: str, served: Served) -> JsonValue:
+    if not isinstance(calls, list):
+        raise InputError(f"{where} is {shown(calls)}, which is not a list")
+    told = [_call(call, f"{where}[{number}]", served) for number, call in enumerate(calls)]
+    return calls if all(new is old for new, old in zip(told, calls, strict=True)) else told
+
+
+def _call(call: JsonValue, where: str, served: Served) -> JsonValue:
+    if not isinstance(call, dict):
+        raise InputError(f"{where} is {shown(call)}, which is not a call")
+    kind, function = call.get("type"), call.get("function")
+    if kind not in (None, "function"):
+        if served.is_upstream:
+            return call
+        raise InputError(f"{where} is of type {shown(kind)}, which is not supported", remedy="Send functions")
+    if not isinstance(function, dict):
+        raise InputError(f"{where} has no 'function'", remedy='Send {"name": "…", "arguments": "{}"}')
+    if not isinstance(function.get("name"), str):
+        raise InputError(f"{where}.function has no 'name'")
+    arguments = function.get("arguments")
+    meant = _arguments(arguments)
+    if kind == "function" and meant is arguments and call.get("id", "") is not None:
+        return call
+    kept = {name: value for name, value in call.items() if value is not None}
+    return {**kept, "type": "function", "function": {**function, "arguments": meant}}
+
+
+def _arguments(value: JsonValue) -> JsonValue:
+    """Return the arguments of a call as JSON that a template can read, for the model may have been cut in the middle.
+
+    What is no JSON at all stays as a text, so that the next turn works, and the model sees what it wrote.
+    """
+    if isinstance(value, dict):
+        return value
+    if value is None or not isinstance(value, str) or not value.strip():
+        return "{}" if value is None or isinstance(value, str) else json.dumps({"arguments": value})
+    try:
+        found = json.loads(value, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        mended = closed(value)
+        return json.dumps({"arguments": value} if mended is None else mended, ensure_ascii=False)
+    return value if isinstance(found, dict) else json.dumps({"arguments": found}, ensure_ascii=False)

@@ -1,0 +1,104 @@
+"""What is put right in an answer of an engine before its dialect reads it: OpenAI's words in, and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.capture.event_stream import EventReader
+from dmrc.engines.session import Answer
+from dmrc.gateway.dialects.chat_answers import Document, json_object
+
+
+class Mend(Protocol):
+    """One thing that is put right in the answer to one request; it remembers what came before."""
+
+    def whole(self, document: Document) -> Document:
+        """Return an answer that is no stream, put right."""
+
+    def event(self, document: Document) -> Iterator[Document]:
+        """Yield what stands in a stream in the place of one event: itself, other ones, or nothing."""
+
+
+def is_stream(answer: Answer) -> bool:
+    """Return whether an answer is a stream of server-sent events."""
+    return answer.headers.get("content-type", "").startswith("text/event-stream")
+
+
+class Mended:
+    """The answer to a request, with all that is put right in it; see `Answer`."""
+
+    def __init__(self, answer: Answer, mends: Sequence[Mend]) -> None:
+        """Put right what `mends` are about, in their order."""
+        self._answer = answer
+        self._mends = mends
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._answer.close()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return the chunks."""
+        return self._stream() if is_stream(self._answer) else self._whole()
+
+    async def _whole(self) -> AsyncGenerator[bytes]:
+        body = b"".join([chunk async for chunk in self._answer])
+        document = json_object(body)
+        if not document:
+            yield body
+            return
+        for mend in self._mends:
+            document = mend.whole(document)
+        yield _encoded(document)
+
+    async def _stream(self) -> AsyncGenerator[bytes]:
+        reader = EventReader()
+        async for chunk in self._answer:
+            if mended := b"".join(self._event(event.data) for event in reader.read(chunk)):
+                yield mended
+
+    def _event(self, data: bytes) -> bytes:
+        document = json_object(data)
+        if not document or "error" in document:
+            return b"" if data == b"null" else b"data: " + data + b"\n\n"
+        documents = [document]
+        for mend in self._mends:
+            documents = [new for old in documents for new in mend.event(old)]
+        return b"".join(b"data: " + _encoded(one) + b"\n\n" for one in documents)
+
+
+def _encoded(document: Document) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+class WithoutBeginning:
+    """Leaves the beginning that the caller gave out of an answer: the engine repeats it, but in streams."""
+
+    def __init__(self, beginning: str) -> None:
+        """Know what the caller gave, as an assistant's last message."""
+        self._beginning = beginning
+
+    def whole(self, document: Document) -> Document:
+        """Return the answer, from where the caller's own words end."""
+        for choice in items_of(document.get("choices")):
+            message = object_of(choice.get("message"))
+            content = message.get("content")
+            if isinstance(content, str):
+                message["content"] = _after(content, self._beginning)
+        return document
+
+    def event(self, document: Document) -> Iterator[Document]:
+        """Yield the event itself."""
+        yield document
+
+
+def _after(text: str, beginning: str) -> str:
+    """Return a text without its beginning; a template may have trimmed the end of that, or the engine its start."""
+    for said in (beginning, beginning.rstrip(), beginning.strip()):
+        if said and text.startswith(said):
+            return text[len(said) :]
+    return text
