@@ -40,6 +40,8 @@ class Settings:
     `none`, or an empty value, means none, those of projects neither."""
     origins: tuple[str, ...] = ()
     """`DMRC_ORIGINS`: browser origins that may call, beside loopback's on any port; `*` is every one."""
+    hosts: tuple[str, ...] = ()
+    """`DMRC_HOSTS`: names of the gateway in `Host`, beside its own, for callers without a key."""
     memory_bytes: int | None = None
     """`DMRC_MEMORY`: what all runners together may use; None means what is free."""
     default_registry: str = "docker.io"
@@ -80,6 +82,7 @@ class Settings:
             log_format=_log_format(environ.get("DMRC_LOG_FORMAT", "")),
             plugins=None if plugins is None else _plugins(plugins),
             origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
+            hosts=_hosts(environ.get("DMRC_HOSTS", "")),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
@@ -145,6 +148,15 @@ def _origins(text: str, *, require_key: bool) -> tuple[str, ...]:
             remedy="Set DMRC_REQUIRE_KEY=1 too, or name the origins: DMRC_ORIGINS=https://app.example",
         )
     return origins
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    for word in _words(text):
+        if not re.fullmatch(r"[\w.-]+", word, re.ASCII):
+            raise SettingError(
+                f"DMRC_HOSTS has '{word}', which is not a host name", remedy="Use DMRC_HOSTS=models.example.com"
+            )
+    return _words(text)
 
 
 def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:

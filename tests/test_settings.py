@@ -30,6 +30,7 @@ def test_a_memory_limit_is_a_size(text: str, size_bytes: int) -> None:
         {"DMRC_REQUIRE_KEY": "perhaps"},
         {"DMRC_CAPTURE": "some"},
         {"DMRC_MEMORY": "much"},
+        {"DMRC_HOSTS": "http://models.example"},
         {"DMRC_MIRROR": "http://127.0.0.1:5000"},
         {"DMRC_MIRROR": "docker.io=ftp://127.0.0.1"},
     ],
@@ -37,6 +38,10 @@ def test_a_memory_limit_is_a_size(text: str, size_bytes: int) -> None:
 def test_a_setting_that_means_nothing_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=next(iter(environ))):
         Settings.from_environment(environ)
+
+
+def test_hosts_are_names_with_commas() -> None:
+    assert Settings.from_environment({"DMRC_HOSTS": "a.example, b"}).hosts == ("a.example", "b")
 
 
 def test_an_empty_list_of_plugins_means_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from starlette.types import Scope
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.bodies import Bodies
 from dmrc.gateway.cors import Origins, is_loopback
+from dmrc.gateway.credentials import sent_keys
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
 
@@ -21,10 +23,17 @@ Listener = Literal["loopback", "bridge"]
 class Admission:
     """Decides for each request, before anything of it is read."""
 
-    def __init__(self, projects: Projects, *, require_key: bool, origins: Origins) -> None:
-        """Know the keys and the settings; pages of `origins` may call from a browser."""
+    def __init__(
+        self, projects: Projects, *, require_key: bool, origins: Origins, hosts: Collection[str] = frozenset()
+    ) -> None:
+        """Know the keys and the settings.
+
+        Pages of `origins` may call from a browser; who sends no key may say the names of `hosts`, beside the gateway's
+        own, in `Host`.
+        """
         self._projects = projects
         self._require_key = require_key
+        self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = origins
         self.bodies = Bodies()
         """What was let in, and has not ended."""
@@ -37,48 +46,48 @@ class Admission:
         `dmrc.container` where a project knows its containers by their addresses.
 
         Raises:
-            PermissionDeniedError: `Host` or `Origin` is foreign (a page of another site, or DNS rebinding).
+            PermissionDeniedError: `Origin` is foreign (a page of another site), or `Host` is, without a key (DNS
+                rebinding).
             AuthenticationError: The key is missing, unknown or revoked.
         """
         if "dmrc.page" in scope:
             return None  # the page's own cookie was checked, and more than is checked here
         headers = Headers(scope=scope)
-        self._check_host(headers.get("host"), scope["server"][0] if scope.get("server") else None)
         self._check_origin(headers.get("origin"))
-        key = scope.get("dmrc.path_key") or _key(headers)
-        if key is not None and key.startswith(KEY_PREFIX):
-            caller = self._projects.caller(key)
-            if caller is None:
-                raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
-            return caller
-        if (container := scope.get("dmrc.container")) is not None:
-            known = self._projects.caller_in(container.project, container.service)
-            if known is not None:
-                return known
-        if scope["dmrc.listener"] == "bridge" or self._require_key:
-            raise AuthenticationError(
-                "this listener needs the API key of a service",
-                remedy="Send OPENAI_API_KEY, which dmrc gives to each service that declares models, as a bearer",
-            )
-        return None
+        keys = list(sent_keys(scope))
+        caller = next(filter(None, map(self._projects.caller, keys)), None)
+        if caller is not None:
+            return caller  # by any name: who was rebound has no key
+        if scope.get("dmrc.path_key") is not None or any(key.startswith(KEY_PREFIX) for key in keys):
+            raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
+        container = scope.get("dmrc.container")
+        caller = self._projects.caller_in(container.project, container.service) if container else None
+        if caller is None and (scope["dmrc.listener"] == "bridge" or self._require_key):
+            raise _without_key(is_foreign=bool(keys))
+        self._check_host(headers.get("host"), scope["server"][0] if scope.get("server") else None)
+        return caller
 
     def _check_host(self, host: str | None, local_address: str | None) -> None:
         name = _name(host) if host else None
-        if name is None or name in (GATEWAY_HOST, local_address) or is_loopback(name):
+        if name is None or name in (GATEWAY_HOST, local_address) or name in self._hosts or is_loopback(name):
             return
-        raise PermissionDeniedError(f"host '{name}' is not a name of this gateway", remedy=f"Use {GATEWAY_HOST}")
+        raise PermissionDeniedError(
+            f"host '{name}' is not a name of this gateway",
+            remedy=f"Use {GATEWAY_HOST}, send the service's key, or add it to DMRC_HOSTS",
+        )
 
     def _check_origin(self, origin: str | None) -> None:
         if origin is not None and not self.origins.allow(origin):
             raise PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
 
 
-def _key(headers: Headers) -> str | None:
-    """Return the bearer; Anthropic's clients send the key as `x-api-key`."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key")
+def _without_key(*, is_foreign: bool) -> AuthenticationError:
+    """Return what to tell who sent no key, or one of somebody else's, where one of ours is needed."""
+    return AuthenticationError(
+        "this key is not dmrc's" if is_foreign else "this listener needs the API key of a service",
+        remedy="Use the variables that dmrc gives each service with models: OPENAI_API_KEY, or a URL with the key in "
+        "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file",
+    )
 
 
 def _name(host: str) -> str | None:

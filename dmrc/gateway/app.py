@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import cast
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -21,6 +22,7 @@ from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.content_encodings import with_decoded_body
 from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
+from dmrc.gateway.credentials import split_capability
 from dmrc.gateway.dialects.anthropic import anthropic_routes
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
 from dmrc.gateway.dialects.ollama import ollama_routes
@@ -95,9 +97,11 @@ class Entrance:
         """Pass one connection on."""
         if scope["type"] == "http":
             # Applications join a base URL that ends in a slash with a path that begins with one.
-            path_key, path = _capability(_SLASHES.sub("/", scope["path"]))
+            path_key, path = split_capability(_SLASHES.sub("/", scope["path"]))
             # From here on the key is in no path, so none is recorded or logged.
             scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
+            if path_key is not None:
+                scope["raw_path"] = quote(path).encode()
             scope, receive = with_decoded_body(scope, receive)
             if self._listener == "bridge":
                 await self._addresses.mark(scope)
@@ -113,14 +117,6 @@ class Entrance:
                     return await answer_preflight(scope, send)
                 send = readable_by(origin, send)
         return await self._gateway(scope, receive, send)
-
-
-def _capability(path: str) -> tuple[str | None, str]:
-    """Return the key that a path begins with (`/k/<key>/…`), and the path without it."""
-    if not path.startswith("/k/"):
-        return None, path
-    key, _, rest = path.removeprefix("/k/").partition("/")
-    return key, f"/{rest}"
 
 
 def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str]) -> FastAPI:

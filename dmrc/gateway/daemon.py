@@ -86,7 +86,12 @@ class Daemon:
         self._configurations = Configurations(paths.registrations)
         self.catalog = Catalog(models.store, self._configurations, settings.default_registry)
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
-        self._admission = Admission(self.projects, require_key=settings.require_key, origins=Origins(settings.origins))
+        self._admission = Admission(
+            self.projects,
+            require_key=settings.require_key,
+            origins=Origins(settings.origins),
+            hosts=settings.hosts,
+        )
         self.hooks = Hooks(plugins, self.projects, self.catalog)
         self.hooks.watch(self.recorder, self.scheduler)
         journal = Journal(self.recorder, self._containers, self.live, self.masked)

@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from dmrc.projects import Caller, Projects, Registration
 KEY = "sk-dmrc-good"
 
 
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 @pytest.fixture
 def projects(tmp_path: Path) -> Projects:
     document = {"name": "demo", "models": {"llm": {"model": "a"}}, "services": {"app": {"models": ["llm"]}}}
@@ -23,7 +28,8 @@ def projects(tmp_path: Path) -> Projects:
 def admit(
     projects: Projects, listener: Listener, *, require_key: bool = False, path_key: str | None = None, **headers: str
 ) -> Caller | None:
-    admission = Admission(projects, require_key=require_key, origins=Origins(["https://app.example"]))
+    origins = Origins(["https://app.example"])
+    admission = Admission(projects, require_key=require_key, origins=origins, hosts=("Models.example",))
     local = "172.17.0.1" if listener == "bridge" else "127.0.0.1"
     sent = Headers({"host": "127.0.0.1:12434", **headers}).raw
     scope = {"type": "http", "dmrc.listener": listener, "server": (local, 12434), "headers": sent}
@@ -53,10 +59,24 @@ def test_a_key_of_our_form_that_is_unknown_is_refused(projects: Projects, listen
         admit(projects, listener, authorization="Bearer sk-dmrc-bad")
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer not-required"}, {"authorization": "Basic x"}])
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic x"}, {"x-api-key": ""}])
 def test_the_bridge_needs_a_key(projects: Projects, headers: dict[str, str]) -> None:
     with pytest.raises(AuthenticationError, match="needs the API key"):
         admit(projects, "bridge", **headers)
+
+
+@pytest.mark.parametrize("listener", ["bridge", "loopback"])
+@pytest.mark.parametrize(
+    "headers", [{"authorization": "Bearer tada"}, {"x-api-key": "cannot_be_empty"}, {"authorization": basic("a", "b")}]
+)
+def test_a_key_of_somebody_else_is_told_so_with_both_remedies(
+    projects: Projects, listener: Listener, headers: dict[str, str]
+) -> None:
+    with pytest.raises(AuthenticationError, match="this key is not dmrc's") as caught:
+        admit(projects, listener, require_key=True, **headers)
+
+    assert all(part in str(caught.value) for part in ("OPENAI_API_KEY", "x-dmrc: {auth: address}"))
+    assert not any(sent in str(caught.value) for sent in ("tada", "cannot_be_empty"))
 
 
 def test_loopback_needs_a_key_when_the_settings_say_so(projects: Projects) -> None:
@@ -64,8 +84,29 @@ def test_loopback_needs_a_key_when_the_settings_say_so(projects: Projects) -> No
         admit(projects, "loopback", require_key=True)
 
 
-def test_a_key_in_x_api_key_is_read_too(projects: Projects) -> None:
-    assert admit(projects, "bridge", **{"x-api-key": KEY}) is not None
+SENT = [
+    {"authorization": f"Bearer {KEY}"},
+    {"authorization": f"bearer  {KEY} "},
+    {"x-api-key": KEY},
+    {"api-key": KEY},
+    {"x-goog-api-key": KEY},
+    {"authorization": basic("me", KEY)},
+    {"authorization": basic(KEY, "")},
+    {"authorization": "Bearer not-required", "x-api-key": KEY},
+    {"authorization": "Bearer sk-dmrc-of-yesterday", "api-key": KEY},
+    {"x-api-key": "none", "x-goog-api-key": KEY},
+]
+
+
+@pytest.mark.parametrize("headers", SENT, ids=lambda headers: " ".join(headers))
+def test_a_key_is_read_where_clients_of_any_api_send_it(projects: Projects, headers: dict[str, str]) -> None:
+    assert admit(projects, "bridge", **headers) is not None
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "api-key", "x-goog-api-key"])
+def test_an_unknown_key_of_our_form_is_refused_in_every_header(projects: Projects, name: str) -> None:
+    with pytest.raises(AuthenticationError, match="unknown or was revoked"):
+        admit(projects, "loopback", **{name: "sk-dmrc-bad"})
 
 
 @pytest.mark.parametrize("host", ["localhost:12434", "127.0.0.1", "[::1]:1", "model-runner.docker.internal:12434"])
@@ -77,6 +118,23 @@ def test_names_of_the_gateway_are_let_in(projects: Projects, host: str) -> None:
 def test_a_foreign_host_is_refused_against_dns_rebinding(projects: Projects, host: str) -> None:
     with pytest.raises(PermissionDeniedError, match="is not a name of this gateway"):
         admit(projects, "loopback", host=host)
+
+
+@pytest.mark.parametrize("headers", SENT[:4], ids=lambda headers: " ".join(headers))
+@pytest.mark.parametrize("host", ["host.docker.internal:12434", "models.corp.example", "192.0.2.1"])
+def test_a_valid_key_opens_any_name(projects: Projects, host: str, headers: dict[str, str]) -> None:
+    assert admit(projects, "bridge", host=host, **headers) is not None
+    assert admit(projects, "loopback", host=host, path_key=KEY) is not None
+
+
+@pytest.mark.parametrize("host", ["models.example", "MODELS.example:80"])
+def test_the_settings_add_names_for_those_without_a_key(projects: Projects, host: str) -> None:
+    assert admit(projects, "loopback", host=host) is None
+
+
+def test_a_valid_key_opens_no_foreign_page(projects: Projects) -> None:
+    with pytest.raises(PermissionDeniedError, match="origin"):
+        admit(projects, "loopback", origin="https://evil.example", authorization=f"Bearer {KEY}")
 
 
 def test_the_bridges_own_address_is_a_name_of_it(projects: Projects) -> None:
