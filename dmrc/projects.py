@@ -57,6 +57,8 @@ class Registration:
     """The project's own plugins."""
     auth: Auth = "key"
     """Whether a container without a key may be known by its address."""
+    any_model: bool = False
+    """Whether its services may use every model of the store, and not only those that it declares."""
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Fields `x-dmrc-…` of services that have any, for plugins."""
 
@@ -68,11 +70,7 @@ class Registration:
     @classmethod
     def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:
         """Return the registration of a project, with its services' plain keys hashed."""
-        services = {}
-        for service in project.consumers:
-            first = service.first_binding.key
-            others = (binding.key for binding in service.bindings if binding.key != first)
-            services[service.name] = (first, *others)
+        services = {service.name: service.model_keys for service in project.consumers}
         return cls(
             name=project.name,
             directory=str(project.directory),
@@ -86,6 +84,7 @@ class Registration:
             ),
             plugins=tuple(LocalPlugin.of(path) for path in project.plugins),
             auth=project.auth,
+            any_model=project.any_model,
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
 
@@ -210,8 +209,8 @@ class Caller:
 
     @property
     def models(self) -> dict[str, ModelDeclaration]:
-        """Return the models that the service may use, its default first."""
-        keys = self.registration.services[self.service or WHOLE_PROJECT]
+        """Return the models that the service may use, its default first; one that lists none may use all declared."""
+        keys = self.registration.services.get(self.service or WHOLE_PROJECT, self.registration.models)
         return {key: self.registration.models[key] for key in keys}
 
 
@@ -294,7 +293,7 @@ class Projects:
     def caller_in(self, project: str | None, service: str | None) -> Caller | None:
         """Return who a container without a key is, where its project knows it by its address."""
         known = self.find(project)
-        if known is None or known.auth != "address" or service not in known.services:
+        if known is None or known.auth != "address" or service not in (*known.services, *known.without_models):
             return None
         return Caller(None, service, known)
 

@@ -14,6 +14,7 @@ from dmrc.cli.options import json_option, project_options
 if TYPE_CHECKING:
     from dmrc.project import Injection, Project
 
+_NOTHING = "it has no models:"
 PLACEHOLDER = "sk-dmrc-…"
 """Stands for a key that `dmrc up` mints, and hides one that it minted."""
 
@@ -31,13 +32,16 @@ def config(
     as_json: bool,
 ) -> None:
     """Print what would be injected, and the override file; start nothing. Keys are masked."""
+    import contextlib
     import json
     import os
 
     from dmrc.cli.injecting import load_plugins, with_plugins
     from dmrc.cli.progress import note
     from dmrc.cli.reading import Selection, read_project
-    from dmrc.compose.override import injections, render
+    from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
+    from dmrc.compose.override import Gateway, injections, render
+    from dmrc.errors import DockerError
     from dmrc.project import GATEWAY_HOST
 
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
@@ -46,25 +50,22 @@ def config(
     for plugin in load_plugins(app, project):
         if plugin.state == "failed":
             note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
-    injected = with_plugins(app, project, injections(project, keys, GATEWAY_HOST, app.settings.port))
+    no_proxy = {}
+    with contextlib.suppress(DockerError):  # this command works without Docker, too
+        no_proxy = no_proxy_of_docker(os.environ, docker_endpoint(os.environ).host)
+    gateway = Gateway(GATEWAY_HOST, app.settings.port, no_proxy)
+    injected = with_plugins(app, project, injections(project, keys, gateway))
     if as_json:
         click.echo(json.dumps(_document(project, injected), indent=2))
         return
-    for name, injection in injected.items():
-        click.echo(f"# {name}")
-        for variable, value in injection.variables.items():
-            added_by = injection.added_by.get(variable)
-            click.echo(f"#   {variable}={value}{f'  (plugin {added_by})' if added_by else ''}")
-        for variable in injection.kept:
-            click.echo(f"#   {variable} stays as the project sets it")
+    for name in project.services:
+        for line in _lines(name, injected.get(name)):
+            click.echo(f"# {line}")
     click.echo(render(project, injected), nl=False)
 
 
 def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:
-    services = {
-        name: {"set": dict(injection.variables), "kept": list(injection.kept), "added_by": dict(injection.added_by)}
-        for name, injection in injected.items()
-    }
+    services = {name: _given(injected.get(name)) for name in project.services}
     models = {
         model.key: {
             "model": model.model,
@@ -75,3 +76,27 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
         for model in project.models.values()
     }
     return {"project": project.name, "models": models, "services": services}
+
+
+def _lines(name: str, injection: Injection | None) -> list[str]:
+    """Return what a service is given, what it is not, and why."""
+    if injection is None:
+        return [f"{name}: nothing ({_NOTHING})"]
+    lines = [f"{name} ({injection.why})"]
+    for variable, value in injection.variables.items():
+        added_by = injection.added_by.get(variable)
+        lines.append(f"  {variable}={value}{f'  (plugin {added_by})' if added_by else ''}")
+    lines += [f"  {variable} stays as the project sets it" for variable in injection.kept]
+    return lines + [f"  {variable} is not set: {reason}" for variable, reason in injection.not_set.items()]
+
+
+def _given(injection: Injection | None) -> dict[str, object]:
+    if injection is None:
+        return {"set": {}, "kept": [], "not_set": {}, "added_by": {}, "why": _NOTHING}
+    return {
+        "set": dict(injection.variables),
+        "kept": list(injection.kept),
+        "not_set": dict(injection.not_set),
+        "added_by": dict(injection.added_by),
+        "why": injection.why,
+    }

@@ -11,8 +11,8 @@ from dmrc.cli.preparation import Wish, override_path, prepare
 from dmrc.cli.project_lock import project_lock
 from dmrc.cli.reading import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
-from dmrc.compose.override import injections, render, write
-from dmrc.project import inject
+from dmrc.compose.override import Gateway, injections, render, write
+from dmrc.project import GATEWAY_HOST, Access, inject
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,20 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     with project_lock(app, project.name):
         if not override_path(app, project.name).exists():
             # The web page shows what services are given.
-            everything = injections(project, prepared.keys, prepared.address, app.settings.port)
-            everything = with_plugins(app, project, everything)
+            gateway = Gateway(prepared.address, app.settings.port)
+            everything = with_plugins(app, project, injections(project, prepared.keys, gateway))
             write(override_path(app, project.name), render(project, everything))
-    base_url = f"http://127.0.0.1:{app.settings.port}/engines/v1"
-    injection = inject(project, wanted, base_url=base_url, api_key=prepared.keys[service])
+    injection = inject(project, wanted, _access(app, prepared.keys[service]))
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}
     return HostEnvironment(dict(injection.variables), declared)
+
+
+def _access(app: App, key: str) -> Access:
+    """Return how a program on this machine reaches the gateway, past the proxies of its shell."""
+    before = {name: value for name, value in os.environ.items() if name in ("NO_PROXY", "no_proxy")}
+    names = ("127.0.0.1", "localhost", GATEWAY_HOST)
+    return Access(host="127.0.0.1", port=app.settings.port, key=key, names=names, no_proxy_before=before)
 
 
 def _registered(app: App) -> list[dict[str, object]]:

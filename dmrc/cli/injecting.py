@@ -31,3 +31,16 @@ def with_plugins(app: App, project: Project, injected: Mapping[str, Injection]) 
         for plugin, more in app.plugins.service_environment(project, service, injection.variables):
             extended[name] = extended[name].extended(service, more, plugin.name)
     return extended
+
+
+def what_is_kept(injected: Mapping[str, Injection]) -> list[str]:
+    """Return a line for each service that keeps variables of its own, and one for what it is not given for them."""
+    lines = []
+    for service, injection in injected.items():
+        if injection.kept:
+            lines.append(f"{service}: keeps its own {', '.join(injection.kept)}")
+            reasons = dict.fromkeys(injection.not_set.values())
+            for reason in reasons:
+                names = [name for name, why in injection.not_set.items() if why == reason]
+                lines.append(f"{service}: is not given {', '.join(names)}: {reason}")
+    return lines

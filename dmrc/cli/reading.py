@@ -17,7 +17,7 @@ from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import near
-from dmrc.project import ModelDeclaration, Project
+from dmrc.project import ModelDeclaration, Project, knows_addresses
 from dmrc.reference import Reference
 
 
@@ -199,7 +199,11 @@ def _named(where: str) -> Iterator[None]:
 
 def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
     try:
-        return Compose(os.environ).config(options)
+        compose = Compose(os.environ)
+        document = compose.config(options)
+        if knows_addresses(document):  # then services may use a model that none of them lists
+            document = compose.config(options, everything=True)
+        return document
     except DockerError:
         if with_docker:
             raise

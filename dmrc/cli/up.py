@@ -34,34 +34,35 @@ def up(
     """
     import os
 
-    from dmrc.cli.injecting import load_plugins, with_plugins
+    from dmrc.cli.injecting import load_plugins, what_is_kept, with_plugins
     from dmrc.cli.preparation import Wish, override_path, prepare
     from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import Selection, read_project, upstream_keys
     from dmrc.cli.started import for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
-    from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import check_reachable
-    from dmrc.compose.override import injections, render, write
+    from dmrc.compose.override import Gateway, injections, render, write
 
     options = Selection(files, project_name, profiles, env_files).options(os.environ)
     compose = Compose(os.environ)
     endpoint = docker_endpoint(os.environ)
     project = read_project(app, options, with_docker=True, named=words(arguments))
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
-    models = project.models_of(started(project, arguments))
-    if not models:
+    starting = started(project, arguments)
+    models = project.models_of(starting)
+    if not models and not any(service in project.callers for service in starting):
         note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
         compose.become(options, None, ["up", *flags, *arguments])
     check_reachable(endpoint.host)
     keys = upstream_keys(project, models, options, os.environ)
     prepared = prepare(app, project, Wish(endpoint.host, keys, models))
     load_plugins(app, project)
-    injected = with_plugins(app, project, injections(project, prepared.keys, prepared.address, app.settings.port))
-    for service, injection in injected.items():
-        if injection.kept:
-            note(f"{service}: keeps its own {', '.join(injection.kept)}")
+    gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
+    injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
+    for line in what_is_kept(injected):
+        note(line)
     if (rest := for_compose(project, arguments)) is None:
         return  # what was named are models: there is no container to start
     with project_lock(app, project.name, kept_by_compose=returns_by_itself([*flags, *arguments])):

@@ -66,20 +66,25 @@ class Compose:
         self._argv = [docker, "compose"] if docker is not None else [str(alone)]
         self._alone = alone
 
-    def config(self, options: ComposeOptions, services: Sequence[str] = ()) -> dict[str, object]:
+    def config(
+        self, options: ComposeOptions, services: Sequence[str] = (), *, everything: bool = False
+    ) -> dict[str, object]:
         """Return the project as Compose understands it: interpolated, merged, extended.
 
-        `services` limits it to these and what they depend on, whatever their profiles.
+        `services` limits it to these and what they depend on, whatever their profiles. Models that no service lists are
+        among it only with `everything`.
         YAML and not JSON, since Compose drops the top-level `models:` from its JSON (v5.6.1).
 
         Raises:
             ProjectError: Compose refuses the project, with its words.
             DockerError: There is no Compose, or one that is too old for `models:`.
         """
-        ran = self._run([*options.argv(), "config", *services])
+        arguments = [*(["--all-resources"] if everything else []), *options.argv(), "config", *services]
+        ran = self._run(arguments)
         if ran.returncode != 0 and self._alone is not None and self.version() is None:
             self._argv = [self._alone]  # this `docker` has no Compose
-            ran = self._run([*options.argv(), "config", *services])
+            arguments = [*(["--all-resources"] if everything else []), *options.argv(), "config", *services]
+        ran = self._run(arguments)
         if ran.returncode != 0:
             self._check_version()
             names = ", ".join(file.name for file in options.files)

@@ -39,7 +39,7 @@ def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
     Raises:
         DockerError: The context does not exist, or is on another machine: its containers cannot reach this one.
     """
-    directory = Path(environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    directory = _directory(environ)
     if environ.get("DOCKER_HOST"):
         endpoint = DockerEndpoint(environ["DOCKER_HOST"], None)
     else:
@@ -54,11 +54,32 @@ def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
     return endpoint
 
 
-def _current_context(directory: Path) -> str | None:
+def no_proxy_of_docker(environ: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return `NO_PROXY` and `no_proxy` as Docker's settings give them to every container of the engine at `host`.
+
+    Source: https://docs.docker.com/engine/cli/proxy/
+    """
+    proxies = _configuration(_directory(environ)).get("proxies")
+    known = proxies if isinstance(proxies, dict) else {}
+    settings = known.get(host, known.get("default"))
+    hosts = settings.get("noProxy") if isinstance(settings, dict) else None
+    return {"NO_PROXY": hosts, "no_proxy": hosts} if isinstance(hosts, str) and hosts else {}
+
+
+def _directory(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+
+
+def _configuration(directory: Path) -> dict[str, object]:
     try:
-        name = json.loads((directory / "config.json").read_bytes()).get("currentContext")
-    except (OSError, ValueError, AttributeError):
-        return None  # no configuration, or one that `docker` itself will complain about
+        document = json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}  # no configuration, or one that `docker` itself will complain about
+    return document if isinstance(document, dict) else {}
+
+
+def _current_context(directory: Path) -> str | None:
+    name = _configuration(directory).get("currentContext")
     return name if isinstance(name, str) else None
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from dmrc.project import GATEWAY_HOST, Injection, Project, Service, inject
+from dmrc.project import GATEWAY_HOST, Access, Injection, Project, Service, inject
 
 _HEADER = "# Written by dmrc up. It holds API keys of this project's services: keep it private.\n"
 
@@ -28,15 +29,27 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(_Reset, lambda dumper, _: dumper.represent_scalar("!reset", "null"))
 
 
-def gateway_url(service: Service, address: str, port: int) -> str:
-    """Return the OpenAI base URL as `service` reaches it from its container."""
-    mode = service.network_mode
-    if mode == "host":
-        return f"http://127.0.0.1:{port}/engines/v1"
-    if has_own_hosts_file(service):
-        return f"http://{GATEWAY_HOST}:{port}/engines/v1"
-    # A container in another one's network cannot be given names, so it gets the address.
-    return f"http://{address}:{port}/engines/v1"
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The gateway as the containers of one Docker engine find it."""
+
+    address: str
+    """The bridge's."""
+    port: int
+    """Its port."""
+    no_proxy: Mapping[str, str] = field(default_factory=dict)
+    """`NO_PROXY` and `no_proxy` that Docker gives every container."""
+
+    def access(self, service: Service, key: str) -> Access:
+        """Return how a service's container reaches it."""
+        if service.network_mode == "host":
+            host, names = "127.0.0.1", ("127.0.0.1", "localhost")
+        elif has_own_hosts_file(service):
+            host, names = GATEWAY_HOST, (GATEWAY_HOST, self.address)
+        else:  # a container in another one's network cannot be given names, so it gets the address
+            host, names = self.address, (self.address, GATEWAY_HOST)
+        unique = tuple(dict.fromkeys(names))
+        return Access(host=host, port=self.port, key=key, names=unique, no_proxy_before=self.no_proxy)
 
 
 def has_own_hosts_file(service: Service) -> bool:
@@ -44,11 +57,11 @@ def has_own_hosts_file(service: Service) -> bool:
     return not (service.network_mode or "").startswith(("service:", "container:"))
 
 
-def injections(project: Project, keys: Mapping[str, str], address: str, port: int) -> dict[str, Injection]:
-    """Return what each service with models is given; `keys` are the plain keys by service."""
+def injections(project: Project, keys: Mapping[str, str], gateway: Gateway) -> dict[str, Injection]:
+    """Return what each service that may ask is given; `keys` are the plain keys of those with models."""
     return {
-        service.name: inject(project, service, base_url=gateway_url(service, address, port), api_key=keys[service.name])
-        for service in project.consumers
+        service.name: inject(project, service, gateway.access(service, keys.get(service.name, "")))
+        for service in project.callers
     }
 
 
@@ -60,13 +73,16 @@ def render(project: Project, injected: Mapping[str, Injection]) -> str:
     """
     # A provider is no container: who depends on it is given its models, and Compose needs no plugin for it.
     services: dict[str, object] = {service.name: _Reset() for service in project.services.values() if service.provides}
-    for service in project.consumers:
+    for service in project.callers:
         # Compose interpolates this file too.
         environment = {name: value.replace("$", "$$") for name, value in injected[service.name].variables.items()}
-        entry: dict[str, object] = {"models": _Reset(), "environment": environment}
+        entry: dict[str, object] = {"models": _Reset()} if service.bindings else {}
+        entry["environment"] = environment
         if providers := [name for name in service.depends_on if isinstance(services.get(name), _Reset)]:
             entry["depends_on"] = dict.fromkeys(providers, _Reset())
-        if service.network_mode != "host" and has_own_hosts_file(service):
+        if service.network_mode == "host" and project.auth == "address":
+            entry["extra_hosts"] = [f"{GATEWAY_HOST}:127.0.0.1"]
+        elif service.network_mode != "host" and has_own_hosts_file(service):
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:host-gateway"]
         services[service.name] = entry
     return _HEADER + yaml.dump({"services": services}, Dumper=_Dumper, sort_keys=False)

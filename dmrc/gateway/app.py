@@ -131,8 +131,9 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
         wanted = request.path_params["name"]
         caller = admission.admit(request.scope)
         target = catalog.resolve(caller, wanted, None).target
-        for name, stored in catalog.names(caller):
-            if (name == target.reference) if stored is None else (stored.digest == target.digest):
+        named = catalog.names(caller)
+        for name, stored in sorted(named, key=lambda pair: pair[0] != wanted):
+            if (name in (wanted, target.reference)) if stored is None else (stored.digest == target.digest):
                 return JSONResponse(_model(name, stored))
         raise ModelNotFoundError(f"model '{wanted}' is not in the store")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
 from dmrc.engines.flags import parse
-from dmrc.errors import DmrcError, InputError, InvalidReferenceError, PermissionDeniedError
+from dmrc.errors import DmrcError, InputError, InvalidReferenceError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.companions import CompanionFinder
 from dmrc.gateway.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
-from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream
+from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream, find_model, own_names
 from dmrc.projects import Caller, Registration
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
@@ -57,14 +57,14 @@ class Catalog:
         """Return what to run for `model` as this caller wrote it; without an operation, as what it is for.
 
         Raises:
-            ModelNotFoundError: It is not in the store.
-            PermissionDeniedError: The caller's service does not declare it.
+            ModelNotFoundError: It is not in the store, and the caller's service does not declare it.
+            PermissionDeniedError: It is there, and the caller's service does not declare it.
             InputError: It is not for this operation.
             UpstreamError: An upstream serves it, whose key is not known.
         """
-        if caller is None:
+        declaration = None if caller is None else self._declared(caller, model)
+        if caller is None or declaration is None:
             return Resolved(self.target(None, model, None, operation), None)
-        declaration = self._declared(caller, model)
         project = caller.registration.name
         return Resolved(self.target(project, declaration.model, declaration, operation), declaration.key)
 
@@ -109,30 +109,49 @@ class Catalog:
 
         The model of an upstream has a name only, and None for the rest.
         """
+        stored = [(tag, model) for model in self._store.models() for tag in model.tags]
         if caller is None:
-            return [(tag, model) for model in self._store.models() for tag in model.tags]
-        present: list[tuple[str, StoredModel | None]] = []
-        for declaration in caller.models.values():
-            try:
-                stored = None if declaration.upstream else self._stored(declaration.model)
-            except DmrcError:
-                continue  # declared, and removed from the store since
-            present.append((declaration.model, stored))
-        return present
+            return [*stored]
+        present: dict[str, StoredModel | None] = {}
+        for name, declaration in own_names(caller.models.values()).items():
+            with contextlib.suppress(DmrcError):  # declared, and removed from the store since
+                present[name] = None if declaration.upstream else self._stored(declaration.model)
+        others = stored if caller.registration.any_model else []
+        return [*present.items(), *(pair for pair in others if not self._of_reference(caller.models.values(), pair[0]))]
 
-    def _declared(self, caller: Caller, model: str) -> ModelDeclaration:
-        for declaration in caller.models.values():
-            if model in (declaration.model, declaration.key):
-                return declaration
-        wanted = self._parsed(model)
-        for declaration in caller.models.values():
-            if wanted is not None and wanted == self._parsed(declaration.model):
-                return declaration
-        allowed = ", ".join(f"'{declaration.model}'" for declaration in caller.models.values())
-        raise PermissionDeniedError(
-            f"{_who(caller)} may not use model '{model}'",
-            remedy=f"It declares {allowed or 'none'}; add others under its 'models:'",
+    def _declared(self, caller: Caller, model: str) -> ModelDeclaration | None:
+        """Return which model of its service a caller means; None is one of the store, which it may use undeclared.
+
+        Raises:
+            PermissionDeniedError: It is there, and the service does not declare it.
+            ModelNotFoundError: Nobody has it.
+        """
+        declared = caller.models.values()
+        found = find_model(declared, model) or self._of_reference(declared, model)
+        if found is not None or caller.registration.any_model:
+            return found
+        names = ", ".join(f"'{name}'" for name in own_names(declared))
+        remedy = f"It declares {names or 'none'}; add others under its 'models:'"
+        if self._exists(caller, model):
+            raise PermissionDeniedError(f"{_who(caller)} may not use model '{model}'", remedy=remedy)
+        raise ModelNotFoundError(
+            f"model '{model}' is not in the store, and {_who(caller)} does not declare it", remedy=remedy
         )
+
+    def _of_reference(self, declared: Iterable[ModelDeclaration], model: str) -> ModelDeclaration | None:
+        """Return the first model whose reference is the same, however it is written."""
+        wanted = self._parsed(model)
+        return next((each for each in declared if wanted is not None and wanted == self._parsed(each.model)), None)
+
+    def _exists(self, caller: Caller, model: str) -> bool:
+        """Return whether there is such a model: in the store, or declared by another service of the project."""
+        declared = caller.registration.models.values()
+        if find_model(declared, model) or self._of_reference(declared, model):
+            return True
+        with contextlib.suppress(DmrcError):
+            self._stored(model)
+            return True
+        return False
 
     def _parsed(self, model: str) -> Reference | None:
         try:

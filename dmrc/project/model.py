@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,6 +113,22 @@ class ModelDeclaration:
         """Return the kind of each file that it wants beside the model: `mmproj`, `lora`, `draft`."""
         kinds = ["mmproj"] if self.mmproj else []
         return kinds + ["lora"] * len(self.loras) + (["draft"] if self.draft else [])
+
+
+def find_model(models: Iterable[ModelDeclaration], name: str) -> ModelDeclaration | None:
+    """Return which of a service's models `name` means as it is written: a key, else the first with that reference."""
+    declared = list(models)
+    by_key = next((model for model in declared if model.key == name), None)
+    return by_key or next((model for model in declared if model.model == name), None)
+
+
+def own_names(models: Iterable[ModelDeclaration]) -> dict[str, ModelDeclaration]:
+    """Return the name by which a service asks for each of its models: its reference.
+
+    Where two entries have one reference, it is the first one's, and the others are asked for by their keys.
+    """
+    declared = list(models)
+    return {model.model if find_model(declared, model.model) is model else model.key: model for model in declared}
 
 
 def is_path(name: str) -> bool:

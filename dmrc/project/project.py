@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.fields import JsonValue, mapping, near, plain, refuse_unknown, strings, text
@@ -22,8 +22,11 @@ Auth = Literal["key", "address"]
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
-_PROJECT_OPTIONS = ("auth", "capture", "plugins")
-_SERVICE_OPTIONS = ("default_model",)
+OpenAI = Literal["auto", "always", "never"]
+"""Which services are given the variables `OPENAI_*`: those that their file lets want them, all, or none."""
+
+_PROJECT_OPTIONS = ("auth", "capture", "models", "openai", "plugins")
+_SERVICE_OPTIONS = ("default_model", "openai")
 _EXTENSION_PREFIX = "x-dmrc-"
 
 
@@ -41,6 +44,8 @@ class Service:
     """`network_mode`, as written."""
     default_model: str | None = None
     """Key that `OPENAI_MODEL` names, where the user chose one."""
+    openai: OpenAI = "auto"
+    """Whether it is given `OPENAI_*` (`x-dmrc: {openai: …}` of its own, else the project's)."""
     extensions: Mapping[str, JsonValue] = field(default_factory=dict)
     """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""
     depends_on: tuple[str, ...] = ()
@@ -52,6 +57,12 @@ class Service:
     def first_binding(self) -> Binding:
         """Return the binding that `OPENAI_MODEL` names."""
         return next((b for b in self.bindings if b.key == self.default_model), self.bindings[0])
+
+    @property
+    def model_keys(self) -> tuple[str, ...]:
+        """Return the keys of its models, that of `OPENAI_MODEL` first; of none where it uses none."""
+        first = self.first_binding.key if self.bindings else None
+        return tuple(sorted((binding.key for binding in self.bindings), key=lambda key: key != first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,8 @@ class Project:
     """Files of its own plugins (`x-dmrc: plugins`), absolute."""
     auth: Auth = "key"
     """How the gateway knows its containers: by the keys they send, or, where they send none, by their addresses too."""
+    any_model: bool = False
+    """Whether its services may use every model of the store (`x-dmrc: {auth: address, models: any}`)."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Values that must not be recorded. They go to the daemon's memory, and never into a file below `DMRC_HOME`."""
 
@@ -81,6 +94,16 @@ class Project:
     def consumers(self) -> tuple[Service, ...]:
         """Return the services that use a model."""
         return tuple(service for service in self.services.values() if service.bindings)
+
+    @property
+    def callers(self) -> tuple[Service, ...]:
+        """Return the services that may ask the gateway: those with models, or, by their addresses, all in a network."""
+        everybody = self.auth == "address"
+        return tuple(
+            service
+            for service in self.services.values()
+            if service.bindings or (everybody and service.network_mode != "none" and not service.provides)
+        )
 
     def only(self, names: Iterable[str]) -> tuple[Service, ...]:
         """Return those of these services that the project has."""
@@ -98,10 +121,12 @@ class Project:
         return self.only(found)
 
     def models_of(self, services: Iterable[Service]) -> tuple[ModelDeclaration, ...]:
-        """Return the models that these services use, in the order of the file."""
-        chosen = tuple(services)
-        used = {binding.key for service in chosen for binding in service.bindings}
-        used.update(key for service in chosen for key in service.provides)
+        """Return the models that these services may use, in the order of the file; one that lists none may use all."""
+        used: set[str] = set()
+        for service in services:
+            used.update(service.provides)
+            if service in self.callers:
+                used.update(service.model_keys or self.models)
         return tuple(model for key, model in self.models.items() if key in used)
 
     def service(self, name: str) -> Service:
@@ -134,18 +159,20 @@ class Project:
             key: ModelDeclaration.parse(key, value, directory)
             for key, value in mapping(document.get("models"), "models").items()
         }
+        options = _options(document, _PROJECT_OPTIONS, "")
+        openai = _openai(options.get("openai"), "x-dmrc.openai", "auto")
         written = mapping(document.get("services"), "services")
-        services = {key: _service(key, value, models) for key, value in written.items()}
+        services = {key: _service(key, value, models, openai) for key, value in written.items()}
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
         services = with_providers(services, providers)
-        options = _options(document, _PROJECT_OPTIONS, "")
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
         capture, auth = _capture(options.get("capture")), _auth(options.get("auth"))
-        return cls(name, directory, files, models, services, capture, plugins, auth)
+        any_model = _any_model(options.get("models"), auth)
+        return cls(name, directory, files, models, services, capture, plugins, auth, any_model)
 
 
-def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -> Service:
+def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], openai: OpenAI) -> Service:
     where = f"services.{name}"
     fields = mapping(value, where)
     options = _options(fields, _SERVICE_OPTIONS, where)
@@ -175,6 +202,7 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration]) -
         environment,
         None if network_mode is None else str(network_mode),
         None if default is None else str(default),
+        _openai(options.get("openai"), f"{where}.x-dmrc.openai", openai),
         _extensions(fields, where),
         _names(fields.get("depends_on"), f"{where}.depends_on"),
     )
@@ -220,6 +248,31 @@ def _auth(value: object) -> Auth:
     if value == "address":
         return "address"
     raise ProjectError(f"x-dmrc.auth is {value!r}", remedy="Use key or address")
+
+
+def knows_addresses(document: Mapping[str, object]) -> bool:
+    """Return whether a project that is not parsed yet says `x-dmrc: {auth: address}`."""
+    options = document.get("x-dmrc")
+    return isinstance(options, Mapping) and options.get("auth") == "address"
+
+
+def _any_model(value: object, auth: Auth) -> bool:
+    if value in (None, "declared"):
+        return False
+    if value != "any":
+        raise ProjectError(f"x-dmrc.models is {value!r}", remedy="Use declared or any")
+    if auth != "address":
+        raise ProjectError("x-dmrc.models is 'any' without auth: address", remedy="Write {auth: address, models: any}")
+    return True
+
+
+def _openai(value: object, where: str, otherwise: OpenAI) -> OpenAI:
+    if value is None:
+        return otherwise
+    for known in get_args(OpenAI):
+        if value == known:
+            return cast(OpenAI, known)
+    raise ProjectError(f"{where} is {value!r}", remedy="Use auto, always or never")
 
 
 def _capture(value: object) -> Literal["full", "metadata", "off"] | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.compose.context import DEFAULT_HOST, docker_endpoint
+from dmrc.compose.context import DEFAULT_HOST, docker_endpoint, no_proxy_of_docker
 from dmrc.errors import DockerError
 
 
@@ -42,3 +42,24 @@ def test_an_engine_on_another_machine_is_refused_with_the_reason(tmp_path: Path,
 def test_a_context_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(DockerError, match="'nope' cannot be read"):
         docker_endpoint({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "nope"})
+
+
+@pytest.mark.parametrize(
+    ("proxies", "hosts"),
+    [
+        ({"default": {"httpProxy": "http://proxy", "noProxy": "localhost,.corp"}}, "localhost,.corp"),
+        ({"unix:///d.sock": {"noProxy": "of-this"}, "default": {"noProxy": "of-all"}}, "of-this"),
+        ({"unix:///d.sock": {"httpProxy": "http://proxy"}, "default": {"noProxy": "of-all"}}, None),
+        ({"default": {"noProxy": ""}}, None),
+        ("junk", None),
+        ({"default": ["junk"]}, None),
+    ],
+)
+def test_docker_says_which_hosts_its_containers_ask_without_a_proxy(
+    tmp_path: Path, proxies: object, hosts: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+
+    found = no_proxy_of_docker({"DOCKER_CONFIG": str(tmp_path)}, "unix:///d.sock")
+
+    assert found == ({} if hosts is None else {"NO_PROXY": hosts, "no_proxy": hosts})

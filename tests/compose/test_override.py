@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from dmrc.compose.override import injections, render, write
+from dmrc.compose.override import Gateway, injections, render, write
 from dmrc.project import Project
 
 KEYS = {"app": "sk-dmrc-app", "host": "sk-dmrc-host", "beside": "sk-dmrc-beside"}
@@ -23,7 +23,7 @@ def project() -> Project:
 
 
 def rendered() -> str:
-    return render(project(), injections(project(), KEYS, "172.17.0.1", 12434))
+    return render(project(), injections(project(), KEYS, Gateway("172.17.0.1", 12434)))
 
 
 def services() -> dict[str, dict[str, object]]:
@@ -62,6 +62,34 @@ def test_a_dollar_in_a_value_is_written_so_that_compose_keeps_it() -> None:
     document = {"name": "d", "models": {"m": {"model": "a$b"}}, "services": {"app": {"models": ["m"]}}}
     parsed = Project.parse(document, ())
 
-    text = render(parsed, injections(parsed, {"app": "k"}, "127.0.0.1", 1))
+    text = render(parsed, injections(parsed, {"app": "k"}, Gateway("127.0.0.1", 1)))
 
     assert "a$$b" in text
+
+
+def test_each_network_is_past_the_proxy_by_the_names_that_it_can_use() -> None:
+    found = {name: service["environment"]["NO_PROXY"] for name, service in services().items()}
+
+    assert found == {
+        "app": "model-runner.docker.internal,172.17.0.1",
+        "host": "127.0.0.1,localhost",
+        "beside": "172.17.0.1,model-runner.docker.internal",
+    }
+
+
+def test_by_address_every_service_gets_the_name_of_the_gateway_and_no_other_is_touched() -> None:
+    document = {
+        "name": "demo",
+        "x-dmrc": {"auth": "address"},
+        "services": {"web": {}, "on-host": {"network_mode": "host"}, "alone": {"network_mode": "none"}},
+    }
+    parsed = Project.parse(document, ())
+
+    text = render(parsed, injections(parsed, {}, Gateway("172.17.0.1", 12434)))
+
+    written = yaml.safe_load(text)["services"]
+    assert {name: service["extra_hosts"] for name, service in written.items()} == {
+        "web": ["model-runner.docker.internal:host-gateway"],
+        "on-host": ["model-runner.docker.internal:127.0.0.1"],
+    }
+    assert "models" not in written["web"]

@@ -20,7 +20,7 @@ def run(shop: Shop) -> None:
     """Load a model, ask it, be refused, and unload it."""
     shop.up()
     assert shop.ask({"messages": [{"role": "user", "content": SECRET}]})[0] == 200
-    assert shop.ask({"model": "made/up\nINFO forged line"})[0] == 403
+    assert shop.ask({"model": "made/up\nINFO forged line"})[0] == 404
     shop.dmrc.ok("unload", MODEL)
 
 
@@ -39,7 +39,7 @@ def test_each_event_is_a_line_that_a_person_can_read(shop: Shop) -> None:
     assert "shop/web chat llm 200" in answered
     assert "→2 tokens" in answered
     (refused,) = [line for line in lines if "made/up" in line and "dmrc.events" in line]
-    assert "\N{REPLACEMENT CHARACTER}INFO forged line 403" in refused, "a line of the log is one line"
+    assert "\N{REPLACEMENT CHARACTER}INFO forged line 404" in refused, "a line of the log is one line"
     assert any("is ready after" in line for line in lines)
     assert any("project shop is up" in line for line in lines)
     assert SECRET not in "\n".join(lines)

@@ -83,7 +83,7 @@ def test_refusals_are_the_clients_own_errors(gateway: Gateway, script: Path) -> 
 
     kinds = {name: (outcome["name"], outcome["status"]) for name, outcome in found.items() if name != "cancelled"}
     assert kinds == {
-        "unknownModel": ("PermissionDeniedError", 403),
+        "unknownModel": ("NotFoundError", 404),
         "badRequest": ("BadRequestError", 400),
         "badStream": ("BadRequestError", 400),
         "badKey": ("AuthenticationError", 401),

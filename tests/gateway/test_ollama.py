@@ -140,9 +140,9 @@ def test_errors_have_ollamas_shape_and_statuses(client: ollama.Client, gateway: 
     ]
 
     for method in (client.chat, client.generate, client.embed, client.embeddings, client.show):
-        with pytest.raises(ollama.ResponseError, match="may not use model 'ai/unknown'") as refused:
+        with pytest.raises(ollama.ResponseError, match=r"service 'web' .* does not declare it") as refused:
             method("ai/unknown")
-        assert refused.value.status_code == 403
+        assert refused.value.status_code == 404
     with pytest.raises(ollama.ResponseError, match="dmrc pull ai/unknown") as unknown:
         client_of(gateway, None).chat("ai/unknown", HELLO)
     assert unknown.value.status_code == 404

@@ -103,6 +103,13 @@ def test_an_unknown_key_is_refused_and_recorded(gateway: Gateway, recorded: Reco
     assert recorded(caught.value.response.headers["x-dmrc-exchange-id"])["error_type"] == "authentication_error"
 
 
+def test_a_model_that_nobody_has_is_a_404_with_a_key_too_and_says_what_may_be_asked(gateway: Gateway) -> None:
+    with pytest.raises(openai.NotFoundError, match="It declares 'local/embedder'"):
+        gateway.client("other").chat.completions.create(model="ai/unknown", messages=HELLO)
+    with pytest.raises(openai.NotFoundError):
+        gateway.client("other").models.retrieve("ai/unknown")
+
+
 def test_an_unknown_model_is_a_404_that_says_how_to_get_it(gateway: Gateway) -> None:
     with pytest.raises(openai.NotFoundError, match="dmrc pull ai/unknown"):
         gateway.client(None).chat.completions.create(model="ai/unknown", messages=HELLO)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.project import Project, inject
+from dmrc.project import Project
 
 FILES = (Path("/app/compose.yaml"),)
 
@@ -13,65 +13,6 @@ def project(models: object = None, services: object = None, **more: object) -> P
     models = {"llm": {"model": "ai/smollm2"}} if models is None else models
     services = {"app": {"models": {"llm": None}}} if services is None else services
     return Project.parse({"name": "demo", "models": models, "services": services, **more}, FILES)
-
-
-def variables(parsed: Project, service: str) -> dict[str, str]:
-    injection = inject(parsed, parsed.services[service], base_url="http://gateway/engines/v1", api_key="sk-dmrc-1")
-    return dict(injection.variables)
-
-
-def test_the_short_syntax_gives_composes_variables_then_ours() -> None:
-    assert variables(project(), "app") == {
-        "LLM_URL": "http://gateway/engines/v1/",
-        "LLM_MODEL": "ai/smollm2",
-        "LLM_API_KEY": "sk-dmrc-1",
-        "OPENAI_BASE_URL": "http://gateway/engines/v1",
-        "OPENAI_API_KEY": "sk-dmrc-1",
-        "OPENAI_MODEL": "ai/smollm2",
-    }
-
-
-def test_a_dash_in_a_key_becomes_an_underscore_and_a_dot_stays() -> None:
-    parsed = project(
-        {"my-llm.v2": {"model": "ai/smollm2"}},
-        {"app": {"models": ["my-llm.v2"]}},
-    )
-
-    assert {"MY_LLM.V2_URL", "MY_LLM.V2_MODEL"} <= variables(parsed, "app").keys()
-
-
-def test_the_long_syntax_names_its_own_variables() -> None:
-    parsed = project(services={"app": {"models": {"llm": {"endpoint_var": "AI_URL", "model_var": "AI_MODEL"}}}})
-
-    found = variables(parsed, "app")
-
-    assert found["AI_URL"] == "http://gateway/engines/v1/"
-    assert found["AI_MODEL"] == "ai/smollm2"
-    assert "LLM_URL" not in found
-
-
-def test_a_variable_of_the_user_is_kept_and_named() -> None:
-    parsed = project(services={"app": {"models": ["llm"], "environment": {"OPENAI_MODEL": "mine", "OTHER": "x"}}})
-
-    injection = inject(parsed, parsed.services["app"], base_url="http://g/v1", api_key="k")
-
-    assert "OPENAI_MODEL" not in injection.variables
-    assert injection.kept == ("OPENAI_MODEL",)
-
-
-def test_compose_overwrites_its_own_variables_as_it_does_itself() -> None:
-    parsed = project(services={"app": {"models": ["llm"], "environment": {"LLM_MODEL": "mine"}}})
-
-    assert variables(parsed, "app")["LLM_MODEL"] == "ai/smollm2"
-
-
-def test_openai_model_is_the_first_declared_or_the_one_chosen() -> None:
-    models = {"small": {"model": "ai/small"}, "large": {"model": "ai/large"}}
-    first = project(models, {"app": {"models": ["small", "large"]}})
-    chosen = project(models, {"app": {"models": ["small", "large"], "x-dmrc": {"default_model": "large"}}})
-
-    assert variables(first, "app")["OPENAI_MODEL"] == "ai/small"
-    assert variables(chosen, "app")["OPENAI_MODEL"] == "ai/large"
 
 
 def test_options_under_x_dmrc_are_read() -> None:
@@ -108,6 +49,8 @@ def test_keep_alive_is_a_duration(text: object, seconds: float) -> None:
         (None, {"app": {"models": {"llm": {"url": "X"}}}}, "services.app.models.llm has no field 'url'"),
         (None, {"app": {"models": ["llm"], "network_mode": "none"}}, "service 'app' uses a model and has"),
         (None, {"app": {"models": ["llm"], "x-dmrc": {"default_model": "x"}}}, "which the service does not use"),
+        (None, {"app": {"models": ["llm"], "x-dmrc": {"openai": "yes"}}}, "services.app.x-dmrc.openai is 'yes'"),
+        (None, {"app": {"x-dmrc": {"auth": "address"}}}, "services.app.x-dmrc has no field 'auth'"),
     ],
 )
 def test_an_impossible_declaration_is_refused_by_name(models: object, services: object, message: str) -> None:
@@ -121,6 +64,31 @@ def test_an_impossible_declaration_is_refused_by_name(models: object, services: 
 def test_an_unknown_option_of_the_project_is_refused() -> None:
     with pytest.raises(ProjectError, match="x-dmrc has no field 'captures'"):
         project(**{"x-dmrc": {"captures": "full"}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"openai": True}, "x-dmrc.openai is True"),
+        ({"models": "all", "auth": "address"}, "x-dmrc.models is 'all'"),
+        ({"models": "any"}, "x-dmrc.models is 'any' without auth: address"),
+        ({"auth": "ip"}, "x-dmrc.auth is 'ip'"),
+    ],
+)
+def test_an_option_of_the_project_that_means_nothing_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ProjectError, match=message):
+        project(**{"x-dmrc": options})
+
+
+def test_who_is_known_by_its_address_may_use_what_the_project_declares() -> None:
+    services = {"app": {"models": ["llm"]}, "web": {}, "offline": {"network_mode": "none"}}
+    models = {"llm": {"model": "a"}, "other": {"model": "b"}}
+    by_key, by_address = project(models, services), project(models, services, **{"x-dmrc": {"auth": "address"}})
+
+    assert [service.name for service in by_key.callers] == ["app"]
+    assert [service.name for service in by_address.callers] == ["app", "web"]
+    for name, keys in {"app": ["llm"], "web": ["llm", "other"], "offline": []}.items():
+        assert [model.key for model in by_address.models_of(by_address.only([name]))] == keys
 
 
 def test_yaml_reads_a_bare_off_as_false_and_means_off() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from dmrc.errors import ProjectError
-from dmrc.project import Project, inject
+from dmrc.project import Access, Project, inject
 from dmrc.project.provider import declarations
+
+_ACCESS = Access(host="x", port=12434, key="k", names=("x",))
 
 
 def _project(kind: str = "model", name: str = "llm", **options: object) -> Project:
@@ -83,7 +85,7 @@ def test_who_depends_on_it_uses_its_models_and_nobody_else() -> None:
     project = _project(model=["ai/one", "ai/two"])
 
     assert [service.name for service in project.consumers] == ["app"]
-    given = inject(project, project.services["app"], base_url="http://x/v1", api_key="k").variables
+    given = inject(project, project.services["app"], _ACCESS).variables
     assert given["LLM_MODEL"] == "ai/one,ai/two"
     assert given["LLM_URL"].endswith("/v1/")
     assert [model.model for model in project.models_of(project.with_dependencies(["app"]))] == ["ai/one", "ai/two"]
@@ -95,7 +97,7 @@ def test_variables_of_a_provider_with_a_dash(kind: str, prefix: str) -> None:
     """Compose writes the dash of a provider's name, and none of a model's key."""
     project = _project(kind, "my-llm", model=["ai/one"])
 
-    given = inject(project, project.services["app"], base_url="http://x/v1", api_key="k").variables
+    given = inject(project, project.services["app"], _ACCESS).variables
 
     assert {f"{prefix}_URL", f"{prefix}_MODEL"} <= given.keys()
 

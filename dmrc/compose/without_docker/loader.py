@@ -19,6 +19,7 @@ from dmrc.compose.interpolation import interpolate
 from dmrc.compose.without_docker.checks import check_document, check_project, check_references
 from dmrc.compose.without_docker.merge import BOOLEANS, as_text, expand_service, merge_files
 from dmrc.errors import ProjectError
+from dmrc.project import knows_addresses
 
 _KEPT = ("environment", "models", "network_mode", "profiles", "working_dir", "depends_on", "provider")
 _KEPT_ON_TOP = ("name", "models", "secrets")
@@ -46,7 +47,8 @@ def load(
         The mapping of `docker compose config` in YAML, restricted to `name`, `services` (each with
         environment, models, network_mode, profiles, working_dir, depends_on, provider, x-…),
         `models`, `secrets` (as written) and `x-…`; what is empty is left out. Values are plain:
-        where `config` writes `$$` for a dollar, here stands one. `environment` holds what
+        where `config` writes `$$` for a dollar, here stands one. With `x-dmrc: {auth: address}` models that
+        no service lists are among it. `environment` holds what
         `env_file` brought, with None for a variable that has no value anywhere. Models keep the
         order of the files; `config` sorts.
 
@@ -174,6 +176,7 @@ def _select(
     models = declared if isinstance(declared, dict) else {}
     check_references(active, models, frozenset(every))
     used = {model for service in active.values() for model in _mapping(service.get("models"))}
+    used |= set(models) if knows_addresses(project) else set()
     result: dict[str, object] = {"name": name}
     result["services"] = {key: _finished_service(service, directory, environment) for key, service in active.items()}
     if used:
