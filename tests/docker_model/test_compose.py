@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
 from tests.polling import eventually
 from tests.registry import RegistryServer
+from tests.up.answered import SAMPLES, assert_all_were_answered
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import own_dmrc, tiny  # noqa: F401 fixtures
 
@@ -204,3 +206,19 @@ def test_a_provider_of_docker_model_runner_is_served_as_there(plain: Plain) -> N
     (exchange,) = _exchanges(plain, 1)
     assert (exchange["status"], exchange["service"]) == (200, "llm")
     assert "OPENAI_API_KEY" not in plain.compose("logs", "app").stdout
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_applications_in_the_shape_of_dockers_samples_are_answered(plain: Plain) -> None:
+    """#16, A1: `dmrc up` of the same files is in `tests/up/test_samples.py`."""
+    shutil.copytree(SAMPLES, plain.directory / "samples")
+    project = Plain(plain.dmrc, plain.engine, plain.directory / "samples", "samples")
+    try:
+        up = project.compose("up", "--detach")
+
+        assert up.returncode == 0, up.stdout
+        given = assert_all_were_answered(project)
+        assert all("OPENAI_API_KEY" not in variables for variables in given.values())
+    finally:
+        project.compose("down")
