@@ -73,6 +73,7 @@ def parameters(text: str) -> xllamacpp.CommonParams:
     _fill(params, launch)
     for setting in parse(launch["runtime_flags"]):
         _apply(params, setting)
+    params.n_batch = max(params.n_batch, params.n_ubatch)
     return params
 
 
@@ -87,7 +88,11 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     params.kv_unified = False
     params.cache_ram_mib = int(launch["prompt_cache_mib"])
     params.n_ctx_checkpoints = int(launch["context_checkpoints"])
-    params.fit_params = _has_gpu()  # without one it costs a second look at the file and changes nothing
+    has_gpu = _has_gpu()
+    params.fit_params = has_gpu  # without one it costs a second look at the file and changes nothing
+    if not has_gpu:
+        # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
+        params.n_batch = params.n_ubatch
     params.endpoint_metrics = True
     params.endpoint_slots = False  # it shows the prompts of others
     params.ui = False

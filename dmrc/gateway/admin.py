@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.engines.prompt_counts import prompt_counts
+from dmrc.engines.counts import counts_soon
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import unload
@@ -209,7 +209,7 @@ class _Admin:
 
     async def runners(self, _request: Request) -> Response:
         runners = self._daemon.scheduler.runners()
-        counts = await asyncio.gather(*(prompt_counts(runner.session) for runner in runners))
+        counts = await asyncio.gather(*(counts_soon(runner.session) for runner in runners))
         return JSONResponse([describe_runner(*one) for one in zip(runners, counts, strict=True)])
 
     async def unload(self, request: Request) -> Response:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from dmrc.engines.prompt_counts import PromptCounts
+from dmrc.engines.counts import Counts
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import UpstreamTarget
 
 
-def describe_runner(runner: Runner, counts: PromptCounts | None = None) -> dict[str, object]:
+def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, object]:
     """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds.
 
     `counts` is what its engine says of its prompts; None is unknown.

@@ -66,16 +66,22 @@ class Scheduler:
             EngineError: The runner does not start, or does not fit.
         """
         lease = await self._enter(target, keep_alive_seconds)
-        began = time.monotonic()
+        began, hung_up = time.monotonic(), False
         try:
             yield lease
+        except asyncio.CancelledError:
+            hung_up = not self._closing
+            raise
         except (OSError, EngineError):
             await lease.runner.notice_death()  # before the slot is the next one's
             raise
         finally:
             if lease.runner.line is not None:
                 lease.runner.line.took(time.monotonic() - began)
-            self._leave(lease.runner)
+            if hung_up:
+                self._fleet.spawn(self._leave_later(lease.runner))
+            else:
+                self._leave(lease.runner)
 
     async def load(self, target: AnyTarget) -> Runner:
         """Start the runner of `target` and wait until it is ready.
@@ -148,6 +154,13 @@ class Scheduler:
         self._fleet.end_if_drained(runner)
         if runner.is_idle:
             self._fleet.announce()
+
+    async def _leave_later(self, runner: Runner) -> None:
+        """Free the slot of a caller who has hung up, when the engine has let go of it, too."""
+        try:
+            await runner.let_go()
+        finally:
+            self._leave(runner)
 
     def _give_up(self, line: Line, place: Place) -> None:
         """Undo what was done for a caller who has gone, or who was refused."""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.engines.counts import counts_soon
 from dmrc.engines.llama_cpp import LlamaCpp
 from dmrc.engines.memory import prompt_store
-from dmrc.engines.prompt_counts import prompt_counts
 from dmrc.engines.session import Session
 from dmrc.engines.unix_session import UnixSession
 from dmrc.errors import InsufficientMemoryError
@@ -180,7 +180,7 @@ def test_six_conversations_in_turn_compute_no_more_than_by_llama_cpps_own_defaul
     async def story() -> None:
         async with scheduler.lease(workshop.target(1024, parallel=4)) as lease:
             ours.append(await six_in_turn(lease.session))
-            counts = await prompt_counts(lease.session)
+            counts = await counts_soon(lease.session)
             shown = describe_runner(lease.runner, counts)
         total, computed = ours[0]
         assert (shown["prompt_tokens_computed"], shown["prompt_tokens_reused"]) == (computed, total - computed)
