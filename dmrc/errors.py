@@ -52,7 +52,7 @@ class InputError(DmrcError):
 class HttpInputError(InputError):
     """An HTTP request that is refused for its form: too large, too slow, or in an encoding that dmrc does not read."""
 
-    def __init__(self, message: str, *, status: int, remedy: str | None = None) -> None:
+    def __init__(self, message: str, *, status: int = 400, remedy: str | None = None) -> None:
         """Refuse with the status that HTTP has for it, as 408, 413, 414, 415 or 431."""
         super().__init__(message, remedy=remedy)
         self.http_status = status

@@ -10,18 +10,21 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmrc import __version__
-from dmrc.errors import DmrcError, ModelNotFoundError, NotFoundError
+from dmrc.errors import DmrcError, ModelNotFoundError
+from dmrc.exchange import Dialect as DialectName
+from dmrc.exchange import new_exchange_id
 from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.anthropic_models import AnthropicModels
+from dmrc.gateway.bugs import contain_bugs
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.content_encodings import with_decoded_body
-from dmrc.gateway.cors import answer_preflight, is_preflight, readable_by
+from dmrc.gateway.cors import answer_preflight, foreign_origin, is_preflight, readable_by
 from dmrc.gateway.credentials import split_capability
 from dmrc.gateway.dialects.anthropic import anthropic_routes
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
@@ -33,6 +36,7 @@ from dmrc.gateway.observed import Observed
 from dmrc.gateway.pages import API, Pages
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.gateway.response_routes import ResponseRoutes
+from dmrc.gateway.unrouted import Unrouted, answer_head
 from dmrc.store import StoredModel
 
 PREFIXES = ("/engines/v1", "/v1")
@@ -67,6 +71,10 @@ class Gateway:
         self.add(ResponseRoutes(steps.admission, responses, paths).add_to)
         self.add(AnthropicModels(steps.admission, steps.catalog).add_to)
         add_configure_routes(self._others, steps.admission, configurator)
+        self._contained = contain_bugs(self._others)
+        unrouted = Unrouted(self._inference, self._others.routes)
+        for status in (404, 405):
+            self._others.add_exception_handler(status, unrouted)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
@@ -75,11 +83,16 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. A route of our own wins over a plugin's."""
-        app: ASGIApp = self._others
-        if scope["type"] == "http":
-            inference = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
-            app = inference or self._of_plugins.beside(self._others, scope)
-        await app(scope, receive, send)
+        if scope["type"] != "http":
+            return None
+        if scope["method"] == "POST" and (inference := self._inference.get(scope["path"])) is not None:
+            return await inference(scope, receive, send)
+        send = _with_id(send, dialect_of(scope["path"]))
+        found = self._of_plugins.beside(self._others, scope)
+        app = self._contained if found is self._others else found
+        if scope["method"] == "HEAD":
+            return await answer_head(app, scope, receive, send)
+        return await app(scope, receive, send)
 
 
 class Entrance:
@@ -98,6 +111,7 @@ class Entrance:
         if scope["type"] == "http":
             # Applications join a base URL that ends in a slash with a path that begins with one.
             path_key, path = split_capability(_SLASHES.sub("/", scope["path"]))
+            path = path.rstrip("/") or "/"
             # From here on the key is in no path, so none is recorded or logged.
             scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
             if path_key is not None:
@@ -109,19 +123,23 @@ class Entrance:
                 try:
                     self._pages.admit(scope)
                 except DmrcError as error:
-                    return await error_response(error)(scope, receive, send)
+                    return await error_response(error)(scope, receive, _with_id(send, "openai"))
                 scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}
             origin = Headers(scope=scope).get("origin")
             if origin is not None and self._origins.allow(origin):
                 if is_preflight(scope):
                     return await answer_preflight(scope, send)
                 send = readable_by(origin, send)
+            elif origin is not None and scope["method"] == "OPTIONS":
+                return await error_response(foreign_origin(origin))(scope, receive, _with_id(send, "openai"))
         return await self._gateway(scope, receive, send)
 
 
 def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str]) -> FastAPI:
     """Return the routes that are not inference."""
-    app = FastAPI(title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
 
     def models(request: Request) -> JSONResponse:
         names = catalog.names(admission.admit(request.scope))
@@ -140,9 +158,9 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
     for prefix in prefixes:
         app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
-    app.add_api_route("/", _root, methods=["GET", "HEAD"], response_model=None)
+    # Docker Model Runner says so to each of these.
+    app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
-    app.add_exception_handler(404, _on_unknown_path)
     return app
 
 
@@ -155,11 +173,17 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return error_response(cast(DmrcError, error), dialect=dialect_of(request.url.path))
 
 
-async def _on_unknown_path(request: Request, _error: Exception) -> Response:
-    path = request.url.path
-    remedy = "Use /engines/v1, or the name of an engine: dmrc version" if path.startswith("/engines/") else None
-    error = NotFoundError(f"there is no route {request.method} {path}", remedy=remedy)
-    return error_response(error, dialect=dialect_of(path))
+def _with_id(send: Send, dialect: DialectName) -> Send:
+    """Return a `send` whose answer has an id in its headers, as each exchange has its own."""
+
+    async def with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            id = new_exchange_id().encode()
+            names = (b"x-request-id", b"request-id") if dialect == "anthropic" else (b"x-request-id",)
+            message = {**message, "headers": [*message["headers"], *((name, id) for name in names)]}
+        await send(message)
+
+    return with_id
 
 
 def _model(name: str, model: StoredModel | None) -> dict[str, object]:

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Scope, Send
 
+from dmrc.errors import PermissionDeniedError
+
 ANY_ORIGIN = "*"
 """In `DMRC_ORIGINS`: every page may call. The settings allow it only where a key is required."""
 
-_EXPOSED = "x-dmrc-exchange-id, x-dmrc-queue-ms, x-dmrc-load-ms, retry-after"
+_EXPOSED = "x-request-id, request-id, x-dmrc-exchange-id, x-dmrc-queue-ms, x-dmrc-load-ms, retry-after"
 _PREFLIGHT_SECONDS = 600
 
 
@@ -35,6 +37,11 @@ class Origins:
         except ValueError:
             return False
         return name is not None and is_loopback(name)
+
+
+def foreign_origin(origin: str) -> PermissionDeniedError:
+    """Return what is told to a page that may not call."""
+    return PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
 
 
 def is_loopback(name: str) -> bool:

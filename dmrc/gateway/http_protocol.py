@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
+from dmrc.exchange import new_exchange_id
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.connection_shares import ConnectionShares
 from dmrc.gateway.http_1_0 import until_the_connection_ends
@@ -271,7 +272,8 @@ class HttpConnection(HttpToolsProtocol):
                 return
         self.flow.resume_reading()
         answer = error_response(error, dialect=dialect_of(getattr(self, "url", b"").decode("latin-1")))
-        headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+        ours = ((b"x-request-id", new_exchange_id().encode()), (b"connection", b"close"))
+        headers = [*self.server_state.default_headers, *answer.raw_headers, *ours]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
         if self.transport.can_write_eof():

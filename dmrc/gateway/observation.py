@@ -14,6 +14,7 @@ from dmrc.capture.masking import mask_credentials
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.dialects.dialect import Dialect, Timing
+from dmrc.gateway.forwarding import of_callers, of_plugins
 from dmrc.gateway.pages import SERVICE
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
@@ -27,15 +28,6 @@ REFUSED_BYTES = 2 << 20
 """Of a request that no engine saw, at most this much is kept for the record; twice what is recorded in the end."""
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
-
-# What one hop says to the next, and what is only for us. Source: RFC 9110, section 7.6.1.
-_NOT_FORWARDED = frozenset(
-    {
-        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
-        *("host", "content-length", "accept-encoding", "origin", "referer"),
-        *("authorization", "proxy-authenticate", "proxy-authorization", "x-api-key", "cookie"),
-    }
-)
 
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 
@@ -61,7 +53,7 @@ class Observation:
         self._scope = scope
         self._page_service = SERVICE if "dmrc.page" in scope else None
         self._dialect = dialect
-        self._forwarded: Mapping[str, str] = self.request_headers
+        self._forwarded: Mapping[str, str] | None = None
         self._caller: Caller | None = None
         self._target: AnyTarget | None = None
         self._model_key: str | None = None
@@ -91,7 +83,7 @@ class Observation:
         """Note what plugins made of the request: it is what the engine gets, and what is recorded."""
         self.document = document
         self.request_body = json.dumps(document).encode()
-        self._forwarded = {name.lower(): value for name, value in headers.items()}
+        self._forwarded = headers
 
     def model(self) -> str:
         """Return the model that the request names.
@@ -146,14 +138,16 @@ class Observation:
         self.annotations[name] = value
 
     def forwarded_headers(self) -> dict[str, str]:
-        """Return the headers that the engine gets: nothing of this hop, no credentials."""
-        return {name: value for name, value in self._forwarded.items() if name not in _NOT_FORWARDED}
+        """Return the headers that the engine gets; see `forwarding`."""
+        if self._forwarded is not None:
+            return of_plugins(self._forwarded)
+        return of_callers(self.request_headers)
 
     async def start(
         self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
     ) -> None:
         """Send the status and the headers."""
-        headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id}
+        headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id, "x-request-id": self.id}
         if self._dialect.name == "anthropic":
             headers["request-id"] = self.id  # where its clients look for what to tell when they ask for help
         if content_type.startswith(_STREAM_TYPES):

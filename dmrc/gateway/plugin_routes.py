@@ -15,6 +15,7 @@ from dmrc.errors import DmrcError, PluginError
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.answers import error_response
 from dmrc.gateway.observed import Observed
+from dmrc.gateway.unrouted import Unrouted
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import BUILT_IN, Plugins
 
@@ -59,6 +60,8 @@ class _Door:
         self._admit = admit
         app.exception_handlers.setdefault(DmrcError, _on_error)
         app.add_exception_handler(Exception, _on_bug)
+        for status in (404, 405):
+            app.exception_handlers.setdefault(status, Unrouted((), app.routes))
 
     def has(self, scope: Scope) -> bool:
         """Return whether there is a route for a request where it came in; the path alone is enough on loopback."""

@@ -1,0 +1,31 @@
+"""Which headers of a request an engine gets: the few that it needs, and none that a caller meant for dmrc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Who asks, and which trace and conversation it belongs to; the last two are how OpenRouter names an application.
+_OF_CALLERS = ("traceparent", "tracestate", "x-request-id", "x-session-id", "user-agent", "http-referer", "x-title")
+# llama.cpp's server refuses headers of 8 KiB together, with an empty body.
+_LONGEST = 512
+
+# What one hop says to the next, and what the session says itself. Source: RFC 9110, section 7.6.1.
+_OF_THIS_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "host"),
+        *("content-length", "content-type", "content-encoding", "accept-encoding", "origin", "referer"),
+        *("authorization", "proxy-authenticate", "proxy-authorization", "x-api-key", "cookie"),
+    }
+)
+
+
+def of_callers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what an engine gets of a caller's headers, under lower-case names."""
+    passed = {name: headers[name] for name in _OF_CALLERS if name in headers and len(headers[name]) <= _LONGEST}
+    return {"content-type": "application/json", **passed}
+
+
+def of_plugins(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what an engine gets where plugins have changed the request: they may add headers, but no credentials."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {"content-type": "application/json", **{n: v for n, v in lower.items() if n not in _OF_THIS_HOP}}
