@@ -24,6 +24,8 @@ def ps(app: App, as_json: bool) -> None:
     """
     import json
 
+    from dmrc.cli.progress import note
+    from dmrc.cli.status import ended_lines
     from dmrc.cli.tables import print_table
 
     runners = app.daemon.runners()
@@ -31,6 +33,8 @@ def ps(app: App, as_json: bool) -> None:
         click.echo(json.dumps(runners, indent=2))
         return
     print_table(_HEADERS, [_row(runner) for runner in runners])
+    for line in ended_lines(app.daemon.status() or {}):
+        note(line)
 
 
 def _row(runner: Document) -> list[str]:

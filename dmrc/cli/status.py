@@ -38,6 +38,8 @@ def status(app: App, as_json: bool) -> int:
         click.echo(f"Projects:  {names}")
         click.echo(f"Runners:   {found['runners']}")
         click.echo(f"State:     {found['home']}")
+        for line in ended_lines(found):
+            click.echo(f"Ended:     {line}")
     return 0 if found is not None else 1
 
 
@@ -61,3 +63,11 @@ def status_document(app: App) -> Document:
         "endpointHost": f"http://127.0.0.1{route}",
         **(found or {}),
     }
+
+
+def ended_lines(status: Document) -> list[str]:
+    """Return a line for each runner that ended lately when nobody had asked for it, the newest last."""
+    from dmrc.capture.bodies import items_of
+    from dmrc.cli.tables import ago
+
+    return [f"{row['cause']}, {ago(float(str(row['at'])))}" for row in items_of(status.get("ended"))]

@@ -145,20 +145,58 @@ _LONGEST_LINE = 200
 
 _SIGNALS = {
     signal.SIGILL: ("{program} was built for another processor", "Use another build of it, or unset it for xllamacpp"),
-    signal.SIGKILL: ("the system killed it, most likely for want of memory", _MORE_MEMORY),
     signal.SIGSEGV: ("{program} crashed", "This is a fault of the engine; try another version of it"),
     signal.SIGABRT: ("{program} aborted", "This is a fault of the engine, or of the model's file"),
     signal.SIGTERM: ("something else ended it", "Start it again"),
 }
 
 
-def start_failure(name: str, program: str, exit_code: int, log: str, path: Path) -> EngineError:
+# Who sent SIGKILL: the system where it has run out of memory meanwhile (`oom_kills`), else a person or a program.
+_KILLED: dict[bool | None, tuple[str, str]] = {
+    True: ("the system killed it for want of memory", _MORE_MEMORY),
+    False: ("it was killed (SIGKILL), and not for want of memory", "Look who did it; start it again"),
+    None: ("it was killed (SIGKILL), by the system for want of memory or by somebody", _MORE_MEMORY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an engine child has ended."""
+
+    program: str
+    """What messages call the engine."""
+    exit_code: int
+    """Negative for a signal."""
+    out_of_memory: bool | None
+    """Whether the system killed processes for want of memory while it lived; None where the system does not tell."""
+
+    def words(self) -> tuple[str, str] | None:
+        """Return what a signal means, and what to do; None where it was none that says anything."""
+        if self.exit_code == -signal.SIGKILL:
+            return _KILLED[self.out_of_memory]
+        known = _SIGNALS.get(signal.Signals(-self.exit_code)) if self.exit_code < 0 else None
+        return None if known is None else (known[0].format(program=self.program), known[1])
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the system has killed for want of memory, those of control groups among them.
+
+    Source: OOM_KILL in https://github.com/torvalds/linux/blob/master/mm/oom_kill.c
+    """
+    try:
+        with Path("/proc/vmstat").open() as counts:
+            return next((int(line.split()[1]) for line in counts if line.startswith("oom_kill ")), None)
+    except OSError:
+        return None
+
+
+def start_failure(name: str, end: End, log: str, path: Path) -> EngineError:
     """Return why the engine of model `name` ended: by its log, else by its exit code.
 
-    `program` is what messages call the engine; `log` is what it wrote, and `path` is where that stands. The error is an
-    `InsufficientMemoryError` where memory was missing, else an `EngineStartError`.
+    `log` is what it wrote, and `path` is where that stands. The error is an `InsufficientMemoryError` where memory was
+    missing, else an `EngineStartError`.
     """
-    why, remedy, is_memory = _explain(program, exit_code, log)
+    why, remedy, is_memory = _explain(end, log)
     kind = InsufficientMemoryError if is_memory else EngineStartError
     remedy = f"{remedy}. The log: {path}" if remedy else f"The log: {path}"
     error = kind(f"model '{name}' does not start: {why}", remedy=remedy)
@@ -166,16 +204,16 @@ def start_failure(name: str, program: str, exit_code: int, log: str, path: Path)
     return error
 
 
-def _explain(program: str, exit_code: int, log: str) -> tuple[str, str, bool]:
+def _explain(end: End, log: str) -> tuple[str, str, bool]:
     """Return why, what to do, and whether memory was missing."""
     for cause in _CAUSES:
         match = cause.pattern.search(log)
         if match is not None:
             found = next((group for group in match.groups() if group), "").strip()[:120]
-            return cause.sentence.format(found, program=program), cause.remedy, cause.is_memory
-    if exit_code < 0 and (known := _SIGNALS.get(signal.Signals(-exit_code))):
-        return known[0].format(program=program), known[1], -exit_code == signal.SIGKILL
-    return f"{program} ended with exit code {exit_code}{_last_words(log)}", "", False
+            return cause.sentence.format(found, program=end.program), cause.remedy, cause.is_memory
+    if (words := end.words()) is not None:
+        return *words, end.exit_code == -signal.SIGKILL and end.out_of_memory is not False
+    return f"{end.program} ended with exit code {end.exit_code}{_last_words(log)}", "", False
 
 
 def _last_words(log: str) -> str:

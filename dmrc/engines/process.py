@@ -13,8 +13,8 @@ import psutil
 
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import ChildEngine, Launch
-from dmrc.engines.failures import start_failure
-from dmrc.engines.parent import PARENT_VARIABLE
+from dmrc.engines.environment import child_environment
+from dmrc.engines.failures import End, oom_kills, start_failure
 from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02
@@ -28,9 +28,6 @@ STOP_SECONDS = 5.0
 
 _LOG_END_SECONDS = 2.0
 
-_WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
-_SPINS = "1000"  # what GNU's OpenMP takes by itself where a process has more threads than there are cores
-
 
 class EngineProcess:
     """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
@@ -41,6 +38,7 @@ class EngineProcess:
         self._program = program
         self._launch = launch
         self._log = log
+        self._oom_kills = oom_kills()
         self._system = _system(process.pid) if process.returncode is None else None
 
     @classmethod
@@ -61,7 +59,7 @@ class EngineProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(),
+                env=child_environment(os.environ),
                 start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
             )
         except OSError as error:
@@ -120,7 +118,18 @@ class EngineProcess:
 
     def failure(self) -> EngineError:
         """Return why a child that has ended did so, as far as its exit code and its log tell."""
-        return start_failure(self._launch.name, self._program, self.exit_code or 0, self.log_tail(), self._launch.log)
+        return start_failure(self._launch.name, self._end(), self.log_tail(), self._launch.log)
+
+    def last_words(self) -> str:
+        """Return how a child that has ended did so: its exit code, and what a signal means."""
+        end = self._end()
+        words = end.words()
+        return f"exit code {end.exit_code}{f': {words[0]}' if words else ''}"
+
+    def _end(self) -> End:
+        kills = oom_kills()
+        known = None if kills is None or self._oom_kills is None else kills > self._oom_kills
+        return End(self._program, self.exit_code or 0, known)
 
     async def wait_exit(self) -> int:
         """Wait until the child has ended, and return its exit code."""
@@ -151,6 +160,10 @@ class EngineProcess:
         """Return the memory that it has in use, mapped files included; 0 when it is gone."""
         return self._memory()[0]
 
+    def usage(self) -> tuple[float, int]:
+        """Return the seconds that it has had of the processor, and the memory that is its own; 0 when it is gone."""
+        return self._processor_seconds(), self.memory_bytes()[1]
+
     def log_tail(self) -> str:
         """Return the end of what this child wrote, as its log has it."""
         return self._log.tail()
@@ -160,11 +173,14 @@ class EngineProcess:
 
         The last one is for a slow disk: waiting for it takes no time on the processor.
         """
+        return self._log.read_bytes, round(self._processor_seconds()), self._memory()[0]
+
+    def _processor_seconds(self) -> float:
         try:
-            times = self._system.cpu_times() if self._system else None
+            times = self._system.cpu_times() if self._system and self.exit_code is None else None
         except psutil.Error:
             times = None
-        return self._log.read_bytes, round(times.user + times.system) if times else 0.0, self._memory()[0]
+        return times.user + times.system if times else 0.0
 
     def _memory(self) -> tuple[int, int]:
         try:
@@ -186,18 +202,3 @@ def _system(pid: int) -> psutil.Process | None:
         return psutil.Process(pid)
     except psutil.NoSuchProcess:
         return None
-
-
-def _environment() -> dict[str, str]:
-    """Return our environment without llama-server's own settings, which would change what a project declares.
-
-    OpenMP's threads are told to wait for each other for microseconds and then to sleep, unless the user says how long.
-    By themselves they wait for milliseconds: where another program keeps a core busy, all but one then wait for the one
-    that shares it, again and again, and a model becomes fifty times slower.
-    Sources: https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp (`set_env`),
-    https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))}
-    if not _WAITING & kept.keys():
-        kept["GOMP_SPINCOUNT"] = _SPINS
-    return {**kept, PARENT_VARIABLE: str(os.getpid())}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI, Request
@@ -91,6 +92,7 @@ class _Admin:
                 "started_at": daemon.started_at,
                 "projects": [known.name for known in daemon.projects.all()],
                 "runners": len(daemon.scheduler.runners()),
+                "ended": [asdict(death) for death in daemon.scheduler.deaths.latest],
                 "exchanges_dropped": daemon.recorder.counts().dropped,
             }
         )

@@ -128,9 +128,8 @@ class Inference:
                 with closing(answer):
                     await _forward(answer, call.reply, observation, filters)
             except ConnectionError as error:
-                raise EngineError(
-                    f"the engine of model '{resolved.target.reference}' broke off: {error}", remedy="See: dmrc logs"
-                ) from error
+                why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
+                raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
 
     def _check_engine(self, target: AnyTarget) -> None:
         engine = target.configuration.engine

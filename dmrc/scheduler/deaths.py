@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from dmrc.errors import BusyError
 
 _PAUSES_SECONDS = (0, 1, 2, 5, 10, 30)
 _RECENT_SECONDS = 60.0
+_TOLD = 10
 
 
 @dataclass(slots=True)
@@ -23,16 +25,35 @@ class _Record:
     """Why, as a sentence without a full stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """One end that nobody had asked for, as it is told later."""
+
+    reference: str
+    """The model."""
+    cause: str
+    """Why, as a sentence without a full stop."""
+    at: float
+    """Unix seconds."""
+
+
 class Deaths:
     """The ends of runners that nobody had asked for, starts that failed among them, by the runner's key."""
 
     def __init__(self) -> None:
         """Know of none."""
         self._records: dict[str, _Record] = {}
+        self.latest: deque[Death] = deque(maxlen=_TOLD)
+        """The last ones, the newest last."""
 
-    def note(self, key: str, cause: str) -> None:
+    def answered(self, key: str) -> None:
+        """Learn that a runner answered: those that die after it are no row with those before."""
+        self._records.pop(key, None)
+
+    def note(self, key: str, cause: str, reference: str) -> None:
         """Count one more, and forget those of long ago."""
         now = time.monotonic()
+        self.latest.append(Death(reference, cause, time.time()))
         self._records = {
             known: record for known, record in self._records.items() if now - record.last < _RECENT_SECONDS
         }

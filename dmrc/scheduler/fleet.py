@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Coroutine
 
 from dmrc.scheduler.line import Line
 from dmrc.scheduler.runner import Runner, State
+
+_log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -89,8 +92,14 @@ class Fleet:
                 await self._changed.wait()
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run work beside, until it is done or all is closed."""
+        """Run work beside, until it is done or all is closed. What it raises is a bug of ours, and in the log."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_report)
         return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("work on the runners failed", exc_info=error)

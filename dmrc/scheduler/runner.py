@@ -80,6 +80,8 @@ class Runner:
         self.in_use = 0
         self.hung_up = 0
         """Of those in use, slots whose callers have gone, and for whom the engine still works."""
+        self.served = 0
+        """Requests that have had a slot of it so far."""
         self.began_at = time.time()
         """When it began to wait for memory, and after that when it began to load; in Unix seconds."""
         self.last_used = time.time()
@@ -90,6 +92,8 @@ class Runner:
         self.keep_alive_seconds = line.target.keep_alive_seconds
         """How long it stays when idle: as its last user wished."""
         self.stop_reason: StopReason = "unloaded"
+        self.failure: str | None = None
+        """Why its child ended when nobody had asked for it, as a sentence without a full stop."""
         self.gives_back = False
         """Whether it is about to start anew with a smaller prompt cache, for others need the memory."""
         self._watchers = watchers
@@ -166,6 +170,7 @@ class Runner:
     def enter(self, place: Place) -> None:
         """Give a slot to a request, which keeps the runner from going."""
         self.in_use += 1
+        self.served += 1
         wish = place.keep_alive_seconds
         self.keep_alive_seconds = self.target.keep_alive_seconds if wish is None else wish
         self._cancel_timer()

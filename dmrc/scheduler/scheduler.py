@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dmrc.engines.engine import ChildEngine, Engine
-from dmrc.errors import DmrcError, EngineError
+from dmrc.engines.process import EngineProcess
+from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Abilities, Budget
 from dmrc.scheduler.deaths import Deaths
 from dmrc.scheduler.fleet import Fleet
@@ -20,6 +21,7 @@ from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.line import Line, Place
 from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import Runner, State, Watcher
+from dmrc.scheduler.supervision import LOOK_SECONDS, Supervision
 from dmrc.scheduler.target import AnyTarget, UpstreamTarget
 
 _log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Scheduler:
         self._lines: dict[str, Line] = {}
         self._fleet = Fleet()
         self._numbers = itertools.count(1)
-        self._deaths, self._closing = Deaths(), False
+        self.deaths, self._closing = Deaths(), False
 
     def runners(self) -> list[Runner]:
         """Return the runners that live, in the order of their start; those that wait for memory are among them."""
@@ -69,6 +71,7 @@ class Scheduler:
         began, hung_up = time.monotonic(), False
         try:
             yield lease
+            self.deaths.answered(lease.runner.key)
         except asyncio.CancelledError:
             hung_up = not self._closing
             raise
@@ -128,7 +131,7 @@ class Scheduler:
         self._closing = True
         served = (runner.line for runner in self._fleet.alive() if runner.line is not None)
         for line in {*self._lines.values(), *served}:
-            line.fail(EngineError("the daemon is stopping"))
+            line.fail(_stopping())
         await self._fleet.close()
 
     async def _enter(self, target: AnyTarget, keep_alive_seconds: float | None) -> Lease:
@@ -179,7 +182,7 @@ class Scheduler:
     def _line(self, target: AnyTarget) -> Line:
         """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
-            raise EngineError("the daemon is stopping")
+            raise _stopping()
         key = target.key
         line = self._lines.get(key)
         if line is None:
@@ -196,7 +199,7 @@ class Scheduler:
         Raises:
             BusyError: The last ones died or did not start, and the pause is not over.
         """
-        self._deaths.refuse_too_soon(line.target.key)
+        self.deaths.refuse_too_soon(line.target.key)
         runner = Runner(line, on_idle=self._on_idle, watchers=self.watchers)
         self._fleet.add(runner)
         runner.load = asyncio.create_task(self._start(runner))
@@ -211,8 +214,9 @@ class Scheduler:
         if runner is None and line.is_wanted and not self._closing:
             try:
                 runner = self._begin(line)
-            except DmrcError as error:
-                line.fail(error)
+            except BusyError as error:  # they have not been near the engine that died: they wait for the next one
+                loop = asyncio.get_running_loop()
+                loop.call_later(error.retry_after_seconds or 1, self._serve, line)
         while runner is not None and runner.has_free_slot and (place := line.next()) is not None:
             runner.enter(place)
 
@@ -255,7 +259,7 @@ class Scheduler:
         if isinstance(error, DmrcError):
             _log.warning("runner %s did not start: %s", runner.target.reference, error)
             if had_memory:
-                self._deaths.note(runner.key, error.message)
+                self.deaths.note(runner.key, error.message, runner.target.reference)
         if line is not None:
             line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
         await self._fleet.end(runner)
@@ -301,16 +305,35 @@ class Scheduler:
             _log.warning("runner %s did not start anew: %s", runner.target.reference, error)
 
     async def _watch(self, runner: Runner) -> None:
-        """Notice the death of a child that nobody asked to end; those who wait for it get another one."""
+        """Notice the end of a child that nobody asked to end; those who wait for it get another one."""
         if runner.process is None:
             return
-        code = await runner.process.wait_exit()
+        why = "dmrc lost sight of its engine"  # and none may look ready that nobody watches
+        try:
+            why = await self._end_of(runner, runner.process)
+        finally:
+            await self._ended(runner, why)
+
+    async def _end_of(self, runner: Runner, process: EngineProcess) -> str:
+        """Wait until a child has ended, or must be ended; return why, as a clause about the engine."""
+        end, supervision = asyncio.ensure_future(process.wait_exit()), Supervision(runner)
+        try:
+            while not (await asyncio.wait({end}, timeout=LOOK_SECONDS))[0]:
+                if (reason := supervision.look()) is not None:
+                    runner.failure = f"the engine of model '{runner.target.reference}' was ended: {reason}"
+                    await process.stop(grace_seconds=0)
+                    return runner.failure
+        finally:
+            end.cancel()
+        return f"the engine of model '{runner.target.reference}' died ({process.last_words()})"
+
+    async def _ended(self, runner: Runner, why: str) -> None:
         was_needed = runner.state is State.READY or bool(runner.in_use or runner.waiting)
         if self._closing or not runner.is_alive or not was_needed:
             return
-        runner.state = State.FAILED
-        self._deaths.note(runner.key, f"the engine of model '{runner.target.reference}' died (exit code {code})")
-        _log.warning("runner %s died (exit code %s)", runner.target.reference, code)
+        runner.state, runner.failure = State.FAILED, why
+        self.deaths.note(runner.key, why, runner.target.reference)
+        _log.warning("runner %s: %s", runner.target.reference, why)
         line, runner.line = runner.line, None
         self._serve(line)
         await self._fleet.end(runner)
@@ -321,8 +344,12 @@ class Scheduler:
             self._give_way(runner)
 
 
-def _unloaded(target: AnyTarget) -> EngineError:
-    return EngineError(f"model '{target.reference}' was unloaded meanwhile", remedy="Try again")
+def _unloaded(target: AnyTarget) -> BusyError:
+    return BusyError(f"model '{target.reference}' was unloaded meanwhile", retry_after_seconds=1, remedy="Try again")
+
+
+def _stopping() -> BusyError:
+    return BusyError("the daemon is stopping", retry_after_seconds=5, remedy="Try again when it runs: dmrc status")
 
 
 def _retrieve(load: asyncio.Task[None]) -> None:

@@ -133,7 +133,9 @@ def test_a_killed_child_is_reaped_and_its_failure_says_so(tiny: Path, tmp_path: 
         os.kill(child.process.pid, signal.SIGKILL)
         assert await child.process.wait_exit() == -signal.SIGKILL
         assert not psutil.pid_exists(child.process.pid)
-        assert "most likely for want of memory" in str(child.process.failure())
+        # Somebody did it: the system counts whom it kills for want of memory, and has killed nobody meanwhile.
+        assert "it was killed (SIGKILL)" in str(child.process.failure())
+        assert "the system killed it" not in str(child.process.failure())
         assert child.launch.socket.exists()
         await child.process.stop()
         assert not child.launch.socket.exists()

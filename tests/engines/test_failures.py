@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.failures import start_failure
+from dmrc.engines.failures import End, start_failure
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 
 END = (
@@ -15,7 +15,7 @@ END = (
 
 
 def sentence(log: str, exit_code: int = 1) -> str:
-    return str(start_failure("ai/m", "llama-server", exit_code, log + END, Path("m.log")))
+    return str(start_failure("ai/m", End("llama-server", exit_code, None), log + END, Path("m.log")))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,9 @@ def test_a_cause_in_the_log_becomes_a_sentence(log: str, expected: str) -> None:
 
 
 def test_the_end_of_the_log_goes_with_the_error() -> None:
-    error = start_failure("ai/m", "llama-server", 1, "\n".join(map(str, range(20))) + "\n\n" + "x" * 999, Path("m.log"))
+    error = start_failure(
+        "ai/m", End("llama-server", 1, None), "\n".join(map(str, range(20))) + "\n\n" + "x" * 999, Path("m.log")
+    )
 
     assert error.log_tail == ("16", "17", "18", "19", "x" * 200)
 
@@ -113,7 +115,7 @@ def test_the_end_of_the_log_goes_with_the_error() -> None:
     ],
 )
 def test_missing_memory_is_an_error_of_its_own(log: str) -> None:
-    error = start_failure("ai/m", "llama-server", 1, log + END, Path("m.log"))
+    error = start_failure("ai/m", End("llama-server", 1, None), log + END, Path("m.log"))
 
     assert isinstance(error, InsufficientMemoryError)
     assert "there is not enough memory for it. Choose a smaller context_size" in str(error)
@@ -121,17 +123,21 @@ def test_missing_memory_is_an_error_of_its_own(log: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "kind", "expected"),
+    ("number", "out_of_memory", "kind", "expected"),
     [
-        (signal.SIGILL, EngineStartError, "llama-server was built for another processor"),
-        (signal.SIGKILL, InsufficientMemoryError, "the system killed it, most likely for want of memory"),
-        (signal.SIGSEGV, EngineStartError, "llama-server crashed"),
-        (signal.SIGABRT, EngineStartError, "llama-server aborted"),
-        (signal.SIGHUP, EngineStartError, "llama-server ended with exit code -1"),
+        (signal.SIGILL, None, EngineStartError, "llama-server was built for another processor"),
+        (signal.SIGKILL, True, InsufficientMemoryError, "the system killed it for want of memory"),
+        (signal.SIGKILL, False, EngineStartError, "it was killed (SIGKILL), and not for want of memory"),
+        (signal.SIGKILL, None, InsufficientMemoryError, "by the system for want of memory or by somebody"),
+        (signal.SIGSEGV, None, EngineStartError, "llama-server crashed"),
+        (signal.SIGABRT, None, EngineStartError, "llama-server aborted"),
+        (signal.SIGHUP, None, EngineStartError, "llama-server ended with exit code -1"),
     ],
 )
-def test_a_signal_tells_what_the_log_does_not(number: int, kind: type[Exception], expected: str) -> None:
-    error = start_failure("ai/m", "llama-server", -number, "", Path("m.log"))
+def test_a_signal_tells_what_the_log_does_not(
+    number: int, out_of_memory: bool | None, kind: type[Exception], expected: str
+) -> None:
+    error = start_failure("ai/m", End("llama-server", -number, out_of_memory), "", Path("m.log"))
 
     assert isinstance(error, kind)
     assert expected in str(error)

@@ -31,3 +31,19 @@ def test_a_cancellation_that_comes_with_the_change_is_not_swallowed(steps: int) 
 
 def test_a_change_that_does_not_come_ends_the_wait() -> None:
     asyncio.run(asyncio.wait_for(Fleet().change(0.01), 10))
+
+
+def test_what_work_beside_raises_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It was read by nobody: a watch that had ended left a dead runner that looked ready."""
+
+    async def story() -> None:
+        async def fails() -> None:
+            raise OSError(28, "No space left on device")
+
+        await asyncio.wait({Fleet().spawn(fails())})
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+
+    assert "work on the runners failed" in caplog.text
+    assert "No space left on device" in caplog.text

@@ -1,0 +1,66 @@
+"""Looks now and then whether a child does what it was asked to do, and nothing else.
+
+A chat template travels inside a model's file, is a program, and may have no end: it then takes a core and all memory,
+also when whoever asked has gone. llama.cpp sets it no limit.
+"""
+
+from __future__ import annotations
+
+import time
+
+from dmrc.scheduler.budget import Need
+from dmrc.scheduler.runner import Runner
+
+LOOK_SECONDS = 3.0
+"""How often."""
+
+BUSY_SECONDS = 20.0
+"""Seconds of one core that a child may take on end while no request is in flight.
+
+What was begun for a caller who went away ends sooner.
+"""
+
+_BUSY_SHARE = 0.1  # of one core: others may want them all
+_GIB = 1 << 30
+
+
+def most_bytes(need: Need, served: int) -> int:
+    """Return what a child that was asked so often may take of memory that is its own: far more than its estimate.
+
+    A prompt cache grows by the context of one slot a request, and by as much again for its checkpoints at most.
+    """
+    memory = need.memory
+    cached = min(memory.prompt_cache_bytes, 2 * served * memory.kv_bytes // need.parallel)
+    return memory.bare_bytes * 3 // 2 + cached + _GIB
+
+
+class Supervision:
+    """Of one runner with a child."""
+
+    def __init__(self, runner: Runner) -> None:
+        """Begin now."""
+        self._runner = runner
+        self._looked_at = time.monotonic()
+        self._processor_seconds = self._usage()[0]
+        self._busy_seconds = 0.0
+
+    def look(self) -> str | None:
+        """Return why the child must end, as a clause about it; None when it need not."""
+        now, (processor_seconds, own_bytes) = time.monotonic(), self._usage()
+        elapsed, used = now - self._looked_at, processor_seconds - self._processor_seconds
+        was_asked = self._runner.in_use > self._runner.hung_up or self._runner.idle_since > self._looked_at
+        is_astray = not was_asked and used > _BUSY_SHARE * elapsed
+        # Not more than one core's: what is left of a prompt has many, and is soon done.
+        self._busy_seconds = self._busy_seconds + min(used, elapsed) if is_astray else 0.0
+        self._looked_at, self._processor_seconds = now, processor_seconds
+        need = self._runner.need
+        if need is not None and own_bytes > most_bytes(need, self._runner.served):
+            took, estimated = own_bytes / _GIB, need.memory.bare_bytes / _GIB
+            return f"it took {took:.1f} GiB of memory, and by the estimate it takes {estimated:.1f} GiB"
+        if self._busy_seconds >= BUSY_SECONDS:
+            return f"it kept the processor busy for {self._busy_seconds:.0f} s without a request"
+        return None
+
+    def _usage(self) -> tuple[float, int]:
+        process = self._runner.process
+        return (0.0, 0) if process is None else process.usage()
