@@ -18,16 +18,20 @@ _SAMPLE = question("http://model-runner.docker.internal/engines/v1/", "not-requi
 _MODELS = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}
 
 
-def write(shop: ComposeProject, auth: str = "address") -> None:
+def write(shop: ComposeProject, **options: object) -> None:
     services = {
         "app": service(f"{_SAMPLE}; {STAY}", models=["llm"]),
-        # It has the name of the gateway from nobody, and no models.
-        "other": service(f"{_SAMPLE}; {STAY}", extra_hosts=["model-runner.docker.internal:host-gateway"]),
+        "other": service(f"{_SAMPLE}; {STAY}"),
+        "on-host": service(
+            f"{question(f'http://model-runner.docker.internal:{shop.dmrc.port}/engines/v1/', 'none', TINY)}; echo; {STAY}",
+            network_mode="host",
+        ),
+        "beside": service(f"{_SAMPLE}; echo; {STAY}", network_mode="service:other"),
     }
-    shop.write({"services": services, "models": _MODELS, "x-dmrc": {"auth": auth}})
+    shop.write({"services": services, "models": _MODELS, "x-dmrc": {"auth": "address", **options}})
 
 
-def test_it_is_known_by_its_address_and_another_service_is_not(project: MakeProject) -> None:
+def test_every_service_of_the_project_is_known_by_its_address(project: MakeProject) -> None:
     shop = project("samples")
     write(shop)
 
@@ -36,10 +40,54 @@ def test_it_is_known_by_its_address_and_another_service_is_not(project: MakeProj
     found = shop.answers("app", "other")
     assert {name: (one["status"], one["key_id"]) for name, one in found.items()} == {
         "app": (200, None),
-        "other": (401, None),
+        "other": (200, None),
     }
-    assert found["app"]["model_key"] == "llm"
+    assert found["app"]["model_key"] == found["other"]["model_key"] == "llm"
     assert found["app"]["container"] == shop.containers()["app"].id[:12]
+    for name in ("on-host", "beside"):
+        eventually(lambda name=name: '"choices"' in shop.engine.docker("logs", shop.containers()[name].id), name)
+
+
+_GENAI = "http://model-runner.docker.internal/engines/llama.cpp/v1"
+"""Written into the env file of applications that know no other server."""
+
+
+def write_without_models(shop: ComposeProject, model: str, **more: object) -> None:
+    """Write a project in the shape of Docker's hello-genai: no service lists a model, and the address is fixed."""
+    asks = question("$LLM_BASE_URL/", "not-needed", "$LLM_MODEL_NAME")
+    services = {
+        name: service(f"{asks}; {STAY}", env_file="llm.env", extra_hosts=["host.docker.internal:host-gateway"])
+        for name in ("go", "python")
+    }
+    shop.write({"services": services, **more})
+    (shop.directory / "llm.env").write_text(f"LLM_BASE_URL={_GENAI}\nLLM_MODEL_NAME={model}\n")
+
+
+def test_where_no_service_lists_a_model_they_may_use_what_the_project_declares(project: MakeProject) -> None:
+    shop = project("genai")
+    shop.dmrc.ok("tag", TINY, "local/undeclared")
+    write_without_models(shop, TINY, models=_MODELS, **{"x-dmrc": {"auth": "address"}})
+
+    up = shop.up("--detach")
+
+    assert f"llm: {TINY}" in up.stderr, "it is loaded before the containers start"
+    found = shop.answers("go", "python")
+    assert [(one["status"], one["model_key"]) for one in found.values()] == [(200, "llm")] * 2
+    shop.down()
+    write_without_models(shop, "local/undeclared", models=_MODELS, **{"x-dmrc": {"auth": "address"}})
+    before = len(shop.exchanges())
+    shop.up("--detach")
+    refused = eventually(lambda: shop.exchanges()[before:] or None)
+    assert refused[0]["status"] == 403
+
+
+def test_with_any_model_they_may_use_what_the_store_has(project: MakeProject) -> None:
+    shop = project("genai-any")
+    write_without_models(shop, TINY, **{"x-dmrc": {"auth": "address", "models": "any"}})
+
+    shop.up("--detach")
+
+    assert [one["status"] for one in shop.answers("go", "python").values()] == [200] * 2
 
 
 def test_after_a_restart_of_the_daemon_it_still_is(project: MakeProject) -> None:
