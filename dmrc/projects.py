@@ -132,6 +132,11 @@ class Registration:
             models={**before.models, **self.models},
             services=services,
             key_hashes={**before.key_hashes, **self.key_hashes},
+            without_models=tuple(
+                name for name in dict.fromkeys((*before.without_models, *self.without_models)) if name not in services
+            ),
+            auth=self.auth if self.auth == "address" else before.auth,
+            any_model=self.any_model or before.any_model,
             has_containers=False,
         )
 

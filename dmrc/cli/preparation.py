@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,17 +84,17 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
     return Prepared(keys, address)
 
 
-def attach(app: App, docker_host: str | None, auth: Auth = "key") -> str:
+def attach(app: App, docker_host: str | None, auth: Auth = "key", say: Callable[[str], None] = note) -> str:
     """Have the gateway listen where containers of a Docker engine reach it, and return that address.
 
-    Those that are known by their addresses reach it on port 80 too, or the user is told why not.
+    Those that are known by their addresses reach it on port 80 too, or the user is told why not, by `say`.
     """
     if docker_host is None:
         return "127.0.0.1"
     wish = {"docker_host": docker_host, "auth": auth}
     document = cast(Document, app.daemon.request("POST", "/attach", json.dumps(wish)))
     if document["no_plain_port"]:
-        note(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
+        say(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
     return str(document["address"])
 
 

@@ -48,14 +48,16 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     """Make the daemon know the project and these models of it; return its endpoint, a capability path.
 
     Compose can inject a URL and no key, so the URL is the key: a container of the project reaches its models by it.
+    Those that are known by their addresses need neither, but the name of the gateway, which only their file can give.
     """
-    from dmrc.cli.joining import join
+    from dmrc.cli.joining import join, project_by_address
     from dmrc.cli.preparation import attach
     from dmrc.compose.context import docker_endpoint
 
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
-    address = attach(app, host)
+    by_address = project_by_address(compose_project() or "") if models else None
+    address = attach(app, host, by_address.auth if by_address else "key", show_to_user)
     key = join(app, compose_project() or "", WHOLE_PROJECT, models, host)
     return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
 

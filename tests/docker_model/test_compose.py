@@ -222,3 +222,21 @@ def test_applications_in_the_shape_of_dockers_samples_are_answered(plain: Plain)
         assert all("OPENAI_API_KEY" not in variables for variables in given.values())
     finally:
         project.compose("down")
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_services_without_models_are_known_by_their_addresses(plain: Plain) -> None:
+    """#16, A4: the plugin hears of a project that has a service with models, and cannot give a container names."""
+    asks = question("http://model-runner.docker.internal/engines/llama.cpp/v1/", "not-needed", TINY)
+    services = {
+        "app": service(STAY, models=["llm"]),
+        "fixed": service(f"{asks}; {STAY}", extra_hosts=["model-runner.docker.internal:host-gateway"]),
+    }
+    plain.write({"services": services, "models": {"llm": {"model": TINY}}, "x-dmrc": {"auth": "address"}})
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    (exchange,) = _exchanges(plain, 1)
+    assert (exchange["service"], exchange["status"], exchange["key_id"]) == ("fixed", 200, None)

@@ -19,13 +19,11 @@ _MODELS = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}
 
 
 def write(shop: ComposeProject, **options: object) -> None:
+    on_host = question(f"http://model-runner.docker.internal:{shop.dmrc.port}/engines/v1/", "none", TINY)
     services = {
         "app": service(f"{_SAMPLE}; {STAY}", models=["llm"]),
         "other": service(f"{_SAMPLE}; {STAY}"),
-        "on-host": service(
-            f"{question(f'http://model-runner.docker.internal:{shop.dmrc.port}/engines/v1/', 'none', TINY)}; echo; {STAY}",
-            network_mode="host",
-        ),
+        "on-host": service(f"{on_host}; echo; {STAY}", network_mode="host"),
         "beside": service(f"{_SAMPLE}; echo; {STAY}", network_mode="service:other"),
     }
     shop.write({"services": services, "models": _MODELS, "x-dmrc": {"auth": "address", **options}})
