@@ -15,6 +15,8 @@ from dmrc.exchange import Exchange, JsonValue
 def answer_events(exchange: Exchange) -> Iterator[Event] | None:
     """Return the events of the answer; None where it is one OpenAI document."""
     body = exchange.response_body
+    if exchange.operation == "count_tokens":
+        return _retold([Event(body, len(body))], _counted)
     if exchange.dialect == "ollama":
         return _ollama_events(body)
     streamed = is_event_stream(body, exchange.response_headers)
@@ -40,12 +42,21 @@ def _retold(told: Iterable[Event], read: Callable[[dict[str, JsonValue]], dict[s
             yield Event(json.dumps(said).encode(), event.end)
 
 
+def _counted(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return a count, which every dialect gives as `input_tokens`, as a usage."""
+    count = said.get("input_tokens")
+    return {"usage": {"prompt_tokens": count}} if isinstance(count, int) else {"error": said.get("error")}
+
+
 def _ollama_events(body: bytes) -> Iterator[Event]:
     """Yield an event for each line; the one document of an answer that is no stream is one line."""
-    end = 0
+    end, has_called = 0, False
     for line in body.splitlines(keepends=True):
         end += len(line)
         if said := parse_object(line):
+            has_called |= bool(object_of(said.get("message")).get("tool_calls"))
+            if has_called and said.get("done_reason") == "stop":
+                said["done_reason"] = "tool_calls"  # Ollama ends such an answer with `stop`
             yield Event(json.dumps(_in_openai_words(said)).encode(), end)
 
 

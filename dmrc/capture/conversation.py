@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from dmrc.capture.bodies import items_of, object_of, parse_object
 from dmrc.capture.questions import messages_of, with_images
 from dmrc.exchange import Exchange, JsonValue
 
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
 
 
@@ -38,7 +40,7 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     """Tools that it calls."""
     call_id: str | None = None
-    """Of a tool's result: the call that it answers."""
+    """Of a tool's result: the call that it answers; where only the tool is named, that."""
 
 
 def asked(exchange: Exchange) -> list[Message]:
@@ -127,18 +129,24 @@ def _completion(choice: Mapping[str, JsonValue]) -> Message:
 
 def _message(message: Mapping[str, JsonValue]) -> Message:
     calls = tuple(
-        ToolCall(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+        ToolCall(_text(call.get("id")), _text(function.get("name")), _arguments(function.get("arguments")))
         for call in items_of(message.get("tool_calls"))
         for function in (object_of(call.get("function")),)
     )
-    call_id = message.get("tool_call_id")
+    # Ollama's results name the tool alone.
+    call_id = message.get("tool_call_id") or message.get("tool_name")
     return Message(
         role=_text(message.get("role")) or "user",
         text=_text(message.get("content")) or _text(message.get("refusal")),
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        reasoning=next(filter(None, (_text(message.get(name)) for name in _THOUGHTS)), ""),
         calls=calls,
         call_id=call_id if isinstance(call_id, str) else None,
     )
+
+
+def _arguments(value: JsonValue) -> str:
+    """Return the arguments of a call: OpenAI has JSON in a text, Ollama the object itself."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _text(value)
 
 
 def _text(value: JsonValue) -> str:

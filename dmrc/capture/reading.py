@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from bisect import bisect_right
@@ -13,6 +14,9 @@ from dmrc.capture.bodies import find_object, find_string, items_of, object_of, p
 from dmrc.capture.event_stream import Event
 from dmrc.capture.questions import messages_of
 from dmrc.exchange import Exchange, JsonValue
+
+ESTIMATED = "estimated"
+"""Annotation that names a field of which the value was counted by the pieces of a stream."""
 
 # Chunks in the middle of a stream carry none of these; not to parse them keeps a chunk's cost at a microsecond.
 _TELLING = re.compile(rb'"(?:timings|usage|error)"\s{0,8}:|"finish_reason"\s{0,8}:\s{0,8}"')
@@ -32,6 +36,7 @@ class _Findings:
     error: JsonValue = None
     finish_reason: str | None = None
     first_token_end: int | None = None
+    pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,10 @@ def complete(exchange: Exchange) -> Exchange:
     stream = answer_events(exchange)
     found = _read_whole(exchange.response_body) if stream is None else _read_stream(stream)
     facts = _facts(found, _first_token_ms(exchange, found, is_streamed(exchange)))
+    if facts.completion_tokens is None and found.pieces and is_streamed(exchange):
+        # It was broken off before its counts came; a piece is a token, but for rare letters that need several.
+        facts = replace(facts, completion_tokens=found.pieces)
+        exchange = exchange.annotated(**{ESTIMATED: "completion_tokens"})
     if facts.completion_tokens_per_second is None and stream is not None:
         facts = replace(facts, completion_tokens_per_second=_observed_rate(exchange, facts))
     news = {
@@ -86,11 +95,13 @@ def _read_stream(stream: Iterator[Event]) -> _Findings:
     found = _Findings()
     for event in stream:
         if found.first_token_end is not None and not _TELLING.search(event.data):
+            found.pieces += 1
             continue
         answer = parse_line(event.data)
         _take(found, answer)
-        if found.first_token_end is None and _has_token(answer):
-            found.first_token_end = event.end
+        if _has_token(answer):
+            found.pieces += 1
+            found.first_token_end = found.first_token_end or event.end
     return found
 
 
@@ -117,16 +128,16 @@ def _facts(found: _Findings, first_token_ms: float | None) -> _Facts:
     evaluated, cached = _count(timings.get("prompt_n")), _count(timings.get("cache_n"))
     prompt = _count(usage.get("prompt_tokens"))
     if evaluated is not None and (cached is not None or prompt is None):
-        # llama.cpp's prompt_n leaves out what came from the cache.
-        prompt = evaluated + (cached or 0)
+        # llama.cpp's prompt_n leaves out what came from the cache; and it is of one answer, where there are several.
+        prompt = max(evaluated + (cached or 0), prompt or 0)
     if cached is None:
         cached = _count(object_of(usage.get("prompt_tokens_details")).get("cached_tokens"))
-    generated = _count(timings.get("predicted_n"))
+    generated, told = _count(timings.get("predicted_n")), _count(usage.get("completion_tokens"))
     kind, message = _error(found.error)
     return _Facts(
         prompt_tokens=prompt,
         cached_tokens=cached,
-        completion_tokens=_count(usage.get("completion_tokens")) if generated is None else generated,
+        completion_tokens=max(filter(None, (generated, told)), default=generated if told is None else told),
         prompt_tokens_per_second=_positive(timings.get("prompt_per_second")),
         completion_tokens_per_second=_positive(timings.get("predicted_per_second")),
         finish_reason=found.finish_reason,
@@ -195,7 +206,7 @@ def _positive(value: JsonValue) -> float | None:
 
 
 def text_of_request(exchange: Exchange) -> str:
-    """Return the plain words that were asked: the first user message, the prompt, or the input; "" when none."""
+    """Return the plain words that were asked: the first user message, the prompt, or the input; else the last words."""
     return texts_of_request(exchange)[0]
 
 
@@ -212,7 +223,11 @@ def texts_of_request(exchange: Exchange) -> tuple[str, str]:
             asked = text
         elif text:
             others.append(text)
-    return asked or _words(request.get("prompt")) or _words(request.get("input")), "\n".join(others)
+    asked = asked or _words(request.get("prompt")) or _words(request.get("input"))
+    if not asked and others:
+        # As after a tool's result, where the words before it are kept by an id only.
+        asked = others.pop()
+    return asked, "\n".join(others)
 
 
 def text_of_response(exchange: Exchange) -> str:
@@ -234,7 +249,8 @@ def _stream_words(stream: Iterator[Event]) -> Iterator[str]:
 
 def _choice_words(choice: dict[str, JsonValue]) -> Iterator[str]:
     said = object_of(choice.get("delta")) or object_of(choice.get("message"))
-    for value in (said.get("reasoning_content"), said.get("reasoning"), said.get("content"), choice.get("text")):
+    thoughts = (said.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    for value in (*thoughts, said.get("content"), choice.get("text")):
         if isinstance(value, str):
             yield value
     for call in items_of(said.get("tool_calls")):
@@ -242,8 +258,8 @@ def _choice_words(choice: dict[str, JsonValue]) -> Iterator[str]:
         name, arguments = function.get("name"), function.get("arguments")
         if isinstance(name, str) and name:
             yield f" {name} "
-        if isinstance(arguments, str):
-            yield arguments
+        if isinstance(arguments, str | dict):
+            yield arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 def _words(content: JsonValue) -> str:

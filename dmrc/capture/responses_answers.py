@@ -17,6 +17,8 @@ _TEXTS = {
     "response.reasoning_text.delta": "reasoning_content",
     "response.reasoning_summary_text.delta": "reasoning_content",
 }
+# OpenAI's chat completions say it so.
+_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -38,7 +40,8 @@ class ResponsesReader:
         if kind == "response.function_call_arguments.delta" and self._calls:
             return _choice({"tool_calls": [{"index": self._calls - 1, "function": {"arguments": said.get("delta")}}]})
         if kind in _ENDS:
-            return {**_end(object_of(said.get("response"))), "timings": said.get("timings")}
+            response = object_of(said.get("response"))
+            return {**_end(response, self._calls), "timings": response.get("timings") or said.get("timings")}
         if said.get("object") == "response":
             return _whole(said)
         return {"error": said["error"]} if said.get("error") else {}
@@ -54,11 +57,23 @@ def _whole(response: _Document) -> _Document:
         "reasoning_content": _joined(thoughts),
         "tool_calls": [_call(one, index, one.get("arguments")) for index, one in enumerate(calls)],
     }
-    (choice,) = items_of(_choice(delta, response.get("status"))["choices"])
-    return {**_end(response), "choices": [choice], "timings": response.get("timings")}
+    (choice,) = items_of(_choice(delta, _reason(response, len(calls)))["choices"])
+    return {**_end(response, len(calls)), "choices": [choice], "timings": response.get("timings")}
 
 
-def _end(response: _Document) -> _Document:
+def _reason(response: _Document, calls: int) -> str:
+    """Return why it ended, in the words of chat completions; one that failed keeps its status."""
+    match response.get("status"):
+        case "incomplete":
+            reason = object_of(response.get("incomplete_details")).get("reason")
+            return _INCOMPLETE.get(str(reason), str(reason or "length"))
+        case "completed" | None:
+            return "tool_calls" if calls else "stop"
+        case status:
+            return str(status)
+
+
+def _end(response: _Document, calls: int) -> _Document:
     used = object_of(response.get("usage"))
     cached = object_of(used.get("input_tokens_details")).get("cached_tokens")
     usage: _Document = {
@@ -66,7 +81,7 @@ def _end(response: _Document) -> _Document:
         "completion_tokens": used.get("output_tokens"),
         "prompt_tokens_details": {"cached_tokens": cached},
     }
-    ending: _Document = {**_choice({}, response.get("status") or "completed"), "error": response.get("error")}
+    ending: _Document = {**_choice({}, _reason(response, calls)), "error": response.get("error")}
     return {**ending, "usage": usage} if used else ending
 
 

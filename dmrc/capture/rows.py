@@ -17,6 +17,7 @@ SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in C
 """Fields that lie in the table `exchanges`, each in a column of its name."""
 
 _FLAGS = ("stream", "client_disconnected", "request_truncated", "response_truncated")
+_MAPPINGS = ("request_headers", "response_headers", "annotations")
 _LONGEST_EXCERPT = 200
 _LONGEST_INDEXED = 64 * 1024
 
@@ -40,16 +41,9 @@ def to_rows(exchange: Exchange) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so."""
     asked, context = texts_of_request(exchange)
     words = (storable(asked), storable(context), storable(text_of_response(exchange)))
-    scalars = [_scalar(getattr(exchange, name)) for name in SCALAR_COLUMNS[:-1]]
     return Rows(
-        scalars=(*scalars, json.dumps(dict(exchange.annotations)), words[0][:_LONGEST_EXCERPT]),
-        content=(
-            json.dumps(dict(exchange.request_headers)),
-            exchange.request_body,
-            json.dumps(dict(exchange.response_headers)),
-            exchange.response_body,
-            f"[{','.join([f'[{at:.3f},{offset}]' for at, offset in exchange.chunk_offsets])}]",
-        ),
+        scalars=(*(_value(exchange, name) for name in SCALAR_COLUMNS), words[0][:_LONGEST_EXCERPT]),
+        content=tuple(_value(exchange, name) for name in CONTENT_COLUMNS),
         words=(words[0][:_LONGEST_INDEXED], words[1][:_LONGEST_INDEXED], words[2][:_LONGEST_INDEXED]),
     )
 
@@ -69,8 +63,17 @@ def from_row(row: Row, content: Row | None = None) -> Exchange:
     return Exchange(**values)
 
 
-def _scalar(value: SqlValue) -> SqlValue:
-    return storable(value) if isinstance(value, str) else value
+def _value(exchange: Exchange, name: str) -> SqlValue:
+    """Return a field as its column holds it; which column that is, its name says."""
+    value: Any = getattr(exchange, name)
+    if isinstance(value, str):
+        return storable(value)
+    if name in _MAPPINGS:
+        return json.dumps(dict(value))
+    if name == "chunk_offsets":
+        return f"[{','.join([f'[{at:.3f},{offset}]' for at, offset in value])}]"
+    stored: SqlValue = value
+    return stored
 
 
 def storable(value: str) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
 
-from dmrc.capture.reading import text_of_request
+from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
+from dmrc.errors import DmrcError
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.reference import Reference
 
 _BODIES = ("request_body", "response_body")
 _HEADERS = ("request_headers", "response_headers")
@@ -29,15 +31,17 @@ class Cells:
     who: str
     """`project/service`, else the address."""
     model: str
-    """Key in the project, else its name."""
+    """Key in the project, else its name as `dmrc list` has it."""
     status: str
     """`200`, `200 cancelled`, `200 broken`, `404`."""
     tokens: str
-    """In and out: `25→12 tok`."""
+    """In and out: `25→12 tok`; `25→~12 tok` where the answer broke off and its pieces were counted; `-` for none."""
     first_token: str
-    """`117 ms`."""
+    """`117 ms`, or `-`."""
+    took: str
+    """The whole time: `1200 ms`, or `-`."""
     rate: str
-    """`104 tok/s`."""
+    """`104 tok/s`, or `-`."""
     error: str
     """Why it failed; "" when it did not."""
     words: str
@@ -48,26 +52,37 @@ class Cells:
         """Return all that is aligned: everything but the error and the words."""
         return (
             *(self.time, self.id, self.who, self.model),
-            *(self.status, self.tokens, self.first_token, self.rate),
+            *(self.status, self.tokens, self.first_token, self.took, self.rate),
         )
 
 
 def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) -> Cells:
     """Return what a line shows. `excerpt` is for an exchange without content; `today` None is now."""
     who = "/".join(name for name in (exchange.project, exchange.service) if name) or exchange.client_address
-    model = exchange.model_key or exchange.model_requested or exchange.model_reference
+    name = model_name(exchange.model_requested or exchange.model_reference)
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),
         id=short_id(exchange.id),
         who=plain(who or "-", _LONGEST_NAME),
-        model=plain(model or "-", _LONGEST_NAME),
+        model=plain(exchange.model_key or name, _LONGEST_NAME),
         status=_status(exchange),
-        tokens=f"{_number(exchange.prompt_tokens)}→{_number(exchange.completion_tokens)} tok",
+        tokens=_tokens(exchange),
         first_token=milliseconds(exchange.first_token_ms),
-        rate=f"{_number(exchange.completion_tokens_per_second)} tok/s",
+        took=milliseconds(exchange.total_ms),
+        rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
         words=plain(text_of_request(exchange) or excerpt, _LONGEST_WORDS),
     )
+
+
+def model_name(name: str | None) -> str:
+    """Return one spelling of a model's name, however its caller wrote it: as `dmrc list` has it; `-` for none."""
+    if not name:
+        return "-"
+    try:
+        return Reference.parse(name).display()
+    except DmrcError:
+        return name
 
 
 def outcome(exchange: Exchange) -> Literal["done", "failed", "cancelled"]:
@@ -95,10 +110,10 @@ def printable(text: str) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return a time span to read: `117 ms`, `12.3 s`, `- ms`."""
+    """Return a time span to read: `117 ms`, `12.3 s`; `-` for None."""
     if value is not None and math.isfinite(value) and value >= 10_000:
         return f"{value / 1000:.1f} s"
-    return f"{_number(value)} ms"
+    return _with_unit(value, "ms")
 
 
 def to_json(exchange: Exchange, with_content: bool) -> dict[str, JsonValue]:
@@ -154,5 +169,17 @@ def _status(exchange: Exchange) -> str:
     return f"{text} broken" if broke else text
 
 
+def _tokens(exchange: Exchange) -> str:
+    given, made = exchange.prompt_tokens, exchange.completion_tokens
+    if given is None and made is None:
+        return "-"
+    mark = "~" if exchange.annotations.get(ESTIMATED) == "completion_tokens" else ""
+    return f"{_number(given)}→{mark}{_number(made)} tok"
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.0f} {unit}"
+
+
 def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.0f}"
+    return "-" if value is None else str(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dmrc.capture.live import Live, Missed, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
-from dmrc.capture.summary import Cells, cells, outcome, plain, short_id
+from dmrc.capture.summary import Cells, cells, model_name, outcome, plain, short_id
 from dmrc.exchange import Exchange
 from dmrc.ui.rendering import render
 
@@ -65,10 +65,11 @@ def _started(event: Started) -> dict[str, str]:
         time=time.strftime("%H:%M:%S", time.localtime(event.received_at)),
         id=short_id(event.id),
         who=plain(who, 40),
-        model=plain(event.model or "-", 40),
+        model=plain(model_name(event.model), 40),
         status="runs",
         tokens="",
         first_token="",
+        took="",
         rate="",
         error="",
         words="",

@@ -19,8 +19,10 @@ _LONGEST_CHUNK = 200
 class Segment:
     """One part of the time."""
 
+    kind: str
+    """`load`, `queue`, `prefill`, `decode`, or `unknown`, where nobody said when the first token was there."""
     name: str
-    """`load`, `queue`, `prefill` or `decode`."""
+    """What it is called."""
     milliseconds: float
     """How long."""
     left: float
@@ -45,13 +47,18 @@ def segments(exchange: Exchange) -> list[Segment]:
     if total <= 0:
         return []
     load, queue = exchange.load_ms or 0.0, exchange.queue_ms or 0.0
-    first = total if exchange.first_token_ms is None else exchange.first_token_ms
-    spans = {"load": load, "queue": queue, "prefill": first - load - queue, "decode": total - first}
+    first = exchange.first_token_ms
+    spans = {"load": load, "queue": queue}
+    if first is None:
+        spans["unknown"] = total - load - queue
+    else:
+        spans |= {"prefill": first - load - queue, "decode": total - first}
     found, left = [], 0.0
-    for name, span in spans.items():
+    for kind, span in spans.items():
         width = max(0.0, min(span / total * WIDTH, WIDTH - left))
         if width > 0:
-            found.append(Segment(name, span, round(left, 2), round(width, 2)))
+            name = "waiting for the answer" if kind == "unknown" else kind
+            found.append(Segment(kind, name, span, round(left, 2), round(width, 2)))
             left += width
     return found
 

@@ -64,7 +64,7 @@ def response(*, streamed: bool) -> Exchange:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize(("told", "ending"), [(anthropic, "tool_use"), (response, "completed")])
+@pytest.mark.parametrize(("told", "ending"), [(anthropic, "tool_use"), (response, "tool_calls")])
 def test_a_tool_call_is_read_with_its_thoughts_and_counts(told, ending: str, streamed: bool) -> None:
     found = told(streamed=streamed)
 
@@ -83,3 +83,43 @@ def test_an_error_of_anthropics_is_read() -> None:
     read = complete(exchange(stream(error), streamed=True, dialect="anthropic", operation="chat"))
 
     assert (read.error_type, read.error_message) == ("api_error", "broke off")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_that_was_cut_says_so(streamed: bool) -> None:
+    """Issue 16, B16: "completed" stood for calls of tools and for cut answers."""
+    whole = {"object": "response", "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    body = stream({"type": "response.incomplete", "response": whole}) if streamed else json.dumps(whole).encode()
+
+    assert complete(exchange(body, streamed=streamed, operation="response")).finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("basics", "whole"),
+    [
+        ({"dialect": "anthropic", "operation": "chat"}, {"type": "message", "content": []}),
+        ({"operation": "response"}, {"object": "response", "status": "completed", "output": []}),
+    ],
+)
+def test_a_whole_answer_has_its_first_token_and_rate_from_the_engine(basics, whole) -> None:
+    timings = {"prompt_n": 5, "cache_n": 0, "prompt_ms": 4.0, "predicted_n": 7, "predicted_per_second": 50.0}
+    found = exchange(json.dumps({**whole, "timings": timings}).encode(), streamed=False, **basics)
+
+    read = complete(found)
+
+    assert (read.first_token_ms, read.completion_tokens_per_second, read.completion_tokens) == (4.0, 50.0, 7)
+
+
+def test_a_count_is_the_tokens_of_its_prompt() -> None:
+    for dialect in ("anthropic", "openai"):
+        found = exchange(b'{"input_tokens": 12}', streamed=False, dialect=dialect, operation="count_tokens")
+
+        assert complete(found).prompt_tokens == 12
+
+
+def test_calls_of_ollama_end_as_calls() -> None:
+    calls = [{"function": {"name": "get_weather", "arguments": {"city": "Bern"}}}]
+    lines = ({"message": {"tool_calls": calls}, "done": False}, {"message": {}, "done": True, "done_reason": "stop"})
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+    assert complete(exchange(body, streamed=True, dialect="ollama", operation="chat")).finish_reason == "tool_calls"

@@ -58,6 +58,22 @@ def test_other_requests_have_a_role_that_says_what_they_are(document, expected):
     assert requested(document) == expected
 
 
+def test_earlier_turns_of_ollama_have_their_arguments_thoughts_and_names():
+    """Issue 16, B16: "calls get_weather", and nothing below."""
+    call = {"function": {"name": "get_weather", "arguments": {"city": "Bern"}}}
+    messages = [
+        {"role": "user", "content": "Rain?"},
+        {"role": "assistant", "content": "", "thinking": "Let me look.", "tool_calls": [call]},
+        {"role": "tool", "tool_name": "get_weather", "content": "sunny"},
+    ]
+
+    assert requested({"messages": messages}) == [
+        Message("user", "Rain?"),
+        Message("assistant", "", "Let me look.", (ToolCall("", "get_weather", '{"city": "Bern"}'),)),
+        Message("tool", "sunny", call_id="get_weather"),
+    ]
+
+
 def test_tools_are_told_alike_in_anthropics_blocks_and_in_items_of_responses():
     blocks = [
         {"role": "user", "content": "Is it cold?"},

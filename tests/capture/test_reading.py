@@ -143,6 +143,38 @@ def test_an_error_event_in_a_stream_is_read():
     assert exchange.finish_reason is None
 
 
+def test_of_a_stream_that_its_caller_ended_the_pieces_are_counted():
+    """Issue 16, B15: whoever counts use per service counted nothing for it."""
+    pieces = recorded("chat.sse").response_body.split(b"\n\n")[:4]
+
+    exchange = complete(body(b"\n\n".join(pieces), SSE))
+
+    assert exchange.completion_tokens == sum(b'"content":"' in piece for piece in pieces) > 0
+    assert exchange.annotations == {"estimated": "completion_tokens"}
+    assert cells(exchange).tokens == f"-→~{exchange.completion_tokens} tok"
+    assert "estimated" not in complete(recorded("chat-usage.sse")).annotations
+
+
+def test_several_answers_count_all_their_tokens():
+    """Issue 16, B15: llama.cpp's timings are of one answer; the usage that its caller sees is of all."""
+    usage = {"prompt_tokens": 36, "completion_tokens": 30}
+    timings = {"prompt_n": 1, "cache_n": 35, "predicted_n": 12}
+
+    exchange = complete(body(json.dumps({"choices": [{}, {}, {}], "usage": usage, "timings": timings}).encode(), JSON))
+
+    assert (exchange.prompt_tokens, exchange.completion_tokens) == (36, 30)
+
+
+def test_a_request_that_ends_with_the_result_of_a_tool_has_a_title():
+    """Issue 16, B16: after `previous_response_id` it holds no word of a user."""
+    output = {"type": "function_call_output", "call_id": "c1", "output": "rain in Bern"}
+    alone = recorded("chat.json", request_body=json.dumps({"input": [output]}).encode())
+    user = {"role": "user", "content": [{"type": "input_text", "text": "Rain?"}]}
+    after = recorded("chat.json", request_body=json.dumps({"input": [user, output]}).encode())
+
+    assert (text_of_request(alone), text_of_request(after)) == ("rain in Bern", "Rain?")
+
+
 def test_what_was_known_already_is_kept():
     exchange = complete(recorded("error-400.json", error_type="refused", prompt_tokens=7))
 

@@ -20,7 +20,7 @@ def test_the_cells_show_who_what_and_how_fast():
 
     assert row.time == datetime.fromtimestamp(exchange.received_at).strftime("%H:%M:%S")
     assert (row.id, row.who, row.model, row.status) == (exchange.id[-8:], "facts/python", "smollm", "200")
-    assert (row.tokens, row.first_token, row.rate) == ("21→6 tok", "117 ms", "130 tok/s")
+    assert (row.tokens, row.first_token, row.took, row.rate) == ("21→6 tok", "117 ms", "-", "130 tok/s")
     assert (row.error, row.words) == ("", "Tell me a fact")
 
 
@@ -51,7 +51,7 @@ def test_a_stream_that_broke_and_a_caller_that_left_are_seen():
 
 
 def test_long_times_are_seconds():
-    assert [milliseconds(value) for value in (None, 9.6, 9999.0, 12345.0)] == ["- ms", "10 ms", "9999 ms", "12.3 s"]
+    assert [milliseconds(value) for value in (None, 9.6, 9999.0, 12345.0)] == ["-", "10 ms", "9999 ms", "12.3 s"]
 
 
 def test_json_has_the_keys_of_the_design_in_their_order_and_is_read_again():

@@ -118,12 +118,13 @@ def test_a_terminal_shows_a_request_while_it_runs_and_then_what_became_of_it(gat
     )
     id = stream.headers["x-dmrc-exchange-id"]
 
-    screen.sees("… ")
+    screen.sees(id[-8:])
     running = screen.shown.decode()
     assert id[-8:] in running
-    assert " tok/s" not in running[running.rindex(id[-8:]) :]
+    assert "→" not in running[running.rindex(id[-8:]) :]
     client.close()
-    screen.sees("200 cancelled")
+    screen.sees("200×")
+    assert "TOOK" in screen.shown.decode()
 
 
 def test_the_route_of_docker_model_runner_tells_the_last_ten_of_each_model(gateway: Gateway) -> None:

@@ -13,11 +13,11 @@ import click
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown
-from dmrc.capture.summary import cells, from_json, plain, short_id, to_json
+from dmrc.capture.summary import cells, from_json, model_name, plain, short_id, to_json
 from dmrc.cli.app import App
 from dmrc.cli.client import Document
 from dmrc.cli.progress import note
-from dmrc.cli.requests.lines import USUAL_WIDTHS, Screen, fitted, line
+from dmrc.cli.requests.lines import Screen, Table, fitted
 from dmrc.errors import DaemonError, InputError
 from dmrc.exchange import Exchange
 
@@ -65,12 +65,17 @@ class _Output:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self.running: dict[str, Document] = {}
+        self._has_header = False
 
     def show(self, exchange: Exchange, excerpt: str) -> None:
         if self._as_json:
             click.echo(json.dumps(to_json(exchange, with_content=False)))
         else:
-            self.write(line(exchange, cells(exchange, excerpt), USUAL_WIDTHS, Screen.of_stdout()))
+            table = Table(Screen.of_stdout())
+            if not self._has_header:
+                self._has_header = True
+                self.write(table.header())
+            self.write(table.line(exchange, cells(exchange, excerpt)))
 
     def write(self, text: str) -> None:
         click.echo(text)
@@ -103,9 +108,15 @@ def _running(document: Document, now: float) -> str:
     began = at if isinstance(at, float) else now
     clock = time.strftime("%H:%M:%S", time.localtime(began))
     who = "/".join(str(document[name]) for name in ("project", "service") if document[name])
-    what = (who or str(document["client_address"]), str(document["model"] or "-"), f"… {now - began:.1f} s")
-    cut = [plain(text, 40).ljust(width) for text, width in zip(what, USUAL_WIDTHS[2:5], strict=True)]
-    return "  ".join((clock, short_id(str(document["id"])), *cut))
+    model = plain(model_name(str(document["model"] or "")), 40)
+    table = Table(Screen.of_stdout())
+    return table.running(
+        clock,
+        short_id(str(document["id"])),
+        plain(who or str(document["client_address"]), 40),
+        model,
+        f"{now - began:.1f} s",
+    )
 
 
 @contextmanager

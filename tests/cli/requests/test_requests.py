@@ -60,12 +60,39 @@ def on_a_terminal(dmrc: Dmrc, *arguments: str, columns: int = 80, answer: bytes 
 def test_a_list_is_aligned_and_in_the_order_of_time(dmrc: Dmrc, record) -> None:
     record(asked("short", 1), asked("another one", 2, service="a-much-longer-name", status=404, error_type="x"))
 
-    first, second = dmrc.ok("requests").splitlines()
+    header, first, second = dmrc.ok("requests").splitlines()
 
-    assert first.index("short") == second.index("another one")
-    assert first.index("facts/web") == second.index("facts/a-much-longer-name")
-    assert "21→6 tok" in first
+    assert header.index("PROMPT") == first.index("short") == second.index("another one")
+    assert header.index("WHO") == first.index("facts/web") == second.index("facts/a-much-longer-name")
+    assert "21→6" in first
     assert "  404  " in second
+
+
+def test_the_list_has_the_total_time_and_no_units_without_numbers(dmrc: Dmrc, record) -> None:
+    """Issue 16, G: a call that took five minutes was shown as `-→- tok    - ms    - tok/s`."""
+    nothing = dict.fromkeys(("prompt_tokens", "completion_tokens", "first_token_ms", "completion_tokens_per_second"))
+    record(asked("slow", total_ms=301_800.0, client_disconnected=True, **nothing))
+
+    header, line = dmrc.ok("requests").splitlines()
+
+    assert header.split() == ["TIME", "ID", "WHO", "MODEL", "CODE", "TOKENS", "FIRST", "TOOK", "TOK/S", "PROMPT"]
+    assert line.split()[3:] == ["llm", "200×", "-", "-", "301.8", "s", "-", "cancelled", "slow"]
+
+
+@pytest.mark.parametrize(
+    "spelling", ["gemma3-qat:27B-Q4_K_M", "ai/gemma3-qat:27B-Q4_K_M", "docker.io/ai/gemma3-qat:27B-Q4_K_M"]
+)
+def test_a_model_has_one_spelling_and_pushes_nothing_off_the_screen(dmrc: Dmrc, record, spelling: str) -> None:
+    long = {"service": "a-very-long-name-of-it"}
+    record(asked("why?", 1, model_key=None, model_requested=spelling), asked("how?", 2, **long))
+
+    shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(dmrc, "requests", columns=100)).splitlines()
+
+    header, first, second = shown
+    assert first[header.index("MODEL") :].startswith("gemma3-qat:27… ")
+    places = [line.index("21→6") + 4 for line in (first, second)]
+    assert places == [header.index("TOKENS") + 6] * 2
+    assert (first[-4:], second[-4:]) == ("why?", "how?")
 
 
 def test_filters_of_the_command_line_hold_together(dmrc: Dmrc, record) -> None:
@@ -76,7 +103,7 @@ def test_filters_of_the_command_line_hold_together(dmrc: Dmrc, record) -> None:
     )
 
     def words(*options: str) -> list[str]:
-        lines = dmrc.ok("requests", *options).splitlines()
+        lines = dmrc.ok("requests", *options).splitlines()[1:]
         return [line[line.index("about") :] for line in lines]
 
     assert words("--grep", "whales") == ["about whales", "about whales and ships"]
@@ -119,7 +146,7 @@ def test_a_line_fits_the_terminal_whatever_is_in_it(dmrc: Dmrc, record, columns:
     shown = on_a_terminal(dmrc, "requests", columns=columns)
 
     lines = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
     assert all(cell_len(line) <= columns for line in lines), lines
     assert "\x1b[" in shown
@@ -171,13 +198,13 @@ def test_what_is_removed_is_asked_about_and_gone(dmrc: Dmrc, record) -> None:
     assert "Delete 6 requests for good? [y/N]" in on_a_terminal(
         dmrc, "requests", "rm", "--project", "facts", answer=b"n\n"
     )
-    assert len(dmrc.ok("requests").splitlines()) == 6
+    assert len(dmrc.ok("requests").splitlines()) == 1 + 6
 
     assert dmrc.run("requests", "rm", exchanges[0].id[-8:], exchanges[1].id).stderr == "2 requests deleted\n"
     assert dmrc.run("requests", "rm", "--grep", "xanadu2", "--yes").returncode == 0
     on_a_terminal(dmrc, "requests", "rm", "--grep", "xanadu3", answer=b"y\n")
 
-    assert len(dmrc.ok("requests").splitlines()) == 2
+    assert len(dmrc.ok("requests").splitlines()) == 1 + 2
     files = b"".join(path.read_bytes() for path in dmrc.home.iterdir() if path.is_file())
     assert [number for number in range(6) if f"Xanadu{number}".encode() in files] == [4, 5]
     assert dmrc.run("requests", "rm", "--before", "0s", "--yes").stderr == "2 requests deleted\n"
