@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class Settings:
     plugins: tuple[str, ...] | None = None
     """`DMRC_PLUGINS`: the only strangers' plugins to load, by name, module or absolute path; None means all.
     `none`, or an empty value, means none, those of projects neither."""
+    allowed_paths: tuple[Path, ...] = ()
+    """`DMRC_ALLOW_PATHS`: directories whose files a compose file may name under `x-dmrc`, beside the project's own."""
     origins: tuple[str, ...] = ()
     """`DMRC_ORIGINS`: browser origins that may call, beside loopback's on any port; `*` is every one."""
     hosts: tuple[str, ...] = ()
@@ -81,6 +84,7 @@ class Settings:
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
             log_format=_log_format(environ.get("DMRC_LOG_FORMAT", "")),
             plugins=None if plugins is None else _plugins(plugins),
+            allowed_paths=_directories(environ.get("DMRC_ALLOW_PATHS", "")),
             origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
             hosts=_hosts(environ.get("DMRC_HOSTS", "")),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
@@ -176,6 +180,10 @@ def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _directories(text: str) -> tuple[Path, ...]:
+    return tuple(Path(word).expanduser().absolute() for word in text.split(os.pathsep) if word)
 
 
 def _plugins(text: str) -> tuple[str, ...]:

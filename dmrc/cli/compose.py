@@ -58,6 +58,7 @@ def up(app: App, options: tuple[str, ...]) -> int:
 
     The options are those of `provider: {options: …}`; see them by `dmrc compose metadata`.
     """
+    from dmrc.cli.project_files import Allowed
     from dmrc.errors import DmrcError
     from dmrc.project.provider import declarations
 
@@ -65,7 +66,9 @@ def up(app: App, options: tuple[str, ...]) -> int:
     service, given = _split(options)
     try:
         _check_as_written(project, service)
-        _up(app, project, declarations(service, given, Path.cwd()), service)
+        allowed = Allowed((Path.cwd(),), app.settings.allowed_paths)
+        models = [allowed.model(model) for model in declarations(service, given, Path.cwd())]
+        _up(app, project, models, service)
     except DmrcError as error:
         # Compose shows the first line of this message, and nothing of stderr.
         _say("error", str(error))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, project_options
+from dmrc.cli.selection import Selection
 
 if TYPE_CHECKING:
     from dmrc.project import Injection, Project
@@ -25,10 +25,7 @@ PLACEHOLDER = "sk-dmrc-…"
 @pass_app
 def config(
     app: App,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[Path, ...],
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Print what would be injected, and the override file; start nothing. Keys are masked."""
@@ -38,13 +35,13 @@ def config(
 
     from dmrc.cli.injecting import load_plugins, with_plugins
     from dmrc.cli.progress import note
-    from dmrc.cli.reading import Selection, read_project
+    from dmrc.cli.reading import read_project
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.override import Gateway, injections, render
     from dmrc.errors import DockerError
     from dmrc.project import GATEWAY_HOST
 
-    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    options = selection.options()
     project = read_project(app, options, with_docker=False)
     keys = {service.name: PLACEHOLDER for service in project.consumers}
     for plugin in load_plugins(app, project):

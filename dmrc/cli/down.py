@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.selection import Selection
 
 
 @click.command(epilog="Example: dmrc down -- --volumes")
@@ -16,10 +15,7 @@ from dmrc.cli.options import project_options
 @pass_app
 def down(
     app: App,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[Path, ...],
+    selection: Selection,
     arguments: tuple[str, ...],
 ) -> int:
     """Run docker compose down, then end the project's keys and unload what only it used.
@@ -32,12 +28,11 @@ def down(
 
     from dmrc.cli.preparation import override_path
     from dmrc.cli.project_lock import project_lock
-    from dmrc.cli.reading import Selection
     from dmrc.compose.command import Compose
     from dmrc.errors import DaemonNotRunningError
     from dmrc.fields import mapping, text
 
-    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    options = selection.options()
     compose = Compose(os.environ)
     document = compose.config(options)  # its models may be wrong by now, and are none of our business
     name, services = text(document.get("name"), "name"), mapping(document.get("services"), "services")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.selection import Selection
 
 
 @click.command(epilog='Example: eval "$(dmrc env web --format export)"')
@@ -19,10 +18,7 @@ from dmrc.cli.options import project_options
 @pass_app
 def env(
     app: App,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[Path, ...],
+    selection: Selection,
     form: str,
     service: str,
 ) -> None:
@@ -31,13 +27,11 @@ def env(
     Its models are pulled and the project is registered, so that the variables work.
     """
     import json
-    import os
     import shlex
 
     from dmrc.cli.host import host_environment
-    from dmrc.cli.reading import Selection
 
-    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    options = selection.options()
     variables = host_environment(app, options, service, load=False).injected
     if form == "json":
         click.echo(json.dumps(variables, indent=2))

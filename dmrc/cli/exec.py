@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.selection import Selection
 
 
 @click.command("exec", epilog="Example: dmrc exec web -- npm run dev")
@@ -17,10 +16,7 @@ from dmrc.cli.options import project_options
 @pass_app
 def exec_(
     app: App,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[Path, ...],
+    selection: Selection,
     service: str,
     command: tuple[str, ...],
 ) -> None:
@@ -28,10 +24,9 @@ def exec_(
     import os
 
     from dmrc.cli.host import host_environment
-    from dmrc.cli.reading import Selection
     from dmrc.errors import NotFoundError
 
-    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    options = selection.options()
     found = host_environment(app, options, service, load=True)
     environment = {**os.environ, **found.declared, **found.injected}
     try:

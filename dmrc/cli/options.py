@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from dmrc.cli.app import App
+from dmrc.cli.selection import Selection
 
-P = ParamSpec("P")
 R = TypeVar("R")
+_SELECTION = frozenset(field.name for field in dataclasses.fields(Selection))
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """`--json`, as the argument `as_json`."""
@@ -26,8 +29,15 @@ server_option = click.option(
 """`--openaiurl`, as the argument `url`."""
 
 
-def project_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Add Compose's own options that say which project is meant; `selection_of` reads them."""
+def project_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add Compose's own options that say which project is meant; the command gets them as `selection`."""
+
+    @functools.wraps(command)
+    def with_selection(*args: object, **given: Any) -> R:
+        fields = {name: given.pop(name) for name in tuple(given) if name in _SELECTION}
+        return command(*args, selection=Selection(**fields), **given)
+
+    directory = click.Path(path_type=Path, file_okay=False)
     options = (
         click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file; may be repeated."),
         click.option("-p", "--project-name", metavar="NAME", help="Name of the project."),
@@ -39,10 +49,21 @@ def project_options(command: Callable[P, R]) -> Callable[P, R]:
             type=click.Path(path_type=Path),
             help="A file of variables for the compose file; may be repeated.",
         ),
+        click.option(
+            "--project-directory", type=directory, help="Where relative paths begin; default: the first file's."
+        ),
+        click.option(
+            "--allow-path",
+            "allowed_paths",
+            multiple=True,
+            type=directory,
+            help="A directory beside the project's whose files x-dmrc may name; may be repeated.",
+        ),
     )
+    wrapped: Callable[..., R] = with_selection
     for option in reversed(options):
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
 
 
 class ModelName(click.ParamType[str]):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dmrc.cli.app import App
+from dmrc.cli.project_files import Allowed
+from dmrc.cli.selection import Selection
 from dmrc.compose.command import Compose, ComposeOptions
 from dmrc.compose.dotenv import env_file_variables, with_env_files
-from dmrc.compose.files import command_environ, compose_files
+from dmrc.compose.files import command_environ
+from dmrc.compose.includes import included_models
 from dmrc.compose.interpolation import referenced
 from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
@@ -19,34 +22,6 @@ from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, Unsupp
 from dmrc.fields import near
 from dmrc.project import ModelDeclaration, Project, knows_addresses
 from dmrc.reference import Reference
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which project the user means, in Compose's own options."""
-
-    files: Sequence[str]
-    """`-f`."""
-    project_name: str | None
-    """`-p`."""
-    profiles: Sequence[str]
-    """`--profile`."""
-    env_files: Sequence[Path]
-    """`--env-file`."""
-
-    def options(self, environ: Mapping[str, str]) -> ComposeOptions:
-        """Return the options for Compose, with the files that it would find itself.
-
-        Raises:
-            ProjectError: There is no compose file.
-        """
-        return ComposeOptions(
-            files=compose_files(Path.cwd(), self.files, environ, self.env_files),
-            files_were_named=bool(self.files),
-            project_name=self.project_name,
-            profiles=tuple(self.profiles),
-            env_files=tuple(self.env_files),
-        )
 
 
 def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named: Sequence[str] = ()) -> Project:
@@ -58,20 +33,24 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
 
     Raises:
         ProjectError: It cannot be read, or declares something impossible.
+        InputError: A file that it names cannot be read, or lies outside of the project.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         DockerError: `with_docker`, and there is no Compose.
     """
     document = _document(options, with_docker=with_docker)
     if with_docker:
         _add_named(document, options, named)
-    project = Project.parse(document, options.files)
+    places = included_models(options.files, _environ(options).get) if document.get("models") else {}
+    project = Project.parse(document, options.files, options.directory, places)
+    allowed = Allowed((options.directory, *places.values()), (*options.allowed_paths, *app.settings.allowed_paths))
+    project = allowed.resolved(project)
     check_models(app, project)
     return replace(project, secrets=_secrets(document, options))
 
 
 def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
     """Return the values of the project that must not be recorded."""
-    directory = options.files[0].parent
+    directory = options.directory
     environ = _environ(options)
     defined = env_file_variables(environ, directory, options.env_files)
     known = {**defined, **environ}
@@ -87,7 +66,7 @@ def document_here(project_name: str) -> dict[str, object] | None:
     None where there is no such project here that can be read.
     """
     try:
-        document = _document(Selection((), None, (), ()).options(os.environ), with_docker=False)
+        document = _document(Selection().options(), with_docker=False)
         return document if document.get("name") == project_name else None
     except DmrcError:
         return None
@@ -97,7 +76,7 @@ def secrets_here(project_name: str) -> tuple[str, ...] | None:
     """Return the secrets of the project in this directory, as `document_here`; None where nobody knows them."""
     document = document_here(project_name)
     try:
-        return None if document is None else _secrets(document, Selection((), None, (), ()).options(os.environ))
+        return None if document is None else _secrets(document, Selection().options())
     except DmrcError:
         return None
 
@@ -105,7 +84,7 @@ def secrets_here(project_name: str) -> tuple[str, ...] | None:
 def _environ(options: ComposeOptions) -> dict[str, str]:
     """Return the environment as Compose has it before it reads a compose file."""
     given = [str(file) for file in options.files] if options.files_were_named else []
-    return command_environ(Path.cwd(), given, os.environ, options.env_files)
+    return command_environ(options.project_directory or Path.cwd(), given, os.environ, options.env_files)
 
 
 def check_models(app: App, project: Project) -> None:
@@ -116,14 +95,11 @@ def check_models(app: App, project: Project) -> None:
         InvalidReferenceError: A model reference cannot be parsed.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         UnsupportedError: An engine cannot do what is declared.
-        InputError: A file that a model names cannot be read.
     """
     for model in project.models.values():
         with _named(f"models.{model.key}"):
             for reference in model.references:
                 Reference.parse(reference, default_registry=app.settings.default_registry)
-            for path in model.paths:
-                _check_readable(path)
         engine = app.engines.get(model.engine)
         if engine is None:
             raise ProjectError(
@@ -132,15 +108,6 @@ def check_models(app: App, project: Project) -> None:
             )
         with _named(f"models.{model.key}"):
             engine.check(configured(model.engine, model.runtime_flags), model.companions)
-
-
-def _check_readable(path: str) -> None:
-    try:
-        with Path(path).open("rb"):
-            return
-    except OSError as error:
-        message = f"'{path}' cannot be read: {error.strerror}"
-        raise InputError(message, remedy="A relative path begins at the compose file") from error
 
 
 def upstream_keys(
@@ -152,8 +119,8 @@ def upstream_keys(
         ProjectError: One of a model that is `needed` now is not set.
     """
     given = [str(file) for file in options.files] if options.files_were_named else []
-    before = command_environ(Path.cwd(), given, environ, options.env_files)
-    variables = with_env_files(before, project.directory, options.env_files)
+    before = command_environ(options.project_directory or Path.cwd(), given, environ, options.env_files)
+    variables = with_env_files(before, options.directory, options.env_files)
     keys = {}
     for model in project.models.values():
         name = model.upstream.key if model.upstream else None
@@ -215,4 +182,5 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
         env_files=options.env_files,
         profiles=options.profiles,
         project_name=options.project_name,
+        directory=options.project_directory,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.selection import Selection
 
 _EPILOG = "Example: dmrc up -d --build web -- --wait"
 
@@ -20,10 +19,7 @@ _EPILOG = "Example: dmrc up -d --build web -- --wait"
 @pass_app
 def up(
     app: App,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[Path, ...],
+    selection: Selection,
     detach: bool,
     build: bool,
     arguments: tuple[str, ...],
@@ -38,14 +34,14 @@ def up(
     from dmrc.cli.preparation import Wish, override_path, prepare
     from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
-    from dmrc.cli.reading import Selection, read_project, upstream_keys
+    from dmrc.cli.reading import read_project, upstream_keys
     from dmrc.cli.started import for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import check_reachable
     from dmrc.compose.override import Gateway, injections, render, write
 
-    options = Selection(files, project_name, profiles, env_files).options(os.environ)
+    options = selection.options()
     compose = Compose(os.environ)
     endpoint = docker_endpoint(os.environ)
     project = read_project(app, options, with_docker=True, named=words(arguments))

@@ -33,10 +33,21 @@ class ComposeOptions:
     """`--profile`, repeated."""
     env_files: tuple[Path, ...] = ()
     """`--env-file`, repeated."""
+    project_directory: Path | None = None
+    """`--project-directory`, absolute."""
+    allowed_paths: tuple[Path, ...] = ()
+    """Directories beside the project's own whose files it may name. Not Compose's: the user's word to dmrc."""
+
+    @property
+    def directory(self) -> Path:
+        """Return where relative paths of the project begin."""
+        return self.project_directory or self.files[0].parent
 
     def argv(self, *more_files: Path) -> list[str]:
         """Return the arguments; `more_files` come after the user's and leave the project directory as it is."""
         argv = [argument for file in (*self.files, *more_files) for argument in ("-f", str(file))]
+        if self.project_directory is not None:
+            argv += ["--project-directory", str(self.project_directory)]
         if self.project_name is not None:
             argv += ["-p", self.project_name]
         for profile in self.profiles:

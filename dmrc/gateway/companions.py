@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,13 @@ class CompanionFinder:
 
 
 def _file(name: str, where: str, identities: list[str]) -> Path:
+    """Return a file that a project names. It was looked at when the project was read, and is the same still."""
     path = Path(name)
     try:
+        if not path.is_file():  # which follows links, and waits for no pipe
+            raise FileNotFoundError(errno.ENOENT, "it is no file")
+        if path.resolve() != path:
+            raise InputError(f"{where} names '{name}', which is a link now", remedy="Run dmrc up again")
         identities.append(f"{where}={_identity(path)}")
     except OSError as error:
         raise InputError(f"{where} names '{name}', which cannot be read: {error.strerror}") from error

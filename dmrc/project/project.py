@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, cast, get_args
 
 from dmrc.errors import NotFoundError, ProjectError
@@ -72,7 +73,7 @@ class Project:
     name: str
     """Name as Compose computes it."""
     directory: Path
-    """Where its first compose file lies."""
+    """Where its first compose file lies, or what `--project-directory` says."""
     files: tuple[Path, ...]
     """Its compose files, in order."""
     models: Mapping[str, ModelDeclaration]
@@ -147,16 +148,25 @@ class Project:
         return self.services[name]
 
     @classmethod
-    def parse(cls, document: Mapping[str, object], files: tuple[Path, ...]) -> Project:
+    def parse(
+        cls,
+        document: Mapping[str, object],
+        files: tuple[Path, ...],
+        directory: Path | None = None,
+        places: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Project:
         """Read the document that `docker compose config` prints.
+
+        Relative paths begin in `directory`, by default the first file's, and those of a model of an included file where
+        `places` says.
 
         Raises:
             ProjectError: It declares something impossible; the place is named.
         """
         name = text(document.get("name"), "name")
-        directory = files[0].parent if files else Path()
+        directory = directory or (files[0].parent if files else Path())
         models = {
-            key: ModelDeclaration.parse(key, value, directory)
+            key: ModelDeclaration.parse(key, value, places.get(key, directory))
             for key, value in mapping(document.get("models"), "models").items()
         }
         options = _options(document, _PROJECT_OPTIONS, "")

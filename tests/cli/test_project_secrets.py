@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dmrc.cli.app import App
-from dmrc.cli.reading import Selection, read_project
+from dmrc.cli.reading import read_project
+from dmrc.cli.selection import Selection
 from dmrc.hooks.plugins import Plugins
 from dmrc.settings import Settings
 from tests.groups import compose_binary
@@ -27,7 +28,7 @@ def _secrets(directory: Path, monkeypatch: pytest.MonkeyPatch, compose: str, env
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     app = App(Settings.from_environment({"DMRC_HOME": str(directory / "home")}), Plugins("none"))
-    return set(read_project(app, Selection((), None, (), ()).options(os.environ), with_docker=False).secrets)
+    return set(read_project(app, Selection().options(), with_docker=False).secrets)
 
 
 _APP = "services: {app: {image: x, command: %s}}\n"

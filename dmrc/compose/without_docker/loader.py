@@ -35,13 +35,15 @@ def load(
     env_files: Sequence[Path] = (),
     profiles: Sequence[str] = (),
     project_name: str | None = None,
+    directory: Path | None = None,
 ) -> dict[str, object]:
     """Return the project that `files`, in this order, make together.
 
     `environ` is the command's environment (`dmrc.compose.files.command_environ`), `env_files` are
     those of `--env-file`; without them `.env` beside the first file counts. `profiles` are those
     of `--profile`; without them COMPOSE_PROFILES counts. `project_name` is that of `-p`; without
-    it COMPOSE_PROJECT_NAME, `name:` and the directory of the first file count, in this order.
+    it COMPOSE_PROJECT_NAME, `name:` and the name of `directory` count, in this order; that is where
+    relative paths begin, by default the first file's.
 
     Shape:
         The mapping of `docker compose config` in YAML, restricted to `name`, `services` (each with
@@ -56,7 +58,7 @@ def load(
         ProjectError: A file is missing, does not parse, says something impossible or needs the
             real Compose; the message starts with the file and names line or key.
     """
-    directory = absolute(files[0]).parent
+    directory = directory or absolute(files[0]).parent
     environment = with_env_files(environ, directory, env_files)
     documents = [(file, document) for file in files for document in _documents(file)]
     if not documents:
