@@ -177,8 +177,8 @@ def test_nothing_is_fetched_for_a_caller(seeing: Seeing, route: str, part: dict[
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/secret"
-        given = messages[0] if route == "/v1/embeddings" else messages
-        said = json.dumps({"model": "local/eyes", "max_tokens": 2, "messages": messages, "input": given})
+        asked = {"/v1/embeddings": {"input": messages[0]}, "/v1/responses": {"input": messages}}
+        said = json.dumps({"model": "local/eyes", **asked.get(route, {"messages": messages, "max_tokens": 2})})
         body = said.replace("URL", address).replace("image", "\\u0069mage" if escaped else "image")
 
         answer = urllib3.request("POST", f"{seeing.url}{route}", body=body, retries=False, timeout=30)

@@ -19,6 +19,7 @@ from dmrc.capture.bodies import items_of, object_of
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.chat_messages import checked_messages
 from dmrc.gateway.dialects.chat_tools import checked_tools
+from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
@@ -49,7 +50,7 @@ def checked(call: Call, served: Served) -> Call:
     Raises:
         InputError: It cannot be meant, or not of this model; what, is named.
     """
-    if call.path == "/v1/chat/completions":
+    if call.path in ("/v1/chat/completions", COUNT_PATH):
         return _chat(call, served)
     return call
 

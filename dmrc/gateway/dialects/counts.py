@@ -13,7 +13,7 @@ from dmrc.gateway.dialects.chat_answers import Document, json_object
 from dmrc.gateway.dialects.dialect import Clock
 
 COUNT_PATH = "/v1/chat/completions/input_tokens"
-"""Answers `{"input_tokens": 12}`. Other servers have no such route: see `engine_errors.refusal`."""
+"""Answers `{"input_tokens": 12}`. Other servers have no such route: see `Asking`."""
 
 
 class TokenCount:

@@ -41,7 +41,7 @@ class Reply(Protocol):
     """`Content-Type` of a stream."""
 
     def whole(self, body: bytes, clock: Clock) -> bytes:
-        """Return an answer that is no stream. An engine's error never comes here: see `engine_errors.refusal`.
+        """Return an answer that is no stream. An engine's error never comes here: see `engine_errors.engine_error`.
 
         Raises:
             EngineError: It is no answer to what was asked.
