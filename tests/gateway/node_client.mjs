@@ -62,6 +62,19 @@ const calls = {
     const { text, last } = await streamed(await client.responses.create(wish), (one) => one.delta);
     return { text, tokens: last.response.usage.output_tokens };
   },
+  async responseHelper() {
+    const stream = client.responses.stream({ model, input: weather, tools: [{ type: "function", name: "get_weather", parameters }] });
+    let seen = 0;
+    for await (const event of stream) seen += event.type.endsWith(".delta") ? 1 : 0;
+    const response = await stream.finalResponse();
+    const call = response.output.find((item) => item.type === "function_call");
+    const result = { type: "function_call_output", call_id: call.call_id, output: "rain" };
+    const second = await client.responses.create({ model, input: [result], previous_response_id: response.id });
+    return { seen, name: call.name, arguments: JSON.parse(call.arguments), next: second.output.length };
+  },
+  async responseTokens() {
+    return (await client.responses.inputTokens.count({ model, input: "Hi" })).input_tokens;
+  },
   async embedding() {
     const answer = await client.embeddings.create({ model: "local/embedder", input: ["one", "two"] });
     return { lengths: answer.data.map((one) => one.embedding.length) };

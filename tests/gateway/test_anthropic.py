@@ -97,7 +97,7 @@ def test_tokens_are_counted_without_an_answer(gateway: Gateway, recorded: Record
 
 
 def test_errors_are_anthropics(gateway: Gateway) -> None:
-    with pytest.raises(anthropic.PermissionDeniedError) as forbidden:
+    with pytest.raises(anthropic.NotFoundError) as missing:
         client(gateway).messages.create(model="local/nothing", max_tokens=1, messages=QUESTION)
     with pytest.raises(anthropic.BadRequestError) as malformed:
         client(gateway).messages.create(model=MODEL, max_tokens=1, messages=3)  # type: ignore[arg-type]
@@ -107,10 +107,10 @@ def test_errors_are_anthropics(gateway: Gateway) -> None:
     with pytest.raises(anthropic.AuthenticationError) as unknown:
         stranger.messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
 
-    found = [each.value.body for each in (forbidden, malformed, too_long, unknown)]
+    found = [each.value.body for each in (missing, malformed, too_long, unknown)]
     assert all(isinstance(body, dict) and body["type"] == "error" for body in found)
     types = [body["error"]["type"] for body in found if isinstance(body, dict)]
-    assert types == ["permission_error", "invalid_request_error", "invalid_request_error", "authentication_error"]
+    assert types == ["not_found_error", "invalid_request_error", "invalid_request_error", "authentication_error"]
 
 
 def test_a_stream_whose_engine_dies_ends_with_an_error(gateway: Gateway) -> None:

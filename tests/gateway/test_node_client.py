@@ -71,11 +71,15 @@ def test_each_call_is_answered_whole_and_streamed(gateway: Gateway, script: Path
 
 def test_tools_are_called_whole_and_streamed(tmp_path: Path, script: Path) -> None:
     with thinking_dmrc(tmp_path) as dmrc:
-        found = outcome_of(start_at(dmrc, "none", "local/calls", script, "tool", "toolStream"))
+        calls = ("tool", "toolStream", "responseHelper", "responseTokens")
+        found = outcome_of(start_at(dmrc, "none", "local/calls", script, *calls))
 
-    for outcome in (found["tool"], found["toolStream"]):
+    for outcome in (found["tool"], found["toolStream"], found["responseHelper"]):
         assert (outcome["name"], outcome["arguments"]) == ("get_weather", {"city": "Bern"})
     assert found["tool"]["next"] == 1
+    assert found["responseHelper"]["seen"] > 3
+    assert found["responseHelper"]["next"] > 0
+    assert found["responseTokens"] > 3
 
 
 def test_refusals_are_the_clients_own_errors(gateway: Gateway, script: Path) -> None:

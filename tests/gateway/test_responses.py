@@ -100,7 +100,7 @@ def test_errors_are_openais(gateway: Gateway) -> None:
         client.responses.create(model=MODEL, input="And?", previous_response_id="resp_none")
     with pytest.raises(openai.BadRequestError, match="'input' is neither"):
         client.responses.create(model=MODEL, input=3)  # type: ignore[arg-type]
-    with pytest.raises(openai.PermissionDeniedError):
+    with pytest.raises(openai.NotFoundError, match="is not in the store"):
         client.responses.create(model="local/nothing", input="Hi")
     kept = client.responses.create(model=MODEL, input="Hi", store=False, max_output_tokens=2)
     with pytest.raises(openai.NotFoundError):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
+from dmrc.capture.event_stream import EventReader
 from dmrc.cli.chat.server import Server
 from dmrc.errors import EngineError
 from dmrc.exchange import JsonValue
@@ -17,6 +18,7 @@ Content = str | list[JsonValue]
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 _CONTROLS.pop(0x0A)
 _CONTROLS.pop(0x09)
+_READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ class Conversation:
     def _stream(self, messages: list[JsonValue]) -> Iterator[Piece]:
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         with self.server.answer("POST", "/chat/completions", json.dumps({**body, **self.parameters})) as answer:
-            for line in answer:
-                if line.startswith(b"data: {"):
-                    yield from self._pieces(json.loads(line[6:]))
+            reader = EventReader()
+            while chunk := answer.read1(_READ_BYTES):
+                for event in reader.read(chunk):
+                    if event.data.startswith(b"{"):
+                        yield from self._pieces(json.loads(event.data))
 
     def _pieces(self, document: dict[str, JsonValue]) -> Iterator[Piece]:
         if isinstance(error := document.get("error"), dict):

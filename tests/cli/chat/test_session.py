@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from dmrc.cli.chat.conversation import Conversation, printable
 from dmrc.cli.chat.server import Server
 from dmrc.cli.chat.session import Session
+from tests.serving import serving
 
 
 class Typed:
@@ -66,3 +68,26 @@ def test_a_gateway_that_is_away_is_an_error_and_the_session_goes_on(
 
 def test_what_a_terminal_would_obey_is_not_printed() -> None:
     assert printable("a\x1b[31mb\x07\x9bc\td\ne") == "a[31mbc\td\ne"
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_an_answer_is_read_however_the_server_ends_its_lines(line_end: bytes) -> None:
+    """They were skipped without a word where no space follows `data:`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            for word in ("Hello", " you"):
+                event = b'data:{"choices": [{"delta": {"content": "%s"}}]}' % word.encode()
+                self.wfile.write(event + line_end * 2)
+            self.wfile.write(b"data: [DONE]" + line_end * 2)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with serving(server := HTTPServer(("127.0.0.1", 0), Handler)):
+        conversation = Conversation(Server(f"http://127.0.0.1:{server.server_port}"), "m")
+        said = [piece.text for piece in conversation.ask("Hi")]
+
+    assert "".join(said) == "Hello you"
