@@ -144,7 +144,10 @@ class _Constructor:
             return value
         kind = node.tag.removeprefix(_TAGS)
         if kind == "binary":
-            return base64.b64decode(node.value).decode("utf-8", "replace")
+            try:
+                return base64.b64decode(node.value).decode("utf-8", "replace")
+            except ValueError as error:
+                raise self._error(node, f"this is not base64: {error}") from error
         if kind not in ("bool", "int", "float", "null", "timestamp"):
             return node.value
         value = resolve_plain(node.value)

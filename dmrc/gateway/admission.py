@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Literal
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.bodies import Bodies
-from dmrc.gateway.cors import Origins, is_loopback
+from dmrc.gateway.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.credentials import sent_keys
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
@@ -53,7 +52,7 @@ class Admission:
         if "dmrc.page" in scope:
             return None  # the page's own cookie was checked, and more than is checked here
         headers = Headers(scope=scope)
-        self._check_origin(headers.get("origin"))
+        self._check_page(headers)
         keys = list(sent_keys(scope))
         caller = next(filter(None, map(self._projects.caller, keys)), None)
         if caller is not None:
@@ -68,17 +67,23 @@ class Admission:
         return caller
 
     def _check_host(self, host: str | None, local_address: str | None) -> None:
-        name = _name(host) if host else None
-        if name is None or name in (GATEWAY_HOST, local_address) or name in self._hosts or is_loopback(name):
+        if host is None:
+            return  # a caller of HTTP/1.0, and no browser
+        name = host_name(host)
+        if name is not None and (name in {GATEWAY_HOST, local_address, *self._hosts} or is_loopback(name)):
             return
         raise PermissionDeniedError(
-            f"host '{name}' is not a name of this gateway",
+            f"host '{name or host[:100]}' is not a name of this gateway",
             remedy=f"Use {GATEWAY_HOST}, send the service's key, or add it to DMRC_HOSTS",
         )
 
-    def _check_origin(self, origin: str | None) -> None:
+    def _check_page(self, headers: Headers) -> None:
+        """Refuse pages of other sites; a picture or a link in one has no `Origin`, but the browser says what it is."""
+        origin = headers.get("origin")
         if origin is not None and not self.origins.allow(origin):
-            raise PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
+            raise foreign_origin(origin)
+        if origin is None and headers.get("sec-fetch-site") == "cross-site":
+            raise PermissionDeniedError("a page of another site asks, which does not say its origin")
 
 
 def _without_key(*, is_foreign: bool) -> AuthenticationError:
@@ -88,10 +93,3 @@ def _without_key(*, is_foreign: bool) -> AuthenticationError:
         remedy="Use the variables that dmrc gives each service with models: OPENAI_API_KEY, or a URL with the key in "
         "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file",
     )
-
-
-def _name(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return host  # no name of ours, and said as it came

@@ -6,6 +6,7 @@ Source: https://fetch.spec.whatwg.org/#http-cors-protocol
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ ANY_ORIGIN = "*"
 
 _EXPOSED = "x-request-id, request-id, x-dmrc-exchange-id, x-dmrc-queue-ms, x-dmrc-load-ms, retry-after"
 _PREFLIGHT_SECONDS = 600
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
 class Origins:
@@ -42,6 +44,15 @@ class Origins:
 def foreign_origin(origin: str) -> PermissionDeniedError:
     """Return what is told to a page that may not call."""
     return PermissionDeniedError(f"origin '{origin}' is not allowed", remedy="Add it to DMRC_ORIGINS")
+
+
+def host_name(host: str) -> str | None:
+    """Return the name in a `Host` header, in lower case; None: it is not of the form `name[:port]`.
+
+    Source: RFC 9110, section 7.2.
+    """
+    known = _HOST.fullmatch(host)
+    return known[1].strip("[]").lower() if known else None
 
 
 def is_loopback(name: str) -> bool:

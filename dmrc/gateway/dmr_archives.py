@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
+from contextlib import closing
+from threading import Lock
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from dmrc.errors import CancelledError
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.closing_stream import ClosingStream
 from dmrc.gateway.managing import admit_manager
 from dmrc.gateway.model_events import ModelEvents
 from dmrc.models.archives import Archive, load_archive
@@ -45,7 +49,7 @@ class DmrArchives:
             "content-disposition": f'attachment; filename="{file_name}.tar"',
             "content-length": str(archive.size_bytes),
         }
-        return StreamingResponse(iter(archive), headers=headers, media_type="application/x-tar")
+        return ClosingStream(_pieces(archive), "application/x-tar", headers)
 
     async def _load(self, request: Request) -> Response:
         """Take the archive, then answer: whoever sends it reads nothing before its last byte anyway."""
@@ -61,6 +65,31 @@ class DmrArchives:
         except ClientDisconnect:
             raise CancelledError("the caller went away before the end of the archive") from None
         return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")
+
+
+async def _pieces(archive: Archive) -> AsyncGenerator[bytes]:
+    """Yield an archive, which is read in threads."""
+    with closing(_Reading(archive)) as reading:
+        while piece := await asyncio.to_thread(reading.next):
+            yield piece
+
+
+class _Reading:
+    """The bytes of an archive, read in one thread and closed in another."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._pieces = iter(archive)
+        self._lock = Lock()
+
+    def next(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        with self._lock:
+            return next(self._pieces, b"")
+
+    def close(self) -> None:
+        """Close what is open, as soon as the piece is read that is being read."""
+        with self._lock:
+            self._pieces.close()
 
 
 class _Body:

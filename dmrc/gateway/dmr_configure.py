@@ -65,7 +65,7 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < -1):
         raise InputError(f"llamacpp.reasoning-budget is {budget!r}", remedy="Use a number of tokens, 0 or -1")
     raw = document.get("raw-runtime-flags")
-    flags = tuple(shlex.split(raw)) if isinstance(raw, str) else strings(document.get("runtime-flags"), "runtime-flags")
+    flags = _split(raw) if isinstance(raw, str) else strings(document.get("runtime-flags"), "runtime-flags")
     return Wishes(
         context_size=positive(document.get("context-size"), "context-size"),
         runtime_flags=flags or None,
@@ -74,3 +74,11 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
         mode=None if mode is None else _MODES[mode],
         reasoning_budget=budget,
     )
+
+
+def _split(flags: str) -> tuple[str, ...]:
+    """Return the flags of a line, as a shell splits them."""
+    try:
+        return tuple(shlex.split(flags))
+    except ValueError as error:
+        raise InputError(f"raw-runtime-flags is {flags!r}: {error}", remedy="Close the quotation") from error

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
@@ -22,6 +22,7 @@ from dmrc.capture.summary import to_json
 from dmrc.errors import PermissionDeniedError
 from dmrc.exchange import Exchange
 from dmrc.gateway.admission import Admission
+from dmrc.gateway.closing_stream import ClosingStream
 
 _RECORDS_PER_MODEL = 10
 _LOOKED_AT = 500
@@ -29,15 +30,15 @@ _HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT = b": still here\n\n"
 
 
-class EventStream(StreamingResponse):
+class EventStream(ClosingStream):
     """Server-Sent Events."""
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
         """Send these, one by one."""
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-async def live_events(live: Live) -> AsyncIterator[bytes]:
+async def live_events(live: Live) -> AsyncGenerator[bytes]:
     """Yield an event for each request that starts (`started`) or completes (`completed`), without content.
 
     `missed` says how many events a listener was too slow for.
@@ -87,7 +88,7 @@ class History:
         existing = request.query_params.get("include_existing") == "true"
         return EventStream(self._stream(query, existing=existing))
 
-    async def _stream(self, query: ExchangeFilter, *, existing: bool) -> AsyncIterator[bytes]:
+    async def _stream(self, query: ExchangeFilter, *, existing: bool) -> AsyncGenerator[bytes]:
         with self._live.watching() as watcher:
             for exchanges in (await asyncio.to_thread(_past, self._database, query)).values() if existing else ():
                 for exchange in exchanges:

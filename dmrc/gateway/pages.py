@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
-from dmrc.gateway.cors import is_loopback
+from dmrc.gateway.cors import host_name, is_loopback
 
 PREFIX = "/ui"
 """Where the page lies."""
@@ -69,7 +68,7 @@ class Pages:
         """
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not is_loopback(_name(host)):
+        if not is_loopback(host_name(host) or ""):
             raise PermissionDeniedError(f"host '{host}' is not this machine", remedy="Run: dmrc ui")
         origin, changes = headers.get("origin"), scope["method"] not in ("GET", "HEAD")
         is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
@@ -87,10 +86,3 @@ def _cookie(headers: Headers, name: str) -> str | None:
     except CookieError:
         return None
     return morsel.value if morsel else None
-
-
-def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
 from typing import IO, BinaryIO, Protocol, cast
 
 from dmrc.artifact import MAX_DOCUMENT_BYTES
@@ -20,7 +19,12 @@ from dmrc.store import Store, StoredModel
 _MANIFEST = "manifest.json"
 _BLOB = re.compile(r"(?:\./)?blobs/sha256/([0-9a-f]{64})")
 _CHUNK_BYTES = 1 << 20
+# Of each caller that reads slowly, about three such pieces are in memory.
+_EXPORTED_BYTES = 128 << 10
+# A name of our own takes one block; a stranger's may be longer, and tarfile reads all of it into memory.
+_LONGEST_HEADER_BYTES = 1 << 20
 _BLOCK_BYTES = 512
+_PAX_KINDS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _END = bytes(2 * _BLOCK_BYTES)
 
 
@@ -31,37 +35,62 @@ class ByteStream(Protocol):
         """Return some of the next bytes, of about `size`; none at the end."""
 
 
+class _BoundedEntry(tarfile.TarInfo):
+    """An entry whose long name, or whose pax headers, are bounded: tarfile itself takes what memory there is."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        kinds = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *_PAX_KINDS)
+        if self.type in kinds and self.size > _LONGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes is larger than {_LONGEST_HEADER_BYTES >> 20} MiB")
+        entry: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return entry
+
+
 class Archive:
-    """The archive of a model; iterating gives its bytes, once."""
+    """The archive of a model; iterating gives its bytes, once.
+
+    Each file is opened when its turn comes: a caller that reads slowly holds one open, and not all of them.
+    """
 
     def __init__(self, store: Store, model: StoredModel) -> None:
-        """Open all that goes into it, so that it is whole even where the model is removed meanwhile.
+        """See that all that goes into it is there.
 
         Raises:
             BlobMissingError: A file of the model is missing.
             ModelNotFoundError: It was removed meanwhile.
         """
-        manifest = store.document(model)
-        blobs = {blob.digest: blob.size_bytes for blob in model.manifest.blobs}
-        self._entries: list[tuple[tarfile.TarInfo, BinaryIO]] = [
-            (_entry(f"blobs/sha256/{digest.removeprefix('sha256:')}", size), store.open_blob(digest, size))
-            for digest, size in blobs.items()
-        ]
-        self._entries.append((_entry(_MANIFEST, len(manifest)), io.BytesIO(manifest)))
-        self.size_bytes = len(_END) + sum(len(_header(entry)) + _padded(entry.size) for entry, _ in self._entries)
+        self._store = store
+        self._manifest = store.document(model)
+        self._blobs = {blob.digest: blob.size_bytes for blob in model.manifest.blobs}
+        for digest, size in self._blobs.items():
+            store.open_blob(digest, size).close()
+        entries = [*(_blob_entry(*blob) for blob in self._blobs.items()), _entry(_MANIFEST, len(self._manifest))]
+        self.size_bytes = len(_END) + sum(len(_header(entry)) + _padded(entry.size) for entry in entries)
         """Of the whole archive."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the archive."""
-        with ExitStack() as streams:
-            for _, stream in self._entries:
-                streams.enter_context(stream)
-            for entry, stream in self._entries:
-                yield _header(entry)
-                while data := stream.read(_CHUNK_BYTES):
-                    yield data
-                yield bytes(_padded(entry.size) - entry.size)
+    def __iter__(self) -> Generator[bytes]:
+        """Yield the archive.
+
+        Raises:
+            BlobMissingError: The model was removed meanwhile; whoever reads it sees that its end is missing.
+        """
+        for digest, size in self._blobs.items():
+            with self._store.open_blob(digest, size) as stream:
+                yield from _member(_blob_entry(digest, size), stream)
+        yield from _member(_entry(_MANIFEST, len(self._manifest)), io.BytesIO(self._manifest))
         yield _END
+
+
+def _member(entry: tarfile.TarInfo, stream: BinaryIO) -> Iterator[bytes]:
+    yield _header(entry)
+    while data := stream.read(_EXPORTED_BYTES):
+        yield data
+    if padding := _padded(entry.size) - entry.size:
+        yield bytes(padding)
+
+
+def _blob_entry(digest: str, size_bytes: int) -> tarfile.TarInfo:
+    return _entry(f"blobs/sha256/{digest.removeprefix('sha256:')}", size_bytes)
 
 
 def load_archive(store: Store, stream: ByteStream, progress: Progress) -> StoredModel:
@@ -75,7 +104,9 @@ def load_archive(store: Store, stream: ByteStream, progress: Progress) -> Stored
     manifest = None
     with store.writing():
         try:
-            with tarfile.open(mode="r|", fileobj=cast(IO[bytes], stream), bufsize=_CHUNK_BYTES) as archive:
+            with tarfile.open(
+                mode="r|", fileobj=cast(IO[bytes], stream), bufsize=_CHUNK_BYTES, tarinfo=_BoundedEntry
+            ) as archive:
                 for entry in archive:
                     content = archive.extractfile(entry) if entry.isreg() else None
                     if content is None:
@@ -84,7 +115,8 @@ def load_archive(store: Store, stream: ByteStream, progress: Progress) -> Stored
                         manifest = content.read(MAX_DOCUMENT_BYTES + 1)
                     elif named := _BLOB.fullmatch(entry.name):
                         _take(store, f"sha256:{named[1]}", entry.size, content, progress)
-        except (tarfile.TarError, EOFError) as error:
+        # OverflowError and ValueError: numbers in pax headers that are none, or too large.
+        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
             raise ArtifactError(f"the archive cannot be read: {error}") from error
         if manifest is None or len(manifest) > MAX_DOCUMENT_BYTES:
             raise ArtifactError(f"the archive has no {_MANIFEST} of a model")

@@ -196,6 +196,7 @@ REFUSED: dict[str, tuple[str | dict[str, str], str]] = {
         },
         "models.m.model is missing",
     ),
+    "binary-that-is-none": ("x-a: !!binary aaa", "compose.yaml:1: this is not base64"),
     "model-null": ("models: {m: }", "models.m is no mapping"),
     "model-number": ("models: {m: {model: 5}}", "models.m.model is '5', which is no string"),
     "model-unknown-key": ("models: {m: {model: a, foo: 1}}", "models.m.foo is not known"),

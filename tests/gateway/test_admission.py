@@ -114,7 +114,23 @@ def test_names_of_the_gateway_are_let_in(projects: Projects, host: str) -> None:
     assert admit(projects, "loopback", host=host) is None
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:12434", "192.0.2.1", "localhost.evil"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:12434",
+        "192.0.2.1",
+        "localhost.evil",
+        "",
+        "evil.com@127.0.0.1",
+        "127.0.0.1#evil.com",
+        "127.0.0.1/x",
+        "127.0.0.1:1:2",
+        "127.0.0.1:x",
+        "[::1]evil",
+        "::1",
+    ],
+)
 def test_a_foreign_host_is_refused_against_dns_rebinding(projects: Projects, host: str) -> None:
     with pytest.raises(PermissionDeniedError, match="is not a name of this gateway"):
         admit(projects, "loopback", host=host)
@@ -146,6 +162,15 @@ def test_the_bridges_own_address_is_a_name_of_it(projects: Projects) -> None:
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:8080", "https://app.example"])
 def test_a_page_on_loopback_or_in_the_settings_may_call(projects: Projects, origin: str) -> None:
     assert admit(projects, "loopback", origin=origin) is None
+
+
+def test_a_picture_or_a_link_in_a_page_of_another_site_is_refused(projects: Projects) -> None:
+    with pytest.raises(PermissionDeniedError, match="another site"):
+        admit(projects, "loopback", **{"sec-fetch-site": "cross-site"})
+    for site in ("same-origin", "same-site", "none"):
+        assert admit(projects, "loopback", **{"sec-fetch-site": site}) is None
+    allowed = {"sec-fetch-site": "cross-site", "origin": "https://app.example"}
+    assert admit(projects, "loopback", **allowed) is None
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc
@@ -223,6 +226,24 @@ def test_a_model_goes_into_one_file_and_comes_back_the_same(daemon: Daemon, tiny
     daemon.dmrc.ok("verify")
     assert daemon.load(archive)[-1]["type"] == "success", "a second time is as good"
     assert daemon.error("GET", "/models/ai/none/export")[0] == 404
+
+
+def test_many_who_read_an_export_slowly_hold_one_file_each_until_they_go(daemon: Daemon, tmp_path: Path) -> None:
+    large = write_tiny_llama(tmp_path / "large.gguf")
+    large.write_bytes(large.read_bytes() + bytes(16 << 20))
+    daemon.dmrc.ok("package", "--gguf", large, "--license", __file__, "ai/large")
+    process = psutil.Process(json.loads(daemon.dmrc.ok("status", "--json"))["pid"])
+    before, memory = process.num_fds(), process.memory_info().rss
+
+    with ExitStack() as stack:
+        for _ in range(60):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.dmrc.port), timeout=20))
+            connection.sendall(b"GET /models/ai/large/export HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert process.num_fds() - before <= 2 * 60 + 10
+        assert process.memory_info().rss - memory < 60 << 20
+
+    eventually(lambda: process.num_fds() <= before + 5, seconds=10)
 
 
 def test_what_is_no_archive_of_a_model_leaves_none(daemon: Daemon, tiny: Path) -> None:
