@@ -10,11 +10,11 @@ Source: https://github.com/docker/compose/blob/main/pkg/compose/model.go
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.docker_model.parent_stderr import write_to_parent
 from dmrc.docker_model.words import as_typed
 from dmrc.engines.flags import configured
 from dmrc.project import ModelDeclaration
@@ -32,16 +32,8 @@ def show_to_user(text: str) -> None:
     """Write an error to stderr, and where the user sees it although Compose throws our stderr away."""
     text = as_typed(text)
     click.echo(text, err=True)
-    if compose_project() is None:
-        return
-    # The user's own stderr is that of our parent; where its files cannot be opened, perhaps there is a terminal.
-    for path in (f"/proc/{os.getppid()}/fd/2", "/dev/tty"):
-        try:
-            with Path(path).open("a") as stderr:
-                stderr.write(f"{text}\n")
-        except OSError:
-            continue
-        return
+    if compose_project() is not None:
+        write_to_parent(text)
 
 
 def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:

@@ -167,6 +167,23 @@ def test_a_failure_shows_its_reason_in_composes_output(plain: Plain, declared: d
 
 
 @pytest.mark.docker
+@pytest.mark.parametrize("redirect", ["> log 2>&1", "2> log"])
+def test_a_failure_shows_its_reason_in_a_file(plain: Plain, redirect: str) -> None:
+    """#16, A13: Compose wrote over it, for the file had been opened a second time."""
+    models = {"llm": {"model": "127.0.0.1:1/ai/none"}}
+    plain.write({"services": {"app": service("true", models=["llm"])}, "models": models})
+    environment = {"PATH": os.environ["PATH"], **plain.dmrc.environment}
+
+    command = f"docker compose up --detach {redirect}"
+    ran = subprocess.run(command, shell=True, cwd=plain.directory, env=environment, timeout=120)
+
+    log = (plain.directory / "log").read_text()
+    assert ran.returncode != 0
+    assert "dmrc: model '127.0.0.1:1/ai/none' cannot be pulled: " in log
+    assert log.endswith("\n")
+
+
+@pytest.mark.docker
 def test_what_compose_reads_is_json_with_nothing_beside_it(plain: Plain) -> None:
     environment = {**plain.dmrc.environment, "COMPOSE_PROJECT_NAME": "plain", "PATH": os.environ["PATH"]}
     program = Path(plain.dmrc.environment["DOCKER_CONFIG"]) / "cli-plugins" / "docker-model"
