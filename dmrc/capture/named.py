@@ -13,7 +13,13 @@ _Holder = dict[str, JsonValue] | list[JsonValue]
 
 # Names below these are those of a schema's parameters, or `token` beside its probability.
 _OTHER_NAMES = frozenset({"properties", "$defs", "definitions", "logprobs", "top_logprobs", "completion_probabilities"})
-_IN_TEXT = re.compile(r'"([^"\\]{1,64})"\s{0,8}:\s{0,8}"((?:[^"\\]|\\.)*+)', re.DOTALL)
+# JSON inside of a text: an error that quotes a body, or a body that was cut. Once more inside of a text, its quotes are
+# escaped; of an object or a list, all up to its first end is meant.
+_IN_TEXT = (
+    re.compile(r'"([^"\\]{1,64})"\s{0,8}:\s{0,8}"((?:[^"\\]|\\.)*+)', re.DOTALL),
+    re.compile(r'\\"([^"\\]{1,64})\\"\s{0,8}:\s{0,8}\\"([^"\\]*+)'),
+    re.compile(r'"([^"\\]{1,64})\\?"\s{0,8}:\s{0,8}[\[{](?=([^\]}]{0,500}))'),
+)
 
 
 def mask_named(holder: _Holder, replacement: str) -> bool:
@@ -42,8 +48,15 @@ def mask_named(holder: _Holder, replacement: str) -> bool:
 
 
 def named_in_text(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where such values stand in JSON that cannot be parsed, for it was cut."""
-    return (match.span(2) for match in _IN_TEXT.finditer(text) if match[2] and is_secret_name(match[1]))
+    """Yield where such values stand in a text that quotes JSON, or is JSON that was cut."""
+    if '"' not in text or ":" not in text:
+        return
+    texts, escaped, holders = _IN_TEXT
+    for pattern in (texts, escaped):
+        yield from (match.span(2) for match in pattern.finditer(text) if match[2] and is_secret_name(match[1]))
+    for match in holders.finditer(text):
+        if '"' in match[2] and (match[1] == "headers" or is_secret_name(match[1])):
+            yield match.span(2)
 
 
 def _mask_all(holder: _Holder, replacement: str) -> bool:

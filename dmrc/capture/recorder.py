@@ -174,7 +174,10 @@ class Recorder:
         exchange = complete(mask_credentials(exchange))
         if redactor is None:
             return bare(exchange)
-        kept = self._filtered(prepared(exchange, self._limits, redactor))
+        ready = prepared(exchange, self._limits, redactor)
+        kept = self._filtered(ready)
+        if kept is not None and kept is not ready:
+            kept = redactor.masked(kept)  # a plugin may know a secret, and have noted it
         if kept is not None and level != "full" and not is_ours:
             # The answer's body told it. What is said of a request quotes it, and is content like the request.
             kept = replace(kept, error_message=None)

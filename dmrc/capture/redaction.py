@@ -82,7 +82,8 @@ class Redactor:
         if KEY_PREFIX in text:
             patterns.append(_OWN_KEY.pattern.decode())
         spans = [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else []
-        return _merged([*spans, *in_urls]) if (in_urls := secrets_in_urls(text)) else spans
+        named = [*secrets_in_urls(text), *named_in_text(text)]
+        return _merged([*spans, *named]) if named else spans
 
 
 class _Patterns:
@@ -151,7 +152,7 @@ def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tupl
     documents = Documents.of(body) if len(body) <= _LARGEST_DOCUMENT_BYTES else Documents()
     if not documents.documents:
         text = body.decode("utf-8", "surrogateescape")
-        changed = _replaced(text, _merged([*finder.in_text(text), *named_in_text(text)]))
+        changed = _replaced(text, finder.in_text(text))
         return (changed.encode("utf-8", "surrogateescape") if changed != text else body), made
     documents.rewrite(finder.in_text, REDACTED)
     for path in json_paths:
