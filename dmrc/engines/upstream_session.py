@@ -9,6 +9,7 @@ import aiohttp
 
 from dmrc.errors import UpstreamError
 from dmrc.project import Upstream
+from dmrc.proxies import Proxy, proxy_for
 
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 600.0
@@ -44,18 +45,30 @@ class HttpAnswer:
 class UpstreamSession:
     """The client of an upstream; see `Session`. The key goes to the upstream's own host: it follows no redirect.
 
+    A proxy is that of the environment in which the daemon was started.
+
     Certificates are checked. A request on a kept connection that the server has closed is sent again, once.
     """
 
     def __init__(self, upstream: Upstream, key: str | None) -> None:
-        """Connect at the first request."""
+        """Connect at the first request.
+
+        Raises:
+            SettingError: The environment names a proxy that is none.
+        """
         self._upstream = upstream
+        self._proxy = proxy_for(upstream.url)
         headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
         # An answer may take minutes; a silence of ten is a server that is gone.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         connector = aiohttp.TCPConnector(limit=0)
         self._client = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers=headers, middlewares=(_again_once,)
+            connector=connector,
+            timeout=timeout,
+            headers=headers,
+            middlewares=(_again_once,),
+            proxy=None if self._proxy is None else self._proxy.url,
+            proxy_auth=_login(self._proxy),
         )
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
@@ -70,6 +83,9 @@ class UpstreamSession:
             answer = await self._client.post(url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
+        if self._proxy is not None and answer.status == 407:
+            answer.close()
+            raise self._by_proxy(self._proxy, "407")
         if 300 <= answer.status < 400:
             answer.close()
             location = answer.headers.get("location", "another place")
@@ -89,6 +105,8 @@ class UpstreamSession:
                 status = answer.status
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
+        if self._proxy is not None and status == 407:
+            raise self._by_proxy(self._proxy, "407")
         if status == 401:
             remedy = f"Check the key in {variable}" if variable else "Name the variable that holds one: upstream.key"
             raise UpstreamError(f"upstream '{url}' wants another key (401)", remedy=remedy)
@@ -97,7 +115,18 @@ class UpstreamSession:
         """Close the connections."""
         await self._client.close()
 
+    def _by_proxy(self, proxy: Proxy, reason: str) -> UpstreamError:
+        """Return the error for what a proxy said, or for not reaching it."""
+        message = f"upstream '{self._upstream.url}' cannot be reached through proxy '{proxy.address}'"
+        if reason.startswith("407"):
+            return UpstreamError(message, remedy=f"{proxy.wish}, and run: dmrc stop-runner")
+        return UpstreamError(f"{message}: {reason}", remedy=f"Check {proxy.variable}")
+
     def _unreachable(self, error: Exception) -> UpstreamError:
+        if self._proxy is not None and isinstance(error, aiohttp.ClientHttpProxyError):
+            return self._by_proxy(self._proxy, f"{error.status} {error.message}")
+        if self._proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError):
+            return self._by_proxy(self._proxy, error.os_error.strerror or str(error.os_error))
         if isinstance(error, TimeoutError):
             reason = "it does not answer in time"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -110,6 +139,10 @@ class UpstreamSession:
             f"upstream '{self._upstream.url}' broke off or cannot be reached: {reason}",
             remedy="Check that it runs, and x-dmrc.upstream",
         )
+
+
+def _login(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
+    return None if proxy is None or proxy.user is None else aiohttp.BasicAuth(proxy.user, proxy.password, "utf-8")
 
 
 async def _again_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 import socket
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import cast
@@ -16,10 +14,12 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, ProtocolError, SSLError
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, ProtocolError, ProxyError, SSLError
 
 from dmrc import __version__
 from dmrc.errors import RegistryError
+from dmrc.proxies import Proxy, proxy_for
+from dmrc.proxies import is_loopback as is_loopback_name
 from dmrc.sources.connections import MOST_CONNECTIONS
 from dmrc.sources.request import FileRange, with_file_ranges
 from dmrc.sources.retry import TransientError
@@ -44,14 +44,15 @@ class HttpClient:
         """
         self.subject = subject
         self._is_plain = url.startswith("http://")
-        self._pool = with_file_ranges(_pool(url))
+        self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
         self._open: set[urllib3.BaseHTTPResponse] = set()
         self._is_aborted = False
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        self._pool.clear()
+        for pool in list(self._pools.values()):
+            pool.clear()
 
     def abort(self) -> None:
         """Make reads that block in other threads end at once."""
@@ -64,20 +65,52 @@ class HttpClient:
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | FileRange | None = None
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the answer, whose body is yet to be read; redirects are not followed."""
+        """Send a request and return the answer, whose body is yet to be read; redirects are not followed.
+
+        Raises:
+            SettingError: The environment names a proxy that is none.
+            RegistryError: The proxy refuses.
+            TransientError: The proxy cannot be reached.
+            urllib3.exceptions.HTTPError: The server cannot; within `errors` it is one of ours.
+        """
         sent = {"User-Agent": f"dmrc/{__version__}", "Accept-Encoding": "identity", **headers}
         if isinstance(body, FileRange):
             sent["Content-Length"] = str(body.end - body.start)
-        return self._pool.request(
-            method,
-            url,
-            headers=sent,
-            body=cast("list[bytes]", [body]) if isinstance(body, FileRange) else body,
-            timeout=_UPLOAD_TIMEOUT if method in ("PATCH", "PUT") else _TIMEOUT,
-            preload_content=False,
-            redirect=False,
-            retries=False,
-        )
+        proxy = proxy_for(url)
+        try:
+            response = self._pool(proxy).request(
+                method,
+                url,
+                headers=sent,
+                body=cast("list[bytes]", [body]) if isinstance(body, FileRange) else body,
+                timeout=_UPLOAD_TIMEOUT if method in ("PATCH", "PUT") else _TIMEOUT,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
+        except ProxyError as error:
+            raise self._by_proxy(proxy, str(error.original_error)) from error
+        if proxy is not None and response.status == 407:
+            dismiss(response)
+            raise self._by_proxy(proxy, "407")
+        return response
+
+    def _pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
+        """Return the connections through one proxy, or through none."""
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = with_file_ranges(_connections(proxy))
+            return self._pools[proxy]
+
+    def _by_proxy(self, proxy: Proxy | None, reason: str) -> RegistryError:
+        """Return the error for what a proxy said, or for not reaching it."""
+        address = proxy.address if proxy is not None else ""
+        message = f"{self.subject} cannot be reached through proxy '{address}'"
+        status = re.search(r"\b[45]\d\d\b", reason)
+        if proxy is not None and status is not None and status[0] == "407":
+            return RegistryError(message, remedy=proxy.wish)
+        said = f"{message}: {reason.rpartition(': ')[2]}"
+        return RegistryError(said) if status is not None and status[0] < "500" else TransientError(said)
 
     def redirection(self, url: str, response: urllib3.BaseHTTPResponse) -> str | None:
         """Return where the answer of `url` sends us, after closing it; None when it is no redirect.
@@ -197,10 +230,7 @@ def dismiss(response: urllib3.BaseHTTPResponse) -> None:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, with or without a port, is this machine."""
-    name = urlsplit(f"//{host}").hostname or ""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost" or name.endswith(".localhost")
+    return is_loopback_name(urlsplit(f"//{host}").hostname or "")
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None]:
@@ -209,14 +239,18 @@ def origin_of(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
-def _pool(url: str) -> urllib3.PoolManager:
-    """Return connections, through the proxy that the environment names for this host."""
-    host, scheme = urlsplit(url).hostname or "", urlsplit(url).scheme
-    proxy = urllib.request.getproxies().get(scheme)
+def _connections(proxy: Proxy | None) -> urllib3.PoolManager:
+    """Return connections through a proxy, or direct ones."""
     options = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)]
-    if proxy is None or is_loopback(host) or urllib.request.proxy_bypass(host):
+    if proxy is None:
         return urllib3.PoolManager(timeout=_TIMEOUT, maxsize=MOST_CONNECTIONS, socket_options=options)
-    return urllib3.ProxyManager(proxy, timeout=_TIMEOUT, maxsize=MOST_CONNECTIONS, socket_options=options)
+    return urllib3.ProxyManager(
+        proxy.url,
+        proxy_headers=proxy.headers,
+        timeout=_TIMEOUT,
+        maxsize=MOST_CONNECTIONS,
+        socket_options=options,
+    )
 
 
 def _is_untrusted(error: HTTPError) -> bool:

@@ -17,6 +17,7 @@ from dmrc.artifact import Role
 from dmrc.errors import ArtifactError, DmrcError, ModelNotFoundError, RegistryAuthError
 from dmrc.reference import Reference
 from dmrc.settings import Settings
+from dmrc.sources import huggingface_client
 from dmrc.sources.assembly import File, assemble
 from dmrc.sources.download import download
 from dmrc.sources.http import HttpClient
@@ -80,7 +81,7 @@ class HuggingFaceSource:
         import huggingface_hub
 
         wanted = _Wanted.parse(text)
-        api = huggingface_hub.HfApi()
+        api = huggingface_client.api()
         info = _info(api, wanted)
         chosen = _choose(info.siblings or [], wanted)
         token = huggingface_hub.get_token()
@@ -109,12 +110,12 @@ class HuggingFaceSource:
 
 
 def _info(api: HfApi, wanted: _Wanted) -> ModelInfo:
-    with _errors(wanted):
+    with _errors(wanted, huggingface_client.way_to(api.endpoint)):
         return api.model_info(wanted.repository, revision=wanted.revision, files_metadata=True)
 
 
 @contextlib.contextmanager
-def _errors(wanted: _Wanted) -> Iterator[None]:
+def _errors(wanted: _Wanted, way: str) -> Iterator[None]:
     """Turn what huggingface_hub raises into our errors: a missing repository and a gated one are different things."""
     from huggingface_hub import errors
 
@@ -136,7 +137,7 @@ def _errors(wanted: _Wanted) -> Iterator[None]:
     except DmrcError:
         raise
     except Exception as error:
-        raise TransientError(f"Hugging Face cannot be reached: {_first_line(error)}") from error
+        raise TransientError(f"Hugging Face cannot be reached{way}: {_first_line(error)}") from error
 
 
 def _refused(wanted: _Wanted, status: int) -> Exception | None:

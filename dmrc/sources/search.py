@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from dmrc.errors import RegistryError
+from dmrc.sources import huggingface_client
 from dmrc.sources.http import HttpClient, origin_of
 from dmrc.sources.threads import start
 
@@ -131,17 +132,17 @@ def search_hugging_face(term: str, limit: int) -> list[SearchResult]:
     Raises:
         RegistryError: Hugging Face cannot be reached, or refuses.
     """
-    import huggingface_hub
-
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # or it tells of each of its attempts
     facts: list[ExpandModelProperty_T] = ["downloads", "likes", "lastModified", "pipeline_tag", "usedStorage", "gguf"]
-    query = partial(huggingface_hub.HfApi().list_models, search=term or None, filter="gguf", sort="downloads")
+    api = huggingface_client.api()
+    query = partial(api.list_models, search=term or None, filter="gguf", sort="downloads")
     try:
         models = list(query(limit=limit, expand=[*facts, "private"]))
     # Its HTTP library, whose errors come through, is another one from version to version.
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise RegistryError(f"Hugging Face cannot be searched: {reason[0]}") from error
+        way = huggingface_client.way_to(api.endpoint)
+        raise RegistryError(f"Hugging Face cannot be searched{way}: {reason[0]}") from error
     return [_of_hugging_face(model) for model in models if not model.private]
 
 

@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from dmrc.errors import EngineError, InputError
+from dmrc.proxies import Proxy, proxy_for
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 """Holds the key of a server that the user names."""
@@ -56,24 +57,65 @@ class Server:
         Raises:
             EngineError: The server cannot be reached, refuses or breaks off; in its words.
         """
-        parts = urllib.parse.urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        headers = {"content-type": "application/json", "user-agent": "dmrc-run"}
+        way = _Way.to(self.url)
+        headers = {**way.headers, "content-type": "application/json", "user-agent": "dmrc-run"}
         if self.key is not None:
             headers["authorization"] = f"Bearer {self.key}"
-        connection = kind(parts.hostname or "", parts.port)
+        connection = way.connection
         try:
-            connection.request(method, f"{parts.path}{path}", body, headers)
+            connection.request(method, f"{way.begin}{path}", body, headers)
             answer = connection.getresponse()
+            if way.proxy is not None and answer.status == 407:
+                raise OSError("407 Proxy Authentication Required")
             if answer.status != 200:
                 raise EngineError(_error_text(answer.read()))
             yield answer
         except (OSError, http.client.HTTPException) as error:
             if self.is_gateway:
                 raise EngineError(f"the gateway broke off: {error}", remedy="See: dmrc logs") from error
-            raise EngineError(f"'{self.url}' does not answer: {error}", remedy="Check that it runs") from error
+            by = "" if way.proxy is None else f" through proxy '{way.proxy.address}'"
+            if way.proxy is not None and "407" in str(error):
+                raise EngineError(f"'{self.url}' does not answer{by}", remedy=way.proxy.wish) from error
+            raise EngineError(f"'{self.url}' does not answer{by}: {error}", remedy="Check that it runs") from error
         finally:
             connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a server is reached: directly, or through the proxy that the environment names."""
+
+    connection: http.client.HTTPConnection
+    """Not open yet."""
+    begin: str
+    """What a request's target begins with."""
+    headers: Mapping[str, str]
+    """What each request carries for the proxy."""
+    proxy: Proxy | None
+
+    @classmethod
+    def to(cls, url: str) -> Self:
+        """Find it.
+
+        Raises:
+            InputError: The environment names a proxy that is none, or one that cannot be used here.
+        """
+        parts = urllib.parse.urlsplit(url)
+        host, is_secure, proxy = parts.hostname or "", parts.scheme == "https", proxy_for(url)
+        if proxy is None:
+            kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+            return cls(kind(host, parts.port), parts.path, {}, None)
+        if not is_secure:
+            kind = http.client.HTTPSConnection if proxy.scheme == "https" else http.client.HTTPConnection
+            return cls(kind(proxy.host, proxy.port), url, proxy.headers, proxy)
+        if proxy.scheme == "https":
+            raise InputError(
+                f"'{url}' cannot be asked through the https proxy '{proxy.address}'",
+                remedy=f"Name one as http://, or its server in NO_PROXY: {proxy.variable}",
+            )
+        connection = http.client.HTTPSConnection(proxy.host, proxy.port)
+        connection.set_tunnel(host, parts.port, proxy.headers)
+        return cls(connection, parts.path, {}, proxy)
 
 
 def _error_text(body: bytes) -> str:
