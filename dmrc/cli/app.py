@@ -61,6 +61,20 @@ class App:
             return self.models.look(text)
         return with_facts(self.store, self.store.resolve(text, self.settings.default_registry))
 
+    def present(self, text: str) -> StoredModel:
+        """Return a model of the store, for a command that is only for those that are there.
+
+        Raises:
+            ModelNotFoundError: It is not there; to pull it would be no help.
+        """
+        from dmrc.errors import ModelNotFoundError
+
+        try:
+            return self.store.resolve(text, self.settings.default_registry)
+        except ModelNotFoundError as error:
+            error.remedy = "See: dmrc list"
+            raise
+
     @cached_property
     def engines(self) -> Mapping[str, Engine]:
         """Return the engines by name; pluggy calls the plugin loaded last first, and its engine wins."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
+
+if TYPE_CHECKING:
+    from dmrc.cli.client import Document
+    from dmrc.scheduler.configuration import Wishes
 
 
 class _Group(click.Group):
@@ -48,8 +53,20 @@ _project_option = click.option("--project", metavar="NAME", help="In this compos
 @pass_app
 def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
     """Set what is given, and leave the rest as it is. FLAGS are those of llama-server, all of them at once."""
-    import json
+    wishes = wishes_of(flags, options)
+    if not wishes.said():
+        raise click.UsageError("nothing to set; see: dmrc configure --help")
+    put(app, model, project, wishes)
 
+
+def wishes_of(flags: tuple[str, ...], options: dict[str, object]) -> Wishes:
+    """Return what the options of `set` say: `context_size`, `parallel`, `keep_alive`, `engine`, `mode` and `think`.
+
+    Others are named as the fields of `Wishes`.
+
+    Raises:
+        ProjectError: `keep_alive` is no duration.
+    """
     from dmrc.project import parse_keep_alive
     from dmrc.scheduler.configuration import Wishes
 
@@ -57,11 +74,15 @@ def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], *
     options["keep_alive_seconds"] = parse_keep_alive(options.pop("keep_alive"), "--keep-alive")
     think = options.pop("think")
     budget = None if think is None else -1 if think else 0
-    wishes = Wishes(runtime_flags=flags or None, reasoning_budget=budget, **options)  # type: ignore[arg-type]
-    if not wishes.said():
-        raise click.UsageError("nothing to set; see: dmrc configure --help")
+    return Wishes(runtime_flags=flags or None, reasoning_budget=budget, **options)  # type: ignore[arg-type]
+
+
+def put(app: App, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
+    """Tell the daemon; `replace` is that of `Configurator.configure`."""
+    import json
+
     with app.daemon.needed():
-        document = {"model": model, "project": project, "wishes": json.loads(wishes.to_json())}
+        document = {"model": model, "project": project, "wishes": json.loads(wishes.to_json()), "replace": replace}
         app.daemon.request("PUT", "/configurations", json.dumps(document))
 
 
@@ -72,19 +93,28 @@ def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], *
 def show(app: App, model: str | None, as_json: bool) -> None:
     """Print how a model is served, each value with who says so; without MODEL, all that are configured or declared."""
     import json
+
+    from dmrc.cli.tables import print_table
+
+    found = entries(app, model)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    print_table(("MODEL", "PROJECT", "FIELD", "VALUE", "ORIGIN"), [row for entry in found for row in _rows(entry)])
+
+
+def entries(app: App, model: str | None) -> list[Document]:
+    """Return how a model is served, or all that are configured or declared; see `Configurator.show`.
+
+    Raises:
+        ModelNotFoundError: It is not in the store.
+    """
     from typing import cast
     from urllib.parse import quote
 
-    from dmrc.cli.client import Document
-    from dmrc.cli.tables import print_table
-
     with app.daemon.needed():
         path = "/configurations" if model is None else f"/configurations?model={quote(model, safe='')}"
-        entries = cast(list[Document], app.daemon.request("GET", path))
-    if as_json:
-        click.echo(json.dumps(entries, indent=2))
-        return
-    print_table(("MODEL", "PROJECT", "FIELD", "VALUE", "ORIGIN"), [row for entry in entries for row in _rows(entry)])
+        return cast("list[Document]", app.daemon.request("GET", path))
 
 
 @configure.command(epilog="Example: dmrc configure rm ai/smollm2")
@@ -114,7 +144,9 @@ def _rows(entry: Mapping[str, object]) -> list[list[str]]:
     if not isinstance(values, dict) or not isinstance(origins, dict):
         return []
     shown = {**values, **values.get("llamacpp", {}), "engine": entry["Backend"], "mode": entry["Mode"]}
-    shown.pop("llamacpp", None)
+    shown |= values.get("speculative", {})
+    for name in ("llamacpp", "speculative"):
+        shown.pop(name, None)
     return [
         [
             model,

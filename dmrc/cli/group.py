@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
@@ -27,6 +28,8 @@ class CommandGroup(click.Group):
         """Make an empty group."""
         super().__init__(name, help=help_text, context_settings={"help_option_names": ["-h", "--help"]})
         self._lazy: dict[str, LazyCommand] = {}
+        self.adapt: Callable[[click.Command], click.Command] = lambda command: command
+        """Makes of each command what this door wants of it."""
 
     def add_lazy(self, name: str, command: LazyCommand) -> None:
         """Add a command that is imported when it is called."""
@@ -43,7 +46,7 @@ class CommandGroup(click.Group):
             module, _, attribute = self._lazy[name].target.partition(":")
             command = getattr(importlib.import_module(module), attribute)
             found = command if isinstance(command, click.Command) else None
-        return found
+        return None if found is None else self.adapt(found)
 
     def invoke(self, context: click.Context) -> object:
         """Run a command. Ctrl+C stays our business: click would print an empty line, even into a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +17,22 @@ if TYPE_CHECKING:
 _HEADERS = ("MODEL NAME", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "MODEL ID", "CREATED", "CONTEXT", "SIZE")
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What of the store is to be shown, and how."""
+
+    pattern: str | None
+    """A name, an ID or a glob; None is all."""
+    as_json: bool
+    """As JSON of ours."""
+    openai: bool
+    """As JSON that `GET /v1/models` has."""
+    quiet: bool
+    """As IDs."""
+    url: str | None
+    """Of another server, whose models are shown instead."""
+
+
 @click.command("list", epilog="Example: dmrc list 'ai/*' -q | xargs dmrc rm -f")
 @json_option
 @click.option("--openai", is_flag=True, help="Print JSON as GET /v1/models has it.")
@@ -26,23 +42,38 @@ _HEADERS = ("MODEL NAME", "PARAMETERS", "QUANTIZATION", "ARCHITECTURE", "MODEL I
 @pass_app
 def list_(app: App, as_json: bool, openai: bool, quiet: bool, url: str | None, pattern: str | None) -> None:
     """List the models in the store; with MODEL those of that name or ID, with a PATTERN ('*smol*') all that match."""
+    list_models(app, Listing(pattern, as_json, openai, quiet, url))
+
+
+def list_models(app: App, listing: Listing, *, may_be_none: bool = False) -> None:
+    """Print the models that are meant. A pattern may match nothing, a name only where there `may_be_none`.
+
+    Raises:
+        ModelNotFoundError: There is no model of that name or ID.
+    """
     import json
 
     from dmrc.cli.tables import print_table
+    from dmrc.errors import ModelNotFoundError
     from dmrc.models import describe, describe_for_openai
 
-    if quiet and (openai or url):
+    if listing.quiet and (listing.openai or listing.url):
         raise click.UsageError("--quiet goes neither with --openai nor with --openaiurl")
-    if url is not None:
-        _list_far(url, pattern, as_json=as_json or openai)
+    if listing.url is not None:
+        _list_far(listing.url, listing.pattern, as_json=listing.as_json or listing.openai)
         return
-    chosen = _chosen(app, pattern)
-    if openai:
+    try:
+        chosen = _chosen(app, listing.pattern)
+    except ModelNotFoundError:
+        if not may_be_none:
+            raise
+        chosen = []
+    if listing.openai:
         data = [document for model, _ in chosen for document in describe_for_openai(model)]
         click.echo(json.dumps({"object": "list", "data": data}, indent=4))
-    elif as_json:
+    elif listing.as_json:
         click.echo(json.dumps([describe(model) for model, _ in chosen], indent=4))
-    elif quiet:
+    elif listing.quiet:
         for model, _ in chosen:
             click.echo(model.digest[7:19])
     else:

@@ -45,7 +45,7 @@ def _log_of(app: App, model: str) -> Path:
     """
     from dmrc.errors import NotFoundError
 
-    digest = app.store.resolve(model, app.settings.default_registry).digest
+    digest = app.present(model).digest
     for runner in reversed(app.daemon.runners()):
         if runner["digest"] == digest:
             return app.settings.paths.logs / f"runner-{runner['id']}.log"

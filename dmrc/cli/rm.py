@@ -18,6 +18,18 @@ def rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> Non
 
     A model that runs stays, unless --force ends its runner. After one that cannot be removed the others still are.
     """
+    remove_models(app, references, force=force, even_running=force, as_json=as_json)
+
+
+def remove_models(app: App, references: tuple[str, ...], *, force: bool, even_running: bool, as_json: bool) -> None:
+    """Remove these models, and print what was removed; the first that cannot be keeps none of the others here.
+
+    `force` is for an ID with several tags, `even_running` for a model that is loaded: an idle runner ends first, and
+    one in use finishes its requests, from the files that it has open.
+
+    Raises:
+        DmrcError: The last of those that cannot be removed.
+    """
     import json
 
     from dmrc.cli.progress import note
@@ -27,7 +39,7 @@ def rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> Non
     failures: list[DmrcError] = []
     for reference in references:
         try:
-            rows = _remove(app, reference, force=force)
+            rows = _remove(app, reference, force=force, even_running=even_running)
         except DmrcError as error:
             failures.append(error)
             continue
@@ -42,31 +54,33 @@ def rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> Non
         raise failures[-1]
 
 
-def _remove(app: App, reference: str, *, force: bool) -> list[dict[str, str]]:
+def _remove(app: App, reference: str, *, force: bool, even_running: bool) -> list[dict[str, str]]:
     """Remove one model, or one tag of it; the rows are Docker Model Runner's."""
     known = app.settings.default_registry
+    if not app.store.knows(reference, known):
+        app.present(reference)
     for digest in app.store.plan_removal(reference, force=force, default_registry=known).deleted:
-        _end_runners(app, reference, digest, force=force)
+        _end_runners(app, reference, digest, allowed=even_running)
     removed = app.store.remove(reference, force=force, default_registry=known)
     return [*({"Untagged": tag} for tag in removed.untagged), *({"Deleted": digest} for digest in removed.deleted)]
 
 
-def _end_runners(app: App, reference: str, digest: str, *, force: bool) -> None:
-    """Unload the model where `force` allows it.
+def _end_runners(app: App, reference: str, digest: str, *, allowed: bool) -> None:
+    """Unload the model where that is allowed.
 
     Raises:
-        ConflictError: It runs, and `force` is not set.
+        ConflictError: It runs, and may not be unloaded.
     """
     import json
 
     from dmrc.errors import ConflictError
 
     running = [runner for runner in app.daemon.runners() if runner["digest"] == digest]
-    if running and not force:
+    if running and not allowed:
         runner = running[0]
         raise ConflictError(
             f"model '{reference}' is in use by runner {runner['id']} ({runner['engine']}, {runner['state']})",
             remedy=f"Run: dmrc unload {reference}, or use --force",
         )
     if running:
-        app.daemon.request("POST", "/unload", json.dumps({"models": [digest]}))
+        app.daemon.request("POST", "/unload", json.dumps({"models": [digest], "wait": False}))

@@ -8,11 +8,13 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 
 _HEADERS = ("NAME", "DESCRIPTION", "BACKEND", "SIZE", "DOWNLOADS", "STARS", "SOURCE")
-# Docker Model Runner calls the first one `dockerhub`.
+# Docker Model Runner has two further names for the first, and one for the second.
 _SOURCES = {
     "hub": ("hub",),
     "dockerhub": ("hub",),
+    "docker": ("hub",),
     "huggingface": ("huggingface",),
+    "hf": ("huggingface",),
     "all": ("hub", "huggingface"),
 }
 

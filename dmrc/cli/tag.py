@@ -21,7 +21,7 @@ def tag(app: App, source: str, target: str, as_json: bool) -> None:
 
     known = app.settings.default_registry
     reference = Reference.parse(target, default_registry=known)
-    model = app.store.tag(app.store.resolve(source, known), reference)
+    model = app.store.tag(app.present(source), reference)
     if as_json:
         click.echo(json.dumps({"digest": model.digest, "source": source, "target": str(reference)}, indent=2))
     else:

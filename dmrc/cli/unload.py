@@ -22,25 +22,35 @@ def unload(app: App, models: tuple[str, ...], everything: bool, engine: str | No
 
     from dmrc.errors import NotFoundError
 
-    unloaded = unload_models(app, models, everything=everything, engine=engine)
-    if models and not unloaded:
+    unloaded, unknown = unload_models(app, models, everything=everything, engine=engine)
+    if models and not unloaded and not unknown:
         raise NotFoundError(f"no such model runs: {', '.join(models)}", remedy="See: dmrc ps")
     if as_json:
         click.echo(json.dumps({"unloaded": unloaded}))
-    else:
+    elif unloaded:
         click.echo(f"Unloaded {len(unloaded)} model(s).")
+    for name in unknown:
+        app.present(name)
 
 
-def unload_models(app: App, models: Sequence[str], *, everything: bool, engine: str | None) -> list[str]:
-    """Unload models, or all of them, or all of one engine; return the names of those that ran."""
+def unload_models(
+    app: App, models: Sequence[str], *, everything: bool, engine: str | None
+) -> tuple[list[str], list[str]]:
+    """Unload models, or all of them, or all of one engine.
+
+    Return the names of those that ran, and which of `models` are neither running nor in the store.
+    """
     import json
 
     everything = everything or (engine is not None and not models)
     if not models and not everything:
         raise click.UsageError("name a model, or say --all")
+    if models and everything:
+        raise click.UsageError("--all is every model: leave it out, or the names")
     if app.daemon.status() is None:
-        return []
+        return [], [name for name in models if not app.store.knows(name, app.settings.default_registry)]
     body = json.dumps({"models": list(models), "all": everything, "engine": engine})
     answer = app.daemon.request("POST", "/unload", body)
-    found = answer["unloaded"] if isinstance(answer, dict) else []
-    return [str(name) for name in found] if isinstance(found, list) else []
+    lists = [answer.get(name) if isinstance(answer, dict) else None for name in ("unloaded", "unknown")]
+    unloaded, unknown = ([str(name) for name in found] if isinstance(found, list) else [] for found in lists)
+    return unloaded, unknown

@@ -37,8 +37,17 @@ def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return variables, rest
 
 
+def explained(arguments: Sequence[str]) -> list[str]:
+    """Return the command line, with `help COMMAND` and no word at all as what Go's programs take them for: `--help`."""
+    words = list(arguments)
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    return words or ["--help"]
+
+
 if __name__ == "__main__":
-    variables, argv = split(sys.argv[1:])
+    variables, arguments = split(sys.argv[1:])
+    argv = explained(arguments)
     os.environ.update(variables)
     click.Context.formatter_class = HelpFormatter
     main(argv, name="docker model", commands=commands, on_error=show_to_user)

@@ -8,19 +8,22 @@ Source: https://docs.docker.com/reference/cli/docker/model/
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from dmrc.cli.app import App, pass_app
 from dmrc.cli.configure import configure as dmrc_configure
 from dmrc.cli.logs import logs as dmrc_logs
 from dmrc.cli.package import package as dmrc_package
+from dmrc.cli.rm import rm as dmrc_rm
 from dmrc.cli.run import run as dmrc_run
+from dmrc.docker_model.pflag import TakesBoolean
 
 _Command = TypeVar("_Command", bound=click.Command)
 
 _FOR_VLLM = "It is vLLM's; here models are served by llama.cpp"
-_DRAFT = "Declare the smaller model in the compose file: x-dmrc: {draft: MODEL}"
 
 
 def unused(*names: str, why: str, takes_value: bool = False) -> click.Option:
@@ -48,11 +51,29 @@ def with_options(command: _Command, *options: click.Option) -> _Command:
     return adapted
 
 
+def replaced(command: _Command, does: Callable[..., object]) -> _Command:
+    """Return the same command, which calls `does` with the app and its arguments."""
+    adapted = copy.copy(command)
+    adapted.callback = pass_app(does)
+    return adapted
+
+
+def _rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> None:
+    from dmrc.cli.rm import remove_models
+
+    remove_models(app, references, force=force, even_running=True, as_json=as_json)
+
+
 logs = with_options(dmrc_logs, unused("--no-engines", why="an engine's log is its own, see logs MODEL"))
 run = with_options(
     dmrc_run,
     unused("--debug", why="see --verbose, and docker model logs"),
-    unused("--color", why="answers are printed as the model gives them", takes_value=True),
+    click.Option(
+        ["--color"],
+        type=click.Choice(["auto", "yes", "no"]),
+        expose_value=False,
+        help="Without effect here: answers are printed as the model gives them.",
+    ),
     refused("--websearch", remedy="Put what the model should know into the prompt: @FILE", takes_value=False),
 )
 package = with_options(
@@ -62,24 +83,61 @@ package = with_options(
 )
 
 
+rm = replaced(dmrc_rm, _rm)
+rm.help = "Remove models from the store: the tag named, and the files when no tag is left. One that runs is unloaded."
+
+
+def _set(app: App, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
+    from dmrc.cli.configure import put, wishes_of
+
+    size = options["context_size"]
+    options["context_size"] = size if isinstance(size, int) and size > 0 else None
+    put(app, model, project, wishes_of(flags, options), replace=True)
+
+
+def _show(app: App, model: str | None, as_json: bool) -> None:
+    import json
+
+    from dmrc.cli.configure import entries
+    from dmrc.errors import ModelNotFoundError
+
+    del as_json  # it always is
+    try:
+        found = entries(app, model)
+    except ModelNotFoundError:
+        found = []
+    click.echo(json.dumps(found, indent=2))
+
+
 def _configure() -> click.Group:
-    """Return `configure` whose `show` prints JSON, as its readers expect."""
+    """Return `configure` as Docker Model Runner has it: it replaces what was set, and `show` prints JSON."""
     adapted = copy.copy(dmrc_configure)
-    set_, show = dmrc_configure.commands["set"], copy.copy(dmrc_configure.commands["show"])
+    adapted.no_args_is_help = False
+    set_, show = replaced(dmrc_configure.commands["set"], _set), replaced(dmrc_configure.commands["show"], _show)
+    set_.help = (
+        "Set how a model is served, in place of all that was set for it before; with nothing but MODEL, forget that. "
+        "MODEL need not be there yet. FLAGS are those of llama-server."
+    )
+    options = (
+        click.Option(["--context-size"], type=int, metavar="TOKENS", help="Tokens of a request; 0 is the default."),
+        TakesBoolean(["--think/--no-think"], default=None, help="Whether it may think before it answers."),
+        click.Option(["--speculative-draft-model", "draft"], metavar="MODEL", help="Smaller model that guesses ahead."),
+        click.Option(
+            ["--speculative-num-tokens", "draft_tokens"], type=int, metavar="N", help="Most tokens it guesses."
+        ),
+        click.Option(
+            ["--speculative-min-acceptance-rate", "draft_acceptance"],
+            type=click.FloatRange(0, 1),
+            metavar="RATE",
+            help="How sure it must be of a token.",
+        ),
+        refused("--hf_overrides", remedy=_FOR_VLLM),
+        refused("--gpu-memory-utilization", remedy=_FOR_VLLM),
+    )
+    set_.params = [param for param in set_.params if param.name not in {option.name for option in options}]
     as_json = click.Option(["--json", "as_json"], is_flag=True, default=True, help="Print JSON, as it always does.")
     show.params = [as_json if option.name == "as_json" else option for option in show.params]
-    adapted.commands = {
-        **dmrc_configure.commands,
-        "set": with_options(
-            set_,
-            refused("--speculative-draft-model", remedy=_DRAFT),
-            refused("--speculative-num-tokens", remedy=_DRAFT),
-            refused("--speculative-min-acceptance-rate", remedy=_DRAFT),
-            refused("--hf_overrides", remedy=_FOR_VLLM),
-            refused("--gpu-memory-utilization", remedy=_FOR_VLLM),
-        ),
-        "show": show,
-    }
+    adapted.commands = {**dmrc_configure.commands, "set": with_options(set_, *options), "show": show}
     return adapted
 
 

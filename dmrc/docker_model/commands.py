@@ -7,6 +7,7 @@ import click
 from dmrc import hookimpl
 from dmrc.cli.group import CommandGroup, LazyCommand
 from dmrc.docker_model.compose import compose_project
+from dmrc.docker_model.pflag import go_spelled
 
 _MODELS, _SERVING, _WATCHING, _HERE = "Models", "Serving", "Watching", "As in Docker Model Runner"
 
@@ -14,6 +15,7 @@ _COMMANDS = {
     "list": LazyCommand("dmrc.docker_model.compose:list_", "List the models in the store", _MODELS),
     "ls": LazyCommand("dmrc.docker_model.compose:list_", "", _MODELS),
     "pull": LazyCommand("dmrc.docker_model.compose:pull", "Pull a model from a registry", _MODELS),
+    "rm": LazyCommand("dmrc.docker_model.adapted:rm", "Remove models", _MODELS),
     "inspect": LazyCommand("dmrc.cli.inspect:inspect", "Print all facts of one model", _MODELS),
     "show": LazyCommand("dmrc.docker_model.texts:show", "Show all facts of one model", _MODELS),
     "package": LazyCommand("dmrc.docker_model.adapted:package", "Make a model of a GGUF file", _MODELS),
@@ -48,7 +50,8 @@ _FOR_COMPOSE = {
 
 @hookimpl
 def dmrc_register_commands(cli: click.Group) -> None:
-    """Put them over dmrc's."""
+    """Put them over dmrc's, and let all take flags as Go's programs do."""
     if isinstance(cli, CommandGroup):
+        cli.adapt = go_spelled
         for name, command in {**_COMMANDS, **(_FOR_COMPOSE if compose_project() else {})}.items():
             cli.add_lazy(name, command)

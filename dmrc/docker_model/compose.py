@@ -14,6 +14,9 @@ import os
 import click
 
 from dmrc.cli.app import App, pass_app
+from dmrc.cli.list import Listing, list_models
+from dmrc.cli.list import list_ as dmrc_list
+from dmrc.docker_model.adapted import replaced
 from dmrc.docker_model.parent_stderr import write_to_parent
 from dmrc.docker_model.words import as_typed
 from dmrc.engines.flags import configured
@@ -54,25 +57,23 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
 
 
-@click.command("list", add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@pass_app
-def list_(app: App, arguments: tuple[str, ...]) -> object:
+def _list(app: App, as_json: bool, openai: bool, quiet: bool, url: str | None, pattern: str | None) -> None:
     """List the models, with `--json` under every name that a compose file may use for them.
 
     Compose looks for `model:` as it is written among these names, and pulls what it does not find.
     """
-    if set(arguments) != {"--json"}:
-        from dmrc.cli.list import list_ as command
-
-        return command.main(list(arguments), prog_name="docker model list", standalone_mode=False, obj=app)
     import json
 
     from dmrc.models import describe
 
+    if not as_json or openai or quiet or url or pattern:
+        list_models(app, Listing(pattern, as_json, openai, quiet, url), may_be_none=True)
+        return
     documents = [{**describe(model), "tags": _names(model.tags)} for model in app.store.models()]
     click.echo(json.dumps(documents, indent=4))
-    return 0
+
+
+list_ = replaced(dmrc_list, _list)
 
 
 @click.command(epilog="Example: docker model pull ai/smollm2:135M-Q4_K_M")

@@ -102,7 +102,13 @@ def purge(app: App, force: bool) -> None:
     """Remove all models from the store."""
     if not force:
         click.echo("WARNING! This will remove all models from the store.", err=True)
-        click.confirm("Are you sure you want to continue?", abort=True, err=True)
+        try:
+            agreed = click.confirm("Are you sure you want to continue?", err=True)
+        except click.Abort:  # the end of a pipe is no answer, and Ctrl+C is no other
+            agreed = False
+        if not agreed:
+            click.echo("Operation cancelled.")
+            return
     _remove_all(app)
 
 

@@ -102,22 +102,21 @@ def _until(runner: Document) -> str:
 @click.option("--engine", "--backend", "engine", metavar="NAME", help="Only those of this engine.")
 @json_option
 @click.pass_context
-def unload(context: click.Context, models: tuple[str, ...], everything: bool, engine: str | None, as_json: bool) -> int:
+def unload(
+    context: click.Context, models: tuple[str, ...], everything: bool, engine: str | None, as_json: bool
+) -> None:
     """Unload models from memory, each when it has finished what it does. They stay in the store."""
     import json
 
     from dmrc.cli.unload import unload_models
-    from dmrc.errors import NotFoundError
 
-    unloaded = unload_models(context.ensure_object(App), models, everything=everything, engine=engine)
-    none_of_those = bool(models) and not unloaded
+    unloaded, _ = unload_models(context.ensure_object(App), models, everything=everything, engine=engine)
     if as_json:
         click.echo(json.dumps({"unloaded": unloaded}))
     elif unloaded:
         click.echo(f"Unloaded {len(unloaded)} model(s).")
     else:
         click.echo("No such model(s) running." if models or engine else "No models are running.")
-    return NotFoundError.exit_code if none_of_those else 0
 
 
 def _push(app: App, references: tuple[str, ...]) -> None:
@@ -137,7 +136,8 @@ def _show(app: App, remote: bool, reference: str) -> None:
     config = model.config
     click.echo(f"Model:       {model.digest}")
     click.echo(f"Tags:        {', '.join(model.tags) or '<none>'}")
-    click.echo(f"Created:     {model.created.isoformat() if model.created else '-'}\n")
+    created = model.created.strftime("%Y-%m-%dT%H:%M:%SZ") if model.created else "-"
+    click.echo(f"Created:     {created}\n")
     facts = {
         "Format:": config.format,
         "Architecture:": config.architecture,

@@ -16,7 +16,7 @@ from dmrc import __version__
 from dmrc.engines.counts import counts_soon
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
-from dmrc.gateway.dmr_engines import unload
+from dmrc.gateway.dmr_engines import runners_of, unload
 from dmrc.gateway.history import EventStream, live_events
 from dmrc.gateway.pages import LOGIN
 from dmrc.projects import Registration
@@ -215,11 +215,16 @@ class _Admin:
         return JSONResponse([describe_runner(*one) for one in zip(runners, counts, strict=True)])
 
     async def unload(self, request: Request) -> Response:
-        """End the runners of the models named, or all, of an engine where one is named; all those of one model."""
+        """End the runners of the models named, or all, of an engine where one is named; all those of one model.
+
+        Where the body says `"wait": false`, one in use goes on, and ends when its requests have.
+        """
         document = await request.json()
         wanted = None if document.get("all") else document.get("models", [])
-        runners = await unload(self._daemon.scheduler, self._daemon.catalog, wanted, document.get("engine"))
-        return JSONResponse({"unloaded": [runner.target.reference for runner in runners]})
+        scheduler = self._daemon.scheduler
+        runners, unknown = runners_of(scheduler, self._daemon.catalog, wanted, document.get("engine"))
+        await unload(scheduler, runners, wait=document.get("wait", True))
+        return JSONResponse({"unloaded": [runner.target.reference for runner in runners], "unknown": unknown})
 
     async def configurations(self, request: Request) -> Response:
         return JSONResponse(self._daemon.configurator.show(request.query_params.get("model")))
@@ -227,7 +232,8 @@ class _Admin:
     async def configure(self, request: Request) -> Response:
         document = await request.json()
         wishes = Wishes.from_json(json.dumps(document["wishes"]))
-        self._daemon.configurator.configure(document["model"], document["project"], wishes)
+        replace = document.get("replace", False)
+        self._daemon.configurator.configure(document["model"], document["project"], wishes, replace=replace)
         return JSONResponse({})
 
     async def reset(self, request: Request) -> Response:

@@ -76,6 +76,14 @@ class Catalog:
         """
         return self._full_name(self._stored(model), model)
 
+    def digest(self, model: str) -> str:
+        """Return the digest of a model of the store, however it is written.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+        """
+        return self._stored(model).digest
+
     def merged(self, project: str | None, model: str, declaration: ModelDeclaration | None) -> Merged:
         """Return how a model is to be served, and who says so; `project` is that of the declaration, or None.
 
@@ -209,7 +217,7 @@ class Catalog:
         facts = self._facts[stored.digest]
         wishes = self.merged(project, model, declaration).wishes
         keep_alive = wishes.keep_alive_seconds
-        beside = self._companions.beside(files, declaration)
+        beside = self._companions.beside(files, declaration, wishes.draft)
         return Target(
             reference=self._full_name(stored, model),
             digest=stored.digest,
@@ -254,6 +262,10 @@ def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None
         flags = ("--pooling", "mean", *flags)
     if wishes.reasoning_budget is not None and "--reasoning-budget" not in flags:
         flags = (*flags, "--reasoning-budget", str(wishes.reasoning_budget))
+    if wishes.draft_tokens is not None:
+        flags = ("--spec-draft-n-max", str(wishes.draft_tokens), *flags)
+    if wishes.draft_acceptance is not None:
+        flags = ("--draft-p-min", str(wishes.draft_acceptance), *flags)
     return RunnerConfiguration(
         engine=wishes.engine or DEFAULT_ENGINE,
         mode=mode,

@@ -38,8 +38,10 @@ class CompanionFinder:
         self._facts: dict[str, GgufFacts] = {}
         self._templates: dict[str, str] = {}
 
-    def beside(self, files: ModelFiles, declaration: ModelDeclaration | None) -> Beside:
+    def beside(self, files: ModelFiles, declaration: ModelDeclaration | None, draft_model: str | None) -> Beside:
         """Return what is loaded beside a model with these files: what the project names goes before the package's.
+
+        `draft_model` is the reference of a draft for a project that names none.
 
         Raises:
             InputError: A file that the project names cannot be read.
@@ -57,6 +59,8 @@ class CompanionFinder:
             loras += [self._path(name, f"{where}.lora", identities) for name in declaration.loras]
             if declaration.draft:
                 draft = self._path(declaration.draft, f"{where}.draft", identities)
+        if draft is None and draft_model is not None:
+            draft = self._path(draft_model, "draft", identities)
         companions = Companions(
             mmproj=None if mmproj is None else self._companion(mmproj),
             loras=tuple(self._companion(path) for path in loras),

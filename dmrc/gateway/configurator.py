@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from dmrc.gateway.catalog import Catalog
 from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
 from dmrc.projects import Projects
 from dmrc.reference import Reference
-from dmrc.scheduler.configuration import Configurations, Wishes
+from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.scheduler import Scheduler
 
@@ -24,7 +25,8 @@ _NAMES = {
     "keep_alive_seconds": "keep_alive",
     "reasoning_budget": "reasoning-budget",
 }
-_ELSEWHERE = ("engine", "mode", "reasoning_budget")
+_SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
+_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
 
 
@@ -55,8 +57,10 @@ class Configurator:
         self._scheduler = scheduler
         self._engines = engines
 
-    def configure(self, model: str, project: str | None, wishes: Wishes) -> None:
+    def configure(self, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
         """Set some fields for a model, in one project or for all.
+
+        With `replace` that is all that is set for it, and it need not be in the store yet: Docker Model Runner's way.
 
         New requests get a runner with the new configuration at once, or as soon as the memory allows it; the one with
         the old configuration serves those that it has, and those who wait for it already.
@@ -65,8 +69,11 @@ class Configurator:
             ModelNotFoundError: It is not in the store.
             InputError: The engine is unknown, or refuses the flags.
         """
-        name = self._catalog.full_name(model)
-        engine = wishes.engine or self._configurations.of(project, name).engine or DEFAULT_ENGINE
+        name = self._name(model) if replace else self._catalog.full_name(model)
+        if wishes.draft is not None:
+            wishes = dataclasses.replace(wishes, draft=self._name(wishes.draft))
+        before_it = Wishes() if replace else self._configurations.of(project, name)
+        engine = wishes.engine or before_it.engine or DEFAULT_ENGINE
         if engine not in self._engines:
             raise InputError(
                 f"there is no engine '{engine}'{near(engine, self._engines)}",
@@ -74,15 +81,12 @@ class Configurator:
             )
         self._engines[engine].check(configured(engine, wishes.runtime_flags or ()))
         before = self._keys(name)
-        self._configurations.set(project, name, wishes)
+        self._configurations.set(project, name, wishes, replace=replace)
         self._scheduler.release(before - self._keys(name))
 
     def reset(self, model: str, project: str | None) -> bool:
         """Forget what was set for a model, in one project or for all; return whether there was anything."""
-        try:
-            name = self._catalog.full_name(model)
-        except ModelNotFoundError:  # it was configured, and removed from the store since
-            name = str(Reference.parse(model, default_registry=self._catalog.default_registry))
+        name = self._name(model)
         before = self._keys(name)
         known = self._configurations.remove(project, name)
         self._scheduler.release(before - self._keys(name))
@@ -104,8 +108,11 @@ class Configurator:
         for use in self._uses(wanted):
             try:
                 entries.append(self._entry(use))
+            except ModelNotFoundError:
+                if (use.project, use.model) in self._configurations.all():
+                    entries.append(self._waiting(use))
             except DmrcError:
-                continue  # configured or declared, and not in the store
+                continue  # declared with something that is not there
         return entries
 
     def _uses(self, wanted: str | None) -> list[_Use]:
@@ -126,20 +133,49 @@ class Configurator:
     def _entry(self, use: _Use) -> dict[str, object]:
         merged = self._catalog.merged(use.project, use.model, use.declaration)
         target = self._catalog.target(use.project, use.model, use.declaration, None)
-        said = merged.wishes.said()
-        said["keep_alive_seconds"] = go_duration(target.keep_alive_seconds)
-        config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
-        if "reasoning_budget" in said:
-            config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
         return {
             "Backend": target.configuration.engine,
             "Model": target.reference,
             "ModelID": target.digest,
             "Mode": _MODES[target.configuration.mode],
-            "Config": config,
+            **_described(merged, target.keep_alive_seconds),
             "Project": use.project,
-            "Origin": {_NAMES.get(name, name): merged.origins[name] for name in said},
         }
+
+    def _waiting(self, use: _Use) -> dict[str, object]:
+        """Return what was set for a model that is not in the store yet."""
+        merged = merge((("command line", self._configurations.of(use.project, use.model)), ("default", DEFAULTS)))
+        wishes = merged.wishes
+        return {
+            "Backend": wishes.engine,
+            "Model": use.model,
+            "ModelID": "",
+            "Mode": _MODES[wishes.mode or "completion"],
+            **_described(merged, wishes.keep_alive_seconds or 0),
+            "Project": use.project,
+        }
+
+    def _name(self, model: str) -> str:
+        """Return the full reference of a model, whether it is in the store or not."""
+        try:
+            return self._catalog.full_name(model)
+        except ModelNotFoundError:
+            return str(Reference.parse(model, default_registry=self._catalog.default_registry))
 
     def _keys(self, name: str) -> set[str]:
         return self._catalog.targets_of(self._projects.all(), (name,))
+
+
+def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
+    """Return what holds for a model, in Docker Model Runner's names, and who says each value."""
+    said = merged.wishes.said()
+    said["keep_alive_seconds"] = go_duration(keep_alive_seconds)
+    config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
+    if "reasoning_budget" in said:
+        config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
+    if speculative := {new: said[name] for name, new in _SPECULATIVE.items() if name in said}:
+        config["speculative"] = speculative
+    return {
+        "Config": config,
+        "Origin": {(_NAMES | _SPECULATIVE).get(name, name): merged.origins[name] for name in said},
+    }

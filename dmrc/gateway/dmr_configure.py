@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc.engines.engine import Mode
-from dmrc.errors import InputError, PermissionDeniedError
+from dmrc.errors import InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.fields import mapping, positive, strings, text
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
@@ -21,7 +21,6 @@ from dmrc.project import parse_keep_alive
 from dmrc.scheduler.configuration import Wishes
 
 _MODES: Mapping[str, Mode] = {"completion": "completion", "embedding": "embedding", "reranking": "rerank"}
-_NOT_FOR_LLAMA_CPP = ("vllm", "speculative")
 
 
 def add_configure_routes(app: FastAPI, admission: Admission, configurator: Configurator) -> None:
@@ -33,16 +32,19 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
             raise PermissionDeniedError("a service may not configure models", remedy="Run: dmrc configure")
 
     async def configure(request: Request) -> Response:
-        """Merge what the body says into what was set; Docker Model Runner replaces it, and refuses a busy model."""
+        """Set what the body says, in place of what was set; Docker Model Runner refuses a busy model, too."""
         admit(request)
         document = await document_of(request)
         engine = request.path_params.get("engine")
-        configurator.configure(text(document.get("model"), "model"), None, _wishes(document, engine))
+        configurator.configure(text(document.get("model"), "model"), None, _wishes(document, engine), replace=True)
         return Response(status_code=202)
 
     def configurations(request: Request) -> Response:
         admit(request)
-        return JSONResponse(configurator.show(request.query_params.get("model")))
+        try:
+            return JSONResponse(configurator.show(request.query_params.get("model")))
+        except ModelNotFoundError:
+            return JSONResponse([])
 
     for path in ("/engines/_configure", "/engines/{engine}/_configure"):
         app.add_api_route(path, configure, methods=["POST"], response_model=None)
@@ -50,14 +52,16 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
 
 
 def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
-    """Read `{"model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "keep_alive", "llamacpp"}`.
+    """Read what `POST /engines/_configure` is sent; a context size below 1 is none, as for `docker model configure`.
+
+    Shape: `{"model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "keep_alive", "llamacpp":
+    {"reasoning-budget"}, "speculative": {"draft_model", "num_tokens", "min_acceptance_rate"}}`
 
     Raises:
         InputError: A field has a bad value, or is not for llama.cpp.
     """
-    for name in _NOT_FOR_LLAMA_CPP:
-        if document.get(name):
-            raise InputError(f"'{name}' cannot be configured here", remedy="Send context-size and runtime-flags")
+    if document.get("vllm"):
+        raise InputError("'vllm' cannot be configured here", remedy="Send context-size and runtime-flags")
     mode = document.get("mode")
     if mode is not None and not (isinstance(mode, str) and mode in _MODES):
         raise InputError(f"mode is {mode!r}", remedy=f"Use {', '.join(_MODES)}")
@@ -66,13 +70,18 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
         raise InputError(f"llamacpp.reasoning-budget is {budget!r}", remedy="Use a number of tokens, 0 or -1")
     raw = document.get("raw-runtime-flags")
     flags = _split(raw) if isinstance(raw, str) else strings(document.get("runtime-flags"), "runtime-flags")
+    context_size = document.get("context-size")
+    draft = mapping(document.get("speculative"), "speculative")
     return Wishes(
-        context_size=positive(document.get("context-size"), "context-size"),
+        context_size=None if _is_default(context_size) else positive(context_size, "context-size"),
         runtime_flags=flags or None,
         keep_alive_seconds=parse_keep_alive(document.get("keep_alive"), "keep_alive"),
         engine=engine,
         mode=None if mode is None else _MODES[mode],
         reasoning_budget=budget,
+        draft=text(draft["draft_model"], "speculative.draft_model") if draft.get("draft_model") else None,
+        draft_tokens=positive(draft.get("num_tokens") or None, "speculative.num_tokens"),
+        draft_acceptance=_rate(draft.get("min_acceptance_rate") or None, "speculative.min_acceptance_rate"),
     )
 
 
@@ -82,3 +91,16 @@ def _split(flags: str) -> tuple[str, ...]:
         return tuple(shlex.split(flags))
     except ValueError as error:
         raise InputError(f"raw-runtime-flags is {flags!r}: {error}", remedy="Close the quotation") from error
+
+
+def _is_default(context_size: object) -> bool:
+    return isinstance(context_size, int) and context_size < 1
+
+
+def _rate(value: object, where: str) -> float | None:
+    """Return a number from 0 to 1; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InputError(f"{where} is {value!r}", remedy="Use a number from 0 to 1")
+    return float(value)

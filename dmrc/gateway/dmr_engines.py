@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.engines.llama_cpp import wheel_bytes
-from dmrc.errors import NotFoundError, UnsupportedError
+from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
 from dmrc.fields import strings
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
@@ -78,12 +78,16 @@ class DmrEngines:
         return JSONResponse({"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine})
 
     async def _unload(self, request: Request) -> Response:
-        """Unload `{"all": true}`, or `{"models": […]}`, of the engine `backend` where it is named."""
+        """Unload `{"all": true}`, or `{"models": […]}`, of the engine `backend` where it is named.
+
+        What does not run, or is not there, counts as none.
+        """
         admit_manager(self._admission, request)
         document = await document_of(request)
         wanted = None if document.get("all") else strings(document.get("models"), "models")
         engine = document.get("backend") or None
-        runners = await unload(self._scheduler, self._catalog, wanted, None if engine is None else str(engine))
+        runners, _ = runners_of(self._scheduler, self._catalog, wanted, None if engine is None else str(engine))
+        await unload(self._scheduler, runners)
         return JSONResponse({"unloaded_runners": len(runners)})
 
     async def _install(self, request: Request) -> Response:
@@ -106,25 +110,36 @@ class DmrEngines:
         return self._engines[name]
 
 
-async def unload(
+def runners_of(
     scheduler: Scheduler, catalog: Catalog, models: Sequence[str] | None, engine: str | None
-) -> list[Runner]:
-    """End the runners of these models, and of this engine; None means every one. Return them.
+) -> tuple[list[Runner], list[str]]:
+    """Return the runners of these models, and of this engine, and which of the models nobody knows; None is every one.
 
-    Raises:
-        ModelNotFoundError: A model is not in the store, and does not run.
+    Unknown is what is not in the store, and does not run.
     """
     runners = scheduler.runners()
+    unknown: list[str] = []
     if models is not None:
         # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own;
         # an upstream's has no files.
         known = {name for runner in runners for name in (runner.target.digest, runner.target.reference)}
-        digests = {name if name in known else catalog.resolve(None, name, None).target.digest for name in models}
-        runners = [one for one in runners if {one.target.digest, one.target.reference} & digests]
-    runners = [one for one in runners if engine in (None, one.target.configuration.engine)]
+        wanted: set[str | None] = set()
+        for name in models:
+            try:
+                wanted.add(name if name in known else catalog.digest(name))
+            except ModelNotFoundError:
+                unknown.append(name)
+        runners = [one for one in runners if {one.target.digest, one.target.reference} & wanted]
+    return [one for one in runners if engine in (None, one.target.configuration.engine)], unknown
+
+
+async def unload(scheduler: Scheduler, runners: Sequence[Runner], *, wait: bool = True) -> None:
+    """End these runners, each when it has finished what it does; without `wait` it returns when the idle ones have."""
     for runner in runners:
-        await scheduler.unload(runner)
-    return runners
+        if wait or not runner.in_use:
+            await scheduler.unload(runner)
+        else:
+            scheduler.release({runner.key})
 
 
 def _row(runner: Runner) -> dict[str, object]:

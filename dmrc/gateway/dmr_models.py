@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from dmrc.errors import ConflictError, InputError, NotFoundError
+from dmrc.errors import InputError, NotFoundError
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
+from dmrc.gateway.dmr_engines import unload
 from dmrc.gateway.managing import admit_manager, flag_in, streamed, text_in
 from dmrc.gateway.model_events import ModelEvents
 from dmrc.gguf import format_size
@@ -121,15 +122,13 @@ class DmrModels:
         return Response()
 
     async def _remove(self, request: Request) -> Response:
+        """Remove a name, and with the last one the model; one that runs is unloaded, or finishes what it does."""
         self._admit(request)
         name, force = request.path_params["name"], flag_in(request, "force")
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
-        running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
-        if running and (force or len(model.tags) <= 1):
-            if not force:
-                raise ConflictError(f"model '{name}' runs", remedy="Unload it, or remove it with ?force=true")
-            for runner in running:
-                await self._scheduler.unload(runner)
+        if force or len(model.tags) <= 1:
+            running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
+            await unload(self._scheduler, running, wait=False)
         removed = await asyncio.to_thread(
             self._store.remove, name, force=force, default_registry=self._default_registry
         )

@@ -47,6 +47,12 @@ class Wishes:
     """What the model is loaded for before a request says it: by `dmrc up`."""
     reasoning_budget: int | None = None
     """Tokens that the model may think for; 0 is none, -1 any number."""
+    draft: str | None = None
+    """Full reference of a smaller model with the same vocabulary, which guesses ahead."""
+    draft_tokens: int | None = None
+    """Most tokens that it guesses at a time."""
+    draft_acceptance: float | None = None
+    """How sure it must be of a token, from 0 to 1."""
 
     @classmethod
     def of(cls, declaration: ModelDeclaration) -> Wishes:
@@ -154,13 +160,16 @@ class Configurations:
         own = self._wishes.get((project, model)) if project is not None else None
         return everywhere if own is None else own.over(everywhere)
 
-    def set(self, project: str | None, model: str, wishes: Wishes) -> None:
-        """Set the fields that `wishes` says, and leave the others as they were.
+    def set(self, project: str | None, model: str, wishes: Wishes, *, replace: bool = False) -> None:
+        """Set the fields that `wishes` says; the others stay as they were, or with `replace` are forgotten.
 
         Raises:
             StoreError: It cannot be written; nothing has changed then.
         """
-        merged = wishes.over(self._wishes.get((project, model), _NOTHING))
+        if replace and not wishes.said():
+            self.remove(project, model)
+            return
+        merged = wishes if replace else wishes.over(self._wishes.get((project, model), _NOTHING))
         with self._database.writing() as database:
             database.execute(
                 "INSERT INTO configuration VALUES (?, ?, ?) "

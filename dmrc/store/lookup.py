@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dmrc.errors import ModelNotFoundError
-from dmrc.reference import Reference, model_id
+from dmrc.reference import DEFAULT_REGISTRY, Reference, model_id
 from dmrc.store.layout import Named
 from dmrc.store.model import BlobMissingError, StoredModel
+
+_LEAST_LIKENESS = 0.75
 
 
 def name_of(model: StoredModel | Named) -> str:
@@ -40,4 +42,29 @@ def find(models: Sequence[Named], text: str, default_registry: str) -> Named:
         if str(reference) in model.tags or reference.digest == model.digest:
             return model
     remedy = f"Run: dmrc pull {name}" if prefix is None else "Run: dmrc list"
-    raise ModelNotFoundError(f"model '{name}' is not in the store", remedy=remedy)
+    known = [tag for model in models for tag in model.tags]
+    raise ModelNotFoundError(f"model '{name}' is not in the store{near_name(known, name)}", remedy=remedy)
+
+
+def near_name(tags: Iterable[str], text: str) -> str:
+    """Return ` (did you mean 'ai/smollm2:135M-Q4_0'?)` where one of these models has a name like `text`, else nothing.
+
+    A name is near by its last part: the tag and the organisation are what people leave out and mistake.
+    """
+    import difflib  # only for an error: every command imports this module
+
+    wanted = Reference.parse(text)
+
+    def likeness(tag: str) -> tuple[float, ...]:
+        known = Reference.parse(tag)
+        pairs = (
+            (wanted.repository.rpartition("/")[2], known.repository.rpartition("/")[2]),
+            (wanted.repository, known.repository),
+            (wanted.tag or "", known.tag or ""),
+        )
+        return tuple(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    best = max(tags, key=likeness, default=None)
+    if best is None or likeness(best)[0] < _LEAST_LIKENESS:
+        return ""
+    return f" (did you mean '{best.removeprefix(f'{DEFAULT_REGISTRY}/').removesuffix(':latest')}'?)"

@@ -71,6 +71,18 @@ class Store:
         """
         return self._read(find(self._layout.named(), text, default_registry))
 
+    def knows(self, text: str, default_registry: str = DEFAULT_REGISTRY) -> bool:
+        """Return whether there is a model of that name or ID, whole or not.
+
+        Raises:
+            InvalidReferenceError: `text` is neither.
+        """
+        try:
+            find(self._layout.named(), text, default_registry)
+        except ModelNotFoundError:
+            return False
+        return True
+
     def files(self, model: StoredModel) -> ModelFiles:
         """Return where the model's files lie, complete.
 

@@ -11,10 +11,15 @@ from tests.tiny_gguf import write_tiny_llama
 @pytest.fixture
 def docker_model(dmrc: Dmrc, tmp_path: Path) -> Dmrc:
     """A dmrc whose commands are those of `docker model`."""
-    dmrc.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    return as_docker_model(dmrc, tmp_path / "docker")
+
+
+def as_docker_model(dmrc: Dmrc, configuration: Path) -> Dmrc:
+    """Install the plugin of a dmrc into a configuration of Docker, and return it with the plugin as its program."""
+    dmrc.environment["DOCKER_CONFIG"] = str(configuration)
     dmrc.ok("plugin", "install")
     dmrc.environment["DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"] = "docker"
-    dmrc.program = tmp_path / "docker" / "cli-plugins" / "docker-model"
+    dmrc.program = configuration / "cli-plugins" / "docker-model"
     return dmrc
 
 

@@ -74,19 +74,12 @@ def _command(path: str) -> click.Command:
     return command
 
 
-@pytest.mark.parametrize("path", [path for path in REFERENCE if path != "list"])
+@pytest.mark.parametrize("path", REFERENCE)
 def test_the_command_takes_its_flags(path: str) -> None:
     command = _command(path)
 
     taken = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     assert set(REFERENCE[path].split()) <= taken
-
-
-def test_list_takes_its_flags(docker_model: Dmrc) -> None:
-    """It hands them on, so they are not those of the click command."""
-    shown = docker_model.ok("list", "--help")
-
-    assert all(flag in shown for flag in ("--openai", "-q", "--quiet", "--json"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +90,6 @@ def test_list_takes_its_flags(docker_model: Dmrc) -> None:
         (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
         (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),
         (["configure", "--gpu-memory-utilization", "0.5", "x"], "It is vLLM's"),
-        (["configure", "--speculative-draft-model", "y", "x"], "x-dmrc: {draft: MODEL}"),
         (["install-runner", "--port", "9"], "--port 9 is not the port of the daemon. Set DMRC_PORT=9"),
         (["install-runner", "--tls"], "--tls cannot be used here"),
         (["context", "create", "x", "--host", "http://y"], "dmrc asks the daemon of this machine and no other"),
@@ -140,7 +132,7 @@ def test_purge_asks_and_removes_all_models(docker_model: Dmrc, gguf: Path) -> No
 
     asked = docker_model.run("purge", input="n\n")
 
-    assert (asked.returncode, asked.stdout) == (130, "")
+    assert (asked.returncode, asked.stdout) == (0, "Operation cancelled.\n")
     assert len(docker_model.ok("ls", "-q").split()) == 1
     assert "Deleted: sha256:" in docker_model.ok("purge", "-f")
     assert docker_model.ok("ls", "-q") == ""

@@ -60,7 +60,7 @@ def test_with_a_model_that_runs(docker_model: Dmrc, gguf: Path) -> None:
     assert rows(listed)[1][:3] == ["tiny", "llama.cpp", "completion"]
     assert rows(pinned)[1] == ["tiny", "llama.cpp", "completion", "Forever"]
     assert unloaded == "Unloaded 1 model(s).\n"
-    assert (again.returncode, again.stdout) == (3, "No such model(s) running.\n")
+    assert (again.returncode, again.stdout) == (0, "No such model(s) running.\n")
 
 
 @pytest.mark.registry

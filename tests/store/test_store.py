@@ -48,10 +48,36 @@ def test_a_model_is_found_by_every_form_of_its_name(store: Store) -> None:
     for name in [*names, model.digest, hexadecimal, hexadecimal[:12]]:
         assert store.resolve(name) == model
     for name in ["gemma", "gemma3:v2", "other/gemma3", "0" * 12, "0" * 64, "sha256:" + "0" * 64]:
-        with pytest.raises(ModelNotFoundError, match=r"is not in the store\. Run: dmrc"):
+        with pytest.raises(
+            ModelNotFoundError, match=r"is not in the store( \(did you mean 'ai/gemma3'\?\))?\. Run: dmrc"
+        ):
             store.resolve(name)
     assert model.tags == ("docker.io/ai/gemma3:latest",)
     assert model.pulled_at is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("smolm2", "ai/smollm2:135M-Q4_1"),
+        ("ai/smollm2", "ai/smollm2:135M-Q4_1"),
+        ("ai/smollm2:135M-Q4_0", "ai/smollm2:135M-Q4_1"),
+        ("ai/smollm2:360M-Q4_0", "ai/smollm2:360M-Q4_1"),
+        ("ai/qwen", "local/qwen"),
+        ("local/qwem", "local/qwen"),
+        ("ai/phi4", None),
+        ("ai/llama", None),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_the_store_is_told(store: Store, asked: str, near: str | None) -> None:
+    for name in ("ai/smollm2:135M-Q4_1", "ai/smollm2:360M-Q4_1", "local/qwen"):
+        add(store, name)
+
+    with pytest.raises(ModelNotFoundError) as error:
+        store.resolve(asked)
+
+    hint = f" (did you mean '{near}'?)" if near else ""
+    assert error.value.message == f"model '{asked}' is not in the store{hint}"
 
 
 def test_a_default_registry_changes_what_a_short_name_means(store: Store) -> None:
