@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -24,9 +24,10 @@ class LazyCommand:
 class CommandGroup(click.Group):
     """A group whose commands may be given by import string."""
 
-    def __init__(self, name: str, *, help_text: str) -> None:
-        """Make an empty group."""
+    def __init__(self, name: str, *, help_text: str, examples: Sequence[tuple[str, str]] = ()) -> None:
+        """Make an empty group. Its help shows `examples`: command lines, and what each does."""
         super().__init__(name, help=help_text, context_settings={"help_option_names": ["-h", "--help"]})
+        self._examples = examples
         self._lazy: dict[str, LazyCommand] = {}
         self.adapt: Callable[[click.Command], click.Command] = lambda command: command
         """Makes of each command what this door wants of it."""
@@ -65,6 +66,14 @@ class CommandGroup(click.Group):
 
             raise click.UsageError(f"no such command '{name}'{near(name, self.list_commands(context))}", context)
         return super().resolve_command(context, args)
+
+    def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what it is, and the examples."""
+        super().format_help_text(context, formatter)
+        if self._examples:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_dl(self._examples)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""

@@ -24,18 +24,17 @@ class _Commands(Protocol):
         """Add them; the hook of that name."""
 
 
-_HELP = """docker compose up, with the language models of your compose file served beside it.
-
-\b
-  dmrc up                     pull, serve and inject the models, then docker compose up
-  dmrc run ai/smollm2 "Hi"    ask a model
-  dmrc requests               what your services asked, and how long it took
-"""
+_HELP = "docker compose up, with the language models of your compose file served beside it."
+_EXAMPLES = (
+    ("dmrc up", "pull, serve and inject the models, then docker compose up"),
+    ('dmrc run ai/smollm2 "Hi"', "ask a model"),
+    ("dmrc requests", "what your services asked, and how long it took"),
+)
 
 
 def create_cli(plugins: Plugins, commands: _Commands | None = None) -> CommandGroup:
     """Return the command group with the commands of all plugins, and those of the plugin `commands` over them."""
-    cli = CommandGroup("dmrc", help_text=_HELP)
+    cli = CommandGroup("dmrc", help_text=_HELP, examples=_EXAMPLES)
     version = click.Option(
         ["--version"],
         is_flag=True,

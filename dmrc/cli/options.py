@@ -66,6 +66,25 @@ def project_options(command: Callable[..., R]) -> Callable[..., R]:
     return wrapped
 
 
+class Words(click.ParamType[str]):
+    """What a person says, as text: bytes that are not UTF-8 become U+FFFD, for JSON can hold none."""
+
+    name = "text"
+
+    def convert(self, value: str, _param: click.Parameter | None, _context: click.Context | None) -> str:
+        """Replace what stands for such bytes."""
+        return as_text(value.encode(errors="surrogateescape"))
+
+
+words = Words()
+"""The type of an argument that is said to a model."""
+
+
+def as_text(data: bytes) -> str:
+    """Return bytes that a person gave as text; what is not UTF-8 becomes U+FFFD."""
+    return data.decode(errors="replace")
+
+
 class ModelName(click.ParamType[str]):
     """The name of a model in the store, which the shell can complete."""
 
@@ -82,10 +101,14 @@ class ModelName(click.ParamType[str]):
         except DmrcError:
             return []
         known = app.settings.default_registry
-        names = {Reference.parse(tag).display(default_registry=known) for tag in tags}
-        # Whoever writes the registry goes on with it.
-        found = sorted(name for name in names if name.startswith(incomplete))
-        return [CompletionItem(name) for name in found or sorted(tag for tag in tags if tag.startswith(incomplete))]
+        # Whoever writes the organisation (ai/), or the registry, goes on with it.
+        forms = (
+            {Reference.parse(tag).display(default_registry=known) for tag in tags},
+            {tag.removeprefix(f"{known}/").removesuffix(":latest") for tag in tags},
+            set(tags),
+        )
+        found = (sorted(name for name in names if name.startswith(incomplete)) for names in forms)
+        return [CompletionItem(name) for name in next(filter(None, found), [])]
 
 
 model_name = ModelName()

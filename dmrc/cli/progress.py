@@ -79,6 +79,11 @@ class _Model:
     def size(self) -> int:
         return sum(size for _, size in self.layers.values())
 
+    def came_before(self, count: int) -> None:
+        """Leave bytes of an earlier attempt out of the rate."""
+        then, done = self.last_line
+        self.last_line = (then, done + count)
+
     def line(self, name: str) -> str:
         """Return how far it is, how fast it was since the last line, and how long it will take like that."""
         (then, before), self.last_line = self.last_line, (time.monotonic(), self.done)
@@ -138,13 +143,16 @@ class PullProgress:
             (self._bars.note if self._bars else note)(event.status)
             return
         model = self._models.setdefault(name, _Model())
+        before = model.done
         if event.size_bytes and not event.was_there:
             model.layers[event.layer] = (event.current_bytes, event.size_bytes)
         else:
             model.layers.pop(event.layer, None)
+        if event.is_resumed:
+            model.came_before(model.done - before)
         if is_terminal():
             self._bars = self._bars or _Bars()
-            self._bars.show(name, model)
+            self._bars.show(name, model, afresh=event.is_resumed)
         elif model.layers and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS
             for other, moving in self._models.items():
@@ -168,21 +176,30 @@ class _Bars:
         """Write a line above the bars."""
         self._progress.console.print(text, markup=False, highlight=False)
 
-    def show(self, name: str, model: _Model) -> None:
-        self._row((name, ""), name, model.done, model.size)
+    def show(self, name: str, model: _Model, *, afresh: bool) -> None:
+        """Move the bars of a model; `afresh` leaves what came before out of the rate."""
+        self._row((name, ""), name, model.done, model.size, afresh=afresh)
         large = {layer: bytes_ for layer, bytes_ in model.layers.items() if bytes_[1] >= _SMALLEST_ROW_BYTES}
         # One layer would say twice what its model says; more than the screen holds would hide the models.
         shown = list(large.items()) if 1 < len(large) < self._progress.console.height // 2 else []
         for layer, (current, size) in shown:
             # A layer has a digest; a file that is packaged or comes from elsewhere has a name.
-            self._row((name, layer), f"  {layer[7:19] if layer.startswith('sha256:') else layer}", current, size)
+            self._row(
+                (name, layer),
+                f"  {layer[7:19] if layer.startswith('sha256:') else layer}",
+                current,
+                size,
+                afresh=afresh,
+            )
         for key, task in self._tasks.items():
             if key[0] == name and key[1] not in ("", *(layer for layer, _ in shown)):
                 self._progress.update(task, visible=False)
 
-    def _row(self, key: tuple[str, str], text: str, current: int, size: int) -> None:
+    def _row(self, key: tuple[str, str], text: str, current: int, size: int, *, afresh: bool) -> None:
         if key not in self._tasks:
             self._tasks[key] = self._progress.add_task(text, total=size)
+        if afresh:
+            self._progress.reset(self._tasks[key], total=size, completed=current, visible=size > 0)
         self._progress.update(self._tasks[key], completed=current, total=size, visible=size > 0)
 
 

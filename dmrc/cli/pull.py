@@ -13,7 +13,10 @@ from dmrc.cli.options import json_option, model_name
 @json_option
 @pass_app
 def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:
-    """Pull models. One that is present is compared with the registry, and pulled again if it changed there."""
+    """Pull models. One that is present is compared with the registry, and pulled again if it changed there.
+
+    Without a network it stays as it is.
+    """
     import json
 
     from dmrc.cli.progress import PullProgress, note
@@ -24,7 +27,12 @@ def pull(app: App, references: tuple[str, ...], as_json: bool) -> None:
         with PullProgress() as progress:
             pulled = app.models.pull(reference, progress.of(reference), refresh=True, cancelled=progress.cancelled)
         amount = size(pulled.size_bytes)
-        state = f"is up to date ({amount})" if pulled.was_present else f"pulled, {amount} in {pulled.seconds:.1f} s"
+        if pulled.not_compared is not None:
+            note(f"Warning: {pulled.not_compared}")
+        present = (
+            "is up to date" if pulled.not_compared is None else "is present, and was not compared with its registry"
+        )
+        state = f"{present} ({amount})" if pulled.was_present else f"pulled, {amount} in {pulled.seconds:.1f} s"
         note(f"{pulled.reference} {state}")
         rows.append(
             {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option, model_name, server_option
+from dmrc.cli.options import as_text, json_option, model_name, server_option, words
 
 if TYPE_CHECKING:
     from dmrc.cli.chat.conversation import Content, Conversation
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command(epilog='Example: dmrc run ai/smollm2 "Tell me an interesting fact"')
 @click.option("-d", "--detach", is_flag=True, help="Load the model and return.")
-@click.option("--system", metavar="TEXT", help="Instruction that stands before the conversation.")
+@click.option("--system", type=words, metavar="TEXT", help="Instruction that stands before the conversation.")
 @click.option("--keep-alive", metavar="TIME", help="How long the model stays loaded afterwards: 5m, 0, -1 for ever.")
 @click.option("-v", "--verbose", is_flag=True, help="Print tokens and rate to stderr.")
 @server_option
 @json_option
 @click.argument("reference", type=model_name, metavar="MODEL")
-@click.argument("prompt", nargs=-1)
+@click.argument("prompt", nargs=-1, type=words)
 @pass_app
 def run(
     app: App,
@@ -68,21 +68,23 @@ def run(
 def _question(prompt: tuple[str, ...]) -> Content | None:
     """Return what to ask: the words with their files, and what is piped in; None where a person sits and typed none.
 
-    What is piped in beside words stays as it is, whatever looks like a file in it.
+    What is piped in stays as it is: it may come from anywhere, and must not say which files of this machine are sent.
     """
     import sys
 
     from dmrc.cli.chat.files import expand
 
-    words = " ".join(prompt)
+    typed = " ".join(prompt)
     if sys.stdin.isatty():
-        return expand(words) if words else None
-    piped = sys.stdin.read()
-    if not words.strip() and not piped.strip():
+        return expand(typed) if typed else None
+    piped = as_text(sys.stdin.buffer.read())
+    if not typed.strip() and not piped.strip():
         raise click.UsageError("there is no prompt, and nothing is piped in")
-    if not words.strip() or not piped.strip():
-        return expand(words if words.strip() else piped)
-    content = expand(words)
+    if not typed.strip():
+        return piped
+    if not piped.strip():
+        return expand(typed)
+    content = expand(typed)
     if isinstance(content, str):
         return f"{content}\n\n{piped}"
     return [*content, {"type": "text", "text": piped}]

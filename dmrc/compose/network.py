@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import psutil
 from dmrc.errors import DockerError
 
 _CONNECT_SECONDS = 5.0
+_SSH_SECONDS = 15.0
 
 
 def check_reachable(docker_host: str) -> None:
@@ -27,8 +29,25 @@ def check_reachable(docker_host: str) -> None:
                 connection.connect(parts.path)
         elif parts.scheme in ("tcp", "http", "https"):
             socket.create_connection((parts.hostname or "localhost", parts.port or 2375), _CONNECT_SECONDS).close()
+        elif parts.scheme == "ssh":
+            _ask_by_ssh(docker_host)
     except OSError as error:
         raise _explained(docker_host, str(error)) from error
+
+
+def _ask_by_ssh(docker_host: str) -> None:
+    """Have Docker's own program ask the engine, for it knows how to get there by ssh.
+
+    Raises:
+        OSError: There is no answer.
+    """
+    command = ["docker", "--host", docker_host, "version", "--format", "{{.Server.Version}}"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SSH_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"it does not answer within {_SSH_SECONDS:.0f} seconds") from error
+    if asked.returncode != 0:
+        raise OSError(next(iter(asked.stderr.strip().splitlines()[-1:]), "it does not answer"))
 
 
 def bridge_gateway(docker_host: str) -> str | None:

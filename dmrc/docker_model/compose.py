@@ -83,21 +83,13 @@ def pull(app: App, reference: str) -> None:
     """Pull a model. One that is present stays usable without a network."""
     from dmrc.cli.progress import PullProgress, note
     from dmrc.cli.tables import size
-    from dmrc.errors import DmrcError, RegistryError
 
-    try:
-        with PullProgress() as progress:
-            # Compose pulls on every `up` what it finds under another name, and that needs no news from the registry.
-            refresh = compose_project() is None
-            pulled = app.models.pull(reference, progress.of(reference), refresh=refresh, cancelled=progress.cancelled)
-    except RegistryError as error:
-        try:
-            model = app.store.resolve(reference, app.settings.default_registry)
-        except DmrcError:
-            raise error from None
-        note(f"Warning: {error}")
-        click.echo(f"Using cached model: {size(model.size_bytes)}")
-        return
+    with PullProgress() as progress:
+        # Compose pulls on every `up` what it finds under another name, and that needs no news from the registry.
+        refresh = compose_project() is None
+        pulled = app.models.pull(reference, progress.of(reference), refresh=refresh, cancelled=progress.cancelled)
+    if pulled.not_compared is not None:
+        note(f"Warning: {pulled.not_compared}")
     done = "Using cached model: " + size(pulled.size_bytes) if pulled.was_present else "Model pulled successfully"
     click.echo(done)
 

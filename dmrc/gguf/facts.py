@@ -71,6 +71,8 @@ class GgufFacts:
     """Every key and value as text; arrays of more than 50 entries are left out."""
     matrix_bytes: Mapping[int, int] = field(default_factory=dict, repr=False)
     """Bytes of the matrices that are multiplied with, by the number of their type in GGUF."""
+    split_number: int = 0
+    """Which of the files of a split model it is, from 0."""
 
     @property
     def is_causal(self) -> bool:
@@ -112,6 +114,7 @@ class GgufFacts:
             split_count=read.general("split.count", 1) or 1,
             metadata=_as_text(header),
             matrix_bytes=header.matrix_bytes,
+            split_number=read.general("split.no", 0) or 0,
         )
 
     def with_shards(self, others: Iterable[GgufFacts]) -> GgufFacts:

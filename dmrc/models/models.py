@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dmrc.artifact import Manifest, ModelConfig
-from dmrc.errors import InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
+from dmrc.errors import DigestMismatchError, InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
 from dmrc.models.packaging import Packager, Parts
 from dmrc.models.pushing import Pushed, Pusher
-from dmrc.reference import DEFAULT_REGISTRY, Reference
+from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.sources import Connections, Looking, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
+from dmrc.store.lookup import near_name
 
 _WAIT_SECONDS = 0.2
 
@@ -34,6 +35,8 @@ class Pulled:
     """Time that the pull took, with waiting for another process that pulled the same."""
     was_present: bool
     """Whether the store had this very model before, so that nothing changed."""
+    not_compared: str | None = None
+    """Why the place that it comes from could not be asked for news; the model that is here is good all the same."""
 
 
 class Models:
@@ -56,31 +59,43 @@ class Models:
         refresh: bool = False,
         cancelled: Callable[[], bool] | None = None,
     ) -> Pulled:
-        """Make sure that a model is in the store. One that is there needs no network, unless `refresh` asks for news.
+        """Make sure that a model is in the store. One that is there needs no network.
+
+        With `refresh` its place is asked whether the tag has moved; where that cannot be asked, what is here is what
+        there is. A digest names one model for ever: there can be no news of it.
 
         Processes that pull the same model take turns, and all but the first find it present.
 
         Raises:
             ModelNotFoundError: No such model where it should be.
-            RegistryError: A registry, or the network, failed.
+            RegistryError: A registry, or the network, failed, and the model is not here.
             ArtifactError: What is there is no model that can be served.
             StoreError: The store cannot be written, or its disk is full.
             CancelledError: `cancelled` returned True; what came is kept for the next pull.
         """
         started = time.monotonic()
         before = self._find(text)
-        model, came = None if refresh else before, False
+        refresh = refresh and not (before and _names_one_model(text))
+        model, came, failure = None if refresh else before, False, None
         if model is None:
             source, reference = self._recognize(text)
             transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
             with self._turn(reference, transfer):
                 model = None if refresh else self._find(text)
                 if model is None:
-                    with _named(text), self.store.writing():
-                        model, came = self._fetch(source, text, reference, transfer), True
+                    try:
+                        with _named(text), self.store.writing():
+                            model, came = self._fetch(source, text, reference, transfer), True
+                    except DigestMismatchError:
+                        raise
+                    except RegistryError as error:
+                        if before is None:
+                            error.message += near_name(self.store.names(), text)
+                            raise
+                        model, failure = before, error.message
         was_present = before is not None and before.digest == model.digest
         name = self._name(text, model)
-        pulled = Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present)
+        pulled = Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present, failure)
         for tell in self.on_pulled if came and not was_present else ():
             tell(pulled)
         return pulled
@@ -186,6 +201,11 @@ class Models:
             if name in model.tags or "@" in name:
                 return name
         return next(iter(model.tags), model.digest)
+
+
+def _names_one_model(text: str) -> bool:
+    """Return whether this is an ID, or a reference with a digest."""
+    return model_id(text) is not None or is_digest(text.strip().rpartition("@")[2])
 
 
 @contextlib.contextmanager

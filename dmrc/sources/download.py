@@ -91,6 +91,8 @@ def _bring(origin: Origin, digest: str | None, blob: PartialBlob, progress: _Pro
     """Fetch what is missing, and all of it once more when what an earlier attempt left was damaged."""
     while True:
         was_resumed = blob.is_resumed
+        if was_resumed:
+            progress.tell_resumed()
         try:
             _Download(origin, blob, progress).run()
             return blob.finish(digest)
@@ -122,6 +124,10 @@ class _Progress:
         self.label = label
         self._blob = blob
         self._told = 0.0
+
+    def tell_resumed(self) -> None:
+        event = ProgressEvent("Downloading", self.label, self._blob.received, self.size_bytes, is_resumed=True)
+        self.transfer.report(event)
 
     def tell(self) -> None:
         now = time.monotonic()

@@ -193,11 +193,15 @@ def _chosen_quantisation(names: list[str], wanted: _Wanted) -> str:
             return name
     if wanted.quantisation is None and len(names) == 1:
         return names[0]
+    if (known := sorted(filter(None, names))) == []:
+        raise ModelNotFoundError(
+            f"repository '{wanted.repository}' on Hugging Face has no {asked}: no file's name says a quantisation",
+            remedy=f"Leave it out: hf.co/{wanted.repository}",
+        )
     what = f"no {asked}" if wanted.quantisation else f"several quantisations and no {asked}"
-    example = min(name or "latest" for name in names)
     raise ModelNotFoundError(
-        f"repository '{wanted.repository}' on Hugging Face has {what}; it has {', '.join(sorted(filter(None, names)))}",
-        remedy=f"Choose one, like hf.co/{wanted.repository}:{example}",
+        f"repository '{wanted.repository}' on Hugging Face has {what}; it has {', '.join(known)}",
+        remedy=f"Choose one, like hf.co/{wanted.repository}:{known[0]}",
     )
 
 

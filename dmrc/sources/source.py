@@ -29,6 +29,8 @@ class ProgressEvent:
     """Size of the layer; 0 without one."""
     was_there: bool = False
     """Whether the layer was where it should be before, so that nothing had to travel."""
+    is_resumed: bool = False
+    """Whether `current_bytes` are of an earlier attempt, so that they say nothing of how fast it goes."""
 
 
 class Progress(Protocol):

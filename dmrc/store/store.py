@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -97,11 +97,33 @@ class Store:
             )
         if len(shards) > 1:
             with storage_errors(self.root):
-                shards = split_files(self._layout.bundles, model.digest, shards)
+                shards = split_files(self._layout.bundles, model.digest, self._in_order(shards, model))
         mmproj = self._paths(model.manifest.with_role("mmproj"), model)
         template = self._paths(model.manifest.with_role("chat_template"), model)
         loras = tuple(self._paths(model.manifest.with_role("lora"), model))
         return ModelFiles(shards[0], next(iter(mmproj), None), next(iter(template), None), loras)
+
+    def _in_order(self, shards: list[Path], model: StoredModel) -> list[Path]:
+        """Return the files of a split model in the order that their headers say; a manifest may have another.
+
+        Raises:
+            ArtifactError: They are not the files of one split model.
+        """
+        numbers = [facts.split_number for facts in self._headers(shards, model)]
+        if not any(numbers):  # the headers do not say
+            return shards
+        if sorted(numbers) != list(range(len(shards))):
+            said = ", ".join(str(number + 1) for number in numbers)
+            raise ArtifactError(
+                f"model '{name_of(model)}' has {len(shards)} GGUF files, which say that they are parts {said}",
+                remedy="Package its files again",
+            )
+        return [shard for _, shard in sorted(zip(numbers, shards, strict=True))]
+
+    def _headers(self, paths: Iterable[Path], model: StoredModel) -> Iterator[GgufFacts]:
+        for path in paths:
+            with storage_errors(path), path.open("rb") as stream:
+                yield GgufFacts.parse(stream, name=name_of(model))
 
     def facts(self, model: StoredModel) -> GgufFacts:
         """Read the facts from the headers of the model's GGUF files.
@@ -110,10 +132,8 @@ class Store:
             BlobMissingError: A file is missing.
             GgufError: A file is no GGUF.
         """
-        facts = []
-        for path in self._paths(model.manifest.gguf_layers, model):
-            with storage_errors(path), path.open("rb") as stream:
-                facts.append(GgufFacts.parse(stream, name=name_of(model)))
+        paths = self._paths(model.manifest.gguf_layers, model)
+        facts = sorted(self._headers(paths, model), key=lambda each: each.split_number)
         if not facts:
             raise ArtifactError(f"model '{name_of(model)}' has no GGUF file")
         return facts[0].with_shards(facts[1:])

@@ -49,6 +49,9 @@ def complete(dmrc: Dmrc, line: str) -> list[str]:
         ("dmrc package --from sm", ["smollm2"]),
         ("dmrc pull hf", ["hf.co/org/model:Q4_K_M"]),
         ("dmrc unload sm", ["smollm2"]),
+        ("dmrc run ai/smol", ["ai/smollm2"]),
+        ("dmrc run ai/", ["ai/smollm2"]),
+        ("dmrc show docker.io/ai/s", ["docker.io/ai/smollm2:latest"]),
         ("dmrc ver", ["verify", "version"]),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_busy_runner_finishes_and_new_requests_get_the_new_configuration(dmrc:
 
 
 @pytest.mark.engine
-def test_docker_model_runners_route_merges_and_shows(dmrc: Dmrc, tiny: str, tmp_path: Path) -> None:
+def test_docker_model_runners_route_replaces_and_shows(dmrc: Dmrc, tiny: str, tmp_path: Path) -> None:
     project = write_project(tmp_path / "shop", tiny)
     key = json.loads(dmrc.ok("env", "web", "--format", "json", cwd=project))["OPENAI_API_KEY"]
     body = {"model": tiny, "context-size": 128, "runtime-flags": ["--temp", "0"], "keep_alive": "5m0s"}
@@ -146,30 +146,44 @@ def test_docker_model_runners_route_merges_and_shows(dmrc: Dmrc, tiny: str, tmp_
     answers = [
         _request(dmrc, "POST", "/engines/_configure", body),
         _request(dmrc, "POST", "/engines/llama.cpp/_configure", {"model": tiny, "raw-runtime-flags": "--top-k '7'"}),
-        _request(dmrc, "POST", "/engines/_configure", {"model": tiny, "llamacpp": {"reasoning-budget": 0}}),
     ]
-    status, text = _request(dmrc, "GET", f"/engines/_configure?model={tiny}")
-    (entry, _) = json.loads(text)
+    replaced = _configured(dmrc, tiny)
+    speculative = {"draft_model": tiny, "num_tokens": 2, "min_acceptance_rate": 0.5}
+    more = {"keep_alive": "7m", "llamacpp": {"reasoning-budget": 0}, "speculative": speculative}
+    answers.append(_request(dmrc, "POST", "/engines/_configure", {"model": tiny, **body, **more}))
+    all_of_it = _configured(dmrc, tiny)
+    answers.append(_request(dmrc, "POST", "/engines/_configure", {"model": tiny, "context-size": -1}))
+    answers.append(_request(dmrc, "POST", "/engines/_configure", {"model": "me/none", "context-size": 64}))
+    forgotten = _configured(dmrc, tiny)
 
-    assert answers == [(202, b"")] * 3
-    assert status == 200
-    assert entry["Config"] == {
+    assert answers == [(202, b"")] * 5
+    assert replaced == {"context-size": 64, "runtime-flags": ["--top-k", "7"], "keep_alive": "5m0s"}
+    assert all_of_it == {
         "context-size": 128,
-        "runtime-flags": ["--top-k", "7"],
-        "keep_alive": "5m0s",
+        "runtime-flags": ["--temp", "0"],
+        "keep_alive": "7m0s",
         "llamacpp": {"reasoning-budget": 0},
+        "speculative": {**speculative, "draft_model": f"docker.io/{tiny}:latest"},
     }
+    assert forgotten == {"context-size": 64, "keep_alive": "5m0s"}
+    assert _request(dmrc, "GET", "/engines/_configure?model=me/nowhere") == (200, b"[]")
     for refused, code in (
         ({"model": tiny, "runtime-flags": ["--lora", "x"]}, 400),
         ({"model": tiny, "vllm": {"gpu-memory-utilization": 0.5}}, 400),
         ({"model": tiny, "mode": "image-generation"}, 400),
-        ({"model": tiny, "context-size": -1}, 400),
-        ({"model": "me/none"}, 404),
+        ({"model": tiny, "context-size": "many"}, 400),
+        ({"model": tiny, "speculative": {"draft_model": tiny, "min_acceptance_rate": 2}}, 400),
         ({}, 400),
     ):
         status, text = _request(dmrc, "POST", "/engines/_configure", refused)
         assert (status, isinstance(json.loads(text)["error"]["code"], str)) == (code, True), text
     assert _request(dmrc, "POST", "/engines/_configure", body, {"authorization": f"Bearer {key}"})[0] == 403
+
+
+def _configured(dmrc: Dmrc, model: str) -> object:
+    status, text = _request(dmrc, "GET", f"/engines/_configure?model={model}")
+    assert status == 200
+    return json.loads(text)[0]["Config"]
 
 
 def _runners(dmrc: Dmrc) -> list[dict[str, object]]:

@@ -105,3 +105,11 @@ def test_with_docker_all_is_well(dmrc: Dmrc, docker_engine: DockerEngine) -> Non
 
     assert done.returncode == 0, done.stdout
     assert "✓ bridge" in done.stdout
+
+
+@pytest.mark.docker
+def test_an_engine_behind_ssh_that_does_not_answer_is_a_problem(dmrc: Dmrc) -> None:
+    docker = _found(dmrc, DOCKER_HOST="ssh://nobody@127.0.0.1:1")["docker"]
+
+    assert docker["state"] == "problem"
+    assert "ssh://nobody@127.0.0.1:1" in docker["message"]

@@ -33,13 +33,29 @@ with progress.PullProgress() as shown:
                 shown.of(name)(ProgressEvent("Downloading", f"sha256:{layer * 64}", step * 40_000_000, 400_000_000))
 """
 
+_RESUMED = """
+import time
+from dmrc.cli import progress
+from dmrc.sources import ProgressEvent
 
-def on_terminal(width: int, *, term: str = "xterm-256color") -> str:
+progress._LINE_SECONDS = 0.2
+layer = "sha256:" + "a" * 64
+with progress.PullProgress() as shown:
+    tell = shown.of("ai/tiny")
+    tell(ProgressEvent("Waiting", layer, 0, 400_000_000))
+    tell(ProgressEvent("Downloading", layer, 300_000_000, 400_000_000, is_resumed=True))
+    for step in range(1, 11):
+        time.sleep(0.1)
+        tell(ProgressEvent("Downloading", layer, 300_000_000 + step * 100_000, 400_000_000))
+"""
+
+
+def on_terminal(width: int, *, term: str = "xterm-256color", script: str = _SCRIPT) -> str:
     """Run the script on a terminal of this width, and return all that it wrote there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     environment = {**os.environ, "TERM": term}
-    with subprocess.Popen([sys.executable, "-c", _SCRIPT], stdout=theirs, stderr=theirs, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         written = b""
         while True:
@@ -101,3 +117,16 @@ def test_a_small_transfer_says_nothing_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stderr.splitlines() == ["W pull of ai/tiny"]
+
+
+def test_a_transfer_that_goes_on_counts_only_new_bytes_as_its_rate() -> None:
+    """Of about 1 MB/s; with what an earlier attempt left it would be hundreds."""
+    elsewhere = subprocess.run([sys.executable, "-c", _RESUMED], capture_output=True, text=True, check=True).stderr
+    frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_terminal(100, script=_RESUMED))
+
+    first = elsewhere.splitlines()[0]
+    assert first.startswith("ai/tiny: 30")
+    for written in (elsewhere, frames):
+        rates = [float(rate) * {"k": 1e-3, "M": 1}[unit] for rate, unit in re.findall(r"([\d.]+) ([kM])B/s", written)]
+        assert rates
+        assert max(rates) < 5

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.models import Models, Parts
+from dmrc.reference import Reference
+from dmrc.store import Store
 from tests.dmrc_command import Dmrc
 from tests.tiny_gguf import write_tiny_llama
 
@@ -240,3 +243,22 @@ def test_show_tells_of_a_model_in_modelpacks_form_what_its_header_does(dmrc: Dmr
 
     assert (config["architecture"], config["gguf"]["general.name"]) == ("llama", "Tiny")
     assert "context_size" not in config
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("order", [(2, 0, 1), (2, 1, 0), (0, 2, 1)])
+def test_a_split_model_starts_whatever_the_order_of_its_manifest(dmrc: Dmrc, tmp_path: Path, order: tuple[int]) -> None:
+    """Without names on the layers; the headers say which part is which."""
+    store = Store(dmrc.home / "store")
+    split = write_tiny_llama(tmp_path / "split.gguf", split_max_tensors=8)
+    document = json.loads(store.document(Models(store).package(Parts(gguf=split, context_size=64), "straight")))
+    parts = [layer for layer in document["layers"] if "gguf" in layer["mediaType"]]
+    assert len(parts) == len(order)
+    for layer in parts:
+        layer.pop("annotations", None)
+    others = [layer for layer in document["layers"] if layer not in parts]
+    mixed = {**document, "layers": [*(parts[number] for number in order), *others]}
+    store.add(json.dumps(mixed).encode(), [Reference.parse("mixed")])
+
+    assert dmrc.ok("run", "mixed", "Hi").strip()
+    assert len({model["id"] for model in json.loads(dmrc.ok("list", "--json"))}) == 2

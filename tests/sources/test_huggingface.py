@@ -100,6 +100,16 @@ def test_without_a_quantisation_the_usual_or_the_only_one_is_taken(
         assert "several quantisations and no Q4_K_M; it has Q6_K, Q8_0" in done.stderr
 
 
+def test_where_no_file_says_a_quantisation_none_is_offered(dmrc: Dmrc, serve: Serve, tiny: bytes) -> None:
+    serve(org__m=Repository({"model.gguf": tiny}))
+
+    done = dmrc.run("pull", "hf.co/org/m:Q8_0")
+
+    assert done.returncode == 3
+    assert "has no Q8_0: no file's name says a quantisation. Leave it out: hf.co/org/m" in done.stderr
+    assert dmrc.run("pull", "hf.co/org/m").returncode == 0
+
+
 def test_a_missing_repository_and_a_gated_one_are_told_apart(dmrc: Dmrc, serve: Serve, tiny: bytes) -> None:
     server = serve(org__gated=Repository({"m-Q4_K_M.gguf": tiny}, gated_for="hf_good"))
 

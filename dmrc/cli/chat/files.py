@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from dmrc.cli.chat.conversation import Content
+from dmrc.cli.progress import note
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
@@ -28,8 +29,8 @@ _NAMED = re.compile(
 def expand(prompt: str) -> Content:
     """Return the content of a message: the prompt with its files.
 
-    A word that begins with `@` and is no file stays as it is, unless it is written as a path (`@./notes.txt`). So does
-    the path of an image that is not there.
+    A word that begins with `@` and is no file stays as it is: `@angular/core`, `@app.get("/x")`. One that is written
+    as a path (`@./notes.txt`) too, with a note. So does the path of an image that is not there.
 
     Raises:
         InputError: A file that is meant cannot be read, is too large, or is not what its name says.
@@ -40,7 +41,9 @@ def expand(prompt: str) -> Content:
         image = match["image"] or match["single_image"] or match["plain_image"]
         name = match["quoted"] or match["single"] or match["plain"] or image
         path = Path(name).expanduser()
-        if not path.is_file() and (image or not ("/" in name or match["quoted"] or match["single"])):
+        if not _is_file(path):
+            if not image and name.startswith(("./", "../", "~/")):
+                note(f"'{name}' is no file: the words are sent as they are")
             return match[0]
         if media_type := _IMAGES.get(path.suffix.lower()):
             images.append({"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{_image(path)}"}})
@@ -49,6 +52,13 @@ def expand(prompt: str) -> Content:
 
     text = _NAMED.sub(replaced, prompt)
     return [{"type": "text", "text": text}, *images] if images else text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return False
 
 
 def _image(path: Path) -> str:

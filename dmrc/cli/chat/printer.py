@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from dmrc.cli.chat.conversation import Conversation, Piece
+from dmrc.cli.chat.wrapping import WordWrap
 
 
 def print_answer(pieces: Iterator[Piece]) -> str:
@@ -15,20 +16,23 @@ def print_answer(pieces: Iterator[Piece]) -> str:
 
     A caller that is interrupted closes the iterator, which ends the request.
     """
-    thoughts_to_stderr = not sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty()
     thinking = False
     said: list[str] = []
+    wrap = WordWrap() if on_terminal else None
     for piece in pieces:
         if piece.reasoning:
             thinking = True
-            click.secho(piece.reasoning, nl=False, dim=True, err=thoughts_to_stderr)
+            text = wrap.feed(piece.reasoning) if wrap else piece.reasoning
+            click.secho(text, nl=False, dim=True, err=not on_terminal)
         if piece.text:
             if thinking:
-                click.echo("\n", err=thoughts_to_stderr)
+                click.secho(wrap.end() if wrap else "", nl=False, dim=True, err=not on_terminal)
+                click.echo("\n", err=not on_terminal)
                 thinking = False
             said.append(piece.text)
-            click.echo(piece.text, nl=False)
-    click.echo()
+            click.echo(wrap.feed(piece.text) if wrap else piece.text, nl=False)
+    click.echo(wrap.end() if wrap else "")
     return "".join(said)
 
 

@@ -63,14 +63,35 @@ def test_what_only_has_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
         expand(f"What is @{tmp_path}/x.jpg")
 
 
-@pytest.mark.parametrize("prompt", ["Draw /nowhere/cat.png", "Write to me@example.org", "Ask @alice", "a @ b", "@"])
-def test_what_is_no_file_stays_as_it_is(prompt: str) -> None:
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Draw /nowhere/cat.png",
+        "Write to me@example.org",
+        "Ask @alice",
+        "a @ b",
+        "@",
+        "Why does npm install @angular/core fail?",
+        "npm install @types/node",
+        "ask @org/team",
+        '@app.get("/items")\ndef items(): return 1',
+        '@"x y"',
+        "import Button from '@/components/Button'",
+        "import @/components/Button",
+        "@media (min-width: 1px) {}",
+        "@Test(timeout=5)",
+        "@" + "x" * 5000,
+        "@a\0b/c",
+    ],
+)
+def test_what_is_no_file_stays_as_it_is(prompt: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert expand(prompt) == prompt
+    assert capsys.readouterr().err == ""
 
 
-def test_a_path_that_is_no_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
-        expand(f"Read @{tmp_path}/none.txt")
+def test_what_is_written_as_a_path_and_is_no_file_stays_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    assert expand("Read @./none.txt") == "Read @./none.txt"
+    assert capsys.readouterr().err == "'./none.txt' is no file: the words are sent as they are\n"
 
 
 def test_a_file_that_is_neither_text_nor_image_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +13,21 @@ import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
+from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
 
 MODEL = "local/smollm2"
+TINY = "local/tiny"
 
 
 @pytest.fixture(scope="module")
-def chatty(smollm2: Path) -> Iterator[Dmrc]:
+def chatty(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
     """A dmrc with the real model, which stays loaded over the tests."""
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", smollm2, "--context-size", "512", MODEL)
+        tiny = write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+        dmrc.ok("package", "--gguf", tiny, "--context-size", "256", TINY)
         yield dmrc
 
 
@@ -58,6 +63,47 @@ def test_what_is_piped_in_is_part_of_the_question(chatty: Dmrc) -> None:
     asked = json.loads(chatty.ok("requests", "--json", "-n", "1"))[0]
     assert asked["user_agent"] == "dmrc-run"
     assert asked["prompt_tokens"] == document["usage"]["prompt_tokens"]
+
+
+def asked(dmrc: Dmrc) -> list[str]:
+    """Return the contents of the messages of the last request."""
+    last = json.loads(dmrc.ok("requests", "--json", "-n", "1"))[0]["id"]
+    body = json.loads(dmrc.ok("requests", "show", "--json", last))["request_body"]
+    return [message["content"] for message in json.loads(body)["messages"]]
+
+
+def test_bytes_that_are_not_utf8_are_replaced(chatty: Dmrc) -> None:
+    """In an argument, an instruction and what is piped in, in whatever locale."""
+    command = [chatty.program, "run", "--system", b"Br\xe8ve.", TINY, b"Repeat caf\xe9"]
+    for locale in ("C", "C.UTF-8", "en_US.UTF-8"):
+        environment = {**chatty.environment, "LC_ALL": locale}
+        done = subprocess.run(command, env=environment, input=b"ol\xe9 \x00\n", capture_output=True, timeout=120)
+
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.strip()
+    system, question = asked(chatty)
+    assert system == "Br\ufffdve."
+    assert question.startswith("Repeat caf\ufffd\n\nol\ufffd")
+
+
+@pytest.mark.parametrize("beside", [[], ["Sum up:"]])
+def test_what_is_piped_in_names_no_file(chatty: Dmrc, tmp_path: Path, beside: list[str]) -> None:
+    """Text from elsewhere must not say which files of this machine a server is sent."""
+    (tmp_path / "private.txt").write_text("the secret of this machine")
+
+    done = chatty.run("run", TINY, *beside, input=f"@{tmp_path}/private.txt @private.txt @app.get('/x')", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert asked(chatty) == ["\n\n".join([*beside, f"@{tmp_path}/private.txt @private.txt @app.get('/x')"])]
+
+
+def test_a_file_that_the_words_name_is_sent(chatty: Dmrc, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("the colour is red")
+
+    done = chatty.run("run", TINY, "Sum", "up", "@notes.txt", "and @angular/core", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert asked(chatty) == ["Sum up \nnotes.txt:\n```\nthe colour is red\n```\n and @angular/core"]
 
 
 def test_detach_loads_and_asks_nothing(chatty: Dmrc) -> None:
