@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc
+from tests.polling import eventually
 from tests.registry import RegistryServer
 from tests.sources.misbehaving import Misbehaving, serve, stall
 from tests.tiny_gguf import write_tiny_llama
