@@ -11,14 +11,14 @@ from pathlib import Path
 from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
 from dmrc.engines.flags import parse
-from dmrc.errors import DmrcError, InputError, InvalidReferenceError, ModelNotFoundError, PermissionDeniedError
+from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.companions import CompanionFinder
+from dmrc.gateway.declared import Spellings, who
 from dmrc.gateway.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
-from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream, find_model, own_names
+from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream, own_names
 from dmrc.projects import Caller, Registration
-from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
 from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, DEFAULT_KEEP_ALIVE_SECONDS, AnyTarget, Target, UpstreamTarget
 from dmrc.store import Store, StoredModel
@@ -45,6 +45,7 @@ class Catalog:
         self._store = store
         self._configurations = configurations
         self.default_registry = default_registry
+        self._spellings = Spellings(default_registry)
         self.upstream_keys = UpstreamKeys()
         self._companions = CompanionFinder(store, self._stored)
         self._facts: dict[str, GgufFacts] = {}
@@ -117,15 +118,17 @@ class Catalog:
 
         The model of an upstream has a name only, and None for the rest.
         """
-        stored = [(tag, model) for model in self._store.models() for tag in model.tags]
         if caller is None:
-            return [*stored]
+            return [(tag, model) for model in self._store.models() for tag in model.tags]
         present: dict[str, StoredModel | None] = {}
         for name, declaration in own_names(caller.models.values()).items():
             with contextlib.suppress(DmrcError):  # declared, and removed from the store since
                 present[name] = None if declaration.upstream else self._stored(declaration.model)
-        others = stored if caller.registration.any_model else []
-        return [*present.items(), *(pair for pair in others if not self._of_reference(caller.models.values(), pair[0]))]
+        others = self.names(None) if caller.registration.any_model else []
+        return [
+            *present.items(),
+            *(pair for pair in others if not self._spellings.find(caller.models.values(), pair[0])),
+        ]
 
     def _declared(self, caller: Caller, model: str) -> ModelDeclaration | None:
         """Return which model of its service a caller means; None is one of the store, which it may use undeclared.
@@ -135,41 +138,29 @@ class Catalog:
             ModelNotFoundError: Nobody has it.
         """
         declared = caller.models.values()
-        found = find_model(declared, model) or self._of_reference(declared, model)
+        found = self._spellings.find(declared, model)
         if found is not None or caller.registration.any_model:
             return found
         names = ", ".join(f"'{name}'" for name in own_names(declared))
         remedy = f"It declares {names or 'none'}; add others under its 'models:'"
         if self._exists(caller, model):
-            raise PermissionDeniedError(f"{_who(caller)} may not use model '{model}'", remedy=remedy)
+            raise PermissionDeniedError(f"{who(caller)} may not use model '{model}'", remedy=remedy)
         raise ModelNotFoundError(
-            f"model '{model}' is not in the store, and {_who(caller)} does not declare it", remedy=remedy
+            f"model '{model}' is not in the store, and {who(caller)} does not declare it", remedy=remedy
         )
 
-    def _of_reference(self, declared: Iterable[ModelDeclaration], model: str) -> ModelDeclaration | None:
-        """Return the first model whose reference is the same, however it is written."""
-        wanted = self._parsed(model)
-        return next((each for each in declared if wanted is not None and wanted == self._parsed(each.model)), None)
-
     def _exists(self, caller: Caller, model: str) -> bool:
-        """Return whether there is such a model: in the store, or declared by another service of the project."""
-        declared = caller.registration.models.values()
-        if find_model(declared, model) or self._of_reference(declared, model):
+        """Return whether there is such a model: declared by another service of the project, or in the store."""
+        if self._spellings.find(caller.registration.models.values(), model):
             return True
         with contextlib.suppress(DmrcError):
             self._stored(model)
             return True
         return False
 
-    def _parsed(self, model: str) -> Reference | None:
-        try:
-            return Reference.parse(model, default_registry=self.default_registry)
-        except InvalidReferenceError:
-            return None
-
     def _full_name(self, stored: StoredModel, model: str) -> str:
         """Return the tag that a caller means: one model may have several."""
-        name = str(self._parsed(model))
+        name = str(self._spellings.parse(model))
         return name if name in stored.tags else next(iter(stored.tags), stored.digest)
 
     def _stored(self, model: str) -> StoredModel:
@@ -240,11 +231,6 @@ class Catalog:
             configuration=RunnerConfiguration(engine=declaration.engine, parallel=declaration.parallel),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
         )
-
-
-def _who(caller: Caller) -> str:
-    project = f"project '{caller.registration.name}'"
-    return f"service '{caller.service}' of {project}" if caller.service else project
 
 
 def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None, name: str) -> RunnerConfiguration:
