@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,11 +60,32 @@ def no_proxy_of_docker(environ: Mapping[str, str], host: str) -> dict[str, str]:
 
     Source: https://docs.docker.com/engine/cli/proxy/
     """
+    hosts = _proxies(environ, host).get("noProxy")
+    return {"NO_PROXY": hosts, "no_proxy": hosts} if isinstance(hosts, str) and hosts else {}
+
+
+def is_behind_proxy(environ: Mapping[str, str], host: str, address: str) -> bool:
+    """Return whether Docker's settings send the containers of the engine at `host` through a proxy to an address."""
+    settings = _proxies(environ, host)
+    excepted = str(settings.get("noProxy") or "").replace(",", " ").split()
+    return bool(settings.get("httpProxy")) and not any(_covers(each, address) for each in excepted)
+
+
+def _covers(excepted: str, address: str) -> bool:
+    """Return whether an entry of `NO_PROXY` is this address, or a network that has it in it."""
+    if excepted in ("*", address):
+        return True
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(excepted, strict=False)
+    except ValueError:
+        return False
+
+
+def _proxies(environ: Mapping[str, str], host: str) -> dict[str, object]:
     proxies = _configuration(_directory(environ)).get("proxies")
     known = proxies if isinstance(proxies, dict) else {}
     settings = known.get(host, known.get("default"))
-    hosts = settings.get("noProxy") if isinstance(settings, dict) else None
-    return {"NO_PROXY": hosts, "no_proxy": hosts} if isinstance(hosts, str) and hosts else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _directory(environ: Mapping[str, str]) -> Path:

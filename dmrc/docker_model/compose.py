@@ -119,8 +119,20 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
     """
     model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
     app.engines[model.engine].check(configured(model.engine, flags))
-    register(app, (model,))
+    _say_limits(register(app, (model,)), reference)
     app.daemon.load(compose_project() or "", model.key, wait=False)
+
+
+def _say_limits(endpoint: str, reference: str) -> None:
+    from urllib.parse import urlsplit
+
+    from dmrc.cli.reading import document_here
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.docker_model.limits import limits
+
+    project, address = document_here(compose_project() or ""), urlsplit(endpoint).hostname or ""
+    for line in limits(project, reference, docker_endpoint(os.environ).host, address):
+        show_to_user(f"dmrc: {line}")
 
 
 def _names(tags: tuple[str, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.compose.context import DEFAULT_HOST, docker_endpoint, no_proxy_of_docker
+from dmrc.compose.context import DEFAULT_HOST, docker_endpoint, is_behind_proxy, no_proxy_of_docker
 from dmrc.errors import DockerError
 
 
@@ -63,3 +63,23 @@ def test_docker_says_which_hosts_its_containers_ask_without_a_proxy(
     found = no_proxy_of_docker({"DOCKER_CONFIG": str(tmp_path)}, "unix:///d.sock")
 
     assert found == ({} if hosts is None else {"NO_PROXY": hosts, "no_proxy": hosts})
+
+
+@pytest.mark.parametrize(
+    ("settings", "behind"),
+    [
+        ({"httpProxy": "http://proxy"}, True),
+        ({"httpProxy": "http://proxy", "noProxy": "localhost, 10.0.0.0/8"}, True),
+        ({"httpProxy": "http://proxy", "noProxy": "localhost,172.16.0.0/12"}, False),
+        ({"httpProxy": "http://proxy", "noProxy": "172.17.0.1"}, False),
+        ({"httpProxy": "http://proxy", "noProxy": "*"}, False),
+        ({"httpsProxy": "http://proxy"}, False),
+        ({}, False),
+    ],
+)
+def test_docker_says_whether_its_containers_ask_us_through_a_proxy(
+    tmp_path: Path, settings: dict[str, str], behind: bool
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": {"default": settings}}))
+
+    assert is_behind_proxy({"DOCKER_CONFIG": str(tmp_path)}, "unix:///d.sock", "172.17.0.1") is behind

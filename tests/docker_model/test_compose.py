@@ -257,3 +257,19 @@ def test_services_without_models_are_known_by_their_addresses(plain: Plain) -> N
     assert up.returncode == 0, up.stdout
     (exchange,) = _exchanges(plain, 1)
     assert (exchange["service"], exchange["status"], exchange["key_id"]) == ("fixed", 200, None)
+
+
+@pytest.mark.docker
+@pytest.mark.engine
+def test_what_plain_compose_cannot_do_is_said(plain: Plain) -> None:
+    """#16, A2 and A9: variables cannot be set, and all entries get one URL. With dmrc up both work."""
+    config = Path(plain.dmrc.environment["DOCKER_CONFIG"]) / "config.json"
+    config.write_text(json.dumps({"proxies": {"default": {"httpProxy": "http://127.0.0.1:9"}}}))
+    models = {"small": {"model": TINY, "context_size": 256}, "big": {"model": TINY, "context_size": 512}}
+    plain.write({"services": {"app": service(STAY, models=["small", "big"])}, "models": models})
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert "Add 1" in up.stdout.split("through a proxy")[1]
+    assert f"'{TINY}' is declared with different settings" in up.stdout
