@@ -33,9 +33,14 @@ def with_plugins(app: App, project: Project, injected: Mapping[str, Injection]) 
     return extended
 
 
-def what_is_kept(injected: Mapping[str, Injection]) -> list[str]:
-    """Return a line for each service that keeps variables of its own, and one for what it is not given for them."""
+def what_to_say(project: Project, injected: Mapping[str, Injection]) -> list[str]:
+    """Return a line for each service that keeps variables of its own, and one for what it is not given for them.
+
+    And one where services are known by their addresses, and may use nothing.
+    """
     lines = []
+    if project.auth == "address" and not (project.models or project.any_model):
+        lines.append("x-dmrc: {auth: address} opens no model, for none is declared. Add models:, or {models: any}")
     for service, injection in injected.items():
         if injection.kept:
             lines.append(f"{service}: keeps its own {', '.join(injection.kept)}")

@@ -30,7 +30,7 @@ def up(
     """
     import os
 
-    from dmrc.cli.injecting import load_plugins, what_is_kept, with_plugins
+    from dmrc.cli.injecting import load_plugins, what_to_say, with_plugins
     from dmrc.cli.preparation import Wish, override_path, prepare
     from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
@@ -57,7 +57,7 @@ def up(
     load_plugins(app, project)
     gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
     injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
-    for line in what_is_kept(injected):
+    for line in what_to_say(project, injected):
         note(line)
     if (rest := for_compose(project, arguments)) is None:
         return  # what was named are models: there is no container to start

@@ -96,11 +96,12 @@ def dmrc_service_environment(
 ) -> Mapping[str, str] | None:
     """Return variables that a service gets beside, or in place of, those that dmrc injects; None for no change.
 
-    Called in the command line, for each service with models, whenever its variables are computed (`up`, `config`,
-    `env`, `exec`): keep values stable, or Compose recreates the containers at every `up`. `environment` is what is
-    injected so far, keys in plain text (in `dmrc config` a placeholder); the order is that of loading, so that a
-    project's own plugin has the last word. What the user wrote under `environment:` is never overwritten: such a
-    variable is left out and named. `dmrc config` shows who added what.
+    Called in the command line, for each service that may ask the gateway (with models, or known by its address),
+    whenever its variables are computed (`up`, `config`, `env`, `exec`): keep values stable, or Compose recreates the
+    containers at every `up`. `environment` is what is injected so far, keys in plain text (in `dmrc config` a
+    placeholder); the order is that of loading, so that a project's own plugin has the last word. What the user wrote
+    under `environment:` is never overwritten: such a variable is left out and named. `dmrc config` shows who added
+    what.
     """
 
 
