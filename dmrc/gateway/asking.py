@@ -46,6 +46,8 @@ class Asking:
             DmrcError: The answer is an error: what it means for the caller.
         """
         answer = await self._accepted(call)
+        if call.several is not None:
+            answer = call.several.answer(answer)
         if call.mends:
             answer = Mended(answer, call.mends)
         return _Named(answer, self._model)

@@ -25,7 +25,10 @@ from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
 from dmrc.gateway.dialects.schemas import kept_format
 from dmrc.gateway.dialects.served import Served
+from dmrc.gateway.dialects.several import asked_for, several
 from dmrc.scheduler.target import AnyTarget, Target
+
+_COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 
 
 def served_by(target: AnyTarget, model_key: str | None) -> Served:
@@ -51,8 +54,17 @@ def checked(call: Call, served: Served) -> Call:
         InputError: It cannot be meant, or not of this model; what, is named.
     """
     if call.path in ("/v1/chat/completions", COUNT_PATH):
-        return _chat(call, served)
-    return call
+        call = _chat(call, served)
+    return _counted(call) if served.is_llama_cpp and call.path in _COMPLETIONS else call
+
+
+def _counted(call: Call) -> Call:
+    """Return a call that tells the tokens of all answers that it wants: llama.cpp tells those of one."""
+    wish = several(call.document)
+    if wish is None:
+        return call
+    document = asked_for(call.document, wish)
+    return replace(call, document=document, several=wish, raw=call.raw if document is call.document else None)
 
 
 def _chat(call: Call, served: Served) -> Call:

@@ -15,6 +15,7 @@ from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import JsonValue, Operation
 from dmrc.gateway.answers import error_event, error_response
 from dmrc.gateway.dialects.mends import Mend
+from dmrc.gateway.dialects.several import Several
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Call:
     """`document` as the caller wrote it; None where it is not the caller's own."""
     of_llama_cpp: Mapping[str, JsonValue] = field(default_factory=dict)
     """More of the body, for llama.cpp's server alone: others refuse what they do not know."""
+    several: Several | None = None
+    """How many answers it wants, where that is more than one and its engine counts only one."""
     mends: tuple[Mend, ...] = ()
     """What is put right in the answer before `reply` reads it."""
 

@@ -1,0 +1,153 @@
+"""Several answers to one request: `n`, or several prompts. llama.cpp counts the tokens of one; here all are counted.
+
+Source: https://platform.openai.com/docs/api-reference/completions/create (`n`, `prompt`, `usage`)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+
+from dmrc.capture.bodies import items_of, object_of
+from dmrc.capture.conversation import add_call
+from dmrc.capture.event_stream import EventReader
+from dmrc.engines.session import Answer
+from dmrc.errors import EngineAnswerError
+from dmrc.gateway.dialects.chat_answers import Document, error_message, json_object
+from dmrc.gateway.dialects.mends import Mended, is_stream
+
+_TEXTS = ("content", "reasoning_content", "refusal")
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """How many answers a request wants."""
+
+    prompts: int
+    """How many prompts it has."""
+    each: int
+    """How many answers to each: `n`."""
+    is_joined: bool
+    """Whether the engine is asked for a stream, which tells the tokens of each, where the caller wants none."""
+
+    def answer(self, answer: Answer) -> Answer:
+        """Return the engine's answer with all its tokens counted, and as the caller wants it."""
+        counted = Mended(answer, (AllCounted(self.prompts, self.each),))
+        return _Joined(counted) if self.is_joined else counted
+
+
+def several(document: Document) -> Several | None:
+    """Return how many answers a completion wants; None where it is one."""
+    prompt, wanted = document.get("prompt"), document.get("n")
+    prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt) else 1
+    each = wanted if isinstance(wanted, int) and wanted > 0 else 1
+    if prompts * each <= 1:
+        return None
+    return Several(prompts, each, is_joined=not document.get("stream"))
+
+
+def asked_for(document: Document, wish: Several) -> Document:
+    """Return the request as the engine gets it."""
+    if not wish.is_joined:
+        return document
+    return {**document, "stream": True, "stream_options": {"include_usage": True}}
+
+
+class AllCounted:
+    """Leaves one count in a stream, of all answers, in the place of one for each; see `Mend`."""
+
+    def __init__(self, prompts: int, each: int) -> None:
+        """Wait for the counts of so many answers. Those to one prompt have it in common, and it counts once."""
+        self._left = prompts * each
+        self._each = each
+        self._usages: list[Document] = []
+        self._generated = 0
+
+    def whole(self, document: Document) -> Document:
+        """Return an answer that is no stream as it is: it does not tell of the others."""
+        return document
+
+    def event(self, document: Document) -> Iterator[Document]:
+        """Yield the event, without its counts unless they are the last ones."""
+        usage, timings = object_of(document.get("usage")), object_of(document.get("timings"))
+        if not usage and not timings:
+            yield document
+            return
+        self._left -= 1
+        self._usages += [usage] if usage else []
+        self._generated += _count(timings.get("predicted_n"))
+        if self._left > 0:
+            rest = {name: value for name, value in document.items() if name not in ("usage", "timings")}
+            if rest.get("choices"):
+                yield rest
+            return
+        changed: Document = {"usage": self._usage()} if self._usages else {}
+        if timings:
+            changed["timings"] = {**timings, "predicted_n": self._generated}
+        yield {**document, **changed}
+
+    def _usage(self) -> Document:
+        made = sum(_count(one.get("completion_tokens")) for one in self._usages)
+        given = sum(_count(one.get("prompt_tokens")) for one in self._usages) // self._each
+        counts: Document = {"completion_tokens": made, "prompt_tokens": given, "total_tokens": made + given}
+        return {**self._usages[0], **counts}
+
+
+class _Joined:
+    """A stream of several answers as the one document that the caller wants; see `Answer`."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+        if is_stream(answer):
+            self.headers = {**answer.headers, "content-type": "application/json; charset=utf-8"}
+
+    def close(self) -> None:
+        self._answer.close()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._whole() if is_stream(self._answer) else aiter(self._answer)
+
+    async def _whole(self) -> AsyncGenerator[bytes]:
+        document: Document = {}
+        choices: dict[int, Document] = {}
+        reader = EventReader()
+        async for chunk in self._answer:
+            for event in reader.read(chunk):
+                said = json_object(event.data)
+                if said.get("error"):
+                    raise EngineAnswerError(error_message(said))
+                for choice in items_of(said.get("choices")):
+                    index = _count(choice.get("index"))
+                    _add(choices.setdefault(index, {"index": index}), choice)
+                document |= {name: value for name, value in said.items() if value is not None}
+        document["choices"] = [choices[index] for index in sorted(choices)]
+        document["object"] = str(document.get("object", "")).removesuffix(".chunk")
+        yield json.dumps(document).encode()
+
+
+def _add(whole: Document, part: Document) -> None:
+    """Add a piece of one answer to it."""
+    if isinstance(text := part.get("text"), str):
+        whole["text"] = f"{whole.get('text') or ''}{text}"
+    whole["finish_reason"] = part.get("finish_reason") or whole.get("finish_reason")
+    if told := object_of(part.get("logprobs")).get("content"):
+        before = object_of(whole.get("logprobs")).get("content")
+        whole["logprobs"] = {"content": [*(before if isinstance(before, list) else ()), *items_of(told)]}
+    elif "text" in part:
+        whole.setdefault("logprobs", None)
+    if "delta" not in part:
+        return
+    delta = object_of(part["delta"])
+    message = object_of(whole.setdefault("message", {"role": "assistant", "content": None}))
+    for name in _TEXTS:
+        if isinstance(piece := delta.get(name), str):
+            message[name] = f"{message.get(name) or ''}{piece}"
+    for call in items_of(delta.get("tool_calls")):
+        add_call(message, call)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
