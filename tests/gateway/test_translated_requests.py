@@ -11,7 +11,7 @@ from dmrc.errors import InputError
 from dmrc.gateway.dialects.anthropic import AnthropicMessages
 from dmrc.gateway.dialects.checks import checked
 from dmrc.gateway.dialects.dialect import Call, Dialect
-from dmrc.gateway.dialects.ollama import OllamaChat
+from dmrc.gateway.dialects.ollama import OllamaChat, OllamaGenerate
 from dmrc.gateway.dialects.responses import Responses
 from dmrc.gateway.dialects.served import Served
 
@@ -144,3 +144,11 @@ def test_only_llama_cpps_server_is_asked_for_what_only_it_has() -> None:
         "response_fields": ["stopping_word"],
     }
     assert not call.document.keys() & call.of_llama_cpp.keys()
+
+
+@pytest.mark.parametrize("plain", [{"raw": True}, {"suffix": "end"}])
+@pytest.mark.parametrize("name", ["system", "context", "images"])
+def test_what_a_prompt_without_a_template_has_no_place_for_is_refused(plain: dict[str, Any], name: str) -> None:
+    """Pictures were left out without a word."""
+    with pytest.raises(InputError, match=f"'{name}' has no place beside"):
+        sent(OllamaGenerate(), {"model": "m", "prompt": "begin", name: ["x"], **plain})

@@ -63,12 +63,13 @@ class OllamaGenerate(OllamaChat):
         if requests.is_nothing(document, "prompt", "suffix", "images"):
             return Residence(residence("generate", model, "load"), residence("generate", model, "unload"))
         reply = Words("generate", model)
+        for plain in ("suffix", "raw"):
+            for name in ("system", "context", "images"):
+                if document.get(plain) and document.get(name):
+                    raise InputError(f"'{name}' has no place beside '{plain}'", remedy="Send one of the two")
         if document.get("suffix"):
             return _call("/infill", requests.infill(document), reply)
         if document.get("raw"):
-            for name in ("system", "context"):
-                if document.get(name):
-                    raise InputError(f"'{name}' has no effect where 'raw' is true", remedy="Send one of the two")
             return _call("/v1/completions", requests.raw(document), reply)
         chat = requests.generate(document)
         said = [message for message in items_of(chat["messages"]) if isinstance(message["content"], str)]
