@@ -135,7 +135,8 @@ class Embeddings:
 
     def _encoded(self, embeddings: list[JsonValue], clock: Clock, tokens: JsonValue) -> bytes:
         if self._is_single:
-            return _encoded({"embedding": embeddings[0] if embeddings else []})
+            # Ollama's older route tells no count; beside its field it costs nobody anything, and the record has it.
+            return _encoded({"embedding": embeddings[0] if embeddings else [], "prompt_eval_count": tokens})
         timing = clock()
         return _encoded(
             {
