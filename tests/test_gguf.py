@@ -206,5 +206,5 @@ def test_numbers_are_written_as_docker_model_runner_writes_them() -> None:
     assert format_parameters(134_515_008) == "134.52 M"
     assert format_parameters(7_000_000_000) == "7 B"
     assert format_parameters(0) == "0"
-    assert format_size(268_802_457) == "256.35 MiB"
+    assert format_size(268_802_457) == "268.80 MB"
     assert format_size(512) == "512 B"

@@ -34,6 +34,7 @@ def config(
     import os
 
     from dmrc.cli.injecting import load_plugins, with_plugins
+    from dmrc.cli.preparation import tell_cut_context
     from dmrc.cli.progress import note
     from dmrc.cli.reading import read_project
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
@@ -43,6 +44,8 @@ def config(
 
     options = selection.options()
     project = read_project(app, options, with_docker=False)
+    for model in project.models.values():
+        tell_cut_context(app, model)
     keys = {service.name: PLACEHOLDER for service in project.consumers}
     for plugin in load_plugins(app, project):
         if plugin.state == "failed":

@@ -168,7 +168,7 @@ def _rows(
         model.digest[7:19],
         ago(model.created.timestamp() if model.created else model.pulled_at),
         str(config.context_size or trained_context(model) or "-"),
-        config.size or format_size(model.size_bytes),
+        format_size(model.size_bytes),
     ]
     for tag in tags:
         reference = Reference.parse(tag)

@@ -15,7 +15,9 @@ from dmrc.cli.client import Document
 from dmrc.cli.door_keys import stable_keys
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.tables import size
+from dmrc.errors import DmrcError
 from dmrc.models import Pulled
+from dmrc.models.description import trained_context
 from dmrc.project import GATEWAY_HOST, Auth, ModelDeclaration, Project
 from dmrc.projects import Registration
 
@@ -80,6 +82,7 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
         raise
     app.daemon.request("POST", f"{path}/settle")
     for model in wish.models:
+        tell_cut_context(app, model)
         note(_summary(app, model, pulled.get(model.model), runners.get(model.key)))
     return Prepared(keys, address)
 
@@ -146,6 +149,21 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
         except BaseException:
             app.daemon.hang_up()  # the pool waits for its threads, and a load may take minutes
             raise
+
+
+def tell_cut_context(app: App, model: ModelDeclaration) -> None:
+    """Say where a model that is here is declared with more context than it was trained for: it gets no more than that.
+
+    Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp, which caps a slot at it.
+    """
+    if model.context_size is None or model.upstream is not None:
+        return
+    try:
+        trained = trained_context(app.model(model.model, remote=False))
+    except DmrcError:
+        return  # it is not here, and nobody knows yet
+    if trained and model.context_size > trained:
+        note(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.model} was trained for")
 
 
 def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:

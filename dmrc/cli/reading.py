@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dmrc.cli.app import App
+from dmrc.cli.progress import note
 from dmrc.cli.project_files import Allowed
 from dmrc.cli.selection import Selection
 from dmrc.compose.command import Compose, ComposeOptions
@@ -170,6 +171,8 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
         document = compose.config(options)
         if knows_addresses(document):  # then services may use a model that none of them lists
             document = compose.config(options, everything=True)
+        for warning in () if with_docker else dict.fromkeys(compose.warnings):
+            note(warning)  # where it starts the project, Compose says so itself
         return document
     except DockerError:
         if with_docker:

@@ -68,7 +68,7 @@ def _facts(model: StoredModel) -> list[tuple[str, str]]:
         ("Format", config.format),
         ("Architecture", config.architecture or "-"),
         ("Parameters", config.parameters or "-"),
-        ("Size", config.size or format_size(model.size_bytes)),
+        ("Size", format_size(model.size_bytes)),
         ("Quantization", config.quantization or "-"),
         ("Context Size", f"{config.context_size or '-'}" + (f" (trained for {trained})" if trained else "")),
         ("Files", files),

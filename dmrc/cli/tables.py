@@ -27,11 +27,9 @@ def size(count: float | None) -> str:
     """Return bytes in decimal units, `98.36 MB`; a dash for None."""
     if count is None:
         return "-"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
-        count /= 1000
-    return f"{count:.2f} TB"
+    from dmrc.gguf import format_size
+
+    return format_size(count)
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,10 @@ class ComposeOptions:
         return argv
 
 
+_WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
+"""A line of Compose's log."""
+
+
 class Compose:
     """The Compose of this machine."""
 
@@ -76,6 +81,8 @@ class Compose:
         self._environ = dict(environ)
         self._argv = [docker, "compose"] if docker is not None else [str(alone)]
         self._alone = alone
+        self.warnings: list[str] = []
+        """What Compose warned of when it read a project last. It will say so again where it starts one."""
 
     def config(
         self, options: ComposeOptions, services: Sequence[str] = (), *, everything: bool = False
@@ -102,6 +109,7 @@ class Compose:
             raise ProjectError(
                 f"Compose refuses {names}: {_last_line(ran.stderr)}", remedy="Correct it, and look again: dmrc config"
             )
+        self.warnings = [json.loads(f'"{text}"') for text in _WARNING.findall(ran.stderr)]
         unescaped = _unescaped(next(yaml_text.read(ran.stdout, "docker compose config"), None))
         if not isinstance(unescaped, dict):
             raise ProjectError("Compose printed no project")

@@ -5,6 +5,7 @@ Source: https://github.com/compose-spec/compose-go/blob/main/cli/options.go
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from dmrc.compose.dotenv import with_env_files
 from dmrc.errors import ProjectError
+
+_LOG = logging.getLogger(__name__)
 
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 # Here Compose prefers .yml, and takes any of the four beside any compose file.
@@ -47,6 +50,8 @@ def compose_files(
     for place in (start, *start.parents):
         if found := _first_in(place, _NAMES):
             override = _first_in(place, _OVERRIDES)
+            _warn_of_others(place, _NAMES, found)
+            _warn_of_others(place, _OVERRIDES, override)
             return (found, override) if override else (found,)
     raise ProjectError(
         f"no compose file in {start} or above",
@@ -77,6 +82,14 @@ def absolute(path: Path) -> Path:
     a project behind a link.
     """
     return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _warn_of_others(directory: Path, names: Sequence[str], used: Path | None) -> None:
+    """Say which files are not read, in Compose's words: it is given the names and says nothing itself."""
+    found = [directory / name for name in names if (directory / name).exists()]
+    if len(found) > 1:
+        _LOG.warning("Found multiple config files with supported names: %s", ", ".join(map(str, found)))
+        _LOG.warning("Using %s", used)
 
 
 def _first_in(directory: Path, names: Sequence[str]) -> Path | None:

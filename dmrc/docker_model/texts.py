@@ -142,7 +142,7 @@ def _show(app: App, remote: bool, reference: str) -> None:
         "Format:": config.format,
         "Architecture:": config.architecture,
         "Parameters:": config.parameters,
-        "Size:": config.size or format_size(model.size_bytes),
+        "Size:": format_size(model.size_bytes),
         "Quantization:": config.quantization,
         "Context Size:": config.context_size or trained_context(model),
     }

@@ -71,7 +71,7 @@ class DmrModels:
             if not pulled.was_present:
                 return "Model pulled successfully"
             model = self._store.resolve(pulled.digest)
-            return f"Using cached model: {model.config.size or format_size(model.size_bytes)}"
+            return f"Using cached model: {format_size(model.size_bytes)}"
 
         return await streamed(ModelEvents("pull"), pull, request)
 

@@ -131,19 +131,21 @@ class GgufFacts:
 
 def format_parameters(count: int) -> str:
     """Return a number of weights as Docker Model Runner prints it: `134.52 M`."""
-    return _scaled(count, 1000, ("", " K", " M", " B", " T"))
-
-
-def format_size(size_bytes: int) -> str:
-    """Return a size as Docker Model Runner prints it: `256.35 MiB`."""
-    return _scaled(size_bytes, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
-
-
-def _scaled(value: int, base: int, units: tuple[str, ...]) -> str:
+    units = ("", " K", " M", " B", " T")
     power = 0
-    while power + 1 < len(units) and value >= base ** (power + 1):
+    while power + 1 < len(units) and count >= 1000 ** (power + 1):
         power += 1
-    return f"{value / base**power:.2f}".removesuffix(".00") + units[power]
+    return f"{count / 1000**power:.2f}".removesuffix(".00") + units[power]
+
+
+def format_size(size_bytes: float) -> str:
+    """Return a size in decimal units, as Docker has them: `98.36 MB`. The one form of sizes everywhere."""
+    count = size_bytes
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
 
 
 class _Values:

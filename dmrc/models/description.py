@@ -12,7 +12,7 @@ def describe(model: StoredModel) -> dict[str, JsonValue]:
     """Return a model as `docker model ls --json` and `inspect` show it.
 
     Shape: `{"id": "sha256:…", "tags": ["docker.io/ai/smollm2:latest"], "created": 1742816981, "config": {"format":
-    "gguf", "quantization": "Q4_K_M", "parameters": "361.82 M", "architecture": "llama", "size": "256.35 MiB", "gguf":
+    "gguf", "quantization": "Q4_K_M", "parameters": "361.82 M", "architecture": "llama", "size": "268.80 MB", "gguf":
     {"general.name": "…"}, "context_size": 8192}}`. `created` is when the model came here where its packager does not
     say more; `context_size` is left out where none was recorded.
     """
@@ -21,7 +21,7 @@ def describe(model: StoredModel) -> dict[str, JsonValue]:
         "quantization": model.config.quantization,
         "parameters": model.config.parameters,
         "architecture": model.config.architecture,
-        "size": model.config.size or format_size(model.size_bytes),
+        "size": format_size(model.size_bytes),
         "gguf": dict(model.config.gguf),
     }
     if model.config.context_size is not None:
@@ -35,7 +35,7 @@ def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
 
     Shape: `{"id": "docker.io/ai/smollm2:latest", "object": "model", "created": 1742816981, "owned_by": "docker", "dmr":
     {"context_window": 8192, "architecture": "llama", "parameters": "361.82 M", "quantization": "Q4_K_M", "size":
-    "256.35 MiB"}}`.
+    "268.80 MB"}}`.
     """
     document = describe(model)
     facts: dict[str, JsonValue] = {
@@ -43,7 +43,7 @@ def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
         "architecture": model.config.architecture,
         "parameters": model.config.parameters,
         "quantization": model.config.quantization,
-        "size": model.config.size or format_size(model.size_bytes),
+        "size": format_size(model.size_bytes),
     }
     common: dict[str, JsonValue] = {"object": "model", "created": document["created"], "owned_by": "docker"}
     return [{"id": name, **common, "dmr": facts} for name in model.tags or (model.digest,)]

@@ -54,7 +54,7 @@ def test_list_is_a_table_for_people(dmrc: Dmrc, tiny: Path) -> None:
         cells = {
             name: row[header.index(name) :].split("  ")[0].strip() for name in ("QUANTIZATION", "MODEL ID", "SIZE")
         }
-        assert cells == {"QUANTIZATION": "F16", "MODEL ID": digest[7:19], "SIZE": "276.75 KiB"}
+        assert cells == {"QUANTIZATION": "F16", "MODEL ID": digest[7:19], "SIZE": "298.06 kB"}
         assert row[header.index("CREATED") :].split("  ")[0].endswith(" ago")
     assert dmrc.ok("ls", "-q") == dmrc.ok("list", "-q")
 

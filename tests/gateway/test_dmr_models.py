@@ -88,7 +88,7 @@ def test_create_pulls_and_tells_of_each_layer(daemon: Daemon, registry: Registry
     assert progress[-1]["layer"]["current"] == progress[-1]["layer"]["size"] == size
     assert (last["type"], last["message"]) == ("success", "Model pulled successfully")
     assert again[-1]["type"] == "success"
-    assert re.fullmatch(r"Using cached model: 290\.\d\d KiB", again[-1]["message"])
+    assert re.fullmatch(r"Using cached model: 297\.\d\d kB", again[-1]["message"])
     status, shown = daemon.ask("GET", f"/models/{name}")
     assert status == 200
     assert json.loads(shown)["id"] == digest
