@@ -137,7 +137,7 @@ class Admin:
         """
         while not select.select([connection.sock], [], [], PATIENCE_SECONDS)[0]:
             with contextlib.closing(_UnixConnection(self._paths.admin_socket, _SIGN_SECONDS)) as other:
-                other.request("GET", "/status")
+                other.request("GET", "/")  # not a route, and answered before all is ready
                 other.getresponse()
 
     def _who(self) -> str:

@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import quote
 
-from dmrc import errors
+from dmrc import __version__, errors
 from dmrc.cli.admin import Admin
 from dmrc.errors import DaemonError, DaemonNotRunningError, DaemonRunningError, DmrcError
 from dmrc.exchange import JsonValue
@@ -59,6 +59,8 @@ class DaemonClient:
             with contextlib.suppress(DaemonRunningError):  # another command started one at the same moment
                 self._start()
             status = cast(Document, self.request("GET", "/status"))
+        if status["version"] != __version__:
+            status = self._renewed(status)
         if status["port"] != self._settings.port:
             raise DaemonError(
                 f"the daemon of '{self._settings.home}' listens on port {status['port']}, not {self._settings.port}",
@@ -79,22 +81,39 @@ class DaemonClient:
         except BaseException:
             if not ran_before:
                 with contextlib.suppress(DaemonError):
-                    self.stop(unless_used=True)
+                    self.stop(unless="used")
             raise
 
-    def stop(self, *, unless_used: bool = False) -> None:
-        """End the daemon, and wait until it is gone; `unless_used` leaves one with a project or a runner alone.
+    def _renewed(self, status: Document) -> Document:
+        """Replace a daemon of another version when it is idle, and say so; return the status of the one that runs."""
+        from dmrc.cli.progress import note
+
+        said = f"the daemon is of version {status['version']}, and this is dmrc {__version__}"
+        # An old one does not count its calls: then it must have neither projects nor runners.
+        if not self.stop(unless="busy" if "in_flight" in status else "used"):
+            note(f"{said}: it works, and stays. To end it: dmrc stop-runner")
+            return status
+        note(f"{said}: it was idle, and is restarted")
+        with contextlib.suppress(DaemonRunningError):
+            self._start()
+        return cast(Document, self.request("GET", "/status"))
+
+    def stop(self, *, unless: Literal["used", "busy"] | None = None) -> bool:
+        """End the daemon, wait until it is gone, and return True; False where it stays.
+
+        It stays `unless="used"` where it has a project, a runner, or any call; `unless="busy"` where it works just now.
 
         Raises:
             DaemonError: It does not run, or does not end.
         """
         status = cast(Document, self.request("GET", "/status"))
-        answer = cast(Document, self.request("POST", "/stop?unless=used" if unless_used else "/stop"))
+        answer = cast(Document, self.request("POST", f"/stop?unless={unless}" if unless else "/stop"))
         deadline = time.monotonic() + _STOP_SECONDS
         while answer["stopping"] and _exists(int(str(status["pid"]))):
             if time.monotonic() > deadline:
                 raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
             time.sleep(0.05)
+        return bool(answer["stopping"])
 
     def request(self, method: str, path: str, body: str | None = None) -> JsonValue:
         """Ask the admin API, and return its JSON.

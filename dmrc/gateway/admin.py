@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 _FLUSH_SECONDS = 2.0
+_HANG_UP_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 
 
 def create_admin_app(daemon: Daemon) -> FastAPI:
@@ -92,19 +95,40 @@ class _Admin:
                 "started_at": daemon.started_at,
                 "projects": [known.name for known in daemon.projects.all()],
                 "runners": len(daemon.scheduler.runners()),
+                "in_flight": daemon.work.in_flight - 1,
                 "ended": [asdict(death) for death in daemon.scheduler.deaths.latest],
                 "exchanges_dropped": daemon.recorder.counts().dropped,
             }
         )
 
     async def stop(self, request: Request) -> Response:
-        """Begin to end; with `?unless=used` only when there is no project and no runner."""
-        daemon = self._daemon
-        busy = any(runner.state is not State.DRAINING for runner in daemon.scheduler.runners())
-        if request.query_params.get("unless") == "used" and (busy or daemon.projects.all()):
-            return JSONResponse({"stopping": False})
-        daemon.stop()
+        """Begin to end; with `?unless=used` only when there is no project, no runner, and no call but this one.
+
+        With `?unless=busy` projects and runners that rest do not count: the next daemon takes them over. A call whose
+        caller has just gone gets a moment to end.
+        """
+        unless = request.query_params.get("unless")
+        if unless is not None:
+            is_wanted = self._is_used if unless == "used" else self._is_busy
+            deadline = time.monotonic() + _HANG_UP_SECONDS
+            while (wanted := is_wanted()) and self._daemon.work.in_flight > 1 and time.monotonic() < deadline:
+                await asyncio.sleep(_LOOK_SECONDS)
+            if wanted:
+                return JSONResponse({"stopping": False})
+        self._daemon.stop()
         return JSONResponse({"stopping": True})
+
+    def _is_used(self) -> bool:
+        daemon = self._daemon
+        runs = any(runner.state is not State.DRAINING for runner in daemon.scheduler.runners())
+        return runs or bool(daemon.projects.all()) or daemon.work.in_flight > 1
+
+    def _is_busy(self) -> bool:
+        """Return whether somebody would notice an end that the next daemon follows at once."""
+        runners = self._daemon.scheduler.runners()
+        return self._daemon.work.in_flight > 1 or any(
+            runner.in_use or runner.waiting or runner.state is not State.READY for runner in runners
+        )
 
     async def attach(self, request: Request) -> Response:
         document = await request.json()

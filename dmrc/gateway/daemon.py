@@ -8,7 +8,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 
 from dmrc import daemon_lock
 from dmrc.capture.database import ExchangeDatabase
@@ -41,6 +42,8 @@ from dmrc.gateway.logs import mask_with
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.ollama_models import OllamaModels
 from dmrc.gateway.pages import Pages
+from dmrc.gateway.transfers import Transfers
+from dmrc.gateway.work import Work
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
@@ -54,6 +57,7 @@ from dmrc.settings import Settings
 _log = logging.getLogger(__name__)
 
 _TRIM_SECONDS = 60.0
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A chunk that comes while the recorder computes waits for the GIL no longer than this; Python's own 5 ms are seen.
 SWITCH_SECONDS = 0.0005
 _RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 30 * 86400}
@@ -101,15 +105,18 @@ class Daemon:
             *(settings, self.scheduler, self.recorder, self._database, self.live, journal, self.catalog, models),
             *(self.projects, plugins, self.pages),
         )
+        self.work, self._transfers = Work(), Transfers()
         self._gateway = Gateway(steps, self.configurator, engines, observed)
-        self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry).add_to)
-        self._gateway.add(DmrModels(self._admission, models, self.scheduler, settings.default_registry).add_to)
+        self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry, self._transfers).add_to)
+        self._gateway.add(
+            DmrModels(self._admission, models, self.scheduler, settings.default_registry, self._transfers).add_to
+        )
         self._gateway.add(DmrEngines(self._admission, models.store, self.scheduler, self.catalog, engines).add_to)
         self._gateway.add(LogRoutes(self._admission, self.scheduler, paths).add_to)
-        self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler).add_to)
+        self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler, self._transfers).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
         addresses = Addresses(self.projects, self._containers)
-        self.doors = Doors(self._gateway, self.pages, addresses, settings.port)
+        self.doors = Doors(self._gateway, self.work, self.pages, addresses, settings.port)
         self._admin: Listener | None = None
         self._stopping = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -121,17 +128,19 @@ class Daemon:
             PortTakenError: Another process listens on the port.
         """
         try:
+            loop = asyncio.get_running_loop()
+            for number in _ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                    loop.add_signal_handler(number, self.stop)
+            # First of all: a command that asks meanwhile waits, and does not take this daemon for none.
+            admin = self.work.counted(create_admin_app(self), waits=True)
+            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares_of_commands())
             for registration in self.projects.all():
-                await self.hooks.project_up(registration)
+                await self._plugins_up(registration)
             self.doors.open_loopback()
             await self._restore_bridges()
             self._leavers.look()
-            admin = create_admin_app(self)
-            shares = shares_of_commands()
-            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.stop)
+            self.work.ready.set()
             on_ready()
             await self._trim_until_stopped()
         finally:
@@ -140,7 +149,15 @@ class Daemon:
     def stop(self) -> None:
         """Begin to end."""
         self.live.close()
+        self._transfers.end()
         self._stopping.set()
+
+    async def _plugins_up(self, registration: Registration) -> None:
+        """Load a project's plugins before its requests come; what goes wrong costs this project's plugins."""
+        try:
+            await self.hooks.project_up(registration)
+        except Exception:  # noqa: BLE001 one project must not keep the others from being served
+            _log.exception("the plugins of project '%s' are not told of it", registration.name)
 
     async def register(self, registration: Registration) -> list[Plugin]:
         """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
@@ -202,6 +219,7 @@ class Daemon:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        task.add_done_callback(_report)
 
     async def _load(self, target: AnyTarget) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
@@ -244,19 +262,42 @@ class Daemon:
                 await asyncio.to_thread(self._database.trim, **_RETENTION)
             except StoreError as error:
                 _log.warning("the record of requests is not trimmed: %s", error)
+            except Exception:  # noqa: BLE001 the daemon waits here: housekeeping must not end it
+                _log.exception("the record of requests is not trimmed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
 
     async def _close(self) -> None:
+        """End everything, in this order; a step that fails keeps none of the others from being done."""
+        self._transfers.end()
+        steps: tuple[Callable[[], Awaitable[object]], ...] = (
+            self._close_listeners,
+            self._transfers.wait_end,
+            self.scheduler.close,
+            partial(asyncio.to_thread, self.settings.paths.admin_socket.unlink, missing_ok=True),
+            partial(asyncio.to_thread, self.recorder.close),
+            partial(asyncio.to_thread, self.hooks.close),
+            self._close_files,
+        )
+        for step in steps:
+            try:
+                await step()
+            except Exception:  # noqa: BLE001 the next steps still have to be done
+                _log.exception("a step of the daemon's end failed")
+
+    async def _close_listeners(self) -> None:
         await asyncio.gather(self.doors.close(), *([self._admin.close()] if self._admin else []))
-        await self.scheduler.close()
-        self.settings.paths.admin_socket.unlink(missing_ok=True)
-        await asyncio.to_thread(self.recorder.close)
-        await asyncio.to_thread(self.hooks.close)
+
+    async def _close_files(self) -> None:
         self._containers.close()
         self._leavers.close()
         self.projects.close()
         self._configurations.close()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("work in the background failed", exc_info=error)
 
 
 def serve(

@@ -20,6 +20,7 @@ from dmrc.gateway.admission import Admission
 from dmrc.gateway.closing_stream import ClosingStream
 from dmrc.gateway.managing import admit_manager
 from dmrc.gateway.model_events import ModelEvents
+from dmrc.gateway.transfers import Transfers
 from dmrc.models.archives import Archive, load_archive
 from dmrc.sources import ProgressEvent
 from dmrc.store import Store
@@ -28,8 +29,9 @@ from dmrc.store import Store
 class DmrArchives:
     """The handlers. They are for the user of this machine: no service's key opens them."""
 
-    def __init__(self, admission: Admission, store: Store, default_registry: str) -> None:
-        """Read from `store`, and add to it."""
+    def __init__(self, admission: Admission, store: Store, default_registry: str, transfers: Transfers) -> None:
+        """Read from `store`, and add to it; `transfers` runs uploads."""
+        self._transfers = transfers
         self._admission = admission
         self._store = store
         self._default_registry = default_registry
@@ -61,7 +63,7 @@ class DmrArchives:
 
         body = _Body(request)
         try:
-            await asyncio.to_thread(load_archive, self._store, body, progress)
+            await self._transfers.run(lambda _cancelled: load_archive(self._store, body, progress))
         except ClientDisconnect:
             raise CancelledError("the caller went away before the end of the archive") from None
         return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")

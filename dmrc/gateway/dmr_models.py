@@ -15,8 +15,9 @@ from dmrc.errors import InputError, NotFoundError
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
 from dmrc.gateway.dmr_engines import unload
-from dmrc.gateway.managing import admit_manager, flag_in, streamed, text_in
+from dmrc.gateway.managing import admit_manager, flag_in, text_in
 from dmrc.gateway.model_events import ModelEvents
+from dmrc.gateway.transfers import Transfers
 from dmrc.gguf import format_size
 from dmrc.models import Models, Parts, describe
 from dmrc.reference import Reference
@@ -30,8 +31,11 @@ class DmrModels:
     A pull or push ends when its caller goes away, as `docker pull` does; a new one goes on with what came.
     """
 
-    def __init__(self, admission: Admission, models: Models, scheduler: Scheduler, default_registry: str) -> None:
-        """Work on `models`; a model that `scheduler` runs is not removed under it."""
+    def __init__(
+        self, admission: Admission, models: Models, scheduler: Scheduler, default_registry: str, transfers: Transfers
+    ) -> None:
+        """Work on `models`; a model that `scheduler` runs stays; `transfers` runs pulls and pushes."""
+        self._transfers = transfers
         self._admission = admission
         self._models = models
         self._store = models.store
@@ -73,7 +77,7 @@ class DmrModels:
             model = self._store.resolve(pulled.digest)
             return f"Using cached model: {format_size(model.size_bytes)}"
 
-        return await streamed(ModelEvents("pull"), pull, request)
+        return await self._transfers.streamed(ModelEvents("pull"), pull, request)
 
     async def _act(self, request: Request) -> Response:
         self._admit(request)
@@ -89,7 +93,7 @@ class DmrModels:
             self._models.push(name, progress, cancelled=cancelled)
             return "Model pushed successfully"
 
-        return await streamed(ModelEvents("push"), push, request)
+        return await self._transfers.streamed(ModelEvents("push"), push, request)
 
     async def _tag(self, name: str, query: Mapping[str, str]) -> Response:
         repository, tag = query.get("repo"), query.get("tag")

@@ -12,6 +12,7 @@ from dmrc.gateway.app import Entrance, Gateway
 from dmrc.gateway.connection_shares import shares_of_this_process
 from dmrc.gateway.listeners import LOOPBACK, Listener, bind_tcp
 from dmrc.gateway.pages import Pages
+from dmrc.gateway.work import Work
 
 _log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ _log = logging.getLogger(__name__)
 class Doors:
     """The TCP listeners; made and used on the event loop."""
 
-    def __init__(self, gateway: Gateway, pages: Pages, addresses: Addresses, port: int) -> None:
-        """Lead to `gateway`; nothing listens yet."""
+    def __init__(self, gateway: Gateway, work: Work, pages: Pages, addresses: Addresses, port: int) -> None:
+        """Lead to `gateway`, and count its calls in `work`; nothing listens yet."""
         self._gateway = gateway
+        self._work = work
         self._pages = pages
         self._addresses = addresses
         self._port = port
@@ -73,4 +75,5 @@ class Doors:
     def _listener(self, address: str, port: int, where: Where) -> Listener:
         bound = bind_tcp(address, port)
         _log.info("listening on http://%s:%d (%s)", address, port, where)
-        return Listener(Entrance(self._gateway, where, self._pages, self._addresses), bound, self._shares)
+        entrance = Entrance(self._gateway, where, self._pages, self._addresses)
+        return Listener(self._work.counted(entrance), bound, self._shares)

@@ -21,7 +21,8 @@ from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
 from dmrc.gateway.catalog import Catalog
 from dmrc.gateway.dialects.ollama_replies import STREAM_TYPE
-from dmrc.gateway.managing import admit_manager, streamed, text_in
+from dmrc.gateway.managing import admit_manager, text_in
+from dmrc.gateway.transfers import Transfers
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
 from dmrc.reference import Reference
@@ -68,8 +69,11 @@ class PullLines:
 class OllamaModels:
     """The handlers. A service sees its own models, and manages none."""
 
-    def __init__(self, admission: Admission, models: Models, catalog: Catalog, scheduler: Scheduler) -> None:
-        """Work on `models`, by the names of `catalog`; `scheduler` runs them."""
+    def __init__(
+        self, admission: Admission, models: Models, catalog: Catalog, scheduler: Scheduler, transfers: Transfers
+    ) -> None:
+        """Work on `models`, by the names of `catalog`; `scheduler` runs them, `transfers` runs pulls."""
+        self._transfers = transfers
         self._admission = admission
         self._models = models
         self._store = models.store
@@ -142,9 +146,9 @@ class OllamaModels:
             return self._models.pull(name, progress, refresh=True, cancelled=cancelled).digest
 
         if document.get("stream") is False:
-            await asyncio.to_thread(pull, lambda _event: None, lambda: False)
+            await self._transfers.run(lambda cancelled: pull(lambda _event: None, cancelled), request)
             return JSONResponse({"status": "success"})
-        return await streamed(PullLines(), pull, request, STREAM_TYPE)
+        return await self._transfers.streamed(PullLines(), pull, request, STREAM_TYPE)
 
     async def _copy(self, request: Request) -> Response:
         admit_manager(self._admission, request)

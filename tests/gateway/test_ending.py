@@ -1,0 +1,183 @@
+"""The end of the daemon under work: transfers are cancelled, callers hear of it, and what others do keeps it alive."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import signal
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+
+import psutil
+import pytest
+
+from tests.dmrc_command import Dmrc
+from tests.polling import eventually
+from tests.serving import serving
+
+
+class _Stalling(BaseHTTPRequestHandler):
+    """A server whose file begins and does not go on."""
+
+    server: "_Server"
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(1 << 30))
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"GGUF")
+        self.wfile.flush()
+        self.server.asked.set()
+        self.server.ended.wait(60)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Stalling)
+        self.asked, self.ended = threading.Event(), threading.Event()
+
+
+@pytest.fixture
+def slow() -> Iterator[_Server]:
+    server = _Server()
+    with serving(server):
+        yield server
+        server.ended.set()
+
+
+def _post(dmrc: Dmrc, path: str, body: dict[str, object]) -> tuple[int, bytes, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
+    connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers.get("content-type", "")
+
+
+def _pid(dmrc: Dmrc) -> int:
+    pid: int = json.loads(dmrc.ok("status", "--json"))["pid"]
+    return pid
+
+
+@contextmanager
+def _pulling(
+    dmrc: Dmrc, slow: _Server, *, stream: bool
+) -> Iterator["concurrent.futures.Future[tuple[int, bytes, str]]"]:
+    dmrc.ok("configure", "show")
+    url = f"http://127.0.0.1:{slow.server_address[1]}/m.gguf"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pull = pool.submit(_post, dmrc, "/api/pull", {"model": url, "stream": stream})
+        assert slow.asked.wait(20)
+        yield pull
+        slow.ended.set()
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGHUP])
+def test_an_end_during_a_pull_that_is_not_streamed_takes_seconds(
+    dmrc: Dmrc, slow: _Server, number: signal.Signals | None
+) -> None:
+    with _pulling(dmrc, slow, stream=False) as pull:
+        daemon = psutil.Process(_pid(dmrc))
+        began = time.monotonic()
+        if number is None:
+            dmrc.ok("stop-runner")
+        else:
+            os.kill(daemon.pid, number)
+        status, body, kind = pull.result(20)
+        eventually(lambda: not daemon.is_running(), "end of the daemon")
+        seconds = time.monotonic() - began
+
+    assert status == 503
+    assert kind == "application/json"
+    assert "the daemon is stopping" in json.loads(body)["error"]
+    assert not (dmrc.home / "run" / "admin.sock").exists()
+    assert seconds < 8  # 3 s are for the threads, the rest for a machine that is busy
+
+
+def test_a_streamed_pull_ends_with_a_line(dmrc: Dmrc, slow: _Server) -> None:
+    with _pulling(dmrc, slow, stream=True) as pull:
+        dmrc.ok("stop-runner")
+        _, body, _ = pull.result(20)
+
+    assert "the daemon is stopping" in json.loads(body.splitlines()[-1])["error"]
+
+
+def test_a_caller_who_hangs_up_ends_his_pull(dmrc: Dmrc, slow: _Server) -> None:
+    dmrc.ok("configure", "show")
+    url = f"http://127.0.0.1:{slow.server_address[1]}/m.gguf"
+    connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
+    connection.request("POST", "/api/pull", json.dumps({"model": url, "stream": False}))
+    assert slow.asked.wait(20)
+
+    connection.close()
+
+    eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 0, "end of the pull")
+
+
+def test_who_started_the_daemon_does_not_stop_it_under_the_pull_of_another(dmrc: Dmrc, slow: _Server) -> None:
+    """What a command does that started the daemon and fails: `stop` unless anything else runs."""
+    from dmrc.cli.client import DaemonClient
+    from dmrc.settings import Settings
+
+    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    with _pulling(dmrc, slow, stream=False) as pull:
+        stays = client.stop(unless="used")
+        assert not pull.done()
+
+    assert stays is False
+    eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 0, "end of the pull")
+    assert client.stop(unless="used") is True
+
+
+def test_who_watches_keeps_the_daemon_alive(dmrc: Dmrc) -> None:
+    from dmrc.cli.client import DaemonClient
+    from dmrc.settings import Settings
+
+    dmrc.ok("configure", "show")
+    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
+    connection.request("GET", "/engines/requests", headers={"accept": "text/event-stream"})
+    eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 1, "watcher")
+
+    assert client.stop(unless="used") is False
+    connection.close()
+    eventually(lambda: client.stop(unless="used"), "end without a watcher")
+
+
+def test_a_daemon_of_another_version_is_said_and_restarted_when_idle(dmrc: Dmrc, slow: _Server) -> None:
+    """The version of the running one is the only thing that a test can change: by a plugin, which it loads."""
+    plugin = dmrc.home / "older.py"
+    plugin.write_text(
+        "import sys\nif 'serve' in sys.argv:\n    import dmrc.gateway.admin as a\n    a.__version__ = '0.0.9'\n"
+    )
+    with _pulling(_with(dmrc, plugin), slow, stream=False):
+        old = _pid(dmrc)
+        busy = dmrc.run("configure", "show")
+        assert _pid(dmrc) == old
+    eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 0, "end of the pull")
+    dmrc.environment.pop("DMRC_PLUGINS")
+
+    idle = dmrc.run("configure", "show")
+
+    assert "the daemon is of version 0.0.9, and this is dmrc " in busy.stderr
+    assert "it works, and stays" in busy.stderr
+    assert "it was idle, and is restarted" in idle.stderr
+    assert _pid(dmrc) != old
+    assert "version" not in dmrc.run("configure", "show").stderr
+
+
+def _with(dmrc: Dmrc, plugin: object) -> Dmrc:
+    dmrc.environment["DMRC_PLUGINS"] = str(plugin)
+    return dmrc
