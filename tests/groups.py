@@ -18,7 +18,11 @@ import pytest
 _DOCKER_SECONDS = 900
 """The first test with Docker also builds the images."""
 
-_AS_ROOT = {"docker": "starts a daemon", "tmpfs": "mounts a disk"}
+_ASKED_FOR = {
+    "docker": "starts a daemon as root",
+    "tmpfs": "mounts a disk as root",
+    "clients": "installs 500 MB of other packages",
+}
 
 LLAMA_SERVER = shutil.which(os.environ.get("DMRC_LLAMA_SERVER") or "llama-server")
 """The llama-server binary of this machine, looked up before tests forget the user's settings."""
@@ -103,6 +107,14 @@ def _missing_commands(*names: str) -> str | None:
     return f"no {', '.join(missing)}; .ci/run installs it" if missing else None
 
 
+def _missing_for_clients() -> str | None:
+    return None  # pip brings them
+
+
+def _missing_for_go() -> str | None:
+    return _missing_commands("go")
+
+
 GROUPS: dict[str, Callable[[], str | None]] = {
     "engine": _missing_for_engine,
     "llama_cpp_python": _missing_for_llama_cpp_python,
@@ -110,6 +122,8 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "node": _missing_for_node,
+    "clients": _missing_for_clients,
+    "go": _missing_for_go,
     "java": _missing_for_java,
     "cgroup": _missing_for_cgroup,
     "browser": _missing_for_browser,
@@ -144,8 +158,8 @@ def _reasons(asked: frozenset[str] | None) -> dict[str, str]:
             reasons[name] = "not in DMRC_TEST_GROUPS"
         elif why := missing():
             reasons[name] = why
-        elif name in _AS_ROOT:
-            reasons[name] = f"{_AS_ROOT[name]} as root; ask for it by DMRC_TEST_GROUPS=all"
+        elif name in _ASKED_FOR:
+            reasons[name] = f"{_ASKED_FOR[name]}; ask for it by DMRC_TEST_GROUPS=all"
     return reasons
 
 

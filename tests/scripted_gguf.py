@@ -17,6 +17,9 @@ from tests.tiny_gguf import EMBEDDING_LENGTH, END_OF_TEXT, add_vocabulary, begin
 PROMPT_END = "<|assistant|>"
 """What a chat template must end with; the script goes on from there."""
 
+RESULT_END = "<|after_result|>"
+"""What it may end with where the last message is a tool's result; the reply goes on from there."""
+
 _SURE = 30.0
 
 # As Qwen3's: who wants no thoughts gets a prompt that ends after thoughts which were none.
@@ -29,21 +32,24 @@ THINKING_TEMPLATE = (
 )
 
 
-def write_scripted_llama(path: Path, script: Sequence[str], chat_template: str) -> Path:
+def write_scripted_llama(path: Path, script: Sequence[str], chat_template: str, reply: Sequence[str] = ()) -> Path:
     """Write a model that answers with `script`, a token for each piece, and ends there; return its path.
+
+    After `RESULT_END` it answers with `reply`.
 
     No two pieces may be equal. After a prompt that ends with one of them comes what follows it.
     """
-    pieces = [PROMPT_END, *script]
+    chains = [[PROMPT_END, *script], [RESULT_END, *reply]]
+    pieces = [piece for chain in chains for piece in chain]
     assert len(set(pieces)) == len(pieces) < EMBEDDING_LENGTH
     writer = begin(path, "llama", "Scripted", 1024, 1)
     kinds = add_vocabulary(writer, pieces, gguf.TokenType.USER_DEFINED)
     writer.add_chat_template(chat_template)
-    finish(writer, _tensors(len(kinds), len(pieces)))
+    finish(writer, _tensors(len(kinds), len(pieces), len(chains[0])))
     return path
 
 
-def _tensors(tokens: int, pieces: int) -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(tokens: int, pieces: int, first_chain: int) -> Iterator[tuple[str, np.ndarray]]:
     def nothing(rows: int, columns: int) -> np.ndarray:
         return np.zeros((rows, columns), dtype=np.float16)
 
@@ -51,7 +57,8 @@ def _tensors(tokens: int, pieces: int) -> Iterator[tuple[str, np.ndarray]]:
     first = tokens - pieces
     embedding[:first, 0] = 1  # what is no piece leads nowhere, as the last piece does
     for place in range(pieces):
-        follower = first + place + 1 if place < pieces - 1 else END_OF_TEXT
+        is_last = place + 1 in (first_chain, pieces)
+        follower = END_OF_TEXT if is_last else first + place + 1
         embedding[first + place, place + 1] = 1
         output[follower, place + 1] = _SURE
     output[END_OF_TEXT, 0] = _SURE

@@ -1,0 +1,122 @@
+"""The programs of this folder, their packages, and a dmrc with two models for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.gateway.tools import TEMPLATE
+from tests.images import cache_directory
+from tests.scripted_gguf import PROMPT_END, RESULT_END, write_scripted_llama
+
+PROGRAMS = Path(__file__).with_name("programs")
+CHATS, CALLS = "local/smollm2", "local/calls"
+
+_CALL = [
+    "<tool_call>",
+    '\n{"name": "get_',
+    "weather",
+    '", "arguments": {',
+    '"city": "',
+    "Bern",
+    '"}}',
+    "\n</tool_call>",
+]
+REPLY = "It is sunny."
+_REPLY = ["It", " is", " sunny", "."]
+_TEMPLATE = TEMPLATE.replace(
+    "<|im_start|>assistant\n",
+    "{% if messages[-1].role == 'tool' %}" + RESULT_END + "{% else %}" + PROMPT_END + "{% endif %}",
+)
+
+Program = Callable[..., dict[str, Any]]
+"""Runs a program and returns what it printed."""
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Dmrc]:
+    """`local/smollm2`, whose template knows no tools, and `local/calls`, which calls one and replies to its result."""
+    calls = write_scripted_llama(tmp_path_factory.mktemp("calls") / "calls.gguf", _CALL, _TEMPLATE, _REPLY)
+    with temporary_dmrc() as dmrc:
+        dmrc.ok("package", "--gguf", smollm2, CHATS)
+        dmrc.ok("package", "--gguf", calls, CALLS)
+        dmrc.ok("run", "--detach", CHATS)
+        yield dmrc
+
+
+@pytest.fixture(scope="session")
+def python(served: Dmrc) -> Program:
+    """Runs a program with the packages of `requirements.txt`, installed once per user."""
+    requirements = PROGRAMS / "requirements.txt"
+    binary = _installed("clients", requirements, _install_python) / "bin" / "python"
+    return lambda name, *arguments: _run(served, [str(binary), str(PROGRAMS / name), *arguments])
+
+
+@pytest.fixture(scope="session")
+def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Runs a program with the packages of `package.json`."""
+    directory = tmp_path_factory.mktemp("node")
+    for path in PROGRAMS.glob("*.mjs"):
+        shutil.copy(path, directory)
+    shutil.copy(PROGRAMS / "package.json", directory)
+    cache = f"--cache={cache_directory() / 'npm'}"
+    npm = ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--ignore-scripts", cache]
+    subprocess.run(npm, cwd=directory, check=True)
+    return lambda name, *arguments: _run(served, ["node", str(directory / name), *arguments])
+
+
+@pytest.fixture(scope="session")
+def go(served: Dmrc) -> Program:
+    """Runs `main.go`, compiled once per user."""
+    binary = _installed("go-client", PROGRAMS / "main.go", _build_go) / "client"
+    return lambda: _run(served, [str(binary)])
+
+
+def _installed(name: str, inputs: Path, install: Callable[[Path, Path], None]) -> Path:
+    """Return a directory that `install` filled from `inputs`; made anew when they change."""
+    stamp = hashlib.sha256(inputs.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    path = cache_directory() / f"{name}-{stamp}"
+    with filelock.FileLock(cache_directory() / f"{name}.lock"):
+        if not (path / "complete").exists():
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+            install(path, inputs)
+            (path / "complete").touch()
+    return path
+
+
+def _install_python(path: Path, requirements: Path) -> None:
+    venv.create(path, with_pip=True)
+    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", str(requirements)], check=True)
+
+
+def _build_go(path: Path, _main: Path) -> None:
+    subprocess.run(["go", "build", "-o", str(path / "client"), "."], cwd=PROGRAMS, check=True)
+
+
+def _run(dmrc: Dmrc, argv: list[str]) -> dict[str, Any]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+        "DMRC_URL": f"http://127.0.0.1:{dmrc.port}",
+        "CHAT_MODEL": CHATS,
+        "TOOL_MODEL": CALLS,
+        # litellm would ask for a list of prices.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
