@@ -135,11 +135,13 @@ def test_a_picture_that_a_tool_shows_comes_after_its_words() -> None:
 
 def test_only_llama_cpps_server_is_asked_for_what_only_it_has() -> None:
     document = message(stop_sequences=["x"], thinking={"type": "enabled", "budget_tokens": 5})
+    document["output_config"] = {"effort": "max"}
 
     call = AnthropicMessages().call(document, b"", None)
 
     assert call.of_llama_cpp == {
         "thinking_budget_tokens": 5,
+        "reasoning_effort": "high",
         "verbose": True,
         "response_fields": ["stopping_word"],
     }

@@ -50,17 +50,17 @@ def chat(document: Document) -> Document:
     if schema := _wanted_schema(document):
         described: Document = {"name": "answer", "schema": schema}
         result["response_format"] = {"type": "json_schema", "json_schema": described}
-    effort = object_of(document.get("output_config")).get("effort")
-    if isinstance(effort, str) and effort in _EFFORTS:
-        result["reasoning_effort"] = _EFFORTS[effort]
     return result | asking_for_counts(result)
 
 
 def of_llama_cpp(document: Document) -> Document:
-    """Return what only llama.cpp's server can be asked for: a budget of thoughts, and to tell which word stopped it."""
+    """Return what only llama.cpp's server is asked for: how much to think, and to tell which word stopped it."""
     result: Document = {}
     if isinstance(budget := object_of(document.get("thinking")).get("budget_tokens"), int):
         result["thinking_budget_tokens"] = budget
+    effort = object_of(document.get("output_config")).get("effort")
+    if isinstance(effort, str) and effort in _EFFORTS:
+        result["reasoning_effort"] = _EFFORTS[effort]
     if document.get("stop_sequences"):
         result |= {"verbose": True, "response_fields": ["stopping_word"]}
     return result
