@@ -21,14 +21,14 @@ class Connection(Protocol):
     """What may be asked to make room."""
 
     def give_way(self) -> None:
-        """Close, for no request is in flight."""
+        """Close, for no request is in flight that was sent to its end."""
 
 
 class ConnectionShares:
     """The connections of some listeners; for one event loop.
 
-    Where there is no room for one more, the one that has waited longest for a request of its caller is closed. Where
-    each one has a request in flight, the new one is refused.
+    Where there is no room for one more, the one that has waited longest for its caller to send a whole request is
+    closed. Where each one has a request in flight, the new one is refused.
     """
 
     def __init__(self, in_all: int, of_an_address: int) -> None:
@@ -64,7 +64,7 @@ class ConnectionShares:
             del self._open[address], self._waiting[address]
 
     def works(self, connection: Connection, address: str) -> None:
-        """Note that a request is in flight."""
+        """Note that a request is in flight, which was sent to its end."""
         self._waiting[address].pop(connection, None)
 
     def rests(self, connection: Connection, address: str) -> None:

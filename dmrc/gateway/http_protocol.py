@@ -183,8 +183,6 @@ class HttpConnection(HttpToolsProtocol):
         self._is_in_head = self._has_begun = False
         self._since = None
         self._offers_upgrade = self.parser.should_upgrade()
-        if self._address is not None:
-            self._shares.works(self, self._address)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -197,6 +195,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._offers_upgrade:
             self._offers_upgrade = False
             return
+        if self._address is not None and not self.cycle.response_complete:
+            self._shares.works(self, self._address)
         super().on_message_complete()
 
     # What uvicorn does with a request.

@@ -50,10 +50,16 @@ def test_the_daemon_raises_its_soft_limit_of_descriptors(dmrc: Dmrc) -> None:
         assert process.rlimit(resource.RLIMIT_NOFILE) == (2048, 2048)
 
 
-def test_more_idle_connections_than_descriptors_shut_out_nobody(dmrc: Dmrc) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HT", b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\nhalf"],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_more_idle_connections_than_descriptors_shut_out_nobody(dmrc: Dmrc, sent: bytes) -> None:
     with serving(dmrc, 256, 256) as process, ExitStack() as stack:
         for _ in range(400):
-            stack.enter_context(socket.create_connection(("127.0.0.1", dmrc.port), timeout=5))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", dmrc.port), timeout=5))
+            connection.sendall(sent)
 
         assert all(answers(dmrc) for _ in range(20))
         assert json.loads(dmrc.ok("status", "--json"))["pid"] == process.pid
