@@ -39,10 +39,10 @@ COLUMNS = (
     Column("TIME", 8, 70),
     Column("ID", 8),
     Column("WHO", 14, 34),
-    Column("MODEL", 14, 56),
+    Column("MODEL", 14, 64),
     Column("CODE", 4, 16),
     Column("TOKENS", 9, 80, is_number=True),
-    Column("FIRST", 7, 90, is_number=True),
+    Column("FIRST", 7, 110, is_number=True),
     Column("TOOK", 7, 46, is_number=True),
     Column("TOK/S", 5, 100, is_number=True),
 )
@@ -77,6 +77,8 @@ class Table:
         """Fit the columns to these rows; with None, as they come one by one, to what is usual."""
         self._screen = screen
         self._widths = [column.width for column in COLUMNS]
+        if rows is not None:
+            self._widths[2:4] = [len(column.title) for column in COLUMNS[2:4]]
         for row in rows or ():
             for number, cell in enumerate(_cells(row)):
                 self._widths[number] = max(self._widths[number], _width(cell))
