@@ -93,7 +93,7 @@ def test_tokens_are_counted_without_an_answer(gateway: Gateway, recorded: Record
     answered = client(gateway).messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
     assert counted.input_tokens == answered.usage.input_tokens + (answered.usage.cache_read_input_tokens or 0)
     exchange = recorded(raw.headers["x-dmrc-exchange-id"])
-    assert (exchange["operation"], exchange["prompt_tokens"]) == ("count_tokens", None), "no token went through a model"
+    assert (exchange["operation"], exchange["prompt_tokens"]) == ("count_tokens", counted.input_tokens)
 
 
 def test_errors_are_anthropics(gateway: Gateway) -> None:
