@@ -28,7 +28,7 @@ def exec_(
 
     options = selection.options()
     found = host_environment(app, options, service, load=True)
-    environment = {**os.environ, **found.declared, **found.injected}
+    environment = {**found.of_shell(os.environ), **found.declared, **found.injected}
     try:
         os.execvpe(command[0], list(command), environment)  # noqa: S606 the user's own command, without a shell
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.cli.app import App
@@ -13,6 +14,7 @@ from dmrc.cli.reading import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import Gateway, injections, render, write
 from dmrc.project import GATEWAY_HOST, Access, inject
+from dmrc.project.injection import URL_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class HostEnvironment:
     """What dmrc adds."""
     declared: dict[str, str]
     """What the project sets under `environment:` and `env_file:`."""
+
+    def of_shell(self, shell: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of the shell without its own OpenAI server: our key is not for that."""
+        foreign = URL_NAMES if self.injected.keys() & {*URL_NAMES} else ()
+        return {name: value for name, value in shell.items() if name not in foreign}
 
 
 def host_environment(app: App, options: ComposeOptions, service: str, *, load: bool) -> HostEnvironment:

@@ -12,7 +12,7 @@ from dmrc.project.project import Project, Service
 
 _URL, _KEY, _MODEL = "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"
 _OPENAI = (_URL, _KEY, _MODEL)
-_URL_NAMES = (_URL, "OPENAI_API_BASE")
+URL_NAMES = (_URL, "OPENAI_API_BASE")
 """Variables from which OpenAI's clients take the base URL; the second is the older name, and LangChain's."""
 
 Way = Literal["short", "own names", "OpenAI's names"]
@@ -101,7 +101,7 @@ def _refused(service: Service, access: Access, of_compose: Mapping[str, str]) ->
     """Return which of `OPENAI_*` the service is not given, and why."""
     if service.openai == "never":
         return dict.fromkeys(_OPENAI, "x-dmrc: {openai: never}")
-    for name in _URL_NAMES:
+    for name in URL_NAMES:
         url = service.environment.get(name)
         if url and name not in of_compose and not access.is_ours(url):
             return dict.fromkeys(_OPENAI, f"{name} of the project is another server's, for which our key is not meant")
@@ -115,7 +115,7 @@ def _refused(service: Service, access: Access, of_compose: Mapping[str, str]) ->
 def _way(service: Service) -> Way:
     endpoints = {binding.endpoint_var for binding in service.bindings}
     models = {binding.model_var for binding in service.bindings}
-    if _MODEL in models or not endpoints.isdisjoint(_URL_NAMES):
+    if _MODEL in models or not endpoints.isdisjoint(URL_NAMES):
         return "OpenAI's names"
     return "short" if endpoints | models == {None} else "own names"
 

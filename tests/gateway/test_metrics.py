@@ -201,7 +201,8 @@ def test_pulls_evictions_and_captures_that_were_refused_are_counted(
     assert total(before, "dmrc_pulled_bytes_total") > gguf.stat().st_size
 
     assert shop.ask()[0] == 200
-    need = json.loads(shop.dmrc.ok("ps", "--json"))[0]["memory_estimated_bytes"]
+    (runner,) = json.loads(shop.dmrc.ok("ps", "--json"))
+    need = runner["memory_estimated_bytes"] - runner["prompt_cache_bytes"]
     shop.dmrc.ok("stop-runner")
     shop.dmrc.environment["DMRC_MEMORY"] = str(round(need * 1.5))
     shop.up()

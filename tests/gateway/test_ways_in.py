@@ -117,6 +117,17 @@ def test_a_program_on_the_host_goes_past_the_proxy_of_its_shell(site: Site, vari
     assert given["NO_PROXY"].split(",")[:2] == [".corp.example", "127.0.0.1"]
 
 
+@pytest.mark.parametrize("service", ["app", "own"])
+def test_a_program_on_the_host_gets_no_other_server_beside_our_key(site: Site, service: str) -> None:
+    program = "import json, os; print(json.dumps({n: v for n, v in os.environ.items() if n.startswith('OPENAI_')}))"
+    elsewhere = dict.fromkeys(("OPENAI_API_BASE", "OPENAI_BASE_URL"), "https://elsewhere.example/v1")
+
+    printed = site.dmrc.ok("exec", service, "--", sys.executable, "-c", program, cwd=site.directory, env=elsewhere)
+
+    assert "elsewhere" not in printed
+    assert json.loads(printed)["OPENAI_BASE_URL"].startswith("http://127.0.0.1:")
+
+
 def test_config_says_what_is_set_what_not_and_why(site: Site) -> None:
     text = site.dmrc.ok("config", cwd=site.directory)
     document = json.loads(site.dmrc.ok("config", "--json", cwd=site.directory))["services"]
