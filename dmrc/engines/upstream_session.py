@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import aiohttp
 
@@ -66,7 +68,7 @@ class UpstreamSession:
             connector=connector,
             timeout=timeout,
             headers=headers,
-            middlewares=(_again_once,),
+            trace_configs=[_tracing()],
             proxy=None if self._proxy is None else self._proxy.url,
             proxy_auth=_login(self._proxy),
         )
@@ -80,7 +82,7 @@ class UpstreamSession:
         url = self._upstream.url + path.removeprefix("/v1")
         data = json.dumps({**json.loads(body), "model": self._upstream.model}).encode()
         try:
-            answer = await self._client.post(url, data=data, headers=headers, allow_redirects=False)
+            answer = await self._sent(url, data, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
         if self._proxy is not None and answer.status == 407:
@@ -91,6 +93,22 @@ class UpstreamSession:
             location = answer.headers.get("location", "another place")
             raise UpstreamError(f"upstream '{url}' is at {location}", remedy="Write that into x-dmrc.upstream")
         return HttpAnswer(answer, self._unreachable)
+
+    async def _sent(self, url: str, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Send a request; again only where a kept connection ended before any byte of an answer.
+
+        A server that hangs up on a fresh connection had the request: it may have worked, and a paid one counts it.
+        """
+        for is_last in (False, False, True):
+            connection = _Connection()
+            try:
+                return await self._client.post(
+                    url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=connection
+                )
+            except aiohttp.ServerDisconnectedError as error:
+                if is_last or not connection.was_kept or not isinstance(error.message, str):
+                    raise
+        raise AssertionError("unreachable")
 
     async def check(self) -> None:
         """Ask for the list of models; any answer will do, but that the key is refused.
@@ -145,9 +163,22 @@ def _login(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
     return None if proxy is None or proxy.user is None else aiohttp.BasicAuth(proxy.user, proxy.password, "utf-8")
 
 
-async def _again_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request again when the server hung up before it said anything."""
-    try:
-        return await send(request)
-    except aiohttp.ServerDisconnectedError:
-        return await send(request)
+@dataclass(slots=True)
+class _Connection:
+    """What is known of the connection of one request."""
+
+    was_kept: bool = False
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Return what notes for each request whether its connection was used before."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_note_kept)
+    return tracing
+
+
+async def _note_kept(
+    _client: aiohttp.ClientSession, context: SimpleNamespace, _parameters: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    if isinstance(context.trace_request_ctx, _Connection):
+        context.trace_request_ctx.was_kept = True

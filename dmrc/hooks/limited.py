@@ -12,13 +12,16 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from dmrc.errors import PluginError
-from dmrc.hooks.plugin import Implementation, Plugin, first_line
+from dmrc.hooks.plugin import Implementation, first_line
 
 LIMIT_SECONDS = 5.0
 """How long a filter may take."""
 
 _OVERDUE_LIMIT = 4
 """Calls of one plugin that may run on after they were given up; then it is skipped without a wait until they end."""
+
+_RUNNING_LIMIT = 256
+"""Calls of one plugin at the same time."""
 
 _T = TypeVar("_T")
 
@@ -47,19 +50,16 @@ async def call(implementation: Implementation, arguments: Mapping[str, object]) 
     function = implementation.function
     with _counted(implementation):
         limit = asyncio.timeout(LIMIT_SECONDS)
-        future = None
         try:
             async with limit:
                 if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
                     result = implementation(arguments)
                 else:
-                    future = _begin(implementation, arguments)
-                    result = await asyncio.wrap_future(future)
+                    result = await asyncio.wrap_future(_begin(implementation, arguments))
                 return await result if inspect.isawaitable(result) else result
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            _give_up(implementation.plugin, future)
             raise too_long() from error
 
 
@@ -76,7 +76,6 @@ def call_blocking(implementation: Implementation, arguments: Mapping[str, object
         except TimeoutError as error:
             if future.done():
                 raise
-            _give_up(implementation.plugin, future)
             raise too_long() from error
 
 
@@ -87,15 +86,15 @@ def too_long() -> PluginError:
 
 def _begin(implementation: Implementation, arguments: Mapping[str, object]) -> Future[object]:
     plugin = implementation.plugin
-    if plugin.overdue >= _OVERDUE_LIMIT:
-        raise PluginError(f"{plugin.overdue} earlier calls, given up, still run")
-    return in_thread(lambda: implementation(arguments), plugin.name)
-
-
-def _give_up(plugin: Plugin, future: Future[object] | None) -> None:
-    if future is not None:
-        plugin.count_overdue(1)
-        future.add_done_callback(lambda _: plugin.count_overdue(-1))
+    # By the beginning of each, and not by who gave it up: a caller who hangs up gives up before the limit.
+    running = plugin.running_seconds()
+    if (overdue := sum(seconds > LIMIT_SECONDS for seconds in running)) >= _OVERDUE_LIMIT:
+        raise PluginError(f"{overdue} earlier calls, given up, still run")
+    if len(running) >= _RUNNING_LIMIT:
+        raise PluginError(f"{len(running)} earlier calls still run")
+    future = in_thread(lambda: implementation(arguments), plugin.name)
+    plugin.began(future)
+    return future
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,7 @@ class Plugin:
         self.state: State = "disabled"
         self.reason: str | None = None
         self.hooks: tuple[str, ...] = ()
-        self.overdue = 0
+        self._running: dict[Future[object], float] = {}
         self._lock = threading.Lock()
         self._calls = self._errors = self._dropped = 0
         self._seconds = 0.0
@@ -75,10 +76,21 @@ class Plugin:
             self._calls += calls
             self._seconds += seconds
 
-    def count_overdue(self, number: int) -> None:
-        """Count calls that were given up and still run; -1 for one that has ended."""
+    def began(self, call: Future[object]) -> None:
+        """Count a call that runs in a thread, until it ends."""
         with self._lock:
-            self.overdue += number
+            self._running[call] = time.monotonic()
+        call.add_done_callback(self._has_ended)
+
+    def running_seconds(self) -> list[float]:
+        """Return for how long each of the calls in threads has run."""
+        now = time.monotonic()
+        with self._lock:
+            return [now - since for since in self._running.values()]
+
+    def _has_ended(self, call: Future[object]) -> None:
+        with self._lock:
+            self._running.pop(call, None)
 
     def count_dropped(self, number: int = 1) -> None:
         """Count notifications that it did not get."""

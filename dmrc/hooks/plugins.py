@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+IMPORT_SECONDS = 5.0
+"""How long the import of a stranger's plugin may keep a command waiting."""
+
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
     "dmrc.engines.llama_cpp": ("dmrc_register_engines",),
@@ -77,7 +80,7 @@ class Plugins:
         if not self._asked_strangers:
             self._asked_strangers = True
             for plugin, load in self._strangers():
-                self._load(plugin, load)
+                self._load(plugin, partial(_in_time, load))
                 if plugin.state == "failed":
                     _log.warning("plugin '%s' is skipped: %s", plugin.name, plugin.reason)
 
@@ -231,6 +234,23 @@ class Plugins:
         self._plugins.pop(key, None)
         self._locals.pop(key, None)
         self._implementations = {}
+
+
+def _in_time(load: Callable[[], object]) -> object:
+    """Return what `load` returns. Its thread goes on where it hangs, and does not keep the process from ending.
+
+    Raises:
+        PluginError: It takes too long.
+    """
+    from dmrc.hooks.limited import in_thread  # asyncio is heavy, and few have a stranger's plugin
+
+    future = in_thread(load, "import")
+    try:
+        return future.result(IMPORT_SECONDS)
+    except TimeoutError as error:
+        if future.done():
+            raise
+        raise PluginError(f"its import took more than {IMPORT_SECONDS:.0f} s") from error
 
 
 def _local_identity(project: str, local: LocalPlugin) -> Identity:

@@ -14,7 +14,7 @@ KEY = "sk-upstream-secret"
 
 
 class StrangeUpstream(ThreadingHTTPServer):
-    """The server; `http://127.0.0.1:PORT/WAY/v1` is an upstream of each way: `plain`, `limits`, `moves`, `hangs-up`."""
+    """The server; `http://127.0.0.1:PORT/WAY/v1` is an upstream of each way: `plain`, `limits`, `moves`, `hangs-up`…"""
 
     daemon_threads = True
 
@@ -44,6 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(429, {"error": {"message": "slow down", "type": "tokens"}}, {"retry-after": "7"})
         elif way == "moves":
             self._answer(307, {}, {"location": f"http://localhost:{self.server.server_port}/plain/v1/moved"})
+        elif way == "works-and-goes":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
         elif way == "breaks":
             self._event({"id": "1", "choices": [{"index": 0, "delta": {"content": "half"}, "finish_reason": None}]})
             self.connection.shutdown(socket.SHUT_RDWR)

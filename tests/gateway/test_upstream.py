@@ -13,7 +13,7 @@ from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
 from tests.gateway.strange_upstream import KEY, StrangeUpstream, strange_upstream
 
 HELLO = [{"role": "user", "content": "Say hello."}]
-WAYS = ("plain", "limits", "moves", "breaks", "hangs-up")
+WAYS = ("plain", "limits", "moves", "breaks", "hangs-up", "works-and-goes")
 
 
 @dataclass
@@ -112,6 +112,16 @@ def test_a_kept_connection_that_was_closed_is_opened_again(project: Project) -> 
 
     for _ in range(5):
         assert client.chat.completions.create(model="hangs-up", messages=HELLO).choices
+
+
+def test_a_request_that_a_server_took_on_a_fresh_connection_is_not_sent_again(project: Project) -> None:
+    """It may have worked on it, and a paid one counts it: it was sent twice."""
+    client = project.up()
+
+    with pytest.raises(openai.InternalServerError, match="broke off"):
+        client.chat.completions.create(model="works-and-goes", messages=HELLO)
+
+    assert [path for path, _, _ in project.server.requests] == ["/works-and-goes/v1/chat/completions"]
 
 
 def test_the_key_is_on_no_disk_and_in_no_log(project: Project) -> None:

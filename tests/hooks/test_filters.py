@@ -292,3 +292,24 @@ def test_a_capture_is_dropped_unless_its_filter_returns_one(tmp_path: Path, name
 
     assert kept == (EXCHANGE.annotated(seen=True) if name == "changed" else None)
     assert errors(plugins) == (name not in ("changed", "none"))
+
+
+def test_calls_whose_callers_hung_up_count_from_their_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty callers who hung up left forty threads that nobody counted."""
+    monkeypatch.setattr(limited, "LIMIT_SECONDS", 0.3)
+    hangs = "import time\n@hookimpl\ndef dmrc_request(request):\n    time.sleep(3)\n"
+    plugins = loaded(tmp_path, hangs)
+    (implementation,) = plugins.implementations("dmrc_request", (PROJECT,))
+
+    async def story() -> None:
+        arguments = {"exchange": EXCHANGE, "request": None}
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(limited.call(implementation, arguments), 0.05)
+        await asyncio.sleep(0.5)
+        with pytest.raises(limited.PluginError, match="4 earlier calls, given up, still run"):
+            await limited.call(implementation, arguments)
+
+    asyncio.run(story())

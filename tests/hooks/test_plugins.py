@@ -203,3 +203,20 @@ def test_a_plugin_that_brings_no_list_is_named(tmp_path: Path) -> None:
 
     assert plugins.collect("dmrc_register_engines", settings=None) == []
     assert plugins.all()[0].to_json()["errors"] == 1
+
+
+def test_an_import_that_hangs_is_named_and_keeps_no_command_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dmrc.hooks.plugins.IMPORT_SECONDS", 0.3)
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text("import time\ntime.sleep(30)\n")
+    fine = tmp_path / "fine.py"
+    fine.write_text("from dmrc import hookimpl\n\n@hookimpl\ndef dmrc_request(request):\n    return None\n")
+    plugins = Plugins(wanted=(str(hangs), str(fine)))
+
+    plugins.load()
+
+    states = {plugin.name: plugin.state for plugin in plugins.all()}
+    assert (states["hangs"], states["fine"]) == ("failed", "loaded")
+    assert "plugin 'hangs' is skipped: its import took more than 0 s" in caplog.text
