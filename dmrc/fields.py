@@ -60,10 +60,10 @@ def plain(value: object, where: str) -> JsonValue:
 
 
 def refuse_unknown(fields: Mapping[str, object], known: Iterable[str], where: str) -> None:
-    """Refuse a field that is neither known nor an extension (`x-…`)."""
-    for name in fields:
-        if name not in known and not name.startswith("x-"):
-            raise ProjectError(f"{where} has no field '{name}'{near(name, known)}", remedy=f"Known: {', '.join(known)}")
+    """Refuse fields that are neither known nor an extension (`x-…`); all of them are told."""
+    unknown = [f"'{name}'{near(name, known)}" for name in fields if name not in known and not name.startswith("x-")]
+    if unknown:
+        raise ProjectError(f"{where} has no field {' and no '.join(unknown)}", remedy=f"Known: {', '.join(known)}")
 
 
 def near(name: str, known: Iterable[str]) -> str:

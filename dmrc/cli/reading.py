@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,13 @@ from dmrc.compose.dotenv import env_file_variables, with_env_files
 from dmrc.compose.files import command_environ
 from dmrc.compose.includes import included_models
 from dmrc.compose.interpolation import referenced
+from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
-from dmrc.fields import near
+from dmrc.fields import mapping, near
 from dmrc.project import ModelDeclaration, Project, knows_addresses
+from dmrc.project.provider import TYPES
 from dmrc.reference import Reference
 
 
@@ -41,6 +44,7 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
     document = _document(options, with_docker=with_docker)
     if with_docker:
         _add_named(document, options, named)
+    _check_providers(document)
     places = included_models(options.files, _environ(options).get) if document.get("models") else {}
     project = Project.parse(document, options.files, options.directory, places)
     allowed = Allowed((options.directory, *places.values()), (*options.allowed_paths, *app.settings.allowed_paths))
@@ -165,7 +169,34 @@ def _named(where: str) -> Iterator[None]:
         raise type(error)(f"{where}: {error.message}", remedy=error.remedy) from error
 
 
+def _check_providers(document: Mapping[str, object]) -> None:
+    """Refuse a provider that no program is, where its name is near one of a model; any other is Compose's business.
+
+    Raises:
+        ProjectError: There is one.
+    """
+    services = mapping(document.get("services"), "services")
+    for name, service in services.items():
+        where = f"services.{name}.provider"
+        kind = str(mapping(mapping(service, f"services.{name}").get("provider"), where).get("type", ""))
+        if kind in TYPES or not (meant := near(kind, TYPES)) or shutil.which(kind) or shutil.which(f"docker-{kind}"):
+            continue
+        raise ProjectError(f"{where}.type is '{kind}'{meant}", remedy=f"Write type: {TYPES[0]}")
+
+
 def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
+    """Return the project as Compose or our own reader understands it; what is misspelt is told with what was meant."""
+    try:
+        return _read_document(options, with_docker=with_docker)
+    except ProjectError as error:
+        found = mistakes(options.files)
+        if not found:
+            raise
+        names = ", ".join(file.name for file in options.files)
+        raise ProjectError(f"{names}: {'; '.join(found)}", remedy="Correct it, and look again: dmrc config") from error
+
+
+def _read_document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
     try:
         compose = Compose(os.environ)
         document = compose.config(options)

@@ -43,6 +43,7 @@ def up(
 
     options = selection.options()
     compose = Compose(os.environ)
+    compose.settle()
     endpoint = docker_endpoint(os.environ)
     project = read_project(app, options, with_docker=True, named=words(arguments))
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]

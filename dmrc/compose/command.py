@@ -116,6 +116,17 @@ class Compose:
         restore_order(unescaped, options.files)
         return unescaped
 
+    def settle(self) -> None:
+        """Find out which Compose there is, before anything is done for it.
+
+        Raises:
+            DockerError: There is none.
+        """
+        if self.version() is None and self._alone is not None:
+            self._argv = [self._alone]  # this `docker` has no Compose
+        if self.version() is None:
+            self._check_version()
+
     def become(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by Compose: its output, its exit code and its Ctrl+C are then the user's."""
         argv = [*self._argv, *options.argv(*([override] if override else [])), *arguments]

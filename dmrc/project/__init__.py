@@ -2,6 +2,7 @@
 
 from dmrc.project.access import Access
 from dmrc.project.binding import Binding
+from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.injection import Injection, inject
 from dmrc.project.model import (
     DEFAULT_ENGINE,
@@ -12,7 +13,7 @@ from dmrc.project.model import (
     own_names,
     parse_keep_alive,
 )
-from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Auth, Project, Service, knows_addresses
+from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project, Service
 from dmrc.project.upstream import Upstream
 
 __all__ = [

@@ -6,25 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.fields import JsonValue, mapping, near, plain, refuse_unknown, strings, text
+from dmrc.project import choices
 from dmrc.project.binding import Binding
+from dmrc.project.choices import Auth, OpenAI
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
 
-Auth = Literal["key", "address"]
-"""How the gateway knows containers."""
-
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
-
-OpenAI = Literal["auto", "always", "never"]
-"""Which services are given the variables `OPENAI_*`: those that their file lets want them, all, or none."""
 
 _PROJECT_OPTIONS = ("auth", "capture", "models", "openai", "plugins")
 _SERVICE_OPTIONS = ("default_model", "openai")
@@ -165,20 +161,24 @@ class Project:
         """
         name = text(document.get("name"), "name")
         directory = directory or (files[0].parent if files else Path())
-        models = {
-            key: ModelDeclaration.parse(key, value, places.get(key, directory))
-            for key, value in mapping(document.get("models"), "models").items()
-        }
+        models, wrong = {}, []
+        for key, value in mapping(document.get("models"), "models").items():
+            try:
+                models[key] = ModelDeclaration.parse(key, value, places.get(key, directory))
+            except ProjectError as error:
+                wrong.append(error)
+        if wrong:
+            raise ProjectError("; ".join(error.message for error in wrong), remedy=wrong[0].remedy)
         options = _options(document, _PROJECT_OPTIONS, "")
-        openai = _openai(options.get("openai"), "x-dmrc.openai", "auto")
+        openai = choices.openai(options.get("openai"), "x-dmrc.openai", "auto")
         written = mapping(document.get("services"), "services")
         services = {key: _service(key, value, models, openai) for key, value in written.items()}
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
         services = with_providers(services, providers)
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
-        capture, auth = _capture(options.get("capture")), _auth(options.get("auth"))
-        any_model = _any_model(options.get("models"), auth)
+        capture, auth = choices.capture(options.get("capture")), choices.auth(options.get("auth"))
+        any_model = choices.any_model(options.get("models"), auth)
         return cls(name, directory, files, models, services, capture, plugins, auth, any_model)
 
 
@@ -194,8 +194,12 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], o
                 remedy="Declare it under the top-level 'models:'",
             )
     default = options.get("default_model")
-    if default is not None and default not in {binding.key for binding in bindings}:
-        raise ProjectError(f"{where}.x-dmrc.default_model is '{default}', which the service does not use")
+    used = [binding.key for binding in bindings]
+    if default is not None and default not in used:
+        raise ProjectError(
+            f"{where}.x-dmrc.default_model is '{default}', which the service does not use{near(str(default), used)}",
+            remedy=f"It uses {', '.join(used) or 'no model'}",
+        )
     network_mode = fields.get("network_mode")
     if bindings and network_mode == "none":
         raise ProjectError(
@@ -212,7 +216,7 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], o
         environment,
         None if network_mode is None else str(network_mode),
         None if default is None else str(default),
-        _openai(options.get("openai"), f"{where}.x-dmrc.openai", openai),
+        choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai),
         _extensions(fields, where),
         _names(fields.get("depends_on"), f"{where}.depends_on"),
     )
@@ -250,49 +254,3 @@ def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue
     return {
         name: plain(value, f"{where}.{name}") for name, value in fields.items() if name.startswith(_EXTENSION_PREFIX)
     }
-
-
-def _auth(value: object) -> Auth:
-    if value in (None, "key"):
-        return "key"
-    if value == "address":
-        return "address"
-    raise ProjectError(f"x-dmrc.auth is {value!r}", remedy="Use key or address")
-
-
-def knows_addresses(document: Mapping[str, object]) -> bool:
-    """Return whether a project that is not parsed yet says `x-dmrc: {auth: address}`."""
-    options = document.get("x-dmrc")
-    return isinstance(options, Mapping) and options.get("auth") == "address"
-
-
-def _any_model(value: object, auth: Auth) -> bool:
-    if value in (None, "declared"):
-        return False
-    if value != "any":
-        raise ProjectError(f"x-dmrc.models is {value!r}", remedy="Use declared or any")
-    if auth != "address":
-        raise ProjectError("x-dmrc.models is 'any' without auth: address", remedy="Write {auth: address, models: any}")
-    return True
-
-
-def _openai(value: object, where: str, otherwise: OpenAI) -> OpenAI:
-    if value is None:
-        return otherwise
-    for known in get_args(OpenAI):
-        if value == known:
-            return cast(OpenAI, known)
-    raise ProjectError(f"{where} is {value!r}", remedy="Use auto, always or never")
-
-
-def _capture(value: object) -> Literal["full", "metadata", "off"] | None:
-    # YAML 1.1 reads a bare `off` as false.
-    if value is None:
-        return None
-    if value is False or value == "off":
-        return "off"
-    if value == "full":
-        return "full"
-    if value == "metadata":
-        return "metadata"
-    raise ProjectError(f"x-dmrc.capture is {value!r}", remedy="Use full, metadata or off")

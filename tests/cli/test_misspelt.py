@@ -1,0 +1,56 @@
+"""Misspelt words of a compose file are told with the word that was meant (#16, G)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.dmrc_command import Dmrc
+from tests.groups import compose_binary
+
+_GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}}\n"
+
+
+@pytest.mark.compose
+@pytest.mark.parametrize("reader", ["compose", "own"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_GOOD.replace("models: [llm]", "model: [llm]"), "services.app has no key 'model' (did you mean 'models'?)"),
+        (_GOOD.replace("\nmodels", "\nmodles"), "the file has no key 'modles' (did you mean 'models'?)"),
+        (_GOOD.replace("model: ai", "image: ai"), "models.llm has no key 'image'; known: model, context_size"),
+        (_GOOD.replace("[llm]", "{llm: {endpoint_vars: A}}"), "'endpoint_vars' (did you mean 'endpoint_var'?)"),
+        (_GOOD + "x_dmrc: {capture: off}\n", "'x_dmrc' (did you mean 'x-dmrc'?)"),
+        ("services:\n\tapp: {image: x}\n", "compose.yaml:2: a tab indents the line"),
+        (
+            _GOOD.replace("ai/x", "ai/x, x-dmrc: {lroa: a, parralel: 2}"),
+            "'lroa' (did you mean 'lora'?) and no 'parralel'",
+        ),
+        (
+            _GOOD.replace("image: x,", "image: x, x-dmrc: {default_model: lmm},"),
+            "'lmm', which the service does not use (did",
+        ),
+    ],
+)
+def test_it_is_told_with_what_was_meant(dmrc: Dmrc, tmp_path: Path, reader: str, text: str, words: str) -> None:
+    (tmp_path / "compose.yaml").write_text(text)
+    binary = compose_binary() or tmp_path
+    path = f"{binary.parent}:{os.environ['PATH']}" if reader == "compose" else os.environ["PATH"]
+
+    refused = dmrc.run("config", cwd=tmp_path, env={"PATH": path})
+
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_two_models_with_errors_are_both_told(dmrc: Dmrc, tmp_path: Path) -> None:
+    models = "models: {llm: {model: a, x-dmrc: {parallel: 0}}, other: {model: b, x-dmrc: {ready: never}}}\n"
+    (tmp_path / "compose.yaml").write_text("services: {app: {image: x, models: [llm, other]}}\n" + models)
+
+    said = dmrc.run("config", cwd=tmp_path).stderr
+
+    assert "models.llm.x-dmrc.parallel" in said
+    assert "models.other.x-dmrc.ready" in said
