@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dmrc.engines.engine import ChildEngine, Engine
-from dmrc.engines.process import EngineProcess
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Abilities, Budget
 from dmrc.scheduler.deaths import Deaths
@@ -19,9 +18,10 @@ from dmrc.scheduler.fleet import Fleet
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.line import Line, Place
+from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import Runner, State, Watcher
-from dmrc.scheduler.supervision import LOOK_SECONDS, Supervision
+from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import AnyTarget, UpstreamTarget
 
 _log = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ class Scheduler:
         self._engines = {name: engine for name, engine in engines.items() if isinstance(engine, ChildEngine)}
         self._run = run
         self._logs = logs
-        self._room = Room(budget, limits)
         self._limits = limits
         self._lines: dict[str, Line] = {}
         self._fleet = Fleet()
+        self._reservations = Reservations(Room(budget, limits), self._fleet, limits, self._give_way, self.load)
         self._numbers = itertools.count(1)
         self.deaths, self._closing = Deaths(), False
 
@@ -244,7 +244,7 @@ class Scheduler:
             return await runner.connect(runner.target)
         target, engine = runner.target, self._engines[runner.target.configuration.engine]
         engine.check(target.configuration, target.companions.kinds)  # before anyone gives way for it
-        await self._make_room(runner, Abilities(engine.largest_parallel, engine.keeps_prompts))
+        await self._reservations.reserve(runner, Abilities(engine.largest_parallel, engine.keeps_prompts))
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
@@ -264,24 +264,6 @@ class Scheduler:
             line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
         await self._fleet.end(runner)
 
-    async def _make_room(self, runner: Runner, abilities: Abilities) -> None:
-        """Reserve memory for a runner, as soon as `room` allows it; raises what that raises."""
-        while True:
-            others = [other for other in self.runners() if other is not runner]
-            plan = self._room.plan(runner, others, abilities)
-            for giver in plan.givers:
-                giver.gives_back = True
-                self._fleet.spawn(self._give_back(giver))
-            if plan.need is not None:
-                runner.need, runner.claim, runner.state = plan.need, None, State.STARTING
-                return
-            runner.claim = plan.claim or runner.claim
-            for victim in plan.victims:
-                _log.info("runner %s gives way to %s", victim.target.reference, runner.target.reference)
-                victim.stop_reason = "evicted"
-                self._give_way(victim)
-            await self._fleet.change(plan.wait_seconds)
-
     def _give_way(self, victim: Runner) -> None:
         """Let a runner end after its last answer. Those who wait for it get its successor, when that has memory."""
         line, victim.line = victim.line, None
@@ -289,43 +271,15 @@ class Scheduler:
         self._fleet.end_if_drained(victim)
         self._serve(line)
 
-    async def _give_back(self, runner: Runner) -> None:
-        """Start a runner anew, with a smaller prompt cache, when it is idle or its window is over."""
-        until = time.monotonic() + self._limits.window_seconds
-        while runner.state is State.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:
-            await self._fleet.change(left)
-        if runner.state is not State.READY or self._closing:
-            return
-        _log.info("runner %s starts anew with a smaller prompt cache", runner.target.reference)
-        runner.stop_reason = "evicted"
-        self._give_way(runner)
-        try:
-            await self.load(runner.target)
-        except DmrcError as error:  # the next request tries again, and tells its caller
-            _log.warning("runner %s did not start anew: %s", runner.target.reference, error)
-
     async def _watch(self, runner: Runner) -> None:
         """Notice the end of a child that nobody asked to end; those who wait for it get another one."""
         if runner.process is None:
             return
         why = "dmrc lost sight of its engine"  # and none may look ready that nobody watches
         try:
-            why = await self._end_of(runner, runner.process)
+            why = await Supervision(runner, runner.process).until_end()
         finally:
             await self._ended(runner, why)
-
-    async def _end_of(self, runner: Runner, process: EngineProcess) -> str:
-        """Wait until a child has ended, or must be ended; return why, as a clause about the engine."""
-        end, supervision = asyncio.ensure_future(process.wait_exit()), Supervision(runner)
-        try:
-            while not (await asyncio.wait({end}, timeout=LOOK_SECONDS))[0]:
-                if (reason := supervision.look()) is not None:
-                    runner.failure = f"the engine of model '{runner.target.reference}' was ended: {reason}"
-                    await process.stop(grace_seconds=0)
-                    return runner.failure
-        finally:
-            end.cancel()
-        return f"the engine of model '{runner.target.reference}' died ({process.last_words()})"
 
     async def _ended(self, runner: Runner, why: str) -> None:
         was_needed = runner.state is State.READY or bool(runner.in_use or runner.waiting)

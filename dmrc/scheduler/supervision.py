@@ -6,8 +6,10 @@ also when whoever asked has gone. llama.cpp sets it no limit.
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+from dmrc.engines.process import EngineProcess
 from dmrc.scheduler.budget import Need
 from dmrc.scheduler.runner import Runner
 
@@ -37,12 +39,26 @@ def most_bytes(need: Need, served: int) -> int:
 class Supervision:
     """Of one runner with a child."""
 
-    def __init__(self, runner: Runner) -> None:
-        """Begin now."""
+    def __init__(self, runner: Runner, process: EngineProcess) -> None:
+        """Begin now, with the child that the runner has."""
         self._runner = runner
+        self._process = process
         self._looked_at = time.monotonic()
         self._processor_seconds = self._usage()[0]
         self._busy_seconds = 0.0
+
+    async def until_end(self) -> str:
+        """Wait until the child has ended, or must be ended; return why, as a clause about the engine."""
+        end, name = asyncio.ensure_future(self._process.wait_exit()), self._runner.target.reference
+        try:
+            while not (await asyncio.wait({end}, timeout=LOOK_SECONDS))[0]:
+                if (reason := self.look()) is not None:
+                    self._runner.failure = f"the engine of model '{name}' was ended: {reason}"
+                    await self._process.stop(grace_seconds=0)
+                    return self._runner.failure
+        finally:
+            end.cancel()
+        return f"the engine of model '{name}' died ({self._process.last_words()})"
 
     def look(self) -> str | None:
         """Return why the child must end, as a clause about it; None when it need not."""
@@ -62,5 +78,4 @@ class Supervision:
         return None
 
     def _usage(self) -> tuple[float, int]:
-        process = self._runner.process
-        return (0.0, 0) if process is None else process.usage()
+        return self._process.usage()

@@ -1,0 +1,74 @@
+"""The memory of runners that are to start: reserved as soon as `room` allows it, and until then waited for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from dmrc.errors import DmrcError
+from dmrc.scheduler.budget import Abilities
+from dmrc.scheduler.fleet import Fleet
+from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.room import Room
+from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.target import AnyTarget
+
+_log = logging.getLogger(__name__)
+
+
+class Reservations:
+    """Carries out what `Room` plans. For one event loop."""
+
+    def __init__(
+        self,
+        room: Room,
+        fleet: Fleet,
+        limits: Limits,
+        give_way: Callable[[Runner], None],
+        load: Callable[[AnyTarget], Awaitable[Runner]],
+    ) -> None:
+        """Let others end by `give_way`, and those that only give memory back start anew by `load`."""
+        self._room = room
+        self._fleet = fleet
+        self._limits = limits
+        self._give_way = give_way
+        self._load = load
+
+    async def reserve(self, runner: Runner, abilities: Abilities) -> None:
+        """Wait until a runner has its memory; it is STARTING then.
+
+        Raises:
+            InsufficientMemoryError: It can never fit beside the pinned ones.
+            BusyError: It has waited too long.
+        """
+        while True:
+            others = [other for other in self._fleet.alive() if other is not runner]
+            plan = self._room.plan(runner, others, abilities)
+            for giver in plan.givers:
+                giver.gives_back = True
+                self._fleet.spawn(self._give_back(giver))
+            if plan.need is not None:
+                runner.need, runner.claim, runner.state = plan.need, None, State.STARTING
+                return
+            runner.claim = plan.claim or runner.claim
+            for victim in plan.victims:
+                _log.info("runner %s gives way to %s", victim.target.reference, runner.target.reference)
+                victim.stop_reason = "evicted"
+                self._give_way(victim)
+            await self._fleet.change(plan.wait_seconds)
+
+    async def _give_back(self, runner: Runner) -> None:
+        """Start a runner anew, with a smaller prompt cache, when it is idle or its window is over."""
+        until = time.monotonic() + self._limits.window_seconds
+        while runner.state is State.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:
+            await self._fleet.change(left)
+        if runner.state is not State.READY:
+            return
+        _log.info("runner %s starts anew with a smaller prompt cache", runner.target.reference)
+        runner.stop_reason = "evicted"
+        self._give_way(runner)
+        try:
+            await self._load(runner.target)
+        except DmrcError as error:  # the next request tries again, and tells its caller
+            _log.warning("runner %s did not start anew: %s", runner.target.reference, error)
