@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
@@ -37,6 +37,20 @@ class Resolved:
     """Key in the project's `models:`, where the caller has a project."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read of one state of the store and of the configurations."""
+
+    as_of: tuple[int, int, int] | None
+    """Which state; None for a store without an index."""
+    models: dict[str, StoredModel] = field(default_factory=dict)
+    """By name, as callers write it."""
+    targets: dict[tuple[str | None, str, ModelDeclaration | None, Operation | None], Target] = field(
+        default_factory=dict
+    )
+    """By who asks, and for what."""
+
+
 class Catalog:
     """Names of models, as the daemon's callers may use them."""
 
@@ -49,10 +63,8 @@ class Catalog:
         self.upstream_keys = UpstreamKeys()
         self._companions = CompanionFinder(store, self._stored)
         self._facts: dict[str, GgufFacts] = {}
-        self._models: dict[str, StoredModel] = {}
-        self._targets: dict[tuple[str | None, str, ModelDeclaration | None, Operation | None], Target] = {}
         self._index = store.root / "index.json"
-        self._as_of: tuple[int, int, int] | None = None
+        self._known = _Known(None)
 
     def resolve(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved:
         """Return what to run for `model` as this caller wrote it; without an operation, as what it is for.
@@ -165,10 +177,10 @@ class Catalog:
 
     def _stored(self, model: str) -> StoredModel:
         """Return a model of the store; remembered until the store changes."""
-        self._forget_what_has_changed()
-        if model not in self._models:
-            self._models[model] = self._store.resolve(model, self.default_registry)
-        return self._models[model]
+        models = self._now().models
+        if model not in models:
+            models[model] = self._store.resolve(model, self.default_registry)
+        return models[model]
 
     def target(
         self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
@@ -181,22 +193,27 @@ class Catalog:
             return self._upstream_target(project or "", declaration, declaration.upstream)
         if declaration is not None and declaration.paths:
             return self._new_target(project, model, declaration, operation)  # files change without a word
-        self._forget_what_has_changed()
+        targets = self._now().targets
         asked = (project, model, declaration, operation)
-        if asked not in self._targets:
-            self._targets[asked] = self._new_target(*asked)
-        return self._targets[asked]
+        if asked not in targets:
+            targets[asked] = self._new_target(*asked)
+        return targets[asked]
 
-    def _forget_what_has_changed(self) -> None:
+    def _now(self) -> _Known:
+        """Return what is known of the store and the configurations as they are now.
+
+        The loop and threads ask at the same time, so a change makes a new object: whoever began before it goes on with
+        the former one, and puts nothing old into the new one.
+        """
         try:
             status = self._index.stat()
             as_of = (status.st_mtime_ns, status.st_ino, self._configurations.version)
         except FileNotFoundError:
             as_of = None
-        if as_of is None or as_of != self._as_of:
-            self._models.clear()
-            self._targets.clear()
-            self._as_of = as_of
+        known = self._known
+        if as_of is None or as_of != known.as_of:
+            known = self._known = _Known(as_of)
+        return known
 
     def _new_target(
         self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
