@@ -156,7 +156,7 @@ def test_a_watch_that_fails_leaves_no_runner_that_looks_ready(
 ) -> None:
     """A full disk at the rotation of a log ended the watch; when the child died later, requests waited for ever."""
     scheduler = workshop.scheduler()
-    monkeypatch.setattr("dmrc.scheduler.scheduler.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.05)
 
     async def story() -> None:
         await use(scheduler, workshop.target())

@@ -46,7 +46,7 @@ def test_a_child_that_computes_for_nobody_is_ended(
     workshop: Workshop, evil: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scheduler = workshop.scheduler()
-    monkeypatch.setattr("dmrc.scheduler.scheduler.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.2)
     monkeypatch.setattr("dmrc.scheduler.supervision.BUSY_SECONDS", 1.0)
 
     async def story() -> None:
@@ -74,7 +74,7 @@ def test_a_child_that_computes_for_somebody_or_rests_is_left_alone(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = workshop.scheduler()
-    monkeypatch.setattr("dmrc.scheduler.scheduler.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("dmrc.scheduler.supervision.BUSY_SECONDS", 0.2)
 
     async def story() -> None:
@@ -93,7 +93,7 @@ def test_a_child_far_over_its_estimate_is_ended_under_its_caller_who_hears_why(
     workshop: Workshop, evil: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = workshop.scheduler()
-    monkeypatch.setattr("dmrc.scheduler.scheduler.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.2)
     monkeypatch.setattr("dmrc.scheduler.supervision.most_bytes", lambda _need, _served: 200 << 20)
 
     async def story() -> None:
