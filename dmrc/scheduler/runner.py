@@ -30,7 +30,7 @@ _LET_GO_SECONDS = 120.0  # longer than a batch of any model that is of use
 # was answered, and an answer to us is one: so the next looks must be further apart.
 # Source: `recv_with_timeout` in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-queue.cpp
 _FIRST_LOOK_SECONDS = 0.1
-_LOOK_SECONDS = 1.1
+_LOOK_SECONDS = 1.6
 
 
 class State(enum.StrEnum):
