@@ -41,7 +41,7 @@ class QuickEngine:
     name = "llama.cpp"
     program = "quick child"
     largest_parallel: int | None = None
-    keeps_prompts = False
+    keeps_prompts = True
 
     def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
         """Refuse nothing."""
