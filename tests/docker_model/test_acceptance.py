@@ -1,6 +1,6 @@
 """Docker Model Runner's own end-to-end and integration tests, and Compose's, by their numbers here.
 
-E1 to E25 are the cases of e2e/*.go, I1 to I11 those of cmd/cli/commands/integration_test.go (docker/model-runner
+E1 to E30 are the cases of e2e/*.go, I1 to I11 those of cmd/cli/commands/integration_test.go (docker/model-runner
 642c7211), C1 to C7 those of pkg/e2e/model_test.go and providers_test.go (docker/compose f7297942). `CASES` says which
 test of ours holds each; those that no other test holds are below.
 """
@@ -18,7 +18,7 @@ from tests.dmrc_command import Dmrc
 from tests.registry import RegistryServer
 
 ROOT = Path(__file__).parent.parent
-_HERE, _OPENAI, _OLLAMA = "docker_model/test_acceptance.py", "gateway/test_openai.py", "gateway/test_ollama.py"
+_HERE, _ENDS, _OPENAI = "docker_model/test_acceptance.py", "docker_model/test_end_to_end.py", "gateway/test_openai.py"
 _DMR, _FORMS, _PROVIDER = "gateway/test_dmr_models.py", "cli/test_reference_forms.py", "up/test_provider.py"
 CASES = {
     "E1 an unknown model": (_OPENAI, "test_an_unknown_model_is_a_404_that_says_how_to_get_it"),
@@ -30,16 +30,20 @@ CASES = {
     "E7 remove": (_DMR, "test_tag_push_and_remove"),
     **{f"E{number} on the command line": (_HERE, "test_e8_to_e14_the_life_of_a_model") for number in range(8, 15)},
     "E15 the models": (_HERE, "test_e3_e5_e15_over_http"),
-    "E16 a chat": (_OPENAI, "test_a_whole_answer_is_recorded_with_tokens_and_rates"),
-    "E17 a stream": (_OPENAI, "test_a_stream_comes_in_pieces_and_is_recorded_with_its_times"),
-    "E18 a response": ("gateway/test_responses.py", "test_a_response_is_answered_and_recorded"),
-    "E19 a response of a schema": ("gateway/test_responses.py", "test_an_answer_keeps_to_a_schema"),
-    "E20 Anthropic's messages": ("gateway/test_anthropic.py", "test_a_message_is_answered_and_recorded"),
-    "E21 Ollama's chat": (_OLLAMA, "test_chat_whole_and_streamed_say_the_same_and_count_alike"),
-    "E22 Ollama's generate": (_OLLAMA, "test_generate_with_a_system_prompt_raw_and_streamed"),
+    "E16 a chat": (_ENDS, "test_a_chat_is_the_assistants"),
+    "E17 a stream": (_ENDS, "test_a_stream_ends_with_done"),
+    "E18 a response": (_ENDS, "test_a_response_carries_its_text"),
+    "E19 a response of a schema": (_ENDS, "test_a_response_of_a_schema_carries_it_as_text"),
+    "E20 Anthropic's messages": (_ENDS, "test_a_message_has_text"),
+    "E21 Ollama's chat": (_ENDS, "test_ollamas_answers_are_done"),
+    "E22 Ollama's generate": (_ENDS, "test_ollamas_answers_are_done"),
     "E23 Ollama's tags": ("gateway/test_ollama_models.py", "test_tags_show_copy_and_delete"),
     "E24 unload all, remove": (_HERE, "test_e8_to_e14_the_life_of_a_model"),
-    "E25 five at the same time": ("gateway/test_faults.py", "test_eight_callers_on_two_slots_all_get_their_answers"),
+    **{
+        f"E{number} one of five at the same time": (_ENDS, "test_five_chats_at_the_same_time_are_all_answered")
+        for number in range(25, 30)
+    },
+    "E30 a pull before the answers": (_DMR, "test_create_pulls_and_tells_of_each_layer"),
     "I1 pull": (_FORMS, "test_pull_model"),
     "I2 inspect": (_FORMS, "test_inspect_model"),
     "I3 tag": (_FORMS, "test_tag_model"),
@@ -69,7 +73,7 @@ def test_there_is_a_test_for_every_case(case: str) -> None:
 
 
 def test_no_case_is_left_out() -> None:
-    numbers = {f"E{number}" for number in range(1, 26)} | {f"I{number}" for number in range(1, 12)}
+    numbers = {f"E{number}" for number in range(1, 31)} | {f"I{number}" for number in range(1, 12)}
 
     assert {case.split()[0] for case in CASES} == numbers | {f"C{number}" for number in range(1, 8)}
 
