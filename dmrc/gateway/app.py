@@ -37,7 +37,7 @@ from dmrc.gateway.pages import API, Pages
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.gateway.response_routes import ResponseRoutes
 from dmrc.gateway.unrouted import Unrouted, answer_head
-from dmrc.store import StoredModel
+from dmrc.models import openai_model
 
 PREFIXES = ("/engines/v1", "/v1")
 """Where the OpenAI routes are found, beside `/engines/{engine}/v1`. Source: Docker Model Runner's routes."""
@@ -143,7 +143,7 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
 
     def models(request: Request) -> JSONResponse:
         names = catalog.names(admission.admit(request.scope))
-        return JSONResponse({"object": "list", "data": [_model(name, model) for name, model in names]})
+        return JSONResponse({"object": "list", "data": [openai_model(name, model) for name, model in names]})
 
     def model(request: Request) -> JSONResponse:
         wanted = request.path_params["name"]
@@ -152,13 +152,15 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
         named = catalog.names(caller)
         for name, stored in sorted(named, key=lambda pair: pair[0] != wanted):
             if (name in (wanted, target.reference)) if stored is None else (stored.digest == target.digest):
-                return JSONResponse(_model(name, stored))
+                return JSONResponse(openai_model(name, stored))
         raise ModelNotFoundError(f"model '{wanted}' is not in the store")
 
     for prefix in prefixes:
         app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
     # Docker Model Runner says so to each of these.
+    # Docker Model Runner lists its models for an engine of any name.
+    app.add_api_route("/engines/{engine}/v1/models", models, methods=["GET"], response_model=None)
     app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
     return app
@@ -184,10 +186,3 @@ def _with_id(send: Send, dialect: DialectName) -> Send:
         await send(message)
 
     return with_id
-
-
-def _model(name: str, model: StoredModel | None) -> dict[str, object]:
-    created = 0
-    if model is not None:
-        created = int(model.created.timestamp()) if model.created else model.pulled_at or 0
-    return {"id": name, "object": "model", "created": created, "owned_by": "dmrc"}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import replace
 
 from dmrc.engines.session import Answer, Session
-from dmrc.errors import DmrcError, UnsupportedError
+from dmrc.errors import ContextLengthError, DmrcError, UnsupportedError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import json_object
 from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
+from dmrc.gateway.dialects.embeddings import EMBEDDINGS, texts_of
 from dmrc.gateway.dialects.engine_errors import UNPARSED, engine_error, is_unparsed
 from dmrc.gateway.dialects.mends import Mended, is_stream
 from dmrc.gateway.dialects.served import Served
@@ -45,7 +48,17 @@ class Asking:
             ConnectionError: The runner cannot be reached, or goes away before it has answered.
             DmrcError: The answer is an error: what it means for the caller.
         """
-        answer = await self._accepted(call)
+        if call.path == EMBEDDINGS and self._served.is_chat_model:
+            self._note("embedding", "the model was made for chats: its embeddings are a mean of what it would say")
+        try:
+            answer = await self._accepted(call)
+        except ContextLengthError as error:
+            if call.path != EMBEDDINGS or not self._served.is_llama_cpp or error.context_tokens is None:
+                raise
+            if not call.truncates:
+                await self._name_text(call, error, error.context_tokens)
+                raise
+            answer = await self._accepted(await self._cut(call, error.context_tokens))
         if call.several is not None:
             answer = call.several.answer(answer)
         if call.mends:
@@ -81,6 +94,36 @@ class Asking:
         self._note("tool_calls", "the engine could not read what the model called; its words are the answer")
         again = replace(call, document={**call.document, "tool_choice": "none"}, raw=None)
         return await self._accepted(again)
+
+    async def _cut(self, call: Call, limit: int) -> Call:
+        """Return a call for embeddings of as many tokens of each text as the model takes."""
+        cut: list[JsonValue] = []
+        for text in texts_of(call.document):
+            tokens = await self._tokens(text, limit)
+            cut.append(text if tokens is None else tokens[:limit])
+        self._note("truncated", f"texts were cut to {limit} tokens before they were embedded")
+        return replace(call, document={**call.document, "input": cut}, raw=None)
+
+    async def _name_text(self, call: Call, error: ContextLengthError, limit: int) -> None:
+        """Say in the error which of several texts it was."""
+        texts = texts_of(call.document)
+        for number, text in enumerate(texts if len(texts) > 1 else ()):
+            tokens = await self._tokens(text, limit)
+            if tokens is not None and len(tokens) > limit:
+                error.message = f"'input[{number}]' is too long: {error.message}"
+                return
+
+    async def _tokens(self, text: JsonValue, limit: int) -> list[JsonValue] | None:
+        """Return the tokens of a text that may have more than `limit`, for each has a byte; None of a shorter one."""
+        if not isinstance(text, str):
+            return text if isinstance(text, list) else None
+        if len(text.encode("utf-8", "replace")) < limit:
+            return None
+        body = json.dumps({"content": text, "add_special": True}).encode()
+        answer = await self._session.post("/tokenize", self._headers, body)
+        with closing(answer):
+            tokens = json_object(b"".join([chunk async for chunk in answer])).get("tokens")
+        return tokens if isinstance(tokens, list) else None
 
 
 class _Wrapped:

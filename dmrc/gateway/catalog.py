@@ -10,10 +10,9 @@ from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
-from dmrc.engines.flags import parse
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
-from dmrc.gateway.companions import CompanionFinder
+from dmrc.gateway.companions import CompanionFinder, template_source
 from dmrc.gateway.declared import Spellings, who
 from dmrc.gateway.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
@@ -233,7 +232,7 @@ class Catalog:
             facts=facts,
             companions=beside.companions,
             chat_template=beside.chat_template,
-            template=_template(wishes.runtime_flags or (), facts, beside.template),
+            template=template_source(wishes.runtime_flags or (), facts, beside.template),
             identities=beside.identities,
             configuration=_configuration(wishes, facts, operation, model),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
@@ -252,7 +251,7 @@ class Catalog:
 
 def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None, name: str) -> RunnerConfiguration:
     flags = wishes.runtime_flags or ()
-    mode = wishes.mode if operation is None and wishes.mode else _mode(facts, operation, flags, name)
+    mode = wishes.mode if operation is None and wishes.mode else _mode(facts, operation, flags, name, wishes.mode)
     context_size = wishes.context_size or DEFAULT_CONTEXT_SIZE
     if facts.context_length:
         # llama.cpp gives no request more than the model was trained with, so this is what each one really gets.
@@ -278,24 +277,17 @@ def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None
     )
 
 
-def _template(flags: Sequence[str], facts: GgufFacts, beside: str | None) -> str:
-    """Return the source of the chat template that the engine uses; an empty one where it has none of the model's."""
-    for one in reversed(parse(flags)):
-        if one.flag.names[-1] == "--no-jinja":
-            return ""
-        if one.flag.names[-1] == "--chat-template":
-            return one.value or ""
-    own = facts.metadata.get("tokenizer.chat_template.tool_use") or facts.chat_template
-    return own or "" if beside is None else beside
-
-
-def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], name: str) -> Mode:
+def _mode(
+    facts: GgufFacts, operation: Operation | None, flags: Sequence[str], name: str, configured: Mode | None
+) -> Mode:
     """Return how the engine must run for an operation; None asks for what the model is for.
+
+    What is `configured` for it goes before its flags: `dmrc configure --mode reranking`.
 
     Raises:
         InputError: The model is not for that: the engine would abort, or answer with noise.
     """
-    declared = declared_mode(flags)
+    declared = configured or declared_mode(flags)
     reranks = facts.pooling_type == _RANK_POOLING or declared == "rerank"
     if operation is None:
         own: Mode = "embedding" if facts.pooling_type or not facts.is_causal else "completion"
@@ -304,7 +296,7 @@ def _mode(facts: GgufFacts, operation: Operation | None, flags: Sequence[str], n
         if facts.is_causal and not reranks:
             raise InputError(
                 f"model '{name}' is no reranker: its file does not say so",
-                remedy='Choose another; or declare runtime_flags: ["--reranking"], where it is one',
+                remedy="Choose another; or, where it is one: dmrc configure --mode reranking",
             )
         return "rerank"
     if operation == "embedding":

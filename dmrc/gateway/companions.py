@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Companion, Companions
+from dmrc.engines.flags import parse
 from dmrc.errors import InputError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path
@@ -88,6 +89,17 @@ class CompanionFinder:
         if identity not in self._templates:
             self._templates[identity] = path.read_text(encoding="utf-8", errors="replace")
         return self._templates[identity]
+
+
+def template_source(flags: Sequence[str], facts: GgufFacts, beside: str | None) -> str:
+    """Return the source of the chat template that the engine uses; an empty one where it has none of the model's."""
+    for one in reversed(parse(flags)):
+        if one.flag.names[-1] == "--no-jinja":
+            return ""
+        if one.flag.names[-1] == "--chat-template":
+            return one.value or ""
+    own = facts.metadata.get("tokenizer.chat_template.tool_use") or facts.chat_template
+    return own or "" if beside is None else beside
 
 
 def _file(name: str, where: str, identities: list[str]) -> Path:

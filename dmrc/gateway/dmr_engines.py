@@ -148,7 +148,7 @@ def _row(runner: Runner) -> dict[str, object]:
     mode = runner.target.configuration.mode
     return {
         "backend_name": runner.target.configuration.engine,
-        "model_name": runner.target.reference,
+        "model_name": runner.name,
         "mode": "reranking" if mode == "rerank" else mode,
         "last_used": _NEVER if runner.in_use else used,
         **({"in_use": True} if runner.in_use else {}),

@@ -103,7 +103,9 @@ class Inference:
         if await filters.answer():
             return
         project = caller.registration.name if caller else None
-        call = self._dialect.call(observation.document, observation.request_body, project)
+        call: Call | Residence = Residence(b"", b"")
+        if not observation.only_preloads:
+            call = self._dialect.call(observation.document, observation.request_body, project)
         resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)

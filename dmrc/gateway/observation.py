@@ -96,6 +96,11 @@ class Observation:
             raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
         return model
 
+    @property
+    def only_preloads(self) -> bool:
+        """Return whether the model is only to be loaded: `docker model run` of Docker Model Runner asks so."""
+        return self.request_headers.get("x-preload-only") == "true"
+
     def keep_alive_seconds(self) -> float | None:
         """Return how long the model shall stay after this request (`keep_alive`, Ollama's field); None: as configured.
 

@@ -198,7 +198,7 @@ def _described(name: str, model: StoredModel) -> dict[str, JsonValue]:
 
 
 def _running(runner: Runner, model: StoredModel) -> dict[str, JsonValue]:
-    described = _described(runner.target.reference, model)
+    described = _described(runner.name, model)
     del described["modified_at"]
     expires_at = runner.expires_at or time.time() + min(runner.keep_alive_seconds, _FOR_EVER_SECONDS)
     return described | {

@@ -19,7 +19,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError
+from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
 from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.managing import Events, Work
 
@@ -97,6 +97,9 @@ class Transfers:
         first = await lines.get()
         if isinstance(first, DmrcError):
             status = 401 if isinstance(first, RegistryAuthError) else None
+            is_dmr = request.url.path.startswith("/models/")
+            if is_dmr and status is None and isinstance(first, RegistryError) and first.http_status == 502:
+                status = 500  # its client repeats a 502 four times, and a registry that is away stays away
             return error_response(first, status, dialect_of(request.url.path))
 
         async def body() -> AsyncIterator[bytes]:

@@ -1,6 +1,12 @@
 """Models and what is done with them: pulled, pushed, packaged, described."""
 
-from dmrc.models.description import capabilities, describe, describe_for_openai, stored_capabilities
+from dmrc.models.description import (
+    capabilities,
+    describe,
+    describe_for_openai,
+    openai_model,
+    stored_capabilities,
+)
 from dmrc.models.models import Models, Pulled
 from dmrc.models.packaging import Parts, with_facts
 from dmrc.models.pushing import Pushed
@@ -13,6 +19,7 @@ __all__ = [
     "capabilities",
     "describe",
     "describe_for_openai",
+    "openai_model",
     "stored_capabilities",
     "with_facts",
 ]

@@ -37,7 +37,14 @@ def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
     {"context_window": 8192, "architecture": "llama", "parameters": "361.82 M", "quantization": "Q4_K_M", "size":
     "268.80 MB"}}`.
     """
-    document = describe(model)
+    return [openai_model(name, model) for name in model.tags or (model.digest,)]
+
+
+def openai_model(name: str, model: StoredModel | None) -> dict[str, JsonValue]:
+    """Return one such entry, under one name; without a model, as of an upstream, it has no `dmr`."""
+    common: dict[str, JsonValue] = {"id": name, "object": "model", "created": 0, "owned_by": "docker"}
+    if model is None:
+        return common
     facts: dict[str, JsonValue] = {
         "context_window": trained_context(model) if model.config.context_size is None else model.config.context_size,
         "architecture": model.config.architecture,
@@ -45,8 +52,7 @@ def describe_for_openai(model: StoredModel) -> list[dict[str, JsonValue]]:
         "quantization": model.config.quantization,
         "size": format_size(model.size_bytes),
     }
-    common: dict[str, JsonValue] = {"object": "model", "created": document["created"], "owned_by": "docker"}
-    return [{"id": name, **common, "dmr": facts} for name in model.tags or (model.digest,)]
+    return {**common, "created": describe(model)["created"] or 0, "dmr": facts}
 
 
 def capabilities(facts: GgufFacts, template: str, *, has_projector: bool) -> list[str]:

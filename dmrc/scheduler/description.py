@@ -20,8 +20,8 @@ def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, o
     keep_alive = runner.keep_alive_seconds
     return {
         "id": target.key,
-        "model": target.reference,
-        "model_name": target.reference,
+        "model": runner.name,
+        "model_name": runner.name,
         "backend_name": target.configuration.engine,
         "digest": target.digest,
         "engine": target.configuration.engine,

@@ -67,6 +67,8 @@ class Runner:
         """Make a runner that holds nothing; `on_idle` is called when its idle time is over."""
         self.target = line.target
         self.key = line.target.key
+        self.name = line.target.reference
+        """What its last user called the model: of one model there may be several tags."""
         self.state = State.WAITING
         self.line: Line | None = line
         """Whom it serves; None once it gives way and takes nobody any more."""

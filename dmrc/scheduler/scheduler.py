@@ -189,6 +189,8 @@ class Scheduler:
             line = self._lines[key] = Line(target, self._limits.queue)
         line.target = target
         runner = self._fleet.of(line)
+        if runner is not None:
+            runner.name = target.reference
         if runner is not None and runner.target.keep_alive_seconds != target.keep_alive_seconds:
             runner.target, runner.keep_alive_seconds = target, target.keep_alive_seconds
         return line

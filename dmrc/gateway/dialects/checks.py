@@ -19,10 +19,13 @@ from dmrc.capture.bodies import items_of, object_of
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.chat_messages import checked_messages
 from dmrc.gateway.dialects.chat_tools import checked_tools
+from dmrc.gateway.dialects.completions import checked_completion
 from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
+from dmrc.gateway.dialects.embeddings import checked_embedding
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
+from dmrc.gateway.dialects.openai_fields import refuse_fields
 from dmrc.gateway.dialects.schemas import kept_format
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.several import asked_for, several
@@ -44,6 +47,7 @@ def served_by(target: AnyTarget, model_key: str | None) -> Served:
         trained_context=target.facts.context_length,
         model_key=model_key,
         embedding_length=target.facts.embedding_length or None,
+        is_chat_model=target.facts.is_causal and not target.facts.pooling_type,
     )
 
 
@@ -53,23 +57,39 @@ def checked(call: Call, served: Served) -> Call:
     Raises:
         InputError: It cannot be meant, or not of this model; what, is named.
     """
-    if call.path in ("/v1/chat/completions", COUNT_PATH):
-        call = _chat(call, served)
-    return _counted(call) if served.is_llama_cpp and call.path in _COMPLETIONS else call
+    return _counted(_checked(call, served), served)
 
 
-def _counted(call: Call) -> Call:
+def _counted(call: Call, served: Served) -> Call:
     """Return a call that tells the tokens of all answers that it wants: llama.cpp tells those of one."""
-    wish = several(call.document)
+    wish = several(call.document) if served.is_llama_cpp and call.path in _COMPLETIONS else None
     if wish is None:
         return call
     document = asked_for(call.document, wish)
     return replace(call, document=document, several=wish, raw=call.raw if document is call.document else None)
 
 
-def _chat(call: Call, served: Served) -> Call:
-    document, mends = call.document, list[Mend]()
+def _checked(call: Call, served: Served) -> Call:
     changes: Document = {}
+    mends: list[Mend] = []
+    if call.path in ("/v1/chat/completions", COUNT_PATH):
+        changes, mends = _chat(call.document, served)
+    elif call.path == "/v1/completions" and served.is_llama_cpp:
+        changes, mends = checked_completion(call.document)
+    elif call.path == "/v1/embeddings":
+        changes, mends = checked_embedding(call.document, served)
+    if not changes:
+        return replace(call, mends=(*call.mends, *mends)) if mends else call
+    document: Document = {name: value for name, value in {**call.document, **changes}.items() if value is not None}
+    return replace(call, document=document, raw=None, mends=(*call.mends, *mends))
+
+
+def _chat(document: Document, served: Served) -> tuple[Document, list[Mend]]:
+    """Return the fields of a chat completion to change, None being left out, and what is put right in its answer."""
+    changes: Document = {}
+    mends: list[Mend] = []
+    if served.is_llama_cpp:
+        refuse_fields(document, is_chat=True)
     messages = document.get("messages")
     if (mended := checked_messages(messages, served)) is not messages:
         changes["messages"] = mended
@@ -83,9 +103,7 @@ def _chat(call: Call, served: Served) -> Call:
             changes["response_format"] = kept
     if served.is_llama_cpp and not document.get("stream") and (beginning := _beginning(document)):
         mends.append(WithoutBeginning(beginning))
-    if changes:
-        document = {name: value for name, value in {**document, **changes}.items() if value is not None}
-    return replace(call, document=document, raw=None if changes else call.raw, mends=(*call.mends, *mends))
+    return changes, mends
 
 
 def _beginning(document: Document) -> str:

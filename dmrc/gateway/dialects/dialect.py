@@ -74,6 +74,8 @@ class Call:
     """How many answers it wants, where that is more than one and its engine counts only one."""
     mends: tuple[Mend, ...] = ()
     """What is put right in the answer before `reply` reads it."""
+    truncates: bool = False
+    """Whether texts that are too long to be embedded are cut, and not refused."""
 
     def body(self) -> bytes:
         """Return the bytes to send: the caller's own where nothing has changed them."""

@@ -95,7 +95,8 @@ class OllamaEmbed(OllamaChat):
         reply = Embeddings(document.get("model"), is_single=self._is_single, dimensions=dimensions)
         if requests.is_nothing(document, "input", "prompt"):
             return Residence(reply.nothing(), reply.nothing())
-        return _call("/v1/embeddings", requests.embed(document), reply)
+        truncates = requests.flag(document, "truncate", default=True)
+        return Call("/v1/embeddings", requests.embed(document), reply, truncates=truncates)
 
 
 def ollama_routes() -> dict[str, OllamaChat]:

@@ -98,11 +98,11 @@ def _common(document: Document) -> Document:
     options = document.get("options") or {}
     if not isinstance(options, dict):
         raise InputError("'options' is no object")
-    result: Document = {"model": document.get("model"), "stream": _flag(document, "stream", default=True)}
+    result: Document = {"model": document.get("model"), "stream": flag(document, "stream", default=True)}
     for name, value in options.items():
         if name in _OPTIONS and value is not None:
             result[_OPTIONS[name]] = _option(name, value)
-    if _flag(document, "logprobs", default=False):
+    if flag(document, "logprobs", default=False):
         result |= {"logprobs": True, "top_logprobs": document.get("top_logprobs") or 0}
     return result | asking_for_counts(result)
 
@@ -223,7 +223,12 @@ def _text(document: Document, name: str) -> str:
     return value or ""
 
 
-def _flag(document: Document, name: str, *, default: bool) -> bool:
+def flag(document: Document, name: str, *, default: bool) -> bool:
+    """Return what a request says by true or false; `default` where it says nothing.
+
+    Raises:
+        InputError: It says something else.
+    """
     value = document.get(name)
     if value is not None and not isinstance(value, bool):
         raise InputError(f"'{name}' is neither true nor false")

@@ -34,6 +34,8 @@ class Served:
     """Key in the project's `models:`, where the caller has a project."""
     embedding_length: int | None = None
     """Numbers in one embedding; None where it is not known."""
+    is_chat_model: bool = False
+    """Whether it was made to write text, as far as its header tells, and not for embeddings."""
 
     @property
     def is_llama_cpp(self) -> bool:

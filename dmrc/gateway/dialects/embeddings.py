@@ -1,0 +1,78 @@
+"""Embeddings: how many numbers they have, and how long a text may be.
+
+Source: https://platform.openai.com/docs/api-reference/embeddings/create
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Iterator, Sequence
+
+from dmrc.capture.bodies import items_of
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.chat_messages import shown
+from dmrc.gateway.dialects.mends import Mend
+from dmrc.gateway.dialects.served import Served
+
+EMBEDDINGS = "/v1/embeddings"
+"""The route."""
+
+
+def checked_embedding(document: Document, served: Served) -> tuple[Document, list[Mend]]:
+    """Return the fields of a request to change, None being left out, and what is put right in its answer.
+
+    Raises:
+        InputError: It cannot be meant; what, is named.
+    """
+    wanted = document.get("dimensions")
+    if wanted is None:
+        return {}, []
+    longest = served.embedding_length
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+        raise InputError(f"'dimensions' is {shown(wanted)}, which is not a whole number above 0")
+    if longest is not None and wanted > longest:
+        raise InputError(f"'dimensions' is {wanted}, and an embedding of '{served.reference}' has {longest}")
+    # An upstream may have a way of its own to shorten them.
+    return {} if served.is_upstream else {"dimensions": None}, [Shortened(wanted)]
+
+
+class Shortened:
+    """Cuts embeddings, and makes them of length 1 again, as models are trained for it (Matryoshka); see `Mend`."""
+
+    def __init__(self, dimensions: int) -> None:
+        """Keep so many numbers."""
+        self._dimensions = dimensions
+
+    def whole(self, document: Document) -> Document:
+        """Return the answer, its embeddings shortened: lists of numbers, or base64 of floats."""
+        for one in items_of(document.get("data")):
+            value = one.get("embedding")
+            if isinstance(value, list):
+                one["embedding"] = [*self._cut([n for n in value if isinstance(n, int | float)])]
+            elif isinstance(value, str):
+                data = base64.b64decode(value)
+                kept = self._cut(struct.unpack(f"<{len(data) // 4}f", data))
+                one["embedding"] = base64.b64encode(struct.pack(f"<{len(kept)}f", *kept)).decode()
+        return document
+
+    def event(self, document: Document) -> Iterator[Document]:
+        """Yield the event: embeddings are no stream."""
+        yield document
+
+    def _cut(self, numbers: Sequence[float]) -> Sequence[float]:
+        if len(numbers) <= self._dimensions:
+            return numbers
+        kept = numbers[: self._dimensions]
+        length = math.sqrt(sum(number * number for number in kept)) or 1.0
+        return [number / length for number in kept]
+
+
+def texts_of(document: Document) -> list[JsonValue]:
+    """Return the texts of a request, or their tokens, one entry for each embedding."""
+    value = document.get("input")
+    is_many = isinstance(value, list) and not all(isinstance(one, int) for one in value)
+    return value if is_many and isinstance(value, list) else [value]
