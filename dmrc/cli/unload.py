@@ -27,7 +27,7 @@ def unload(app: App, models: tuple[str, ...], everything: bool, engine: str | No
         raise NotFoundError(f"no such model runs: {', '.join(models)}", remedy="See: dmrc ps")
     if as_json:
         click.echo(json.dumps({"unloaded": unloaded}))
-    elif unloaded:
+    elif unloaded or not models:
         click.echo(f"Unloaded {len(unloaded)} model(s).")
     for name in unknown:
         app.present(name)

@@ -119,7 +119,11 @@ class UpstreamSession:
         timeout = aiohttp.ClientTimeout(total=_LOOK_SECONDS)
         url, variable = self._upstream.url, self._upstream.key
         try:
-            async with self._client.get(f"{url}/models", timeout=timeout, allow_redirects=False) as answer:
+            # Not kept: the first request has a connection of its own, so none is sent twice that the server took once.
+            leave = {"connection": "close"}
+            async with self._client.get(
+                f"{url}/models", timeout=timeout, allow_redirects=False, headers=leave
+            ) as answer:
                 status = answer.status
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error

@@ -92,7 +92,7 @@ def test_stop_runner_ends_the_daemon_and_keeps_the_project_and_its_key(dmrc: Dmr
 
 @pytest.mark.engine
 def test_ps_shows_a_runner_and_unload_ends_it(dmrc: Dmrc, tiny: str) -> None:
-    header = "MODEL ENGINE MODE STATE CONTEXT SLOTS WAITING MEMORY UNTIL"
+    header = "MODEL ENGINE MODE STATE CONTEXT SLOTS WAITING MEMORY PROMPT CACHE UNTIL"
     assert dmrc.ok("ps").split() == header.split()
     dmrc.ok("run", tiny, "Hi")
 
@@ -102,6 +102,7 @@ def test_ps_shows_a_runner_and_unload_ends_it(dmrc: Dmrc, tiny: str) -> None:
 
     assert row.split()[:7] == [tiny, "llama.cpp", "completion", "ready", "64", "0/4", "0"]
     assert row.endswith("from now")
+    assert re.search(r" \d+\.\d\d GB, 0 % reused  ", row)
     assert runner["model"] == f"docker.io/{tiny}:latest"
     assert runner["memory_resident_bytes"] > 0
     assert unloaded == {"unloaded": [f"docker.io/{tiny}:latest"]}
@@ -129,7 +130,7 @@ def test_ps_shows_what_is_in_use_and_what_waits_for_memory(dmrc: Dmrc, tmp_path:
         first.kill()
     assert re.search(r"^me/a +llama.cpp +completion +ready +100000 +1/\d +0 +.* in use$", busy)
     assert re.search(
-        r"^me/b +llama.cpp +completion +waiting +90000 +0/- +1 +- +waits for memory, \d seconds?$", waiting
+        r"^me/b +llama.cpp +completion +waiting +90000 +0/- +1 +- +- +waits for memory, \d seconds?$", waiting
     )
 
 
@@ -184,7 +185,8 @@ def test_requests_can_be_filtered_counted_and_read_by_programs(dmrc: Dmrc, tiny:
     assert of_web[0]["completion_tokens"] == 3
     assert json.loads(dmrc.ok("requests", "-n", "1", "--json")) == everything[1:]
     assert json.loads(dmrc.ok("requests", "--service", "other", "--json")) == []
-    first, second = dmrc.ok("requests").splitlines()
+    header, first, second = dmrc.ok("requests").splitlines()
+    assert "TOOK" in header.split()
     assert "shop/web" in first
     assert "from the web service" in first
     assert "from nobody" in second
