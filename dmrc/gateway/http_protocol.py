@@ -66,6 +66,7 @@ class HttpConnection(HttpToolsProtocol):
         self._heads_in_this_read = self._head_bytes = self._fields = self._around_body_bytes = 0
         self._offers_upgrade = self._repeats_head = False
         self._body_bytes = 0
+        self._parts: list[bytes] = []
         self._since: float | None = None  # set by `look`, so that no request asks for the time
         self._bytes_then = 0
         self._lingers = False
@@ -124,6 +125,7 @@ class HttpConnection(HttpToolsProtocol):
         while data:
             try:
                 self.parser.feed_data(data)
+                self._pass_body_on()
                 return
             except httptools.HttpParserUpgrade as offer:
                 data = data[offer.args[0] :]
@@ -186,18 +188,25 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take in a part of the body."""
+        """Take in a part of the body; uvicorn copies all it holds for each one, so it gets those of a read as one."""
         self._body_bytes += len(body)
-        super().on_body(body)
+        self._parts.append(body)
 
     def on_message_complete(self) -> None:
         """End the body; where an upgrade was offered it has not begun yet."""
         if self._offers_upgrade:
             self._offers_upgrade = False
             return
+        self._pass_body_on()
         if self._address is not None and not self.cycle.response_complete:
             self._shares.works(self, self._address)
         super().on_message_complete()
+
+    def _pass_body_on(self) -> None:
+        if self._parts:
+            body = b"".join(self._parts)
+            self._parts.clear()
+            super().on_body(body)
 
     # What uvicorn does with a request.
 

@@ -13,6 +13,7 @@ from threading import Event
 
 import pytest
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dmrc.gateway.connection_shares import ConnectionShares
 from dmrc.gateway.http_protocol import InputLimits
@@ -155,6 +156,24 @@ def test_parts_of_one_byte_are_a_body_and_a_trailer_is_no_header() -> None:
 
     assert answer.startswith(b"HTTP/1.1 204 ")
     assert b"authorization" not in dict(seen[0])
+
+
+def test_the_parts_of_a_body_that_came_together_are_passed_on_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[int] = []
+    pass_on = HttpToolsProtocol.on_body
+
+    def counting(self: HttpToolsProtocol, body: bytes) -> None:
+        passed.append(len(body))
+        pass_on(self, body)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", counting)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with listening() as port:
+        answer = ask(port, head + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n")
+
+    assert answer.count(b"a") >= 20_000
+    assert sum(passed) == 20_000
+    assert len(passed) < 2_000
 
 
 def test_requests_in_advance_are_answered_up_to_a_number_and_then_the_connection_ends() -> None:
