@@ -8,9 +8,10 @@ from urllib.parse import unquote_plus
 
 # A word of a name says it: `x-auth-token`, `PGPASSWORD`, `apiKey`. Longer words count too, since not all are separated.
 _SECRET_WORD = re.compile(
-    r".*(?:secret|password|passwd|passphrase|pwd|credential|cookie|session|signature|bearer)"
+    r".*(?:secret|password|passwd|passphrase|passcode|pwd|credential|cookie|session|signature|bearer|mnemonic)"
     r"|.*keys?$|.*pass$|.*token(?!s$|i[sz])|.*auth(?!or(?:s|ed|ing|ity|ities|ship)?$)"
-    r"|(?:private|salt|dsn|webhook|jwt|csrf|xsrf|sig|otp|pin)$"
+    r"|(?:private|salt|pepper|dsn|webhook|jwt|csrf|xsrf|sig|hmac|t?otp|pin|cvv|cvc|psk|pw|creds?|pat|dpop|assertion)$"
+    r"|(?:php)?(?:sid|sess|sessid)$"
 )
 _HARMLESS_WORD = re.compile(r"(?:monkey|turkey|hockey|donkey|jockey|whiskey|bypass|compass|oldpwd)s?$")
 # `max_tokens` and `prompt_tokens` count them; these are no counts.
@@ -31,8 +32,9 @@ _HARMLESS_NAMES = frozenset(
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-_USER_IN_URL = re.compile(r"://([^\s/@\"'<>]{1,512})@")
-_PARAMETER = re.compile(r"[?&;]([\w.%~\[\]-]{1,64})=([^&;\s#\"'<>\\]{1,4096})")
+# Some write an `@` of a password as it is; the last one ends it.
+_USER_IN_URL = re.compile(r"://([^\s/\"'<>]{1,512})@")
+_PARAMETER = re.compile(r"[?&;#]([\w.%~\[\]-]{1,64})=([^&;\s#\"'<>\\]{1,4096})")
 
 
 @lru_cache(4096)

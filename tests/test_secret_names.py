@@ -29,6 +29,7 @@ from dmrc.secret_names import is_secret_name, secrets_in_urls
             "auth",
             "BasicAuth",
         ),
+        *("x-passcode", "DB_PW", "MY_CREDS", "GITHUB_PAT", "WIFI_PSK", "client_assertion", "PHPSESSID", "sid", "dpop"),
     ],
 )
 def test_a_name_says_that_it_holds_a_secret(name: str) -> None:
@@ -57,6 +58,8 @@ def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
         ("git clone https://ghp_abc@github.com/x", ["ghp_abc"]),
         ("https://h/x?model=a&api_key=abc%20d&x=1#top", ["abc%20d"]),
         ("https://h/x?key=AIzaX, https://s3/x?X-Amz-Signature=ff00&X-Amz-Date=2026", ["AIzaX,", "ff00"]),
+        ("postgres://bob:hun@ter2@db/x", ["bob:hun@ter2"]),
+        ("https://h/callback#access_token=abc&x=1", ["abc"]),
         ("a?token=b in words", []),
         ("https://h/x?max_tokens=5&q=auth", []),
     ],
