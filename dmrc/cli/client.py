@@ -214,12 +214,15 @@ class DaemonClient:
 
 
 def _exists(pid: int) -> bool:
-    """Return whether the process lives. One that this process started must be reaped, or it stays for ever."""
+    """Return whether the process lives. One that has ended stays in the table until whoever started it looks."""
     import psutil
 
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return psutil.pid_exists(pid)
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _last_line(log: Path, start: int) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -137,3 +138,13 @@ def test_a_daemon_that_ends_at_once_says_why(dmrc: Dmrc, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "dmrc: the daemon ended at once, with exit code 1: ImportError: the file is damaged" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_daemon_whose_parent_has_not_looked_yet_has_stopped(dmrc: Dmrc) -> None:
+    daemon = subprocess.Popen([dmrc.program, "serve"], env=dmrc.environment, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: dmrc.run("status").returncode == 0, seconds=20)
+        dmrc.ok("stop-runner")
+    finally:
+        daemon.kill()
+        daemon.wait()
