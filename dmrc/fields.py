@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from dmrc.errors import ProjectError
 
@@ -72,3 +73,35 @@ def near(name: str, known: Iterable[str]) -> str:
 
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+class Faults:
+    """What is wrong in several places of a document, so that all of it is told at once.
+
+    Each place is read under `noted`; what was read may be used after `tell`.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing wrong."""
+        self._found: list[ProjectError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what is wrong with this place, and go on."""
+        try:
+            yield
+        except ProjectError as error:
+            self._found.append(error)
+
+    def tell(self) -> None:
+        """Raise all that was wrong, as one error; do nothing where nothing was.
+
+        The remedy is the one that all of them have; where they differ, each stands behind its fault.
+        """
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            remedies = list(dict.fromkeys(error.remedy for error in self._found))
+            if len(remedies) == 1:
+                raise ProjectError("; ".join(error.message for error in self._found), remedy=remedies[0])
+            raise ProjectError("; ".join(map(str, self._found)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmrc.errors import ProjectError
-from dmrc.fields import mapping, positive, refuse_unknown, strings, text
+from dmrc.fields import Faults, mapping, positive, refuse_unknown, strings, text
 from dmrc.project.upstream import Upstream
 
 DEFAULT_ENGINE = "llama.cpp"
@@ -73,20 +73,30 @@ class ModelDeclaration:
         if not isinstance(model, str) or not model.strip():
             raise ProjectError(f"{where} has no 'model'", remedy=f"Write {where}.model: ai/smollm2, for example")
         options = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc")
-        refuse_unknown(options, _OPTIONS, f"{where}.x-dmrc")
-        upstream = Upstream.parse(options.get("upstream"), model.strip(), f"{where}.x-dmrc.upstream")
-        if upstream is not None:
-            _refuse_beside_upstream(fields, options, where)
         files = _Files(options, f"{where}.x-dmrc", directory)
+        faults = Faults()
+        with faults.noted():
+            refuse_unknown(options, _OPTIONS, f"{where}.x-dmrc")
+        with faults.noted():
+            upstream, engine = _server(fields, options, where)
+        with faults.noted():
+            context_size = positive(fields.get("context_size"), f"{where}.context_size")
+        with faults.noted():
+            keep_alive = parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive")
+        with faults.noted():
+            parallel = positive(options.get("parallel"), f"{where}.x-dmrc.parallel")
+        with faults.noted():
+            ready = _ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready")
+        faults.tell()
         return cls(
             key=key,
             model=model.strip(),
-            context_size=positive(fields.get("context_size"), f"{where}.context_size"),
+            context_size=context_size,
             runtime_flags=strings(fields.get("runtime_flags"), f"{where}.runtime_flags"),
-            engine=_engine(options, upstream, f"{where}.x-dmrc"),
-            keep_alive_seconds=parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive"),
-            parallel=positive(options.get("parallel"), f"{where}.x-dmrc.parallel"),
-            ready=_ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready"),
+            engine=engine,
+            keep_alive_seconds=keep_alive,
+            parallel=parallel,
+            ready=ready,
             upstream=upstream,
             loras=files.paths_or_references("lora"),
             draft=next(iter(files.paths_or_references("draft")), None),
@@ -176,6 +186,14 @@ class _Files:
 
     def _absolute(self, name: str) -> str:
         return str((self.directory / Path(name).expanduser()).absolute())
+
+
+def _server(fields: Mapping[str, object], options: Mapping[str, object], where: str) -> tuple[Upstream | None, str]:
+    """Return the upstream that serves a model, and its engine."""
+    upstream = Upstream.parse(options.get("upstream"), str(fields["model"]).strip(), f"{where}.x-dmrc.upstream")
+    if upstream is not None:
+        _refuse_beside_upstream(fields, options, where)
+    return upstream, _engine(options, upstream, f"{where}.x-dmrc")
 
 
 def _engine(options: Mapping[str, object], upstream: Upstream | None, where: str) -> str:

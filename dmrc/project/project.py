@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.fields import JsonValue, mapping, near, plain, refuse_unknown, strings, text
+from dmrc.fields import Faults, JsonValue, mapping, near, plain, refuse_unknown, strings, text
 from dmrc.project import choices
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAI
@@ -161,31 +161,37 @@ class Project:
         """
         name = text(document.get("name"), "name")
         directory = directory or (files[0].parent if files else Path())
-        models, wrong = {}, []
-        for key, value in mapping(document.get("models"), "models").items():
-            try:
+        models, services, faults = {}, {}, Faults()
+        declared = mapping(document.get("models"), "models")
+        for key, value in declared.items():
+            with faults.noted():
                 models[key] = ModelDeclaration.parse(key, value, places.get(key, directory))
-            except ProjectError as error:
-                wrong.append(error)
-        if wrong:
-            raise ProjectError("; ".join(error.message for error in wrong), remedy=wrong[0].remedy)
-        options = _options(document, _PROJECT_OPTIONS, "")
-        openai = choices.openai(options.get("openai"), "x-dmrc.openai", "auto")
+        options = mapping(document.get("x-dmrc"), "x-dmrc")
+        openai: OpenAI = "auto"
+        with faults.noted():
+            refuse_unknown(options, _PROJECT_OPTIONS, "x-dmrc")
+        with faults.noted():
+            openai = choices.openai(options.get("openai"), "x-dmrc.openai", openai)
+        with faults.noted():
+            capture = choices.capture(options.get("capture"))
+        with faults.noted():
+            auth = choices.auth(options.get("auth"))
+            any_model = choices.any_model(options.get("models"), auth)
         written = mapping(document.get("services"), "services")
-        services = {key: _service(key, value, models, openai) for key, value in written.items()}
+        for key, value in written.items():
+            with faults.noted():
+                services[key] = _service(key, value, declared, openai)
+        faults.tell()
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
         services = with_providers(services, providers)
         plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
-        capture, auth = choices.capture(options.get("capture")), choices.auth(options.get("auth"))
-        any_model = choices.any_model(options.get("models"), auth)
         return cls(name, directory, files, models, services, capture, plugins, auth, any_model)
 
 
-def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], openai: OpenAI) -> Service:
+def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAI) -> Service:
     where = f"services.{name}"
     fields = mapping(value, where)
-    options = _options(fields, _SERVICE_OPTIONS, where)
     bindings = tuple(_binding(key, entry, where) for key, entry in _keyed(fields.get("models"), where).items())
     for binding in bindings:
         if binding.key not in models:
@@ -193,13 +199,7 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], o
                 f"service '{name}' refers to undefined model '{binding.key}'{near(binding.key, models)}",
                 remedy="Declare it under the top-level 'models:'",
             )
-    default = options.get("default_model")
-    used = [binding.key for binding in bindings]
-    if default is not None and default not in used:
-        raise ProjectError(
-            f"{where}.x-dmrc.default_model is '{default}', which the service does not use{near(str(default), used)}",
-            remedy=f"It uses {', '.join(used) or 'no model'}",
-        )
+    default, openai = _wishes(fields, [binding.key for binding in bindings], openai, where)
     network_mode = fields.get("network_mode")
     if bindings and network_mode == "none":
         raise ProjectError(
@@ -215,8 +215,8 @@ def _service(name: str, value: object, models: Mapping[str, ModelDeclaration], o
         bindings,
         environment,
         None if network_mode is None else str(network_mode),
-        None if default is None else str(default),
-        choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai),
+        default,
+        openai,
         _extensions(fields, where),
         _names(fields.get("depends_on"), f"{where}.depends_on"),
     )
@@ -243,11 +243,23 @@ def _keyed(value: object, where: str) -> Mapping[str, object]:
     return mapping(value, f"{where}.models")
 
 
-def _options(fields: Mapping[str, object], known: tuple[str, ...], where: str) -> Mapping[str, object]:
-    name = f"{where}.x-dmrc".lstrip(".")
-    options = mapping(fields.get("x-dmrc"), name)
-    refuse_unknown(options, known, name)
-    return options
+def _wishes(fields: Mapping[str, object], used: Sequence[str], openai: OpenAI, where: str) -> tuple[str | None, OpenAI]:
+    """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""
+    options, faults = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc"), Faults()
+    with faults.noted():
+        refuse_unknown(options, _SERVICE_OPTIONS, f"{where}.x-dmrc")
+    with faults.noted():
+        openai = choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai)
+    default = options.get("default_model")
+    if default is not None and default not in used:
+        with faults.noted():
+            raise ProjectError(
+                f"{where}.x-dmrc.default_model is '{default}', which the service does not use"
+                f"{near(str(default), used)}",
+                remedy=f"It uses {', '.join(used) or 'no model'}",
+            )
+    faults.tell()
+    return None if default is None else str(default), openai
 
 
 def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue]:

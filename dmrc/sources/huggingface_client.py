@@ -7,6 +7,7 @@ proxy that is none.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ def api() -> HfApi:
     import huggingface_hub
 
     made = huggingface_hub.HfApi()
+    # Else it prints each of its attempts. What it imports for its API sets the level, so this comes after.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if any(name.lower().endswith("_proxy") for name in os.environ):
         _go_through(proxy_for(made.endpoint))
     return made

@@ -132,7 +132,6 @@ def search_hugging_face(term: str, limit: int) -> list[SearchResult]:
     Raises:
         RegistryError: Hugging Face cannot be reached, or refuses.
     """
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # or it tells of each of its attempts
     facts: list[ExpandModelProperty_T] = ["downloads", "likes", "lastModified", "pipeline_tag", "usedStorage", "gguf"]
     api = huggingface_client.api()
     query = partial(api.list_models, search=term or None, filter="gguf", sort="downloads")

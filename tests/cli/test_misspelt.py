@@ -54,3 +54,31 @@ def test_two_models_with_errors_are_both_told(dmrc: Dmrc, tmp_path: Path) -> Non
 
     assert "models.llm.x-dmrc.parallel" in said
     assert "models.other.x-dmrc.ready" in said
+
+
+def test_all_that_is_wrong_under_x_dmrc_is_told_in_one_line(dmrc: Dmrc, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "x-dmrc: {auth: adress, openai: somtimes, captur: full}\n"
+        "services:\n"
+        "  app: {image: x, models: [llm], x-dmrc: {openai: nevr, default_model: lmm}}\n"
+        "  web: {image: x, models: [llm], x-dmrc: {default_modl: llm}}\n"
+        "models: {llm: {model: a, context_size: -5, x-dmrc: {keep_alive: forever, parallel: 0, redy: pulled}}}\n"
+    )
+
+    refused = dmrc.run("config", cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    for words in (
+        "models.llm.context_size is -5",
+        "models.llm.x-dmrc.keep_alive is 'forever', which is no duration. Use 5m, 1h, 0 or -1; ",
+        "models.llm.x-dmrc.parallel is 0",
+        "models.llm.x-dmrc has no field 'redy' (did you mean 'ready'?)",
+        "x-dmrc.auth is 'adress'. Use key or address",
+        "x-dmrc.openai is 'somtimes'",
+        "x-dmrc has no field 'captur' (did you mean 'capture'?)",
+        "services.app.x-dmrc.openai is 'nevr'",
+        "services.app.x-dmrc.default_model is 'lmm', which the service does not use (did you mean 'llm'?)",
+        "services.web.x-dmrc has no field 'default_modl' (did you mean 'default_model'?)",
+    ):
+        assert words in refused.stderr

@@ -168,11 +168,12 @@ def test_a_search_that_nobody_answers_fails_soon_and_in_one_line(dmrc: Dmrc, pla
 
     refused = dmrc.run("search", "--source", "huggingface")
     gone = dmrc.run("search", "--source", "hub", "--hub-url", "http://127.0.0.1:1")
+    silent = dmrc.run("search", "--source", "huggingface", env={"HF_ENDPOINT": "http://127.0.0.1:1"})
 
-    assert (refused.returncode, gone.returncode) == (4, 4)
+    assert (refused.returncode, gone.returncode, silent.returncode) == (4, 4, 4)
     assert refused.stderr.startswith("dmrc: Hugging Face cannot be searched: ")
     assert gone.stderr.startswith("dmrc: Docker Hub cannot be reached: ")
     assert "Connection refused" in gone.stderr
-    for done in (refused, gone):
+    for done in (refused, gone, silent):
         assert done.stderr.endswith(". Check the network, or try again later\n")
-        assert done.stderr.count("\n") == 1
+        assert done.stderr.removeprefix("Searching …\n").count("\n") == 1
