@@ -17,6 +17,10 @@ Operation = Literal["chat", "completion", "embedding", "response", "rerank", "co
 """What the caller asks for; `count_tokens` generates nothing."""
 
 
+KEY_SCOPE = "key:"
+"""Begins what a key of `dmrc key create` has in place of a project; no Compose project can have such a name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """One request and its response (DESIGN.md, section 9). A change is a new object, by `dataclasses.replace`."""
@@ -31,7 +35,7 @@ class Exchange:
     """What the caller named as its conversation."""
 
     project: str | None = None
-    """Compose project of the caller's key."""
+    """Compose project of the caller's key; `key:NAME` for one of `dmrc key create`, whose service is NAME."""
     service: str | None = None
     """Compose service of the caller's key."""
     container: str | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.exchange import JsonValue
+from dmrc.exchange import KEY_SCOPE, JsonValue
 from dmrc.hooks.files import LocalPlugin
 from dmrc.project import Auth, Binding, ModelDeclaration, Project, Service, Upstream
 from dmrc.state import BAD_ROW, StateDatabase, known_fields
@@ -211,6 +211,11 @@ class Caller:
     """Compose service; None for the capability path, which all services of the project share."""
     registration: Registration
     """Its project."""
+
+    @property
+    def is_named_key(self) -> bool:
+        """Return whether a person made the key by `dmrc key create`, and it is no project's."""
+        return self.registration.name.startswith(KEY_SCOPE)
 
     @property
     def models(self) -> dict[str, ModelDeclaration]:

@@ -11,7 +11,7 @@ from typing import Literal
 from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
-from dmrc.exchange import Exchange, JsonValue
+from dmrc.exchange import KEY_SCOPE, Exchange, JsonValue
 from dmrc.reference import Reference
 
 _BODIES = ("request_body", "response_body")
@@ -58,7 +58,9 @@ class Cells:
 
 def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) -> Cells:
     """Return what a line shows. `excerpt` is for an exchange without content; `today` None is now."""
-    who = "/".join(name for name in (exchange.project, exchange.service) if name) or exchange.client_address
+    is_key = (exchange.project or "").startswith(KEY_SCOPE)  # the service is in it
+    parts = (exchange.project, None if is_key else exchange.service)
+    who = "/".join(name for name in parts if name) or exchange.client_address
     name = model_name(exchange.model_requested or exchange.model_reference)
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),

@@ -38,6 +38,7 @@ _COMMANDS = {
     "launch": LazyCommand("dmrc.cli.launch:launch", "Start an application with a model", _SERVING),
     "serve": LazyCommand("dmrc.cli.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.stop_runner:stop_runner", "Stop the daemon", _SERVING),
+    "key": LazyCommand("dmrc.cli.key.group:key", "Create, list and revoke keys for what is no service", _SERVING),
     "requests": LazyCommand("dmrc.cli.requests.group:requests", "List what was asked, and how fast it was", _WATCHING),
     "ui": LazyCommand("dmrc.cli.ui:ui", "Open the web page", _WATCHING),
     "plugins": LazyCommand("dmrc.cli.plugins:plugins", "List the plugins, and what each one costs", _WATCHING),

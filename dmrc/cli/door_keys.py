@@ -34,6 +34,16 @@ def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, st
     return {name: keys[name] for name in services}
 
 
+def forget_key(app: App, project: str, service: str) -> None:
+    """Forget the key of a service: it gets another one when it needs one."""
+    directory = app.settings.paths.create().projects / project
+    with FileLock(directory.parent / "keys.lock"):
+        path = directory / "keys.json"
+        known = _read(path)
+        if known.pop(service, None) is not None:
+            _write(path, known)
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         document = json.loads(path.read_bytes())

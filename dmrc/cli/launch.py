@@ -13,8 +13,8 @@ from dmrc.cli.launch_apps import CONTAINER_APPS, HOST_APPS, Endpoint, Launch, co
 from dmrc.cli.options import json_option, model_name
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 
-_PROJECT = "dmrc-launch"
-"""Containers that are launched are services of this project: each has a key of its own."""
+_DIRECTORY = "dmrc-launch"
+"""Where the keys of containers that are launched lie: what an application has stored must stay valid."""
 
 _ASSISTANT_TOKENS = 32_768
 """The instructions and tools of coding assistants alone take some 10,000 to 30,000 tokens."""
@@ -205,20 +205,22 @@ def _pull(app: App, model: str) -> None:
 
 
 def _join(app: App, name: str, model: str) -> str:
-    """Let the container in, for `model` and all others of the store, and return its key: the same every time."""
-    import os
+    """Let the container in, for `model` and all others of the store by their short names; return its key.
 
-    from dmrc.cli.joining import join
-    from dmrc.cli.preparation import attach
-    from dmrc.compose.context import docker_endpoint
-    from dmrc.project import ModelDeclaration
+    The key stays the same until it is revoked.
+    """
+    from dmrc.cli.door_keys import forget_key, stable_keys
+    from dmrc.cli.key.list import known_keys
+    from dmrc.cli.key.opening import open_key
+    from dmrc.errors import DockerError
 
-    host = docker_endpoint(os.environ).host
-    models = [ModelDeclaration(key=each, model=each) for each in dict.fromkeys([model, *_names(app)])]
     with app.daemon.needed():
-        attach(app, host)
-        key = join(app, _PROJECT, name, models, host)
-        app.daemon.load(_PROJECT, model, wait=False)
+        if name not in [key["name"] for key in known_keys(app)]:
+            forget_key(app, _DIRECTORY, name)  # it was revoked
+        key = stable_keys(app, _DIRECTORY, [name])[name]
+        if open_key(app, name, key, list(dict.fromkeys([model, *_names(app)]))) is None:
+            raise DockerError("Docker cannot be reached", remedy="Start it, or look: docker info")
+        app.daemon.preload(model, wait=False)
     return key
 
 

@@ -59,10 +59,32 @@ def status_document(app: App) -> Document:
             name: backend_state(engine.describe(), is_running=found is not None) for name, engine in app.engines.items()
         },
         "kind": "Docker Engine",
-        "endpoint": f"http://{GATEWAY_HOST}{route}",
+        "endpoint": f"{_container_url(app, is_running=found is not None)}/",
         "endpointHost": f"http://127.0.0.1{route}",
         **(found or {}),
     }
+
+
+def _container_url(app: App, *, is_running: bool) -> str:
+    """Return the base URL of containers: one that listens where the daemon runs, and needs no name that they lack."""
+    import os
+
+    from dmrc.cli.key.opening import container_base_url
+    from dmrc.cli.preparation import attach
+    from dmrc.cli.progress import note
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.network import bridge_gateway
+    from dmrc.errors import DockerError, PortTakenError
+
+    try:
+        host = docker_endpoint(os.environ).host
+        address = attach(app, host) if is_running else bridge_gateway(host) or "127.0.0.1"
+    except DockerError:
+        return f"http://{GATEWAY_HOST}:{app.settings.port}/engines/v1"  # there are no containers to reach it
+    except PortTakenError as error:
+        note(f"containers cannot reach the daemon: {error}")
+        return f"http://{GATEWAY_HOST}:{app.settings.port}/engines/v1"
+    return container_base_url(app, address)
 
 
 def ended_lines(status: Document) -> list[str]:

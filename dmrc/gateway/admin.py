@@ -19,6 +19,7 @@ from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import runners_of, unload
 from dmrc.gateway.history import EventStream, live_events
+from dmrc.gateway.key_routes import KeyRoutes
 from dmrc.gateway.pages import LOGIN
 from dmrc.projects import Registration
 from dmrc.scheduler.configuration import Wishes
@@ -37,7 +38,7 @@ _LOOK_SECONDS = 0.02
 def create_admin_app(daemon: Daemon) -> FastAPI:
     """Return the application; each route is a line of `_routes`."""
     app = FastAPI(title="dmrc admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    for method, path, handler in _routes(_Admin(daemon)):
+    for method, path, handler in [*_routes(_Admin(daemon)), *KeyRoutes(daemon.keys).routes()]:
         app.add_api_route(path, handler, methods=[method], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
     app.add_exception_handler(Exception, _on_mistake)

@@ -12,6 +12,7 @@ from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.bodies import Bodies
 from dmrc.gateway.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.credentials import sent_keys
+from dmrc.gateway.keys import Keys
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
 
@@ -23,7 +24,13 @@ class Admission:
     """Decides for each request, before anything of it is read."""
 
     def __init__(
-        self, projects: Projects, *, require_key: bool, origins: Origins, hosts: Collection[str] = frozenset()
+        self,
+        projects: Projects,
+        keys: Keys,
+        *,
+        require_key: bool,
+        origins: Origins,
+        hosts: Collection[str] = frozenset(),
     ) -> None:
         """Know the keys and the settings.
 
@@ -31,6 +38,7 @@ class Admission:
         own, in `Host`.
         """
         self._projects = projects
+        self._keys = keys
         self._require_key = require_key
         self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = origins
@@ -54,17 +62,22 @@ class Admission:
         headers = Headers(scope=scope)
         self._check_page(headers)
         keys = list(sent_keys(scope))
-        caller = next(filter(None, map(self._projects.caller, keys)), None)
+        caller = next(filter(None, map(self._caller, keys)), None)
         if caller is not None:
             return caller  # by any name: who was rebound has no key
         if scope.get("dmrc.path_key") is not None or any(key.startswith(KEY_PREFIX) for key in keys):
-            raise AuthenticationError("this API key is unknown or was revoked", remedy="Run dmrc up again")
+            raise AuthenticationError(
+                "this API key is unknown or was revoked", remedy="Run dmrc up again, or dmrc key create"
+            )
         container = scope.get("dmrc.container")
         caller = self._projects.caller_in(container.project, container.service) if container else None
         if caller is None and (scope["dmrc.listener"] == "bridge" or self._require_key):
             raise _without_key(is_foreign=bool(keys))
         self._check_host(headers.get("host"), scope["server"][0] if scope.get("server") else None)
         return caller
+
+    def _caller(self, key: str) -> Caller | None:
+        return self._projects.caller(key) or self._keys.caller(key)
 
     def _check_host(self, host: str | None, local_address: str | None) -> None:
         if host is None:
@@ -91,5 +104,6 @@ def _without_key(*, is_foreign: bool) -> AuthenticationError:
     return AuthenticationError(
         "this key is not dmrc's" if is_foreign else "this listener needs the API key of a service",
         remedy="Use the variables that dmrc gives each service with models: OPENAI_API_KEY, or a URL with the key in "
-        "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file",
+        "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file. "
+        "For what is no service: dmrc key create",
     )

@@ -154,6 +154,8 @@ class Catalog:
             return found
         names = ", ".join(f"'{name}'" for name in own_names(declared))
         remedy = f"It declares {names or 'none'}; add others under its 'models:'"
+        if caller.is_named_key:
+            remedy = f"It opens {names}; for others: dmrc key create --name … --model {model}"
         if self._exists(caller, model):
             raise PermissionDeniedError(f"{who(caller)} may not use model '{model}'", remedy=remedy)
         raise ModelNotFoundError(

@@ -35,6 +35,7 @@ from dmrc.gateway.history import History
 from dmrc.gateway.hooks import Hooks
 from dmrc.gateway.inference import Steps
 from dmrc.gateway.journal import Journal, ProjectPolicy
+from dmrc.gateway.keys import Keys
 from dmrc.gateway.leavers import Leavers
 from dmrc.gateway.listeners import Listener, bind_unix
 from dmrc.gateway.log_routes import LogRoutes
@@ -76,6 +77,7 @@ class Daemon:
         self.settings = settings
         self.started_at = time.time()
         self.projects = Projects(paths.registrations)
+        self.keys = Keys(paths.registrations)
         self._database = ExchangeDatabase(paths.exchanges)
         self.live = Live(asyncio.get_running_loop())
         self._secrets = KnownSecrets(memory_directory(settings.home), settings.home)
@@ -92,6 +94,7 @@ class Daemon:
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
         self._admission = Admission(
             self.projects,
+            self.keys,
             require_key=settings.require_key,
             origins=Origins(settings.origins),
             hosts=settings.hosts,
@@ -243,7 +246,8 @@ class Daemon:
         self._spawn(forget())
 
     def _docker_hosts(self) -> set[str]:
-        return {known.docker_host for known in self.projects.all() if known.docker_host}
+        hosts = [*(known.docker_host for known in self.projects.all()), *(key.docker_host for key in self.keys.all())]
+        return set(filter(None, hosts))
 
     async def _restore_bridges(self) -> None:
         """Listen again for the projects that were up when the last daemon ended: their containers still run."""
@@ -292,6 +296,7 @@ class Daemon:
         self._containers.close()
         self._leavers.close()
         self.projects.close()
+        self.keys.close()
         self._configurations.close()
 
 

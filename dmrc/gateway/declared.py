@@ -34,5 +34,7 @@ class Spellings:
 
 def who(caller: Caller) -> str:
     """Return what a message calls a caller."""
+    if caller.is_named_key:
+        return f"key '{caller.service}'"
     project = f"project '{caller.registration.name}'"
     return f"service '{caller.service}' of {project}" if caller.service else project

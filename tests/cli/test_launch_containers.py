@@ -51,7 +51,7 @@ def test_an_application_stays_with_its_key_and_its_data(launching: Dmrc, docker_
     assert f"openwebui: http://127.0.0.1:{port} as soon as it is up" in started.stderr
     assert _page(port)["usage"]["completion_tokens"] == 4
     (asked,) = json.loads(launching.ok("requests", "--json"))
-    assert (asked["project"], asked["service"], asked["model_key"]) == ("dmrc-launch", "openwebui", "local/tiny")
+    assert (asked["project"], asked["service"], asked["model_key"]) == ("key:openwebui", "openwebui", "local/tiny")
     assert again.returncode == 2
     assert "openwebui runs already. End it: docker stop dmrc-openwebui" in again.stderr
     with pytest.raises(ConnectionRefusedError):
@@ -69,6 +69,41 @@ def test_an_application_stays_with_its_key_and_its_data(launching: Dmrc, docker_
     assert {each["id"] for each in models.json()["data"]} == {"local/tiny", "local/other"}, "what the page lets choose"
 
 
+def test_a_revoked_key_ends_for_an_application_until_it_is_launched_again(
+    launching: Dmrc, docker_engine: DockerEngine
+) -> None:
+    wish = [
+        "launch",
+        "openwebui",
+        "--model",
+        "local/tiny",
+        "--image",
+        "busybox:local",
+        "--port",
+        str(free_port()),
+        "-d",
+    ]
+    command = [*wish, "--", "sleep", "600"]
+    launching.ok(*command)
+    first = _variables(docker_engine)["OPENAI_API_KEY"]
+    listed = json.loads(launching.ok("key", "list", "--json"))
+
+    launching.ok("key", "revoke", "openwebui")
+
+    assert [each["name"] for each in listed] == ["openwebui"]
+    assert _status_with(launching, first) == 401
+    docker_engine.docker("stop", "--time", "0", "dmrc-openwebui")
+    launching.ok(*command)
+    second = _variables(docker_engine)["OPENAI_API_KEY"]
+    assert second != first
+    assert (_status_with(launching, first), _status_with(launching, second)) == (401, 200)
+
+
+def _status_with(dmrc: Dmrc, key: str) -> int:
+    headers = {"authorization": f"Bearer {key}"}
+    return urllib3.request("GET", f"http://127.0.0.1:{dmrc.port}/v1/models", headers=headers).status
+
+
 def test_an_application_in_the_foreground_is_dockers_own(launching: Dmrc) -> None:
     wish = ["launch", "anythingllm", "--model", "local/other", "--image", "busybox:local", "--port", str(free_port())]
 
@@ -78,7 +113,7 @@ def test_an_application_in_the_foreground_is_dockers_own(launching: Dmrc) -> Non
 
     assert done.returncode == 7, done.stderr
     answer, tokens = done.stdout.splitlines()
-    assert json.loads(answer)["model"].endswith("local/other:latest")
+    assert json.loads(answer)["model"] == "local/other"
     assert tokens == "64"
 
 

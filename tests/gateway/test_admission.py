@@ -1,4 +1,5 @@
 import base64
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from starlette.datastructures import Headers
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.admission import Admission, Listener
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.keys import Keys
 from dmrc.project import Project
 from dmrc.projects import Caller, Projects, Registration
 
@@ -29,7 +31,9 @@ def admit(
     projects: Projects, listener: Listener, *, require_key: bool = False, path_key: str | None = None, **headers: str
 ) -> Caller | None:
     origins = Origins(["https://app.example"])
-    admission = Admission(projects, require_key=require_key, origins=origins, hosts=("Models.example",))
+    with tempfile.TemporaryDirectory() as directory:
+        keys = Keys(Path(directory) / "keys.sqlite3")
+    admission = Admission(projects, keys, require_key=require_key, origins=origins, hosts=("Models.example",))
     local = "172.17.0.1" if listener == "bridge" else "127.0.0.1"
     sent = Headers({"host": "127.0.0.1:12434", **headers}).raw
     scope = {"type": "http", "dmrc.listener": listener, "server": (local, 12434), "headers": sent}

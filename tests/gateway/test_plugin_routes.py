@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.cors import Origins
+from dmrc.gateway.keys import Keys
 from dmrc.gateway.plugin_routes import PluginRoutes
 from dmrc.hooks.plugins import Plugins
 from dmrc.project import Project
@@ -34,7 +35,7 @@ def admission(tmp_path: Path) -> Admission:
     document = {"name": "demo", "models": {"llm": {"model": "a"}}, "services": {"app": {"models": ["llm"]}}}
     projects = Projects(tmp_path / "projects.sqlite3")
     projects.register(Registration.of(Project.parse(document, ()), {"app": KEY}, None))
-    return Admission(projects, require_key=False, origins=Origins(()))
+    return Admission(projects, Keys(tmp_path / "projects.sqlite3"), require_key=False, origins=Origins(()))
 
 
 @pytest.fixture

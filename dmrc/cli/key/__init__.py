@@ -1,0 +1,1 @@
+"""`dmrc key` and its subcommands, one file each."""
