@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.known_fields import Fields
+from dmrc.gateway.dialects.shapes import given_object, given_objects
 
 _HARMLESS = ("cache_control",)
 _NO_CITATIONS = {"citations": "cannot be given"}
@@ -40,7 +40,7 @@ def parts(content: JsonValue) -> list[Document]:
         return [_text(content)]
     if content is not None and not isinstance(content, list):
         raise InputError("a 'content' is neither text nor a list of blocks")
-    return [part for block in items_of(content) for part in _parts(block)]
+    return [part for block in given_objects(content, "content") for part in _parts(block)]
 
 
 def words(content: JsonValue, where: str) -> str:
@@ -67,7 +67,7 @@ def _parts(block: Document) -> list[Document]:
     if kind == "search_result":
         named = [block.get("title"), block.get("source")]
         return [*(_text(one) for one in named if one), *parts(block.get("content"))]
-    source = object_of(block.get("source"))
+    source = given_object(block.get("source"), "source")
     if kind == "image":
         return [_picture(source)]
     about = [block.get("title"), block.get("context")]

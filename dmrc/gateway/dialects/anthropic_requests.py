@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.anthropic_blocks import joined, parts, words
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
+from dmrc.gateway.dialects.shapes import given_object, given_objects
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {
@@ -28,6 +28,7 @@ _FIELDS = Fields(
         "container": "is kept by Anthropic itself",
     },
 )
+_CONFIG = Fields(("format", "effort"), ())
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
@@ -39,13 +40,16 @@ def chat(document: Document) -> Document:
         InputError: It asks for something that only Anthropic has; that is named.
     """
     result = _FIELDS.check(document)
+    words_that_stop = document.get("stop_sequences")
+    if words_that_stop is not None and not _are_texts(words_that_stop):
+        raise InputError("'stop_sequences' is no list of texts")
     result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
     result["messages"] = _messages(document)
     if tools := _functions(document.get("tools")):
         result["tools"] = tools
     result |= _choice(document.get("tool_choice"), has_tools=bool(tools))
-    if object_of(document.get("thinking")).get("type") == "disabled":
-        kept = object_of(document.get("chat_template_kwargs"))
+    if given_object(document.get("thinking"), "thinking").get("type") == "disabled":
+        kept = given_object(document.get("chat_template_kwargs"), "chat_template_kwargs")
         result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
     if schema := _wanted_schema(document):
         described: Document = {"name": "answer", "schema": schema}
@@ -53,12 +57,16 @@ def chat(document: Document) -> Document:
     return result | asking_for_counts(result)
 
 
+def _are_texts(value: JsonValue) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def of_llama_cpp(document: Document) -> Document:
     """Return what only llama.cpp's server is asked for: how much to think, and to tell which word stopped it."""
     result: Document = {}
-    if isinstance(budget := object_of(document.get("thinking")).get("budget_tokens"), int):
+    if isinstance(budget := given_object(document.get("thinking"), "thinking").get("budget_tokens"), int):
         result["thinking_budget_tokens"] = budget
-    effort = object_of(document.get("output_config")).get("effort")
+    effort = given_object(document.get("output_config"), "output_config").get("effort")
     if isinstance(effort, str) and effort in _EFFORTS:
         result["reasoning_effort"] = _EFFORTS[effort]
     if document.get("stop_sequences"):
@@ -68,7 +76,10 @@ def of_llama_cpp(document: Document) -> Document:
 
 def _wanted_schema(document: Document) -> Document:
     """Return the JSON schema that the answer must follow; an empty one where it is free."""
-    form = object_of(object_of(document.get("output_config")).get("format") or document.get("output_format"))
+    config = given_object(document.get("output_config"), "output_config")
+    _CONFIG.check(config, " of 'output_config'")
+    form = given_object(config.get("format"), "output_config.format")
+    form = form or given_object(document.get("output_format"), "output_format")
     if not form:
         return {}
     if form.get("type") != "json_schema" or not isinstance(schema := form.get("schema"), dict):
@@ -80,10 +91,12 @@ def _messages(document: Document) -> list[JsonValue]:
     found: list[JsonValue] = []
     if system := words(document.get("system"), "'system'"):
         found.append({"role": "system", "content": system})
-    for message in items_of(document.get("messages")):
+    for message in given_objects(document.get("messages"), "messages"):
         Fields(("role", "content"), ()).check(message, " of a message")
         content = message.get("content")
-        blocks: list[Document] = [{"type": "text", "text": content}] if isinstance(content, str) else items_of(content)
+        blocks: list[Document] = (
+            [{"type": "text", "text": content}] if isinstance(content, str) else given_objects(content, "content")
+        )
         found += _said(blocks) if message.get("role") == "assistant" else _asked(message.get("role"), blocks)
     return found
 
@@ -116,11 +129,11 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
     for block in blocks:
         match block.get("type"):
             case "thinking":
-                thoughts.append(str(block.get("thinking") or ""))
+                thoughts.append(_thought(block.get("thinking")))
             case "redacted_thinking":
                 continue  # only Anthropic can read it
             case "tool_use":
-                arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
+                arguments = json.dumps(given_object(block.get("input"), "input"), ensure_ascii=False)
                 function: Document = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             case _:
@@ -131,6 +144,12 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
     if calls:
         message["tool_calls"] = calls
     return [message]
+
+
+def _thought(text: JsonValue) -> str:
+    if not isinstance(text, str | None):
+        raise InputError("the 'thinking' of a block is no text")
+    return text or ""
 
 
 def _words(text: list[Document]) -> str:
@@ -147,7 +166,7 @@ def _functions(tools: JsonValue) -> list[JsonValue]:
         InputError: There is nothing else.
     """
     names = {"name": "name", "description": "description", "input_schema": "parameters", "strict": "strict"}
-    all_of_them = items_of(tools)
+    all_of_them = given_objects(tools, "tools")
     own = [tool for tool in all_of_them if tool.get("type") in (None, "custom")]
     if all_of_them and not own:
         kind = all_of_them[0].get("type")
@@ -159,7 +178,7 @@ def _functions(tools: JsonValue) -> list[JsonValue]:
 def _choice(value: JsonValue, *, has_tools: bool) -> Document:
     if value is None:
         return {}
-    wanted, result = object_of(value), Document()
+    wanted, result = given_object(value, "tool_choice"), Document()
     kind = wanted.get("type")
     if kind == "tool":
         result["tool_choice"] = {"type": "function", "function": {"name": wanted.get("name")}}

@@ -9,10 +9,11 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 
-from dmrc.capture.bodies import items_of, object_of
+from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.shapes import given_objects
 
 _TEXTS = ("input_text", "output_text", "text", "refusal", "reasoning_text", "summary_text")
 _TEXT_FILES = ("text/", "application/json", "application/xml", "application/x-yaml")
@@ -31,7 +32,9 @@ def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonVa
                 _add_message(found, item)
             case "reasoning":
                 # What was thought, or else what OpenAI tells of it; what is encrypted only OpenAI can read.
-                if thoughts := _joined([*items_of(item.get("content"))] or [*items_of(item.get("summary"))]):
+                if thoughts := _joined(
+                    given_objects(item.get("content"), "content") or given_objects(item.get("summary"), "summary")
+                ):
                     found.append({"role": "assistant", "content": "", "reasoning_content": thoughts})
             case "function_call":
                 function: Document = {"name": item.get("name"), "arguments": item.get("arguments")}
@@ -59,7 +62,7 @@ def _add_message(found: list[Document], item: Document) -> None:
 def _result(item: Document) -> list[Document]:
     """Return the result of a call. A tool's message has words only: what it shows comes after it."""
     output = item.get("output")
-    parts = [_text(output)] if isinstance(output, str) else [_part(part) for part in items_of(output)]
+    parts = [_text(output)] if isinstance(output, str) else [_part(part) for part in given_objects(output, "output")]
     words = _joined(part for part in parts if part["type"] == "text")
     shown: list[JsonValue] = [part for part in parts if part["type"] != "text"]
     result: Document = {"role": "tool", "tool_call_id": item.get("call_id"), "content": words}
@@ -78,7 +81,7 @@ def _content(content: JsonValue) -> JsonValue:
         return content
     if not isinstance(content, list):
         raise InputError("the 'content' of a message is neither text nor a list")
-    parts = [_part(object_of(part)) for part in content]
+    parts = [_part(part) for part in given_objects(content, "content")]
     has_words_only = all(part["type"] == "text" for part in parts)
     return _joined(parts) if has_words_only else [*parts]
 

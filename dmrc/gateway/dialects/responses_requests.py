@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
 from dmrc.gateway.dialects.responses_items import messages
+from dmrc.gateway.dialects.shapes import given_object, given_objects
 
 # The Responses' name, and that of a chat completion.
 _PLAIN = {
@@ -58,8 +58,8 @@ def chat(document: Document, items: Sequence[JsonValue]) -> Document:
             result["parallel_tool_calls"] = document["parallel_tool_calls"]
     result |= _choice(document.get("tool_choice"), has_tools=bool(functions))
     # Agents send "none" for every model that they do not know, and many servers refuse that.
-    if (effort := object_of(document.get("reasoning")).get("effort")) == "none":
-        kept = object_of(document.get("chat_template_kwargs"))
+    if (effort := given_object(document.get("reasoning"), "reasoning").get("effort")) == "none":
+        kept = given_object(document.get("chat_template_kwargs"), "chat_template_kwargs")
         result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
     elif effort is not None:
         result["reasoning_effort"] = effort
@@ -100,7 +100,7 @@ def _list(document: Document, name: str) -> list[JsonValue]:
 
 def _form(text: JsonValue) -> Document:
     """Return the form of the answer, as a chat completion has it."""
-    form = object_of(object_of(text).get("format"))
+    form = given_object(given_object(text, "text").get("format"), "text.format")
     kind = form.get("type")
     _one_of("text.format.type", kind, _FORMS)
     if kind in (None, "text"):
@@ -115,7 +115,7 @@ def _functions(value: JsonValue) -> list[JsonValue]:
     Raises:
         InputError: There is nothing else.
     """
-    tools, names = items_of(value), ("name", "description", "parameters", "strict")
+    tools, names = given_objects(value, "tools"), ("name", "description", "parameters", "strict")
     functions = [tool for tool in tools if tool.get("type") == "function"]
     if tools and not functions:
         raise InputError(f"tool '{tools[0].get('type')}' is called by OpenAI itself", remedy="Send functions")
@@ -131,12 +131,12 @@ def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
         return {}
     if isinstance(wanted, str):
         return {"tool_choice": wanted}
-    choice = object_of(wanted)
+    choice = given_object(wanted, "tool_choice")
     match choice.get("type"):
         case "function":
             return {"tool_choice": _named(choice)}
         case "allowed_tools":
-            tools = [_named(tool) for tool in items_of(choice.get("tools"))]
+            tools = [_named(tool) for tool in given_objects(choice.get("tools"), "tool_choice.tools")]
             allowed: Document = {"mode": choice.get("mode") or "auto", "tools": [*tools]}
             return {"tool_choice": {"type": "allowed_tools", "allowed_tools": allowed}}
         case other:
