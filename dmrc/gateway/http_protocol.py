@@ -63,7 +63,8 @@ class HttpConnection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._is_in_head = True
         self._has_begun = False
-        self._heads_in_this_read = self._head_bytes = self._fields = self._around_body_bytes = 0
+        self._heads_in_this_read = self._head_bytes = self._fields = 0
+        self._body_bytes_in_this_read = self._around_body_bytes = 0
         self._offers_upgrade = self._repeats_head = False
         self._body_bytes = 0
         self._parts: list[bytes] = []
@@ -100,8 +101,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._lingers:
             return
         self._unset_keepalive_if_required()
-        was_at_rest, body_before = self._is_at_rest(), self._body_bytes
-        self._heads_in_this_read = 0
+        was_at_rest = self._is_at_rest()
+        self._heads_in_this_read = self._body_bytes_in_this_read = 0
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -116,7 +117,7 @@ class HttpConnection(HttpToolsProtocol):
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse(self._head_too_large())
         else:
-            self._around_body_bytes += len(data) - (self._body_bytes - body_before)
+            self._around_body_bytes += len(data) - self._body_bytes_in_this_read
             # Around each part of a chunked body stand five bytes at least, and a part may be one byte.
             if self._around_body_bytes > 2 * self._limits.head_bytes + 8 * self._body_bytes:
                 self._refuse(HttpInputError("too much stands around the parts of the chunked body", status=431))
@@ -190,6 +191,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take in a part of the body; uvicorn copies all it holds for each one, so it gets those of a read as one."""
         self._body_bytes += len(body)
+        self._body_bytes_in_this_read += len(body)
         self._parts.append(body)
 
     def on_message_complete(self) -> None:

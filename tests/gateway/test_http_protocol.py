@@ -138,6 +138,20 @@ def test_what_stands_around_a_chunked_body_is_bounded(after: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+def test_after_a_long_body_a_kept_connection_takes_the_next_request() -> None:
+    """What had come of the body before was taken for what stands around the next one."""
+    long, short = b"a" * 300_000, b"hello world"
+
+    with listening() as port, connect(port) as connection:
+        for body in (long, short, long, long, short):
+            head = f"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            connection.sendall(head + body)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.read().endswith(body[:11])
+            assert answer.status == 200
+
+
 def test_parts_of_one_byte_are_a_body_and_a_trailer_is_no_header() -> None:
     seen: list[list[tuple[bytes, bytes]]] = []
 
