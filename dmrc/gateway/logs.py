@@ -22,6 +22,7 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
     handler.setFormatter(_JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it tells of processes where each listener starts and ends
 
 
 def mask_with(mask: Callable[[str], str]) -> None:
