@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dmrc.secret_names import is_secret_name
+
 # Who asks, and which trace and conversation it belongs to; the last two are how OpenRouter names an application.
 _OF_CALLERS = ("traceparent", "tracestate", "x-request-id", "x-session-id", "user-agent", "http-referer", "x-title")
 # llama.cpp's server refuses headers of 8 KiB together, with an empty body.
@@ -14,7 +16,6 @@ _OF_THIS_HOP = frozenset(
     {
         *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "host"),
         *("content-length", "content-type", "content-encoding", "accept-encoding", "origin", "referer"),
-        *("authorization", "proxy-authenticate", "proxy-authorization", "x-api-key", "cookie"),
     }
 )
 
@@ -28,4 +29,5 @@ def of_callers(headers: Mapping[str, str]) -> dict[str, str]:
 def of_plugins(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what an engine gets where plugins have changed the request: they may add headers, but no credentials."""
     lower = {name.lower(): value for name, value in headers.items()}
-    return {"content-type": "application/json", **{n: v for n, v in lower.items() if n not in _OF_THIS_HOP}}
+    added = {name: value for name, value in lower.items() if name not in _OF_THIS_HOP and not is_secret_name(name)}
+    return {"content-type": "application/json", **added}

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from dmrc.gateway.forwarding import of_plugins
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_upstream import Project, project  # noqa: F401 the fixture
 
@@ -63,3 +64,11 @@ def test_an_upstream_gets_what_belongs_to_a_trace_and_no_credential(project: Pro
     assert {name: headers[name] for name in known} == known
     assert "planted" not in json.dumps(headers)
     assert key not in json.dumps(headers)
+
+
+def test_a_plugin_adds_no_credential() -> None:
+    keys = ("Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "api-key", "x-goog-api-key", "x-auth-token")
+
+    passed = of_plugins({**dict.fromkeys(keys, "sk-dmrc-mine"), "X-Session-Id": "7", "x-own": "yes"})
+
+    assert passed == {"content-type": "application/json", "x-session-id": "7", "x-own": "yes"}
