@@ -12,7 +12,7 @@ from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.flags import mode as declared_mode
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
-from dmrc.gateway.companions import CompanionFinder, template_source
+from dmrc.gateway.companions import CompanionFinder, ConfiguredDraft, template_source
 from dmrc.gateway.declared import Spellings, who
 from dmrc.gateway.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
@@ -226,9 +226,10 @@ class Catalog:
         facts = self._facts[stored.digest]
         wishes = self.merged(project, model, declaration).wishes
         keep_alive = wishes.keep_alive_seconds
-        beside = self._companions.beside(files, declaration, wishes.draft)
+        name = self._full_name(stored, model)
+        beside = self._companions.beside(files, declaration, self._draft(project, name, wishes.draft))
         return Target(
-            reference=self._full_name(stored, model),
+            reference=name,
             digest=stored.digest,
             gguf=Path(files.gguf),
             facts=facts,
@@ -239,6 +240,13 @@ class Catalog:
             configuration=_configuration(wishes, facts, operation, model),
             keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
         )
+
+    def _draft(self, project: str | None, name: str, draft: str | None) -> ConfiguredDraft | None:
+        """Return the draft that is set for a model, with where it was set."""
+        if draft is None:
+            return None
+        own = self._configurations.all().get((project, name), Wishes())
+        return ConfiguredDraft(draft, name, project if own.draft else None)
 
     def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> UpstreamTarget:
         keep_alive = declaration.keep_alive_seconds

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Companion, Companions
 from dmrc.engines.flags import parse
-from dmrc.errors import InputError
+from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path
 from dmrc.store import ModelFiles, Store, StoredModel
@@ -29,6 +30,24 @@ class Beside:
     """What tells the files that are not of the model's own package from others."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConfiguredDraft:
+    """A draft that `dmrc configure` set."""
+
+    reference: str
+    """Full name of the model that guesses."""
+    drafted: str
+    """Full name of the model that it guesses for."""
+    project: str | None
+    """Where it was set; None is for all."""
+
+    @property
+    def undo(self) -> str:
+        """Return what takes it back."""
+        place = "" if self.project is None else f" --project {self.project}"
+        return f"Or forget what was set: dmrc configure rm{place} {self.drafted}"
+
+
 class CompanionFinder:
     """Finds them, and remembers what their headers say as long as they are the same files."""
 
@@ -39,10 +58,12 @@ class CompanionFinder:
         self._facts: dict[str, GgufFacts] = {}
         self._templates: dict[str, str] = {}
 
-    def beside(self, files: ModelFiles, declaration: ModelDeclaration | None, draft_model: str | None) -> Beside:
+    def beside(
+        self, files: ModelFiles, declaration: ModelDeclaration | None, configured: ConfiguredDraft | None
+    ) -> Beside:
         """Return what is loaded beside a model with these files: what the project names goes before the package's.
 
-        `draft_model` is the reference of a draft for a project that names none.
+        `configured` is the draft for a project that names none.
 
         Raises:
             InputError: A file that the project names cannot be read.
@@ -57,11 +78,14 @@ class CompanionFinder:
                 mmproj = _file(declaration.mmproj, f"{where}.mmproj", identities)
             if declaration.chat_template:
                 template = _file(declaration.chat_template, f"{where}.chat_template", identities)
-            loras += [self._path(name, f"{where}.lora", identities) for name in declaration.loras]
+            with _told(f"{where}.lora"):
+                loras += [self._path(name, f"{where}.lora", identities) for name in declaration.loras]
             if declaration.draft:
-                draft = self._path(declaration.draft, f"{where}.draft", identities)
-        if draft is None and draft_model is not None:
-            draft = self._path(draft_model, "draft", identities)
+                with _told(f"{where}.draft"):
+                    draft = self._path(declaration.draft, f"{where}.draft", identities)
+        if draft is None and configured is not None:
+            with _told(f"the draft of model '{configured.drafted}'", configured.undo):
+                draft = self._path(configured.reference, "draft", identities)
         companions = Companions(
             mmproj=None if mmproj is None else self._companion(mmproj),
             loras=tuple(self._companion(path) for path in loras),
@@ -100,6 +124,17 @@ def template_source(flags: Sequence[str], facts: GgufFacts, beside: str | None) 
             return one.value or ""
     own = facts.metadata.get("tokenizer.chat_template.tool_use") or facts.chat_template
     return own or "" if beside is None else beside
+
+
+@contextmanager
+def _told(what: str, undo: str = "Or take it out of the compose file") -> Iterator[None]:
+    """Say before an error of the store whose companion it is about, and behind it how to go without."""
+    try:
+        yield
+    except (ModelNotFoundError, StoreError) as error:
+        error.message = f"{what}: {error.message}"
+        error.remedy = undo.removeprefix("Or ") if error.remedy is None else f"{error.remedy}. {undo}"
+        raise
 
 
 def _file(name: str, where: str, identities: list[str]) -> Path:

@@ -163,6 +163,23 @@ def test_a_draft_model_is_loaded_beside_it(docker_model: Dmrc, gguf: Path) -> No
 
 
 @pytest.mark.engine
+def test_a_draft_that_is_not_there_is_told_as_one_with_the_way_back(docker_model: Dmrc, gguf: Path) -> None:
+    docker_model.ok("package", "--gguf", gguf, "--context-size", "64", "ai/tiny")
+    docker_model.ok("configure", "--speculative-draft-model", "ai/x", "ai/tiny")
+
+    refused = docker_model.run("run", "ai/tiny", "Hi")
+    docker_model.ok("configure", "rm", "ai/tiny")
+
+    assert refused.returncode == 5
+    assert refused.stderr.splitlines()[-1].endswith(
+        "the draft of model 'docker.io/ai/tiny:latest': model 'docker.io/ai/x:latest' is not in the store. "
+        "Run: docker model pull docker.io/ai/x:latest. "
+        "Or forget what was set: docker model configure rm docker.io/ai/tiny:latest"
+    )
+    assert docker_model.ok("run", "ai/tiny", "Hi").strip()
+
+
+@pytest.mark.engine
 def test_a_model_is_removed_right_after_it_was_asked(docker_model: Dmrc, gguf: Path) -> None:
     docker_model.ok("package", "--gguf", gguf, "--context-size", "64", "ai/tiny")
     docker_model.ok("run", "ai/tiny", "Hi")

@@ -102,6 +102,23 @@ def test_a_file_that_is_not_there_is_named_before_anything_starts(workshop: tupl
     assert f"models.llm: '{directory}/absent.gguf' cannot be read: No such file" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("field", ["lora", "draft"])
+def test_a_model_beside_it_that_was_removed_is_told_with_its_place(workshop: tuple[Dmrc, Path], field: str) -> None:
+    dmrc, directory = workshop
+    dmrc.ok("package", "--gguf", directory / "adapter.gguf", "local/brief")
+    reference = "[local/brief]" if field == "lora" else "local/brief"
+    file = project(directory, f"removed{field}", f"ready: pulled, {field}: {reference}")
+    variables = json.loads(dmrc.ok("env", "-f", file, "app", "--format", "json"))
+    dmrc.ok("rm", "local/brief")
+    client = openai.OpenAI(base_url=variables["OPENAI_BASE_URL"], api_key=variables["OPENAI_API_KEY"], max_retries=0)
+
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.completions.create(model="llm", prompt="a b c", max_tokens=12)
+
+    assert f"models.llm.x-dmrc.{field}: model 'local/brief' is not in the store" in str(refused.value)
+    assert "Run: dmrc pull local/brief. Or take it out of the compose file" in str(refused.value)
+
+
 @pytest.mark.llama_cpp_python
 @pytest.mark.parametrize(
     ("companions", "message"),
