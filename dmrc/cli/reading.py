@@ -192,8 +192,7 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
         found = mistakes(options.files)
         if not found:
             raise
-        names = ", ".join(file.name for file in options.files)
-        raise ProjectError(f"{names}: {'; '.join(found)}", remedy="Correct it, and look again: dmrc config") from error
+        raise ProjectError("; ".join(found), remedy="Correct it, and look again: dmrc config") from error
 
 
 def _read_document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:

@@ -23,7 +23,7 @@ _GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}
         (_GOOD.replace("model: ai", "image: ai"), "models.llm has no key 'image'; known: model, context_size"),
         (_GOOD.replace("[llm]", "{llm: {endpoint_vars: A}}"), "'endpoint_vars' (did you mean 'endpoint_var'?)"),
         (_GOOD + "x_dmrc: {capture: off}\n", "'x_dmrc' (did you mean 'x-dmrc'?)"),
-        ("services:\n\tapp: {image: x}\n", "compose.yaml:2: a tab indents the line"),
+        ("services:\n\tapp: {image: x}\n", "dmrc: compose.yaml:2: a tab indents the line"),
         (
             _GOOD.replace("ai/x", "ai/x, x-dmrc: {lroa: a, parralel: 2}"),
             "'lroa' (did you mean 'lora'?) and no 'parralel'",
@@ -32,6 +32,34 @@ _GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}
             _GOOD.replace("image: x,", "image: x, x-dmrc: {default_model: lmm},"),
             "'lmm', which the service does not use (did",
         ),
+        (
+            _GOOD.replace("[llm]", "[lm]"),
+            "dmrc: compose.yaml: services.app.models names 'lm', which is an undefined model (did you mean 'llm'?)",
+        ),
+        (_GOOD.replace("[llm]", "{lm: {}}"), "services.app.models names 'lm', which is an undefined model (did"),
+        (_GOOD.replace("[llm]", "[other]"), "'other', which is an undefined model; declared: llm. Correct"),
+        (_GOOD.replace("[llm]", "llm"), "services.app.models is 'llm'; write a list: [llm]"),
+        (_GOOD.replace("[llm]", "{llm: URL}"), "services.app.models.llm is 'URL'; write a mapping: {endpoint_var: LLM"),
+        (_GOOD.replace("[llm]", "{llm: {model_var: 3}}"), 'model_var is 3, which is no text; put it in quotes: "3"'),
+        (
+            _GOOD.replace("{llm: {model: ai/x}}", "[llm]"),
+            "models is ['llm']; write a mapping: {llm: {model: ai/smollm2}}",
+        ),
+        (_GOOD.replace("{model: ai/x}", "ai/x"), "models.llm is 'ai/x'; write a mapping: {model: ai/x}"),
+        (_GOOD.replace("ai/x", "3"), 'models.llm.model is 3, which is no text; put it in quotes: "3"'),
+        (
+            _GOOD.replace("ai/x", "ai/x, context_size: 4k"),
+            "models.llm.context_size is '4k'; write an integer without quotes: 4096",
+        ),
+        (
+            _GOOD.replace("ai/x", "ai/x, context_size: '${N:-64}'"),
+            "'${N:-64}'; a ${VARIABLE} is a text to Compose; write",
+        ),
+        (
+            _GOOD.replace("ai/x", "ai/x, runtime_flags: --temp 0"),
+            'models.llm.runtime_flags is \'--temp 0\'; write a list: ["--temp", "0"]',
+        ),
+        (_GOOD.replace("ai/x", "ai/x, runtime_flags: [--temp, 0]"), 'holds 0, which is no text; put it in quotes: "0"'),
     ],
 )
 def test_it_is_told_with_what_was_meant(dmrc: Dmrc, tmp_path: Path, reader: str, text: str, words: str) -> None:
