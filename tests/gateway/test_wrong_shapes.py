@@ -1,4 +1,4 @@
-"""A field of a wrong kind is refused by its name, in Anthropic's dialect and in the Responses', not passed over."""
+"""A field that is not known, or of a wrong kind, is refused by its name in every dialect, not passed over."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import pytest
 
 from dmrc.errors import InputError
 from dmrc.gateway.dialects.anthropic import AnthropicMessages
+from dmrc.gateway.dialects.dialect import Dialect, OpenAI
+from dmrc.gateway.dialects.ollama import OllamaChat
 from dmrc.gateway.dialects.responses import Responses
-from tests.gateway.test_translated_requests import HELLO, message, response, sent
+from dmrc.gateway.dialects.served import Served
+from tests.gateway.test_translated_requests import ENGINE, HELLO, PARAMETERS, UPSTREAM, message, response, sent
+
+CALL = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "t", "content": "gone"}
+TOOL = {"name": "look", "input_schema": PARAMETERS}
+FUNCTION = {"type": "function", "name": "look", "parameters": PARAMETERS}
+CALLED = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
 
 
 def _said(*blocks: Any) -> list[Any]:
@@ -34,6 +43,23 @@ def _said(*blocks: Any) -> list[Any]:
         ({"messages": _said({"type": "tool_use", "id": "t", "name": "look", "input": [5]})}, "'input'"),
         ({"messages": _said({"type": "thinking", "thinking": 5})}, "'thinking'"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": "x"}]}]}, "'source'"),
+        ({"messages": _said(CALL | {"bogus": 1})}, "'bogus' of a block of type 'tool_use'"),
+        ({"messages": _said(CALL | {"id": 5})}, "'id' of a block of type 'tool_use'"),
+        ({"messages": [{"role": "user", "content": [RESULT | {"bogus": 1}]}]}, "'bogus' of a block of type 'tool_res"),
+        ({"messages": [{"role": "user", "content": [RESULT | {"is_error": "x"}]}]}, "'is_error'"),
+        ({"messages": [HELLO[0] | {"seed": 1}]}, "'seed' of a message"),
+        ({"system": [5]}, r"'system\[0\]'"),
+        ({"system": ["x"]}, r"'system\[0\]'"),
+        ({"system": [None]}, r"'system\[0\]'"),
+        ({"system": [CALL]}, "type 'tool_use'"),
+        ({"tools": [TOOL | {"bogus": 1}]}, "'bogus' of tool 'look'"),
+        ({"tools": [TOOL | {"input_examples": [{}]}]}, "'input_examples' of tool 'look'"),
+        ({"tools": [TOOL | {"strict": "x"}]}, "strict"),
+        ({"tool_choice": {"type": "auto", "bogus": 1}}, "'bogus' of 'tool_choice'"),
+        ({"thinking": {"type": "x"}}, "'thinking.type'"),
+        ({"thinking": {"type": "enabled", "bogus": 1}}, "'bogus' of 'thinking'"),
+        ({"thinking": {"type": "enabled", "budget_tokens": True}}, "'budget_tokens' of 'thinking'"),
+        ({"output_config": {"effort": "x"}}, "'output_config.effort'"),
     ],
 )
 def test_anthropics(fields: dict[str, Any], name: str) -> None:
@@ -50,8 +76,75 @@ def test_anthropics(fields: dict[str, Any], name: str) -> None:
         ({"input": [{"role": "user", "content": ["x"]}]}, r"'content\[0\]'"),
         ({"input": [*HELLO, {"type": "reasoning", "summary": "x"}]}, "'summary'"),
         ({"input": [*HELLO, {"type": "function_call_output", "call_id": "c", "output": 5}]}, "'output'"),
+        ({"input": [HELLO[0] | {"bogus": 1}]}, "'bogus' of an item of type 'message'"),
+        ({"input": [HELLO[0] | {"type": []}]}, "an item of type"),
+        ({"input": [HELLO[0] | {"type": {}}]}, "an item of type"),
+        ({"input": [*HELLO, CALLED | {"bogus": 1}]}, "'bogus' of an item of type 'function_call'"),
+        ({"input": [*HELLO, CALLED | {"arguments": [5]}]}, "'arguments'"),
+        ({"input": [*HELLO, CALLED | {"call_id": 5}]}, "'call_id'"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi", "x": 1}]}]}, "'x' of a part"),
+        ({"tools": [FUNCTION | {"bogus": 1}]}, "'bogus' of tool 'look'"),
+        ({"tools": [FUNCTION | {"strict": "x"}]}, "strict"),
+        ({"include": [5]}, r"'include\[0\]'"),
+        ({"include": ["x"]}, r"'include\[0\]'"),
+        ({"max_tool_calls": "x"}, "'max_tool_calls'"),
+        ({"user": 5}, "'user'"),
+        ({"top_logprobs": "x"}, "'top_logprobs'"),
+        ({"reasoning": {"effort": "x"}}, "'reasoning.effort'"),
+        ({"reasoning": {"bogus": 1}}, "'bogus' of 'reasoning'"),
+        ({"text": {"verbosity": "x"}}, "'text.verbosity'"),
+        ({"text": {"bogus": 1}}, "'bogus' of 'text'"),
     ],
 )
 def test_the_responses(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(InputError, match=name):
         sent(Responses(), response(**fields))
+
+
+def test_what_the_clients_send_beside_what_is_heeded_passes() -> None:
+    cached = {"cache_control": {"type": "ephemeral"}}
+    said = [{"role": "assistant", "content": [CALL | cached | {"caller": {"type": "direct"}}]}]
+    result = [{"role": "user", "content": [RESULT | cached | {"is_error": False}]}]
+    tools = [TOOL | cached | {"type": "custom", "eager_input_streaming": True, "defer_loading": False, "strict": True}]
+    thinking = {"type": "adaptive", "display": "omitted"}
+    chat = sent(AnthropicMessages(), message(messages=[*HELLO, *said, *result], tools=tools, thinking=thinking))
+    assert chat["messages"][-1]["content"] == "gone"
+
+    answer = {"type": "output_text", "text": "Yes", "annotations": [], "logprobs": []}
+    answered = {"type": "message", "id": "m", "status": "completed", "role": "assistant", "phase": "final_answer"}
+    items = [*HELLO, answered | {"content": [answer]}, CALLED | {"id": "f", "status": "completed"}]
+    asked = response(input=items, tools=[FUNCTION | {"strict": None}], include=["reasoning.encrypted_content"])
+    chat = sent(Responses(), asked | {"reasoning": {"effort": "xhigh", "summary": "auto"}, "user": "u"})
+    assert chat["messages"][-1]["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+
+
+def test_the_model_is_told_that_a_tool_failed() -> None:
+    failed = [{"role": "user", "content": [RESULT | {"is_error": True}]}]
+    chat = sent(AnthropicMessages(), message(messages=[*_said(CALL)[:-1], *failed]))
+
+    assert chat["messages"][-1] == {"role": "tool", "tool_call_id": "t", "content": "Error: gone"}
+
+
+@pytest.mark.parametrize("served", [UPSTREAM, ENGINE], ids=["upstream", "llama.cpp"])
+@pytest.mark.parametrize("value", [True, "1"])
+@pytest.mark.parametrize(
+    ("dialect", "fields", "name"),
+    [
+        (OpenAI("chat/completions", "chat"), message(), "temperature"),
+        (OpenAI("chat/completions", "chat"), message(), "max_tokens"),
+        (OpenAI("completions", "completion"), {"model": "m", "prompt": "Hi"}, "seed"),
+        (AnthropicMessages(), message(), "temperature"),
+        (AnthropicMessages(), message(), "max_tokens"),
+        (Responses(), response(), "temperature"),
+        (Responses(), response(), "max_output_tokens"),
+        (OllamaChat(), {"model": "m", "messages": HELLO, "logprobs": True}, "top_logprobs"),
+    ],
+)
+def test_a_number_is_a_number(dialect: Dialect, fields: dict[str, Any], name: str, value: Any, served: Served) -> None:
+    with pytest.raises(InputError, match=f"'{name}'"):
+        sent(dialect, fields | {name: value}, served)
+
+
+def test_an_option_of_ollamas_is_a_number() -> None:
+    with pytest.raises(InputError, match='"temperature"'):
+        sent(OllamaChat(), {"model": "m", "messages": HELLO, "options": {"temperature": True}})

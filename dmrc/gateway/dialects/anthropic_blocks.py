@@ -11,7 +11,7 @@ from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.known_fields import Fields
-from dmrc.gateway.dialects.shapes import given_object, given_objects
+from dmrc.gateway.dialects.shapes import FLAG, TEXT, check_kinds, given_object, given_objects
 
 _HARMLESS = ("cache_control",)
 _NO_CITATIONS = {"citations": "cannot be given"}
@@ -20,8 +20,14 @@ _FIELDS = {
     "text": Fields(("type", "text"), (*_HARMLESS, "citations")),
     "image": Fields(("type", "source"), _HARMLESS),
     "document": Fields(("type", "source", "title", "context"), _HARMLESS, _NO_CITATIONS),
+    "thinking": Fields(("type", "thinking"), (*_HARMLESS, "signature")),
+    "redacted_thinking": Fields(("type",), (*_HARMLESS, "data")),
+    "tool_use": Fields(("type", "id", "name", "input"), (*_HARMLESS, "caller", "toolset_name")),
+    "tool_result": Fields(("type", "tool_use_id", "content", "is_error"), (*_HARMLESS, "toolset_name")),
     "search_result": Fields(("type", "source", "title", "content"), _HARMLESS, _NO_CITATIONS),
 }
+_CALLS = ("thinking", "redacted_thinking", "tool_use", "tool_result")
+_KINDS = {"id": TEXT, "tool_use_id": TEXT, "thinking": TEXT, "is_error": FLAG}
 _SEND = "Send text or pictures"
 
 _PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
@@ -30,8 +36,24 @@ _PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
 }
 
 
-def parts(content: JsonValue) -> list[Document]:
-    """Return what a content says: texts and pictures, in their order; a text is one part.
+def checked_block(block: Document) -> str:
+    """Return of which type a block is.
+
+    Raises:
+        InputError: It is of none that can be read, or has a field without a meaning.
+    """
+    kind = block.get("type")
+    known = _FIELDS.get(str(kind))
+    if known is None:
+        raise InputError(f"a block of type '{kind}' cannot be read", remedy=_SEND)
+    where = f" of a block of type '{kind}'"
+    known.check_inner(block, where)
+    check_kinds(block, _KINDS, where)
+    return str(kind)
+
+
+def parts(content: JsonValue, name: str = "content") -> list[Document]:
+    """Return what a content says: texts and pictures, in their order; a text is one part. `name` is the caller's.
 
     Raises:
         InputError: It holds what no text can say.
@@ -39,15 +61,15 @@ def parts(content: JsonValue) -> list[Document]:
     if isinstance(content, str):
         return [_text(content)]
     if content is not None and not isinstance(content, list):
-        raise InputError("a 'content' is neither text nor a list of blocks")
-    return [part for block in given_objects(content, "content") for part in _parts(block)]
+        raise InputError(f"'{name}' is neither text nor a list of blocks")
+    return [part for block in given_objects(content, name) for part in _parts(block)]
 
 
-def words(content: JsonValue, where: str) -> str:
-    """Return what a content says that may hold texts only; `where` names it."""
-    found = parts(content)
+def words(content: JsonValue, name: str) -> str:
+    """Return what a content says that may hold texts only; `name` is the caller's."""
+    found = parts(content, name)
     if any(part["type"] != "text" for part in found):
-        raise InputError(f"{where} holds a picture", remedy="Send it in a message of the user")
+        raise InputError(f"'{name}' holds a picture", remedy="Send it in a message of the user")
     return joined(found)
 
 
@@ -57,11 +79,9 @@ def joined(found: Iterable[Document]) -> str:
 
 
 def _parts(block: Document) -> list[Document]:
-    kind = block.get("type")
-    known = _FIELDS.get(str(kind))
-    if known is None:
-        raise InputError(f"a block of type '{kind}' cannot be read", remedy=_SEND)
-    known.check(block, f" of a block of type '{kind}'")
+    kind = checked_block(block)
+    if kind in _CALLS:
+        raise InputError(f"a block of type '{kind}' cannot be read here", remedy=_SEND)
     if kind == "text":
         return [_text(block.get("text"))]
     if kind == "search_result":

@@ -9,10 +9,10 @@ import json
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.anthropic_blocks import joined, parts, words
+from dmrc.gateway.dialects.anthropic_blocks import checked_block, joined, parts, words
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
-from dmrc.gateway.dialects.shapes import given_object, given_objects
+from dmrc.gateway.dialects.shapes import FLAG, WHOLE, check_kinds, check_one_of, given_object, given_objects
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {
@@ -22,13 +22,26 @@ _PLAIN = {
 _FIELDS = Fields(
     (*_PLAIN, "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format"),
     # What context management takes out is what has become old; here everything stays.
-    ("metadata", "service_tier", "cache_control", "inference_geo", "speed", "user_profile_id", "context_management"),
+    (
+        *("metadata", "service_tier", "cache_control", "inference_geo", "speed", "user_profile_id"),
+        *("workspace_id", "diagnostics", "context_management"),
+    ),
     {
         "mcp_servers": "are called by Anthropic itself",
         "container": "is kept by Anthropic itself",
     },
 )
 _CONFIG = Fields(("format", "effort"), ())
+_THINKING = Fields(("type", "budget_tokens"), ("display", "block_binding"))
+# The model's template says when it thinks.
+_THINKINGS = ("enabled", "disabled", "adaptive", "between_tools")
+_TOLD = {"name": "name", "description": "description", "input_schema": "parameters", "strict": "strict"}
+_TOOL = Fields(
+    ("type", *_TOLD),
+    ("cache_control", "eager_input_streaming", "defer_loading", "allowed_callers"),
+    {"input_examples": "are not told to a model here; its description can hold them"},
+)
+_CHOICE = Fields(("type", "name", "disable_parallel_tool_use"), ())
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
@@ -48,13 +61,22 @@ def chat(document: Document) -> Document:
     if tools := _functions(document.get("tools")):
         result["tools"] = tools
     result |= _choice(document.get("tool_choice"), has_tools=bool(tools))
-    if given_object(document.get("thinking"), "thinking").get("type") == "disabled":
+    if _thinking(document) == "disabled":
         kept = given_object(document.get("chat_template_kwargs"), "chat_template_kwargs")
         result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
     if schema := _wanted_schema(document):
         described: Document = {"name": "answer", "schema": schema}
         result["response_format"] = {"type": "json_schema", "json_schema": described}
     return result | asking_for_counts(result)
+
+
+def _thinking(document: Document) -> JsonValue:
+    """Return how a model is to think, as Anthropic calls it."""
+    thinking = given_object(document.get("thinking"), "thinking")
+    _THINKING.check_inner(thinking, " of 'thinking'")
+    check_kinds(thinking, {"budget_tokens": WHOLE}, " of 'thinking'")
+    check_one_of("thinking.type", kind := thinking.get("type"), _THINKINGS)
+    return kind
 
 
 def _are_texts(value: JsonValue) -> bool:
@@ -77,7 +99,8 @@ def of_llama_cpp(document: Document) -> Document:
 def _wanted_schema(document: Document) -> Document:
     """Return the JSON schema that the answer must follow; an empty one where it is free."""
     config = given_object(document.get("output_config"), "output_config")
-    _CONFIG.check(config, " of 'output_config'")
+    _CONFIG.check_inner(config, " of 'output_config'")
+    check_one_of("output_config.effort", config.get("effort"), tuple(_EFFORTS))
     form = given_object(config.get("format"), "output_config.format")
     form = form or given_object(document.get("output_format"), "output_format")
     if not form:
@@ -89,10 +112,10 @@ def _wanted_schema(document: Document) -> Document:
 
 def _messages(document: Document) -> list[JsonValue]:
     found: list[JsonValue] = []
-    if system := words(document.get("system"), "'system'"):
+    if system := words(document.get("system"), "system"):
         found.append({"role": "system", "content": system})
     for message in given_objects(document.get("messages"), "messages"):
-        Fields(("role", "content"), ()).check(message, " of a message")
+        Fields(("role", "content"), ()).check_inner(message, " of a message")
         content = message.get("content")
         blocks: list[Document] = (
             [{"type": "text", "text": content}] if isinstance(content, str) else given_objects(content, "content")
@@ -109,12 +132,14 @@ def _asked(role: JsonValue, blocks: list[Document]) -> list[JsonValue]:
         if block.get("type") != "tool_result":
             rest += parts([block])
             continue
+        checked_block(block)
         shown = parts(block.get("content"))
         pictures = [part for part in shown if part["type"] != "text"]
         # A tool's message has words only: what it shows comes after it.
         rest += pictures
         text = joined(part for part in shown if part["type"] == "text")
-        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": text})
+        said = f"Error: {text}" if block.get("is_error") else text
+        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": said})
     if results and not rest:
         return results
     has_pictures = any(part["type"] != "text" for part in rest)
@@ -127,9 +152,9 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
     thoughts: list[str] = []
     calls: list[JsonValue] = []
     for block in blocks:
-        match block.get("type"):
+        match checked_block(block):
             case "thinking":
-                thoughts.append(_thought(block.get("thinking")))
+                thoughts.append(str(block.get("thinking") or ""))
             case "redacted_thinking":
                 continue  # only Anthropic can read it
             case "tool_use":
@@ -146,12 +171,6 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
     return [message]
 
 
-def _thought(text: JsonValue) -> str:
-    if not isinstance(text, str | None):
-        raise InputError("the 'thinking' of a block is no text")
-    return text or ""
-
-
 def _words(text: list[Document]) -> str:
     """Return the words of an answer; a model shows no pictures."""
     if any(part["type"] != "text" for part in text):
@@ -165,13 +184,14 @@ def _functions(tools: JsonValue) -> list[JsonValue]:
     Raises:
         InputError: There is nothing else.
     """
-    names = {"name": "name", "description": "description", "input_schema": "parameters", "strict": "strict"}
     all_of_them = given_objects(tools, "tools")
     own = [tool for tool in all_of_them if tool.get("type") in (None, "custom")]
     if all_of_them and not own:
         kind = all_of_them[0].get("type")
         raise InputError(f"tool '{kind}' is called by Anthropic itself", remedy="Send tools with an 'input_schema'")
-    functions = [{new: tool[old] for old, new in names.items() if tool.get(old) is not None} for tool in own]
+    for tool in own:
+        _TOOL.check_inner(tool, f" of tool '{tool.get('name')}'")
+    functions = [{new: tool[old] for old, new in _TOLD.items() if tool.get(old) is not None} for tool in own]
     return [{"type": "function", "function": function} for function in functions]
 
 
@@ -179,6 +199,8 @@ def _choice(value: JsonValue, *, has_tools: bool) -> Document:
     if value is None:
         return {}
     wanted, result = given_object(value, "tool_choice"), Document()
+    _CHOICE.check_inner(wanted, " of 'tool_choice'")
+    check_kinds(wanted, {"disable_parallel_tool_use": FLAG}, " of 'tool_choice'")
     kind = wanted.get("type")
     if kind == "tool":
         result["tool_choice"] = {"type": "function", "function": {"name": wanted.get("name")}}

@@ -91,6 +91,8 @@ def _tool(tool: JsonValue, where: str, served: Served) -> JsonValue:
         raise InputError(f"{where}.function has no 'name'")
     if not isinstance(function.get("description"), str | None):
         raise InputError(f"{where}.function.description is {shown(function['description'])}, which is not a text")
+    if not isinstance(function.get("strict"), bool | None):
+        raise InputError(f"{where}.function.strict is {shown(function['strict'])}, which is neither true nor false")
     parameters = function.get("parameters")
     if not isinstance(parameters, dict | None):
         raise InputError(f"{where}.function.parameters is {shown(parameters)}, which is not a JSON schema")

@@ -5,10 +5,10 @@ with OpenAI's words only, and says nothing of what an engine can: `Inference` gi
 model is loaded. What the check raises is worded by the dialect (`Dialect.error_response`). A dialect checks what is
 its own: the fields and blocks that a chat completion has no word for.
 
-What `checked` does to a chat completion, so that no dialect has to: a message, a part, a tool or a call that cannot be
-meant is refused by name; nulls are left out; arguments of earlier calls that are empty or cut become JSON that a
-template can read; `tool_choice` (a name, `required`, `allowed_tools`) is heeded; tools for a model whose template knows
-none are refused; the beginning of an answer that the caller gave is not repeated in it.
+What `checked` does to a chat completion, so that no dialect has to: a message, a part, a tool, a call or a number that
+cannot be meant is refused by name; nulls are left out; arguments of earlier calls that are empty or cut become JSON
+that a template can read; `tool_choice` (a name, `required`, `allowed_tools`) is heeded; tools for a model whose
+template knows none are refused; the beginning of an answer that the caller gave is not repeated in it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
 from dmrc.gateway.dialects.embeddings import checked_embedding
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
+from dmrc.gateway.dialects.known_fields import NUMBERS
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
 from dmrc.gateway.dialects.openai_fields import refuse_fields
 from dmrc.gateway.dialects.schemas import kept_format
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.several import asked_for, several
+from dmrc.gateway.dialects.shapes import NUMBER, check_kinds
 from dmrc.scheduler.target import AnyTarget, Target
 
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+_KINDS = dict.fromkeys(NUMBERS, NUMBER)
 
 
 def served_by(target: AnyTarget, model_key: str | None) -> Served:
@@ -72,6 +75,8 @@ def _counted(call: Call, served: Served) -> Call:
 def _checked(call: Call, served: Served) -> Call:
     changes: Document = {}
     mends: list[Mend] = []
+    if call.path in (*_COMPLETIONS, COUNT_PATH):
+        check_kinds(call.document, _KINDS)
     if call.path in ("/v1/chat/completions", COUNT_PATH):
         changes, mends = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:

@@ -8,21 +8,31 @@ from dataclasses import dataclass, field
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
+_NUMBERS_OF_ENGINES = (
+    *("seed", "min_p", "typical_p", "top_n_sigma", "n_probs", "min_keep"),
+    *("presence_penalty", "frequency_penalty", "repeat_penalty", "repeat_last_n", "repetition_penalty"),
+    *("xtc_probability", "xtc_threshold", "dynatemp_range", "dynatemp_exponent", "adaptive_target"),
+    *("mirostat", "mirostat_tau", "mirostat_eta", "n_keep", "n_predict", "min_tokens"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
+    *("n_cache_reuse", "id_slot", "t_max_predict_ms", "reasoning_budget_tokens", "thinking_budget_tokens"),
+)
 OF_ENGINES = frozenset(
     {
-        *("seed", "min_p", "typical_p", "top_n_sigma", "n_probs", "min_keep", "samplers", "logit_bias", "ignore_eos"),
-        *("presence_penalty", "frequency_penalty", "repeat_penalty", "repeat_last_n", "repetition_penalty"),
-        *("xtc_probability", "xtc_threshold", "dynatemp_range", "dynatemp_exponent", "adaptive_target"),
-        *("mirostat", "mirostat_tau", "mirostat_eta", "n_keep", "n_predict", "min_tokens", "stop_token_ids"),
-        *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-        *("grammar", "json_schema", "cache_prompt", "n_cache_reuse", "id_slot", "lora", "t_max_predict_ms"),
-        *("chat_template_kwargs", "reasoning_format", "reasoning_budget_tokens", "thinking_budget_tokens"),
+        *_NUMBERS_OF_ENGINES,
+        *("samplers", "logit_bias", "ignore_eos", "stop_token_ids", "dry_sequence_breakers", "grammar", "json_schema"),
+        *("cache_prompt", "lora", "chat_template_kwargs", "reasoning_format"),
     }
 )
 """What chat completions of llama.cpp's server and its like have beside OpenAI's fields; it passes in every dialect.
 
 Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 """
+
+NUMBERS = (
+    *("temperature", "top_p", "top_k", "n", "best_of", "max_tokens", "max_completion_tokens", "top_logprobs"),
+    *_NUMBERS_OF_ENGINES,
+)
+"""The fields of completions that are numbers: an engine takes `true` for 1, and leaves out a text without a word."""
 
 _OURS = ("keep_alive",)
 
@@ -37,6 +47,11 @@ class Fields:
     """What concerns the service of who made the dialect: bills, caches, statistics."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a field cannot be heeded; what is in none of the three is not known."""
+
+    def check_inner(self, document: Mapping[str, JsonValue], where: str) -> None:
+        """Check an object within a request, where an engine's own fields mean nothing; else as `check`."""
+        if passed := self.check(document, where):
+            raise InputError(f"'{next(iter(passed))}'{where} is not known", remedy="Leave it out")
 
     def check(self, document: Mapping[str, JsonValue], where: str = "") -> dict[str, JsonValue]:
         """Return the fields that are an engine's own; `where` is what a message says after a field's name.

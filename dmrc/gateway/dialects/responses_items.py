@@ -13,9 +13,28 @@ from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.shapes import given_objects
+from dmrc.gateway.dialects.known_fields import Fields
+from dmrc.gateway.dialects.shapes import TEXT, check_kinds, given_objects
 
 _TEXTS = ("input_text", "output_text", "text", "refusal", "reasoning_text", "summary_text")
+_ABOUT = ("id", "status")
+_ITEMS = {
+    "message": Fields(("type", "role", "content"), (*_ABOUT, "phase", "end_turn")),
+    # What is encrypted only OpenAI can read.
+    "reasoning": Fields(("type", "content", "summary"), (*_ABOUT, "encrypted_content")),
+    "function_call": Fields(("type", "call_id", "name", "arguments"), (*_ABOUT, "caller", "namespace", "async")),
+    "function_call_output": Fields(("type", "call_id", "output"), (*_ABOUT, "caller", "namespace", "name")),
+}
+_CALL = {"call_id": TEXT, "name": TEXT, "arguments": TEXT}
+_CACHED = "prompt_cache_breakpoint"
+# What an answer holds beside its text comes back with it.
+_SAID = Fields(("type", "text", "refusal"), ("annotations", "logprobs", "parsed", _CACHED))
+_PARTS = {
+    **dict.fromkeys(_TEXTS, _SAID),
+    "input_image": Fields(("type", "image_url", "file_id"), ("detail", _CACHED)),
+    "input_audio": Fields(("type", "input_audio"), (_CACHED,)),
+    "input_file": Fields(("type", "file_data", "filename", "file_id", "file_url"), ("detail", _CACHED)),
+}
 _TEXT_FILES = ("text/", "application/json", "application/xml", "application/x-yaml")
 
 
@@ -27,25 +46,34 @@ def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonVa
     """
     found: list[Document] = [{"role": "system", "content": instructions}] if instructions else []
     for item in items_of([*items]):
-        match item.get("type") or "message":
+        match _checked_kind(item):
             case "message":
                 _add_message(found, item)
             case "reasoning":
-                # What was thought, or else what OpenAI tells of it; what is encrypted only OpenAI can read.
+                # What was thought, or else what OpenAI tells of it.
                 if thoughts := _joined(
                     given_objects(item.get("content"), "content") or given_objects(item.get("summary"), "summary")
                 ):
                     found.append({"role": "assistant", "content": "", "reasoning_content": thoughts})
             case "function_call":
+                check_kinds(item, _CALL, " of a function_call")
                 function: Document = {"name": item.get("name"), "arguments": item.get("arguments")}
                 call: Document = {"id": item.get("call_id"), "type": "function", "function": function}
                 message = _latest_answer(found)
                 message["tool_calls"] = [*items_of(message.get("tool_calls")), call]
-            case "function_call_output":
+            case _:
                 found += _result(item)
-            case other:
-                raise InputError(f"an item of type '{other}' cannot be read", remedy="Send messages and functions")
     return [*found]
+
+
+def _checked_kind(item: Document) -> str:
+    """Return which of `_ITEMS` an item is."""
+    kind = "message" if (told := item.get("type")) is None else told
+    known = _ITEMS.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise InputError(f"an item of type '{kind}' cannot be read", remedy="Send messages and functions")
+    known.check_inner(item, f" of an item of type '{kind}'")
+    return str(kind)
 
 
 def _add_message(found: list[Document], item: Document) -> None:
@@ -88,6 +116,8 @@ def _content(content: JsonValue) -> JsonValue:
 
 def _part(part: Document) -> Document:
     kind = part.get("type")
+    if known := _PARTS.get(str(kind)):
+        known.check_inner(part, f" of a part of type '{kind}'")
     if kind in _TEXTS:
         return _text(part.get("refusal" if kind == "refusal" else "text"))
     if kind == "input_image" and isinstance(url := part.get("image_url"), str):

@@ -6,14 +6,25 @@ Source: https://platform.openai.com/docs/api-reference/responses/create
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
 from dmrc.gateway.dialects.responses_items import messages
-from dmrc.gateway.dialects.shapes import given_object, given_objects
+from dmrc.gateway.dialects.shapes import (
+    COUNT,
+    FLAG,
+    LIST,
+    OBJECT,
+    TEXT,
+    WHOLE,
+    check_kinds,
+    check_one_of,
+    given_object,
+    given_objects,
+)
 
 # The Responses' name, and that of a chat completion.
 _PLAIN = {
@@ -26,8 +37,8 @@ _FIELDS = Fields(
         *("reasoning", "truncation", "include", "top_logprobs", "metadata", "parallel_tool_calls"),
     ),
     (
-        *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"),
-        *("stream_options", "max_tool_calls", "client_metadata"),
+        *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+        *("service_tier", "stream_options", "max_tool_calls", "client_metadata"),
     ),
     {
         "prompt": "is kept by OpenAI itself",
@@ -36,9 +47,33 @@ _FIELDS = Fields(
         "context_management": "is not done here",
     },
 )
+_KINDS = {
+    **dict.fromkeys(("store", "stream", "parallel_tool_calls"), FLAG),
+    **dict.fromkeys(("metadata", "text", "reasoning", "stream_options"), OBJECT),
+    **dict.fromkeys(("instructions", "user", "safety_identifier", "prompt_cache_key"), TEXT),
+    **dict.fromkeys(("max_output_tokens", "max_tool_calls"), COUNT),
+    "include": LIST,
+    "top_logprobs": WHOLE,
+}
 _LOGPROBS = "message.output_text.logprobs"
+# What these tell of are OpenAI's own tools, which are never called here.
+_INCLUDED = (
+    *("file_search_call.results", "web_search_call.results", "web_search_call.action.sources"),
+    *("message.input_image.image_url", "computer_call_output.output.image_url", "code_interpreter_call.outputs"),
+    *("reasoning.encrypted_content", _LOGPROBS),
+)
 _FORMS = ("text", "json_object", "json_schema")
-_FLAGS = ("store", "stream", "parallel_tool_calls")
+_TEXT_FIELDS = Fields(("format",), ("verbosity",))
+_FORM_FIELDS = Fields(("type", "name", "description", "schema", "strict"), ())
+_VERBOSITIES = ("low", "medium", "high")
+_REASONING = Fields(("effort",), ("summary", "generate_summary", "context", "mode"))
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_TOLD = ("name", "description", "parameters", "strict")
+_FUNCTION = Fields(
+    ("type", *_TOLD),
+    ("defer_loading", "allowed_callers", "output_schema"),
+    {"async": "is not done here: a call is answered in the next request"},
+)
 
 
 def chat(document: Document, items: Sequence[JsonValue]) -> Document:
@@ -70,25 +105,15 @@ def chat(document: Document, items: Sequence[JsonValue]) -> Document:
 
 def _check(document: Document) -> None:
     """Check what chat completions have under another name, or not at all."""
-    for name in _FLAGS:
-        if not isinstance(document.get(name), bool | None):
-            raise InputError(f"'{name}' is neither true nor false")
-    for name, kind, what in (("metadata", dict, "object"), ("text", dict, "object"), ("reasoning", dict, "object")):
-        if not isinstance(document.get(name), kind | None):
-            raise InputError(f"'{name}' is no {what}")
-    if not isinstance(document.get("instructions"), str | None):
-        raise InputError("'instructions' is no text")
-    limit = document.get("max_output_tokens")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InputError("'max_output_tokens' must be a whole number above 0")
-    _one_of("truncation", document.get("truncation"), ("disabled",))
-
-
-def _one_of(name: str, value: JsonValue, known: Collection[str]) -> None:
-    if value is not None and value not in known:
-        raise InputError(
-            f"'{name}' is {json.dumps(value)[:40]}, which is not done here", remedy=f"Use {', '.join(known)}"
-        )
+    check_kinds(document, _KINDS)
+    check_one_of("truncation", document.get("truncation"), ("disabled",))
+    for number, name in enumerate(_list(document, "include")):
+        check_one_of(f"include[{number}]", name, _INCLUDED)
+    reasoning, text = given_object(document.get("reasoning"), "reasoning"), given_object(document.get("text"), "text")
+    _REASONING.check_inner(reasoning, " of 'reasoning'")
+    check_one_of("reasoning.effort", reasoning.get("effort"), _EFFORTS)
+    _TEXT_FIELDS.check_inner(text, " of 'text'")
+    check_one_of("text.verbosity", text.get("verbosity"), _VERBOSITIES)
 
 
 def _list(document: Document, name: str) -> list[JsonValue]:
@@ -101,8 +126,9 @@ def _list(document: Document, name: str) -> list[JsonValue]:
 def _form(text: JsonValue) -> Document:
     """Return the form of the answer, as a chat completion has it."""
     form = given_object(given_object(text, "text").get("format"), "text.format")
+    _FORM_FIELDS.check_inner(form, " of 'text.format'")
     kind = form.get("type")
-    _one_of("text.format.type", kind, _FORMS)
+    check_one_of("text.format.type", kind, _FORMS)
     if kind in (None, "text"):
         return {}
     described: Document = {name: value for name, value in form.items() if name != "type" and value is not None}
@@ -115,12 +141,14 @@ def _functions(value: JsonValue) -> list[JsonValue]:
     Raises:
         InputError: There is nothing else.
     """
-    tools, names = given_objects(value, "tools"), ("name", "description", "parameters", "strict")
+    tools = given_objects(value, "tools")
     functions = [tool for tool in tools if tool.get("type") == "function"]
     if tools and not functions:
         raise InputError(f"tool '{tools[0].get('type')}' is called by OpenAI itself", remedy="Send functions")
+    for tool in functions:
+        _FUNCTION.check_inner(tool, f" of tool '{tool.get('name')}'")
     return [
-        {"type": "function", "function": {name: tool[name] for name in names if tool.get(name) is not None}}
+        {"type": "function", "function": {name: tool[name] for name in _TOLD if tool.get(name) is not None}}
         for tool in functions
     ]
 

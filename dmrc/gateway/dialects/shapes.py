@@ -2,10 +2,61 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
 Document = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a value must be."""
+
+    otherwise: str
+    """What a message says of one that is not."""
+    is_met: Callable[[JsonValue], bool]
+    """Whether a value is one."""
+
+
+def _is_whole(value: JsonValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+TEXT = Kind("is no text", lambda value: isinstance(value, str))
+FLAG = Kind("is neither true nor false", lambda value: isinstance(value, bool))
+LIST = Kind("is no list", lambda value: isinstance(value, list))
+OBJECT = Kind("is no object", lambda value: isinstance(value, dict))
+NUMBER = Kind("is no number", lambda value: isinstance(value, float) or _is_whole(value))
+WHOLE = Kind("is no whole number", _is_whole)
+COUNT = Kind("must be a whole number above 0", lambda value: isinstance(value, int) and _is_whole(value) and value > 0)
+
+
+def check_kinds(document: Mapping[str, JsonValue], kinds: Mapping[str, Kind], where: str = "") -> None:
+    """Check the fields that are given; `where` is what a message says after a field's name.
+
+    Raises:
+        InputError: One is of another kind.
+    """
+    for name, kind in kinds.items():
+        value = document.get(name)
+        if value is not None and not kind.is_met(value):
+            raise InputError(f"'{name}'{where} {kind.otherwise}")
+
+
+def check_one_of(name: str, value: JsonValue, known: Collection[str]) -> None:
+    """Check a value that is given.
+
+    Raises:
+        InputError: It is none of those that are known; `name` is how the caller calls it.
+    """
+    if value is not None and value not in known:
+        raise InputError(
+            f"'{name}' is {json.dumps(value)[:40]}, which is not done here", remedy=f"Use {', '.join(known)}"
+        )
 
 
 def given_object(value: JsonValue, name: str) -> Document:
