@@ -166,7 +166,7 @@ def test_a_watch_that_fails_leaves_no_runner_that_looks_ready(
             await until(lambda: not scheduler.runners(), "the runner is ended")
 
         assert runner.state is State.FAILED
-        assert not child.is_running()
+        await until(lambda: not child.is_running(), "the child is gone")
         await use(scheduler, workshop.target())
 
     play(scheduler, story)
