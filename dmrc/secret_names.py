@@ -26,7 +26,17 @@ _HARMLESS_ENDINGS = frozenset(
 # Whose value is a choice, a place in a text, or chosen by the caller to find something again.
 _HARMLESS_NAMES = frozenset(
     {
-        *("pwd", "key", "keys", "idempotency_key", "prompt_cache_key", "cache_key", "primary_key", "foreign_key"),
+        *(
+            "pwd",
+            "key",
+            "keys",
+            "idempotency_key",
+            "model_key",
+            "prompt_cache_key",
+            "cache_key",
+            "primary_key",
+            "foreign_key",
+        ),
         *("sort_key", "eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "sep_token", "mask_token"),
     }
 )

@@ -24,6 +24,7 @@ _NO_SUCH_ROUTE = (404, 405, 501)
 _OF_EVERY_ENGINE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 # An unescaped key: in words its quotes would be escaped.
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_LONGEST_NAME_BYTES = 4 << 10
 _ERROR_EVENT = b'data: {"error"'
 
 Note = Callable[[str, JsonValue], None]
@@ -147,8 +148,8 @@ class _Named(_Wrapped):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if not is_stream(self._answer):
-            body = b"".join([chunk async for chunk in self._answer])
-            yield _MODEL.sub(lambda _: self._wanted, body, count=1)
+            async for chunk in self._whole():
+                yield chunk
             return
         written, rest = b"", b""
         async for chunk in self._answer:
@@ -161,6 +162,23 @@ class _Named(_Wrapped):
                 yield chunk.replace(written, self._wanted) if written else chunk
         if rest:
             yield rest
+
+    async def _whole(self) -> AsyncIterator[bytes]:
+        """Yield an answer that is no stream, of which no more is held than a name takes."""
+        held, is_found = b"", False
+        async for chunk in self._answer:
+            if is_found:
+                yield chunk
+                continue
+            held += chunk
+            if match := _MODEL.search(held):
+                is_found = True
+                yield held[: match.start()] + self._wanted + held[match.end() :]
+            elif len(held) > 2 * _LONGEST_NAME_BYTES:
+                yield held[:-_LONGEST_NAME_BYTES]
+                held = held[-_LONGEST_NAME_BYTES:]
+        if not is_found and held:
+            yield held
 
 
 class _Parsed(_Wrapped):

@@ -99,7 +99,10 @@ def test_a_file_that_is_not_there_is_named_before_anything_starts(workshop: tupl
     done = dmrc.run("exec", "-f", project(directory, "absent", "lora: [./absent.gguf]"), "app", "--", "true")
 
     assert done.returncode == 2
-    assert f"models.llm: '{directory}/absent.gguf' cannot be read: No such file" in done.stderr.splitlines()[-1]
+    assert (
+        f"models.llm.x-dmrc.lora: '{directory}/absent.gguf' cannot be read: No such file"
+        in done.stderr.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize("field", ["lora", "draft"])

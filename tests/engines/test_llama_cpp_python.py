@@ -65,7 +65,7 @@ def test_a_whole_answer_has_usage_and_the_models_name(client: openai.OpenAI) -> 
         model=MODEL, messages=[{"role": "user", "content": "Say hello."}], max_completion_tokens=5
     )
 
-    assert answer.model == f"docker.io/{MODEL}"
+    assert answer.model == MODEL
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 5
 

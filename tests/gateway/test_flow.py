@@ -66,7 +66,7 @@ def test_an_answer_of_100_mb_that_nobody_reads_does_not_fill_the_daemons_memory(
             last = data
 
     assert highest - before < _GROWTH_BYTES
-    assert size > 95 << 20
+    assert size > 90 << 20  # the name that was asked for is shorter than the engine's, in each event
     assert last.endswith((b"data: [DONE]\n\n", b'"}'))
     exchange = eventually(lambda: exchanges(synthetic).get(answer.headers["x-dmrc-exchange-id"]))
     assert exchange["response_truncated"] is True
