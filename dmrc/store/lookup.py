@@ -41,9 +41,11 @@ def find(models: Sequence[Named], text: str, default_registry: str) -> Named:
     for model in models:
         if str(reference) in model.tags or reference.digest == model.digest:
             return model
-    remedy = f"Run: dmrc pull {name}" if prefix is None else "Run: dmrc list"
     known = [tag for model in models for tag in model.tags]
-    raise ModelNotFoundError(f"model '{name}' is not in the store{near_name(known, name)}", remedy=remedy)
+    near = near_name(known, name)
+    is_misspelt = near != "" and _last(reference) not in map(_last, map(Reference.parse, known))
+    remedy = "Run: dmrc list" if prefix is not None or is_misspelt else f"Run: dmrc pull {name}"
+    raise ModelNotFoundError(f"model '{name}' is not in the store{near}", remedy=remedy)
 
 
 def near_name(tags: Iterable[str], text: str) -> str:
@@ -58,7 +60,7 @@ def near_name(tags: Iterable[str], text: str) -> str:
     def likeness(tag: str) -> tuple[float, ...]:
         known = Reference.parse(tag)
         pairs = (
-            (wanted.repository.rpartition("/")[2], known.repository.rpartition("/")[2]),
+            (_last(wanted), _last(known)),
             (wanted.repository, known.repository),
             (wanted.tag or "", known.tag or ""),
         )
@@ -68,3 +70,7 @@ def near_name(tags: Iterable[str], text: str) -> str:
     if best is None or likeness(best)[0] < _LEAST_LIKENESS:
         return ""
     return f" (did you mean '{best.removeprefix(f'{DEFAULT_REGISTRY}/').removesuffix(':latest')}'?)"
+
+
+def _last(reference: Reference) -> str:
+    return reference.repository.rpartition("/")[2]

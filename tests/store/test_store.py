@@ -78,6 +78,8 @@ def test_a_name_that_is_nearly_one_of_the_store_is_told(store: Store, asked: str
 
     hint = f" (did you mean '{near}'?)" if near else ""
     assert error.value.message == f"model '{asked}' is not in the store{hint}"
+    is_misspelt = asked in ("smolm2", "local/qwem")  # to pull that would be no help
+    assert error.value.remedy == ("Run: dmrc list" if is_misspelt else f"Run: dmrc pull {asked}")
 
 
 def test_a_default_registry_changes_what_a_short_name_means(store: Store) -> None:
