@@ -71,7 +71,8 @@ def document_here(project_name: str) -> dict[str, object] | None:
     None where there is no such project here that can be read.
     """
     try:
-        document = _document(Selection().options(), with_docker=False)
+        # Compose has said its warnings, and takes what we write for our answer.
+        document = _document(Selection().options(), with_docker=False, tells_warnings=False)
         return document if document.get("name") == project_name else None
     except DmrcError:
         return None
@@ -184,10 +185,10 @@ def _check_providers(document: Mapping[str, object]) -> None:
         raise ProjectError(f"{where}.type is '{kind}'{meant}", remedy=f"Write type: {TYPES[0]}")
 
 
-def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
+def _document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool = True) -> dict[str, object]:
     """Return the project as Compose or our own reader understands it; what is misspelt is told with what was meant."""
     try:
-        return _read_document(options, with_docker=with_docker)
+        return _read_document(options, with_docker=with_docker, tells_warnings=tells_warnings and not with_docker)
     except ProjectError as error:
         found = mistakes(options.files)
         if not found:
@@ -195,13 +196,13 @@ def _document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object
         raise ProjectError("; ".join(found), remedy="Correct it, and look again: dmrc config") from error
 
 
-def _read_document(options: ComposeOptions, *, with_docker: bool) -> dict[str, object]:
+def _read_document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool) -> dict[str, object]:
     try:
         compose = Compose(os.environ)
         document = compose.config(options)
         if knows_addresses(document):  # then services may use a model that none of them lists
             document = compose.config(options, everything=True)
-        for warning in () if with_docker else dict.fromkeys(compose.warnings):
+        for warning in dict.fromkeys(compose.warnings) if tells_warnings else ():
             note(warning)  # where it starts the project, Compose says so itself
         return document
     except DockerError:

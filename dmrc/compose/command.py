@@ -101,8 +101,7 @@ class Compose:
         ran = self._run(arguments)
         if ran.returncode != 0 and self._alone is not None and self.version() is None:
             self._argv = [self._alone]  # this `docker` has no Compose
-            arguments = [*(["--all-resources"] if everything else []), *options.argv(), "config", *services]
-        ran = self._run(arguments)
+            ran = self._run(arguments)
         if ran.returncode != 0:
             self._check_version()
             names = ", ".join(file.name for file in options.files)
