@@ -14,7 +14,7 @@ from dmrc.artifact import (
     describe_layer,
     write_config,
 )
-from dmrc.gguf import GgufFacts, format_parameters, format_size
+from dmrc.gguf import GgufFacts, format_parameters
 from dmrc.sources.source import BlobSink
 
 
@@ -39,7 +39,7 @@ def config_of(facts: GgufFacts) -> ModelConfig:
         quantization=facts.quantization,
         parameters=format_parameters(facts.parameters),
         architecture=facts.architecture,
-        size=format_size(facts.tensor_bytes),
+        size=_as_docker_writes_it(facts.tensor_bytes),
         gguf=facts.metadata,
     )
 
@@ -64,3 +64,12 @@ def assemble(files: Sequence[File], sink: BlobSink) -> bytes:
 def _facts(file: File, sink: BlobSink) -> GgufFacts:
     with sink.open_blob(file.digest, file.size_bytes) as stream:
         return GgufFacts.parse(stream, name=file.name)
+
+
+def _as_docker_writes_it(size_bytes: int) -> str:
+    """Return a size as `docker model package` puts it into an artifact, `256.35 MiB`: the same file has the same ID."""
+    size, units = float(size_bytes), ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while power + 1 < len(units) and size >= 1024:
+        size, power = size / 1024, power + 1
+    return f"{size:.2f}".removesuffix(".00") + f" {units[power]}"
