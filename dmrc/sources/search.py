@@ -78,11 +78,16 @@ def search(term: str, limit: int, *, sources: Sequence[str], hub_url: str = HUB_
 
     Raises:
         RegistryError: All of them failed.
+        SettingError: The environment names a proxy that is none.
     """
     searches: Mapping[str, Callable[[], list[SearchResult]]] = {
         "hub": partial(search_hub, term, limit, hub_url),
         "huggingface": partial(search_hugging_face, term, limit),
     }
+    if "huggingface" in sources:
+        # Here and not in the thread, which is left alone when the process ends: an import that is cut off by that
+        # prints a line of its own.
+        huggingface_client.api()
     asked = {name: start(searches[name]) for name in sources}
     found: list[SearchResult] = []
     failures: list[str] = []

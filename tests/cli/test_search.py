@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
@@ -177,3 +179,19 @@ def test_a_search_that_nobody_answers_fails_soon_and_in_one_line(dmrc: Dmrc, pla
     for done in (refused, gone, silent):
         assert done.stderr.endswith(". Check the network, or try again later\n")
         assert done.stderr.removeprefix("Searching …\n").count("\n") == 1
+
+
+def test_search_imports_nothing_while_the_process_ends() -> None:
+    """An import that the end of the process cuts off prints "can't register atexit after shutdown"."""
+    code = """if True:
+        import sys
+        from dmrc.sources import search
+
+        def first_thread(action):
+            sys.exit(0 if "huggingface_hub.hf_api" in sys.modules else 1)
+
+        search.start = first_thread
+        search.search("x", 1, sources=["hub", "huggingface"])
+    """
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
