@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dmrc.capture.bodies import parse_line
-from dmrc.capture.named import mask_named
+from dmrc.capture.named import OTHER_NAMES, is_telling_name, mask_named
 from dmrc.exchange import JsonValue
 
 Spans = Sequence[tuple[int, int]]
@@ -59,6 +59,7 @@ class Documents:
 
     documents: list[_Document] = field(default_factory=list)
     """In order; what is no JSON is left out."""
+    _texts: _Run | None = None
 
     @classmethod
     def of(cls, body: bytes) -> Documents:
@@ -78,10 +79,10 @@ class Documents:
         In a stream the pieces of a text that lie at the same path of successive events are one text; the replacement
         goes to the piece in which the span begins.
         """
-        all_texts = _Run()
+        self._texts = _Run()
         for document in self.documents:
-            _collect(document, document.value, all_texts)
-        for pieces in _runs(all_texts):
+            _collect(document, document.value, self._texts)
+        for pieces in _runs(self._texts):
             if spans := find("".join([text for _, _, _, text in pieces])):
                 _replace(pieces, spans, replacement)
 
@@ -94,6 +95,9 @@ class Documents:
 
     def mask_named(self, replacement: str) -> None:
         """Put `replacement` for the values that their names call secrets."""
+        # The names of a stream's events are the same ones: where none matters, no event is looked at.
+        if self._texts is not None and not any(map(is_telling_name, _names(self._texts))):
+            return
         for document in self.documents:
             document.changed |= mask_named(document.value, replacement)
 
@@ -144,12 +148,17 @@ def _parsed(body: bytes) -> JsonValue:
 
 def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
     """Add each string to the run of its path. This is done for all that is recorded, so it makes little on its way."""
-    for step, key, inner in _children(holder):
+    is_list = isinstance(holder, list)
+    below = run.below
+    key: str | int
+    for key, inner in enumerate(holder) if is_list else holder.items():  # type: ignore[union-attr]
         if not isinstance(inner, (str, dict, list)):
             continue
-        there = run.below.get(step)
+        # An entry of a list may say its place itself: a stream gives each answer of several as the only one.
+        step = _index(inner, key) if is_list and isinstance(inner, dict) else key
+        there = below.get(step)
         if there is None:
-            there = run.below[step] = _Run()
+            there = below[step] = _Run()
         if isinstance(inner, str):
             there.pieces.append((document, holder, key, inner))
         else:
@@ -163,15 +172,22 @@ def _runs(run: _Run) -> Iterator[list[_Piece]]:
         yield from _runs(inner)
 
 
-def _children(holder: _Holder) -> Iterable[tuple[str | int, str | int, JsonValue]]:
-    """Return each value after its step in a path, which for an entry that says its `index` is that, and its key."""
-    if isinstance(holder, dict):
-        return [(name, name, inner) for name, inner in holder.items()]
-    return [(_index(inner, position), position, inner) for position, inner in enumerate(holder)]
+def _names(run: _Run) -> Iterator[str]:
+    """Yield the names of texts, objects and lists."""
+    for step, inner in run.below.items():
+        if isinstance(step, str):
+            yield step
+        if step not in OTHER_NAMES:
+            yield from _names(inner)
 
 
-def _index(entry: JsonValue, position: int) -> int:
-    index = entry.get("index") if isinstance(entry, dict) else None
+def _children(holder: _Holder) -> list[tuple[str | int, JsonValue]]:
+    """Return the values in it, each after its key; the list stays as it is when they change."""
+    return list(holder.items()) if isinstance(holder, dict) else list(enumerate(holder))
+
+
+def _index(entry: dict[str, JsonValue], position: str | int) -> str | int:
+    index = entry.get("index")
     return index if isinstance(index, int) else position
 
 
@@ -196,7 +212,7 @@ def _replace(pieces: list[_Piece], spans: Spans, replacement: str) -> None:
 
 
 def _places(holder: _Holder, steps: Sequence[str]) -> Iterator[tuple[_Holder, str | int]]:
-    for _, key, inner in _children(holder):
+    for key, inner in _children(holder):
         if steps[0] not in ("*", str(key)):
             continue
         if len(steps) == 1:
@@ -207,7 +223,7 @@ def _places(holder: _Holder, steps: Sequence[str]) -> Iterator[tuple[_Holder, st
 
 def _drop(holder: _Holder, key: str) -> bool:
     dropped = False
-    for _, place, inner in _children(holder):
+    for place, inner in _children(holder):
         if place != key:
             dropped |= isinstance(inner, (dict, list)) and _drop(inner, key)
         elif inner is not None:

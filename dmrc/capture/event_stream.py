@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _LINE_END = re.compile(rb"\r\n?|\n")
+# What nearly every event is: read at half the cost.
+_ONE_LINE = re.compile(rb"data:([^\r\n]*)\n\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
@@ -46,7 +48,11 @@ class EventReader:
         text = self._rest + chunk
         found: list[Event] = []
         position = 0
-        for match in _LINE_END.finditer(text, len(self._rest)):
+        while not (self._rest or self._data) and (one := _ONE_LINE.match(text, position)) is not None:
+            position = one.end()
+            self._end = self._start + position - 2
+            found.append(Event(one[1].strip(b" "), self._end))
+        for match in _LINE_END.finditer(text, max(position, len(self._rest))):
             self._line(text[position : match.start()], self._start + match.start(), found)
             position = match.end()
         self._is_after_cr = position == len(text) and text.endswith(b"\r")

@@ -11,8 +11,8 @@ from dmrc.secret_names import is_secret_name
 
 _Holder = dict[str, JsonValue] | list[JsonValue]
 
-# Names below these are those of a schema's parameters, or `token` beside its probability.
-_OTHER_NAMES = frozenset({"properties", "$defs", "definitions", "logprobs", "top_logprobs", "completion_probabilities"})
+OTHER_NAMES = frozenset({"properties", "$defs", "definitions", "logprobs", "top_logprobs", "completion_probabilities"})
+"""Names below these are those of a schema's parameters, or `token` beside its probability."""
 # JSON inside of a text: an error that quotes a body, or a body that was cut. Once more inside of a text, its quotes are
 # escaped; of an object or a list, all up to its first end is meant.
 _IN_TEXT = (
@@ -20,6 +20,11 @@ _IN_TEXT = (
     re.compile(r'\\"([^"\\]{1,64})\\"\s{0,8}:\s{0,8}\\"([^"\\]*+)'),
     re.compile(r'"([^"\\]{1,64})\\?"\s{0,8}:\s{0,8}[\[{](?=([^\]}]{0,500}))'),
 )
+
+
+def is_telling_name(name: str) -> bool:
+    """Return whether `mask_named` may find something under this name."""
+    return name in ("headers", "arguments") or is_secret_name(name)
 
 
 def mask_named(holder: _Holder, replacement: str) -> bool:
@@ -41,7 +46,7 @@ def mask_named(holder: _Holder, replacement: str) -> bool:
             if inner not in ("", kept):
                 holder[name] = kept  # the keys stay, so this may be done in the loop
                 changed = True
-        elif isinstance(inner, (dict, list)) and name not in _OTHER_NAMES:
+        elif isinstance(inner, (dict, list)) and name not in OTHER_NAMES:
             mask = _mask_all if name == "headers" or is_secret_name(name) else mask_named
             changed |= mask(inner, replacement)
     return changed

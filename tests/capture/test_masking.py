@@ -54,6 +54,18 @@ def test_what_a_name_in_a_body_calls_secret_is_masked():
     assert (said["metadata"]["key"], said["max_tokens"]) == ("C major", 5)
 
 
+def test_what_a_name_calls_secret_is_masked_in_the_one_event_of_a_stream_that_has_it():
+    plain = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    named = b'data: {"choices": [{"index": 0, "delta": {"x": [{"api_key": "S3CR3T"}]}}]}\n\n'
+    headers = {"content-type": "text/event-stream"}
+
+    kept = prepared(
+        recorded("chat.json", response_body=plain + named + plain, response_headers=headers), CaptureLimits(), ANY
+    )
+
+    assert kept.response_body == plain + named.replace(b"S3CR3T", REDACTED.encode()) + plain
+
+
 def test_the_tokens_of_an_answer_are_no_secrets():
     body = json.dumps(
         {"choices": [{"logprobs": {"content": [{"token": "Hel", "logprob": -0.1}]}}], "token": "S"}
