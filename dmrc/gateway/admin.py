@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.engines.counts import counts_soon
 from dmrc.errors import DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import runners_of, unload
@@ -236,7 +235,7 @@ class _Admin:
 
     async def runners(self, _request: Request) -> Response:
         runners = self._daemon.scheduler.runners()
-        counts = await asyncio.gather(*(counts_soon(runner.session) for runner in runners))
+        counts = await asyncio.gather(*(runner.hang_ups.counts() for runner in runners))
         return JSONResponse([describe_runner(*one) for one in zip(runners, counts, strict=True)])
 
     async def unload(self, request: Request) -> Response:

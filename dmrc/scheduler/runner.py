@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from dmrc.engines.counts import counts
 from dmrc.engines.engine import ChildEngine
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
 from dmrc.engines.unix_session import UnixSession
 from dmrc.errors import EngineError
 from dmrc.scheduler.budget import Held, Need
+from dmrc.scheduler.hang_ups import HangUps
 from dmrc.scheduler.line import Line, Place
 from dmrc.scheduler.target import Target, UpstreamTarget
 
@@ -25,12 +25,6 @@ UPSTREAM_PARALLEL = 256
 """Requests at the same time to an upstream, where the project does not say."""
 
 _DEATH_SECONDS = 5.0
-_LET_GO_SECONDS = 120.0  # longer than a batch of any model that is of use
-# A stream is noticed to have no reader at its next token. In a prompt the engine looks after a second in which nobody
-# was answered, and an answer to us is one: so the next looks must be further apart.
-# Source: `recv_with_timeout` in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-queue.cpp
-_FIRST_LOOK_SECONDS = 0.1
-_LOOK_SECONDS = 1.6
 
 
 class State(enum.StrEnum):
@@ -80,7 +74,7 @@ class Runner:
         self.session: Session | None = None
         self.load: asyncio.Task[None] | None = None
         self.in_use = 0
-        self.hung_up = 0
+        self.hang_ups = HangUps(self)
         """Of those in use, slots whose callers have gone, and for whom the engine still works."""
         self.served = 0
         """Requests that have had a slot of it so far."""
@@ -238,21 +232,6 @@ class Runner:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DEATH_SECONDS):
                     await self.process.wait_exit()
-
-    async def let_go(self) -> None:
-        """Wait until the engine works no longer for a caller who has hung up: llama.cpp looks between two batches."""
-        self.hung_up += 1
-        deadline, pause = time.monotonic() + _LET_GO_SECONDS, _FIRST_LOOK_SECONDS
-        try:
-            while self.is_alive and time.monotonic() < deadline:
-                await asyncio.sleep(pause)
-                pause, now = _LOOK_SECONDS, await counts(self.session)
-                if now is None or now.processing <= self.in_use - self.hung_up:
-                    return
-        except ConnectionError:
-            await self.notice_death()
-        finally:
-            self.hung_up -= 1
 
     async def stop(self) -> None:
         """End the child, whatever its state; safe to call twice."""

@@ -161,7 +161,7 @@ class Scheduler:
     async def _leave_later(self, runner: Runner) -> None:
         """Free the slot of a caller who has hung up, when the engine has let go of it, too."""
         try:
-            await runner.let_go()
+            await runner.hang_ups.wait()
         finally:
             self._leave(runner)
 

@@ -64,7 +64,7 @@ class Supervision:
         """Return why the child must end, as a clause about it; None when it need not."""
         now, (processor_seconds, own_bytes) = time.monotonic(), self._usage()
         elapsed, used = now - self._looked_at, processor_seconds - self._processor_seconds
-        was_asked = self._runner.in_use > self._runner.hung_up or self._runner.idle_since > self._looked_at
+        was_asked = self._runner.in_use > self._runner.hang_ups.count or self._runner.idle_since > self._looked_at
         is_astray = not was_asked and used > _BUSY_SHARE * elapsed
         # Not more than one core's: what is left of a prompt has many, and is soon done.
         self._busy_seconds = self._busy_seconds + min(used, elapsed) if is_astray else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -69,6 +70,39 @@ def test_the_engine_ends_after_its_batch_and_until_then_the_slot_is_in_use(works
         assert (told.processing, runner.in_use) == (0, 0)
         # The engine looks once a second whether the caller is there; the whole prompt has twelve batches.
         assert processor_seconds(got[0]) - before < 8 * batch
+
+    play(scheduler, story)
+
+
+def test_callers_who_hang_up_one_after_another_do_not_keep_the_engine_from_noticing(
+    workshop: Workshop, slow: Path
+) -> None:
+    """It looks after a second without an answer: two who asked in turn, or a `ps` now and then, left it none."""
+    scheduler = workshop.scheduler()
+    target = workshop.target(4096, gguf=slow, parallel=2)
+    got: list[Lease] = []
+
+    async def hang_up() -> None:
+        async with scheduler.lease(target) as lease:
+            got.append(lease)
+            body = json.dumps({"prompt": PROMPT[:8], "max_tokens": 4000, "ignore_eos": True}).encode()
+            await lease.session.post("/v1/completions", {"content-type": "application/json"}, body)
+
+    async def story() -> None:
+        callers = [asyncio.create_task(hang_up()) for _ in range(2)]
+        await until(lambda: len(got) == 2, "both have a slot")
+        runner = got[0].runner
+        await asyncio.sleep(0.5)
+
+        began = time.monotonic()
+        for caller in callers:
+            caller.cancel()
+            await asyncio.sleep(0.8)
+        while runner.in_use and time.monotonic() - began < 20:
+            await asyncio.sleep(0.3)
+            await runner.hang_ups.counts()
+
+        assert runner.in_use == 0
 
     play(scheduler, story)
 
