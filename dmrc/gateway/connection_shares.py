@@ -72,7 +72,8 @@ class ConnectionShares:
         self._waiting[address][connection] = None
 
     def _make_room(self, waiting: dict[Connection, None] | None, whose: str) -> bool:
-        longest = next(iter(waiting), None) if waiting else None
+        waiting = waiting or {}
+        longest = next(iter(waiting), None)
         now = time.monotonic()
         if now >= self._next_log:
             self._next_log = now + _LOG_SECONDS
@@ -83,6 +84,7 @@ class ConnectionShares:
             )
         if longest is None:
             return False
+        del waiting[longest]  # it closes a moment later: until then the next one must not count on its place, too
         longest.give_way()
         return True
 

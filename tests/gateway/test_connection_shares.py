@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
+from dmrc.gateway.connection_shares import ConnectionShares
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 
@@ -65,3 +66,29 @@ def test_more_idle_connections_than_descriptors_shut_out_nobody(dmrc: Dmrc, sent
         assert json.loads(dmrc.ok("status", "--json"))["pid"] == process.pid
         assert process.num_fds() < 256
     assert "too many of 127.0.0.1" in (dmrc.home / "stderr").read_text()
+
+
+class Idle:
+    """A connection that closes a moment after it was asked to, as one of the event loop does."""
+
+    def __init__(self) -> None:
+        self.was_asked = 0
+
+    def give_way(self) -> None:
+        self.was_asked += 1
+
+
+@pytest.mark.parametrize(("in_all", "of_an_address"), [(3, 9), (9, 3)])
+def test_several_that_come_at_once_do_not_count_on_the_place_of_the_same_one(in_all: int, of_an_address: int) -> None:
+    shares = ConnectionShares(in_all, of_an_address)
+    first, second, busy = Idle(), Idle(), Idle()
+    for connection in (first, second, busy):
+        assert shares.join(connection, "10.0.0.1")
+    shares.works(busy, "10.0.0.1")
+
+    assert [shares.join(Idle(), "10.0.0.1") for _ in range(2)] == [True, True]
+    assert (first.was_asked, second.was_asked, busy.was_asked) == (1, 1, 0)
+
+    for connection in (first, second):
+        shares.leave(connection, "10.0.0.1")
+    assert shares.join(Idle(), "10.0.0.1")
