@@ -25,6 +25,8 @@ VALUE_BYTES = 150
 """What one value takes in memory, about."""
 
 _DEEPEST = 200
+"""Levels."""
+_TOO_DEEP = f"it is nested deeper than {_DEEPEST} levels"
 _PIECE_SECONDS = 0.004
 # A list or an object that is no longer than this is read by Python's own reader: it costs a third.
 _SHORT = 4096
@@ -42,11 +44,15 @@ def read_short(body: bytes) -> JsonValue:
     """Return the value that a body holds, at once.
 
     Raises:
-        InputError: It is not JSON.
+        InputError: It is not JSON, or is nested too deep.
     """
     try:
         value: JsonValue = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        if body.count(b"{") + body.count(b"[") > _DEEPEST:
+            _refuse_depth(value, _DEEPEST)
+    except RecursionError as error:
+        raise InputError(f"the request body is not JSON: {_TOO_DEEP}") from error
+    except ValueError as error:
         raise InputError(f"the request body is not JSON: {error}") from error
     return value
 
@@ -101,7 +107,7 @@ class _Reader:
         if opened is None:
             return self._put()
         if len(self._open) >= _DEEPEST:
-            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
+            raise ValueError(_TOO_DEEP)
         self._open.append(opened)
         if self._text[self._at : self._at + 1] == _end_of(opened):
             self._at += 1
@@ -127,6 +133,9 @@ class _Reader:
             self._skip_space()
             return [] if bracket == "[" else {}
         self.values += piece.count(",", 0, end)
+        left = _DEEPEST - len(self._open)
+        if piece.count("[", 0, end) + piece.count("{", 0, end) > left:
+            _refuse_depth(self.value, left)
         self._at = at + end
         return None
 
@@ -168,3 +177,18 @@ class _Reader:
 
 def _end_of(container: _Container) -> str:
     return "]" if isinstance(container, list) else "}"
+
+
+def _refuse_depth(value: JsonValue, most: int) -> None:
+    """Refuse more levels than `most`: whoever reads a value calls itself for each, and Python's own reader goes deeper.
+
+    Raises:
+        ValueError: It has more.
+    """
+    level = [value]
+    for _ in range(most + 1):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
+    raise ValueError(_TOO_DEEP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as some
 
 from dmrc.errors import HttpInputError, InputError
 from dmrc.gateway import json_reading
-from dmrc.gateway.json_reading import read_long
+from dmrc.gateway.json_reading import read_long, read_short
 
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(),
@@ -56,6 +57,23 @@ def test_what_python_refuses_is_refused(text: str) -> None:
 def test_what_is_no_json_is_refused_soon(body: bytes) -> None:
     with pytest.raises(InputError, match="not JSON"):
         read(body)
+
+
+@pytest.mark.parametrize("reader", [read, read_short])
+@pytest.mark.parametrize(
+    ("begin", "inside", "end"), [(b"[", b"", b"]"), (b'{"a":', b"1", b"}"), (b'[0,{"a":', b"[]", b"}]")]
+)
+def test_what_is_nested_deeper_than_others_can_read_is_refused(
+    reader: Callable[[bytes], object], begin: bytes, inside: bytes, end: bytes
+) -> None:
+    """A schema of 600 levels, which Python's own reader takes, was "dmrc made a mistake"."""
+    levels = begin.count(b"[") + begin.count(b"{")
+    most = (200 - inside.count(b"[")) // levels
+
+    assert reader(begin * most + inside + end * most) == json.loads(begin * most + inside + end * most)
+    for deep in (most + 1, 600, 100_000):
+        with pytest.raises(InputError, match="nested deeper than 200 levels"):
+            reader(begin * deep + inside + end * deep)
 
 
 @pytest.mark.parametrize("item", [b"1", b"[]", b'{"a":1}', b'[[[["a", "b"]]]]'])
