@@ -10,7 +10,7 @@ import click
 
 from dmrc.cli.main import main
 from dmrc.docker_model import commands
-from dmrc.docker_model.compose import show_to_user
+from dmrc.docker_model.compose import keep_answer_alone, say, show_to_user
 from dmrc.docker_model.words import HelpFormatter
 
 _OPTIONS_OF_DOCKER = {
@@ -50,4 +50,5 @@ if __name__ == "__main__":
     argv = explained(arguments)
     os.environ.update(variables)
     click.Context.formatter_class = HelpFormatter
-    main(argv, name="docker model", commands=commands, on_error=show_to_user)
+    is_alone = keep_answer_alone(argv)
+    main(argv, name="docker model", commands=commands, on_error=say if is_alone else show_to_user)

@@ -10,6 +10,7 @@ Source: https://github.com/docker/compose/blob/main/pkg/compose/model.go
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import click
 
@@ -17,12 +18,14 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.list import Listing, list_models
 from dmrc.cli.list import list_ as dmrc_list
 from dmrc.docker_model.adapted import replaced
-from dmrc.docker_model.parent_stderr import write_to_parent
+from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
 from dmrc.docker_model.words import as_typed
 from dmrc.engines.flags import configured
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference
+
+_READ_WITH_STDERR = ("ls", "list", "status")
 
 
 def compose_project() -> str | None:
@@ -31,12 +34,24 @@ def compose_project() -> str | None:
     return None if by_a_person else os.environ.get("COMPOSE_PROJECT_NAME") or None
 
 
+def keep_answer_alone(arguments: Sequence[str]) -> bool:
+    """Keep warnings and notes out of what Compose reads, where it reads our stderr too; return whether it does."""
+    is_read = compose_project() is not None and bool(arguments) and arguments[0] in _READ_WITH_STDERR
+    if is_read:
+        give_stderr_to_parent()
+    return is_read
+
+
 def show_to_user(text: str) -> None:
     """Write an error to stderr, and where the user sees it although Compose throws our stderr away."""
-    text = as_typed(text)
-    click.echo(text, err=True)
+    say(text)
     if compose_project() is not None:
-        write_to_parent(text)
+        write_to_parent(as_typed(text))
+
+
+def say(text: str) -> None:
+    """Write an error to stderr."""
+    click.echo(as_typed(text), err=True)
 
 
 def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:

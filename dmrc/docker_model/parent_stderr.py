@@ -29,6 +29,15 @@ def write_to_parent(text: str) -> bool:
     return False
 
 
+def give_stderr_to_parent() -> None:
+    """Let all that this program says from now on go to the parent's stderr; nowhere, where that cannot be had."""
+    descriptor = next(_candidates(), None)
+    if descriptor is None:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, _STDERR)
+    os.close(descriptor)
+
+
 def _candidates() -> Iterator[int]:
     """Yield descriptors to try, the best first; whoever takes one closes it."""
     with contextlib.suppress(OSError):

@@ -185,12 +185,23 @@ def test_a_failure_shows_its_reason_in_a_file(plain: Plain, redirect: str) -> No
 
 @pytest.mark.docker
 def test_what_compose_reads_is_json_with_nothing_beside_it(plain: Plain) -> None:
+    """Compose reads stderr too, and several compose files or a variable that is not set are told there."""
+    plain.write({"services": {"app": service("true${NOT_SET}", models=["llm"])}, "models": {"llm": {"model": TINY}}})
+    (plain.directory / "docker-compose.yml").write_text("services: {}")
     environment = {**plain.dmrc.environment, "COMPOSE_PROJECT_NAME": "plain", "PATH": os.environ["PATH"]}
     program = Path(plain.dmrc.environment["DOCKER_CONFIG"]) / "cli-plugins" / "docker-model"
     for arguments in (["docker-cli-plugin-metadata"], ["ls", "--json"], ["status", "--json"]):
-        ran = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(
+            [program, *arguments],
+            cwd=plain.directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
 
-        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.returncode == 0, ran.stdout
         json.loads(ran.stdout)
 
 

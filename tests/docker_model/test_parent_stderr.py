@@ -25,3 +25,26 @@ def test_what_a_child_says_stands_in_its_place(tmp_path: Path, redirect: str) ->
     subprocess.run(f"'{sys.executable}' parent.py {redirect}", shell=True, cwd=tmp_path, check=True)
 
     assert (tmp_path / "log").read_text() == "before\nthe reason, all of it\nexit status 4\n"
+
+
+_ANSWERING = """
+import logging
+from dmrc.docker_model.parent_stderr import give_stderr_to_parent
+give_stderr_to_parent()
+logging.warning("a warning")
+print("the answer")
+"""
+_READING = f"""
+import subprocess, sys
+reader = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+print(subprocess.run([sys.executable, "-c", {_ANSWERING!r}], **reader).stdout, end="")
+"""
+
+
+def test_what_is_said_beside_an_answer_goes_past_who_reads_it(tmp_path: Path) -> None:
+    """Compose reads `status --json` and `ls --json` with stderr: a warning there was a broken `docker compose up`."""
+    (tmp_path / "parent.py").write_text(_READING)
+
+    ran = subprocess.run([sys.executable, "parent.py"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert (ran.stdout, ran.stderr) == ("the answer\n", "WARNING:root:a warning\n")
