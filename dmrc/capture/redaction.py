@@ -28,6 +28,7 @@ _WINDOW_BYTES = 64 << 10
 # Its JSON is taken apart as a whole; of a longer body only the bytes are searched.
 _LARGEST_DOCUMENT_BYTES = 8 << 20
 _OWN_KEY = re.compile(KEY_PREFIX.encode() + rb"[A-Za-z0-9_-]{16,}")
+_ESCAPE = rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])'
 _SHORTEST_ENCODED = 8
 
 
@@ -67,13 +68,13 @@ class Redactor:
 
     def in_bytes(self, body: bytes) -> Spans:
         """Return the spans in a body as it is."""
-        patterns = [re.escape(form) for form in self._bytes if form in body]
+        patterns = [_pattern(form) for form in self._bytes if form in body]
         if KEY_PREFIX.encode() in body:
             patterns.append(_OWN_KEY.pattern)
         if not patterns:
             return ()
-        # An escape is taken whole, so that no secret begins inside of one.
-        pattern = re.compile(rb"(%s)|\\u[0-9a-fA-F]{4}" % b"|".join(patterns))
+        # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.
+        pattern = re.compile(rb"(%s)|%s" % (b"|".join(patterns), _ESCAPE))
         return list(_spans(pattern, body, max(self.longest, 256)))
 
     def in_text(self, text: str) -> Spans:
@@ -191,6 +192,12 @@ def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str
     documents.mask_named(REDACTED)
     (document,) = documents.documents
     return document.value if document.changed and isinstance(document.value, dict) else notes
+
+
+def _pattern(form: bytes) -> bytes:
+    """Return what matches a form; one that ends in a lone backslash ends inside of no escape."""
+    is_cut = (len(form) - len(form.rstrip(b"\\"))) % 2
+    return re.escape(form) + (rb'(?!["\\/bfnrtu])' if is_cut else b"")
 
 
 def _spans(pattern: re.Pattern[bytes], body: bytes, longest: int) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dmrc import mask
@@ -176,11 +176,22 @@ def test_eight_mebibytes_with_fifty_secrets_take_less_than_linear_patience():
     assert seconds(8 << 20) < 30 * seconds(1 << 20)
 
 
+_ESCAPING = st.text('\\"/nut0é\n', max_size=10)  # what JSON escapes, and the letters of its escapes
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.text(min_size=4, max_size=30), st.lists(st.text(max_size=10), max_size=4), st.data())
+@example("/000", ["\\"], None)
+@example("name", ["a\n", "\n"], None)
+@example("key\\", ['key"'], None)
+@given(
+    # One with quotes may be a piece of JSON, which is masked where it stands as such, too: no JSON is left then.
+    (st.text(min_size=4, max_size=30) | _ESCAPING).filter(lambda text: len(text) > 3 and '"' not in text),
+    st.lists(st.text(max_size=10) | _ESCAPING, max_size=4),
+    st.data(),
+)
 def test_no_secret_survives_any_split(secret, around, data):
     text = secret.join([*around, "", "end"])
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
+    cuts = [] if data is None else sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
     kept = masked(secret, response_body=stream(pieces), response_headers=SSE)
@@ -196,8 +207,14 @@ def test_no_secret_survives_any_split(secret, around, data):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_no_body_breaks_it(request_body, response_body):
-    Redactor(["aa", "\ud800x"]).masked(recorded("chat.json", request_body=request_body, response_body=response_body))
-    mask(recorded("chat.json", request_body=request_body), ["a+"], ["a.*.b"])
+    exchange = recorded("chat.json", request_body=request_body, response_body=response_body)
+
+    kept = Redactor(["aa", "\ud800x"]).masked(exchange)
+    by_plugin = mask(exchange, ["a+"], ["a.*.b"])
+
+    assert b"aa" not in kept.request_body
+    assert b"aa" not in kept.response_body
+    assert kept.id == by_plugin.id == exchange.id
 
 
 def test_a_plugin_masks_by_pattern_and_by_path():
