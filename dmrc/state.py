@@ -15,7 +15,7 @@ from dmrc.errors import StoreError
 _log = logging.getLogger(__name__)
 
 _VERSION = 1
-"""Of the tables. A change that an older dmrc could not read makes it grow, and `_open` migrates what is older."""
+"""Of the tables. A change that an older dmrc could not read makes it grow, and migrates what is older."""
 
 BAD_ROW = (ValueError, TypeError, KeyError, AttributeError)
 """What reading a row raises that no dmrc wrote, or a very different one. It costs this row, and no other."""

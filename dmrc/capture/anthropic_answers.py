@@ -75,11 +75,6 @@ def _times(said: _Document) -> _Document:
     return {"timings": said["timings"]} if said.get("timings") else {}
 
 
-def _timed(said: _Document) -> _Document:
-    """Return what llama.cpp measured, which stands beside Anthropic's fields."""
-    return {"timings": said["timings"]} if said.get("timings") else {}
-
-
 def _choice(delta: _Document, finish_reason: JsonValue = None) -> _Document:
     used: _Document = {name: value for name, value in delta.items() if value}
     if not used and not finish_reason:

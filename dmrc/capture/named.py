@@ -80,6 +80,6 @@ def _in_arguments(text: str, replacement: str) -> str:
     """Return the arguments of a call, which are JSON in a text, masked."""
     try:
         value: JsonValue = json.loads(text)
+        return json.dumps(value) if isinstance(value, dict) and mask_named(value, replacement) else text
     except (ValueError, RecursionError):
         return text
-    return json.dumps(value) if isinstance(value, dict) and mask_named(value, replacement) else text

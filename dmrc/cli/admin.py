@@ -91,12 +91,12 @@ class Admin:
                     elif field == "data":
                         yield name, json.loads(value)
         except (OSError, http.client.HTTPException) as error:
-            raise self._explained(error) from error
+            raise self._explained(error, _SILENT_SECONDS) from error
 
     def hang_up(self) -> None:
         """End the calls that other threads wait for; they fail with `DaemonError`."""
         for connection in list(self._connections):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):  # it has none where the answer is read to its end
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
@@ -144,13 +144,15 @@ class Admin:
         process = daemon_lock.holder(self._paths.daemon_lock)
         return f"the daemon (process {process})" if process else "the daemon"
 
-    def _explained(self, error: OSError | http.client.HTTPException) -> DaemonError:
-        """Return what was seen, as far as it can be told."""
+    def _explained(
+        self, error: OSError | http.client.HTTPException, silent_seconds: float = PATIENCE_SECONDS + _SIGN_SECONDS
+    ) -> DaemonError:
+        """Return what was seen, as far as it can be told; a time-out came after `silent_seconds`."""
         process = daemon_lock.holder(self._paths.daemon_lock)
         if process is None:
             return DaemonNotRunningError("the daemon does not run", remedy="Start it: dmrc up, or dmrc serve")
         if isinstance(error, TimeoutError):
-            seen = f"it said nothing for {PATIENCE_SECONDS + _SIGN_SECONDS:.0f} s"
+            seen = f"it said nothing for {silent_seconds:.0f} s"
         elif isinstance(error, FileNotFoundError):
             seen = f"its socket '{self._paths.admin_socket}' is not there"
         else:

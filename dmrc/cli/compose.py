@@ -50,7 +50,8 @@ def metadata() -> None:
     click.echo(json.dumps(document))
 
 
-@compose.command(context_settings={"ignore_unknown_options": True})
+# A value may begin with a dash and hold an `h`, "-ngl 99 --threads 4": it is no `-h`.
+@compose.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="--model REFERENCE [--OPTION VALUE]... SERVICE")
 @pass_app
 def up(app: App, options: tuple[str, ...]) -> int:

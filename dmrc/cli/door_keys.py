@@ -14,6 +14,9 @@ from filelock import FileLock
 from dmrc.cli.app import App
 from dmrc.project import KEY_PREFIX
 
+_LOCK = ".keys.lock"
+"""Beside the directories of the projects, which `dmrc down` removes; no project has such a name, and so such a lock."""
+
 
 def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, str]:
     """Return the key of each service; `dmrc down` forgets them.
@@ -23,7 +26,7 @@ def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, st
     never replaced.
     """
     directory = app.settings.paths.create().projects / project
-    with FileLock(directory.parent / "keys.lock"):  # beside the directory, which `dmrc down` removes
+    with FileLock(directory.parent / _LOCK):
         directory.mkdir(mode=0o700, exist_ok=True)
         path = directory / "keys.json"
         known = _read(path)
@@ -37,7 +40,7 @@ def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, st
 def forget_key(app: App, project: str, service: str) -> None:
     """Forget the key of a service: it gets another one when it needs one."""
     directory = app.settings.paths.create().projects / project
-    with FileLock(directory.parent / "keys.lock"):
+    with FileLock(directory.parent / _LOCK):
         path = directory / "keys.json"
         known = _read(path)
         if known.pop(service, None) is not None:

@@ -22,7 +22,7 @@ def rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> Non
 
 
 def remove_models(app: App, references: tuple[str, ...], *, force: bool, even_running: bool, as_json: bool) -> None:
-    """Remove these models, and print what was removed; the first that cannot be keeps none of the others here.
+    """Remove these models, and print what was removed; after one that cannot be removed the others still are.
 
     `force` is for an ID with several tags, `even_running` for a model that is loaded: an idle runner ends first, and
     one in use finishes its requests, from the files that it has open.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import ast
 import os
 import re
 import shutil
@@ -59,7 +59,7 @@ class ComposeOptions:
 
 
 _WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
-"""A line of Compose's log."""
+"""A line of Compose's log. Go's quoted texts are Python's, too: JSON knows neither `\\x1b` nor `\\a`."""
 
 
 class Compose:
@@ -108,7 +108,7 @@ class Compose:
             raise ProjectError(
                 f"Compose refuses {names}: {_last_line(ran.stderr)}", remedy="Correct it, and look again: dmrc config"
             )
-        self.warnings = [json.loads(f'"{text}"') for text in _WARNING.findall(ran.stderr)]
+        self.warnings = [ast.literal_eval(f'"{text}"') for text in _WARNING.findall(ran.stderr)]
         unescaped = _unescaped(next(yaml_text.read(ran.stdout, "docker compose config"), None))
         if not isinstance(unescaped, dict):
             raise ProjectError("Compose printed no project")

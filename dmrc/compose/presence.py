@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -69,7 +70,8 @@ class Presence:
             try:
                 client = _client(docker_host)
                 try:
-                    events = client.events(filters=wanted, decode=True)
+                    until = int(time.time()) + _STREAM_SECONDS  # docker-py sets no time limit for it
+                    events = client.events(filters=wanted, decode=True, until=until)
                     self.look(docker_host)  # after the stream began, so that nothing falls between
                     for _ in events:
                         self.look(docker_host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -10,6 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from dmrc.errors import where
+
+_log = logging.getLogger(__name__)
 
 LOG_BYTES = 5 << 20
 """How large a log may grow before it is begun anew; one old one of that size is kept."""
@@ -108,15 +113,22 @@ class ChildLog:
     def _write(self, lines: list[bytes]) -> None:
         kept = []
         for raw in lines:
-            line: str | None = raw[:_LONGEST_LINE].decode(errors="replace").rstrip("\r")
-            if self._is_serving and line:
-                line = without_requests(line)
+            line = self._told(raw[:_LONGEST_LINE].decode(errors="replace").rstrip("\r"))
             if line is None:
                 self._left_out += 1
             else:
-                kept.append(self._mask(line))
+                kept.append(line)
         if kept:
             self._write_counted(kept)
+
+    def _told(self, line: str) -> str | None:
+        """Return what of a line may be written; None for nothing, also where our own reading of it fails."""
+        try:
+            kept = without_requests(line) if self._is_serving and line else line
+            return None if kept is None else self._mask(kept)
+        except Exception as error:  # noqa: BLE001 nobody else empties the pipe, and a child that cannot print stands still
+            _log.error("a line of an engine is left out: %s", where(error))
+            return None
 
     def _write_counted(self, lines: list[str]) -> None:
         """Write lines, and before them how many were left out since the last ones."""

@@ -49,7 +49,7 @@ class UpstreamSession:
 
     A proxy is that of the environment in which the daemon was started.
 
-    Certificates are checked. A request on a kept connection that the server has closed is sent again, once.
+    Certificates are checked. A request on a kept connection that the server has closed is sent again, twice at most.
     """
 
     def __init__(self, upstream: Upstream, key: str | None) -> None:

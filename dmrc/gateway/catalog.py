@@ -306,7 +306,7 @@ def _mode(
         if facts.is_causal and not reranks:
             raise InputError(
                 f"model '{name}' is no reranker: its file does not say so",
-                remedy="Choose another; or, where it is one: dmrc configure --mode reranking",
+                remedy=f"Choose another; or, where it is one: dmrc configure --mode reranking {name}",
             )
         return "rerank"
     if operation == "embedding":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -18,8 +17,6 @@ from dmrc.gateway.observed import Observed
 from dmrc.gateway.unrouted import Unrouted
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import BUILT_IN, Plugins
-
-_log = logging.getLogger(__name__)
 
 _HOOK = "dmrc_register_routes"
 _BRIDGE_TAG = "bridge"
