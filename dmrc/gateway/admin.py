@@ -204,7 +204,8 @@ class _Admin:
     async def load(self, request: Request) -> Response:
         registration = self._daemon.projects.get(request.path_params["name"])
         declaration = registration.models[request.path_params["key"]]
-        target = self._daemon.catalog.target(registration.name, declaration.model, declaration, None)
+        wanted = (registration.name, declaration.model, declaration, None)
+        target = await asyncio.to_thread(self._daemon.catalog.target, *wanted)
         if request.query_params.get("wait") == "0":
             self._daemon.load_in_background(target)
             return JSONResponse({})
@@ -214,7 +215,7 @@ class _Admin:
 
     async def preload(self, request: Request) -> Response:
         """Load a model that a person names; with `?wait=0` answer at once."""
-        target = self._daemon.catalog.resolve(None, (await request.json())["model"], None).target
+        target = (await self._daemon.catalog.resolved(None, (await request.json())["model"], None)).target
         if request.query_params.get("wait") == "0":
             self._daemon.load_in_background(target)
         else:
@@ -251,18 +252,18 @@ class _Admin:
         return JSONResponse({"unloaded": [runner.target.reference for runner in runners], "unknown": unknown})
 
     async def configurations(self, request: Request) -> Response:
-        return JSONResponse(self._daemon.configurator.show(request.query_params.get("model")))
+        return JSONResponse(await asyncio.to_thread(self._daemon.configurator.show, request.query_params.get("model")))
 
     async def configure(self, request: Request) -> Response:
         document = await request.json()
         wishes = Wishes.from_json(json.dumps(document["wishes"]))
         replace = document.get("replace", False)
-        self._daemon.configurator.configure(document["model"], document["project"], wishes, replace=replace)
+        await self._daemon.configurator.configure(document["model"], document["project"], wishes, replace=replace)
         return JSONResponse({})
 
     async def reset(self, request: Request) -> Response:
         document = await request.json()
-        return JSONResponse({"known": self._daemon.configurator.reset(document["model"], document["project"])})
+        return JSONResponse({"known": await self._daemon.configurator.reset(document["model"], document["project"])})
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
@@ -79,6 +80,26 @@ class Catalog:
             return Resolved(self.target(None, model, None, operation), None)
         project = caller.registration.name
         return Resolved(self.target(project, declaration.model, declaration, operation), declaration.key)
+
+    async def resolved(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved:
+        """Do what `resolve` does, on the event loop: in a thread, where files must be read for it.
+
+        The header of a model's file can hold hundreds of thousands of words, which takes a quarter of a second.
+        """
+        at_hand = self._at_hand(caller, model, operation)
+        return await asyncio.to_thread(self.resolve, caller, model, operation) if at_hand is None else at_hand
+
+    def _at_hand(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved | None:
+        """Return what is remembered of a name that a caller may use."""
+        found = None if caller is None else self._spellings.find(caller.models.values(), model)
+        if caller is None or (found is None and caller.registration.any_model):
+            project, key = None, None
+        elif found is None or found.upstream is not None:
+            return None
+        else:
+            project, key, model = caller.registration.name, found.key, found.model
+        target = self._now().targets.get((project, model, found, operation))
+        return None if target is None else Resolved(target, key)
 
     def full_name(self, model: str) -> str:
         """Return the full reference of a model of the store, however it is written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Configurator:
         self._scheduler = scheduler
         self._engines = engines
 
-    def configure(self, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
+    async def configure(self, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
         """Set some fields for a model, in one project or for all.
 
         With `replace` that is all that is set for it, and it need not be in the store yet: Docker Model Runner's way.
@@ -80,16 +81,16 @@ class Configurator:
                 remedy=f"Known: {', '.join(self._engines)}",
             )
         self._engines[engine].check(configured(engine, wishes.runtime_flags or ()))
-        before = self._keys(name)
+        before = await self._keys(name)
         self._configurations.set(project, name, wishes, replace=replace)
-        self._scheduler.release(before - self._keys(name))
+        self._scheduler.release(before - await self._keys(name))
 
-    def reset(self, model: str, project: str | None) -> bool:
+    async def reset(self, model: str, project: str | None) -> bool:
         """Forget what was set for a model, in one project or for all; return whether there was anything."""
         name = self._name(model)
-        before = self._keys(name)
+        before = await self._keys(name)
         known = self._configurations.remove(project, name)
-        self._scheduler.release(before - self._keys(name))
+        self._scheduler.release(before - await self._keys(name))
         return known
 
     def show(self, model: str | None) -> list[dict[str, object]]:
@@ -162,7 +163,8 @@ class Configurator:
         except ModelNotFoundError:
             return str(Reference.parse(model, default_registry=self._catalog.default_registry))
 
-    def _keys(self, name: str) -> set[str]:
+    async def _keys(self, name: str) -> set[str]:
+        await asyncio.to_thread(self._catalog.targets_of, self._projects.all(), (name,))  # this one reads the files
         return self._catalog.targets_of(self._projects.all(), (name,))
 
 

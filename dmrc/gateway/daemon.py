@@ -166,15 +166,16 @@ class Daemon:
         """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
         before = self._known(registration.name)
         self.projects.register(registration.keeping(before[0]) if before else registration)
-        self._release(before, self.projects.all())
+        registered = self.projects.get(registration.name)
+        await self._release(before)
         self._leavers.look()
-        return await self.hooks.project_up(self.projects.get(registration.name))
+        return await self.hooks.project_up(registered)
 
     async def join(self, registration: Registration) -> None:
         """Add services to a project, which need not be known yet."""
         before = self._known(registration.name)
         self.projects.register(registration.joined_to(before[0]) if before else registration)
-        self._release(before, self.projects.all())
+        await self._release(before)
         self._leavers.look()
 
     async def leave(self, name: str, service: str) -> bool:
@@ -187,7 +188,7 @@ class Daemon:
                 self._secrets.forget(name)
             else:
                 self.projects.register(left)
-        self._forget_plugins(name, self._release(before, self.projects.all()))
+        self._forget_plugins(name, await self._release(before))
         return bool(before)
 
     async def rest(self, name: str, service: str) -> None:
@@ -195,7 +196,7 @@ class Daemon:
         before = self._known(name)
         others = [known for known in self.projects.all() if known.name != name]
         others += [left for known in before if (left := known.without(service)) is not None]
-        self._release(before, others)
+        await self._release(before, others)
 
     def masked(self, text: str) -> str:
         """Return a text without the secrets of the projects."""
@@ -210,8 +211,9 @@ class Daemon:
         before = self._known(name)
         known = self.projects.unregister(name)
         self._secrets.forget(name)
-        self._forget_plugins(name, self._release(before, self.projects.all()))
-        self.catalog.upstream_keys.forget(name)
+        self._forget_plugins(name, await self._release(before))
+        if not self._known(name):  # it may have come again meanwhile
+            self.catalog.upstream_keys.forget(name)
         return known
 
     def load_in_background(self, target: AnyTarget) -> None:
@@ -231,8 +233,15 @@ class Daemon:
     def _known(self, name: str) -> list[Registration]:
         return [known for known in self.projects.all() if known.name == name]
 
-    def _release(self, before: list[Registration], after: list[Registration]) -> list[asyncio.Task[None]]:
-        """Begin to end the runners that nobody uses any more."""
+    async def _release(
+        self, before: list[Registration], after: list[Registration] | None = None
+    ) -> list[asyncio.Task[None]]:
+        """Begin to end the runners that nobody uses any more; None: `after` is what is registered."""
+        if not before:
+            return []
+        # What must be read of files for it is read in a thread.
+        await asyncio.to_thread(self.catalog.targets_of, [*before, *self.projects.all()])
+        after = self.projects.all() if after is None else after
         return self.scheduler.release(self.catalog.targets_of(before) - self.catalog.targets_of(after))
 
     def _forget_plugins(self, name: str, ending: list[asyncio.Task[None]]) -> None:

@@ -36,7 +36,8 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
         admit(request)
         document = await document_of(request)
         engine = request.path_params.get("engine")
-        configurator.configure(text(document.get("model"), "model"), None, _wishes(document, engine), replace=True)
+        model, wishes = text(document.get("model"), "model"), _wishes(document, engine)
+        await configurator.configure(model, None, wishes, replace=True)
         return Response(status_code=202)
 
     def configurations(request: Request) -> Response:

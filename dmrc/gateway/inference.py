@@ -106,7 +106,7 @@ class Inference:
         call: Call | Residence = Residence(b"", b"")
         if not observation.only_preloads:
             call = self._dialect.call(observation.document, observation.request_body, project)
-        resolved = self._steps.catalog.resolve(caller, observation.model(), self._dialect.operation)
+        resolved = await self._steps.catalog.resolved(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
         check_pictures(resolved.target, observation.document, observation.request_body)

@@ -78,7 +78,7 @@ class ModelPages:
     async def load(self, request: Request) -> Response:
         """Load a model; answers when it is ready."""
         name = await _named(request, "model")
-        target = self._observed.catalog.resolve(None, name, None).target
+        target = (await self._observed.catalog.resolved(None, name, None)).target
         return JSONResponse(describe_runner(await self._observed.scheduler.load(target)))
 
     async def unload(self, request: Request) -> Response:

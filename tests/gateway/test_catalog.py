@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
 
 from dmrc.gateway.catalog import Catalog
+from dmrc.gguf import GgufFacts
 from dmrc.scheduler.configuration import Configurations
 from dmrc.store import Store, StoredModel
 from tests.dmrc_command import Dmrc
@@ -43,3 +45,25 @@ def test_who_began_before_a_tag_moved_leaves_nothing_old_behind(
 
     target = catalog.target(None, "me/a", None, "chat")
     assert target.digest == resolve("me/a", "docker.io").digest != before
+
+
+def test_the_event_loop_reads_no_file_of_a_model(dmrc: Dmrc, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words in a file's header can take a quarter of a second, in which everybody waited."""
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "me/a")
+    store = Store(dmrc.home / "store")
+    catalog = Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), "docker.io")
+    readers: list[str] = []
+    facts = store.facts
+
+    def read(model: StoredModel) -> GgufFacts:
+        readers.append(threading.current_thread().name)
+        return facts(model)
+
+    monkeypatch.setattr(store, "facts", read)
+
+    first = asyncio.run(catalog.resolved(None, "me/a", "chat"))
+    again = asyncio.run(catalog.resolved(None, "me/a", "chat"))
+
+    assert again.target is first.target
+    assert len(readers) == 1
+    assert readers != [threading.main_thread().name]
