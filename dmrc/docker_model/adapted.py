@@ -45,10 +45,16 @@ def refused(*names: str, remedy: str, takes_value: bool = True) -> click.Option:
 
 
 def with_options(command: _Command, *options: click.Option) -> _Command:
-    """Return the same command with more options."""
+    """Return the same command with more options, or with others of the same names."""
     adapted = copy.copy(command)
-    adapted.params = [*command.params, *options]
+    names = {option.name for option in options}
+    adapted.params = [*(param for param in command.params if param.name not in names), *options]
     return adapted
+
+
+def _if_positive(_context: click.Context, _option: click.Parameter, number: int | None) -> int | None:
+    """Return a number, or None where it says that the default is wanted: 0, or below."""
+    return number if number is not None and number > 0 else None
 
 
 def replaced(command: _Command, does: Callable[..., object]) -> _Command:
@@ -78,6 +84,13 @@ run = with_options(
 )
 package = with_options(
     dmrc_package,
+    click.Option(
+        ["--context-size"],
+        type=click.IntRange(min=0),
+        callback=_if_positive,
+        metavar="TOKENS",
+        help="Tokens per request, where a project says nothing; 0 is not to say it.",
+    ),
     refused("--safetensors-dir", remedy="llama.cpp reads GGUF: convert it by convert_hf_to_gguf.py, then use --gguf"),
     refused("--dduf", remedy="llama.cpp makes no images; use --gguf"),
 )
@@ -90,8 +103,6 @@ rm.help = "Remove models from the store: the tag named, and the files when no ta
 def _set(app: App, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
     from dmrc.cli.configure import put, wishes_of
 
-    size = options["context_size"]
-    options["context_size"] = size if isinstance(size, int) and size > 0 else None
     put(app, model, project, wishes_of(flags, options), replace=True)
 
 
@@ -119,11 +130,26 @@ def _configure() -> click.Group:
         "MODEL need not be there yet. FLAGS are those of llama-server."
     )
     options = (
-        click.Option(["--context-size"], type=int, metavar="TOKENS", help="Tokens of a request; 0 is the default."),
+        click.Option(
+            ["--context-size"],
+            type=int,
+            callback=_if_positive,
+            metavar="TOKENS",
+            help="Tokens of a request; 0 is the default.",
+        ),
+        click.Option(
+            ["--mode"],
+            type=click.Choice(["completion", "embedding", "reranking"], case_sensitive=False),
+            help="What it is loaded for.",
+        ),
         TakesBoolean(["--think/--no-think"], default=None, help="Whether it may think before it answers."),
         click.Option(["--speculative-draft-model", "draft"], metavar="MODEL", help="Smaller model that guesses ahead."),
         click.Option(
-            ["--speculative-num-tokens", "draft_tokens"], type=int, metavar="N", help="Most tokens it guesses."
+            ["--speculative-num-tokens", "draft_tokens"],
+            type=int,
+            callback=_if_positive,
+            metavar="N",
+            help="Most tokens it guesses.",
         ),
         click.Option(
             ["--speculative-min-acceptance-rate", "draft_acceptance"],
@@ -134,10 +160,12 @@ def _configure() -> click.Group:
         refused("--hf_overrides", remedy=_FOR_VLLM),
         refused("--gpu-memory-utilization", remedy=_FOR_VLLM),
     )
-    set_.params = [param for param in set_.params if param.name not in {option.name for option in options}]
     as_json = click.Option(["--json", "as_json"], is_flag=True, default=True, help="Print JSON, as it always does.")
-    show.params = [as_json if option.name == "as_json" else option for option in show.params]
-    adapted.commands = {**dmrc_configure.commands, "set": with_options(set_, *options), "show": show}
+    adapted.commands = {
+        **dmrc_configure.commands,
+        "set": with_options(set_, *options),
+        "show": with_options(show, as_json),
+    }
     return adapted
 
 

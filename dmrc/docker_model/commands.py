@@ -7,7 +7,7 @@ import click
 from dmrc import hookimpl
 from dmrc.cli.group import CommandGroup, LazyCommand
 from dmrc.docker_model.compose import compose_project
-from dmrc.docker_model.pflag import go_spelled
+from dmrc.docker_model.pflag import go_spelled, takes_surplus_words
 
 _MODELS, _SERVING, _WATCHING, _HERE = "Models", "Serving", "Watching", "As in Docker Model Runner"
 
@@ -46,12 +46,31 @@ _FOR_COMPOSE = {
     "status": LazyCommand("dmrc.docker_model.compose:status", "", "Watching"),
 }
 """What Compose calls for one project, and a person for none: a person gets dmrc's own."""
+_WITHOUT_ARGUMENTS = (
+    "ps",
+    "df",
+    "status",
+    "version",
+    "requests",
+    "install-runner",
+    "start-runner",
+    "restart-runner",
+    "stop-runner",
+    "uninstall-runner",
+)
+"""Take words without a meaning, as in Docker Model Runner (`status --json true`). `purge MODEL` is refused: it would
+remove every model."""
+
+
+def _adapted(command: click.Command) -> click.Command:
+    spelled = go_spelled(command)
+    return takes_surplus_words(spelled) if command.name in _WITHOUT_ARGUMENTS else spelled
 
 
 @hookimpl
 def dmrc_register_commands(cli: click.Group) -> None:
     """Put them over dmrc's, and let all take flags as Go's programs do."""
     if isinstance(cli, CommandGroup):
-        cli.adapt = go_spelled
+        cli.adapt = _adapted
         for name, command in {**_COMMANDS, **(_FOR_COMPOSE if compose_project() else {})}.items():
             cli.add_lazy(name, command)

@@ -82,7 +82,8 @@ def _list(app: App, as_json: bool, openai: bool, quiet: bool, url: str | None, p
     from dmrc.models import describe
 
     if not as_json or openai or quiet or url or pattern:
-        list_models(app, Listing(pattern, as_json, openai, quiet, url), may_be_none=True)
+        # An empty pattern is what a script's unset variable leaves, and is none.
+        list_models(app, Listing(pattern or None, as_json, openai, quiet, url), may_be_none=True)
         return
     documents = [{**describe(model), "tags": _names(model.tags)} for model in app.store.models()]
     click.echo(json.dumps(documents, indent=4))

@@ -30,6 +30,13 @@ def go_spelled(command: _Command) -> _Command:
     return adapted
 
 
+def takes_surplus_words(command: _Command) -> _Command:
+    """Return the same command, which ignores words that it has no argument for, as cobra's do that say nothing."""
+    adapted = copy.copy(command)
+    adapted.context_settings = {**command.context_settings, "allow_extra_args": True}
+    return adapted
+
+
 class _Spelled(click.Command):
     """A command whose arguments are translated before click reads them."""
 
@@ -50,8 +57,9 @@ class _SpelledGroup(_Spelled, click.Group):
 def translated(params: Sequence[click.Parameter], arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a command with these parameters in click's spelling.
 
-    `--json=true` and `-q=1` are the flag, `--json=false` takes it away again, `-n=5` is `-n 5`. What follows an option
-    that takes a value, and all behind `--`, stays as it is.
+    `--json=true` and `-q=1` are the flag, `--json=false` takes it away again, `-n=5` is `-n 5`. An empty text is what
+    Go's programs have where nothing is given: `--mode "$MODE"` is left out then. What follows an option that takes a
+    value, and all behind `--`, stays as it is.
 
     Raises:
         click.BadParameter: A flag has a value that is no boolean.
@@ -72,9 +80,9 @@ def translated(params: Sequence[click.Parameter], arguments: Sequence[str]) -> l
         if option is None:
             out.append(word)
         elif not option.is_flag:
-            out.append(name)
-            if equals or words:
-                out.append(value if equals else words.popleft())
+            given = [value] if equals else [words.popleft()] if words else []
+            if given != [""] or not _may_be_empty(option):
+                out += [name, *given]
         else:
             if isinstance(option, TakesBoolean) and not equals and words and words[0] in _TRUE + _FALSE:
                 equals, value = "=", words.popleft()
@@ -91,6 +99,11 @@ def _set_flag(out: list[str], option: click.Option, name: str, wanted: bool) -> 
         out.append(negated[0])
     else:
         out[:] = [word for word in out if word not in option.opts]
+
+
+def _may_be_empty(option: click.Option) -> bool:
+    """Return whether an empty value of it is none: a number must be one, and of a list it is an entry."""
+    return not option.multiple and not isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
 
 
 def _boolean(option: click.Option, name: str, value: str) -> bool:

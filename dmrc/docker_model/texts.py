@@ -110,6 +110,8 @@ def unload(
 
     from dmrc.cli.unload import unload_models
 
+    if engine and not models and not everything:
+        raise click.UsageError("--backend alone says no model: name some, or say --all")
     unloaded, _ = unload_models(context.ensure_object(App), models, everything=everything, engine=engine)
     if as_json:
         click.echo(json.dumps({"unloaded": unloaded}))
@@ -128,6 +130,8 @@ def _push(app: App, references: tuple[str, ...]) -> None:
 
 
 def _show(app: App, remote: bool, reference: str) -> None:
+    from datetime import UTC, datetime
+
     from dmrc.cli.show import print_metadata
     from dmrc.gguf import format_size
     from dmrc.models.description import trained_context
@@ -136,8 +140,8 @@ def _show(app: App, remote: bool, reference: str) -> None:
     config = model.config
     click.echo(f"Model:       {model.digest}")
     click.echo(f"Tags:        {', '.join(model.tags) or '<none>'}")
-    created = model.created.strftime("%Y-%m-%dT%H:%M:%SZ") if model.created else "-"
-    click.echo(f"Created:     {created}\n")
+    created = model.created or (datetime.fromtimestamp(model.pulled_at, UTC) if model.pulled_at else None)
+    click.echo(f"Created:     {created.strftime('%Y-%m-%dT%H:%M:%SZ') if created else '-'}\n")
     facts = {
         "Format:": config.format,
         "Architecture:": config.architecture,

@@ -6,7 +6,9 @@ Usage errors are 2 here and 1 there, which README says.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -53,6 +55,18 @@ SUCCEEDS = [
     (["configure", "--speculative-draft-model", "ai/small", "ai/later"], ""),
     (["configure", "--speculative-draft-model=ai/small", "--speculative-num-tokens=4", "ai/later"], ""),
     (["configure", "--speculative-min-acceptance-rate", "0.6", "ai/later"], ""),
+    (["configure", "--mode=", "--keep-alive", "", "ai/later"], ""),
+    (["configure", "--mode", "Completion", "ai/later"], ""),
+    (["configure", "--speculative-draft-model", "", "--speculative-num-tokens", "-3", "ai/later"], ""),
+    (["ls", ""], _HEADER),
+    (["ls", "-q", ""], ""),
+    (["ls", "--openaiurl", ""], _HEADER),
+    (["ps", "x"], _HEADER),
+    (["df", "x", "y"], "TYPE"),
+    (["status", "--json", "true"], "{\n"),
+    (["version", "x"], "Client:\n"),
+    (["requests", "--model=", "x"], "[]\n"),
+    (["start-runner", "x"], "The daemon runs"),
     ([], _HELP),
     (["help"], _HELP),
     (["help", "run"], "Usage: docker model run "),
@@ -65,6 +79,8 @@ SUCCEEDS = [
 REFUSED = [
     (["unload", "--all", "x"], "--all is every model"),
     (["unload"], "name a model, or say --all"),
+    (["unload", "--backend", "llama.cpp"], "--backend alone"),
+    (["purge", "ai/x"], "unexpected extra argument (ai/x)"),
     (["run", "--color", "bogus", "ai/x", "hi"], "'bogus' is not one of"),
     (["ls", "--json=maybe"], "'maybe' is no boolean"),
     (["configure"], "Missing command"),
@@ -125,6 +141,16 @@ def test_what_is_configured_before_the_pull_holds_after_it(docker_model: Dmrc, g
         assert entry["Config"]["context-size"] == 128
         assert entry["Config"]["runtime-flags"] == ["--temp", "0.5"]
         assert entry["Config"]["llamacpp"] == {"reasoning-budget": 0}
+
+
+def test_what_has_no_date_of_its_own_was_created_when_it_came(docker_model: Dmrc, gguf: Path) -> None:
+    docker_model.ok("package", "--gguf", gguf, "--context-size=0", "ai/tiny")
+
+    listed = json.loads(docker_model.ok("ls", "--json"))[0]["created"]
+    shown = re.search(r"^Created: +(\S+)$", docker_model.ok("show", "ai/tiny"), re.MULTILINE)
+
+    assert shown is not None
+    assert datetime.fromisoformat(shown[1]).timestamp() == listed
 
 
 def test_configure_replaces_what_was_set(docker_model: Dmrc, gguf: Path) -> None:
@@ -238,6 +264,9 @@ def test_every_name_of_a_source_is_known(docker_model: Dmrc, source: str) -> Non
         (["--think=false", "x"], ["--no-think", "x"]),
         (["--no-think=false", "x"], ["--think", "x"]),
         (["--unknown=true", "-z=1"], ["--unknown=true", "-z=1"]),
+        (["--mode=", "x", "--mode", ""], ["x"]),
+        (["--limit=", "--limit", ""], ["--limit", "", "--limit", ""]),
+        (["--license=", "--mode"], ["--license", "", "--mode"]),
     ],
     ids=_line,
 )
@@ -247,6 +276,8 @@ def test_flags_are_read_as_pflag_does(written: list[str], read: list[str]) -> No
         click.Option(["-q", "--quiet"], is_flag=True),
         click.Option(["-f"], is_flag=True),
         click.Option(["-n", "--limit"], type=int),
+        click.Option(["--mode"]),
+        click.Option(["--license"], multiple=True),
         TakesBoolean(["--think/--no-think"], default=None),
     ]
 
