@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
     from dmrc.cli.client import Document
@@ -22,6 +23,11 @@ class _Group(click.Group):
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["set", *args]
         return super().parse_args(context, args)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, and the models."""
+        models = model_name.shell_complete(context, self.commands["set"].params[0], incomplete)
+        return [*super().shell_complete(context, incomplete), *models]
 
 
 @click.group(
@@ -41,7 +47,7 @@ _project_option = click.option("--project", metavar="NAME", help="In this compos
 
 
 @configure.command("set")
-@click.argument("model")
+@click.argument("model", type=model_name)
 @click.argument("flags", nargs=-1, metavar="[-- FLAGS...]")
 @click.option("--context-size", type=click.IntRange(min=1), metavar="TOKENS", help="Tokens that each request may use.")
 @click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
@@ -87,7 +93,7 @@ def put(app: App, model: str, project: str | None, wishes: Wishes, *, replace: b
 
 
 @configure.command(epilog="Example: dmrc configure show ai/smollm2 --json | jq '.[].Config'")
-@click.argument("model", required=False)
+@click.argument("model", required=False, type=model_name)
 @json_option
 @pass_app
 def show(app: App, model: str | None, as_json: bool) -> None:
@@ -118,7 +124,7 @@ def entries(app: App, model: str | None) -> list[Document]:
 
 
 @configure.command(epilog="Example: dmrc configure rm ai/smollm2")
-@click.argument("model")
+@click.argument("model", type=model_name)
 @_project_option
 @pass_app
 def rm(app: App, model: str, project: str | None) -> None:

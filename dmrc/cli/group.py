@@ -61,7 +61,8 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name near commands where there is no such command."""
         name = args[0]
-        if self.get_command(context, name) is None and not name.startswith("-"):
+        wanted = not context.resilient_parsing  # a shell that completes a line reads it as far as it goes
+        if wanted and self.get_command(context, name) is None and not name.startswith("-"):
             from dmrc.fields import near
 
             raise click.UsageError(f"no such command '{name}'{near(name, self.list_commands(context))}", context)

@@ -32,19 +32,20 @@ def ps(app: App, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(runners, indent=2))
         return
-    print_table(_HEADERS, [_row(runner) for runner in runners])
+    print_table(_HEADERS, [_row(runner, app.settings.default_registry) for runner in runners])
     for line in ended_lines(app.daemon.status() or {}):
         note(line)
 
 
-def _row(runner: Document) -> list[str]:
+def _row(runner: Document, default_registry: str) -> list[str]:
     from dmrc.cli.tables import size
     from dmrc.reference import Reference
 
     resident, estimated = runner["memory_resident_bytes"], runner["memory_estimated_bytes"]
     memory = resident if isinstance(resident, int) else estimated
+    name = str(runner["model"])
     return [
-        str(runner["model"]) if runner["upstream"] else Reference.parse(str(runner["model"])).display(),
+        name if runner["upstream"] else Reference.parse(name).display(default_registry=default_registry),
         str(runner["engine"]),
         str(runner["mode"]),
         str(runner["state"]),

@@ -17,6 +17,7 @@ import click
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.list import Listing, list_models
 from dmrc.cli.list import list_ as dmrc_list
+from dmrc.cli.options import model_name
 from dmrc.docker_model.adapted import replaced
 from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
 from dmrc.docker_model.words import as_typed
@@ -93,7 +94,7 @@ list_ = replaced(dmrc_list, _list)
 
 
 @click.command(epilog="Example: docker model pull ai/smollm2:135M-Q4_K_M")
-@click.argument("reference")
+@click.argument("reference", type=model_name)
 @pass_app
 def pull(app: App, reference: str) -> None:
     """Pull a model. One that is present stays usable without a network."""

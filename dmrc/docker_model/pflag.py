@@ -46,7 +46,11 @@ class _Spelled(click.Command):
 
 
 class _SpelledGroup(_Spelled, click.Group):
-    """A group of such commands."""
+    """A group of such commands. Alone it explains itself, which is no fault."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read no word at all as `--help`."""
+        return super().parse_args(context, args or (["--help"] if self.no_args_is_help else args))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return a command of the group, which takes Go's spelling too."""

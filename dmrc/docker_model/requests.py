@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import json_option, model_name
 
 _SILENT_SECONDS = 40.0
 """The daemon sends a sign of life every 15 s."""
 
 
 @click.command(epilog="Example: docker model requests --model ai/smollm2 | jq '.[].records[].request'")
-@click.option("--model", help="Only of this model.")
+@click.option("--model", type=model_name, help="Only of this model.")
 @click.option("-f", "--follow", is_flag=True, help="Print a line of JSON for each request that completes.")
 @click.option("--include-existing", is_flag=True, help="With --follow: those on record first.")
 @json_option

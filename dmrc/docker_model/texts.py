@@ -69,14 +69,19 @@ def _version(app: App) -> None:
 
 def _ps(app: App) -> None:
     from dmrc.cli.tables import print_table
-    from dmrc.reference import Reference
 
     rows = []
     for runner in app.daemon.runners():
         model = str(runner["model"])
-        name = model if runner["upstream"] else Reference.parse(model).display().removesuffix(":latest")
+        name = model if runner["upstream"] else _short(app, model)
         rows.append([name, str(runner["engine"]), str(runner["mode"]), _until(runner)])
     print_table(("MODEL NAME", "BACKEND", "MODE", "UNTIL"), rows)
+
+
+def _short(app: App, model: str) -> str:
+    from dmrc.reference import Reference
+
+    return Reference.parse(model).display(default_registry=app.settings.default_registry).removesuffix(":latest")
 
 
 def _until(runner: Document) -> str:

@@ -53,11 +53,22 @@ def complete(dmrc: Dmrc, line: str) -> list[str]:
         ("dmrc run ai/", ["ai/smollm2"]),
         ("dmrc show docker.io/ai/s", ["docker.io/ai/smollm2:latest"]),
         ("dmrc ver", ["verify", "version"]),
+        ("dmrc configure sm", ["smollm2"]),
+        ("dmrc configure show me/tiny:q", ["q4", "q8"]),
+        ("dmrc requests --model sm", ["smollm2"]),
     ],
 )
 def test_bash_is_offered_what_it_can_put_in(filled: Dmrc, line: str, offered: list[str]) -> None:
     assert complete(filled, line) == offered
     assert filled.processes() == []
+
+
+def test_a_misspelt_command_is_no_traceback(dmrc: Dmrc) -> None:
+    words = {"_DMRC_COMPLETE": "bash_complete", "COMP_WORDS": "dmrc nosuch ", "COMP_CWORD": "2"}
+
+    done = dmrc.run(env=words)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_store_that_cannot_be_read_offers_nothing(filled: Dmrc) -> None:

@@ -7,13 +7,15 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from dmrc.cli.options import model_name
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _OPTIONS = (
     click.option("--project", help="Only of this compose project."),
     click.option("--service", help="Only of this service."),
-    click.option("--model", help="Only of this model: its key, its name, or its full reference."),
+    click.option("--model", type=model_name, help="Only of this model: its key, its name, or its full reference."),
     click.option("--status", metavar="CODE", help="Only with this HTTP status: 404, or 4xx."),
     click.option("--errors", is_flag=True, help="Only those that failed."),
     click.option("--slow", metavar="TIME", is_flag=False, flag_value="5s", help="Only slower than this. [5s]"),
