@@ -18,7 +18,7 @@ from dmrc.errors import PermissionDeniedError
 ANY_ORIGIN = "*"
 """In `DMRC_ORIGINS`: every page may call. The settings allow it only where a key is required."""
 
-_EXPOSED = "x-request-id, request-id, x-dmrc-exchange-id, x-dmrc-queue-ms, x-dmrc-load-ms, retry-after"
+_EXPOSED = "x-request-id, request-id, x-dmrc-exchange-id, x-dmrc-queue-ms, x-dmrc-load-ms, x-dmrc-left-out, retry-after"
 _PREFLIGHT_SECONDS = 600
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 

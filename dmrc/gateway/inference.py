@@ -113,6 +113,7 @@ class Inference:
         served = served_by(resolved.target, resolved.model_key)
         if isinstance(call, Call):
             call = checked(_spoken_to(call, served), served)
+            observation.left_out(call.left_out)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)

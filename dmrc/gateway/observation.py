@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.types import Scope, Send
 
@@ -28,6 +28,8 @@ REFUSED_BYTES = 2 << 20
 """Of a request that no engine saw, at most this much is kept for the record; twice what is recorded in the end."""
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+
+_LONGEST_LEFT_OUT = 500
 
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 
@@ -64,6 +66,7 @@ class Observation:
         self._chunks: list[bytes] = []
         self._offsets: list[tuple[float, int]] = []
         self._sent_bytes = 0
+        self._left_out = ""
 
     def saw_caller(self, caller: Caller | None) -> None:
         """Note whose key it was."""
@@ -142,6 +145,13 @@ class Observation:
         """Note something for the record, under a name of its own."""
         self.annotations[name] = value
 
+    def left_out(self, names: Sequence[str]) -> None:
+        """Note which fields of the request have no effect; the caller is told by a header."""
+        if names:
+            # As JSON has them they are ASCII without line ends, as a header must be.
+            self._left_out = ", ".join(json.dumps(name)[1:-1] for name in names)[:_LONGEST_LEFT_OUT]
+            self.note("left_out", self._left_out)
+
     def forwarded_headers(self) -> dict[str, str]:
         """Return the headers that the engine gets; see `forwarding`."""
         if self._forwarded is not None:
@@ -161,6 +171,8 @@ class Observation:
             headers["x-accel-buffering"] = "no"
         if length is not None:
             headers["content-length"] = str(length)
+        if self._left_out:
+            headers["x-dmrc-left-out"] = self._left_out
         if self._lease is not None:
             headers["x-dmrc-queue-ms"] = f"{self._lease.queue_ms:.1f}"
             headers["x-dmrc-load-ms"] = f"{self._lease.load_ms:.1f}"

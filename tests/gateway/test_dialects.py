@@ -128,6 +128,16 @@ MESSAGES = {
         asked() | {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         "'web_search_20250305' is called by Anthropic itself",
     ),
+    "a tool of Anthropic's beside another": (
+        asked() | {"tools": [{"name": "look", "input_schema": {}}, {"type": "bash_20250124", "name": "bash"}]},
+        "'bash_20250124' is called by Anthropic itself, or known to its models",
+    ),
+    "a choice that is a list": (asked() | {"tool_choice": {"type": ["auto"]}}, "a 'tool_choice' of type [\"auto\"]"),
+    "tokens below 0": (asked() | {"max_tokens": -1}, "'max_tokens' must be a whole number, 0 or above"),
+    "data that are no base64": (
+        asked(document_of({"type": "base64", "media_type": "text/plain", "data": "x"})),
+        "the 'data' of a document is no text in base64",
+    ),
 }
 RESPONSES = {
     "a conversation": ({"input": "Hi", "conversation": "conv_1"}, "'conversation' is kept by OpenAI itself"),
@@ -135,6 +145,12 @@ RESPONSES = {
     "in the background": ({"input": "Hi", "background": True}, "'background' is not done here"),
     "truncation": ({"input": "Hi", "truncation": "auto"}, "'truncation' is \"auto\""),
     "a lone tool": ({"input": "Hi", "tools": [{"type": "web_search"}]}, "'web_search' is called by OpenAI itself"),
+    "a tool of OpenAI's beside another": (
+        {"input": "Hi", "tools": [{"type": "function", "name": "look"}, {"type": "file_search"}]},
+        "'tools[1]' is of type \"file_search\"",
+    ),
+    "an id that is none": ({"input": "Hi", "previous_response_id": ["x"]}, "'previous_response_id' is no text"),
+    "an item without an id": ({"input": [{"content": "Hi"}]}, "an item of 'input' has neither 'role' nor 'id'"),
     "a choice of OpenAI's": ({"input": "Hi", "tool_choice": {"type": "file_search"}}, '"file_search"'),
     "an unknown field": ({"input": "Hi", "max_tokens_out": 3}, "'max_tokens_out' is not known"),
     "no limit": ({"input": "Hi", "max_output_tokens": 0}, "'max_output_tokens' must be a whole number above 0"),
@@ -177,6 +193,41 @@ def test_what_a_response_cannot_have_is_refused_by_name(served: Served, what: st
     error = answer.json()["error"]
     assert (answer.status_code, error["type"], error["code"]) == (400, "invalid_request_error", "invalid_request_error")
     assert words in error["message"]
+
+
+def test_what_has_no_effect_is_told_by_a_header(served: Served) -> None:
+    """It was left out without a word: tools that only OpenAI calls, and what Ollama's clients say of loads."""
+    function = {"type": "function", **FUNCTION}
+    agents = [function, {"type": "web_search"}, {"type": "namespace", "name": "files", "tools": []}]
+    options = {"num_ctx": 9, "num_predict": 4, "tempature": 1}
+
+    response = served.post("/v1/responses", {"model": served.calls, "input": "Hi", "tools": agents})
+    chat = served.post(
+        "/api/chat", {"model": served.thinks, "messages": ASKED, "options": options, "stream": True, "böse\n": 1}
+    )
+    plain = served.post("/api/chat", {"model": served.thinks, "messages": ASKED, "stream": False})
+
+    assert response.headers["x-dmrc-left-out"] == "tools[1] (web_search), tools[2] (namespace)"
+    assert response.json()["tools"] == [function]
+    assert chat.headers["x-dmrc-left-out"] == "b\\u00f6se\\n, options.num_ctx, options.tempature"
+    assert "x-dmrc-left-out" not in plain.headers
+
+
+def test_how_long_an_answer_shall_be_is_refused_as_in_a_chat(served: Served) -> None:
+    """The Responses took it, and did nothing with it."""
+    answer = served.post("/v1/responses", {"model": served.thinks, "input": "Hi", "text": {"verbosity": "low"}})
+
+    assert (answer.status_code, "'verbosity' is not supported" in answer.text) == (400, True)
+
+
+def test_a_field_that_only_other_servers_have_is_named(both: dict[str, Served]) -> None:
+    near, far = both["llama.cpp"], both["chats only"]
+    asked_for = {"messages": ASKED, "max_tokens": 4, "tempature": 0.1, "min_tokens": 2, "verbose": False, "user": "u"}
+
+    answers = [one.post("/v1/chat/completions", {"model": one.thinks, **asked_for}) for one in (near, far)]
+
+    assert answers[0].headers["x-dmrc-left-out"] == "tempature, min_tokens"
+    assert far.server is not None and far.server.requests[-1][1]["tempature"] == 0.1
 
 
 def test_what_asks_for_nothing_or_changes_no_answer_is_taken(served: Served) -> None:

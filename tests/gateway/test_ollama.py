@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import ollama
 import psutil
 import pytest
@@ -100,6 +102,18 @@ def test_what_a_request_cannot_change_is_refused_with_a_reason(client: ollama.Cl
 
     assert refused.value.status_code == 400
     assert "infill" in suffix.value.error.lower()
+
+
+def test_options_of_a_load_are_named_in_the_record(
+    gateway: Gateway, recorded: Callable[[str], dict[str, object]]
+) -> None:
+    """Clients send `num_ctx` with each request, and were not told that it has no effect."""
+    request = {"model": MODEL, "prompt": "Hi", "options": {"num_ctx": 64, "num_predict": 2}, "stream": False}
+
+    answer = httpx.post(f"{gateway.url}/api/generate", json=request, timeout=60)
+
+    assert answer.headers["x-dmrc-left-out"] == "options.num_ctx"
+    assert recorded(answer.headers["x-dmrc-exchange-id"])["annotations"] == {"left_out": "options.num_ctx"}
 
 
 def test_a_schema_and_json_are_obeyed(client: ollama.Client) -> None:

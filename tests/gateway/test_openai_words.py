@@ -152,7 +152,7 @@ def test_a_prompt_that_is_too_long_says_what_would_do_and_where(gateway: Gateway
         ("completions", {"suffix": "x"}, "'suffix' is not supported"),
         ("completions", {"best_of": 2}, "'best_of' is not supported"),
         ("completions", {"echo": True, "logprobs": 1}, "'echo' with 'logprobs'"),
-        ("completions", {"logprobs": True}, "'logprobs' is true"),
+        ("completions", {"logprobs": True}, "'logprobs' must be a whole number"),
         ("embeddings", {"dimensions": 0}, "'dimensions' is 0"),
         ("embeddings", {"dimensions": 5000}, "has 576"),
     ],

@@ -149,8 +149,10 @@ def test_only_llama_cpps_server_is_asked_for_what_only_it_has() -> None:
 
 
 @pytest.mark.parametrize("plain", [{"raw": True}, {"suffix": "end"}])
-@pytest.mark.parametrize("name", ["system", "context", "images"])
-def test_what_a_prompt_without_a_template_has_no_place_for_is_refused(plain: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [("system", "x"), ("context", [1]), ("images", ["x"])])
+def test_what_a_prompt_without_a_template_has_no_place_for_is_refused(
+    plain: dict[str, Any], name: str, value: Any
+) -> None:
     """Pictures were left out without a word."""
     with pytest.raises(InputError, match=f"'{name}' has no place beside"):
-        sent(OllamaGenerate(), {"model": "m", "prompt": "begin", name: ["x"], **plain})
+        sent(OllamaGenerate(), {"model": "m", "prompt": "begin", name: value, **plain})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dmrc.errors import InputError
 from dmrc.gateway.dialects.anthropic import AnthropicMessages
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
-from dmrc.gateway.dialects.ollama import OllamaChat
+from dmrc.gateway.dialects.ollama import OllamaChat, OllamaEmbed, OllamaGenerate
 from dmrc.gateway.dialects.responses import Responses
 from dmrc.gateway.dialects.served import Served
 from tests.gateway.test_translated_requests import ENGINE, HELLO, PARAMETERS, UPSTREAM, message, response, sent
@@ -55,6 +56,9 @@ def _said(*blocks: Any) -> list[Any]:
         ({"tools": [TOOL | {"bogus": 1}]}, "'bogus' of tool 'look'"),
         ({"tools": [TOOL | {"input_examples": [{}]}]}, "'input_examples' of tool 'look'"),
         ({"tools": [TOOL | {"strict": "x"}]}, "strict"),
+        ({"metadata": "x"}, "'metadata'"),
+        ({"service_tier": 5}, "'service_tier'"),
+        ({"max_tokens": 1.5}, "'max_tokens'"),
         ({"tool_choice": {"type": "auto", "bogus": 1}}, "'bogus' of 'tool_choice'"),
         ({"thinking": {"type": "x"}}, "'thinking.type'"),
         ({"thinking": {"type": "enabled", "bogus": 1}}, "'bogus' of 'thinking'"),
@@ -89,6 +93,12 @@ def test_anthropics(fields: dict[str, Any], name: str) -> None:
         ({"include": ["x"]}, r"'include\[0\]'"),
         ({"max_tool_calls": "x"}, "'max_tool_calls'"),
         ({"user": 5}, "'user'"),
+        ({"service_tier": 5}, "'service_tier'"),
+        ({"stream_options": {"x": 1}}, "'x' of 'stream_options'"),
+        ({"include": [None]}, r"'include\[0\]'"),
+        ({"tools": [FUNCTION, {"type": "mcp"}]}, r"'tools\[1\]' is of type \"mcp\""),
+        ({"tools": [FUNCTION, {"type": "custom", "name": "x"}]}, r"'tools\[1\]' is of type \"custom\""),
+        ({"tools": [FUNCTION, {}]}, r"'tools\[1\]' is of type null"),
         ({"top_logprobs": "x"}, "'top_logprobs'"),
         ({"reasoning": {"effort": "x"}}, "'reasoning.effort'"),
         ({"reasoning": {"bogus": 1}}, "'bogus' of 'reasoning'"),
@@ -118,6 +128,15 @@ def test_what_the_clients_send_beside_what_is_heeded_passes() -> None:
     assert chat["messages"][-1]["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
 
 
+def test_a_document_says_that_it_wants_no_citations_or_is_text_in_base64() -> None:
+    """`enabled: false`, which is Anthropic's default, was refused."""
+    source = {"type": "base64", "media_type": "text/plain", "data": "cGx1bQ=="}
+    document = {"type": "document", "source": source, "citations": {"enabled": False}}
+    chat = sent(AnthropicMessages(), message(messages=[{"role": "user", "content": [document]}]))
+
+    assert chat["messages"] == [{"role": "user", "content": "plum"}]
+
+
 def test_the_model_is_told_that_a_tool_failed() -> None:
     failed = [{"role": "user", "content": [RESULT | {"is_error": True}]}]
     chat = sent(AnthropicMessages(), message(messages=[*_said(CALL)[:-1], *failed]))
@@ -143,6 +162,82 @@ def test_the_model_is_told_that_a_tool_failed() -> None:
 def test_a_number_is_a_number(dialect: Dialect, fields: dict[str, Any], name: str, value: Any, served: Served) -> None:
     with pytest.raises(InputError, match=f"'{name}'"):
         sent(dialect, fields | {name: value}, served)
+
+
+@pytest.mark.parametrize("served", [UPSTREAM, ENGINE], ids=["upstream", "llama.cpp"])
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"stop": 5}, "'stop'"),
+        ({"stop": [None]}, "'stop'"),
+        ({"stop": {"x": 1}}, "'stop'"),
+        ({"response_format": "json_object"}, "'response_format'"),
+        ({"response_format": []}, "'response_format'"),
+        ({"response_format": {}}, "'response_format' has no 'type'"),
+        ({"response_format": {"type": 5}}, "'response_format' has no 'type'"),
+        ({"logprobs": 5}, "'logprobs'"),
+        ({"logit_bias": "x"}, "'logit_bias'"),
+        ({"stream": "yes"}, "'stream'"),
+        ({"stream_options": "x"}, "'stream_options'"),
+        ({"parallel_tool_calls": "no"}, "'parallel_tool_calls'"),
+        ({"reasoning_effort": 5}, "'reasoning_effort'"),
+        ({"seed": 1.5}, "'seed'"),
+        ({"max_tokens": 1.5}, "'max_tokens'"),
+        ({"n": 1.5}, "'n'"),
+        ({"user": 5}, "'user'"),
+        ({"metadata": "x"}, "'metadata'"),
+    ],
+)
+def test_chats(fields: dict[str, Any], name: str, served: Served) -> None:
+    """llama.cpp's server passes over what it cannot read: an answer bound by no form, that nothing stops."""
+    with pytest.raises(InputError, match=name):
+        sent(OpenAI("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, served)
+
+
+@pytest.mark.parametrize("fields", [{"echo": "x"}, {"stop": [5]}, {"logprobs": True}, {"n": "2"}])
+def test_completions(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"'{next(iter(fields))}'"):
+        sent(OpenAI("completions", "completion"), {"model": "m", "prompt": "Hi"} | fields, ENGINE)
+
+
+def test_what_chats_may_have_passes() -> None:
+    fields = {"stop": "x", "logit_bias": [[5, 1]], "max_tokens": 9.0, "stream_options": None, "temperature": 0}
+    assert sent(OpenAI("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, ENGINE)["stop"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"tools": "x"}, "'tools'"),
+        ({"options": []}, "'options'"),
+        ({"options": "x"}, "'options'"),
+        ({"stream": 1}, "'stream'"),
+        ({"truncate": "x"}, "'truncate'"),
+        ({"logprobs": 5}, "'logprobs'"),
+        ({"_debug_render_only": True}, "'_debug_render_only' is not done here"),
+        ({"messages": [{"role": "user", "content": 0}]}, "'content' of a message"),
+        ({"messages": [{"role": "user", "content": []}]}, "'content' of a message"),
+        ({"messages": [{"role": "user", "content": "Hi", "images": {}}]}, "'images' of a message"),
+        ({"messages": [{"role": "assistant", "content": "Hi", "thinking": True}]}, "'thinking' of a message"),
+        ({"messages": [{"role": "assistant", "content": "Hi", "tool_calls": {}}]}, "'tool_calls' of a message"),
+    ],
+)
+def test_ollamas_chats(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        sent(OllamaChat(), {"model": "m", "messages": HELLO} | fields)
+
+
+@pytest.mark.parametrize("name", ["raw", "suffix", "images", "system", "template", "width", "stream"])
+def test_what_ollama_generates_from(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}'"):
+        sent(OllamaGenerate(), {"model": "m", "prompt": "Hi", name: 5})
+
+
+@pytest.mark.parametrize("wanted", [True, 0, "x", 65])
+def test_dimensions_of_ollamas_embeddings(wanted: Any) -> None:
+    served = replace(ENGINE, embedding_length=64)
+    with pytest.raises(InputError, match="'dimensions'"):
+        sent(OllamaEmbed(is_single=False), {"model": "m", "input": "Hi", "dimensions": wanted}, served)
 
 
 def test_an_option_of_ollamas_is_a_number() -> None:

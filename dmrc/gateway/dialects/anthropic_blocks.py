@@ -5,6 +5,8 @@ Source: https://docs.anthropic.com/en/api/messages
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Iterable, Mapping
 
 from dmrc.errors import InputError
@@ -14,18 +16,18 @@ from dmrc.gateway.dialects.known_fields import Fields
 from dmrc.gateway.dialects.shapes import FLAG, TEXT, check_kinds, given_object, given_objects
 
 _HARMLESS = ("cache_control",)
-_NO_CITATIONS = {"citations": "cannot be given"}
 _FIELDS = {
     # An answer of Anthropic's that is sent back may have citations; they say nothing that the text does not.
     "text": Fields(("type", "text"), (*_HARMLESS, "citations")),
     "image": Fields(("type", "source"), _HARMLESS),
-    "document": Fields(("type", "source", "title", "context"), _HARMLESS, _NO_CITATIONS),
+    "document": Fields(("type", "source", "title", "context", "citations"), _HARMLESS),
     "thinking": Fields(("type", "thinking"), (*_HARMLESS, "signature")),
     "redacted_thinking": Fields(("type",), (*_HARMLESS, "data")),
     "tool_use": Fields(("type", "id", "name", "input"), (*_HARMLESS, "caller", "toolset_name")),
     "tool_result": Fields(("type", "tool_use_id", "content", "is_error"), (*_HARMLESS, "toolset_name")),
-    "search_result": Fields(("type", "source", "title", "content"), _HARMLESS, _NO_CITATIONS),
+    "search_result": Fields(("type", "source", "title", "content", "citations"), _HARMLESS),
 }
+_CITED = ("document", "search_result")
 _CALLS = ("thinking", "redacted_thinking", "tool_use", "tool_result")
 _KINDS = {"id": TEXT, "tool_use_id": TEXT, "thinking": TEXT, "is_error": FLAG}
 _SEND = "Send text or pictures"
@@ -49,6 +51,8 @@ def checked_block(block: Document) -> str:
     where = f" of a block of type '{kind}'"
     known.check_inner(block, where)
     check_kinds(block, _KINDS, where)
+    if kind in _CITED and given_object(block.get("citations"), "citations").get("enabled"):
+        raise InputError(f"'citations'{where} cannot be given", remedy="Leave it out")
     return str(kind)
 
 
@@ -109,9 +113,18 @@ def _document(source: Document) -> list[Document]:
             return parts(source.get("content"))
         case "base64":
             kind = source.get("media_type")
+            if isinstance(kind, str) and kind.startswith("text/"):
+                return [_text(_decoded(source.get("data")))]
             raise InputError(f"a document of type '{kind}' cannot be read", remedy="Send the text that it holds")
         case other:
             raise InputError(f"a document from a '{other}' cannot be read", remedy="Send the text that it holds")
+
+
+def _decoded(data: JsonValue) -> str:
+    try:
+        return base64.b64decode(str(data), validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"the 'data' of a document is no text in base64: {error}") from error
 
 
 def _text(text: JsonValue) -> Document:

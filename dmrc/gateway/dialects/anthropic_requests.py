@@ -12,7 +12,19 @@ from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.anthropic_blocks import checked_block, joined, parts, words
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
-from dmrc.gateway.dialects.shapes import FLAG, WHOLE, check_kinds, check_one_of, given_object, given_objects
+from dmrc.gateway.dialects.shapes import (
+    AMOUNT,
+    FLAG,
+    OBJECT,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    WHOLE_VALUE,
+    check_kinds,
+    check_one_of,
+    given_object,
+    given_objects,
+)
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {
@@ -31,6 +43,14 @@ _FIELDS = Fields(
         "container": "is kept by Anthropic itself",
     },
 )
+_KINDS = {
+    **dict.fromkeys(("metadata", "cache_control", "diagnostics", "context_management"), OBJECT),
+    **dict.fromkeys(("service_tier", "inference_geo", "speed", "user_profile_id", "workspace_id"), TEXT),
+    "max_tokens": AMOUNT,
+    "top_k": WHOLE_VALUE,
+    "stop_sequences": TEXTS,
+    "stream": FLAG,
+}
 _CONFIG = Fields(("format", "effort"), ())
 _THINKING = Fields(("type", "budget_tokens"), ("display", "block_binding"))
 # The model's template says when it thinks.
@@ -53,9 +73,7 @@ def chat(document: Document) -> Document:
         InputError: It asks for something that only Anthropic has; that is named.
     """
     result = _FIELDS.check(document)
-    words_that_stop = document.get("stop_sequences")
-    if words_that_stop is not None and not _are_texts(words_that_stop):
-        raise InputError("'stop_sequences' is no list of texts")
+    check_kinds(document, _KINDS)
     result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
     result["messages"] = _messages(document)
     if tools := _functions(document.get("tools")):
@@ -77,10 +95,6 @@ def _thinking(document: Document) -> JsonValue:
     check_kinds(thinking, {"budget_tokens": WHOLE}, " of 'thinking'")
     check_one_of("thinking.type", kind := thinking.get("type"), _THINKINGS)
     return kind
-
-
-def _are_texts(value: JsonValue) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def of_llama_cpp(document: Document) -> Document:
@@ -179,17 +193,18 @@ def _words(text: list[Document]) -> str:
 
 
 def _functions(tools: JsonValue) -> list[JsonValue]:
-    """Return the tools that the caller calls. Agents name all that they know, and Anthropic's own are left out.
+    """Return the tools that the caller calls.
 
     Raises:
-        InputError: There is nothing else.
+        InputError: One is Anthropic's own, which its servers call, or its models know without a schema.
     """
-    all_of_them = given_objects(tools, "tools")
-    own = [tool for tool in all_of_them if tool.get("type") in (None, "custom")]
-    if all_of_them and not own:
-        kind = all_of_them[0].get("type")
-        raise InputError(f"tool '{kind}' is called by Anthropic itself", remedy="Send tools with an 'input_schema'")
+    own = given_objects(tools, "tools")
     for tool in own:
+        if (kind := tool.get("type")) not in (None, "custom"):
+            raise InputError(
+                f"tool '{kind}' is called by Anthropic itself, or known to its models alone",
+                remedy="Send tools with an 'input_schema'",
+            )
         _TOOL.check_inner(tool, f" of tool '{tool.get('name')}'")
     functions = [{new: tool[old] for old, new in _TOLD.items() if tool.get(old) is not None} for tool in own]
     return [{"type": "function", "function": function} for function in functions]
@@ -204,10 +219,10 @@ def _choice(value: JsonValue, *, has_tools: bool) -> Document:
     kind = wanted.get("type")
     if kind == "tool":
         result["tool_choice"] = {"type": "function", "function": {"name": wanted.get("name")}}
-    elif kind not in _CHOICES:
+    elif not isinstance(kind, str) or kind not in _CHOICES:
         raise InputError(f"a 'tool_choice' of type {json.dumps(kind)} is none", remedy="Use auto, any, tool or none")
     elif has_tools or kind == "any":
-        result["tool_choice"] = _CHOICES[str(kind)]
+        result["tool_choice"] = _CHOICES[kind]
     if wanted.get("disable_parallel_tool_use") and has_tools:
         result["parallel_tool_calls"] = False
     return result

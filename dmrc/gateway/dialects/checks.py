@@ -24,17 +24,14 @@ from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
 from dmrc.gateway.dialects.embeddings import checked_embedding
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
-from dmrc.gateway.dialects.known_fields import NUMBERS
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
-from dmrc.gateway.dialects.openai_fields import refuse_fields
+from dmrc.gateway.dialects.openai_fields import check_fields, refuse_fields, unread
 from dmrc.gateway.dialects.schemas import kept_format
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.several import asked_for, several
-from dmrc.gateway.dialects.shapes import NUMBER, check_kinds
 from dmrc.scheduler.target import AnyTarget, Target
 
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
-_KINDS = dict.fromkeys(NUMBERS, NUMBER)
 
 
 def served_by(target: AnyTarget, model_key: str | None) -> Served:
@@ -75,9 +72,12 @@ def _counted(call: Call, served: Served) -> Call:
 def _checked(call: Call, served: Served) -> Call:
     changes: Document = {}
     mends: list[Mend] = []
-    if call.path in (*_COMPLETIONS, COUNT_PATH):
-        check_kinds(call.document, _KINDS)
-    if call.path in ("/v1/chat/completions", COUNT_PATH):
+    is_chat = call.path in ("/v1/chat/completions", COUNT_PATH)
+    if is_chat or call.path in _COMPLETIONS:
+        check_fields(call.document, is_chat=is_chat)
+        if served.is_llama_cpp:
+            call = replace(call, left_out=(*call.left_out, *unread(call.document, is_chat=is_chat)))
+    if is_chat:
         changes, mends = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
         changes, mends = checked_completion(call.document)

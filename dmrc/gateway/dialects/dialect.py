@@ -76,6 +76,8 @@ class Call:
     """What is put right in the answer before `reply` reads it."""
     truncates: bool = False
     """Whether texts that are too long to be embedded are cut, and not refused."""
+    left_out: tuple[str, ...] = ()
+    """Fields of the request that have no effect here, as `options.num_ctx`; the caller and the record are told."""
 
     def body(self) -> bytes:
         """Return the bytes to send: the caller's own where nothing has changed them."""

@@ -62,13 +62,24 @@ class Fields:
             InputError: A field has no meaning here.
         """
         passed: dict[str, JsonValue] = {}
+        for name in self.unread(document, where):
+            if name not in OF_ENGINES:
+                raise InputError(f"'{name}'{where} is not known", remedy="Leave it out")
+            passed[name] = document[name]
+        return passed
+
+    def unread(self, document: Mapping[str, JsonValue], where: str = "") -> list[str]:
+        """Return the names of the fields that mean nothing here; `where` as in `check`.
+
+        Raises:
+            InputError: A field is refused.
+        """
+        found: list[str] = []
         for name, value in document.items():
             if name in self.heeded or name in self.harmless or name in _OURS or value is None:
                 continue
-            if name in OF_ENGINES:
-                passed[name] = value
-            elif name not in self.refused:
-                raise InputError(f"'{name}'{where} is not known", remedy="Leave it out")
+            if name not in self.refused:
+                found.append(name)
             elif value:
                 raise InputError(f"'{name}'{where} {self.refused[name]}", remedy="Leave it out")
-        return passed
+        return found

@@ -34,9 +34,10 @@ class OllamaChat:
         """Return the chat; without messages the model is loaded, or unloaded."""
         del body, project
         model = document.get("model")
+        left_out = requests.left_out(document, requests.CHAT)
         if requests.is_nothing(document, "messages"):
             return Residence(residence("chat", model, "load"), residence("chat", model, "unload"))
-        return _call("/v1/chat/completions", requests.chat(document), Words("chat", model))
+        return Call("/v1/chat/completions", requests.chat(document), Words("chat", model), left_out=left_out)
 
     def error_response(self, error: DmrcError) -> Response:
         """Return `{"error": "…"}`."""
@@ -55,6 +56,7 @@ class OllamaGenerate(OllamaChat):
     def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the chat of one message; with `raw` the completion, with `suffix` the infill."""
         del body, project
+        left_out = requests.left_out(document, requests.GENERATE)
         if document.get("template"):
             raise InputError(
                 "'template' cannot be changed by a request", remedy="Use raw, or: dmrc package --chat-template FILE"
@@ -68,12 +70,12 @@ class OllamaGenerate(OllamaChat):
                 if document.get(plain) and document.get(name):
                     raise InputError(f"'{name}' has no place beside '{plain}'", remedy="Send one of the two")
         if document.get("suffix"):
-            return _call("/infill", requests.infill(document), reply)
+            return Call("/infill", requests.infill(document), reply, left_out=left_out)
         if document.get("raw"):
-            return _call("/v1/completions", requests.raw(document), reply)
+            return Call("/v1/completions", requests.raw(document), reply, left_out=left_out)
         chat = requests.generate(document)
         said = [message for message in items_of(chat["messages"]) if isinstance(message["content"], str)]
-        return _call("/v1/chat/completions", chat, Words("generate", model, [*said]))
+        return Call("/v1/chat/completions", chat, Words("generate", model, [*said]), left_out=left_out)
 
 
 class OllamaEmbed(OllamaChat):
@@ -89,14 +91,12 @@ class OllamaEmbed(OllamaChat):
     def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the texts; without any the model is loaded, or unloaded."""
         del body, project
-        dimensions = document.get("dimensions")
-        if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
-            raise InputError("'dimensions' is no whole number above 0")
-        reply = Embeddings(document.get("model"), is_single=self._is_single, dimensions=dimensions)
+        left_out = requests.left_out(document, requests.EMBED)
+        reply = Embeddings(document.get("model"), is_single=self._is_single)
         if requests.is_nothing(document, "input", "prompt"):
             return Residence(reply.nothing(), reply.nothing())
         truncates = requests.flag(document, "truncate", default=True)
-        return Call("/v1/embeddings", requests.embed(document), reply, truncates=truncates)
+        return Call("/v1/embeddings", requests.embed(document), reply, truncates=truncates, left_out=left_out)
 
 
 def ollama_routes() -> dict[str, OllamaChat]:
@@ -107,7 +107,3 @@ def ollama_routes() -> dict[str, OllamaChat]:
         "/api/embed": OllamaEmbed(is_single=False),
         "/api/embeddings": OllamaEmbed(is_single=True),
     }
-
-
-def _call(path: str, document: Document, reply: Words | Embeddings) -> Call:
-    return Call(path, document, reply)

@@ -6,7 +6,6 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -112,16 +111,15 @@ class Embeddings:
 
     stream_type = STREAM_TYPE
 
-    def __init__(self, model: JsonValue, *, is_single: bool, dimensions: int | None) -> None:
-        """Cut embeddings to `dimensions` numbers, where that is not None, and make them of length 1 again."""
+    def __init__(self, model: JsonValue, *, is_single: bool) -> None:
+        """Answer for `model`, with one embedding or with a list of them."""
         self._model = model
         self._is_single = is_single
-        self._dimensions = dimensions
 
     def whole(self, body: bytes, clock: Clock) -> bytes:
         """Return the one object; see `Reply`."""
         document = json_object(body)
-        found = [self._cut(one.get("embedding")) for one in items_of(document.get("data"))]
+        found = [one.get("embedding") for one in items_of(document.get("data"))]
         tokens = object_of(document.get("usage")).get("prompt_tokens")
         return self._encoded(found, clock, tokens)
 
@@ -147,13 +145,6 @@ class Embeddings:
                 "prompt_eval_count": tokens,
             }
         )
-
-    def _cut(self, embedding: JsonValue) -> JsonValue:
-        if self._dimensions is None or not isinstance(embedding, list):
-            return embedding
-        kept = [value for value in embedding[: self._dimensions] if isinstance(value, int | float)]
-        length = math.sqrt(sum(value * value for value in kept)) or 1.0
-        return [value / length for value in kept]
 
 
 def _said(kind: Kind, words: JsonValue) -> Document:

@@ -8,12 +8,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dmrc.capture.bodies import object_of
+from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
+from dmrc.gateway.dialects.known_fields import Fields
 from dmrc.gateway.dialects.ollama_context import messages_of
+from dmrc.gateway.dialects.shapes import FLAG, LIST, OBJECT, TEXT, TEXTS, WHOLE, check_kinds, given_object
 
+# What does not fit into the context is refused by name, whatever these say.
+_OVERFLOW = ("truncate", "shift")
+_ANSWER = ("model", "stream", "options", "format", "think", "logprobs", "top_logprobs")
+_DEBUG = {"_debug_render_only": "is not done here: prompts are not shown"}
+_PICTURE = dict.fromkeys(("width", "height", "steps"), "is about pictures, which no model here makes")
+CHAT = Fields((*_ANSWER, "messages", "tools"), _OVERFLOW, _DEBUG)
+"""The fields of `/api/chat`."""
+GENERATE = Fields(
+    (*_ANSWER, "prompt", "suffix", "images", "system", "context", "raw", "template"), _OVERFLOW, _DEBUG | _PICTURE
+)
+"""The fields of `/api/generate`."""
+EMBED = Fields(("model", "input", "prompt", "truncate", "dimensions", "options"), ())
+"""The fields of `/api/embed` and `/api/embeddings`."""
+_KINDS = {
+    **dict.fromkeys(("prompt", "suffix", "system", "template"), TEXT),
+    **dict.fromkeys(("stream", "logprobs", "raw", *_OVERFLOW), FLAG),
+    **dict.fromkeys(("messages", "tools"), LIST),
+    "images": TEXTS,
+    "options": OBJECT,
+    "top_logprobs": WHOLE,
+}
+_MESSAGE = Fields(("role", "content", "images", "thinking", "tool_calls", "tool_call_id", "tool_name", "name"), ())
+_KINDS_OF_MESSAGES = {
+    **dict.fromkeys(("content", "thinking", "tool_call_id", "tool_name", "name"), TEXT),
+    "images": TEXTS,
+    "tool_calls": LIST,
+}
 # Ollama's name, and that of llama.cpp's server. What else may stand in `options` (num_ctx, num_gpu, num_thread, …) is
 # about how a model is loaded: that is for the project and `dmrc configure` to say, and not for one request.
 _OPTIONS = {
@@ -26,6 +55,22 @@ _OPTIONS = {
 _UNBOUNDED = -1
 # The beginnings of base64 of what the bytes of a picture begin with.
 _PICTURES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklGR": "image/webp", "Qk": "image/bmp"}
+
+
+def left_out(document: Document, fields: Fields) -> tuple[str, ...]:
+    """Return which fields have no effect: Ollama itself ignores what it does not know, and clients rely on it.
+
+    Raises:
+        InputError: One is of a wrong kind, or cannot be done here.
+    """
+    check_kinds(document, _KINDS)
+    found = fields.unread(document)
+    options = given_object(document.get("options"), "options")
+    read = () if fields is EMBED else _OPTIONS
+    found += [f"options.{name}" for name, value in options.items() if name not in read and value is not None]
+    for number, message in enumerate(items_of(document.get("messages"))):
+        found += [f"messages[{number}].{name}" for name in _MESSAGE.unread(message)]
+    return tuple(found)
 
 
 def is_nothing(document: Document, *names: str) -> bool:
@@ -91,13 +136,12 @@ def embed(document: Document) -> Document:
     texts: list[JsonValue] = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise InputError("'input' must be a text or a list of texts")
-    return {"input": texts, "model": document.get("model")}
+    wanted = document.get("dimensions")
+    return {"input": texts, "model": document.get("model"), **({} if wanted is None else {"dimensions": wanted})}
 
 
 def _common(document: Document) -> Document:
-    options = document.get("options") or {}
-    if not isinstance(options, dict):
-        raise InputError("'options' is no object")
+    options = given_object(document.get("options"), "options")
     result: Document = {"model": document.get("model"), "stream": flag(document, "stream", default=True)}
     for name, value in options.items():
         if name in _OPTIONS and value is not None:
@@ -128,6 +172,7 @@ def _messages(value: JsonValue) -> JsonValue:
     for message in value:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InputError("a message is no object with a 'role'")
+        check_kinds(message, _KINDS_OF_MESSAGES, " of a message")
         said: Document = {"role": message["role"], "content": _content(message)}
         if isinstance(thinking := message.get("thinking"), str):
             said["reasoning_content"] = thinking
@@ -146,13 +191,9 @@ def _messages(value: JsonValue) -> JsonValue:
 def _content(message: Mapping[str, JsonValue]) -> JsonValue:
     """Return the words, and the pictures that Ollama has beside them."""
     text = message.get("content") or ""
-    if not isinstance(text, str):
-        raise InputError("the 'content' of a message is no text", remedy="Pictures go into its 'images'")
     images = message.get("images")
-    if not images:
+    if not isinstance(images, list) or not images:
         return text
-    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
-        raise InputError("'images' must be a list of base64 texts")
     parts: list[JsonValue] = [{"type": "text", "text": text}] if text else []
     for image in images:
         parts.append({"type": "image_url", "image_url": {"url": _data_url(str(image))}})

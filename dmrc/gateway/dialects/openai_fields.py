@@ -1,8 +1,8 @@
-"""What is refused of OpenAI's own fields, for engines of ours: the others are heeded, or change no answer.
+"""OpenAI's own fields: of which kind each is, which are refused, and which have no effect, for engines of ours.
 
-llama.cpp's server ignores a field that it does not know, so what its caller relies on would be missing in silence.
-Harmless are `metadata`, `prediction`, `prompt_cache_key`, `safety_identifier`, `service_tier`, `store` and `user`: they
-are about bills, speed and statistics. Of a field that is not OpenAI's, only the engine can know. Pure.
+llama.cpp's server ignores a field that it does not know, and one of a wrong kind, so what its caller relies on would
+be missing in silence. What OpenAI has is refused then; what only other servers have is named (`unread`), for clients
+send to all of them what one of them knows. Pure.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -14,12 +14,58 @@ from collections.abc import Mapping
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
+from dmrc.gateway.dialects.known_fields import NUMBERS, OF_ENGINES
+from dmrc.gateway.dialects.shapes import (
+    FLAG,
+    LIST_OR_OBJECT,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    TEXT_OR_TEXTS,
+    WHOLE,
+    WHOLE_VALUE,
+    Kind,
+    check_kinds,
+)
+
+_KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(NUMBERS, NUMBER),
+    **dict.fromkeys(("n", "best_of"), WHOLE),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "top_logprobs", "seed"), WHOLE_VALUE),
+    **dict.fromkeys(("stream", "store", "parallel_tool_calls", "echo"), FLAG),
+    **dict.fromkeys(("stream_options", "response_format", "metadata", "prediction"), OBJECT),
+    **dict.fromkeys(("user", "safety_identifier", "service_tier", "reasoning_effort", "prompt_cache_key"), TEXT),
+    "stop": TEXT_OR_TEXTS,
+    "logit_bias": LIST_OR_OBJECT,
+}
+# About bills, speed and statistics: no answer is another one for them.
+_HARMLESS = (
+    *("metadata", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    *("safety_identifier", "service_tier", "store", "user", "keep_alive"),
+)
+_HEEDED = (
+    *("model", "stream", "stream_options", "stop", "logprobs"),
+    *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
+    *("prompt", "echo"),
+)
+# What llama.cpp's server has beside `OF_ENGINES`, and what of those it has not.
+_OF_LLAMA_CPP = frozenset(
+    {
+        *("return_tokens", "timings_per_token", "return_progress", "post_sampling_probs", "response_fields", "verbose"),
+        *("n_indent", "n_cmpl", "adaptive_decay", "backend_sampling", "t_max_prompt_ms", "sse_ping_interval"),
+        *("add_generation_prompt", "continue_final_message", "generation_prompt", "parse_tool_calls", "chat_format"),
+        *("reasoning_control", "reasoning_in_content", "reasoning_budget_message", "thinking_forced_open"),
+        *("grammar_lazy", "grammar_triggers", "preserved_tokens"),
+    }
+)
+_OF_OTHERS = frozenset({"min_tokens", "stop_token_ids", "repetition_penalty"})
 
 _CHAT = {
     "audio": "no model here speaks",
     "function_call": "it is older than 'tool_choice'; send that",
     "functions": "it is older than 'tools'; send those",
     "modalities": "answers are text",
+    "moderation": "nothing is moderated here",
     "verbosity": "no model here knows it; say it in a message",
     "web_search_options": "dmrc searches no web; send a tool that does",
 }
@@ -35,6 +81,28 @@ _PLAIN: Mapping[str, tuple[JsonValue, ...]] = {
     "best_of": (1,),
     "suffix": ("",),
 }
+
+
+def check_fields(document: Document, *, is_chat: bool) -> None:
+    """Check the kinds of what OpenAI's completions and chats have, whoever answers.
+
+    Raises:
+        InputError: A field is of another kind.
+    """
+    check_kinds(document, _KINDS)
+    check_kinds(document, {"logprobs": FLAG if is_chat else WHOLE_VALUE})
+    form = document.get("response_format")
+    if isinstance(form, dict) and not isinstance(form.get("type"), str):
+        raise InputError(
+            "'response_format' has no 'type'", remedy="Send text, json_object or json_schema as its 'type'"
+        )
+
+
+def unread(document: Document, *, is_chat: bool) -> tuple[str, ...]:
+    """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
+    refused = _CHAT if is_chat else _COMPLETION
+    known = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *_HARMLESS, *refused}) - _OF_OTHERS
+    return tuple(name for name, value in document.items() if value is not None and name not in known)
 
 
 def refuse_fields(document: Document, *, is_chat: bool) -> None:

@@ -46,7 +46,10 @@ class Responses(OpenAI):
             conversations.put(str(response["id"]), items, response)
 
         is_kept = document.get("store") is not False
-        return Call("/v1/chat/completions", chat, ResponseWords(document, remember if is_kept else None))
+        tools = document.get("tools")
+        told = {**document, "tools": requests.used(tools)}
+        reply = ResponseWords(told, remember if is_kept else None)
+        return Call("/v1/chat/completions", chat, reply, left_out=requests.unused(tools))
 
     def last_words(self, error: DmrcError) -> bytes:
         """Return an error event, in the form of the Responses and in that of OpenAI's other streams."""
@@ -75,6 +78,7 @@ class ResponseTokens(OpenAI):
 
 def _items(document: Document, conversations: Conversations) -> Items:
     """Return the input, with all that was said before; items that it only names are those that are remembered."""
+    requests.check(document)
     value, before = document.get("input"), document.get("previous_response_id")
     items: Items
     if isinstance(value, str):
@@ -90,4 +94,8 @@ def _meant(item: JsonValue, conversations: Conversations) -> JsonValue:
     if not isinstance(item, dict):
         raise InputError("an item of 'input' is no object", remedy='Send {"role": "user", "content": "…"}')
     is_name = item.get("type") == "item_reference" or (item.get("type") is None and "role" not in item)
-    return conversations.item(str(item.get("id"))) if is_name else item
+    if not is_name:
+        return item
+    if not isinstance(name := item.get("id"), str):
+        raise InputError("an item of 'input' has neither 'role' nor 'id'", remedy='Send {"role": …, "content": …}')
+    return conversations.item(name)

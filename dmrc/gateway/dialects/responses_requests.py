@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
@@ -49,8 +50,9 @@ _FIELDS = Fields(
 )
 _KINDS = {
     **dict.fromkeys(("store", "stream", "parallel_tool_calls"), FLAG),
-    **dict.fromkeys(("metadata", "text", "reasoning", "stream_options"), OBJECT),
-    **dict.fromkeys(("instructions", "user", "safety_identifier", "prompt_cache_key"), TEXT),
+    **dict.fromkeys(("metadata", "text", "reasoning", "stream_options", "prompt_cache_options"), OBJECT),
+    **dict.fromkeys(("instructions", "previous_response_id", "user", "safety_identifier", "service_tier"), TEXT),
+    **dict.fromkeys(("prompt_cache_key", "prompt_cache_retention"), TEXT),
     **dict.fromkeys(("max_output_tokens", "max_tool_calls"), COUNT),
     "include": LIST,
     "top_logprobs": WHOLE,
@@ -63,11 +65,15 @@ _INCLUDED = (
     *("reasoning.encrypted_content", _LOGPROBS),
 )
 _FORMS = ("text", "json_object", "json_schema")
-_TEXT_FIELDS = Fields(("format",), ("verbosity",))
+_TEXT_FIELDS = Fields(("format", "verbosity"), ())
+_STREAM_FIELDS = Fields(("include_usage",), ("include_obfuscation",))
 _FORM_FIELDS = Fields(("type", "name", "description", "schema", "strict"), ())
 _VERBOSITIES = ("low", "medium", "high")
 _REASONING = Fields(("effort",), ("summary", "generate_summary", "context", "mode"))
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# Agents (Codex) name these to every server, beside the functions that they call themselves.
+# Source: https://github.com/openai/codex/blob/main/codex-rs/core/src/tools/spec_plan.rs
+_UNUSED = ("web_search", "namespace")
 _TOLD = ("name", "description", "parameters", "strict")
 _FUNCTION = Fields(
     ("type", *_TOLD),
@@ -80,10 +86,9 @@ def chat(document: Document, items: Sequence[JsonValue]) -> Document:
     """Return the body of `/v1/chat/completions` for one of `/v1/responses`; `items` are all that was said.
 
     Raises:
-        InputError: It asks for something that only OpenAI has; that is named.
+        InputError: It asks for something that only OpenAI has; that is named. What `check` checks is not.
     """
     result = _FIELDS.check(document)
-    _check(document)
     result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}
     result["messages"] = messages(document.get("instructions"), items)
     functions = _functions(document.get("tools"))
@@ -100,20 +105,27 @@ def chat(document: Document, items: Sequence[JsonValue]) -> Document:
         result["reasoning_effort"] = effort
     if (count := document.get("top_logprobs")) or _LOGPROBS in _list(document, "include"):
         result |= {"logprobs": True, "top_logprobs": count or 0}
+    if (verbosity := given_object(document.get("text"), "text").get("verbosity")) not in (None, "medium"):
+        result["verbosity"] = verbosity
     return result | _form(document.get("text")) | asking_for_counts(result)
 
 
-def _check(document: Document) -> None:
-    """Check what chat completions have under another name, or not at all."""
+def check(document: Document) -> None:
+    """Check what chat completions have under another name, or not at all.
+
+    Raises:
+        InputError: It cannot be meant.
+    """
     check_kinds(document, _KINDS)
     check_one_of("truncation", document.get("truncation"), ("disabled",))
     for number, name in enumerate(_list(document, "include")):
-        check_one_of(f"include[{number}]", name, _INCLUDED)
+        check_one_of(f"include[{number}]", name or "", _INCLUDED)
     reasoning, text = given_object(document.get("reasoning"), "reasoning"), given_object(document.get("text"), "text")
     _REASONING.check_inner(reasoning, " of 'reasoning'")
     check_one_of("reasoning.effort", reasoning.get("effort"), _EFFORTS)
     _TEXT_FIELDS.check_inner(text, " of 'text'")
     check_one_of("text.verbosity", text.get("verbosity"), _VERBOSITIES)
+    _STREAM_FIELDS.check_inner(given_object(document.get("stream_options"), "stream_options"), " of 'stream_options'")
 
 
 def _list(document: Document, name: str) -> list[JsonValue]:
@@ -136,21 +148,35 @@ def _form(text: JsonValue) -> Document:
 
 
 def _functions(value: JsonValue) -> list[JsonValue]:
-    """Return the functions. Agents name all that they know, and those that OpenAI would call itself are left out.
+    """Return the functions.
 
     Raises:
-        InputError: There is nothing else.
+        InputError: A tool is none, and not one of those that are `unused`.
     """
+    functions: list[JsonValue] = []
     tools = given_objects(value, "tools")
-    functions = [tool for tool in tools if tool.get("type") == "function"]
+    for number, tool in enumerate(tools):
+        kind = tool.get("type")
+        if kind == "function":
+            _FUNCTION.check_inner(tool, f" of tool '{tool.get('name')}'")
+            told: Document = {name: tool[name] for name in _TOLD if tool.get(name) is not None}
+            functions.append({"type": "function", "function": told})
+        elif kind not in _UNUSED:
+            raise InputError(f"'tools[{number}]' is of type {json.dumps(kind)[:40]}", remedy="Send functions")
     if tools and not functions:
         raise InputError(f"tool '{tools[0].get('type')}' is called by OpenAI itself", remedy="Send functions")
-    for tool in functions:
-        _FUNCTION.check_inner(tool, f" of tool '{tool.get('name')}'")
-    return [
-        {"type": "function", "function": {name: tool[name] for name in _TOLD if tool.get(name) is not None}}
-        for tool in functions
-    ]
+    return functions
+
+
+def unused(value: JsonValue) -> tuple[str, ...]:
+    """Return which of the tools a model is not told of, as `tools[3] (web_search)`."""
+    tools = enumerate(items_of(value))
+    return tuple(f"tools[{number}] ({tool['type']})" for number, tool in tools if tool.get("type") in _UNUSED)
+
+
+def used(value: JsonValue) -> list[JsonValue]:
+    """Return the tools that a model is told of, as they came."""
+    return [tool for tool in items_of(value) if tool.get("type") not in _UNUSED]
 
 
 def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
@@ -165,7 +191,8 @@ def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
             return {"tool_choice": _named(choice)}
         case "allowed_tools":
             tools = [_named(tool) for tool in given_objects(choice.get("tools"), "tool_choice.tools")]
-            allowed: Document = {"mode": choice.get("mode") or "auto", "tools": [*tools]}
+            mode = "auto" if choice.get("mode") is None else choice["mode"]
+            allowed: Document = {"mode": mode, "tools": [*tools]}
             return {"tool_choice": {"type": "allowed_tools", "allowed_tools": allowed}}
         case other:
             raise InputError(f"a 'tool_choice' of type {json.dumps(other)} is called by OpenAI itself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
@@ -22,8 +23,17 @@ class Kind:
     """Whether a value is one."""
 
 
-def _is_whole(value: JsonValue) -> bool:
+def _is_whole(value: JsonValue) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: JsonValue) -> JsonValue:
+    """Return a whole number as one, however it is written."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _are_texts(value: JsonValue) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 TEXT = Kind("is no text", lambda value: isinstance(value, str))
@@ -33,6 +43,13 @@ OBJECT = Kind("is no object", lambda value: isinstance(value, dict))
 NUMBER = Kind("is no number", lambda value: isinstance(value, float) or _is_whole(value))
 WHOLE = Kind("is no whole number", _is_whole)
 COUNT = Kind("must be a whole number above 0", lambda value: isinstance(value, int) and _is_whole(value) and value > 0)
+WHOLE_VALUE = Kind("must be a whole number", lambda value: _is_whole(_number(value)))
+"""Also one that is written as `3.0`."""
+AMOUNT = Kind("must be a whole number, 0 or above", lambda value: _is_whole(number := _number(value)) and number >= 0)
+TEXTS = Kind("must be a list of texts", lambda value: _are_texts(value))
+TEXT_OR_TEXTS = Kind("must be a text or a list of texts", lambda value: isinstance(value, str) or _are_texts(value))
+LIST_OR_OBJECT = Kind("must be an object", lambda value: isinstance(value, list | dict))
+"""Of `logit_bias`: llama.cpp takes a list of pairs, too."""
 
 
 def check_kinds(document: Mapping[str, JsonValue], kinds: Mapping[str, Kind], where: str = "") -> None:
