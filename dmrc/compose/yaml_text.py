@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from math import isfinite
 
@@ -21,6 +22,7 @@ from dmrc.errors import ProjectError
 # Compose's own bound: aliases of aliases of aliases must not eat the memory.
 _MOST_VALUES = 100_000
 _PLAIN = "!plain"
+_TAGS_OF_COMPOSE = ("!reset", "!override")
 _TAGS = "tag:yaml.org,2002:"
 _INSTALL = "This needs Docker Compose: install it, or write the project without it"
 
@@ -38,8 +40,20 @@ _TIME = re.compile(
 )
 
 
-def read(text: str, name: str) -> Iterator[object]:
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A value with a tag of Compose's."""
+
+    tag: str
+    """`!reset` or `!override`."""
+    value: object
+    """What stands behind it."""
+
+
+def read(text: str, name: str, *, keeps_tags: bool = False) -> Iterator[object]:
     """Yield the value of each document in `text`; `name` is the file's, for messages.
+
+    With `keeps_tags` a value behind a tag of Compose's is `Tagged`; else the tag is refused.
 
     Shape:
         Mappings are `dict[str, object]` in the order of the file, dates are aware datetimes. Every
@@ -51,7 +65,7 @@ def read(text: str, name: str) -> Iterator[object]:
     """
     try:
         for document in yaml.compose_all(text, Loader=_Loader):
-            yield _Constructor(name).construct(document, "")
+            yield _Constructor(name, keeps_tags=keeps_tags).construct(document, "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -73,9 +87,10 @@ class _Loader(yaml.SafeLoader):
 class _Constructor:
     """Turns the nodes of one document into values."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, keeps_tags: bool) -> None:
         """Start on a document of the file `name`."""
         self._name = name
+        self._keeps_tags = keeps_tags
         self._count = 0
         self._open: set[int] = set()
 
@@ -84,8 +99,13 @@ class _Constructor:
         self._count += 1
         if self._count > _MOST_VALUES:
             raise self._error(node, f"the file holds more than {_MOST_VALUES} values, aliases resolved")
-        if node.tag in ("!reset", "!override"):
+        if node.tag in _TAGS_OF_COMPOSE:
+            if self._keeps_tags:
+                return Tagged(node.tag, self._value(node, key))
             raise self._error(node, f"{key} is tagged {node.tag}", remedy=_INSTALL)
+        return self._value(node, key)
+
+    def _value(self, node: yaml.Node, key: str) -> object:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:
@@ -118,7 +138,7 @@ class _Constructor:
 
     def _key(self, node: yaml.Node, parent: str) -> str:
         """Return a key, which has to be a string."""
-        if node.tag in ("!reset", "!override") or not isinstance(node, yaml.ScalarNode):
+        if node.tag in _TAGS_OF_COMPOSE or not isinstance(node, yaml.ScalarNode):
             raise self._error(node, f"a key of {parent or 'the file'} is no string")
         value = "<<" if node.value == "<<" else self._scalar(node)
         if not isinstance(value, str):
