@@ -31,21 +31,22 @@ def text(value: object, where: str) -> str:
     raise ProjectError(f"{where} is {value!r}, which is no text")
 
 
-def strings(value: object, where: str) -> tuple[str, ...]:
-    """Return a list of strings; None is an empty one."""
+def strings(value: object, where: str, example: str = '["--temp", "0.2"]') -> tuple[str, ...]:
+    """Return a list of strings; None is an empty one. `example` is what the error says to write."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise ProjectError(f"{where} must be a list of strings", remedy='Write ["--temp", "0.2"], for example')
+        raise ProjectError(f"{where} must be a list of strings", remedy=f"Write {example}, for example")
     return tuple(value)
 
 
-def positive(value: object, where: str) -> int | None:
-    """Return a whole number above 0; None stays None."""
+def positive(value: object, where: str, example: int = 4096) -> int | None:
+    """Return a whole number above 0; None stays None. `example` is what the error says to write."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ProjectError(f"{where} is {value!r}, which is no whole number above 0", remedy="Write 4096, for example")
+        remedy = f"Write {example}, for example"
+        raise ProjectError(f"{where} is {value!r}, which is no whole number above 0", remedy=remedy)
     return value
 
 

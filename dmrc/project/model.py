@@ -84,7 +84,7 @@ class ModelDeclaration:
         with faults.noted():
             keep_alive = parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive")
         with faults.noted():
-            parallel = positive(options.get("parallel"), f"{where}.x-dmrc.parallel")
+            parallel = positive(options.get("parallel"), f"{where}.x-dmrc.parallel", example=2)
         with faults.noted():
             ready = _ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready")
         faults.tell()

@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,18 @@ def test_plugins_and_their_fields_are_refused_where_they_cannot_be_meant(
 ) -> None:
     with pytest.raises(ProjectError, match=message):
         Project.parse({"name": "demo", **fields}, (Path("/app/compose.yaml"),))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "example"),
+    [("parallel", 0, "Write 2, for"), ("plugins", "x.py", 'Write ["./plugins/x.py"], for')],
+)
+def test_what_to_write_instead_is_of_the_same_kind(option: str, value: object, example: str) -> None:
+    document: dict[str, object] = {"name": "demo", "models": {"llm": {"model": "ai/smollm2"}}}
+    if option == "parallel":
+        document["models"] = {"llm": {"model": "ai/smollm2", "x-dmrc": {option: value}}}
+    else:
+        document["x-dmrc"] = {option: value}
+
+    with pytest.raises(ProjectError, match=re.escape(example)):
+        Project.parse(document, ())
