@@ -126,7 +126,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     import os
 
     from dmrc.cli.joining import join
-    from dmrc.cli.preparation import attach
+    from dmrc.cli.preparation import attach, tell_cut_context
     from dmrc.compose.context import docker_endpoint
     from dmrc.engines.flags import configured
 
@@ -140,6 +140,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
             app.models.pull(name, _Pulling(name))
         key = join(app, project, service, models, host)
         for model in models:
+            tell_cut_context(app, model, lambda line: _say("info", line))
             _say("info", f"loading {model.model}")
             app.daemon.load(project, model.key)
     _give(app, address, key, [model.model for model in models])

@@ -151,8 +151,8 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
             raise
 
 
-def tell_cut_context(app: App, model: ModelDeclaration) -> None:
-    """Say where a model that is here is declared with more context than it was trained for: it gets no more than that.
+def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], None] = note) -> None:
+    """Tell where a model that is here is declared with more context than it was trained for: it gets no more than that.
 
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp, which caps a slot at it.
     """
@@ -163,7 +163,7 @@ def tell_cut_context(app: App, model: ModelDeclaration) -> None:
     except DmrcError:
         return  # it is not here, and nobody knows yet
     if trained and model.context_size > trained:
-        note(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.model} was trained for")
+        say(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.model} was trained for")
 
 
 def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:

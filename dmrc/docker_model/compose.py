@@ -134,9 +134,12 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
 
     A runner that is busy with the former configuration finishes its requests.
     """
+    from dmrc.cli.preparation import tell_cut_context
+
     model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
     app.engines[model.engine].check(configured(model.engine, flags))
     _say_limits(register(app, (model,)), reference)
+    tell_cut_context(app, model, lambda line: show_to_user(f"dmrc: {line}"))
     app.daemon.load(compose_project() or "", model.key, wait=False)
 
 

@@ -102,6 +102,17 @@ def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
 
 @pytest.mark.docker
 @pytest.mark.engine
+def test_a_context_that_is_cut_is_said(plain: Plain) -> None:
+    plain.write_both_syntaxes(context_size=5000)
+
+    up = plain.compose("up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert f"{TINY}: context_size 5000 is cut to 2048, what {TINY} was trained for" in up.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.engine
 def test_c1_a_container_of_compose_run_is_served(plain: Plain) -> None:
     """Compose's own TestComposeModel: the container itself reaches the URL."""
     plain.write({"services": {"test": service("true", models=["llm"])}, "models": {"llm": {"model": TINY}}})

@@ -73,6 +73,15 @@ def _environment(project: ComposeProject, service: str = "app") -> list[str]:
     return sorted(json.loads(printed))
 
 
+def test_a_context_that_is_cut_is_said(provided: ComposeProject) -> None:
+    _write(provided, "true", **{"context-size": 5000})
+
+    up = _compose(provided, "up", "--detach")
+
+    assert up.returncode == 0, up.stdout
+    assert "context_size 5000 is cut to 2048" in up.stdout
+
+
 def test_a_second_up_gives_the_same_and_down_forgets_all(provided: ComposeProject) -> None:
     """Compose v5.6.1 makes the dependants of every provider anew on each `up`, even one that always says the same."""
     _write(provided, "true")
