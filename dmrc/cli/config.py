@@ -12,9 +12,8 @@ from dmrc.cli.options import json_option, project_options
 from dmrc.cli.selection import Selection
 
 if TYPE_CHECKING:
-    from dmrc.project import Injection, Project
+    from dmrc.project import Injection, Project, Service
 
-_NOTHING = "it has no models:"
 PLACEHOLDER = "sk-dmrc-…"
 """Stands for a key that `dmrc up` mints, and hides one that it minted."""
 
@@ -32,12 +31,14 @@ def config(
     import contextlib
     import json
     import os
+    from dataclasses import replace
 
     from dmrc.cli.injecting import load_plugins, with_plugins
     from dmrc.cli.preparation import tell_cut_context
     from dmrc.cli.progress import note
     from dmrc.cli.reading import read_project
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
+    from dmrc.compose.network import bridge_gateway
     from dmrc.compose.override import Gateway, injections, render
     from dmrc.errors import DockerError
     from dmrc.project import GATEWAY_HOST
@@ -50,22 +51,23 @@ def config(
     for plugin in load_plugins(app, project):
         if plugin.state == "failed":
             note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
-    no_proxy = {}
+    gateway = Gateway(GATEWAY_HOST, app.settings.port)
     with contextlib.suppress(DockerError):  # this command works without Docker, too
-        no_proxy = no_proxy_of_docker(os.environ, docker_endpoint(os.environ).host)
-    gateway = Gateway(GATEWAY_HOST, app.settings.port, no_proxy)
+        host = docker_endpoint(os.environ).host
+        gateway = replace(gateway, no_proxy=no_proxy_of_docker(os.environ, host))
+        gateway = replace(gateway, address=bridge_gateway(host) or GATEWAY_HOST)
     injected = with_plugins(app, project, injections(project, keys, gateway))
     if as_json:
         click.echo(json.dumps(_document(project, injected), indent=2))
         return
-    for name in project.services:
-        for line in _lines(name, injected.get(name)):
+    for name, service in project.services.items():
+        for line in _lines(service, injected.get(name)):
             click.echo(f"# {line}")
     click.echo(render(project, injected), nl=False)
 
 
 def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:
-    services = {name: _given(injected.get(name)) for name in project.services}
+    services = {name: _given(service, injected.get(name)) for name, service in project.services.items()}
     models = {
         model.key: {
             "model": model.model,
@@ -78,24 +80,33 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
     return {"project": project.name, "models": models, "services": services}
 
 
-def _lines(name: str, injection: Injection | None) -> list[str]:
+def _lines(service: Service, injection: Injection | None) -> list[str]:
     """Return what a service is given, what it is not, and why."""
     if injection is None:
-        return [f"{name}: nothing ({_NOTHING})"]
-    lines = [f"{name} ({injection.why})"]
+        return [f"{service.name}: nothing ({_why_nothing(service)})"]
+    lines = [f"{service.name} ({injection.why})"]
     for variable, value in injection.variables.items():
         added_by = injection.added_by.get(variable)
         lines.append(f"  {variable}={value}{f'  (plugin {added_by})' if added_by else ''}")
+    lines += [f"  {variable} takes the place of the project's own, as in Compose" for variable in injection.replaced]
     lines += [f"  {variable} stays as the project sets it" for variable in injection.kept]
     return lines + [f"  {variable} is not set: {reason}" for variable, reason in injection.not_set.items()]
 
 
-def _given(injection: Injection | None) -> dict[str, object]:
+def _why_nothing(service: Service) -> str:
+    if service.provides:
+        return "it is a model, and no container; those that depend on it are given it"
+    return "network_mode: none" if service.network_mode == "none" else "it has no models:"
+
+
+def _given(service: Service, injection: Injection | None) -> dict[str, object]:
     if injection is None:
-        return {"set": {}, "kept": [], "not_set": {}, "added_by": {}, "why": _NOTHING}
+        why = _why_nothing(service)
+        return {"set": {}, "kept": [], "replaced": [], "not_set": {}, "added_by": {}, "why": why}
     return {
         "set": dict(injection.variables),
         "kept": list(injection.kept),
+        "replaced": list(injection.replaced),
         "not_set": dict(injection.not_set),
         "added_by": dict(injection.added_by),
         "why": injection.why,

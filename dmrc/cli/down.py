@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
 from dmrc.cli.selection import Selection
+
+if TYPE_CHECKING:
+    from dmrc.compose.command import Compose, ComposeOptions
 
 
 @click.command(epilog="Example: dmrc down -- --volumes")
@@ -32,13 +37,12 @@ def down(
     from dmrc.errors import DaemonNotRunningError
     from dmrc.fields import mapping, text
 
-    options = selection.options()
     compose = Compose(os.environ)
-    document = compose.config(options)  # its models may be wrong by now, and are none of our business
+    options, document = _read(selection, compose)
     name, services = text(document.get("name"), "name"), mapping(document.get("services"), "services")
     override = override_path(app, name)
     with project_lock(app, name):
-        code = compose.call(options, override if override.exists() else None, ["down", *arguments])
+        code = _call(compose, options, document, ["down", *arguments])
         if code != 0 or any(argument in services for argument in arguments):
             return code
         try:
@@ -47,6 +51,39 @@ def down(
             _forget_without_daemon(app, name)
         shutil.rmtree(override.parent, ignore_errors=True)
     return code
+
+
+def _read(selection: Selection, compose: Compose) -> tuple[ComposeOptions, dict[str, object]]:
+    """Return the project as Compose prints it; where there is no file, as in Compose, `-p` is enough.
+
+    Its models may be wrong by now, and are none of our business.
+    """
+    from dmrc.compose.command import ComposeOptions
+    from dmrc.errors import ProjectError
+
+    try:
+        options = selection.options()
+    except ProjectError:
+        if selection.project_name is None or selection.files:
+            raise
+        return ComposeOptions(files=(), project_name=selection.project_name), {"name": selection.project_name}
+    return options, compose.config(options)
+
+
+def _call(compose: Compose, options: ComposeOptions, document: dict[str, object], arguments: list[str]) -> int:
+    """Run Compose without what `dmrc up` added: that may name services that the file has no more."""
+    import tempfile
+    from pathlib import Path
+
+    from dmrc.compose.override import render_without_providers
+
+    text = render_without_providers(document)
+    if text is None:
+        return compose.call(options, None, arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        override = Path(directory, "override.yaml")
+        override.write_text(text)
+        return compose.call(options, override, arguments)
 
 
 def _forget_without_daemon(app: App, name: str) -> None:

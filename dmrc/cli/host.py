@@ -50,12 +50,13 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     wish = Wish(str(docker_host) if docker_host else None, keys, models, load, is_used_here=True)
     prepared = prepare(app, project, wish)
     load_plugins(app, project)
-    with project_lock(app, project.name):
-        if not override_path(app, project.name).exists():
-            # The web page shows what services are given.
-            gateway = Gateway(prepared.address, app.settings.port)
-            everything = with_plugins(app, project, injections(project, prepared.keys, gateway))
-            write(override_path(app, project.name), render(project, everything))
+    if not override_path(app, project.name).exists():
+        with project_lock(app, project.name):
+            if not override_path(app, project.name).exists():
+                # The web page shows what services are given.
+                gateway = Gateway(prepared.address, app.settings.port)
+                everything = with_plugins(app, project, injections(project, prepared.keys, gateway))
+                write(override_path(app, project.name), render(project, everything))
     injection = inject(project, wanted, _access(app, prepared.keys[service]))
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}

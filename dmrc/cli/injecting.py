@@ -42,6 +42,8 @@ def what_to_say(project: Project, injected: Mapping[str, Injection]) -> list[str
     if project.auth == "address" and not (project.models or project.any_model):
         lines.append("x-dmrc: {auth: address} opens no model, for none is declared. Add models:, or {models: any}")
     for service, injection in injected.items():
+        if injection.replaced:
+            lines.append(f"{service}: its models: take the place of its own {', '.join(injection.replaced)}")
         if injection.kept:
             lines.append(f"{service}: keeps its own {', '.join(injection.kept)}")
             reasons = dict.fromkeys(injection.not_set.values())

@@ -43,6 +43,17 @@ def started(project: Project, arguments: Sequence[str]) -> tuple[Service, ...]:
     return project.with_dependencies(named) if "--no-deps" not in arguments else project.only(named)
 
 
+def containers(starting: Sequence[Service], arguments: Sequence[str]) -> dict[str, int]:
+    """Return how many containers each of these services is to have, as its file or `--scale` says."""
+    numbers = {service.name: service.containers for service in starting}
+    for last, word in zip(("", *arguments), arguments, strict=False):
+        value = word if last == "--scale" else word.removeprefix("--scale=") if word.startswith("--scale=") else ""
+        name, _, number = value.partition("=")
+        if name in numbers and number.isdecimal():
+            numbers[name] = int(number)
+    return numbers
+
+
 def for_compose(project: Project, arguments: Sequence[str]) -> list[str] | None:
     """Return the arguments without the names of provider services, which are no containers; None where nothing is left.
 

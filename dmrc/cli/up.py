@@ -35,7 +35,7 @@ def up(
     from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
     from dmrc.cli.reading import read_project, upstream_keys
-    from dmrc.cli.started import for_compose, returns_by_itself, started, words
+    from dmrc.cli.started import containers, for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import check_reachable
@@ -48,7 +48,8 @@ def up(
     project = read_project(app, options, with_docker=True, named=words(arguments))
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
     starting = started(project, arguments)
-    models = project.models_of(starting)
+    numbers = containers(starting, arguments)
+    models = project.models_of(service for service in starting if numbers[service.name] or service.provides)
     if not models and not any(service in project.callers for service in starting):
         note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
         compose.become(options, None, ["up", *flags, *arguments])
@@ -62,7 +63,11 @@ def up(
         note(line)
     if (rest := for_compose(project, arguments)) is None:
         return  # what was named are models: there is no container to start
-    with project_lock(app, project.name, kept_by_compose=returns_by_itself([*flags, *arguments])):
+    with project_lock(app, project.name) as lock:
         override = override_path(app, project.name)
         write(override, render(project, injected))
+        if returns_by_itself([*flags, *arguments]):
+            lock.keep_for_compose()
+        else:
+            lock.keep_until_created(endpoint.host, numbers)
         compose.become(options, override, ["up", *flags, *rest])

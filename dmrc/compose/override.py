@@ -11,6 +11,11 @@ from pathlib import Path
 import yaml
 
 from dmrc.project import GATEWAY_HOST, Access, Injection, Project, Service, inject
+from dmrc.project.provider import TYPES as PROVIDER_TYPES
+from dmrc.project.provider import provider_type
+
+_HOST_GATEWAY = "host-gateway"
+"""Docker's word for the address of this machine. Source: https://docs.docker.com/reference/cli/dockerd/#configure-host-gateway-ip"""
 
 _HEADER = "# Written by dmrc up. It holds API keys of this project's services: keep it private.\n"
 
@@ -42,8 +47,11 @@ class Gateway:
 
     def access(self, service: Service, key: str) -> Access:
         """Return how a service's container reaches it."""
+        names: tuple[str, ...]
         if service.network_mode == "host":
             host, names = "127.0.0.1", ("127.0.0.1", "localhost")
+        elif service.gateway_host not in (None, _HOST_GATEWAY, self.address):  # the project gives the name to another
+            host, names = self.address, (self.address,)
         elif has_own_hosts_file(service):
             host, names = GATEWAY_HOST, (GATEWAY_HOST, self.address)
         else:  # a container in another one's network cannot be given names, so it gets the address
@@ -82,10 +90,27 @@ def render(project: Project, injected: Mapping[str, Injection]) -> str:
             entry["depends_on"] = dict.fromkeys(providers, _Reset())
         if service.network_mode == "host" and project.auth == "address":
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:127.0.0.1"]
-        elif service.network_mode != "host" and has_own_hosts_file(service):
-            entry["extra_hosts"] = [f"{GATEWAY_HOST}:host-gateway"]
+        elif service.network_mode != "host" and has_own_hosts_file(service) and service.gateway_host is None:
+            entry["extra_hosts"] = [f"{GATEWAY_HOST}:{_HOST_GATEWAY}"]
         services[service.name] = entry
     return _HEADER + yaml.dump({"services": services}, Dumper=_Dumper, sort_keys=False)
+
+
+def render_without_providers(document: Mapping[str, object]) -> str | None:
+    """Return an override file for `down`: without provider services of ours, which have no containers.
+
+    None where there are none.
+    `document` is the project as Compose prints it, whose models may be wrong by now.
+    """
+    written = document.get("services")
+    services = {str(name): each for name, each in written.items()} if isinstance(written, dict) else {}
+    ours = {name for name, each in services.items() if provider_type(each) in PROVIDER_TYPES}
+    entries: dict[str, object] = dict.fromkeys(ours, _Reset())
+    for name, each in services.items():
+        needed = each.get("depends_on") if isinstance(each, dict) else None
+        if name not in ours and (gone := ours & {str(one) for one in needed or ()}):
+            entries[name] = {"depends_on": dict.fromkeys(gone, _Reset())}
+    return yaml.dump({"services": entries}, Dumper=_Dumper) if ours else None
 
 
 def write(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LABEL = "com.docker.compose.project"
+_SERVICE = "com.docker.compose.service"
+_ONE_OFF = "com.docker.compose.oneoff"
 # Events are not counted on alone: a stream may end without a word, and is begun anew after this time at the latest.
 _STREAM_SECONDS = 60
 _AGAIN_SECONDS = 5.0
@@ -100,6 +103,23 @@ class Presence:
             return
         if not self._closed.is_set():
             self._report(docker_host, found)
+
+
+def containers_of(docker_host: str, project: str) -> Counter[str]:
+    """Return how many containers each service of a project has, stopped ones too; none where Docker does not answer."""
+    import docker.errors
+    import requests
+
+    labels = [f"{_LABEL}={project}", f"{_ONE_OFF}=False"]
+    try:
+        client = _client(docker_host)
+        try:
+            listed = client.containers(all=True, filters={"label": labels})
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.RequestException, OSError):
+        return Counter()
+    return Counter(str(entry["Labels"].get(_SERVICE)) for entry in listed)
 
 
 def _client(docker_host: str) -> docker.APIClient:

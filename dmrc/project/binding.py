@@ -19,6 +19,11 @@ class Binding:
     """What the model's variable holds, where a provider service has several models; None is this model's own name."""
 
     @property
+    def is_of_provider(self) -> bool:
+        """Return whether a service that is a model brings it, and not `models:`."""
+        return "/" in self.key
+
+    @property
     def prefix(self) -> str:
         """Return `<KEY>` as Compose writes it: upper case, `-` as `_`, nothing else changed; of a provider its name."""
         return self.key.partition("/")[0].upper().replace("-", "_")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from dmrc.project.access import Access
+from dmrc.project.binding import Binding
 from dmrc.project.model import own_names
 from dmrc.project.project import Project, Service
 
@@ -16,7 +17,7 @@ URL_NAMES = (_URL, "OPENAI_API_BASE")
 """Variables from which OpenAI's clients take the base URL; the second is the older name, and LangChain's."""
 
 Way = Literal["short", "own names", "OpenAI's names"]
-"""How a service declares its models."""
+"""How a service declares its models; a provider of type model names the variables itself."""
 
 _WHY: dict[Way, str] = {
     "short": "models: in the short syntax",
@@ -44,6 +45,8 @@ class Injection:
     """The way in which the file declares the service's models, which decides what it is given."""
     not_set: Mapping[str, str] = field(default_factory=dict)
     """The variables that it is not given, and does not have itself, each with the reason."""
+    replaced: tuple[str, ...] = ()
+    """Variables of the user in whose place `models:` puts its own: `endpoint_var`, `model_var`, `<KEY>_URL`, …"""
 
     def extended(self, service: Service, more: Mapping[str, str], plugin: str) -> Injection:
         """Return the injection with variables of a plugin; those that the user wrote stay."""
@@ -51,7 +54,7 @@ class Injection:
         kept = (*self.kept, *(name for name in more if name in service.environment and name not in self.kept))
         added_by = {**self.added_by, **dict.fromkeys(added, plugin)}
         not_set = {name: reason for name, reason in self.not_set.items() if name not in added}
-        return Injection({**self.variables, **added}, kept, added_by, self.why, not_set)
+        return Injection({**self.variables, **added}, kept, added_by, self.why, not_set, self.replaced)
 
 
 def inject(project: Project, service: Service, access: Access) -> Injection:
@@ -69,7 +72,9 @@ def inject(project: Project, service: Service, access: Access) -> Injection:
     kept = tuple(name for name in wanted if service.environment.get(name) and name not in of_compose)
     given = {name: value for name, value in wanted.items() if name not in (*of_compose, *refused, *kept)}
     not_set = {name: reason for name, reason in refused.items() if name not in (*kept, *of_compose)}
-    return Injection({**of_compose, **given, **proxies}, kept, {}, _WHY[_way(service)], not_set)
+    own = service.environment
+    replaced = tuple(name for name, value in of_compose.items() if own.get(name) and own[name] != value)
+    return Injection({**of_compose, **given, **proxies}, kept, {}, _why(service), not_set, replaced)
 
 
 def _of_compose(project: Project, service: Service, access: Access) -> dict[str, str]:
@@ -90,7 +95,7 @@ def _wanted(project: Project, service: Service, access: Access) -> dict[str, str
         for binding in service.bindings
         if not (binding.endpoint_var or binding.model_var)
     }
-    sends_our_key = _way(service) == "short" and not service.environment.get(_KEY)
+    sends_our_key = _way(service.bindings) == "short" and not service.environment.get(_KEY)
     variables[_URL] = access.plain_url if sends_our_key else access.capability_url
     variables[_KEY] = access.key
     variables[_MODEL] = _names(project, service)[service.first_binding.key]
@@ -105,19 +110,27 @@ def _refused(service: Service, access: Access, of_compose: Mapping[str, str]) ->
         url = service.environment.get(name)
         if url and name not in of_compose and not access.is_ours(url):
             return dict.fromkeys(_OPENAI, f"{name} of the project is another server's, for which our key is not meant")
-    if service.openai == "always" or _way(service) != "own names":
+    if service.openai == "always" or _way(service.bindings) != "own names":
         return {}
     if service.environment.get(_KEY):
         return dict.fromkeys(_OPENAI, f"{_KEY} of the project is another server's, which its application then asks")
     return {_KEY: _NO_KEY}
 
 
-def _way(service: Service) -> Way:
-    endpoints = {binding.endpoint_var for binding in service.bindings}
-    models = {binding.model_var for binding in service.bindings}
+def _way(bindings: Sequence[Binding]) -> Way:
+    endpoints = {binding.endpoint_var for binding in bindings}
+    models = {binding.model_var for binding in bindings}
     if _MODEL in models or not endpoints.isdisjoint(URL_NAMES):
         return "OpenAI's names"
     return "short" if endpoints | models == {None} else "own names"
+
+
+def _why(service: Service) -> str:
+    """Return how the service declares its models, in words."""
+    own = [binding for binding in service.bindings if not binding.is_of_provider]
+    declared = [_WHY[_way(own)]] if own else []
+    of_provider = ["depends_on a service that is a model"] if len(own) < len(service.bindings) else []
+    return ", and ".join([*declared, *of_provider])
 
 
 def _names(project: Project, service: Service) -> dict[str, str]:

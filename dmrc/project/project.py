@@ -49,6 +49,10 @@ class Service:
     """Services that Compose starts before it; their networks and volumes may be its own."""
     provides: tuple[str, ...] = ()
     """Keys of its models, where it is a provider service and no program."""
+    gateway_host: str | None = None
+    """What its own `extra_hosts` says the gateway's name means; None where it says nothing of it."""
+    containers: int = 1
+    """How many containers of it start (`scale`, or `deploy: {replicas: …}`); none of a provider service."""
 
     @property
     def first_binding(self) -> Binding:
@@ -181,12 +185,14 @@ class Project:
         for key, value in written.items():
             with faults.noted():
                 services[key] = _service(key, value, declared, openai)
+        with faults.noted():
+            plugins = strings(options.get("plugins"), "x-dmrc.plugins", example='["./plugins/x.py"]')
         faults.tell()
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
         services = with_providers(services, providers)
-        plugins = tuple(directory / path for path in strings(options.get("plugins"), "x-dmrc.plugins"))
-        return cls(name, directory, files, models, services, capture, plugins, auth, any_model)
+        paths = tuple(directory / path for path in plugins)
+        return cls(name, directory, files, models, services, capture, paths, auth, any_model)
 
 
 def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAI) -> Service:
@@ -219,7 +225,29 @@ def _service(name: str, value: object, models: Mapping[str, object], openai: Ope
         openai,
         _extensions(fields, where),
         _names(fields.get("depends_on"), f"{where}.depends_on"),
+        gateway_host=_extra_host(fields.get("extra_hosts"), GATEWAY_HOST),
+        containers=_containers(fields, where),
     )
+
+
+def _extra_host(value: object, name: str) -> str | None:
+    """Return the address that `extra_hosts` gives a name.
+
+    Shape:
+        `{name: address}`, or a list of `name=address` and `name:address`.
+    """
+    entries = list(value.items()) if isinstance(value, Mapping) else []
+    for entry in value if isinstance(value, list) else []:
+        host, _, address = str(entry).partition("=" if "=" in str(entry) else ":")
+        entries.append((host, address))
+    return next((str(address).strip("[]") for host, address in entries if host == name), None)
+
+
+def _containers(fields: Mapping[str, object], where: str) -> int:
+    """Return how many containers a service has. Compose has checked the numbers; our own reader does not need them."""
+    replicas = mapping(fields.get("deploy"), f"{where}.deploy").get("replicas")
+    wanted = fields.get("scale", replicas)
+    return 0 if fields.get("provider") else wanted if isinstance(wanted, int) else 1
 
 
 def _names(value: object, where: str) -> tuple[str, ...]:

@@ -90,6 +90,12 @@ def declarations(service: str, options: Mapping[str, object], directory: Path) -
         raise ProjectError(f"provider service '{service}': {error.message}", remedy=error.remedy) from error
 
 
+def provider_type(service: object) -> str | None:
+    """Return what `provider: {type: …}` of a service says, as Compose prints it; None of one that is a program."""
+    provider = service.get("provider") if isinstance(service, Mapping) else None
+    return str(provider.get("type", "")) if isinstance(provider, Mapping) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A service that is one or several models."""

@@ -226,3 +226,11 @@ def test_who_is_known_by_its_address_is_led_past_the_proxy_alone() -> None:
     project = Project.parse({"name": "demo", "services": {"app": {}}, "x-dmrc": {"auth": "address"}}, ())
 
     assert inject(project, project.services["app"], ACCESS).variables == PROXIES
+
+
+def test_a_variable_of_the_project_in_whose_place_models_puts_its_own_is_named() -> None:
+    """Compose replaces it without a word."""
+    given = injection(OWN, environment={"AI_URL": FOREIGN, "AI_MODEL": "ai/smollm2"})
+
+    assert given.replaced == ("AI_URL",)
+    assert given.variables["AI_URL"] == f"{IN_PATH}/"

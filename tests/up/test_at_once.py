@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from dmrc.projects import Projects
 from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
+from tests.up.foreground import foreground
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
@@ -85,6 +87,25 @@ def test_five_at_once_make_one_project(own_project: MakeProject) -> None:
     networks = shop.engine.docker("network", "ls", "--filter", "name=five_default", "--format", "{{.Name}}").split()
     assert networks == ["five_default"]
     assert shop.answers("app")["app"]["status"] == 200
+
+
+def test_three_in_the_foreground_make_one_project(own_project: MakeProject) -> None:
+    """They stay, so each starts when the one before has made network and containers; else `network … is ambiguous`."""
+    shop = own_project("three")
+    _write(shop, f"{question()}; {STAY}")
+
+    with contextlib.ExitStack() as stack:
+        argv, environment = [shop.dmrc.program, "up"], shop.dmrc.environment
+        commands = [
+            stack.enter_context(foreground(argv, environment, shop.directory, has_terminal=False)) for _ in range(3)
+        ]
+        eventually(lambda: all("Attaching to app-1" in command.text for command in commands), "three that run")
+        networks = shop.engine.docker("network", "ls", "--filter", "name=three_default", "--format", "{{.Name}}")
+        answer = shop.answers("app")["app"]
+        for command in commands:
+            command.interrupt()
+
+    assert (networks.split(), answer["status"]) == (["three_default"], 200)
 
 
 def test_up_and_exec_at_once_have_one_key(own_project: MakeProject) -> None:

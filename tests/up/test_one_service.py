@@ -57,6 +57,23 @@ def test_only_the_models_of_what_starts_are_had(project: MakeProject, arguments:
     assert shop.answers(arguments[0])[arguments[0]]["status"] == 200
 
 
+def test_of_a_service_without_containers_no_model_is_had(project: MakeProject) -> None:
+    shop = project("none-of-it")
+    none = {**service(STAY, models=["missing"]), "scale": 0}
+    also = {**service(STAY, models=["missing"]), "deploy": {"replicas": 0}}
+    app = service(f"{question()}; {STAY}", models=["llm"])
+    models = {"llm": {"model": TINY}, "missing": {"model": _NOT_HERE}}
+    shop.write({"services": {"app": app, "none": none, "also": also}, "models": models})
+
+    shop.up("--detach")
+
+    assert shop.answers("app")["app"]["status"] == 200
+    assert shop.containers().keys() == {"app"}
+    assert shop.dmrc.run("up", "--detach", "--", "--scale", "none=1", cwd=shop.directory).returncode == 4
+    shop.up("--detach", "--", "--scale=app=0")
+    assert shop.containers() == {}
+
+
 @pytest.mark.parametrize("arguments", [[], ["two"], ["behind"], ["--", "--exit-code-from", "one"]])
 def test_a_model_of_what_starts_is_needed(project: MakeProject, arguments: list[str]) -> None:
     """The service that an option names is not one that is named to be started: then all are."""

@@ -47,6 +47,22 @@ def test_a_container_reaches_the_model_from_its_network(project: MakeProject, ne
     _assert_answered(found, "app")
 
 
+def test_a_name_that_the_project_gives_to_another_is_not_used(project: MakeProject) -> None:
+    """Else the request went there, with our key."""
+    found = project("hosts")
+    name = "model-runner.docker.internal"
+    hosts = {"list": [f"{name}:192.0.2.1"], "mapping": {name: "192.0.2.1"}, "ours": [f"{name}:host-gateway"]}
+    services = {key: service(_ONCE, models=["llm"], extra_hosts=value) for key, value in hosts.items()}
+    found.write({"services": services, "models": _LLM})
+
+    found.up("--detach")
+
+    _assert_answered(found, *hosts)
+    bases = {key: found.engine.docker("exec", found.containers()[key].id, "/busybox", "env") for key in hosts}
+    assert f"OPENAI_BASE_URL=http://{name}:" in bases["ours"]
+    assert all(f"OPENAI_BASE_URL=http://{found.engine.bridge.ip}:" in bases[key] for key in ("list", "mapping"))
+
+
 def test_several_files_are_merged(project: MakeProject) -> None:
     found = project("files")
     found.write({"services": {"app": service(_ONCE)}}, "a.yaml")
