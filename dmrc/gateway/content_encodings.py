@@ -25,6 +25,10 @@ ENCODINGS = "gzip, deflate, zstd"
 """What is read, as `Accept-Encoding` says it."""
 
 _PIECE_BYTES = 128 << 10
+_MOST_ENCODINGS = 3
+"""One inside the other."""
+_MOST_PARTS = 1000
+"""Members of gzip, frames of Zstandard: what is cut into more, each of which may hold nothing, is work and no text."""
 # What RFC 8878, section 3.1.1.1.2 wants of every reader, and no more: 8 MiB.
 _LARGEST_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
@@ -51,9 +55,17 @@ def with_decoded_body(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         return scope, receive
     hidden = (b"content-encoding", b"content-length")
     scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in hidden]}
+    if len(names) > _MOST_ENCODINGS:
+        return scope, _too_many_encodings
     for name in reversed(names):
         receive = _Decoding(receive, name)
     return scope, receive
+
+
+async def _too_many_encodings() -> Message:
+    raise HttpInputError(
+        f"the request body has more than {_MOST_ENCODINGS} content-encodings", status=415, remedy="Use one, or none"
+    )
 
 
 class _Decoding:
@@ -81,7 +93,7 @@ class _Decoding:
                     return message
                 decoder.feed(message.get("body", b""))
                 self._has_all = not message.get("more_body", False)
-            except (zlib.error, zstd.ZstdError, EOFError) as error:
+            except (zlib.error, zstd.ZstdError, EOFError, ValueError) as error:
                 raise InputError(f"the request body is not {self._name}: {error}") from error
         return await self._receive()
 
@@ -100,6 +112,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._parts = 1
         self._member = self._new(b"")
 
     def feed(self, data: bytes) -> None:
@@ -108,6 +121,7 @@ class _Gzip:
     def take(self) -> bytes:
         while self._rest:
             if self._member.eof:
+                self._parts = _one_more(self._parts)
                 self._member = self._new(self._rest)
             piece = self._member.decompress(self._rest, _PIECE_BYTES)
             self._rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
@@ -145,6 +159,7 @@ class _Zstd:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._parts = 1
         self._frame = zstd.ZstdDecompressor(options=_LARGEST_WINDOW)
 
     def feed(self, data: bytes) -> None:
@@ -153,6 +168,7 @@ class _Zstd:
     def take(self) -> bytes:
         while self._rest or not (self._frame.eof or self._frame.needs_input):
             if self._frame.eof:
+                self._parts = _one_more(self._parts)
                 self._frame = zstd.ZstdDecompressor(options=_LARGEST_WINDOW)
             piece = self._frame.decompress(self._rest, _PIECE_BYTES)
             self._rest = self._frame.unused_data if self._frame.eof else b""
@@ -163,3 +179,14 @@ class _Zstd:
     def check_end(self) -> None:
         if not self._frame.eof:
             raise EOFError("it ends in the middle")
+
+
+def _one_more(parts: int) -> int:
+    """Return the count of parts with the one that begins.
+
+    Raises:
+        ValueError: There are too many.
+    """
+    if parts >= _MOST_PARTS:
+        raise ValueError(f"it has more than {_MOST_PARTS:,} parts")
+    return parts + 1

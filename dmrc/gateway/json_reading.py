@@ -31,7 +31,16 @@ _PIECE_SECONDS = 0.004
 # A list or an object that is no longer than this is read by Python's own reader: it costs a third.
 _SHORT = 4096
 
-_decode = json.JSONDecoder().raw_decode
+# One half of a pair, as JSON writes it; whether the other half stands beside it, its text tells when it is read.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = "\\u"
+
+
+def _refuse_constant(name: str) -> JsonValue:
+    raise ValueError(f"{name} is no number")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 _space = re.compile(r"[ \t\n\r]*").match
 _key = re.compile(r'[ \t\n\r]*(?=")').match
 _colon = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
@@ -47,7 +56,9 @@ def read_short(body: bytes) -> JsonValue:
         InputError: It is not JSON, or is nested too deep.
     """
     try:
-        value: JsonValue = json.loads(body)
+        value: JsonValue = json.loads(_text_of(body), parse_constant=_refuse_constant)
+        if _HALF.search(body):
+            _check_characters(json.dumps(value, ensure_ascii=False))
         if body.count(b"{") + body.count(b"[") > _DEEPEST:
             _refuse_depth(value, _DEEPEST)
     except RecursionError as error:
@@ -65,12 +76,34 @@ async def read_long(body: bytes) -> tuple[JsonValue, int]:
         HttpInputError: It holds too many values (413).
     """
     try:
-        reader = _Reader(body.decode(json.detect_encoding(body), "surrogatepass"))
+        reader = _Reader(_text_of(body))
         for _ in reader.steps():
             await asyncio.sleep(0)
     except ValueError as error:
         raise InputError(f"the request body is not JSON: {error}") from error
     return reader.value, reader.values
+
+
+def _text_of(body: bytes) -> str:
+    """Return a body as text: JSON is UTF-8. Source: RFC 8259, section 8.1.
+
+    Raises:
+        ValueError: It is not.
+    """
+    return body.decode("utf-8-sig")
+
+
+def _check_characters(text: str) -> None:
+    """See that there is no half of a character, as where a text was cut inside of an emoji: no engine reads one.
+
+    Raises:
+        ValueError: There is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{half} is one half of a character, and the other one is missing") from error
 
 
 class _Reader:
@@ -124,6 +157,8 @@ class _Reader:
         self.values += 1
         if bracket not in ("[", "{"):
             self.value, self._at = _decode(text, at)
+            if isinstance(self.value, str) and not self.value.isascii():
+                _check_characters(self.value)
             return None
         piece = text[at : at + _SHORT]
         try:
@@ -132,6 +167,8 @@ class _Reader:
             self._at = at + 1
             self._skip_space()
             return [] if bracket == "[" else {}
+        if piece.find(_ESCAPE, 0, end) >= 0:
+            _check_characters(json.dumps(self.value, ensure_ascii=False))
         self.values += piece.count(",", 0, end)
         left = _DEEPEST - len(self._open)
         if piece.count("[", 0, end) + piece.count("{", 0, end) > left:
@@ -164,6 +201,8 @@ class _Reader:
         if _key(self._text, self._at) is None:
             raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._at)
         key, self._at = _decode(self._text, self._at)
+        if not key.isascii():
+            _check_characters(key)
         colon = _colon(self._text, self._at)
         if colon is None:
             raise json.JSONDecodeError("Expecting ':' delimiter", self._text, self._at)

@@ -99,3 +99,23 @@ def test_what_grows_beyond_the_limit_is_refused(gateway: Gateway, way: str) -> N
     answer, document = post(gateway, "/v1/chat/completions", encoding, grown)
 
     assert answer.status == 413, document
+
+
+@pytest.mark.parametrize("count", [4, 1000, 9000])
+def test_encodings_one_inside_the_other_are_bounded(gateway: Gateway, count: int) -> None:
+    """A thousand of them was "dmrc made a mistake": each one is a call inside the one before."""
+    answer, document = post(gateway, "/v1/chat/completions", ",".join(["gzip"] * count), CHAT)
+
+    assert answer.status == 415, document
+    assert "more than 3 content-encodings" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_body_in_very_many_parts_is_refused_at_once(gateway: Gateway, encoding: str) -> None:
+    """Five million bytes of members that hold nothing stopped all others for a second."""
+    empty = WAYS[encoding][1](b"")
+
+    answer, document = post(gateway, "/v1/chat/completions", encoding, empty * 100_000)
+
+    assert answer.status == 400
+    assert "more than 1,000 parts" in document["error"]["message"]

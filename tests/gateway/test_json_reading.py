@@ -16,7 +16,7 @@ from dmrc.gateway import json_reading
 from dmrc.gateway.json_reading import read_long, read_short
 
 VALUES = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(),
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | some.text(),
     lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner),
     max_leaves=30,
 )
@@ -51,6 +51,35 @@ def test_what_python_refuses_is_refused(text: str) -> None:
             read(text.encode())
     else:
         assert read(text.encode()) == expected
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("reader", [read, read_short])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (rb'"\ud83d"', r"\\ud83d is one half of a character"),
+        (rb'["a", {"b": ["\ude00\ud83d"]}]', r"\\ude00 is one half"),
+        (rb'{"\uD800": 1}', r"\\ud800 is one half"),
+        (b'"\xed\xa0\x80"', "can't decode byte 0xed"),
+        (b"[1, NaN]", "NaN is no number"),
+        (b'{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1}'.encode("utf-16"), "can't decode byte 0xff"),
+        ('{"a": 1}'.encode("utf-32-be"), "."),
+    ],
+)
+def test_what_no_engine_can_read_is_refused_with_the_reason(
+    reader: Callable[[bytes], object], value: bytes, why: str
+) -> None:
+    """The engine's parser said `json.exception.parse_error.101`."""
+    with pytest.raises(InputError, match=f"the request body is not JSON: .*{why}"):
+        reader(value)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("reader", [read, read_short])
+def test_whole_characters_are_read_however_they_are_written(reader: Callable[[bytes], object]) -> None:
+    assert reader(b"\xef\xbb\xbf" + rb'{"\ud83d\ude00": ["\\ud83d", "\ud83d\ude00"]}') == {"😀": ["\\ud83d", "😀"]}
 
 
 @pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"a":' * 300_000, b"\xff" * 300_000, b'"' + b"a" * 300_000, b""])
