@@ -73,6 +73,12 @@ class ContextLengthError(InputError):
         self.context_tokens = context_tokens
 
 
+class ThreadError(InputError):
+    """A conversation that dmrc is asked to keep, which Anthropic does; clients do without where they are told so."""
+
+    code = "thread_unsupported_request"
+
+
 class SettingError(InputError):
     """An environment variable of dmrc holds something that it cannot hold."""
 

@@ -59,7 +59,7 @@ class AnthropicReader:
         """Return all counts so far; what came from the cache is not among Anthropic's input tokens."""
         self._usage |= {name: value for name, value in object_of(said.get("usage")).items() if isinstance(value, int)}
         counts = {name: value for name, value in self._usage.items() if isinstance(value, int)}
-        if not counts:
+        if not any(counts.values()):  # our own streams begin so
             return {}
         cached = counts.get("cache_read_input_tokens", 0)
         usage: _Document = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from starlette.responses import Response
 
-from dmrc.errors import ContextLengthError, DmrcError
+from dmrc.errors import ContextLengthError, DmrcError, ThreadError
 from dmrc.exchange import Dialect
 from dmrc.gateway.content_encodings import ENCODINGS
 
@@ -25,13 +26,16 @@ def error_document(error: DmrcError, dialect: Dialect = "openai") -> dict[str, o
     if dialect == "ollama":
         return {"error": str(error)}
     if dialect == "anthropic":
-        return anthropic_error(error.http_status, _in_anthropics_words(error))
-    told: dict[str, object] = {"message": str(error), "type": error.error_type, "param": None}
-    told["code"] = error.code or error.error_type  # clients expect a text
+        told = anthropic_error(error.http_status, _in_anthropics_words(error))
+        if isinstance(error, ThreadError):
+            told["error"]["details"] = {"error_code": error.code}
+        return told
+    document: dict[str, object] = {"message": str(error), "type": error.error_type, "param": None}
+    document["code"] = error.code or error.error_type  # clients expect a text
     if isinstance(error, ContextLengthError):
         # As llama.cpp's server has them.
-        told |= {"n_prompt_tokens": error.prompt_tokens, "n_ctx": error.context_tokens}
-    return {"error": told}
+        document |= {"n_prompt_tokens": error.prompt_tokens, "n_ctx": error.context_tokens}
+    return {"error": document}
 
 
 def _in_anthropics_words(error: DmrcError) -> str:
@@ -41,7 +45,7 @@ def _in_anthropics_words(error: DmrcError) -> str:
     return str(error)
 
 
-def anthropic_error(status: int, message: str) -> dict[str, object]:
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
     """Return an error as Anthropic's clients read it.
 
     Source: https://docs.anthropic.com/en/api/errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
@@ -111,7 +112,7 @@ class Bodies:
                     raise _too_large(f"{_mib(TEXT_LIMIT_BYTES)}, and {_mib(PICTURES_LIMIT_BYTES)} of pictures beside")
                 chunks.append(chunk)
                 more = message.get("more_body", False)
-            body.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            body.data = _in_utf8(chunks[0] if len(chunks) == 1 else b"".join(chunks))
             chunks.clear()
             yield body
         finally:
@@ -176,6 +177,17 @@ async def value_of(request: Request) -> object:
     except ClientDisconnect as error:
         raise InputError("the caller went away before the end of the request") from error
     return read_short(bytes(body))
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """Return JSON without a byte order mark, and one of another Unicode encoding in UTF-8: an engine reads no other."""
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        return body
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeError:
+        return body  # it is no JSON
 
 
 def _check_length(scope: Scope, limit_bytes: int) -> None:

@@ -49,7 +49,7 @@ class _Decoder(Protocol):
 def with_decoded_body(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """Return what a request is without its encoding; `receive` then raises what is wrong with it (415, 400)."""
     headers = Headers(scope=scope)
-    names = [name.strip().lower() for name in headers.get("content-encoding", "").split(",")]
+    names = [name.strip().lower() for name in ",".join(headers.getlist("content-encoding")).split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if not names:
         return scope, receive

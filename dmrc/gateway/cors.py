@@ -49,10 +49,10 @@ def foreign_origin(origin: str) -> PermissionDeniedError:
 def host_name(host: str) -> str | None:
     """Return the name in a `Host` header, in lower case; None: it is not of the form `name[:port]`.
 
-    Source: RFC 9110, section 7.2.
+    A dot at its end says that nothing is to be added to it, and is no part of it. Source: RFC 9110, section 7.2.
     """
     known = _HOST.fullmatch(host)
-    return known[1].strip("[]").lower() if known else None
+    return known[1].strip("[]").removesuffix(".").lower() if known else None
 
 
 def is_loopback(name: str) -> bool:

@@ -34,10 +34,10 @@ def sent_keys(scope: Scope) -> Iterator[str]:
     headers = Headers(scope=scope)
     for sent in headers.getlist("authorization"):
         scheme, _, credentials = sent.strip().partition(" ")
-        if scheme.lower() == "bearer" and credentials.strip():
-            yield credentials.strip()
         if scheme.lower() == "basic":
             yield from _basic(credentials.strip())
+        elif scheme.lower() != "bearer" or credentials.strip():
+            yield credentials.strip() or scheme  # `Bearer KEY`, as it should be; `Token KEY`, or the key alone
     for name in _KEY_HEADERS:
         yield from (value.strip() for value in headers.getlist(name) if value.strip())
 

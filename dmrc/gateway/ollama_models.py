@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
@@ -106,9 +106,13 @@ class OllamaModels:
 
     async def _ps(self, request: Request) -> Response:
         names = await asyncio.to_thread(self._catalog.names, self._admission.admit(request.scope))
-        models = {model.digest: model for _, model in names if model is not None}
-        running = [(one, models.get(one.target.digest or "")) for one in self._scheduler.runners()]
-        return JSONResponse({"models": [_running(runner, model) for runner, model in running if model is not None]})
+        known = [(name, model) for name, model in names if model is not None]
+        running = [
+            (runner, *_called(runner, those))
+            for runner in self._scheduler.runners()
+            if (those := [one for one in known if one[1].digest == runner.target.digest])
+        ]
+        return JSONResponse({"models": [_running(*one) for one in running]})
 
     async def _show(self, request: Request) -> Response:
         caller = self._admission.admit(request.scope)
@@ -197,12 +201,19 @@ def _described(name: str, model: StoredModel) -> dict[str, JsonValue]:
     }
 
 
-def _running(runner: Runner, model: StoredModel) -> dict[str, JsonValue]:
-    described = _described(runner.name, model)
+def _called(runner: Runner, known: Sequence[tuple[str, StoredModel]]) -> tuple[str, StoredModel]:
+    """Return what `tags` calls the model of a runner: of several names the one that was asked for last."""
+    return next((one for one in known if str(Reference.parse(one[0])) == runner.name), known[0])
+
+
+def _running(runner: Runner, name: str, model: StoredModel) -> dict[str, JsonValue]:
+    described = _described(name, model)
+    memory = runner.need.memory if runner.need else None
     del described["modified_at"]
     expires_at = runner.expires_at or time.time() + min(runner.keep_alive_seconds, _FOR_EVER_SECONDS)
     return described | {
-        "size": runner.need.memory.total_bytes if runner.need else model.size_bytes,
+        # Without what is kept of earlier prompts, which is memory that nobody else needs.
+        "size": memory.total_bytes - memory.prompt_cache_bytes if memory else model.size_bytes,
         "size_vram": 0,  # what lies in a GPU is not told apart
         "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat(),
         "context_length": runner.target.context_size,

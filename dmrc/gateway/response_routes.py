@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from dmrc.capture.bodies import items_of
+from dmrc.errors import InputError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.dialects.responses import Responses
+from dmrc.gateway.dialects.responses import Document, Responses
 
 
 class ResponseRoutes:
@@ -35,6 +37,8 @@ class ResponseRoutes:
                 app.add_api_route(f"{path}{below}", handler, methods=[method], response_model=None)
 
     async def _show(self, request: Request) -> Response:
+        if request.query_params.get("stream") == "true":
+            raise InputError("a response that is remembered is not streamed again", remedy="Leave 'stream' out")
         return JSONResponse(self._responses.conversations(self._project(request)).response(_id(request)))
 
     async def _forget(self, request: Request) -> Response:
@@ -42,12 +46,27 @@ class ResponseRoutes:
         return JSONResponse({"id": _id(request), "object": "response", "deleted": True})
 
     async def _input_items(self, request: Request) -> Response:
-        items = self._responses.conversations(self._project(request)).asked(_id(request))
+        asked = self._responses.conversations(self._project(request)).asked(_id(request))
+        items = [_in_full(item, f"msg_{_id(request)}_{place}") for place, item in enumerate(items_of(asked))]
         return JSONResponse({"object": "list", "data": items, "has_more": False})
 
     def _project(self, request: Request) -> str | None:
         caller = self._admission.admit(request.scope)
         return caller.registration.name if caller else None
+
+
+def _in_full(item: Document, name: str) -> Document:
+    """Return an item with what a caller may leave out of a message: its type, its id, and that its content is a list.
+
+    Source: https://platform.openai.com/docs/api-reference/responses/input-items
+    """
+    if item.get("type", "message") != "message":
+        return item
+    content = item.get("content")
+    if isinstance(content, str):
+        kind = "output_text" if item.get("role") == "assistant" else "input_text"
+        content = [{"type": kind, "text": content}]
+    return {"id": name, "status": "completed", **item, "type": "message", "content": content}
 
 
 def _id(request: Request) -> str:

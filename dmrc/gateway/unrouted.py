@@ -83,8 +83,16 @@ class Unrouted:
                 return candidate
         longer = min((each for each in paths if each.endswith(path)), key=len, default=None)
         shorter = max((each for each in paths if len(each) > 1 and path.endswith(each)), key=len, default=None)
-        near = difflib.get_close_matches(path, paths, 1, _LEAST_LIKENESS) if len(path) > 1 else []
-        return longer or shorter or (near[0] if near else None)
+        return longer or shorter or max((each for each in paths if _is_near(path, each)), key=len, default=None)
+
+
+def _is_near(path: str, route: str) -> bool:
+    """Return whether a path is a route with one of its words misspelt."""
+    words = [*zip(path.split("/"), route.split("/"), strict=False)]
+    differing = [pair for pair in words if pair[0] != pair[1]]
+    if path.count("/") != route.count("/") or len(differing) != 1:
+        return False
+    return difflib.SequenceMatcher(None, *differing[0]).ratio() >= _LEAST_LIKENESS
 
 
 async def answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

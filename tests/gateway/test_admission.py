@@ -99,6 +99,9 @@ SENT = [
     {"authorization": "Bearer not-required", "x-api-key": KEY},
     {"authorization": "Bearer sk-dmrc-of-yesterday", "api-key": KEY},
     {"x-api-key": "none", "x-goog-api-key": KEY},
+    {"authorization": KEY},
+    {"authorization": f"Token {KEY}"},
+    {"authorization": f"ApiKey {KEY}"},
 ]
 
 
@@ -113,7 +116,13 @@ def test_an_unknown_key_of_our_form_is_refused_in_every_header(projects: Project
         admit(projects, "loopback", **{name: "sk-dmrc-bad"})
 
 
-@pytest.mark.parametrize("host", ["localhost:12434", "127.0.0.1", "[::1]:1", "model-runner.docker.internal:12434"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost:12434", "127.0.0.1", "[::1]:1", "model-runner.docker.internal:12434"),
+        *("localhost.:12434", "MODEL-RUNNER.docker.internal."),
+    ],
+)
 def test_names_of_the_gateway_are_let_in(projects: Projects, host: str) -> None:
     assert admit(projects, "loopback", host=host) is None
 
@@ -125,6 +134,7 @@ def test_names_of_the_gateway_are_let_in(projects: Projects, host: str) -> None:
         "127.0.0.1.evil.example:12434",
         "192.0.2.1",
         "localhost.evil",
+        "localhost..",
         "",
         "evil.com@127.0.0.1",
         "127.0.0.1#evil.com",

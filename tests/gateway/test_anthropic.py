@@ -113,6 +113,19 @@ def test_errors_are_anthropics(gateway: Gateway) -> None:
     assert types == ["not_found_error", "invalid_request_error", "invalid_request_error", "authentication_error"]
 
 
+def test_a_thread_goes_on_without_one(gateway: Gateway) -> None:
+    """Anthropic's client asks the server to keep a conversation, in its tool runners always; and does without."""
+    wish = {"model": MODEL, "max_tokens": 4}
+    thread = client(gateway).beta.messages.thread(**wish, unsupported_request_behavior="continue_unthreaded")
+
+    answers = [thread.send({"role": "user", "content": "Hi"}) for _ in range(2)]
+
+    assert all(answer.content[0].text for answer in answers)
+    assert len(thread.messages) == 4
+    with pytest.raises(anthropic.BadRequestError, match="keeps no 'thread'"):
+        client(gateway).beta.messages.create(**wish, messages=QUESTION, thread={"type": "create"})
+
+
 def test_a_stream_whose_engine_dies_ends_with_an_error(gateway: Gateway) -> None:
     long = {"model": MODEL, "max_tokens": 450, "messages": QUESTION, "extra_body": {"ignore_eos": True}}
     types = []

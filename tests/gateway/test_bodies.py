@@ -42,6 +42,14 @@ def test_a_body_comes_whole_however_it_is_cut() -> None:
     assert asyncio.run(read(shared, b"o", b"", b"ne")) == b"one"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_json_in_another_unicode_is_passed_on_in_utf8(encoding: str) -> None:
+    """It was read, and then sent as it was to engines, which read UTF-8 alone."""
+    text = '{"prompt": "Zürich"}'
+
+    assert asyncio.run(read(Bodies(), text.encode(encoding))) == text.encode()
+
+
 def test_what_is_held_together_is_bounded_and_what_has_ended_does_not_count() -> None:
     async def story() -> None:
         shared = Bodies(limit_bytes=10)

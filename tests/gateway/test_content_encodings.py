@@ -48,6 +48,19 @@ def post(gateway: Gateway, path: str, encoding: str, body: bytes) -> tuple[http.
     return answer, document
 
 
+def test_encodings_may_stand_in_headers_of_their_own(gateway: Gateway) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.dmrc.port, timeout=60)
+    body = zstd.compress(gzip.compress(CHAT))
+    connection.putrequest("POST", "/v1/chat/completions")
+    for name, value in (("content-encoding", "gzip"), ("content-encoding", "zstd"), ("content-length", str(len(body)))):
+        connection.putheader(name, value)
+    connection.endheaders(body)
+
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    connection.close()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_body_that_was_compressed_is_read(gateway: Gateway, way: str) -> None:
     encoding, compress = WAYS[way]

@@ -122,6 +122,7 @@ def test_ps_shows_what_runs_and_delete_unloads_it(client: ollama.Client, dmrc: D
     assert client.list().models == []
 
 
+@pytest.mark.engine
 def test_a_service_sees_its_own_models_and_manages_none(
     client: ollama.Client, dmrc: Dmrc, tmp_path: Path, tiny: Path
 ) -> None:
@@ -136,6 +137,11 @@ def test_a_service_sees_its_own_models_and_manages_none(
     assert [each.model for each in service.list().models] == ["ai/tiny"]
     assert service.show("ai/tiny").details.family == "llama"
     assert service.ps().models == []
+    service.generate("ai/tiny", "Hi", options={"num_predict": 2})
+    (running,) = service.ps().models
+    assert (running.name, running.model) == ("ai/tiny", "ai/tiny")  # by which clients find it in the list
+    (listed,) = json.loads(dmrc.ok("ps", "--json"))
+    assert running.size == listed["memory_estimated_bytes"] - listed["prompt_cache_bytes"]
     forbidden = (
         lambda: service.show("ai/foreign"),
         lambda: service.pull("ai/tiny"),

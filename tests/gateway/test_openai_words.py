@@ -148,7 +148,7 @@ def test_a_prompt_that_is_too_long_says_what_would_do_and_where(gateway: Gateway
         ("chat/completions", {"audio": {"voice": "x"}}, "'audio' is not supported"),
         ("chat/completions", {"modalities": ["text", "audio"]}, "'modalities' is not supported"),
         ("chat/completions", {"functions": [{"name": "x"}]}, "send those"),
-        ("chat/completions", {"web_search_options": {"x": 1}}, "'web_search_options' is not supported"),
+        ("chat/completions", {"web_search_options": {}}, "'web_search_options' is not supported"),
         ("completions", {"suffix": "x"}, "'suffix' is not supported"),
         ("completions", {"best_of": 2}, "'best_of' is not supported"),
         ("completions", {"echo": True, "logprobs": 1}, "'echo' with 'logprobs'"),

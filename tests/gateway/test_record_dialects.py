@@ -59,12 +59,30 @@ def test_what_answers_with_no_words_has_the_tokens_of_its_prompt(
     assert record["prompt_tokens"] > 0
 
 
-def test_a_stream_that_its_caller_ended_has_tokens_and_time(gateway: Gateway, recorded: Recorded) -> None:
-    """Issue 16, B15: whoever counts use per service counted nothing for it."""
-    wish = {"model": MODEL, "stream": True, "messages": QUESTION, "max_tokens": 400, "ignore_eos": True}
-    with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=wish, timeout=60) as answer:
-        for number, _ in enumerate(line for line in answer.iter_lines() if "content" in line):
-            if number == 5:
+@pytest.mark.parametrize(
+    ("path", "wish"),
+    [
+        ("/v1/chat/completions", {"messages": QUESTION, "max_tokens": 400}),
+        ("/v1/completions", {"prompt": "Once", "max_tokens": 400}),
+        ("/v1/responses", {"input": "Tell me a long story.", "max_output_tokens": 400}),
+        ("/anthropic/v1/messages", {"messages": QUESTION, "max_tokens": 400}),
+        ("/api/chat", {"messages": QUESTION, "options": {"num_predict": 400}}),
+        ("/api/generate", {"prompt": "Tell me a long story.", "options": {"num_predict": 400}}),
+    ],
+)
+def test_a_stream_that_its_caller_ended_has_tokens_and_time(
+    gateway: Gateway, recorded: Recorded, path: str, wish: dict[str, object]
+) -> None:
+    """Issue 16, B15: whoever counts use per service counted nothing for it, and Anthropic's streams begin with 0."""
+    wish = {"model": MODEL, "stream": True, "ignore_eos": True, **wish}
+    with httpx.stream("POST", f"{gateway.url}{path}", json=wish, timeout=60) as answer:
+        words = (
+            line
+            for line in answer.iter_lines()
+            if any(name in line for name in ("delta", "text", "content", "respons"))
+        )
+        for number, _ in enumerate(words):
+            if number == 20:
                 break
 
     record = recorded(answer.headers["x-dmrc-exchange-id"])

@@ -180,6 +180,10 @@ def test_a_response_can_be_fetched_and_forgotten_by_its_own_project_only(gateway
     assert client.responses.retrieve(made.id).output_text == made.output_text
     roles = [getattr(item, "role", None) for item in client.responses.input_items.list(made.id)]
     assert roles == ["user", "assistant", "user"]
+    asked = client.responses.input_items.list(made.id).data[-1]
+    assert (asked.type, asked.content[0].type, asked.content[0].text) == ("message", "input_text", "Hi")
+    with pytest.raises(openai.BadRequestError, match="not streamed again"):
+        client.responses.retrieve(made.id, stream=True)
     with pytest.raises(openai.NotFoundError):
         gateway.client(None).responses.retrieve(made.id)
     client.responses.delete(made.id)

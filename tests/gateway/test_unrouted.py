@@ -112,6 +112,18 @@ def test_a_slash_at_the_end_of_other_routes_changes_nothing_either(gateway: Gate
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["/api/create", "/api/push", "/v1/files", "/anthropic/v1/files", "/anthropic/v1/messages/batches", "/v1/conv"],
+)
+def test_what_dmrc_does_not_do_is_not_taken_for_something_else(gateway: Gateway, path: str) -> None:
+    """`POST /api/push` was asked whether it meant `/api/ps`."""
+    answer, body = ask(gateway, "POST", path, CHAT)
+
+    assert answer.status == 404
+    assert b"Did you mean" not in body
+
+
+@pytest.mark.parametrize(
     ("path", "told"),
     [
         ("/chat/completions", "Did you mean /v1/chat/completions? Set the base URL to http://127.0.0.1:{port}/v1"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from dmrc.errors import InputError
+from dmrc.errors import InputError, ThreadError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.anthropic_blocks import checked_block, joined, parts, words
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
@@ -32,7 +32,7 @@ _PLAIN = {
     "stop_sequences": "stop",
 }
 _FIELDS = Fields(
-    (*_PLAIN, "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format"),
+    (*_PLAIN, "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format", "thread"),
     # What context management takes out is what has become old; here everything stays.
     (
         *("metadata", "service_tier", "cache_control", "inference_geo", "speed", "user_profile_id"),
@@ -72,6 +72,8 @@ def chat(document: Document) -> Document:
     Raises:
         InputError: It asks for something that only Anthropic has; that is named.
     """
+    if document.get("thread"):
+        raise ThreadError("dmrc keeps no 'thread' of messages", remedy="Send the whole conversation without it")
     result = _FIELDS.check(document)
     check_kinds(document, _KINDS)
     result |= {new: document[old] for old, new in _PLAIN.items() if document.get(old) is not None}

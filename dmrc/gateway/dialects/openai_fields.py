@@ -108,10 +108,12 @@ def unread(document: Document, *, is_chat: bool) -> tuple[str, ...]:
 def refuse_fields(document: Document, *, is_chat: bool) -> None:
     """Refuse what would be ignored; null, an empty list, and what asks for nothing more than is done, is fine.
 
+    An empty object is no such thing: `"web_search_options": {}` asks for a search.
+
     Raises:
         InputError: A field is not supported; it is named.
     """
     for name, why in (_CHAT if is_chat else _COMPLETION).items():
         value = document.get(name)
-        if value and value not in _PLAIN.get(name, ()):
+        if (value or value == {}) and value not in _PLAIN.get(name, ()):
             raise InputError(f"'{name}' is not supported: {why}", remedy="Leave it out")
