@@ -62,7 +62,7 @@ def _no_process_left_behind() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     left = [child for child in psutil.Process().children(recursive=True) if child not in before]
-    alive = [child for child in psutil.wait_procs(left, timeout=2)[1] if not _belongs_to_multiprocessing(child)]
+    alive = [child for child in psutil.wait_procs(left, timeout=10)[1] if not _belongs_to_multiprocessing(child)]
     for child in alive:
         child.kill()
     assert not alive, f"processes left behind: {alive}"

@@ -105,12 +105,12 @@ def test_shards_add_up(tmp_path: Path) -> None:
 def test_a_large_vocabulary_is_skipped_quickly() -> None:
     words = b"".join(text(f"word{index}") for index in range(150_000))
     data = header(LLAMA, entry("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 150_000) + words))
-    started = time.perf_counter()
+    started = time.process_time()
 
     facts = parse(data)
 
     assert facts.vocabulary_size == 150_000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert "tokenizer.ggml.tokens" not in facts.metadata
 
 

@@ -150,7 +150,7 @@ def test_an_overflow_is_counted_and_logged_once(path, caplog, limits):
         started = time.monotonic()
         for _ in range(200):
             recorder.record(recorded("chat.json"))
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert 190 <= recorder.counts().dropped <= 197
         gate.set()
         assert recorder.flush()

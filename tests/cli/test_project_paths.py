@@ -74,7 +74,9 @@ def test_what_cannot_be_read_is_said(dmrc: Dmrc, project: Path, path: str) -> No
 def test_a_file_of_the_project_is_taken(dmrc: Dmrc, project: Path, path: str) -> None:
     _write(project, chat_template=path)
 
-    dmrc.ok("config", cwd=project)
+    found = dmrc.run("config", cwd=project)
+
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_the_user_may_allow_a_directory_and_the_file_may_not(dmrc: Dmrc, project: Path) -> None:

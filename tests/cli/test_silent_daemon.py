@@ -145,6 +145,7 @@ def test_a_daemon_whose_parent_has_not_looked_yet_has_stopped(dmrc: Dmrc) -> Non
     try:
         eventually(lambda: dmrc.run("status").returncode == 0, seconds=20)
         dmrc.ok("stop-runner")
+        assert daemon.poll() == 0
     finally:
         daemon.kill()
         daemon.wait()

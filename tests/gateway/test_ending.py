@@ -103,7 +103,7 @@ def test_an_end_during_a_pull_that_is_not_streamed_takes_seconds(
     assert kind == "application/json"
     assert "the daemon is stopping" in json.loads(body)["error"]
     assert not (dmrc.home / "run" / "admin.sock").exists()
-    assert seconds < 8  # 3 s are for the threads, the rest for a machine that is busy
+    assert seconds < 15  # 3 s are for the threads, the rest for a machine that is busy
 
 
 def test_a_streamed_pull_ends_with_a_line(dmrc: Dmrc, slow: _Server) -> None:

@@ -98,7 +98,7 @@ def test_a_caller_that_goes_away_frees_the_slot_and_is_recorded_as_gone(gateway:
     answer.close()
     connection.close()
 
-    eventually(lambda: all(r["in_use"] == 0 for r in json.loads(gateway.dmrc.ok("ps", "--json"))), seconds=5)
+    eventually(lambda: all(r["in_use"] == 0 for r in json.loads(gateway.dmrc.ok("ps", "--json"))))
     assert recorded(exchange_id)["client_disconnected"] is True
 
 

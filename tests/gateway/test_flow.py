@@ -111,12 +111,12 @@ def test_a_caller_that_goes_away_while_it_waits_leaves_the_queue(synthetic: Synt
         waiting.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         eventually(lambda: runner(synthetic)["waiting"] == 1)
 
-    eventually(lambda: runner(synthetic)["waiting"] == 0, seconds=5)
+    eventually(lambda: runner(synthetic)["waiting"] == 0)
 
     assert runner(synthetic)["in_use"] == 2
     for stream in streams:
         stream.close()
-    eventually(lambda: runner(synthetic)["in_use"] == 0, seconds=5)
+    eventually(lambda: runner(synthetic)["in_use"] == 0)
 
 
 def test_a_caller_that_does_not_read_and_then_goes_away_frees_the_slot(synthetic: SyntheticDmrc) -> None:
@@ -125,7 +125,7 @@ def test_a_caller_that_does_not_read_and_then_goes_away_frees_the_slot(synthetic
 
     answer.close()
 
-    eventually(lambda: runner(synthetic)["in_use"] == 0, seconds=5)
+    eventually(lambda: runner(synthetic)["in_use"] == 0)
     exchange = eventually(lambda: exchanges(synthetic).get(answer.headers["x-dmrc-exchange-id"]))
     assert exchange["client_disconnected"] is True
 

@@ -273,9 +273,10 @@ def test_the_callers_of_an_address_make_room_for_one_another(caplog: pytest.LogC
 
 
 def test_a_caller_is_refused_where_all_before_have_a_request_in_flight() -> None:
-    goes_on = Event()
+    goes_on, in_flight = Event(), list[Scope]()
 
     async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        in_flight.append(scope)
         while not goes_on.is_set():
             await asyncio.sleep(0.05)
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -284,7 +285,7 @@ def test_a_caller_is_refused_where_all_before_have_a_request_in_flight() -> None
     request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with listening(waits, shares=ConnectionShares(10, 3)) as port, ExitStack() as stack:
         busy = [stack.enter_context(connect(port, request)) for _ in range(3)]
-        time.sleep(0.3)
+        eventually(lambda: len(in_flight) == 3, "three requests in flight")
         refused = ask(port, b"")
         goes_on.set()
         answers = [rest(connection) for connection in busy]
@@ -306,9 +307,10 @@ def test_a_caller_of_http_1_0_gets_no_chunks(path: str) -> None:
 
 
 def test_the_first_of_two_requests_in_one_packet_hears_of_the_end_of_the_connection() -> None:
-    heard = Event()
+    begun, heard = Event(), Event()
 
     async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
         while (await receive())["type"] != "http.disconnect":
             pass
         if scope["path"] == "/first":
@@ -316,7 +318,7 @@ def test_the_first_of_two_requests_in_one_packet_hears_of_the_end_of_the_connect
 
     with listening(waits) as port:
         connection = connect(port, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.2)
+        assert begun.wait(30)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.close()
-        assert heard.wait(5)
+        assert heard.wait(30)

@@ -60,7 +60,7 @@ def test_requests_go_on_whatever_plugins_do_and_the_list_names_the_sinners(shop:
 
     assert (status, json.loads(answer)["object"]) == (200, "chat.completion")
     assert time.monotonic() - began < 10
-    eventually(lambda: notes(watches, "completed"), seconds=5)
+    eventually(lambda: notes(watches, "completed"))
     states = shop.states()
     assert {name: (each["state"], each["errors"]) for name, each in states.items()} == {
         "watches": ("loaded", 0),

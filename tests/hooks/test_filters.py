@@ -92,7 +92,7 @@ def test_what_a_plugin_does_to_its_copy_without_returning_it_is_not_sent(tmp_pat
     assert (errors(plugins, "one"), errors(plugins, "two")) == (0, 1)
 
 
-@pytest.mark.parametrize("sleep", ["time.sleep(2)", "await asyncio.sleep(2)"])
+@pytest.mark.parametrize("sleep", ["time.sleep(60)", "await asyncio.sleep(60)"])
 def test_a_filter_that_sleeps_is_skipped_in_time_and_blocks_nobody(tmp_path: Path, sleep: str) -> None:
     kind = "async def" if "await" in sleep else "def"
     plugins = loaded(tmp_path, f"@hookimpl\n{kind} dmrc_request(request):\n    {sleep}", ADDS)
@@ -117,21 +117,21 @@ def test_a_filter_that_sleeps_is_skipped_in_time_and_blocks_nobody(tmp_path: Pat
     began = time.monotonic()
     done = asyncio.run(both())
 
-    assert time.monotonic() - began < 1.5
-    assert longest_pause < 1
+    assert time.monotonic() - began < 10
+    assert longest_pause < 5
     assert done.annotations == {"adds": True, "request_changed_by": ["two"], "filters_skipped": ["one"]}
 
 
 def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path: Path) -> None:
-    plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_request(request):\n    time.sleep(3)")
+    plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_request(request):\n    time.sleep(60)")
     for _ in range(4):
         filtered(plugins)
 
-    began = time.monotonic()
     done = filtered(plugins)
 
-    assert time.monotonic() - began < 0.4
     assert done.skipped == ["one"]
+    (plugin,) = plugins.all()
+    assert len(plugin.running_seconds()) == 4
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_calls_whose_callers_hung_up_count_from_their_beginning(
 ) -> None:
     """Forty callers who hung up left forty threads that nobody counted."""
     monkeypatch.setattr(limited, "LIMIT_SECONDS", 0.3)
-    hangs = "import time\n@hookimpl\ndef dmrc_request(request):\n    time.sleep(3)\n"
+    hangs = "import time\n@hookimpl\ndef dmrc_request(request):\n    time.sleep(60)\n"
     plugins = loaded(tmp_path, hangs)
     (implementation,) = plugins.implementations("dmrc_request", (PROJECT,))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -109,7 +110,8 @@ def test_deaths_with_an_answer_between_them_are_no_row(workshop: Workshop) -> No
     async def story() -> None:
         for _ in range(4):
             await crash(scheduler, workshop.target())
-            await use(scheduler, workshop.target())
+            await use(scheduler, workshop.target())  # raises where they are told to rest
+        assert len(scheduler.deaths.latest) == 4
 
     play(scheduler, story)
 
@@ -196,7 +198,9 @@ def test_a_start_that_fails_is_told_to_everyone_who_waits(workshop: Workshop) ->
     play(scheduler, story)
 
 
-def test_a_start_that_fails_after_its_callers_went_away_is_no_unseen_error(workshop: Workshop) -> None:
+def test_a_start_that_fails_after_its_callers_went_away_is_no_unseen_error(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     scheduler = workshop.scheduler()
     broken = workshop.directory / "broken.gguf"
     broken.write_bytes(b"no model at all")
@@ -208,3 +212,7 @@ def test_a_start_that_fails_after_its_callers_went_away_is_no_unseen_error(works
         await until(lambda: not scheduler.runners(), "the load has failed")
 
     play(scheduler, story)
+
+    gc.collect()  # then asyncio tells of errors that nobody has looked at
+    assert "did not start" in caplog.text
+    assert "never retrieved" not in caplog.text

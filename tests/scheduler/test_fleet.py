@@ -30,6 +30,7 @@ def test_a_cancellation_that_comes_with_the_change_is_not_swallowed(steps: int) 
 
 
 def test_a_change_that_does_not_come_ends_the_wait() -> None:
+    """The outer limit raises where it does not."""
     asyncio.run(asyncio.wait_for(Fleet().change(0.01), 10))
 
 

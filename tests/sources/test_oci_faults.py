@@ -231,7 +231,7 @@ def test_a_layer_that_fails_ends_the_others_soon(source: OciSource, store: Store
     with Misbehaving(answer) as server, pytest.raises(RegistryError, match="404"):
         source.fetch(f"{server.address}/a/b", Transfer(store))
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_https_is_used_beyond_loopback(source: OciSource, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
