@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from dmrc.engines.flags import parallel
 from dmrc.engines.memory import MemoryEstimate, estimate, largest_context
 from dmrc.errors import InsufficientMemoryError
+from dmrc.gguf import format_size
 from dmrc.scheduler.free_memory import FreeMemory
 from dmrc.scheduler.target import Target
 
@@ -97,10 +98,11 @@ class Budget:
         else:
             remedy = f"A context_size of {largest} would fit. Set it, or unload others: dmrc ps"
         return InsufficientMemoryError(
-            f"model '{target.reference}' with context_size {target.context_size} needs {_gib(memory.total_bytes)} "
-            f"(weights {_gib(memory.weights_bytes)}, context {_gib(memory.kv_bytes)}, "
-            f"buffers {_gib(memory.total_bytes - memory.weights_bytes - memory.kv_bytes)}), "
-            f"and {_gib(max(0, available_bytes))} is free",
+            f"model '{target.reference}' with context_size {target.context_size} needs "
+            f"{format_size(memory.total_bytes)} (weights {format_size(memory.weights_bytes)}, "
+            f"context {format_size(memory.kv_bytes)}, "
+            f"buffers {format_size(memory.total_bytes - memory.weights_bytes - memory.kv_bytes)}), "
+            f"and {format_size(max(0, available_bytes))} is free",
             remedy=remedy,
         )
 
@@ -138,7 +140,3 @@ def needs(target: Target, abilities: Abilities = _ANY) -> list[Need]:
         )
         for count in slots
     ]
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.2f} GiB"

@@ -10,6 +10,7 @@ import asyncio
 import time
 
 from dmrc.engines.process import EngineProcess
+from dmrc.gguf import format_size
 from dmrc.scheduler.budget import Need
 from dmrc.scheduler.runner import Runner
 
@@ -71,8 +72,8 @@ class Supervision:
         self._looked_at, self._processor_seconds = now, processor_seconds
         need = self._runner.need
         if need is not None and own_bytes > most_bytes(need, self._runner.served):
-            took, estimated = own_bytes / _GIB, need.memory.bare_bytes / _GIB
-            return f"it took {took:.1f} GiB of memory, and by the estimate it takes {estimated:.1f} GiB"
+            estimated = format_size(need.memory.bare_bytes)
+            return f"it took {format_size(own_bytes)} of memory, and by the estimate it takes {estimated}"
         if self._busy_seconds >= BUSY_SECONDS:
             return f"it kept the processor busy for {self._busy_seconds:.0f} s without a request"
         return None

@@ -93,9 +93,9 @@ def test_of_the_systems_memory_only_what_it_does_not_know_yet_is_taken_off() -> 
 def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> None:
     error = Budget().refuse(target(65536), 7 * GIB)
 
-    assert "'docker.io/ai/llama3.1:8B-Q4_K_M' with context_size 65536 needs 12." in error.message
-    assert "weights 4.58 GiB, context 8.00 GiB" in error.message
-    assert "and 7.00 GiB is free" in error.message
+    assert "'docker.io/ai/llama3.1:8B-Q4_K_M' with context_size 65536 needs 13." in error.message
+    assert "weights 4.91 GB, context 8.59 GB" in error.message
+    assert "and 7.52 GB is free" in error.message
     assert error.http_status == 503
 
 
@@ -119,4 +119,4 @@ def test_where_not_even_the_weights_fit_no_context_is_offered() -> None:
 
 
 def test_a_negative_rest_is_shown_as_none() -> None:
-    assert "0.00 GiB is free" in Budget().refuse(target(), -GIB).message
+    assert "and 0 B is free" in Budget().refuse(target(), -GIB).message

@@ -102,7 +102,7 @@ def test_a_child_far_over_its_estimate_is_ended_under_its_caller_who_hears_why(
                 await _say(lease, "EAT")
 
         assert "was ended: it took " in str(lease.runner.failure)
-        assert "GiB of memory, and by the estimate it takes 0.0 GiB" in str(lease.runner.failure)
+        assert "MB of memory, and by the estimate it takes " in str(lease.runner.failure)
 
     play(scheduler, story)
 

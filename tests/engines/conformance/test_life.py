@@ -93,4 +93,4 @@ def test_a_model_that_cannot_fit_is_refused_with_numbers(served: Served, project
     code, line = failure(served, project, inside)
 
     assert code == 5
-    assert "GiB is free" in line
+    assert "GB is free" in line
