@@ -29,6 +29,15 @@ from dmrc.secret_names import is_secret_name, secrets_in_urls
             "auth",
             "BasicAuth",
         ),
+        *(
+            "API_KEY_2",
+            "OPENAI_KEY_PROD",
+            "SECRET_KEY_BASE",
+            "connection_string",
+            "SLACK_WEBHOOK_URL",
+            "recovery_codes",
+        ),
+        *("X_Api_Key", "x.token", "auth-header", "seed_phrase", "mfa_code", "_authToken", "HUGGING_FACE_HUB_TOKEN"),
         *("x-passcode", "DB_PW", "MY_CREDS", "GITHUB_PAT", "WIFI_PSK", "client_assertion", "PHPSESSID", "sid", "dpop"),
     ],
 )
@@ -44,6 +53,17 @@ def test_a_name_says_that_it_holds_a_secret(name: str) -> None:
         *("author", "authors", "authority", "keep-alive", "keep_alive", "keyword", "keyboard", "KEYCLOAK_REALM"),
         *("monkey", "x-session-id", "session_id", "AWS_ACCESS_KEY_ID", "PUBLIC_KEY", "TOKEN_URL", "SECRET_FILE"),
         *("prompt_cache_key", "idempotency-key", "key", "eos_token", "PWD", "OLDPWD", "accept", "content-type", ""),
+        *(
+            "key_value",
+            "past_key_values",
+            "num_key_value_heads",
+            "key_bindings",
+            "hotkeys",
+            "partitionKey",
+            "pin_memory",
+        ),
+        *("sessions", "signatures", "secretary", "authentic", "unauthorized", "trespass", "salt_bridge", "cls_token"),
+        *("auth_type", "token_index", "prompt_per_token_ms", "SESSION_DOMAIN", "cookie_policy", "password_required"),
         *("TOKENIZERS_PARALLELISM", "passage", "compass", "traceparent", "user-agent", "temperature", "stop"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dmrc.capture.bodies import parse_line
-from dmrc.capture.named import OTHER_NAMES, is_telling_name, mask_named
+from dmrc.capture.named import OTHER_NAMES, is_telling_name, mask_named, named_in_text
 from dmrc.exchange import JsonValue
 
 Spans = Sequence[tuple[int, int]]
@@ -16,6 +16,9 @@ Spans = Sequence[tuple[int, int]]
 
 # A line of Server-Sent Events or of JSON lines. A whole document is one line, or is read as a whole.
 _LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?:data:[ \t]*)?(\{[^\r\n]*)")
+
+# What the events of Anthropic's and of the Responses' streams number their parts by.
+_PARTS = ("index", "output_index", "content_index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Documents:
 
     documents: list[_Document] = field(default_factory=list)
     """In order; what is no JSON is left out."""
-    _texts: _Run | None = None
+    _texts: dict[object, _Run] = field(default_factory=dict)
 
     @classmethod
     def of(cls, body: bytes) -> Documents:
@@ -77,12 +80,14 @@ class Documents:
         """Put `replacement` for each span that `find` names in a text.
 
         In a stream the pieces of a text that lie at the same path of successive events are one text; the replacement
-        goes to the piece in which the span begins.
+        goes to the piece in which the span begins. One that is JSON as a whole, such as arguments, stays JSON.
         """
-        self._texts = _Run()
+        self._texts = {}
         for document in self.documents:
-            _collect(document, document.value, self._texts)
-        for pieces in _runs(self._texts):
+            _collect(document, document.value, self._texts.setdefault(_part_of(document.value), _Run()))
+        for pieces in (pieces for run in self._texts.values() for pieces in _runs(run)):
+            if len(pieces) == 1 and pieces[0][3][:1] in ("{", "["):
+                pieces = [_with_names_masked(pieces[0], replacement)]
             if spans := find("".join([text for _, _, _, text in pieces])):
                 _replace(pieces, spans, replacement)
 
@@ -96,7 +101,7 @@ class Documents:
     def mask_named(self, replacement: str) -> None:
         """Put `replacement` for the values that their names call secrets."""
         # The names of a stream's events are the same ones: where none matters, no event is looked at.
-        if self._texts is not None and not any(map(is_telling_name, _names(self._texts))):
+        if self._texts and not any(is_telling_name(name) for run in self._texts.values() for name in _names(run)):
             return
         for document in self.documents:
             document.changed |= mask_named(document.value, replacement)
@@ -152,7 +157,7 @@ def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
     below = run.below
     key: str | int
     for key, inner in enumerate(holder) if is_list else holder.items():  # type: ignore[union-attr]
-        if not isinstance(inner, (str, dict, list)):
+        if not isinstance(inner, (str, dict, list, int)):
             continue
         # An entry of a list may say its place itself: a stream gives each answer of several as the only one.
         step = _index(inner, key) if is_list and isinstance(inner, dict) else key
@@ -161,8 +166,24 @@ def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
             there = below[step] = _Run()
         if isinstance(inner, str):
             there.pieces.append((document, holder, key, inner))
-        else:
+        elif not isinstance(inner, int):  # of a number only the name counts
             _collect(document, inner, there)
+
+
+def _part_of(event: _Holder) -> object:
+    """Return which part of an answer an event tells of: two calls may come in turn."""
+    if isinstance(event, list):
+        return None
+    return tuple([part for name in _PARTS if isinstance(part := event.get(name), int)])
+
+
+def _with_names_masked(piece: _Piece, replacement: str) -> _Piece:
+    document, holder, key, text = piece
+    if (kept := named_in_text(text, replacement)) is None:
+        return piece
+    holder[key] = kept  # type: ignore[index]  # the key is of its kind
+    document.changed = True
+    return document, holder, key, kept
 
 
 def _runs(run: _Run) -> Iterator[list[_Piece]]:
@@ -173,7 +194,7 @@ def _runs(run: _Run) -> Iterator[list[_Piece]]:
 
 
 def _names(run: _Run) -> Iterator[str]:
-    """Yield the names of texts, objects and lists."""
+    """Yield the names of texts, numbers, objects and lists."""
     for step, inner in run.below.items():
         if isinstance(step, str):
             yield step

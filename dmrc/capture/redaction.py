@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
-from dmrc.capture.named import named_in_text
+from dmrc.capture.layers import layers, unescaped
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.project import KEY_PREFIX
-from dmrc.secret_names import secrets_in_urls
+from dmrc.secret_texts import merged, secrets_in_text
 
 REDACTED = "[redacted]"
 """Stands where a secret stood."""
@@ -71,20 +71,38 @@ class Redactor:
         patterns = [_pattern(form) for form in self._bytes if form in body]
         if KEY_PREFIX.encode() in body:
             patterns.append(_OWN_KEY.pattern)
-        if not patterns:
-            return ()
         # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.
         pattern = re.compile(rb"(%s)|%s" % (b"|".join(patterns), _ESCAPE))
-        return list(_spans(pattern, body, max(self.longest, 256)))
+        spans = list(_spans(pattern, body, max(self.longest, 256))) if patterns else []
+        if self._texts and b"\\u" in body and len(body) <= _LARGEST_DOCUMENT_BYTES:
+            spans = merged([*spans, *self._escaped_in(body)])
+        return spans
 
     def in_text(self, text: str) -> Spans:
-        """Return the spans in a text."""
+        """Return the spans in a text, and in what is escaped in it."""
+        spans = []
+        for layer, back in layers(text):
+            found = [*self._values_in(layer), *secrets_in_text(layer)]
+            spans += [back(start, end) for start, end in found]
+        return merged(spans)
+
+    def _values_in(self, text: str) -> Spans:
         patterns = [re.escape(form) for form in self._texts if form in text]
         if KEY_PREFIX in text:
             patterns.append(_OWN_KEY.pattern.decode())
-        spans = [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else []
-        named = [*secrets_in_urls(text), *named_in_text(text)]
-        return _merged([*spans, *named]) if named else spans
+        return [match.span() for match in re.finditer("|".join(patterns), text)] if patterns else []
+
+    def _escaped_in(self, body: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where values stand of which any character is an escape, in keys too, and in what is no JSON."""
+        text = body.decode("utf-8", "surrogateescape")
+        if (found := unescaped(text)) is None:
+            return
+        layer, back = found
+        for span in self._values_in(layer):
+            start, end = back(*span)
+            if not text.isascii():
+                start, end = (len(text[:at].encode("utf-8", "surrogateescape")) for at in (start, end))
+            yield start, end
 
 
 class _Patterns:
@@ -97,18 +115,7 @@ class _Patterns:
         return ()
 
     def in_text(self, text: str) -> Spans:
-        return _merged(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
-
-
-def _merged(spans: Iterable[tuple[int, int]]) -> Spans:
-    """Return spans in order, those that overlap as one."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
+        return merged(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
 
 
 def mask(
@@ -181,17 +188,24 @@ def _replaced(text: str, spans: Spans) -> str:
 
 
 def _masked_headers(finder: Finder, headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: _masked(finder, value) for name, value in headers.items()}
+    return {_masked(finder, name): _masked(finder, value) for name, value in headers.items()}
 
 
 def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     if not notes:
         return notes
-    documents = Documents.of(json.dumps(dict(notes)).encode())
+    documents = Documents.of(json.dumps(_renamed(finder, dict(notes))).encode())
     documents.rewrite(finder.in_text, REDACTED)
     documents.mask_named(REDACTED)
     (document,) = documents.documents
-    return document.value if document.changed and isinstance(document.value, dict) else notes
+    return document.value if isinstance(document.value, dict) and document.value != notes else notes
+
+
+def _renamed(finder: Finder, value: JsonValue) -> JsonValue:
+    """Return a value without secrets in its keys."""
+    if isinstance(value, dict):
+        return {_masked(finder, name): _renamed(finder, inner) for name, inner in value.items()}
+    return [_renamed(finder, inner) for inner in value] if isinstance(value, list) else value
 
 
 def _pattern(form: bytes) -> bytes:
@@ -227,12 +241,13 @@ def _escaped(text: str) -> set[bytes]:
 
 
 def _encoded(text: str) -> set[str]:
-    """Return a text percent-encoded, and as it looks inside of base64 at each of the three alignments."""
+    """Return a text percent-encoded, in hexadecimal, and as base64 shows it at each of the three alignments."""
     data = text.encode("utf-8", "surrogatepass")
-    forms = {quote(data, safe="")}
+    forms = {quote(data, safe=""), quote_plus(data), quote_plus(data, safe="/"), data.hex(), data.hex().upper()}
     for before in range(3):
         # Whole groups of six bits only: the first and last characters also depend on the neighbours.
         first = -(-before * 8 // 6)
         last = (before + len(data)) * 8 // 6
-        forms.add(base64.b64encode(bytes(before) + data).decode()[first:last])
+        form = base64.b64encode(bytes(before) + data).decode()[first:last]
+        forms |= {form, form.replace("+", "-").replace("/", "_")}
     return {form for form in forms if len(form) >= _SHORTEST_ENCODED}

@@ -11,10 +11,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dmrc.secret_names import is_secret_name, secrets_in_urls
+from dmrc.secret_texts import TOKEN, secrets_in_text
 
 _NOT_TOLD = ("environment", "image", "models", "networks", "depends_on", "profiles", "secrets")
 """Keys of a service that hold no text of a program, or are looked at by themselves."""
+_NOT_TOLD_AS_WRITTEN = ("models", "name", "secrets", "configs")
+_NOT_TOLD_ON_TOP = (*_NOT_TOLD_AS_WRITTEN, "services")
 _SHORTEST = 8
+_SHORTEST_MIXED = 6
+"""Of a password that has letters and digits: what is shorter may stand anywhere in a text."""
 _SHORTEST_DECLARED = 4
 _SHORTEST_LINE = 16
 _LARGEST_FILE_BYTES = 64 << 10
@@ -25,53 +30,85 @@ _TRIVIAL = frozenset(
         *("password", "changeme", "localhost", "postgres"),
     }
 )
-# Prefixes that the services named give their tokens, so that scanners find them.
-_TOKEN = re.compile(
-    r"(?:sk|rk|pk)[-_](?:live_|test_|proj-|ant-|or-|dmrc-)?[\w-]{16,}"  # OpenAI, Anthropic, Stripe
-    r"|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
-    r"|AIza[\w-]{30,}|ya29\.[\w-]{20,}|hf_\w{20,}|npm_\w{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{20,}|gsk_\w{20,}"
-    r"|SG\.[\w.-]{30,}|glsa_\w{20,}|dop_v1_\w{30,}|tskey-[\w-]{16,}|r8_\w{20,}|xai-\w{20,}"
-    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
-)
-_RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_RANDOM = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _RANDOM_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
 _RANDOM_BITS = 4.0
 
 
 def project_secrets(
-    document: Mapping[str, object], directory: Path, environ: Mapping[str, str], variables: Mapping[str, str]
+    document: Mapping[str, object],
+    directory: Path,
+    environ: Mapping[str, str],
+    variables: Mapping[str, str],
+    written: Sequence[object] = (),
 ) -> tuple[str, ...]:
     """Return the values of a project that must not be recorded, each once.
 
-    Those are the values of `secrets:`, and what looks like a secret in `environment:`, in env files, and in all else
-    that a service is told (`command:`). `document` is what `docker compose config` prints, in which env files have
-    become `environment`; `environ` is what it read, `variables` are those that the project's files define or refer to.
+    Those are the values of `secrets:`, and what looks like a secret in `environment:`, in env files, in `configs:`, and
+    in all else that a service is told (`command:`). `document` is what `docker compose config` prints, in which env
+    files have become `environment`; `environ` is what it read, `variables` are those that the project's files define
+    or refer to; `written` are its files as they are, for what `config` leaves out.
     Files that cannot be read are left to Compose to complain about.
     """
-    found: dict[str, None] = {}
-    for text in _declared(document.get("secrets"), directory, environ):
-        found.update(dict.fromkeys(_parts(text)))
+    found: list[str] = []
     for name, value in variables.items():
-        found.update(dict.fromkeys(secrets_in(name, value)))
+        found += _of_variable(name, value)
     for service in _mappings(document.get("services")):
         environment = service.get("environment")
         for name, value in environment.items() if isinstance(environment, dict) else ():
-            found.update(dict.fromkeys(secrets_in(str(name), "" if value is None else str(value))))
-        found.update(dict.fromkeys(_told({name: each for name, each in service.items() if name not in _NOT_TOLD})))
-    return tuple(found)
+            found += _of_variable(str(name), "" if value is None else str(value))
+        found += _told({name: each for name, each in service.items() if name not in _NOT_TOLD})
+    for name in _upstream_variables(document.get("models")):
+        found += _parts(environ.get(name, ""))
+    for whole in (document, *(each for each in written if isinstance(each, dict))):
+        for _, text in _declared(whole.get("secrets"), directory, environ):
+            found += _parts(text)
+        for name, text in _declared(whole.get("configs"), directory, environ):
+            found += _of_variable(name, text)
+        not_told = _NOT_TOLD_ON_TOP if whole is document else _NOT_TOLD_AS_WRITTEN
+        found += _told({name: each for name, each in whole.items() if name not in not_told})
+    return tuple(dict.fromkeys(found))
+
+
+def _upstream_variables(models: object) -> Iterator[str]:
+    """Yield the names of the variables that hold the keys of upstreams."""
+    for model in _mappings(models):
+        options = model.get("x-dmrc")
+        upstream = options.get("upstream") if isinstance(options, dict) else None
+        name = upstream.get("key") if isinstance(upstream, dict) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _of_variable(name: str, value: str) -> Iterator[str]:
+    for secret in secrets_in(name, value):
+        yield from _parts(secret)
+    yield from _in_text(value)
 
 
 def _told(value: object) -> Iterator[str]:
     """Yield what is secret in the texts of a value: `--token=…`, `["--token", "…"]`, `TOKEN=…`, a password in a URL."""
     if isinstance(value, dict):
         for name, entry in value.items():
-            yield from secrets_in(str(name), entry) if isinstance(entry, str) else ()
+            for each in entry if isinstance(entry, list) else [entry]:
+                if isinstance(each, str | int) and not isinstance(each, bool):
+                    yield from secrets_in(str(name), str(each))
             yield from _told(entry)
     elif isinstance(value, list):
-        yield from _in_words([word for entry in value if isinstance(entry, str) for word in entry.split()])
-        yield from (secret for entry in value if not isinstance(entry, str) for secret in _told(entry))
+        texts = [entry for entry in value if isinstance(entry, str)]
+        yield from _in_words([word for entry in texts for word in entry.split()])
+        yield from (secret for entry in [*value, " ".join(texts)] for secret in _told(entry))
     elif isinstance(value, str):
         yield from _in_words(value.split())
+        yield from _in_text(value)
+
+
+def _in_text(text: str) -> Iterator[str]:
+    """Yield what in a text stands under a secret's name, or looks like a secret."""
+    for start, end in secrets_in_text(text):
+        if _is_long(found := text[start:end].strip()):
+            yield from (found, *(part for part in _in_url(f"://{found}@") if _is_long(part)))
 
 
 def _in_words(words: Sequence[str]) -> Iterator[str]:
@@ -86,12 +123,19 @@ def secrets_in(name: str, value: str) -> list[str]:
     """Return what of a variable is secret: its value, the password and parameters in a URL, or nothing."""
     value = value.strip()
     if found := _in_url(value):
-        return [part for part in found if len(part) >= _SHORTEST]
-    if len(value) < _SHORTEST or value.lower() in _TRIVIAL or re.fullmatch(r"[\d.,:]+", value):
+        return [part for part in found if _is_long(part)]
+    if not _is_long(value):
         return []
-    if _TOKEN.fullmatch(value) or _is_random(value) or is_secret_name(name) or name.lower() == "key":
-        return [value]
-    return []
+    is_key = name.lower() == "key" and not _VARIABLE.fullmatch(value)
+    return [value] if is_key or TOKEN.fullmatch(value) or _is_random(value) or is_secret_name(name) else []
+
+
+def _is_long(value: str) -> bool:
+    """Return whether a value is long and odd enough that it stands in no text by chance."""
+    if value.lower() in _TRIVIAL or re.fullmatch(r"[\d.,:]+", value):
+        return False
+    is_mixed = len(value) >= _SHORTEST_MIXED and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return is_mixed or len(value) >= _SHORTEST
 
 
 def _is_random(value: str) -> bool:
@@ -116,15 +160,20 @@ def _in_url(value: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _declared(secrets: object, directory: Path, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the contents of the top-level `secrets:`; an external one is unknown."""
+def _declared(secrets: object, directory: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the contents of the top-level `secrets:` or `configs:`, after the variable's name if they come from one.
+
+    An external one is unknown.
+    """
     for secret in _mappings(secrets):
-        if isinstance(name := secret.get("environment"), str):
-            yield environ.get(name, "")
-        elif isinstance(path := secret.get("file"), str):
+        if isinstance(content := secret.get("content"), str):
+            yield "", content
+        elif isinstance(name := secret.get("environment"), str):
+            yield name, environ.get(name, "")
+        elif isinstance(path := secret.get("file"), str) and (place := directory / Path(path).expanduser()).is_file():
             try:
-                with (directory / Path(path).expanduser()).open("rb") as file:
-                    yield file.read(_LARGEST_FILE_BYTES).decode()
+                with place.open("rb") as file:
+                    yield "", file.read(_LARGEST_FILE_BYTES).decode()
             except (OSError, UnicodeDecodeError):
                 continue
 

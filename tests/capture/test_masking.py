@@ -1,9 +1,12 @@
 import json
+import re
 from dataclasses import replace
+
+import pytest
 
 from dmrc.capture.masking import CaptureLimits, cut, mask_credentials, prepared, reduced
 from dmrc.capture.redaction import REDACTED, Redactor
-from tests.capture.recorded import recorded
+from tests.capture.recorded import SSE, recorded
 
 ANY = Redactor()
 
@@ -64,6 +67,65 @@ def test_what_a_name_calls_secret_is_masked_in_the_one_event_of_a_stream_that_ha
     )
 
     assert kept.response_body == plain + named.replace(b"S3CR3T", REDACTED.encode()) + plain
+
+
+@pytest.mark.parametrize(
+    ("document", "kept"),
+    [
+        ({"env": [{"name": "API_TOKEN", "value": "S3CR3T"}]}, {"env": [{"name": "API_TOKEN", "value": REDACTED}]}),
+        ({"env": [{"name": "COLOUR", "value": "red"}]}, None),
+        ({"pin": 481516, "n": 481516, "auth": True}, {"pin": REDACTED, "n": 481516, "auth": True}),
+        ({"properties": {"password": "S3CR3T", "user": "bob"}}, {"properties": {"password": REDACTED, "user": "bob"}}),
+        (
+            {"properties": {"password": {"type": "string", "default": "S3CR3T"}}},
+            {"properties": {"password": {"type": "string", "default": REDACTED}}},
+        ),
+        ({"a": '{"b": "{\\"pin\\": 481516}"}'}, {"a": '{"b": "{\\"pin\\": \\"[redacted]\\"}"}'}),
+    ],
+)
+def test_what_names_call_secret_in_other_shapes(document, kept):
+    body = json.dumps(document).encode()
+
+    found = prepared(recorded("chat.json", request_body=body), CaptureLimits(), ANY).request_body
+
+    assert json.loads(found) == (kept or document)
+
+
+ARGUMENTS = (
+    '{"user": "bob", "pass\\u0077ord": "S3CR3T", "deep": {"credentials": {"a": {"b": ["S3CR3T"]}}, "pin": 481516}}'
+)
+SHAPES = {
+    "openai": lambda piece: {
+        "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}}]
+    },
+    "anthropic": lambda piece: {"index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}},
+    "responses": lambda piece: {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": piece},
+}
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_name_is_heeded_in_arguments_that_come_in_pieces(shape, size):
+    """Issue 16: a secret that only its name tells, in a call of which no event has the whole."""
+    events = [SHAPES[shape](ARGUMENTS[at : at + size]) for at in range(0, len(ARGUMENTS), size)]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+    kept = prepared(recorded("chat.json", response_body=body, response_headers=SSE), CaptureLimits(), ANY)
+
+    events = [json.loads(line[6:]) for line in kept.response_body.decode().splitlines() if line]
+    said = "".join(
+        part for event in events for part in _strings(event) if "_delta" not in part and ".delta" not in part
+    )
+    assert said.startswith('{"user": "bob", ')
+    assert not {"S3CR3T", "481516"} & set(re.findall(r"\w+", said))
+
+
+def _strings(value):
+    """Yield the texts of a document in order."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _strings(inner)
 
 
 def test_the_tokens_of_an_answer_are_no_secrets():

@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import time
 from dataclasses import replace
@@ -58,6 +59,66 @@ def test_a_secret_in_a_body_is_masked_however_it_is_written(written):
     assert REDACTED.encode() in kept.request_body
     assert json.loads(kept.request_body)["n"] == 1
     assert kept.response_body == kept.request_body
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_secret_in_json_in_json_is_masked_at_every_depth(depth):
+    """Issue 16: arguments of calls and tools' results are JSON in a text, where an escape is escaped once more."""
+    text = SECRET
+    for _ in range(depth):
+        text = json.dumps({"a": text})
+    body = json.dumps({"messages": [{"role": "tool", "content": text}]}).encode()
+
+    kept = json.loads(masked(SECRET, request_body=body).request_body)["messages"][0]["content"]
+
+    for _ in range(depth):
+        kept = json.loads(kept)["a"]
+    assert kept == REDACTED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"metadata": {"%s": 1}}',
+        b'{"a": "%s", "a": "the last one counts"}',
+        b'{"a": "%s',
+        b'"%s"',
+        b"[" * 3000 + b'"%s"' + b"]" * 3000,
+    ],
+)
+def test_a_secret_of_escapes_is_masked_where_no_value_of_json_is_read(body):
+    written = "".join(f"\\u{ord(char):04x}" for char in SECRET).encode()
+
+    assert written not in masked(SECRET, request_body=body % written).request_body
+
+
+@pytest.mark.parametrize(
+    "written", [quote(SECRET), quote(SECRET, safe="").lower(), SECRET.encode().hex(), html.escape(SECRET)]
+)
+def test_a_secret_is_masked_in_other_ways_of_writing(written):
+    kept = masked(SECRET, response_body=f"<pre>{written}</pre>".encode())
+
+    assert kept.response_body == b"<pre>[redacted]</pre>"
+
+
+def test_a_secret_is_masked_in_names_of_headers_and_of_notes():
+    secret = PLAIN.lower()
+
+    kept = masked(secret, request_headers={f"x-{secret}": "1"}, annotations={secret: {secret: 1}})
+
+    assert secret not in repr(kept)
+
+
+def test_calls_that_come_in_turn_are_told_apart():
+    """Anthropic's and the Responses' events say at their top which part of the answer they tell of."""
+    pieces = [(index, piece) for piece in (PLAIN[:6], PLAIN[6:]) for index in (0, 1)]
+    events = [{"index": index, "delta": {"partial_json": piece if index else "x"}} for index, piece in pieces]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+    kept = masked(response_body=body, response_headers=SSE).response_body
+
+    assert PLAIN[6:].encode() not in kept
+    assert REDACTED.encode() in kept
 
 
 def test_a_secret_is_masked_in_every_part_of_an_exchange():
