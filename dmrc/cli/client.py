@@ -179,7 +179,7 @@ class DaemonClient:
         """
         paths = self._settings.paths.create()
         reader, writer = os.pipe()
-        with paths.daemon_log.open("ab") as log, os.fdopen(reader) as answer:
+        with open(paths.daemon_log, "ab", opener=_private) as log, os.fdopen(reader) as answer:
             log_start = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "dmrc", "serve", "--ready-fd", str(writer)],
@@ -223,6 +223,10 @@ def _exists(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _last_line(log: Path, start: int) -> str:

@@ -13,11 +13,12 @@ from dmrc.cli.app import App
 from dmrc.cli.progress import note
 from dmrc.cli.project_files import Allowed
 from dmrc.cli.selection import Selection
+from dmrc.compose import yaml_text
 from dmrc.compose.command import Compose, ComposeOptions
 from dmrc.compose.dotenv import env_file_variables, with_env_files
 from dmrc.compose.files import command_environ
 from dmrc.compose.includes import included_models
-from dmrc.compose.interpolation import referenced
+from dmrc.compose.interpolation import filled, referenced
 from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
 from dmrc.engines.flags import configured
@@ -60,9 +61,19 @@ def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str,
     defined = env_file_variables(environ, directory, options.env_files)
     known = {**defined, **environ}
     files = [*options.files, *options.env_files, directory / ".env"]
-    names = {name for file in files if file.is_file() for name in referenced(file.read_text(errors="replace"))}
+    texts = {file: file.read_text(errors="replace") for file in files if file.is_file()}
+    names = {name for text in texts.values() for name in referenced(text)}
     variables = {**{name: known[name] for name in names if name in known}, **defined}
-    return project_secrets(document, directory, known, variables)
+    written = [one for file in options.files if file in texts for one in _written(texts[file], str(file), known)]
+    return project_secrets(document, directory, known, variables, written)
+
+
+def _written(text: str, name: str, known: Mapping[str, str]) -> list[object]:
+    """Return the documents of a compose file as they are written, variables put in; Compose leaves some of it out."""
+    try:
+        return [filled(document, known) for document in yaml_text.read(text, name)]
+    except ProjectError:
+        return []
 
 
 def document_here(project_name: str) -> dict[str, object] | None:

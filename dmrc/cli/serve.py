@@ -19,6 +19,7 @@ def serve(app: App, ready_fd: int | None) -> None:
     from dmrc.gateway.daemon import serve as serve_daemon
     from dmrc.gateway.logs import configure
 
+    os.umask(0o077)  # the logs and databases are this user's alone, whatever the home's own mode is
     configure(None if ready_fd is None else app.settings.paths.create().daemon_log, app.settings.log_format)
 
     def tell(line: str) -> None:

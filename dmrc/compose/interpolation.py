@@ -27,6 +27,8 @@ _BRACED = re.compile(
 
 _ANY_REFERENCE = re.compile(r"\$\{?([_a-z][_a-z0-9]*)", re.IGNORECASE)
 
+_PLAIN_REFERENCE = re.compile(r"\$(?:([_a-z][_a-z0-9]*)|\{([_a-z][_a-z0-9]*)\})", re.IGNORECASE)
+
 Lookup = Callable[[str], str | None]
 """Returns a variable's value, or None where it is not set."""
 
@@ -57,6 +59,19 @@ def substitute(text: str, lookup: Lookup) -> str:
 def referenced(text: str) -> set[str]:
     """Return the names of the variables that a text refers to, whatever stands around them."""
     return set(_ANY_REFERENCE.findall(text))
+
+
+def filled(value: object, known: Mapping[str, str]) -> object:
+    """Return a copy of a YAML `value` with what is known put in, and nothing for the rest; never raises or warns."""
+    if isinstance(value, str):
+        blank = {name: "" for match in _PLAIN_REFERENCE.finditer(value) for name in match.groups() if name}
+        try:
+            return substitute(value, {**blank, **known}.get)
+        except ProjectError:
+            return value
+    if isinstance(value, Mapping):
+        return {name: filled(item, known) for name, item in value.items()}
+    return [filled(item, known) for item in value] if isinstance(value, list) else value
 
 
 def interpolate(value: object, lookup: Lookup, *, key: str = "") -> object:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from dmrc.engines.parent import PARENT_VARIABLE
+from dmrc.secret_names import is_secret_name
 
 _NAMES = frozenset(
     {
@@ -19,7 +20,6 @@ _PREFIXES = (
     *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "AMD_", "VK_", "MESA_", "LIBGL_", "GALLIUM_", "LP_", "SYCL_"),
     *("ONEAPI_", "ZE_", "ASCEND_", "MTL_", "METAL_"),
 )
-_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 _WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
 _SPINS = "1000"  # what GNU's OpenMP takes by itself where a process has more threads than there are cores
@@ -44,4 +44,4 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_needed(name: str) -> bool:
-    return name in _NAMES or (name.startswith(_PREFIXES) and not any(word in name for word in _SECRETS))
+    return name in _NAMES or (name.startswith(_PREFIXES) and not is_secret_name(name))

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
@@ -24,10 +25,14 @@ Blame = Callable[[Exception], Exception]
 class HttpAnswer:
     """One answer; see `Answer`."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, blame: Blame) -> None:
-        """Read `answer`; what breaks it off goes through `blame`."""
+    def __init__(self, answer: aiohttp.ClientResponse, blame: Blame, key: str | None = None) -> None:
+        """Read `answer`; what breaks it off goes through `blame`.
+
+        In an error `key` is left out: some servers quote it, and the caller is not to know it.
+        """
         self._answer = answer
         self._blame = blame
+        self._key = key.encode() if key and answer.status >= 400 else None
         self.status = answer.status
         self.headers = {name.lower(): value for name, value in answer.headers.items()}
 
@@ -35,7 +40,7 @@ class HttpAnswer:
         """Yield the body as it comes."""
         try:
             while chunk := await self._answer.content.readany():
-                yield chunk
+                yield chunk if self._key is None else chunk.replace(self._key, b"[redacted]")
         except (aiohttp.ClientError, OSError) as error:
             raise self._blame(error) from error
 
@@ -59,6 +64,7 @@ class UpstreamSession:
             SettingError: The environment names a proxy that is none.
         """
         self._upstream = upstream
+        self._key = key
         self._proxy = proxy_for(upstream.url)
         headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
         # An answer may take minutes; a silence of ten is a server that is gone.
@@ -90,9 +96,9 @@ class UpstreamSession:
             raise self._by_proxy(self._proxy, "407")
         if 300 <= answer.status < 400:
             answer.close()
-            location = answer.headers.get("location", "another place")
+            location = _without_secrets(answer.headers.get("location", "another place"))
             raise UpstreamError(f"upstream '{url}' is at {location}", remedy="Write that into x-dmrc.upstream")
-        return HttpAnswer(answer, self._unreachable)
+        return HttpAnswer(answer, self._unreachable, self._key)
 
     async def _sent(self, url: str, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Send a request; again only where a kept connection ended before any byte of an answer.
@@ -161,6 +167,12 @@ class UpstreamSession:
             f"upstream '{self._upstream.url}' broke off or cannot be reached: {reason}",
             remedy="Check that it runs, and x-dmrc.upstream",
         )
+
+
+def _without_secrets(location: str) -> str:
+    """Return where a redirect leads, without what is for the server alone."""
+    parts = urlsplit(location)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _login(proxy: Proxy | None) -> aiohttp.BasicAuth | None:

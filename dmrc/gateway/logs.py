@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.handlers
+import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 _LOG_BYTES = 5 << 20
 _LOG_FILES = 3
@@ -26,9 +29,37 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
 
 
 def mask_with(mask: Callable[[str], str]) -> None:
-    """Put every line of this process's log through `mask` from now on: tracebacks and strangers' lines too."""
+    """Put every line of this process's log through `mask` from now on: tracebacks and strangers' lines too.
+
+    Where it runs in the background, what plugins and libraries print lands in the log as well.
+    """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Masked(handler.formatter or logging.Formatter(), mask))
+    sys.stdout, sys.stderr = _MaskedLines(sys.stdout, mask), _MaskedLines(sys.stderr, mask)
+
+
+class _MaskedLines(io.TextIOBase):
+    """What is printed, line by line, without secrets."""
+
+    def __init__(self, inner: TextIO, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._mask = mask
+        self._lines = threading.local()
+
+    def write(self, text: str) -> int:
+        # Of a line that several threads print at once, each has its own part.
+        *lines, self._lines.rest = (getattr(self._lines, "rest", "") + text).split("\n")
+        if lines:
+            self._inner.write(self._mask("\n".join(lines)) + "\n")
+            self._inner.flush()
+        return len(text)
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def isatty(self) -> bool:
+        return self._inner.isatty()
 
 
 class _Masked(logging.Formatter):

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAg
         ("OPENAI_API_KEY", "sk-proj-0123456789abcdef"),
         ("ACCESSKEY", "12345678a"),
         ("SMTP_PASS", "hunter2hunter2"),
+        ("DB_PASSWORD", "hunter2"),
         ("MYTOKEN", "s3cr3t-in-env"),
         ("PGPASSWORD", "correct horse"),
         ("ANYTHING", "ghp_0123456789abcdefghijABCDEFGHIJ"),
@@ -38,6 +40,8 @@ def test_what_a_name_or_a_look_calls_secret_is_one(name, value):
         ("SECRET_PORTS", "8080,9090,10000"),
         ("API_KEY", "not-required"),
         ("API_KEY", "1234567"),
+        ("API_KEY", "secret"),
+        ("key", "OPENAI_API_KEY"),
         ("TOKENIZERS_PARALLELISM", "whatever-it-is"),
         ("KEYCLOAK_REALM", "production"),
         ("TOKEN_URL", "https://auth.example/token"),
@@ -102,3 +106,51 @@ def test_the_secrets_of_a_project_come_from_files_variables_and_environments(tmp
     }
     assert not {"production", "shop", "", "service_account"} & set(found)
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"configs": {"c": {"content": "[db]\npassword = zorkmid-77\n"}}},
+        {"configs": {"c": {"content": "url: postgres://u:zorkmid-77@h/x"}}},
+        {"configs": {"c": {"environment": "C_TOKEN"}}},
+        {"configs": {"c": {"file": "./c.ini"}}},
+        {"volumes": {"v": {"driver_opts": {"o": "username=bob,password=zorkmid-77,rw"}}}},
+        {"networks": {"n": {"driver_opts": {"auth_token": "zorkmid-77"}}}},
+        {"x-common": {"token": "zorkmid-77"}},
+        {"services": {"a": {"build": {"args": {"NPM_TOKEN": "zorkmid-77"}}}}},
+        {"services": {"a": {"labels": ["my.token=zorkmid-77"]}}},
+        {"services": {"a": {"logging": {"options": {"splunk-token": "zorkmid-77"}}}}},
+        {"services": {"a": {"command": "run -H 'Authorization: Bearer zorkmid-77'"}}},
+        {"services": {"a": {"command": ["run", "--header", "X-Api-Key:zorkmid-77"]}}},
+        {"services": {"a": {"healthcheck": {"test": ["CMD-SHELL", "curl -u bob:zorkmid-77 http://h"]}}}},
+        {"services": {"a": {"entrypoint": "mysqladmin -pzorkmid-77 ping"}}},
+        {"services": {"a": {"provider": {"type": "dmrc", "options": {"api-key": ["zorkmid-77"]}}}}},
+        {"services": {"a": {"post_start": [{"command": ["x"], "environment": ["PS_TOKEN=zorkmid-77"]}]}}},
+    ],
+)
+def test_a_secret_is_found_wherever_the_file_has_it(tmp_path: Path, written):
+    """Compose leaves some of it out of what it prints, and our own reader all that models do not concern."""
+    (tmp_path / "c.ini").write_text("api_key: zorkmid-77\n")
+
+    for document, files in ((written, ()), ({}, (written,))):
+        assert "zorkmid-77" in project_secrets(document, tmp_path, {"C_TOKEN": "zorkmid-77"}, {}, files)
+
+
+def test_a_variable_that_holds_several_secrets_gives_each():
+    document = {"services": {"a": {"environment": {"CONFIG": '{"db": {"password": "zorkmid-77"}}', "TLS_KEY": KEY}}}}
+
+    assert {"zorkmid-77", "MIIEvQIBADANBgkqhkiG9w0"} <= set(project_secrets(document, Path(), {}, {}))
+
+
+def test_the_key_of_an_upstream_is_a_secret_of_the_project():
+    """It is sent to that server only, whose errors may quote it."""
+    models = {"far": {"x-dmrc": {"upstream": {"url": "http://h/v1", "key": "UP"}}}, "near": {"model": "ai/x"}}
+
+    assert project_secrets({"models": models}, Path(), {"UP": "zorkmid-77"}, {}) == ("zorkmid-77",)
+
+
+def test_a_pipe_as_a_secret_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+
+    assert project_secrets({"secrets": {"a": {"file": "./pipe"}}}, tmp_path, {}, {}) == ()

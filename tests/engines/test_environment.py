@@ -20,6 +20,8 @@ _SECRETS = {
     "DATABASE_URL": "postgres://u:p5@db",
     "LLAMA_API_KEY": "llama6",
     "GGML_API_KEY": "ggml7",
+    "CUDA_PASS": "cuda8",
+    "OMP_AUTH": "omp9",
     "DMRC_HOME": "/home8",
     "HTTPS_PROXY": "http://u:p9@proxy",
 }

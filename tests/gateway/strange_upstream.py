@@ -41,9 +41,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/chat/completions"):
             self._answer(404, {"error": {"message": "no such route"}})
         elif way == "limits":
-            self._answer(429, {"error": {"message": "slow down", "type": "tokens"}}, {"retry-after": "7"})
+            self._answer(429, {"error": {"message": f"slow down, {KEY}", "type": "tokens"}}, {"retry-after": "7"})
         elif way == "moves":
-            self._answer(307, {}, {"location": f"http://localhost:{self.server.server_port}/plain/v1/moved"})
+            self._answer(
+                307, {}, {"location": f"http://bob:{KEY}@localhost:{self.server.server_port}/plain?token={KEY}"}
+            )
         elif way == "works-and-goes":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True

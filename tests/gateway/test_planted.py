@@ -34,7 +34,8 @@ DECLARED = (
     *("stop", "metadata", "grammar", "schema", "json-schema", "part-type", "model", "user-agent", "session-id"),
     *("x-anything", "traceparent", "query", "content-type", "not-json", "cut-json", "streamed-answer", "completion"),
     *("embedding", "responses-input", "responses-instructions", "anthropic", "anthropic-tool-result", "ollama-chat"),
-    *("ollama-generate", "upstream-prompt", "plugin-note", "percent-encoded", "base64"),
+    *("ollama-generate", "upstream-prompt", "plugin-note", "percent-encoded", "base64", "hexadecimal", "escapes"),
+    *("nested-json", "json-key", "header-name", "plugin-print", "plugin-error", "note-name"),
 )
 HEADERS = (
     *("x-auth-token", "x-litellm-api-key", "private-token", "x-amz-security-token", "x-goog-api-key", "api-key"),
@@ -42,11 +43,15 @@ HEADERS = (
 )
 BODIES = ("authorization_token", "tool-headers", "api_key", "client_secret", "password-in-arguments", "credentials")
 URLS = ("user-in-url", "token-in-url", "key-in-url")
-NAMED = (*HEADERS, *BODIES, *URLS)
+TEXTS = (
+    *("in-pieces", "exported", "yaml", "header-in-text", "command-flag", "form", "multipart", "tool-output", "pair"),
+    *("schema-default", "upstream-key", "config-content", "volume-option", "provider-option"),
+)
+NAMED = (*HEADERS, *BODIES, *URLS, *TEXTS)
 
 
 def secret(place: str) -> str:
-    return f"pl4nt3d-{place}-9Zk2Lw" + ("/+&" if place == "percent-encoded" else "")
+    return f"pl4nt3d-{place}-9zk2lw" + {"percent-encoded": "/+&", "nested-json": '"é\\/'}.get(place, "")
 
 
 PLUGIN = """
@@ -54,7 +59,15 @@ import json, pathlib
 HEARD = pathlib.Path(__file__).with_name("heard.jsonl")
 
 @hookimpl
+def dmrc_request(exchange):
+    if exchange.user_agent == "notes":
+        print("{PRINT}")
+        raise RuntimeError("{ERROR}")
+
+@hookimpl
 def dmrc_filter_capture(exchange):
+    if exchange.user_agent == "named":
+        return exchange.annotated(**{"{NAME}": {"{NAME}": 1}})
     return exchange.annotated(seen=f"of the {SECRET}") if exchange.user_agent == "notes" else exchange
 
 @hookimpl
@@ -83,7 +96,7 @@ class _Quoting(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         self.server.heard.append(str(self.headers))
-        self._answer(400, {"error": {"message": f"what is {body}?", "type": "invalid_request_error"}})
+        self._answer(400, {"error": {"message": f"what is {self.headers} {body}?", "type": "invalid_request_error"}})
 
     def _answer(self, status: int, document: object) -> None:
         data = json.dumps(document).encode()
@@ -125,7 +138,9 @@ def write_project(directory: Path, upstream: str) -> None:
         f"{{# {secret('chat-template')} #}}{secret('chat-template')}"
         "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     )
-    write(directory / "notes.py", PLUGIN.replace("{SECRET}", secret("plugin-note")))
+    plugin = PLUGIN.replace("{SECRET}", secret("plugin-note")).replace("{NAME}", secret("note-name"))
+    plugin = plugin.replace("{PRINT}", secret("plugin-print")).replace("{ERROR}", secret("plugin-error"))
+    write(directory / "notes.py", plugin)
     project = {
         "name": "shop",
         "services": {
@@ -141,9 +156,12 @@ def write_project(directory: Path, upstream: str) -> None:
         "models": {
             "chat": {"model": MODEL, "context_size": 512, "x-dmrc": {"chat_template": "./template.jinja"}},
             "embed": {"model": "local/embedder", "context_size": 256},
-            "far": {"model": "far/model", "x-dmrc": {"upstream": {"url": upstream}}},
+            "far": {"model": "far/model", "x-dmrc": {"upstream": {"url": upstream, "key": "UPSTREAM"}}},
         },
         "secrets": {"file": {"file": "./secrets.txt"}},
+        "configs": {"ini": {"content": f"[db]\npassword = {secret('config-content')}\n"}},
+        "volumes": {"share": {"driver_opts": {"o": f"user=bob,password={secret('volume-option')}"}}},
+        "x-provider": {"api-key": secret("provider-option")},
         "x-dmrc": {"plugins": ["./notes.py"]},
     }
     (directory / "compose.yaml").write_text(json.dumps(project))
@@ -183,6 +201,7 @@ def bring_all(to: Planted) -> None:
     to.send("part-type", completions, chat(messages=[{"role": "user", "content": [{"type": s("part-type")}]}]))
     to.send("model", completions, {**chat(), "model": s("model")})
     bring_headers_and_bytes(to)
+    bring_texts(to)
     to.send("streamed-answer", completions, chat(**said(s("streamed-answer"))))
     to.send("completion", "/v1/completions", {"model": MODEL, "prompt": s("completion"), "max_tokens": 1})
     to.send("embedding", "/v1/embeddings", {"model": "local/embedder", "input": [s("embedding")]})
@@ -233,6 +252,37 @@ def bring_headers_and_bytes(to: Planted) -> None:
     to.send("urls", completions, chat(urls))
 
 
+def bring_texts(to: Planted) -> None:
+    """Bring what only a name tells, in texts, in other bodies than JSON, and in JSON in JSON."""
+    completions, s = "/engines/v1/chat/completions", secret
+    for place in ("config-content", "volume-option", "provider-option", "upstream-key"):
+        to.send(place, completions, chat(f"Our {s(place)} it is"))
+    escapes = "".join(f"\\u{ord(char):04x}" for char in s("escapes"))
+    to.send("escapes", completions, json.dumps(chat("@")).replace("@", escapes).replace('"n"', f'"{escapes}"').encode())
+    to.send("nested-json", completions, chat(json.dumps({"a": json.dumps({"b": s("nested-json")})})))
+    to.send("json-key", completions, chat(metadata={s("json-key"): 1}))
+    to.send("header-name", completions, chat(), headers={f"x-{s('header-name')}": "1"})
+    to.send("note-name", completions, chat(s("note-name")), headers={"user-agent": "named"})
+    to.send("hexadecimal", completions, chat(s("hexadecimal").encode().hex()))
+    text = f"export API_TOKEN={s('exported')}\npassword: {s('yaml')}\nX-Api-Key: {s('header-in-text')}\n"
+    to.send("texts", completions, chat(f"{text}run --token {s('command-flag')}"))
+    to.send("form", completions, f"user=bob&password={s('form')}".encode())
+    part = f'--b\r\nContent-Disposition: form-data; name="token"\r\n\r\n{s("multipart")}\r\n--b--'
+    to.send("multipart", completions, part.encode(), headers={"content-type": "multipart/form-data; boundary=b"})
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    output = {"env": [{"name": "API_TOKEN", "value": s("pair")}], "deep": [{"auth": {"is": [s("tool-output")]}}]}
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": json.dumps(output)},
+    ]
+    tools = function(type="object", properties={"password": {"type": "string", "default": s("schema-default")}})
+    for model in (MODEL, "far/model"):
+        to.send("turns", completions, {**chat(messages=turns, tools=tools), "model": model})
+    pieces = json.dumps(json.dumps({"password": s("in-pieces")}))
+    to.send("in-pieces", completions, chat(grammar=f"root ::= {pieces}", stream=True, max_tokens=60))
+
+
 def said(text: str) -> dict[str, object]:
     """Return what makes the model say a text, piece by piece."""
     return {"grammar": f'root ::= "It is {text} indeed"', "stream": True, "max_tokens": 60}
@@ -252,7 +302,7 @@ def following(dmrc: Dmrc) -> Iterator[subprocess.Popen[bytes]]:
 def planted(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Planted]:
     directory, upstream = tmp_path_factory.mktemp("shop"), Upstream()
     with serving(upstream), temporary_dmrc() as dmrc:
-        dmrc.environment |= {"DMRC_LOG_FORMAT": "json"}
+        dmrc.environment |= {"DMRC_LOG_FORMAT": "json", "UPSTREAM": secret("upstream-key")}
         write_project(directory, f"http://127.0.0.1:{upstream.server_port}/v1")
         dmrc.ok("package", "--gguf", smollm2, MODEL)
         dmrc.ok("package", "--gguf", smollm2, "--context-size", "256", "local/embedder")
@@ -287,11 +337,23 @@ def files_of(home: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("place", [*DECLARED, *NAMED])
 def test_a_secret_is_nowhere_under_the_state_directory(planted: Planted, place: str) -> None:
     text = secret(place)
-    forms = {text, quote(text, safe=""), base64.b64encode(f"u:{text}".encode()).decode()[4:-4]}
+    forms = {text, quote(text, safe=""), base64.b64encode(f"u:{text}".encode()).decode()[4:-4], text.encode().hex()}
+    forms |= {"".join(f"\\u{ord(char):04x}" for char in text)}
+    for _ in range(4):
+        forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
 
     where = [name for name, data in planted.left.items() if any(form.encode() in data for form in forms)]
 
     assert where == []
+
+
+def test_logs_and_records_are_this_users_alone(planted: Planted) -> None:
+    """Whatever the mode of the home is, which may be older than they are."""
+    home = planted.dmrc.home
+    files = [path for path in [*home.glob("*.sqlite3*"), *(home / "logs").iterdir()] if path.is_file()]
+
+    assert len(files) > 3
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
 
 
 def test_no_credential_that_is_for_us_reaches_an_upstream(planted: Planted) -> None:
@@ -306,7 +368,7 @@ def test_what_was_looked_at_is_what_was_sent(planted: Planted) -> None:
     """So that the others show something: requests were answered, refused, recorded, followed, and counted."""
     assert {200, 400, 404} <= set(planted.statuses.values()) or {200, 400, 403} <= set(planted.statuses.values())
     assert planted.left["export jsonl"].count(b"[redacted]") > len(DECLARED)
-    assert planted.left["live"].count(b"\n") > len(DECLARED)
+    assert planted.left["live"].count(b"\n") > 30
     assert b"[redacted]" in planted.left["plugin"]
     assert b"gen_ai_server_request_duration" in planted.left["metrics"]
     assert any(name.startswith("logs/runner-") for name in planted.left)

@@ -89,6 +89,7 @@ def test_an_error_is_in_the_upstreams_own_words_with_its_time_to_wait(project: P
 
     assert caught.value.response.headers["retry-after"] == "7"
     assert caught.value.type == "tokens"
+    assert KEY not in caught.value.response.text  # it quoted the key, which the application is not to know
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(project: Project) -> None:
@@ -96,6 +97,7 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(project: Project) -> N
         project.up().chat.completions.create(model="moves", messages=HELLO)
 
     assert caught.value.status_code == 502
+    assert KEY not in caught.value.response.text
     assert [path for path, _, _ in project.server.requests] == ["/moves/v1/chat/completions"]
 
 
