@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from dmrc.secret_names import is_secret_name, secrets_in_urls
 
@@ -17,6 +17,7 @@ TOKEN = re.compile(
     r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?:(?!-----END)[\s\S])*+"
     r")"
 )
+_SHORTEST_TOKEN = 15
 _TOKEN_BEGINNINGS = (
     *("sk-", "sk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
     *("AKIA", "ASIA", "AIza", "ya29.", "hf_", "npm_", "pypi-", "dckr_pat_", "gsk_", "SG.", "glsa_", "dop_v1_"),
@@ -60,10 +61,12 @@ Span = tuple[int, int]
 
 def secrets_in_text(text: str) -> list[Span]:
     """Return where secrets stand in a text, in order, overlapping ones as one."""
+    signs = [sign for sign in "=:" if sign in text]
+    if not signs and len(text) < _SHORTEST_TOKEN:
+        return []
     spans = secrets_in_urls(text)
-    for sign in "=:":
-        if sign in text:
-            spans += _assigned(text, sign)
+    for sign in signs:
+        spans += _assigned(text, sign)
     if "--" in text:
         spans += [match.span(2) for match in _OPTION.finditer(text) if is_secret_name(match[1])]
     if " -u" in text or "-user" in text:
@@ -77,7 +80,8 @@ def secrets_in_text(text: str) -> list[Span]:
         spans += [span for match in pairs for span in _json_values(text, match.end())]
     if "form-data" in text:
         spans += [match.span(2) for match in _FORM_PART.finditer(text) if is_secret_name(match[1])]
-    spans += _tokens(text)
+    if len(text) >= _SHORTEST_TOKEN and (beginnings := [each for each in _TOKEN_BEGINNINGS if each in text]):
+        spans += _tokens(text, beginnings)
     return merged(spans) if spans else spans
 
 
@@ -92,8 +96,8 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return result
 
 
-def _tokens(text: str) -> Iterator[Span]:
-    for beginning in _TOKEN_BEGINNINGS:
+def _tokens(text: str, beginnings: Sequence[str]) -> Iterator[Span]:
+    for beginning in beginnings:
         at = text.find(beginning)
         while at >= 0:
             if match := TOKEN.match(text, at):

@@ -17,8 +17,8 @@ Spans = Sequence[tuple[int, int]]
 # A line of Server-Sent Events or of JSON lines. A whole document is one line, or is read as a whole.
 _LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?:data:[ \t]*)?(\{[^\r\n]*)")
 
-# What the events of Anthropic's and of the Responses' streams number their parts by.
-_PARTS = ("index", "output_index", "content_index")
+# Every event of a stream says these again, and no text is split over them.
+_REPEATED = frozenset({"id", "object", "model", "type", "item_id", "system_fingerprint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,18 @@ class Documents:
         """
         self._texts = {}
         for document in self.documents:
-            _collect(document, document.value, self._texts.setdefault(_part_of(document.value), _Run()))
+            part = _part_of(document.value)
+            run = self._texts.get(part)
+            if run is None:
+                run = self._texts[part] = _Run()
+            _collect(document, document.value, run)
         for pieces in (pieces for run in self._texts.values() for pieces in _runs(run)):
             if len(pieces) == 1 and pieces[0][3][:1] in ("{", "["):
                 pieces = [_with_names_masked(pieces[0], replacement)]
-            if spans := find("".join([text for _, _, _, text in pieces])):
+            texts = [text for _, _, _, text in pieces]
+            if pieces[0][2] in _REPEATED and len(set(texts)) == 1 and not find(texts[0]):
+                continue
+            if spans := find("".join(texts)):
                 _replace(pieces, spans, replacement)
 
     def put(self, path: str, replacement: str) -> None:
@@ -101,7 +108,8 @@ class Documents:
     def mask_named(self, replacement: str) -> None:
         """Put `replacement` for the values that their names call secrets."""
         # The names of a stream's events are the same ones: where none matters, no event is looked at.
-        if self._texts and not any(is_telling_name(name) for run in self._texts.values() for name in _names(run)):
+        names = (name for run in self._texts.values() for name in _names(run))
+        if len(self.documents) > 1 and self._texts and not any(map(is_telling_name, names)):
             return
         for document in self.documents:
             document.changed |= mask_named(document.value, replacement)
@@ -157,7 +165,7 @@ def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
     below = run.below
     key: str | int
     for key, inner in enumerate(holder) if is_list else holder.items():  # type: ignore[union-attr]
-        if not isinstance(inner, (str, dict, list, int)):
+        if not isinstance(inner, (str, dict, list)):
             continue
         # An entry of a list may say its place itself: a stream gives each answer of several as the only one.
         step = _index(inner, key) if is_list and isinstance(inner, dict) else key
@@ -166,15 +174,18 @@ def _collect(document: _Document, holder: _Holder, run: _Run) -> None:
             there = below[step] = _Run()
         if isinstance(inner, str):
             there.pieces.append((document, holder, key, inner))
-        elif not isinstance(inner, int):  # of a number only the name counts
+        else:
             _collect(document, inner, there)
 
 
 def _part_of(event: _Holder) -> object:
-    """Return which part of an answer an event tells of: two calls may come in turn."""
+    """Return which part of an answer an event of Anthropic or the Responses tells of: two calls may come in turn."""
     if isinstance(event, list):
         return None
-    return tuple([part for name in _PARTS if isinstance(part := event.get(name), int)])
+    index, output, content = event.get("index"), event.get("output_index"), event.get("content_index")
+    if index is None and output is None:
+        return None
+    return tuple([part for part in (index, output, content) if isinstance(part, int)])
 
 
 def _with_names_masked(piece: _Piece, replacement: str) -> _Piece:
@@ -194,7 +205,7 @@ def _runs(run: _Run) -> Iterator[list[_Piece]]:
 
 
 def _names(run: _Run) -> Iterator[str]:
-    """Yield the names of texts, numbers, objects and lists."""
+    """Yield the names of texts, objects and lists."""
     for step, inner in run.below.items():
         if isinstance(step, str):
             yield step

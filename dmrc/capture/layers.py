@@ -20,11 +20,10 @@ Back = Callable[[int, int], tuple[int, int]]
 
 
 def layers(text: str) -> Iterator[tuple[str, Back]]:
-    """Yield the text as it is, then as it reads with one kind of escape after the other taken away.
+    """Yield the text as it reads with one kind of escape after the other taken away.
 
     JSON in a JSON string is escaped once, in one that is itself in a string twice, and so on.
     """
-    yield text, lambda start, end: (start, end)
     if "\\" in text:
         yield from _deeper(text, 1)
     if "%" in text and (found := _layer(text, _PERCENT, _percent)):

@@ -21,7 +21,7 @@ _LONGEST_JSON = 1 << 20
 
 def is_telling_name(name: str) -> bool:
     """Return whether `mask_named` may find something under this name."""
-    return name in ("headers", "value") or name in _SCHEMAS or is_secret_name(name)
+    return name in ("headers", "value", "arguments") or name in _SCHEMAS or is_secret_name(name)
 
 
 def mask_named(holder: _Holder, replacement: str) -> bool:

@@ -80,11 +80,11 @@ class Redactor:
 
     def in_text(self, text: str) -> Spans:
         """Return the spans in a text, and in what is escaped in it."""
-        spans = []
-        for layer, back in layers(text):
-            found = [*self._values_in(layer), *secrets_in_text(layer)]
-            spans += [back(start, end) for start, end in found]
-        return merged(spans)
+        spans = [*self._values_in(text), *secrets_in_text(text)]
+        if "\\" in text or "%" in text or "&" in text:
+            for layer, back in layers(text):
+                spans += [back(*span) for span in (*self._values_in(layer), *secrets_in_text(layer))]
+        return merged(spans) if spans else spans
 
     def _values_in(self, text: str) -> Spans:
         patterns = [re.escape(form) for form in self._texts if form in text]
@@ -188,7 +188,9 @@ def _replaced(text: str, spans: Spans) -> str:
 
 
 def _masked_headers(finder: Finder, headers: Mapping[str, str]) -> dict[str, str]:
-    return {_masked(finder, name): _masked(finder, value) for name, value in headers.items()}
+    if finder.in_text(" ".join(headers)):
+        headers = {_masked(finder, name): value for name, value in headers.items()}
+    return {name: _masked(finder, value) for name, value in headers.items()}
 
 
 def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
