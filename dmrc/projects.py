@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -65,7 +66,9 @@ class Registration:
     has_containers: bool = False
     """Whether Docker had containers of it since it was registered last; when these have gone, it ends."""
     is_used_here: bool = False
-    """Whether a program on this machine was given its variables (`dmrc exec`): then it ends by `dmrc down` alone."""
+    """Whether a program on this machine was given its variables (`dmrc exec`, `dmrc env`), and may need its keys."""
+    used_at: float = field(default_factory=time.time, compare=False)
+    """When it was registered or asked something last, in Unix seconds; kept, to the hour, where `is_used_here`."""
 
     @classmethod
     def of(cls, project: Project, keys: Mapping[str, str], docker_host: str | None) -> Registration:

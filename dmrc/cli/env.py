@@ -24,7 +24,8 @@ def env(
 ) -> None:
     """Print the variables that SERVICE is given, as a program on this machine needs them.
 
-    Its models are pulled and the project is registered, so that the variables work.
+    Its models are pulled and the project is registered, so that the variables work: until dmrc down, or until nothing
+    of the project was asked for a week and it has no containers.
     """
     import json
     import shlex

@@ -20,7 +20,11 @@ def exec_(
     service: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND on this machine with the models and the variables of SERVICE. Needs no Docker."""
+    """Run COMMAND on this machine with the models and the variables of SERVICE. Needs no Docker.
+
+    The key in the variables ends by dmrc down, or when nothing of the project was asked for a week and it has no
+    containers; the next exec makes it valid again.
+    """
     import os
 
     from dmrc.cli.host import host_environment

@@ -85,7 +85,7 @@ class Daemon:
         self._leavers = Leavers(self.projects, self.unregister)
         policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
         self.recorder = Recorder(self._database, policy=policy)
-        self.recorder.on_completed.append(self.live.completed)
+        self.recorder.on_completed += [self.live.completed, self._leavers.heard]
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self.scheduler.mask = self.masked
@@ -269,14 +269,15 @@ class Daemon:
                 _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)
 
     async def _trim_until_stopped(self) -> None:
-        """Keep the record within its limits, once a minute, in a thread."""
+        """Keep the record within its limits, once a minute, in a thread; and end projects that nobody uses."""
         while not self._stopping.is_set():
             try:
+                self._leavers.end_unused()
                 await asyncio.to_thread(self._database.trim, **_RETENTION)
             except StoreError as error:
                 _log.warning("the record of requests is not trimmed: %s", error)
             except Exception:  # noqa: BLE001 the daemon waits here: housekeeping must not end it
-                _log.exception("the record of requests is not trimmed")
+                _log.exception("the housekeeping of a minute failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
 

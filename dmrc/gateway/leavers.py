@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from dmrc.compose.presence import Presence
-from dmrc.projects import Projects
+from dmrc.exchange import Exchange
+from dmrc.projects import Projects, Registration
 
 _log = logging.getLogger(__name__)
+
+_UNUSED_SECONDS = 7 * 86400.0
+_NOTED_SECONDS = 3600.0
+"""How often it is written down that a project was used."""
 
 
 class Leavers:
     """Watches the containers of the projects that are up; made and used on the event loop.
 
-    A project ends when it had containers since it was registered last, and has none any more. One that a program on
-    this machine uses (`dmrc exec`, `dmrc env`) ends by `dmrc down` alone.
+    A project ends when it had containers since it was registered last, and has none any more. Nobody knows how long a
+    program on this machine needs what `dmrc exec` or `dmrc env` gave it: an editor outlives the command that opened it,
+    and variables lie in files. So one that such a program uses ends when it has asked nothing for a week, too.
     """
 
     def __init__(self, projects: Projects, end: Callable[[str], Awaitable[bool]]) -> None:
@@ -27,15 +34,40 @@ class Leavers:
         self._loop = asyncio.get_running_loop()
         self._presence = Presence(self._awaited, self._report)
         self._ending: set[asyncio.Task[bool]] = set()
+        self._heard: dict[str, float] = {}
 
     def look(self) -> None:
         """Watch the engines of the projects that are up, and ask them now. Returns at once."""
         for docker_host in {known.docker_host for known in self._projects.all() if known.docker_host}:
             self._presence.look(docker_host)
 
+    def heard(self, exchange: Exchange) -> None:
+        """Take note of a request. May be called from any thread."""
+        if exchange.project is not None:
+            self._heard[exchange.project] = exchange.received_at
+
+    def end_unused(self) -> None:
+        """End the projects without containers that no program here has used for a week. To be called now and then."""
+        self._note_use()
+        for known in self._projects.all():
+            if known.is_used_here and not known.has_containers and not self._is_used_here(known):
+                self._end_soon(known, "was not used for a week")
+
+    def _note_use(self) -> None:
+        """Write down what the next daemon has to know."""
+        for known in self._projects.all():
+            heard = self._heard.get(known.name, 0.0)
+            if known.is_used_here and heard > known.used_at + _NOTED_SECONDS:
+                self._projects.register(replace(known, used_at=heard))
+
+    def _is_used_here(self, known: Registration) -> bool:
+        used_at = max(known.used_at, self._heard.get(known.name, 0.0))
+        return known.is_used_here and used_at > time.time() - _UNUSED_SECONDS
+
     def close(self) -> None:
-        """Watch no more."""
+        """Watch no more; what was heard is written down."""
         self._presence.close()
+        self._note_use()
 
     def _awaited(self, docker_host: str) -> set[str]:
         """Return the projects that had containers there. Called in a thread; the list of projects is a copy."""
@@ -53,8 +85,11 @@ class Leavers:
                 continue
             if known.name in present and not known.has_containers:
                 self._projects.register(replace(known, has_containers=True))
-            elif known.name not in present and known.has_containers and not known.is_used_here:
-                _log.info("project '%s' has no containers any more: its keys end", known.name)
-                task = asyncio.ensure_future(self._end(known.name))
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
+            elif known.name not in present and known.has_containers and not self._is_used_here(known):
+                self._end_soon(known, "has no containers any more")
+
+    def _end_soon(self, known: Registration, reason: str) -> None:
+        _log.info("project '%s' %s: its keys end", known.name, reason)
+        task = asyncio.ensure_future(self._end(known.name))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
