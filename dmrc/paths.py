@@ -8,11 +8,25 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.errors import StoreError
+from dmrc.errors import InputError, StoreError
 
 # sun_path holds 108 bytes with its NUL on Linux, 104 on macOS; our longest socket name is
 # "runner-" + 12 hex + "-" + 4 digits + ".sock". Source: unix(7).
 _LONGEST_RUN_DIRECTORY = 72
+
+
+def expanded(name: str | Path) -> Path:
+    """Return a path, with `~` and `~user` as the home directories that they mean.
+
+    Raises:
+        InputError: There is no such user, or nobody knows where this one is at home.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"'{name}' begins in a home directory that is not known", remedy="Write the whole path, or set HOME"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

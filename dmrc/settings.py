@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dmrc.errors import SettingError
-from dmrc.paths import Paths
+from dmrc.errors import InputError, SettingError
+from dmrc.paths import Paths, expanded
 
 DEFAULT_PORT = 12434
 """Docker Model Runner's port, so that clients written for it find us."""
@@ -96,7 +96,7 @@ class Settings:
 
 def _home(environ: Mapping[str, str]) -> Path:
     if environ.get("DMRC_HOME"):
-        return Path(environ["DMRC_HOME"]).expanduser().absolute()
+        return _path("DMRC_HOME", environ["DMRC_HOME"])
     import platformdirs
 
     return Path(platformdirs.user_data_dir("dmrc", appauthor=False))
@@ -183,7 +183,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _directories(text: str) -> tuple[Path, ...]:
-    return tuple(Path(word).expanduser().absolute() for word in text.split(os.pathsep) if word)
+    return tuple(_path("DMRC_ALLOW_PATHS", word) for word in text.split(os.pathsep) if word)
 
 
 def _plugins(text: str) -> tuple[str, ...]:
@@ -191,9 +191,15 @@ def _plugins(text: str) -> tuple[str, ...]:
     if text.strip().lower() == "none":
         return ()
     return tuple(
-        str(Path(word).expanduser().absolute()) if "/" in word or word.endswith(".py") else word
-        for word in _words(text)
+        str(_path("DMRC_PLUGINS", word)) if "/" in word or word.endswith(".py") else word for word in _words(text)
     )
+
+
+def _path(name: str, text: str) -> Path:
+    try:
+        return expanded(text).absolute()
+    except InputError as error:
+        raise SettingError(f"{name}: {error.message}", remedy=error.remedy) from error
 
 
 def _size(name: str, text: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Literal
 import click
 
 from dmrc.cli.options import json_option
+from dmrc.paths import expanded
 
 CONTRACT_VERSION = "1.2.0"
 """The `docker-model` whose contract with Compose this plugin keeps; below 1.0.6 Compose drops `runtime_flags`.
@@ -120,7 +121,7 @@ def _script() -> str:
 
 
 def _directory() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    return Path(os.environ.get("DOCKER_CONFIG") or expanded("~/.docker"))
 
 
 def _path() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dmrc.errors import DockerError
+from dmrc.paths import expanded
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 """Docker's default on Linux. Source: https://docs.docker.com/reference/cli/docker/#environment-variables."""
@@ -89,7 +90,7 @@ def _proxies(environ: Mapping[str, str], host: str) -> dict[str, object]:
 
 
 def _directory(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    return Path(environ.get("DOCKER_CONFIG") or expanded("~/.docker"))
 
 
 def _configuration(directory: Path) -> dict[str, object]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from dmrc.errors import InputError
+from dmrc.paths import expanded
 from dmrc.secret_names import is_secret_name, secrets_in_urls
 from dmrc.secret_texts import TOKEN, secrets_in_text
 
@@ -170,11 +172,13 @@ def _declared(secrets: object, directory: Path, environ: Mapping[str, str]) -> I
             yield "", content
         elif isinstance(name := secret.get("environment"), str):
             yield name, environ.get(name, "")
-        elif isinstance(path := secret.get("file"), str) and (place := directory / Path(path).expanduser()).is_file():
+        elif isinstance(path := secret.get("file"), str):
             try:
-                with place.open("rb") as file:
-                    yield "", file.read(_LARGEST_FILE_BYTES).decode()
-            except (OSError, UnicodeDecodeError):
+                # Of what is no file (a pipe, a device) the end may never come.
+                if (place := directory / expanded(path)).is_file():
+                    with place.open("rb") as file:
+                        yield "", file.read(_LARGEST_FILE_BYTES).decode()
+            except (OSError, UnicodeDecodeError, InputError):
                 continue
 
 

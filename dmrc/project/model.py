@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dmrc.errors import ProjectError
+from dmrc.errors import InputError, ProjectError
 from dmrc.fields import Faults, mapping, positive, refuse_unknown, strings, text
+from dmrc.paths import expanded
 from dmrc.project.upstream import Upstream
 
 DEFAULT_ENGINE = "llama.cpp"
@@ -185,7 +186,10 @@ class _Files:
         return tuple(self._absolute(name) if name.startswith((".", "/", "~")) else name for name in written)
 
     def _absolute(self, name: str) -> str:
-        return str((self.directory / Path(name).expanduser()).absolute())
+        try:
+            return str((self.directory / expanded(name)).absolute())
+        except InputError as error:
+            raise ProjectError(f"{self.where}: {error.message}", remedy=error.remedy) from error
 
 
 def _server(fields: Mapping[str, object], options: Mapping[str, object], where: str) -> tuple[Upstream | None, str]:

@@ -10,10 +10,12 @@ from dmrc.cli.chat.conversation import Content
 from dmrc.cli.progress import note
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.paths import expanded
 
 _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 _LARGEST_IMAGE_BYTES = 100 << 20
 _LARGEST_TEXT_BYTES = 4 << 20
+_PUNCTUATION = ".,;:?!)]"
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 # `@` at the start of a word, so that an address like me@example.org is left alone. An image needs none where its path
 # can be nothing else (/tmp/a.png, ./a.png, "../my cat.png"), as in Docker Model Runner and Ollama.
@@ -40,25 +42,29 @@ def expand(prompt: str) -> Content:
     def replaced(match: re.Match[str]) -> str:
         image = match["image"] or match["single_image"] or match["plain_image"]
         name = match["quoted"] or match["single"] or match["plain"] or image
-        path = Path(name).expanduser()
-        if not _is_file(path):
+        names = [name, *([name.rstrip(_PUNCTUATION)] if match["plain"] else [])]  # `@notes.txt, please`
+        found = next(((path, each) for each in names if (path := _file(each)) is not None), None)
+        if found is None:
             if not image and name.startswith(("./", "../", "~/")):
                 note(f"'{name}' is no file: the words are sent as they are")
             return match[0]
+        path, behind = found[0], name[len(found[1]) :]
         if media_type := _IMAGES.get(path.suffix.lower()):
             images.append({"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{_image(path)}"}})
-            return path.name
-        return f"\n{path.name}:\n```\n{_text(path)}\n```\n"
+            return path.name + behind
+        return f"\n{path.name}:\n```\n{_text(path)}\n```\n{behind}"
 
     text = _NAMED.sub(replaced, prompt)
     return [{"type": "text", "text": text}, *images] if images else text
 
 
-def _is_file(path: Path) -> bool:
+def _file(name: str) -> Path | None:
+    """Return the path of a file of this name, or None where there is none."""
     try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long for a name, or with a zero byte
-        return False
+        path = expanded(name)
+        return path if path.is_file() else None
+    except (OSError, ValueError, InputError):  # too long for a name, with a zero byte, `~` of an unknown user
+        return None
 
 
 def _image(path: Path) -> str:

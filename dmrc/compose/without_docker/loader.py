@@ -19,6 +19,7 @@ from dmrc.compose.interpolation import interpolate
 from dmrc.compose.without_docker.checks import check_document, check_project, check_references
 from dmrc.compose.without_docker.merge import BOOLEANS, as_text, expand_service, merge_files
 from dmrc.errors import ProjectError
+from dmrc.paths import expanded
 from dmrc.project import knows_addresses
 
 _KEPT = ("environment", "models", "network_mode", "profiles", "working_dir", "depends_on", "provider")
@@ -244,7 +245,7 @@ def _service_environment(
 
     variables = {key: value for key, value in own.items() if value is not None}
     for entry in map(_mapping, _list(service.get("env_file"))):
-        file = directory / Path(str(entry["path"])).expanduser()
+        file = directory / expanded(str(entry["path"]))
         if file.exists():
             read_into(variables, file, find, raw=entry.get("format") == "raw")
         elif BOOLEANS.get(str(entry["required"]).lower()):

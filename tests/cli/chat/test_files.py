@@ -17,6 +17,14 @@ def test_a_text_file_is_put_into_the_prompt(tmp_path: Path) -> None:
     assert expand(f"Sum up @{tmp_path}/notes.txt please") == "Sum up \nnotes.txt:\n```\none\ntwo\n```\n please"
 
 
+def test_a_file_is_found_before_punctuation(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("one")
+    (tmp_path / "odd.").write_text("two")
+
+    assert expand(f"Sum up @{tmp_path}/notes.txt, please") == "Sum up \nnotes.txt:\n```\none\n```\n, please"
+    assert expand(f"Sum up @{tmp_path}/odd.") == "Sum up \nodd.:\n```\ntwo\n```\n"
+
+
 def test_an_image_goes_beside_the_prompt(tmp_path: Path) -> None:
     (tmp_path / "a dot.png").write_bytes(PIXEL)
 
@@ -76,6 +84,9 @@ def test_what_only_has_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
         "ask @org/team",
         '@app.get("/items")\ndef items(): return 1',
         '@"x y"',
+        "cc @~nosuchuser/x",
+        "see ~nosuchuser/x.png",
+        '@"~nosuchuser"',
         "import Button from '@/components/Button'",
         "import @/components/Button",
         "@media (min-width: 1px) {}",
