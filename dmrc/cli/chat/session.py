@@ -11,6 +11,7 @@ import click
 from dmrc.cli.chat.conversation import Conversation
 from dmrc.cli.chat.files import expand
 from dmrc.cli.chat.printer import print_answer, print_usage
+from dmrc.cli.options import as_text
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue
 
@@ -60,20 +61,23 @@ class Session:
 
     def _turn(self) -> None:
         text = self._message()
-        if text.startswith("/"):
+        if text.startswith("/") and "/" not in text.split()[0][1:]:  # and no path: `/tmp/cat.png what is it?`
             self._command(text)
         elif text.strip():
             self._ask(text)
 
     def _message(self) -> str:
-        line = self._read(">>> ")
+        line = self._line(">>> ")
         if not line.lstrip().startswith(_QUOTES):
             return line.strip()
         lines = [line.lstrip().removeprefix(_QUOTES)]
         while not lines[-1].rstrip().endswith(_QUOTES):
-            lines.append(self._read("... "))
+            lines.append(self._line("... "))
         lines[-1] = lines[-1].rstrip().removesuffix(_QUOTES)
         return "\n".join(lines).strip("\n")
+
+    def _line(self, prompt: str) -> str:
+        return as_text(self._read(prompt).encode(errors="surrogateescape"))  # what is pasted may be no UTF-8
 
     def _ask(self, text: str) -> None:
         pieces = self._conversation.ask(expand(text))
@@ -142,12 +146,19 @@ def _value(text: str) -> JsonValue:
 
 
 def terminal(history: Path) -> ReadLine:
-    """Return a reader of lines with editing and history; the history is a private file."""
+    """Return a reader of lines with editing and history; the history is a private file.
+
+    Where stdout goes elsewhere the prompt is on stderr: stdout is the answers.
+    """
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.output import create_output
 
     history.touch(mode=0o600)
     prompts: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)), enable_open_in_editor=True, placeholder="Type a message, or /? for help"
+        history=FileHistory(str(history)),
+        enable_open_in_editor=True,
+        placeholder="Type a message, or /? for help",
+        output=create_output(always_prefer_tty=True),
     )
     return prompts.prompt

@@ -152,3 +152,17 @@ def test_the_history_is_private(chatty: Dmrc, typed: pexpect.spawn[str]) -> None
     history = chatty.home / "chat_history"
     assert history.stat().st_mode & 0o777 == 0o600
     assert "/show" in history.read_text()
+
+
+def test_answers_can_go_to_a_file_and_the_prompt_stays_on_the_terminal(chatty: Dmrc, tmp_path: Path) -> None:
+    answers = tmp_path / "answers"
+    line = f"exec {chatty.program} run {TINY} > {answers}"
+    environment = {**chatty.environment, "TERM": "xterm"}
+    with pexpect.spawn("/bin/sh", ["-c", line], env=environment, encoding="utf-8", timeout=60) as typed:
+        for text in ("/set parameter max_tokens 4", "Hi", "/bye"):
+            typed.expect(">>> ")
+            typed.sendline(text)
+        typed.expect(pexpect.EOF)
+
+    assert answers.read_text().strip()
+    assert not {">", "\x1b"} & set(answers.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -70,24 +71,47 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
     assert printable("a\x1b[31mb\x07\x9bc\td\ne") == "a[31mbc\td\ne"
 
 
+class Answering(HTTPServer):
+    """Answers every chat in two pieces, and keeps what was asked."""
+
+    def __init__(self, line_end: bytes = b"\n") -> None:
+        self.asked: list[str] = []
+        self.line_end = line_end
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def conversation(self) -> Conversation:
+        return Conversation(Server(f"http://127.0.0.1:{self.server_port}"), "m")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Answering
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body["messages"][-1]["content"])
+        self.send_response(200)
+        self.end_headers()
+        for word in ("Hello", " you"):
+            event = b'data:{"choices": [{"delta": {"content": "%s"}}]}' % word.encode()
+            self.wfile.write(event + self.server.line_end * 2)
+        self.wfile.write(b"data: [DONE]" + self.server.line_end * 2)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_an_answer_is_read_however_the_server_ends_its_lines(line_end: bytes) -> None:
     """They were skipped without a word where no space follows `data:`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            for word in ("Hello", " you"):
-                event = b'data:{"choices": [{"delta": {"content": "%s"}}]}' % word.encode()
-                self.wfile.write(event + line_end * 2)
-            self.wfile.write(b"data: [DONE]" + line_end * 2)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Say nothing."""
-
-    with serving(server := HTTPServer(("127.0.0.1", 0), Handler)):
-        conversation = Conversation(Server(f"http://127.0.0.1:{server.server_port}"), "m")
-        said = [piece.text for piece in conversation.ask("Hi")]
+    with serving(server := Answering(line_end)):
+        said = [piece.text for piece in server.conversation().ask("Hi")]
 
     assert "".join(said) == "Hello you"
+
+
+def test_what_is_typed_is_asked_as_text_and_a_path_is_no_command() -> None:
+    """A terminal hands over bytes that are not UTF-8 as lone surrogates, which JSON cannot hold."""
+    with serving(server := Answering()):
+        Session(server.conversation(), Typed("caf\udce9", "/nowhere/cat.png: what is it?", '"""a', 'b\udcff"""')).run()
+
+    assert server.asked == ["caf\ufffd", "/nowhere/cat.png: what is it?", "a\nb\ufffd"]
