@@ -51,4 +51,4 @@ def _told(name: str, model: StoredModel | None) -> dict[str, object]:
     if model is not None:
         created = model.created or datetime.fromtimestamp(model.pulled_at or 0, UTC)
     created_at = created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": name, "display_name": name, "created_at": created_at}
+    return {"type": "model", "id": name, "display_name": name, "created_at": created_at, "lifecycle": "active"}

@@ -47,8 +47,11 @@ class ResponseRoutes:
 
     async def _input_items(self, request: Request) -> Response:
         asked = self._responses.conversations(self._project(request)).asked(_id(request))
-        items = [_in_full(item, f"msg_{_id(request)}_{place}") for place, item in enumerate(items_of(asked))]
-        return JSONResponse({"object": "list", "data": items, "has_more": False})
+        items = [_in_full(item, f"item_{place}_{_id(request)}") for place, item in enumerate(items_of(asked))]
+        ends = {"first_id": items[0]["id"], "last_id": items[-1]["id"]} if items else {}
+        return JSONResponse(
+            {"object": "list", "data": items, "has_more": False, "first_id": None, "last_id": None, **ends}
+        )
 
     def _project(self, request: Request) -> str | None:
         caller = self._admission.admit(request.scope)
@@ -56,17 +59,18 @@ class ResponseRoutes:
 
 
 def _in_full(item: Document, name: str) -> Document:
-    """Return an item with what a caller may leave out of a message: its type, its id, and that its content is a list.
+    """Return an item with what a caller may leave out: its id, and of a message its type and the form of its content.
 
     Source: https://platform.openai.com/docs/api-reference/responses/input-items
     """
+    item = {"id": name, "status": "completed", **item}
     if item.get("type", "message") != "message":
         return item
     content = item.get("content")
     if isinstance(content, str):
         kind = "output_text" if item.get("role") == "assistant" else "input_text"
         content = [{"type": kind, "text": content}]
-    return {"id": name, "status": "completed", **item, "type": "message", "content": content}
+    return {**item, "type": "message", "content": content}
 
 
 def _id(request: Request) -> str:

@@ -137,7 +137,7 @@ class ResponseWords:
         given, made = answer.prompt_tokens, answer.completion_tokens
         return {
             "input_tokens": given,
-            "input_tokens_details": {"cached_tokens": answer.cached_tokens},
+            "input_tokens_details": {"cached_tokens": answer.cached_tokens, "cache_write_tokens": 0},
             "output_tokens": made,
             "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
             "total_tokens": given + made,
