@@ -64,10 +64,14 @@ _USER_IN_URL = re.compile(r"://([^\s/\"'<>]{1,512})@")
 _PARAMETER = re.compile(r"[?&;#]([\w.%~\[\]-]{1,64})=([^&;\s#\"'<>\\]{1,4096})")
 
 
-@lru_cache(4096)
 def is_secret_name(name: str) -> bool:
     """Return whether what bears this name is a secret."""
-    words = [word.lower() for word in _WORDS.findall(name[-_LONGEST_NAME:])]
+    return _is_secret(name[-_LONGEST_NAME:])  # callers choose names, and the cache keeps them
+
+
+@lru_cache(4096)
+def _is_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
     while words and words[-1].isdigit():
         words.pop()  # `API_KEY_2`
     if not words or "public" in words or "_".join(words) in _HARMLESS_NAMES:

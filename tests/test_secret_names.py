@@ -1,6 +1,6 @@
 import pytest
 
-from dmrc.secret_names import is_secret_name, secrets_in_urls
+from dmrc.secret_names import _is_secret, is_secret_name, secrets_in_urls
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,12 @@ def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
 )
 def test_the_secret_parts_of_a_url_are_found(text: str, secrets: list[str]) -> None:
     assert [text[start:end] for start, end in secrets_in_urls(text)] == secrets
+
+
+def test_of_a_long_name_the_end_counts_and_no_more_is_kept() -> None:
+    """A caller's keys of 16 MB each would have stayed in the daemon, 4,096 of them."""
+    assert is_secret_name("x" * 1000 + "_token")
+    before = _is_secret.cache_info().currsize
+
+    assert is_secret_name("other" + "x" * 16_000_000 + "_token")
+    assert _is_secret.cache_info().currsize == before

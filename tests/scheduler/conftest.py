@@ -107,7 +107,7 @@ def play(scheduler: Scheduler, story: Callable[[], Awaitable[None]]) -> None:
     assert not complaints
 
 
-async def until(claim: Callable[[], bool], what: str, seconds: float = 10) -> None:
+async def until(claim: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Wait until a claim is true."""
     deadline = time.monotonic() + seconds
     while not claim():
