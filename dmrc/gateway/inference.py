@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from starlette.types import Receive, Scope, Send
@@ -24,6 +25,7 @@ from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
+from dmrc.gateway.json_reading import AT_ONCE_BYTES, at_length, written
 from dmrc.gateway.observation import Observation
 from dmrc.gateway.pictures import check_pictures
 from dmrc.hooks.plugins import Plugins
@@ -105,14 +107,17 @@ class Inference:
         project = caller.registration.name if caller else None
         call: Call | Residence = Residence(b"", b"")
         if not observation.only_preloads:
-            call = self._dialect.call(observation.document, observation.request_body, project)
+            call = await at_length(
+                observation.request_body,
+                partial(self._dialect.call, observation.document, observation.request_body, project),
+            )
         resolved = await self._steps.catalog.resolved(caller, observation.model(), self._dialect.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
         check_pictures(resolved.target, observation.document, observation.request_body)
         served = served_by(resolved.target, resolved.model_key)
         if isinstance(call, Call):
-            call = checked(_spoken_to(call, served), served)
+            call = await at_length(observation.request_body, partial(_prepared, call, served, observation.request_body))
             observation.left_out(call.left_out)
         keep_alive_seconds = observation.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
@@ -165,6 +170,14 @@ class Inference:
             await observation.send(bytes(response.body), more=False)
         elif observation.is_stream:
             await observation.send(self._dialect.last_words(error), more=False)
+
+
+def _prepared(call: Call, served: Served, body: bytes) -> Call:
+    """Return what to send for a call, checked; where it came of a long `body`, its bytes as well."""
+    call = checked(_spoken_to(call, served), served)
+    if call.raw is None and len(body) > AT_ONCE_BYTES:
+        return replace(call, raw=b"".join(written(call.document)))
+    return call
 
 
 def _spoken_to(call: Call, served: Served) -> Call:

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from dmrc.errors import HttpInputError, InputError
 from dmrc.gateway import json_reading
-from dmrc.gateway.json_reading import read_long, read_short
+from dmrc.gateway.json_reading import at_length, read_long, read_short, written
 
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | some.text(),
@@ -39,6 +39,33 @@ def test_it_is_read_as_python_reads_it(value: object, indent: int | str | None, 
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
 
     assert read(f" {text}\n".encode("utf-8", "surrogatepass")) == value
+
+
+@given(VALUES)
+def test_what_is_written_in_pieces_is_the_same_value(value: object) -> None:
+    assert json.loads(b"".join(written(value))) == value
+
+
+def test_others_run_while_a_long_request_is_worked_on() -> None:
+    """The check of 160,000 messages took a quarter of a second on the loop, and so did writing them again."""
+    document = {"messages": [{"role": "user", "content": "hi"}] * 160_000}
+    steps = 0
+
+    async def others() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await asyncio.sleep(0.001)
+
+    async def ask() -> bytes:
+        other = asyncio.create_task(others())
+        try:
+            return await at_length(bytes(300_000), lambda: b"".join(written(document)))
+        finally:
+            other.cancel()
+
+    assert json.loads(asyncio.run(ask())) == document
+    assert steps > 5
 
 
 @pytest.mark.usefixtures("short")

@@ -67,7 +67,7 @@ class Call:
     reply: Reply | None = None
     """Translates the answer; None: its bytes pass as they are."""
     raw: bytes | None = None
-    """`document` as the caller wrote it; None where it is not the caller's own."""
+    """`document` as the caller wrote it, or as it was written in a thread; None: it is to be written."""
     of_llama_cpp: Mapping[str, JsonValue] = field(default_factory=dict)
     """More of the body, for llama.cpp's server alone: others refuse what they do not know."""
     several: Several | None = None
