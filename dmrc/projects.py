@@ -58,6 +58,8 @@ class Registration:
     """The project's own plugins."""
     auth: Auth = "key"
     """Whether a container without a key may be known by its address."""
+    plain_port: bool = False
+    """Whether its containers call the gateway without a port."""
     any_model: bool = False
     """Whether its services may use every model of the store, and not only those that it declares."""
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Registration:
             ),
             plugins=tuple(LocalPlugin.of(path) for path in project.plugins),
             auth=project.auth,
+            plain_port=project.uses_plain_port,
             any_model=project.any_model,
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
@@ -139,6 +142,7 @@ class Registration:
                 name for name in dict.fromkeys((*before.without_models, *self.without_models)) if name not in services
             ),
             auth=self.auth if self.auth == "address" else before.auth,
+            plain_port=self.plain_port or before.plain_port,
             any_model=self.any_model or before.any_model,
             has_containers=False,
         )

@@ -34,6 +34,7 @@ def join(app: App, project: str, service: str, models: Sequence[ModelDeclaration
             key_hashes={service: key_hash(key)},
             without_models=() if by_address is None else tuple(each.name for each in by_address.callers),
             auth="key" if by_address is None else by_address.auth,
+            plain_port=by_address is not None,
             any_model=by_address is not None and by_address.any_model,
         )
     )

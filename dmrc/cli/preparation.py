@@ -18,7 +18,7 @@ from dmrc.cli.tables import size
 from dmrc.errors import DmrcError
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
-from dmrc.project import GATEWAY_HOST, Auth, ModelDeclaration, Project
+from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project
 from dmrc.projects import Registration
 
 
@@ -65,7 +65,7 @@ def prepare(app: App, project: Project, wish: Wish) -> Prepared:
 
 
 def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
-    address = attach(app, wish.docker_host, project.auth)
+    address = attach(app, wish.docker_host, plain_port=project.uses_plain_port)
     pulled = _pull_missing(app, wish.models)
     keys = stable_keys(app, project.name, [service.name for service in project.consumers])
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
@@ -87,14 +87,14 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
     return Prepared(keys, address)
 
 
-def attach(app: App, docker_host: str | None, auth: Auth = "key", say: Callable[[str], None] = note) -> str:
+def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: Callable[[str], None] = note) -> str:
     """Have the gateway listen where containers of a Docker engine reach it, and return that address.
 
-    Those that are known by their addresses reach it on port 80 too, or the user is told why not, by `say`.
+    With `plain_port` on port 80 too, or the user is told why not, by `say`.
     """
     if docker_host is None:
         return "127.0.0.1"
-    wish = {"docker_host": docker_host, "auth": auth}
+    wish = {"docker_host": docker_host, "plain_port": plain_port}
     document = cast(Document, app.daemon.request("POST", "/attach", json.dumps(wish)))
     if document["no_plain_port"]:
         say(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")

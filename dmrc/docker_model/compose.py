@@ -68,7 +68,7 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
     by_address = project_by_address(compose_project() or "") if models else None
-    address = attach(app, host, by_address.auth if by_address else "key", show_to_user)
+    address = attach(app, host, plain_port=by_address is not None, say=show_to_user)
     key = join(app, compose_project() or "", WHOLE_PROJECT, models, host)
     return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
 

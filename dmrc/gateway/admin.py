@@ -134,7 +134,7 @@ class _Admin:
         document = await request.json()
         doors, docker_host, refusal = self._daemon.doors, document["docker_host"], None
         address = await doors.attach(docker_host)
-        if document.get("auth") == "address":
+        if document.get("plain_port"):
             try:
                 await doors.attach_plainly(docker_host)
             except (DaemonError, PortTakenError) as error:

@@ -263,7 +263,7 @@ class Daemon:
         for docker_host in self._docker_hosts():
             try:
                 await self.doors.attach(docker_host)
-                if any(known.auth == "address" for known in self.projects.all() if known.docker_host == docker_host):
+                if any(known.plain_port for known in self.projects.all() if known.docker_host == docker_host):
                     await self.doors.attach_plainly(docker_host)
             except (DmrcError, OSError) as error:
                 _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from dmrc.project.provider import provided, with_providers
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
+
+_PLAIN_URL = re.compile(rf"http://{re.escape(GATEWAY_HOST)}(:80)?(/|$)")
 
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
@@ -105,6 +108,15 @@ class Project:
             for service in self.services.values()
             if service.bindings or (everybody and service.network_mode != "none" and not service.provides)
         )
+
+    @property
+    def uses_plain_port(self) -> bool:
+        """Return whether containers call the gateway without a port, as Docker Model Runner's own address has none.
+
+        They do where they are known by their addresses, and where a variable of theirs says so.
+        """
+        values = (value for service in self.callers for value in service.environment.values() if value)
+        return self.auth == "address" or any(map(_PLAIN_URL.search, values))
 
     def only(self, names: Iterable[str]) -> tuple[Service, ...]:
         """Return those of these services that the project has."""

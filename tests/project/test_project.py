@@ -141,3 +141,21 @@ def test_what_to_write_instead_is_of_the_same_kind(option: str, value: object, e
 
     with pytest.raises(ProjectError, match=re.escape(example)):
         Project.parse(document, ())
+
+
+@pytest.mark.parametrize(
+    ("url", "is_plain"),
+    [
+        ("http://model-runner.docker.internal/engines/v1", True),
+        ("http://model-runner.docker.internal:80/engines/llama.cpp/v1/", True),
+        ("http://model-runner.docker.internal", True),
+        ("http://model-runner.docker.internal:12434/engines/v1", False),
+        ("http://model-runner.docker.internal.example.com/v1", False),
+        (None, False),
+    ],
+)
+def test_a_url_without_a_port_is_seen_among_the_variables_of_those_with_models(url: str | None, is_plain: bool) -> None:
+    environment = {"BASE_URL": url}
+
+    assert project(services={"a": {"models": ["llm"], "environment": environment}}).uses_plain_port is is_plain
+    assert not project(services={"a": {"environment": environment}}).uses_plain_port

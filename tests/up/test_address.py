@@ -88,6 +88,23 @@ def test_with_any_model_they_may_use_what_the_store_has(project: MakeProject) ->
     assert [one["status"] for one in shop.answers("go", "python").values()] == [200] * 2
 
 
+def test_a_url_of_docker_model_runner_among_the_variables_is_served(project: MakeProject) -> None:
+    """It has no port. The key is asked for as at any other."""
+    shop = project("moved")
+    own = {"OPENAI_BASE_URL": "http://model-runner.docker.internal/engines/v1"}
+    script = f"while true; do {question()}; /busybox sleep 0.2; done"
+    shop.write({"services": {"app": service(script, models=["llm"], environment=own)}, "models": _MODELS})
+
+    shop.up("--detach")
+
+    first = shop.answers("app")["app"]
+    assert (first["status"], first["key_id"] is None) == (200, False)
+    shop.dmrc.ok("stop-runner")
+    before = len(shop.exchanges())
+    shop.dmrc.ok("ui", "--print")  # which starts the daemon
+    eventually(lambda: [one for one in shop.exchanges()[before:] if one["status"] == 200])
+
+
 def test_after_a_restart_of_the_daemon_it_still_is(project: MakeProject) -> None:
     shop = project("samples")
     services = {"app": service(f"while true; do {_SAMPLE}; /busybox sleep 0.2; done", models=["llm"])}
