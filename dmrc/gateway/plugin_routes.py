@@ -16,7 +16,7 @@ from dmrc.gateway.answers import error_response
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.unrouted import Unrouted
 from dmrc.hooks.plugin import Plugin
-from dmrc.hooks.plugins import BUILT_IN, Plugins
+from dmrc.hooks.plugins import BUILT_IN, Plugins, attempted
 
 _HOOK = "dmrc_register_routes"
 _BRIDGE_TAG = "bridge"
@@ -35,7 +35,7 @@ class PluginRoutes:
             if implementation.plugin.name in BUILT_IN:
                 app.state.observed = observed
             try:
-                implementation.attempt({"app": app})
+                attempted(implementation, {"app": app})
             except PluginError:
                 continue  # counted and logged
             admit = observed.pages.admit if observed and implementation.plugin.name == _PAGE else admission.admit

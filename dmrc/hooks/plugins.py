@@ -80,7 +80,7 @@ class Plugins:
         if not self._asked_strangers:
             self._asked_strangers = True
             for plugin, load in self._strangers():
-                self._load(plugin, partial(_in_time, load))
+                self._load(plugin, partial(_in_time, partial(_made, load), "import"))
                 if plugin.state == "failed":
                     _log.warning("plugin '%s' is skipped: %s", plugin.name, plugin.reason)
 
@@ -135,7 +135,7 @@ class Plugins:
         for implementation in self.implementations(hook):
             is_ours = implementation.plugin.name in BUILT_IN
             try:
-                answer = implementation(arguments) if is_ours else implementation.attempt(arguments)
+                answer = implementation(arguments) if is_ours else attempted(implementation, arguments)
             except PluginError:
                 continue  # counted and logged
             if isinstance(answer, list | tuple):
@@ -156,7 +156,7 @@ class Plugins:
         current = dict(environment)
         for one in reversed(self.implementations(hook, (project.name,))):
             try:
-                answer = one.attempt({"project": project, "service": service, "environment": dict(current)})
+                answer = attempted(one, {"project": project, "service": service, "environment": dict(current)})
             except PluginError:
                 continue  # counted and logged
             if answer is None:
@@ -208,22 +208,21 @@ class Plugins:
             plugin.skip(first_line(error))
 
     def _register(self, plugin: Plugin, found: object) -> None:
-        """Register a plugin; a class is made an object of first.
+        """Register a plugin; of a class an object was made.
 
         Raises:
             PluginError: It breaks a rule of `validation`; it is not registered then.
         """
-        key, module = plugin.identity.key, found
-        made = found() if inspect.isclass(found) else found
+        key = plugin.identity.key
         try:
-            self._manager.register(made, key)
-            plugin.hooks = check(self._manager, made, is_local=plugin.identity.project is not None)
+            self._manager.register(found, key)
+            plugin.hooks = check(self._manager, found, is_local=plugin.identity.project is not None)
         except (PluginError, pluggy.PluginValidationError, ValueError) as error:
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
             raise error if isinstance(error, PluginError) else PluginError(first_line(error)) from error
         plugin.state = "loaded"
-        if plugin.identity.version == "-" and isinstance(version := getattr(module, "__version__", None), str):
+        if plugin.identity.version == "-" and isinstance(version := getattr(found, "__version__", None), str):
             plugin.identity = Identity(plugin.name, plugin.identity.origin, version, plugin.identity.project)
         self._implementations = {}
 
@@ -236,21 +235,46 @@ class Plugins:
         self._implementations = {}
 
 
-def _in_time(load: Callable[[], object]) -> object:
-    """Return what `load` returns. Its thread goes on where it hangs, and does not keep the process from ending.
+def _made(load: Callable[[], object]) -> object:
+    """Return what `load` returns; of a class, an object."""
+    found = load()
+    return found() if inspect.isclass(found) else found
+
+
+def attempted(implementation: Implementation, arguments: Mapping[str, object]) -> object:
+    """Return what a stranger's hook returns, on whose answer a command or the daemon's start waits.
+
+    Raises:
+        PluginError: It raised, or takes too long; counted and logged already.
+    """
+    if implementation.plugin.name in BUILT_IN:
+        return implementation.attempt(arguments)
+    try:
+        return _in_time(partial(implementation.attempt, arguments), implementation.hook)
+    except _TooLongError as error:
+        implementation.plugin.count_error(implementation.hook, error)
+        raise
+
+
+class _TooLongError(PluginError):
+    """It was given up."""
+
+
+def _in_time(work: Callable[[], object], what: str) -> object:
+    """Return what `work` returns. Its thread goes on where it hangs, and does not keep the process from ending.
 
     Raises:
         PluginError: It takes too long.
     """
     from dmrc.hooks.limited import in_thread  # asyncio is heavy, and few have a stranger's plugin
 
-    future = in_thread(load, "import")
+    future = in_thread(work, what)
     try:
         return future.result(IMPORT_SECONDS)
     except TimeoutError as error:
         if future.done():
             raise
-        raise PluginError(f"its import took more than {IMPORT_SECONDS:.0f} s") from error
+        raise _TooLongError(f"its {what} took more than {IMPORT_SECONDS:.0f} s") from error
 
 
 def _local_identity(project: str, local: LocalPlugin) -> Identity:

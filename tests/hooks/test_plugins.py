@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -220,3 +221,37 @@ def test_an_import_that_hangs_is_named_and_keeps_no_command_for_ever(
     states = {plugin.name: plugin.state for plugin in plugins.all()}
     assert (states["hangs"], states["fine"]) == ("failed", "loaded")
     assert "plugin 'hangs' is skipped: its import took more than 0 s" in caplog.text
+
+
+def test_an_object_that_hangs_while_it_is_made_keeps_no_command_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An entry point may name a class: its import was limited, and what the class does was not."""
+
+    class Hangs:
+        def __init__(self) -> None:
+            time.sleep(30)
+
+    entries = [SimpleNamespace(name="hangs", dist=None, load=lambda: Hangs)]
+    monkeypatch.setattr("dmrc.hooks.plugins.metadata.entry_points", lambda group: entries)
+    monkeypatch.setattr("dmrc.hooks.plugins.IMPORT_SECONDS", 0.3)
+    plugins = Plugins()
+
+    plugins.load()
+
+    assert "plugin 'hangs' is skipped: its import took more than 0 s" in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["dmrc_register_commands(cli)", "dmrc_register_engines(settings)"])
+def test_a_hook_that_hangs_where_a_command_waits_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    monkeypatch.setattr("dmrc.hooks.plugins.IMPORT_SECONDS", 0.3)
+    path = write(tmp_path / "hangs.py", f"@hookimpl\ndef {hook}:\n    import time\n    time.sleep(30)")
+    plugins = Plugins([str(path)])
+    plugins.load()
+
+    name, _, argument = hook.rstrip(")").partition("(")
+    assert plugins.collect(name, **{argument: None}) == []
+
+    assert plugins.all()[0].to_json()["errors"] == 1
