@@ -5,12 +5,15 @@ A compose file may come from a stranger, and what it names is shown to container
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.errors import InputError
 from dmrc.project import ModelDeclaration, Project, is_path
+
+_LARGEST_TEXT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Allowed:
             InputError: One does not; it is named.
         """
         models = {key: self.model(model) for key, model in project.models.items()}
-        plugins = tuple(self._file(path, "x-dmrc.plugins") if path.exists() else path for path in project.plugins)
+        plugins = tuple(self._plugin(path) for path in project.plugins)
         return replace(project, models=models, plugins=plugins)
 
     def model(self, model: ModelDeclaration) -> ModelDeclaration:
@@ -40,23 +43,33 @@ class Allowed:
         """
         where = f"models.{model.key}.x-dmrc"
 
-        def found(name: str | None, option: str) -> str | None:
-            return name if name is None or not is_path(name) else str(self._file(Path(name), f"{where}.{option}"))
+        def found(name: str | None, option: str, limit: int | None = None) -> str | None:
+            if name is None or not is_path(name):
+                return name
+            return str(self._file(Path(name), f"{where}.{option}", limit))
 
         return replace(
             model,
             loras=tuple(str(found(name, "lora")) for name in model.loras),
             draft=found(model.draft, "draft"),
             mmproj=found(model.mmproj, "mmproj"),
-            chat_template=found(model.chat_template, "chat_template"),
+            chat_template=found(model.chat_template, "chat_template", _LARGEST_TEXT_BYTES),
         )
 
-    def _file(self, path: Path, where: str) -> Path:
+    def _plugin(self, path: Path) -> Path:
+        """Return the path of a plugin; where there is no such file it is skipped later, with a line."""
+        # Path.exists raises where a name is too long.
+        is_gone = not os.path.exists(path) and "\0" not in str(path)  # noqa: PTH110
+        return path if is_gone else self._file(path, "x-dmrc.plugins", _LARGEST_TEXT_BYTES)
+
+    def _file(self, path: Path, where: str, limit: int | None = None) -> Path:
         try:
             resolved = path.resolve(strict=True)
-            mode = resolved.stat().st_mode
-        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            status = resolved.stat()
+            mode = status.st_mode
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle, before Python 3.13
             reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+            reason = "its name holds a NUL" if isinstance(error, ValueError) else reason
             raise InputError(
                 f"{where}: '{path}' cannot be read: {reason}", remedy="A relative path begins at the compose file"
             ) from error
@@ -67,6 +80,11 @@ class Allowed:
             raise InputError(
                 f"{where}: '{path}'{through} lies outside of the project, in '{self.project[0]}'",
                 remedy=f"Copy it there, or allow it: --allow-path {resolved.parent}, or DMRC_ALLOW_PATHS",
+            )
+        if limit is not None and status.st_size > limit:
+            raise InputError(
+                f"{where}: '{path}' has {status.st_size} bytes, and {limit} are read at most",
+                remedy="Name a file of text",
             )
         try:
             resolved.open("rb").close()

@@ -49,6 +49,7 @@ def _write(directory: Path, **options: object) -> None:
         ("./pipe", "is a pipe, and no file"),
         ("/dev/zero", "is a device, and no file"),
         ("./folder", "is a directory, and no file"),
+        ("./tpl\0.jinja", "its name holds a NUL"),
     ],
 )
 def test_what_is_no_file_of_the_project_is_refused_at_once(
@@ -61,6 +62,28 @@ def test_what_is_no_file_of_the_project_is_refused_at_once(
     assert refused.returncode == 2
     assert words in refused.stderr
     assert f"x-dmrc.{option}" in refused.stderr
+
+
+@pytest.mark.parametrize("option", ["chat_template", "plugins"])
+def test_a_text_without_end_is_not_read(dmrc: Dmrc, project: Path, option: str) -> None:
+    """A file of 20 GB that takes no room on the disk: the daemon would read it whole."""
+    with (project / "huge").open("wb") as file:
+        file.truncate(20 << 30)
+    _write(project, **{option: ["./huge"] if option == "plugins" else "./huge"})
+
+    refused = dmrc.run("config", cwd=project, timeout=20)
+
+    assert refused.returncode == 2
+    assert f"x-dmrc.{option}: '{project}/huge' has 21474836480 bytes" in refused.stderr
+
+
+def test_a_plugin_whose_name_is_too_long_is_skipped_with_a_line(dmrc: Dmrc, project: Path) -> None:
+    _write(project, plugins=["./" + "a" * 300])
+
+    found = dmrc.run("config", cwd=project)
+
+    assert found.returncode == 0
+    assert "is skipped: it cannot be read: File name too long" in found.stderr
 
 
 @pytest.mark.parametrize("path", ["./gone", "./circle"])
