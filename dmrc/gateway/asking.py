@@ -88,7 +88,9 @@ class Asking:
             what = "counts no tokens" if call.path == COUNT_PATH else f"has no {call.path}"
             engine = f"the engine of model '{self._served.reference}'"
             return UnsupportedError(f"{engine} {what}", remedy="Use engine llama.cpp")
-        return engine_error(answer.status, answer.headers, body, self._served)
+        if is_missing and self._served.is_upstream and not json_object(body).get("error"):
+            body = b""  # it says nothing but its status
+        return engine_error(answer.status, answer.headers, body, self._served, call.path)
 
     async def _unparsed(self, call: Call) -> Answer:
         """Ask once more for an answer whose calls llama.cpp cannot read, and let it be words."""

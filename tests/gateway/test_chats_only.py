@@ -229,6 +229,11 @@ def test_ollamas_client_gets_its_counts_without_llama_cpps_timings(far: Far) -> 
     assert call.function.arguments == {"city": "Bern"}
 
 
+def test_what_a_server_has_no_route_for_is_told_with_its_path(far: Far) -> None:
+    with pytest.raises(openai.NotFoundError, match="the engine of model 'thinks' answered 404 to /v1/completions"):
+        far.openai.completions.create(model="thinks", prompt="Hi")
+
+
 def test_a_server_is_asked_for_chat_completions_alone(far: Far) -> None:
     far.dmrc.ok("unload", "--all")
     far.server.requests.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.checks import checked
@@ -61,6 +62,7 @@ def called(arguments: object, **fields: object) -> list[dict[str, Any]]:
         ({"messages": [{"role": "assistant", "function_call": {"name": "x"}}]}, "Send the call in 'tool_calls'"),
         ({"messages": [{"role": "assistant", "tool_calls": 5}]}, "messages[0].tool_calls is 5"),
         ({"messages": called("{}", type="custom")}, 'messages[1].tool_calls[0] is of type "custom"'),
+        ({"messages": called("{}", id=5)}, "messages[1].tool_calls[0].id is 5, which is not a text"),
         ({"messages": called("{}", function=None)}, "messages[1].tool_calls[0] has no 'function'"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, 'tools[0] is of type "custom"'),
         ({"tools": {}}, "'tools' is an object"),
@@ -114,12 +116,17 @@ def test_what_is_right_passes_as_the_caller_wrote_it(fields: dict[str, Any]) -> 
         ("look it up", {"arguments": "look it up"}),
         ('["Bern"]', {"arguments": ["Bern"]}),
         ('{"a": NaN}', {"arguments": '{"a": NaN}'}),
+        ('{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        ('{"a": "\\ud83d"}', {"a": "?"}),
+        ('{"a": "\\ud83d', {"a": "?"}),
     ],
 )
 def test_arguments_that_were_cut_are_json_again(written: str | None, meant: object) -> None:
     messages = chat(messages=called(written)).document["messages"]
 
-    assert json.loads(messages[1]["tool_calls"][0]["function"]["arguments"]) == meant
+    arguments = messages[1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == meant
+    assert json.loads(json.dumps(json.loads(arguments), ensure_ascii=False).encode()) == meant  # no half a character
 
 
 def test_json_that_was_cut_anywhere_is_closed() -> None:
@@ -277,6 +284,37 @@ def test_a_pattern_beyond_a_grammar_is_refused_by_name(pattern: str) -> None:
     with pytest.raises(InputError, match=r"response_format.json_schema.schema.properties.a.pattern is"):
         chat(response_format=form)
     assert chat(FAR, response_format=form).raw is not None
+
+
+def test_keywords_of_a_schema_that_the_grammar_leaves_out_are_named() -> None:
+    """They were left out without a word: a `multipleOf` of 7 was answered with 100."""
+    unique = {"type": "array", "uniqueItems": True, "items": {"type": "string", "format": "email"}}
+    whole = {"type": "integer", "minimum": 1}
+    properties = {"a": {"type": "integer", "multipleOf": 7}, "b": unique, "c": whole, "multipleOf": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "anyOf": [{"not": {}}, {"type": "number", "maximum": 5}]}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+    assert chat(response_format=form).left_out == (
+        "schema.properties.a.multipleOf",
+        "schema.properties.b.uniqueItems",
+        "schema.properties.b.items.format",
+        "schema.anyOf[0].not",
+        "schema.anyOf[1].maximum",
+    )
+    assert chat(FAR, response_format=form).left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "said"), [("b6123-79c1160b", " who"), ("fp_1a2b", "A whale who"), (None, "A whale who")]
+)
+def test_an_upstream_that_is_llama_cpps_server_does_not_repeat_a_beginning(fingerprint: str | None, said: str) -> None:
+    call = chat(FAR, messages=[*items_of(HELLO), {"role": "assistant", "content": "A whale"}])
+    message = {"role": "assistant", "content": "A whale who"}
+
+    (mend,) = call.mends
+    answer = mend.whole({"system_fingerprint": fingerprint, "choices": [{"index": 0, "message": message}]})
+
+    assert answer["choices"] == [{"index": 0, "message": {"role": "assistant", "content": said}}]
 
 
 def test_an_upstream_may_know_what_we_do_not() -> None:

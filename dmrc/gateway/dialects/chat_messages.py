@@ -8,6 +8,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/create
 from __future__ import annotations
 
 import json
+import re
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
@@ -20,6 +21,8 @@ _TEXTS = ("text", "refusal")
 _MEDIA = ("image_url", "input_audio", "input_video", "video_url")
 # What OpenAI's clients send as null where there is nothing.
 _NULLS = ("name", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "refusal", "audio", "function_call")
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def checked_messages(value: JsonValue, served: Served) -> JsonValue:
@@ -135,6 +138,8 @@ def _call(call: JsonValue, where: str, served: Served) -> JsonValue:
         raise InputError(f"{where} has no 'function'", remedy='Send {"name": "…", "arguments": "{}"}')
     if not isinstance(function.get("name"), str):
         raise InputError(f"{where}.function has no 'name'")
+    if not isinstance(call.get("id"), str | None):
+        raise InputError(f"{where}.id is {shown(call['id'])}, which is not a text")
     arguments = function.get("arguments")
     meant = _arguments(arguments)
     if kind == "function" and meant is arguments and call.get("id", "") is not None:
@@ -156,5 +161,13 @@ def _arguments(value: JsonValue) -> JsonValue:
         found = json.loads(value, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         mended = closed(value)
-        return json.dumps({"arguments": value} if mended is None else mended, ensure_ascii=False)
-    return value if isinstance(found, dict) else json.dumps({"arguments": found}, ensure_ascii=False)
+        return _encoded({"arguments": value} if mended is None else mended)
+    if not isinstance(found, dict):
+        return _encoded({"arguments": found})
+    encoded = _encoded(found) if _HALF.search(value) else ""
+    return encoded if "?" in encoded and json.loads(encoded) != found else value
+
+
+def _encoded(document: Document) -> str:
+    """Return JSON in which half a character, of one that was cut, is a question mark: an engine reads no such thing."""
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()

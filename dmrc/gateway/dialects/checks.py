@@ -26,7 +26,7 @@ from dmrc.gateway.dialects.embeddings import checked_embedding
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
 from dmrc.gateway.dialects.openai_fields import check_fields, refuse_fields, unread
-from dmrc.gateway.dialects.schemas import kept_format
+from dmrc.gateway.dialects.schemas import kept_format, unkept
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.several import asked_for, several
 from dmrc.scheduler.target import AnyTarget, Target
@@ -76,7 +76,8 @@ def _checked(call: Call, served: Served) -> Call:
     if is_chat or call.path in _COMPLETIONS:
         check_fields(call.document, is_chat=is_chat)
         if served.is_llama_cpp:
-            call = replace(call, left_out=(*call.left_out, *unread(call.document, is_chat=is_chat)))
+            without_effect = (*unread(call.document, is_chat=is_chat), *unkept(call.document.get("response_format")))
+            call = replace(call, left_out=(*call.left_out, *without_effect))
     if is_chat:
         changes, mends = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
@@ -106,8 +107,9 @@ def _chat(document: Document, served: Served) -> tuple[Document, list[Mend]]:
         form = document["response_format"]
         if (kept := kept_format(form)) is not form:
             changes["response_format"] = kept
-    if served.is_llama_cpp and not document.get("stream") and (beginning := _beginning(document)):
-        mends.append(WithoutBeginning(beginning))
+    may_repeat = (served.is_llama_cpp or served.is_upstream) and not document.get("stream")
+    if may_repeat and (beginning := _beginning(document)):
+        mends.append(WithoutBeginning(beginning, is_certain=served.is_llama_cpp))
     return changes, mends
 
 

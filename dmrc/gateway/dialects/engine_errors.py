@@ -46,8 +46,8 @@ _STEP = 1024
 _LONGEST_MESSAGE = 600
 
 
-def engine_error(status: int, headers: Mapping[str, str], body: bytes, served: Served) -> DmrcError:
-    """Return what to tell the caller of an answer with this status, 400 or above."""
+def engine_error(status: int, headers: Mapping[str, str], body: bytes, served: Served, path: str) -> DmrcError:
+    """Return what to tell the caller of an answer with this status, 400 or above, to a request at `path`."""
     document = json_object(body)
     error = object_of(document.get("error"))
     message = error_message(document) if document else body.decode("utf-8", "replace").strip()
@@ -60,7 +60,7 @@ def engine_error(status: int, headers: Mapping[str, str], body: bytes, served: S
         status, kind = 400, "invalid_request_error"
     retry = headers.get("retry-after", "")
     return EngineAnswerError(
-        message[:_LONGEST_MESSAGE] or f"the engine answered {status}",
+        message[:_LONGEST_MESSAGE] or f"the engine of model '{served.reference}' answered {status} to {path}",
         status=status,
         error_type=kind if isinstance(kind, str) else "server_error" if status >= 500 else "invalid_request_error",
         code=code if isinstance(code, str) else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -10,6 +11,9 @@ from dmrc.capture.bodies import items_of, object_of
 from dmrc.capture.event_stream import EventReader
 from dmrc.engines.session import Answer
 from dmrc.gateway.dialects.chat_answers import Document, json_object
+
+# Number and commit of a build: `b6123-79c1160b`.
+_LLAMA_CPP = re.compile(r"b\d+-\w+\Z")
 
 
 class Mend(Protocol):
@@ -76,14 +80,20 @@ def _encoded(document: Document) -> bytes:
 
 
 class WithoutBeginning:
-    """Leaves the beginning that the caller gave out of an answer: the engine repeats it, but in streams."""
+    """Leaves the beginning that the caller gave out of an answer: llama.cpp's server repeats it, but in streams."""
 
-    def __init__(self, beginning: str) -> None:
-        """Know what the caller gave, as an assistant's last message."""
+    def __init__(self, beginning: str, *, is_certain: bool = True) -> None:
+        """Know what the caller gave, as an assistant's last message.
+
+        Where it is not certain that llama.cpp's server answers, the answer tells.
+        """
         self._beginning = beginning
+        self._is_certain = is_certain
 
     def whole(self, document: Document) -> Document:
         """Return the answer, from where the caller's own words end."""
+        if not self._is_certain and not _LLAMA_CPP.match(str(document.get("system_fingerprint"))):
+            return document
         for choice in items_of(document.get("choices")):
             message = object_of(choice.get("message"))
             content = message.get("content")

@@ -9,7 +9,7 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/common/json-schema-to-
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
@@ -18,6 +18,14 @@ from dmrc.gateway.dialects.chat_answers import Document
 _OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMA = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems", "items")
+# What the grammar knows nothing of, and of numbers that need not be whole.
+_UNKEPT = (
+    *("multipleOf", "not", "if", "then", "else", "uniqueItems", "contains", "minContains", "maxContains"),
+    *("patternProperties", "propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),
+    *("unevaluatedItems", "dependentSchemas", "dependentRequired", "contentEncoding"),
+)
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_FORMATS = ("date", "time", "date-time", *(f"uuid{version}" for version in ("", *"12345")))
 # Of these null is a value.
 _VALUES = ("const", "default", "example", "examples", "enum")
 
@@ -70,6 +78,32 @@ def kept_format(form: JsonValue) -> JsonValue:
         raise InputError("'response_format.json_schema' has no 'schema'", remedy='Send {"name": "…", "schema": {…}}')
     kept = kept_schema(schema, "response_format.json_schema.schema")
     return form if kept is schema else {**form, "json_schema": {**described, "schema": kept}}
+
+
+def unkept(form: JsonValue) -> tuple[str, ...]:
+    """Return the keywords of a `response_format` that its grammar leaves out, by their place in the schema."""
+    if not isinstance(form, dict):
+        return ()
+    described = form.get("json_schema")
+    return tuple(_unkept(described.get("schema") if isinstance(described, dict) else form.get("schema"), "schema"))
+
+
+def _unkept(schema: JsonValue, where: str) -> Iterator[str]:
+    if not isinstance(schema, dict):
+        return
+    for name, value in schema.items():
+        place = f"{where}.{name}"
+        is_number = schema.get("type") == "number" and name in _LIMITS
+        if name in _UNKEPT or is_number or (name == "format" and value not in _FORMATS):
+            yield place
+        elif name in _OF_SCHEMAS and isinstance(value, dict):
+            for key, one in value.items():
+                yield from _unkept(one, f"{place}.{key}")
+        elif name in _LISTS and isinstance(value, list):
+            for number, one in enumerate(value):
+                yield from _unkept(one, f"{place}[{number}]")
+        elif name in _SCHEMA:
+            yield from _unkept(value, place)
 
 
 def _kept(name: str, value: JsonValue, where: str, ref_prefix: str) -> JsonValue:
