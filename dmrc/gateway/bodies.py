@@ -118,7 +118,7 @@ class Bodies:
         finally:
             self._held_bytes -= body.held_bytes
             if body.held_bytes > _LARGE_BYTES:
-                self._give_back_soon()
+                self.give_back_soon()
 
     def hold(self, size: int) -> None:
         """Count bytes of a body; whoever holds it takes them off again.
@@ -134,7 +134,7 @@ class Bodies:
                 remedy="Try again later, or send less at once",
             )
 
-    def _give_back_soon(self) -> None:
+    def give_back_soon(self) -> None:
         """Give the memory of a large body back to the system, when the record has let go of it, too."""
         if self._trims:
             return

@@ -51,7 +51,16 @@ class DmrArchives:
             "content-disposition": f'attachment; filename="{file_name}.tar"',
             "content-length": str(archive.size_bytes),
         }
-        return ClosingStream(_pieces(archive), "application/x-tar", headers)
+        return ClosingStream(self._pieces(archive), "application/x-tar", headers)
+
+    async def _pieces(self, archive: Archive) -> AsyncGenerator[bytes]:
+        """Yield an archive, which is read in threads."""
+        try:
+            with closing(_Reading(archive)) as reading:
+                while piece := await asyncio.to_thread(reading.next):
+                    yield piece
+        finally:
+            self._admission.bodies.give_back_soon()
 
     async def _load(self, request: Request) -> Response:
         """Take the archive, then answer: whoever sends it reads nothing before its last byte anyway."""
@@ -67,13 +76,6 @@ class DmrArchives:
         except ClientDisconnect:
             raise CancelledError("the caller went away before the end of the archive") from None
         return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")
-
-
-async def _pieces(archive: Archive) -> AsyncGenerator[bytes]:
-    """Yield an archive, which is read in threads."""
-    with closing(_Reading(archive)) as reading:
-        while piece := await asyncio.to_thread(reading.next):
-            yield piece
 
 
 class _Reading:

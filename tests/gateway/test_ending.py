@@ -18,6 +18,7 @@ import pytest
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.serving import serving
+from tests.synthetic_engine import synthetic_dmrc
 
 
 class _Stalling(BaseHTTPRequestHandler):
@@ -181,3 +182,26 @@ def test_a_daemon_of_another_version_is_said_and_restarted_when_idle(dmrc: Dmrc,
 def _with(dmrc: Dmrc, plugin: object) -> Dmrc:
     dmrc.environment["DMRC_PLUGINS"] = str(plugin)
     return dmrc
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_no_answered_request_is_missing_from_the_record_after_a_signal(number: signal.Signals) -> None:
+    """A terminal that was closed under `dmrc serve` cost the record up to 71 of 200."""
+    with synthetic_dmrc() as synthetic:
+        dmrc = synthetic.dmrc
+
+        def ask(_number: int) -> str | None:
+            answer = synthetic.ask()
+            answer.read()
+            return answer.headers["x-dmrc-exchange-id"]
+
+        daemon = psutil.Process(synthetic.pid)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answered = set(pool.map(ask, range(200)))
+        os.kill(daemon.pid, number)
+        eventually(lambda: not daemon.is_running(), "end of the daemon")
+
+        recorded = {each["id"] for each in json.loads(dmrc.ok("requests", "--json", "-n", "1000"))}
+        assert len(answered - {None}) == 200
+        assert answered <= recorded
+        assert not (dmrc.home / "run" / "admin.sock").exists()
