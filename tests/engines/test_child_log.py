@@ -134,3 +134,25 @@ def test_a_child_goes_on_where_its_log_cannot_be_written(tmp_path: Path) -> None
     log.wait_end(5)
 
     assert log.read_bytes == 100 * 4096
+
+
+def test_a_line_that_cannot_be_masked_is_left_out_and_the_next_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else empties the pipe: the engine stood still when it was full."""
+
+    def mask(line: str) -> str:
+        if "bad" in line:
+            raise RecursionError(line)
+        return line
+
+    log = ChildLog(tmp_path / "e.log", mask)
+    writing = log.open()
+
+    os.write(writing, b"a bad line with words\na good one\n")
+    os.close(writing)
+    log.wait_end(5)
+
+    assert log.tail() == "dmrc: left out 1 line that may quote a request\na good one\n"
+    assert "RecursionError" in caplog.text
+    assert "words" not in caplog.text
