@@ -69,6 +69,8 @@ class Registration:
     """Whether Docker had containers of it since it was registered last; when these have gone, it ends."""
     is_used_here: bool = False
     """Whether a program on this machine was given its variables (`dmrc exec`, `dmrc env`), and may need its keys."""
+    starter: tuple[int, float] | None = None
+    """The process that makes its containers (Compose), and when that began: `process_of`. None where there is none."""
     used_at: float = field(default_factory=time.time, compare=False)
     """When it was registered or asked something last, in Unix seconds; kept, to the hour, where `is_used_here`."""
 
@@ -144,6 +146,7 @@ class Registration:
             auth=self.auth if self.auth == "address" else before.auth,
             plain_port=self.plain_port or before.plain_port,
             any_model=self.any_model or before.any_model,
+            starter=self.starter,
             has_containers=False,
         )
 
@@ -204,6 +207,8 @@ class Registration:
             LocalPlugin(**known_fields(LocalPlugin, fields, f"a plugin of {where}"))
             for fields in document.pop("plugins", ())
         )
+        if (starter := document.pop("starter", None)) is not None:
+            document["starter"] = (int(starter[0]), float(starter[1]))
         rest = known_fields(cls, document, where)
         return cls(models=models, services=services, without_models=without_models, plugins=plugins, **rest)
 
@@ -328,6 +333,16 @@ class Projects:
             for sha256, project, service in self._database.rows("SELECT sha256, project, service FROM service_key")
             if (known := self._registrations.get(project)) is not None and (service in known.services)
         }
+
+
+def process_of(pid: int) -> tuple[int, float] | None:
+    """Return a running process so that no later one with its number is taken for it; None where it has ended."""
+    import psutil  # only where containers are started
+
+    try:
+        return pid, psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 def key_hash(key: str) -> str:

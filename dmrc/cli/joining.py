@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from dmrc.cli.app import App
 from dmrc.cli.door_keys import stable_keys
 from dmrc.cli.reading import document_here, secrets_here
 from dmrc.project import ModelDeclaration, Project, knows_addresses
-from dmrc.projects import Registration, key_hash
+from dmrc.projects import WHOLE_PROJECT, Registration, key_hash, process_of
 
 
 def join(app: App, project: str, service: str, models: Sequence[ModelDeclaration], docker_host: str) -> str:
@@ -35,6 +36,8 @@ def join(app: App, project: str, service: str, models: Sequence[ModelDeclaration
             without_models=() if by_address is None else tuple(each.name for each in by_address.callers),
             auth="key" if by_address is None else by_address.auth,
             plain_port=by_address is not None,
+            # A provider may be started alone, and is wanted then.
+            starter=process_of(os.getppid()) if service == WHOLE_PROJECT else None,
             any_model=by_address is not None and by_address.any_model,
         )
     )

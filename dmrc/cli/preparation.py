@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from dmrc.errors import DmrcError
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
 from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project
-from dmrc.projects import Registration
+from dmrc.projects import Registration, process_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Wish:
     """The models of the services that are to start; the project's other ones are only known."""
     load: bool = True
     """Whether to load these now."""
+    becomes_compose: bool = False
+    """Whether this process becomes Compose, which makes containers: a project that gets none ends then."""
     is_used_here: bool = False
     """Whether a program on this machine is given the variables of a service."""
 
@@ -70,7 +73,11 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
     keys = stable_keys(app, project.name, [service.name for service in project.consumers])
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
     app.daemon.hand_over_secrets(project.name, project.secrets)
-    registration = replace(Registration.of(project, keys, wish.docker_host), is_used_here=wish.is_used_here)
+    registration = replace(
+        Registration.of(project, keys, wish.docker_host),
+        is_used_here=wish.is_used_here,
+        starter=process_of(os.getpid()) if wish.becomes_compose else None,
+    )
     claim = _register(app, registration, wish.upstream_keys)
     path = f"/projects/{quote(project.name, safe='')}"
     try:

@@ -55,13 +55,14 @@ def up(
         compose.become(options, None, ["up", *flags, *arguments])
     check_reachable(endpoint.host)
     keys = upstream_keys(project, models, options, os.environ)
-    prepared = prepare(app, project, Wish(endpoint.host, keys, models))
+    rest = for_compose(project, arguments)
+    prepared = prepare(app, project, Wish(endpoint.host, keys, models, becomes_compose=rest is not None))
     load_plugins(app, project)
     gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
     injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
     for line in what_to_say(project, injected):
         note(line)
-    if (rest := for_compose(project, arguments)) is None:
+    if rest is None:
         return  # what was named are models: there is no container to start
     with project_lock(app, project.name) as lock:
         override = override_path(app, project.name)

@@ -31,10 +31,10 @@ class Presence:
     Stopped containers count. An engine that does not answer tells nothing: its containers may run.
     """
 
-    def __init__(self, awaited: Callable[[str], set[str]], report: Callable[[str, set[str]], None]) -> None:
-        """Call `report` with an engine and the projects there, in a thread.
+    def __init__(self, awaited: Callable[[str], set[str]], report: Callable[[str, set[str], set[str]], None]) -> None:
+        """Call `report`, in a thread, with an engine, the projects there, and those of `awaited` that are not.
 
-        What `awaited` says of an engine, and is not reported, has been gone for a second.
+        `awaited` is asked before the engine is; what is not there has been gone for a second.
         """
         self._awaited = awaited
         self._report = report
@@ -90,11 +90,12 @@ class Presence:
 
         with self._lock:
             self._asked.discard(docker_host)  # an event from now on is asked about anew
+        awaited = self._awaited(docker_host)
         try:
             client = _client(docker_host)
             try:
                 found = _projects(client)
-                if self._awaited(docker_host) - found and not self._closed.wait(_GRACE_SECONDS):
+                if awaited - found and not self._closed.wait(_GRACE_SECONDS):
                     found |= _projects(client)
             finally:
                 client.close()
@@ -102,7 +103,7 @@ class Presence:
             _log.debug("Docker at %s does not say which projects run: %s", docker_host, error)
             return
         if not self._closed.is_set():
-            self._report(docker_host, found)
+            self._report(docker_host, found, awaited - found)
 
 
 def containers_of(docker_host: str, project: str) -> Counter[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dmrc.compose.presence import Presence
 from dmrc.exchange import Exchange
-from dmrc.projects import Projects, Registration
+from dmrc.projects import Projects, Registration, process_of
 
 _log = logging.getLogger(__name__)
 
@@ -22,9 +22,10 @@ _NOTED_SECONDS = 3600.0
 class Leavers:
     """Watches the containers of the projects that are up; made and used on the event loop.
 
-    A project ends when it had containers since it was registered last, and has none any more. Nobody knows how long a
-    program on this machine needs what `dmrc exec` or `dmrc env` gave it: an editor outlives the command that opened it,
-    and variables lie in files. So one that such a program uses ends when it has asked nothing for a week, too.
+    A project ends when it had containers since it was registered last, and has none any more; and when the Compose that
+    was to make them has ended without one. Nobody knows how long a program on this machine needs what `dmrc exec` or
+    `dmrc env` gave it: an editor outlives the command that opened it, and variables lie in files. So one that such a
+    program uses ends when it has asked nothing for a week, too.
     """
 
     def __init__(self, projects: Projects, end: Callable[[str], Awaitable[bool]]) -> None:
@@ -70,26 +71,33 @@ class Leavers:
         self._note_use()
 
     def _awaited(self, docker_host: str) -> set[str]:
-        """Return the projects that had containers there. Called in a thread; the list of projects is a copy."""
+        """Return the projects that should have containers there. Called in a thread; the list of projects is a copy."""
         return {
-            known.name for known in self._projects.all() if known.has_containers and known.docker_host == docker_host
+            known.name
+            for known in self._projects.all()
+            if known.docker_host == docker_host and _should_have_containers(known)
         }
 
-    def _report(self, docker_host: str, present: set[str]) -> None:
+    def _report(self, docker_host: str, present: set[str], gone: set[str]) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._reported, docker_host, present)
+            self._loop.call_soon_threadsafe(self._reported, docker_host, present, gone)
 
-    def _reported(self, docker_host: str, present: set[str]) -> None:
+    def _reported(self, docker_host: str, present: set[str], gone: set[str]) -> None:
         for known in self._projects.all():
             if known.docker_host != docker_host:
                 continue
             if known.name in present and not known.has_containers:
                 self._projects.register(replace(known, has_containers=True))
-            elif known.name not in present and known.has_containers and not self._is_used_here(known):
-                self._end_soon(known, "has no containers any more")
+            elif known.name in gone and _should_have_containers(known) and not self._is_used_here(known):
+                self._end_soon(known, "has no containers any more" if known.has_containers else "got no containers")
 
     def _end_soon(self, known: Registration, reason: str) -> None:
         _log.info("project '%s' %s: its keys end", known.name, reason)
         task = asyncio.ensure_future(self._end(known.name))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def _should_have_containers(known: Registration) -> bool:
+    """Return whether a project had some, or the Compose that was to make them has ended."""
+    return known.has_containers or (known.starter is not None and process_of(known.starter[0]) != known.starter)

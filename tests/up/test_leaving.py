@@ -71,6 +71,21 @@ def test_as_long_as_there_is_a_container_it_stays(own_project: MakeProject, word
     assert _projects(shop) == ["stays"]
 
 
+def test_one_that_got_no_containers_ends_with_its_compose(own_project: MakeProject) -> None:
+    shop = own_project("none")
+    missing = {"image": "127.0.0.1:1/no/such:image", "models": ["llm"]}
+    shop.write({"services": {"app": missing}, "models": {"llm": {"model": TINY, "context_size": 256}}})
+    assert shop.dmrc.run("up", "--detach", cwd=shop.directory).returncode != 0
+    key = shop.keys["app"]
+    assert _status(shop, key) == 200
+    other = own_project("there")
+    _up(other)  # whose containers are an event: otherwise it is noticed within a minute
+
+    eventually(lambda: _status(shop, key) == 401, "end of the key")
+
+    assert _projects(other) == ["there"]
+
+
 def test_one_that_ended_while_no_daemon_ran_is_noticed_by_the_next(own_project: MakeProject) -> None:
     shop = own_project("unseen")
     key = _up(shop)
