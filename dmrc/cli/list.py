@@ -90,8 +90,12 @@ def _list_far(url: str, pattern: str | None, *, as_json: bool) -> None:
     from dmrc.cli.chat.server import Server
     from dmrc.cli.tables import print_table
 
-    with Server.named(url).answer("GET", "/models") as answer:
-        models = items_of(parse_object(answer.read()).get("data"))
+    server = Server.named(url)
+    with server.answer("GET", "/models") as answer:
+        found = parse_object(answer.read()).get("data")
+    if not isinstance(found, list):
+        raise server.no_answer()
+    models = items_of(found)
     wanted = pattern if pattern is None or any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     models = [model for model in models if wanted is None or fnmatchcase(str(model.get("id")), wanted)]
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import socket
 import ssl
@@ -89,7 +90,11 @@ class HttpClient:
                 retries=False,
             )
         except ProxyError as error:
-            raise self._by_proxy(proxy, str(error.original_error)) from error
+            raise self._by_proxy(proxy, str(error.original_error).rpartition(": ")[2]) from error
+        except HTTPError as error:
+            if proxy is None or isinstance(error, LocationValueError) or _is_untrusted(error):
+                raise
+            raise TransientError(f"{self._way(proxy)}: {_reason(error)}") from error
         if proxy is not None and response.status == 407:
             dismiss(response)
             raise self._by_proxy(proxy, "407")
@@ -102,15 +107,19 @@ class HttpClient:
                 self._pools[proxy] = with_file_ranges(_connections(proxy))
             return self._pools[proxy]
 
+    def _way(self, proxy: Proxy | None) -> str:
+        return f"{self.subject} cannot be reached through proxy '{proxy.address if proxy is not None else ''}'"
+
     def _by_proxy(self, proxy: Proxy | None, reason: str) -> RegistryError:
         """Return the error for what a proxy said, or for not reaching it."""
-        address = proxy.address if proxy is not None else ""
-        message = f"{self.subject} cannot be reached through proxy '{address}'"
+        message = self._way(proxy)
         status = re.search(r"\b[45]\d\d\b", reason)
         if proxy is not None and status is not None and status[0] == "407":
             return RegistryError(message, remedy=proxy.wish)
-        said = f"{message}: {reason.rpartition(': ')[2]}"
-        return RegistryError(said) if status is not None and status[0] < "500" else TransientError(said)
+        said = f"{message}: {reason}"
+        if status is not None and status[0] < "500":
+            return RegistryError(said, remedy="Ask who runs it to let this host through, or name the host in NO_PROXY")
+        return TransientError(said)
 
     def redirection(self, url: str, response: urllib3.BaseHTTPResponse) -> str | None:
         """Return where the answer of `url` sends us, after closing it; None when it is no redirect.
@@ -161,8 +170,7 @@ class HttpClient:
             cause = error.args[-1] if isinstance(error, ProtocolError) else error
             if isinstance(cause, IncompleteRead):
                 raise TransientError(f"{self.subject} broke off before the end") from error
-            reason = str(cause).rpartition(": ")[2] or type(cause).__name__
-            raise TransientError(f"{self.subject} cannot be reached: {reason}") from error
+            raise TransientError(f"{self.subject} cannot be reached: {_reason(error)}") from error
 
 
 class HttpPart:
@@ -251,6 +259,17 @@ def _connections(proxy: Proxy | None) -> urllib3.PoolManager:
         maxsize=MOST_CONNECTIONS,
         socket_options=options,
     )
+
+
+def _reason(error: HTTPError) -> str:
+    """Return why a server was not reached, in words for one line."""
+    cause = error.args[-1] if isinstance(error, ProtocolError | SSLError) and error.args else error
+    if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+        return "what it answers is no HTTP"
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return f"TLS fails ({cause.reason.replace('_', ' ').lower()})"
+    reason = str(cause).rpartition(": ")[2]
+    return "".join(filter(str.isprintable, reason)) or type(cause).__name__
 
 
 def _is_untrusted(error: HTTPError) -> bool:

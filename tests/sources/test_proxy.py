@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -214,6 +215,37 @@ def test_a_proxy_that_is_away_is_named(dmrc: Dmrc) -> None:
         assert f"through proxy '{address}'" in done.stderr.splitlines()[-1]
         assert "Connection refused" in done.stderr
         assert "secret" not in done.stderr
+
+
+class _Odd(socketserver.BaseRequestHandler):
+    """A proxy that reads a request and writes what the server has to say."""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.request.sendall(self.server.says)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b"", "Remote end closed connection"),
+        (b"\x15\x03\x01\x00\x02\x02\x50", "what it answers is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "TLS fails ("),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden. Ask who runs it to let this host through"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway. Check the network"),
+    ],
+)
+def test_a_proxy_that_fails_is_named_in_one_line(dmrc: Dmrc, says: bytes, words: str) -> None:
+    with serving(server := socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Odd)):
+        server.says = says  # type: ignore[attr-defined]
+        address = f"127.0.0.1:{server.server_address[1]}"
+
+        done = dmrc.run("pull", "registry.test/ai/none", env={"HTTPS_PROXY": address})
+
+    assert (done.returncode, done.stdout) == (4, "")
+    *_, line = done.stderr.splitlines()
+    assert f"cannot be reached through proxy '{address}': {words}" in line
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(

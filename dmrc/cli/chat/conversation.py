@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
+from dmrc.capture.bodies import items_of, parse_object
 from dmrc.capture.event_stream import EventReader
 from dmrc.cli.chat.server import Server
 from dmrc.errors import EngineError
@@ -67,11 +68,24 @@ class Conversation:
     def _stream(self, messages: list[JsonValue]) -> Iterator[Piece]:
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         with self.server.answer("POST", "/chat/completions", json.dumps({**body, **self.parameters})) as answer:
-            reader = EventReader()
+            reader, events = EventReader(), 0
+            if answer.headers.get_content_type() == "application/json":  # a server that streams nothing
+                yield from self._whole(answer.read())
+                return
             while chunk := answer.read1(_READ_BYTES):
                 for event in reader.read(chunk):
                     if event.data.startswith(b"{"):
+                        events += 1
                         yield from self._pieces(json.loads(event.data))
+        if not events:
+            raise self.server.no_answer()
+
+    def _whole(self, body: bytes) -> Iterator[Piece]:
+        document = parse_object(body)
+        choices = items_of(document.get("choices"))
+        if not choices and "error" not in document:
+            raise self.server.no_answer()
+        yield from self._pieces({**document, "choices": [{"delta": choice.get("message")} for choice in choices]})
 
     def _pieces(self, document: dict[str, JsonValue]) -> Iterator[Piece]:
         if isinstance(error := document.get("error"), dict):

@@ -17,6 +17,8 @@ from dmrc.proxies import Proxy, proxy_for
 KEY_VARIABLE = "OPENAI_API_KEY"
 """Holds the key of a server that the user names."""
 
+_IS_IT = "Check that it is the base URL of an OpenAI-compatible server, with /v1 at its end"
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -68,7 +70,7 @@ class Server:
             if way.proxy is not None and answer.status == 407:
                 raise OSError("407 Proxy Authentication Required")
             if answer.status != 200:
-                raise EngineError(_error_text(answer.read()))
+                raise self._refused(answer)
             yield answer
         except (OSError, http.client.HTTPException) as error:
             if self.is_gateway:
@@ -79,6 +81,18 @@ class Server:
             raise EngineError(f"'{self.url}' does not answer{by}: {error}", remedy="Check that it runs") from error
         finally:
             connection.close()
+
+    def _refused(self, answer: http.client.HTTPResponse) -> EngineError:
+        body = answer.read()
+        if (said := _error_text(body)) is not None:
+            return EngineError(said)
+        words = "".join(filter(str.isprintable, body.decode(errors="replace")))[:200]
+        reason = f"{answer.status} {answer.reason}" + (f": {words}" if words else "")
+        return EngineError(f"'{self.url}' answers {reason}", remedy=_IS_IT)
+
+    def no_answer(self) -> EngineError:
+        """Return the error for an answer that is none of OpenAI's: a web page, say."""
+        return EngineError(f"'{self.url}' answers, but not in the form of OpenAI's API", remedy=_IS_IT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +132,9 @@ class _Way:
         return cls(connection, parts.path, {}, proxy)
 
 
-def _error_text(body: bytes) -> str:
+def _error_text(body: bytes) -> str | None:
+    """Return what an error of OpenAI's form says; None where the body is none."""
     try:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace")[:500]
+        return None

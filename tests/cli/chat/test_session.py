@@ -11,6 +11,7 @@ import pytest
 from dmrc.cli.chat.conversation import Conversation, printable
 from dmrc.cli.chat.server import Server
 from dmrc.cli.chat.session import Session
+from dmrc.errors import EngineError
 from tests.serving import serving
 
 
@@ -74,10 +75,10 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
 class Answering(HTTPServer):
     """Answers every chat in two pieces, and keeps what was asked."""
 
-    def __init__(self, line_end: bytes = b"\n") -> None:
+    def __init__(self, line_end: bytes = b"\n", handler: type[BaseHTTPRequestHandler] | None = None) -> None:
         self.asked: list[str] = []
         self.line_end = line_end
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), handler or _Handler)
 
     def conversation(self) -> Conversation:
         return Conversation(Server(f"http://127.0.0.1:{self.server_port}"), "m")
@@ -107,6 +108,40 @@ def test_an_answer_is_read_however_the_server_ends_its_lines(line_end: bytes) ->
         said = [piece.text for piece in server.conversation().ask("Hi")]
 
     assert "".join(said) == "Hello you"
+
+
+def test_a_server_that_streams_nothing_is_read_too() -> None:
+    class Handler(_Handler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"message": {"role": "assistant", "content": "Hello"}}]}')
+
+    with serving(server := Answering(handler=Handler)):
+        assert [piece.text for piece in server.conversation().ask("Hi")] == ["Hello"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b"<html>portal</html>", "answers, but not in the form of OpenAI's API. Check that it is the base URL"),
+        (502, b"", "answers 502 Bad Gateway. Check that it is the base URL"),
+        (403, b"blocked\x1b", "answers 403 Forbidden: blocked. Check that it is the base URL"),
+        (404, b'{"error": {"message": "no such model"}}', "no such model"),
+    ],
+)
+def test_what_answers_and_is_no_such_server_is_told(status: int, body: bytes, words: str) -> None:
+    class Handler(_Handler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with serving(server := Answering(handler=Handler)), pytest.raises(EngineError) as caught:
+        list(server.conversation().ask("Hi"))
+
+    assert words in str(caught.value)
 
 
 def test_what_is_typed_is_asked_as_text_and_a_path_is_no_command() -> None:
