@@ -34,7 +34,8 @@ class AnthropicReader:
                 }
                 return {**self._used(said), **_choice(delta, said.get("stop_reason")), **_times(said)}
             case "message_start":
-                return self._used(object_of(said.get("message")))
+                begun = object_of(object_of(said.get("message")).get("usage"))
+                return self._used({"usage": {name: value for name, value in begun.items() if name != "output_tokens"}})
             case "content_block_start":
                 block = object_of(said.get("content_block"))
                 if block.get("type") == "tool_use":
@@ -64,9 +65,10 @@ class AnthropicReader:
         cached = counts.get("cache_read_input_tokens", 0)
         usage: _Document = {
             "prompt_tokens": counts.get("input_tokens", 0) + cached,
-            "completion_tokens": counts.get("output_tokens", 0),
             "prompt_tokens_details": {"cached_tokens": cached},
         }
+        if "output_tokens" in counts:  # at the end
+            usage["completion_tokens"] = counts["output_tokens"]
         return {"usage": usage}
 
 

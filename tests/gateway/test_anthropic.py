@@ -113,6 +113,21 @@ def test_errors_are_anthropics(gateway: Gateway) -> None:
     assert types == ["not_found_error", "invalid_request_error", "invalid_request_error", "authentication_error"]
 
 
+def test_the_first_event_of_a_stream_tells_the_tokens_of_the_prompt(gateway: Gateway, recorded: Recorded) -> None:
+    """LangChain.js reads them there and nowhere else."""
+    wish = {"model": MODEL, "max_tokens": 8, "messages": QUESTION}
+    raw = client(gateway).messages.with_raw_response.create(**wish, stream=True)
+    first, *_, delta, _last = list(raw.parse())
+
+    begun, ended = first.message.usage, delta.usage
+    told = (begun.input_tokens, begun.cache_read_input_tokens)
+    assert told == (ended.input_tokens, ended.cache_read_input_tokens)
+    assert sum(told) > 20
+    assert (begun.output_tokens, ended.output_tokens) == (0, 8)
+    record = recorded(raw.headers["x-dmrc-exchange-id"])
+    assert (record["prompt_tokens"], record["cached_tokens"], record["completion_tokens"]) == (sum(told), told[1], 8)
+
+
 def test_a_thread_goes_on_without_one(gateway: Gateway) -> None:
     """Anthropic's client asks the server to keep a conversation, in its tool runners always; and does without."""
     wish = {"model": MODEL, "max_tokens": 4}

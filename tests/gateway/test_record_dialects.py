@@ -62,10 +62,10 @@ def test_what_answers_with_no_words_has_the_tokens_of_its_prompt(
 @pytest.mark.parametrize(
     ("path", "wish"),
     [
-        ("/v1/chat/completions", {"messages": QUESTION, "max_tokens": 400}),
-        ("/v1/completions", {"prompt": "Once", "max_tokens": 400}),
-        ("/v1/responses", {"input": "Tell me a long story.", "max_output_tokens": 400}),
-        ("/anthropic/v1/messages", {"messages": QUESTION, "max_tokens": 400}),
+        ("/v1/chat/completions", {"messages": QUESTION, "max_tokens": 400, "ignore_eos": True}),
+        ("/v1/completions", {"prompt": "Once", "max_tokens": 400, "ignore_eos": True}),
+        ("/v1/responses", {"input": "Tell me a long story.", "max_output_tokens": 400, "ignore_eos": True}),
+        ("/anthropic/v1/messages", {"messages": QUESTION, "max_tokens": 400, "ignore_eos": True}),
         ("/api/chat", {"messages": QUESTION, "options": {"num_predict": 400}}),
         ("/api/generate", {"prompt": "Tell me a long story.", "options": {"num_predict": 400}}),
     ],
@@ -74,7 +74,7 @@ def test_a_stream_that_its_caller_ended_has_tokens_and_time(
     gateway: Gateway, recorded: Recorded, path: str, wish: dict[str, object]
 ) -> None:
     """Issue 16, B15: whoever counts use per service counted nothing for it, and Anthropic's streams begin with 0."""
-    wish = {"model": MODEL, "stream": True, "ignore_eos": True, **wish}
+    wish = {"model": MODEL, "stream": True, **wish}
     with httpx.stream("POST", f"{gateway.url}{path}", json=wish, timeout=60) as answer:
         words = (
             line

@@ -60,6 +60,17 @@ def test_the_first_event_of_a_message_counts_nothing_and_the_last_one_all(size: 
 
 
 @pytest.mark.parametrize("size", [None, 1, 7])
+def test_the_first_event_of_a_message_has_the_tokens_that_are_read_where_the_engine_tells(size: int | None) -> None:
+    progress = b'data: {"choices":[],"prompt_progress":{"total":35,"cache":5,"processed":5,"time_ms":0}}\n\n'
+
+    found = told(AnthropicWords("m"), progress + chat_stream(DELTAS, "tool_calls"), size)
+
+    usage = found[0]["message"]["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (30, 5, 0)
+    assert found[-2]["usage"]["output_tokens"] == 6
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("dialect", REPLIES)
 def test_a_stream_says_the_same_however_its_lines_end_and_wherever_it_is_cut(

@@ -64,8 +64,10 @@ class AnthropicWords:
         yield ending + _event("message_delta", delta=self._ending(), **self._numbers()) + _event("message_stop")
 
     def _beginning(self) -> bytes:
-        """Return the first event. Nothing is counted yet: clients add what the last one but one tells, or take it."""
-        return _event("message_start", message=self._message([]) | {"usage": _usage(0, 0, 0)})
+        """Return the first event. Of the answer nothing is counted: clients add what the last one but one tells."""
+        read, cached = (_count(self._answer.progress.get(name)) for name in ("total", "cache"))
+        usage = _usage(read - cached, cached, 0)
+        return _event("message_start", message=self._message([]) | {"usage": usage})
 
     def _message(self, content: list[JsonValue]) -> Document:
         return {
@@ -100,6 +102,10 @@ class AnthropicWords:
         answer = self._answer
         usage = _usage(answer.prompt_tokens - answer.cached_tokens, answer.cached_tokens, answer.completion_tokens)
         return {"usage": usage, "timings": answer.timings} if answer.timings else {"usage": usage}
+
+
+def _count(value: JsonValue) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _usage(given: int, cached: int, made: int) -> Document:

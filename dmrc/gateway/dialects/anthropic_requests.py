@@ -100,8 +100,9 @@ def _thinking(document: Document) -> JsonValue:
 
 
 def of_llama_cpp(document: Document) -> Document:
-    """Return what only llama.cpp's server is asked for: how much to think, and to tell which word stopped it."""
-    result: Document = {}
+    """Return what only llama.cpp's server is asked for: how much to think, to tell what it reads, and what ends it."""
+    # Some clients read the tokens of the prompt in the first event, which comes before an answer is counted.
+    result: Document = {"return_progress": True} if document.get("stream") is True else {}
     if isinstance(budget := given_object(document.get("thinking"), "thinking").get("budget_tokens"), int):
         result["thinking_budget_tokens"] = budget
     effort = given_object(document.get("output_config"), "output_config").get("effort")

@@ -83,6 +83,8 @@ class ChatAnswer:
         """In the order that they were begun."""
         self.timings: Document = {}
         """What llama.cpp measured."""
+        self.progress: Document = {}
+        """What llama.cpp tells of the prompt before its first word, where asked: `{"total": 32, "cache": 25}`."""
         self._usage: Document = {}
         self._numbers: dict[str, int] = {}
 
@@ -156,6 +158,7 @@ class ChatAnswer:
     def _read(self, document: Document) -> list[Piece]:
         self.timings = object_of(document.get("timings")) or self.timings
         self._usage = object_of(document.get("usage")) or self._usage
+        self.progress = object_of(document.get("prompt_progress")) or self.progress
         if isinstance(model := document.get("model"), str):
             self.model = model
         if document.get("stop") is True:
