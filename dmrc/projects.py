@@ -83,7 +83,7 @@ class Registration:
             directory=str(project.directory),
             docker_host=docker_host,
             capture=project.capture,
-            models=dict(project.models),
+            models={key: model.without_secrets() for key, model in project.models.items()},
             services=services,
             key_hashes={service: key_hash(keys[service]) for service in services},
             without_models=tuple(

@@ -91,9 +91,20 @@ def secrets_in_urls(text: str) -> list[tuple[int, int]]:
     """Return where in a text the secret parts of URLs stand: user and password, and parameters of a secret name."""
     if "://" not in text:
         return []
-    spans = [match.span(1) for match in _USER_IN_URL.finditer(text)]
+    spans = [
+        match.span(1)
+        for match in _USER_IN_URL.finditer(text)
+        if ":" in match[1] or not text.endswith("ssh", 0, match.start())  # where a user alone is no token
+    ]
     for match in _PARAMETER.finditer(text):
         name = unquote_plus(match[1])
         if is_secret_name(name) or name in ("key", "code"):
             spans.append(match.span(2))
     return sorted(spans)
+
+
+def hidden_in_urls(text: str) -> str:
+    """Return a text for a person, in which URLs show no login and no secret parameters."""
+    for start, end in reversed(secrets_in_urls(text)):
+        text = f"{text[:start]}…{text[end:]}"
+    return text

@@ -6,7 +6,9 @@ import pytest
 
 from dmrc.errors import StoreError
 from dmrc.project import ModelDeclaration, Project, Upstream
+from dmrc.project.model import own_names
 from dmrc.projects import Projects, Registration
+from dmrc.reference import Reference
 
 MODELS = {"llm": {"model": "ai/smollm2", "x-dmrc": {"keep_alive": -1}, "runtime_flags": ["--temp", "0"]}}
 
@@ -151,3 +153,22 @@ def test_a_registration_keeps_what_plugins_need(tmp_path: Path) -> None:
     project = read.to_project()
     assert project.services["app"].extensions == {"x-dmrc-limits": {"requests_per_minute": 2}}
     assert [service.name for service in project.consumers] == ["app"]
+
+
+def test_the_login_of_a_url_is_for_the_pull_alone(tmp_path: Path) -> None:
+    """It lay in projects.sqlite3, and the containers and their requests had it as the model's name (issue 16)."""
+    url = "https://bob:s3cr3t@models.example/m.gguf?token=s3cr3t-too"
+    document = {
+        "name": "shop",
+        "services": {"app": {"models": ["llm"]}},
+        "models": {"llm": {"model": url, "x-dmrc": {"draft": url}}},
+    }
+
+    project = Project.parse(document, (tmp_path / "compose.yaml",))
+
+    known = Registration.of(project, {"app": "sk-dmrc-x"}, None)
+    assert project.models["llm"].references == (url, url)
+    assert project.models["llm"].name == known.models["llm"].model == "https://models.example/m.gguf"
+    assert "s3cr3t" not in known.to_json()
+    assert list(own_names(project.models.values())) == ["https://models.example/m.gguf"]
+    assert Reference.parse(url) == Reference.parse(project.models["llm"].name)

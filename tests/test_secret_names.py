@@ -81,6 +81,7 @@ def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
         ("postgres://bob:hun@ter2@db/x", ["bob:hun@ter2"]),
         ("https://h/callback#access_token=abc&x=1", ["abc"]),
         ("a?token=b in words", []),
+        ("ssh://git@h/x and ssh://bob:hunter2@h", ["bob:hunter2"]),
         ("https://h/x?max_tokens=5&q=auth", []),
     ],
 )

@@ -70,7 +70,7 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
     services = {name: _given(service, injected.get(name)) for name, service in project.services.items()}
     models = {
         model.key: {
-            "model": model.model,
+            "model": model.name,
             "engine": model.engine,
             "context_size": model.context_size,
             "runtime_flags": list(model.runtime_flags),

@@ -148,7 +148,7 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
     """Load models side by side; the daemon decides their order by the memory there is."""
     if not models:
         return {}
-    names = ", ".join(model.model for model in models)
+    names = ", ".join(model.name for model in models)
     with spinner(f"loading {names}"), ThreadPoolExecutor(max_workers=len(models)) as pool:
         futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
         try:
@@ -170,7 +170,7 @@ def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], Non
     except DmrcError:
         return  # it is not here, and nobody knows yet
     if trained and model.context_size > trained:
-        say(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.model} was trained for")
+        say(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.name} was trained for")
 
 
 def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:
@@ -190,4 +190,4 @@ def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: D
     if runner is not None and model.upstream is None:
         parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
     parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
-    return f"{model.key}: {model.model}  {' · '.join(parts)}"
+    return f"{model.key}: {model.name}  {' · '.join(parts)}"

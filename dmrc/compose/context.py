@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from dmrc.errors import DockerError
 from dmrc.paths import expanded
+from dmrc.secret_names import hidden_in_urls
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 """Docker's default on Linux. Source: https://docs.docker.com/reference/cli/docker/#environment-variables."""
@@ -49,8 +50,9 @@ def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
         endpoint = _of_context(directory, name) if name and name != "default" else DockerEndpoint(DEFAULT_HOST, None)
     if not endpoint.is_local:
         source = f"Docker context '{endpoint.context}'" if endpoint.context else "DOCKER_HOST"
+        host = hidden_in_urls(endpoint.host)
         raise DockerError(
-            f"{source} is on another machine ({endpoint.host}), whose containers cannot reach the models here",
+            f"{source} is on another machine ({host}), whose containers cannot reach the models here",
             remedy="Use a local engine: docker context use default, or unset DOCKER_HOST",
         )
     return endpoint

@@ -13,6 +13,7 @@ from dmrc.errors import DigestMismatchError, InputError, InvalidReferenceError, 
 from dmrc.models.packaging import Packager, Parts
 from dmrc.models.pushing import Pushed, Pusher
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
+from dmrc.secret_names import hidden_in_urls
 from dmrc.sources import Connections, Looking, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
@@ -214,7 +215,7 @@ def _named(text: str, verb: str = "pulled") -> Iterator[None]:
     try:
         yield
     except RegistryError as error:
-        error.message = f"model '{text.strip()}' cannot be {verb}: {error.message}"
+        error.message = hidden_in_urls(f"model '{text.strip()}' cannot be {verb}: {error.message}")
         raise
 
 

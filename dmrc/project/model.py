@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from dmrc.errors import InputError, ProjectError
 from dmrc.fields import Faults, mapping, positive, refuse_unknown, strings, text
 from dmrc.paths import expanded
 from dmrc.project.upstream import Upstream
+from dmrc.secret_names import secrets_in_urls
 
 DEFAULT_ENGINE = "llama.cpp"
 """Engine of a model that names none."""
@@ -106,6 +108,16 @@ class ModelDeclaration:
         )
 
     @property
+    def name(self) -> str:
+        """Return what it is called: of a URL without a login and parameters, which are for the server that has it."""
+        return _without_secrets(self.model)
+
+    def without_secrets(self) -> ModelDeclaration:
+        """Return it as others than the command that pulls may know it."""
+        draft = None if self.draft is None else _without_secrets(self.draft)
+        return replace(self, model=self.name, loras=tuple(map(_without_secrets, self.loras)), draft=draft)
+
+    @property
     def references(self) -> tuple[str, ...]:
         """Return the models that must be in the store before it can be served."""
         if self.upstream is not None:
@@ -130,7 +142,7 @@ def find_model(models: Iterable[ModelDeclaration], name: str) -> ModelDeclaratio
     """Return which of a service's models `name` means as it is written: a key, else the first with that reference."""
     declared = list(models)
     by_key = next((model for model in declared if model.key == name), None)
-    return by_key or next((model for model in declared if model.model == name), None)
+    return by_key or next((model for model in declared if name in (model.model, model.name)), None)
 
 
 def own_names(models: Iterable[ModelDeclaration]) -> dict[str, ModelDeclaration]:
@@ -139,7 +151,14 @@ def own_names(models: Iterable[ModelDeclaration]) -> dict[str, ModelDeclaration]
     Where two entries have one reference, it is the first one's, and the others are asked for by their keys.
     """
     declared = list(models)
-    return {model.model if find_model(declared, model.model) is model else model.key: model for model in declared}
+    return {model.name if find_model(declared, model.name) is model else model.key: model for model in declared}
+
+
+def _without_secrets(reference: str) -> str:
+    parts = urlsplit(reference) if "://" in reference else None
+    if parts is None or not (secrets_in_urls(reference) or parts.username):
+        return reference
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def is_path(name: str) -> bool:
