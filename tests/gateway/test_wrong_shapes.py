@@ -9,6 +9,7 @@ import pytest
 
 from dmrc.errors import InputError
 from dmrc.gateway.dialects.anthropic import AnthropicMessages
+from dmrc.gateway.dialects.checks import checked
 from dmrc.gateway.dialects.dialect import Dialect, OpenAI
 from dmrc.gateway.dialects.ollama import OllamaChat, OllamaEmbed, OllamaGenerate
 from dmrc.gateway.dialects.responses import Responses
@@ -231,6 +232,21 @@ def test_ollamas_chats(fields: dict[str, Any], name: str) -> None:
 def test_what_ollama_generates_from(name: str) -> None:
     with pytest.raises(InputError, match=f"'{name}'"):
         sent(OllamaGenerate(), {"model": "m", "prompt": "Hi", name: 5})
+
+
+@pytest.mark.parametrize("served", [UPSTREAM, ENGINE], ids=["upstream", "llama.cpp"])
+@pytest.mark.parametrize("value", [None, [], {}, 5, ["a", 5], [5, "a"], ["a", None], [["a"]], [[1.5]], [True]])
+def test_what_is_embedded(value: Any, served: Served) -> None:
+    """Of a text beside a number llama.cpp's server makes one embedding."""
+    with pytest.raises(InputError, match="'input'"):
+        sent(OpenAI("embeddings", "embedding"), {"model": "m", "input": value}, served)
+
+
+@pytest.mark.parametrize("value", ["a", ["a"], [5], [[5], [6, 7]], ["a", [5]]])
+def test_what_can_be_embedded(value: Any) -> None:
+    call = OpenAI("embeddings", "embedding").call({"model": "m", "input": value, "mood": 1}, b"", None)
+
+    assert checked(call, ENGINE).left_out == ("mood",)
 
 
 @pytest.mark.parametrize("wanted", [True, 0, "x", 65])

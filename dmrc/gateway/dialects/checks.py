@@ -22,7 +22,8 @@ from dmrc.gateway.dialects.chat_tools import checked_tools
 from dmrc.gateway.dialects.completions import checked_completion
 from dmrc.gateway.dialects.counts import COUNT_PATH
 from dmrc.gateway.dialects.dialect import Call
-from dmrc.gateway.dialects.embeddings import checked_embedding
+from dmrc.gateway.dialects.embeddings import EMBEDDINGS, checked_embedding
+from dmrc.gateway.dialects.embeddings import unread as unread_embedding
 from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
 from dmrc.gateway.dialects.openai_fields import check_fields, refuse_fields, unread
@@ -82,8 +83,10 @@ def _checked(call: Call, served: Served) -> Call:
         changes, mends = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
         changes, mends = checked_completion(call.document)
-    elif call.path == "/v1/embeddings":
+    elif call.path == EMBEDDINGS:
         changes, mends = checked_embedding(call.document, served)
+        if served.is_llama_cpp:
+            call = replace(call, left_out=(*call.left_out, *unread_embedding(call.document)))
     if not changes:
         return replace(call, mends=(*call.mends, *mends)) if mends else call
     document: Document = {name: value for name, value in {**call.document, **changes}.items() if value is not None}

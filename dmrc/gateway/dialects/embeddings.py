@@ -17,9 +17,11 @@ from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.chat_messages import shown
 from dmrc.gateway.dialects.mends import Mend
 from dmrc.gateway.dialects.served import Served
+from dmrc.gateway.dialects.shapes import TEXT, WHOLE, check_kinds
 
 EMBEDDINGS = "/v1/embeddings"
 """The route."""
+_KNOWN = ("model", "input", "dimensions", "encoding_format", "user", "keep_alive", "embd_normalize")
 
 
 def checked_embedding(document: Document, served: Served) -> tuple[Document, list[Mend]]:
@@ -28,6 +30,8 @@ def checked_embedding(document: Document, served: Served) -> tuple[Document, lis
     Raises:
         InputError: It cannot be meant; what, is named.
     """
+    _check_input(document.get("input"))
+    check_kinds(document, {"user": TEXT, "encoding_format": TEXT})
     wanted = document.get("dimensions")
     if wanted is None:
         return {}, []
@@ -38,6 +42,26 @@ def checked_embedding(document: Document, served: Served) -> tuple[Document, lis
         raise InputError(f"'dimensions' is {wanted}, and an embedding of '{served.reference}' has {longest}")
     # An upstream may have a way of its own to shorten them.
     return {} if served.is_upstream else {"dimensions": None}, [Shortened(wanted)]
+
+
+def unread(document: Document) -> tuple[str, ...]:
+    """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
+    return tuple(name for name, value in document.items() if value is not None and name not in _KNOWN)
+
+
+def _check_input(value: JsonValue) -> None:
+    """Refuse what is neither texts nor tokens: of a text beside a number llama.cpp's server makes one embedding."""
+    one = value if isinstance(value, list) else [value]
+    if not one:
+        raise InputError("'input' is empty", remedy="Send a text, or a list of texts")
+    are_texts = all(isinstance(text, str) for text in one)
+    is_many = isinstance(value, list) and all(isinstance(text, str) or _are_tokens(text) for text in one)
+    if not (are_texts or is_many or _are_tokens(value)):
+        raise InputError("'input' must be a text, a list of texts, or tokens of texts", remedy='Send "input": ["…"]')
+
+
+def _are_tokens(value: JsonValue) -> bool:
+    return isinstance(value, list) and all(WHOLE.is_met(token) for token in value)
 
 
 class Shortened:
