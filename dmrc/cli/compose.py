@@ -31,7 +31,7 @@ def compose(context: click.Context, project_name: str) -> None:
     context.meta["dmrc.project"] = project_name
 
 
-@compose.command()
+@compose.command(epilog="Example: dmrc compose metadata | jq .up.parameters")
 def metadata() -> None:
     """Print the options of a provider service: Compose drops what is not among them, without a word."""
     from dmrc.project.provider import OPTIONS
@@ -51,7 +51,10 @@ def metadata() -> None:
 
 
 # A value may begin with a dash and hold an `h`, "-ngl 99 --threads 4": it is no `-h`.
-@compose.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@compose.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    epilog="Example: dmrc compose --project-name web up --model ai/smollm2 llm",
+)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="--model REFERENCE [--OPTION VALUE]... SERVICE")
 @pass_app
 def up(app: App, options: tuple[str, ...]) -> int:
@@ -77,7 +80,7 @@ def up(app: App, options: tuple[str, ...]) -> int:
     return 0
 
 
-@compose.command()
+@compose.command(epilog="Example: dmrc compose --project-name web down llm")
 @click.argument("service")
 @pass_app
 def down(app: App, service: str) -> None:
@@ -85,7 +88,7 @@ def down(app: App, service: str) -> None:
     _leave(app, _project(), service, keep_key=False)
 
 
-@compose.command()
+@compose.command(epilog="Example: dmrc compose --project-name web stop llm")
 @click.argument("service")
 @pass_app
 def stop(app: App, service: str) -> None:

@@ -46,7 +46,7 @@ def configure() -> None:
 _project_option = click.option("--project", metavar="NAME", help="In this compose project only.")
 
 
-@configure.command("set")
+@configure.command("set", epilog="Example: dmrc configure set ai/smollm2 --context-size 4096 -- --temp 0.2")
 @click.argument("model", type=model_name)
 @click.argument("flags", nargs=-1, metavar="[-- FLAGS...]")
 @click.option("--context-size", type=click.IntRange(min=1), metavar="TOKENS", help="Tokens that each request may use.")

@@ -30,7 +30,7 @@ def plugin() -> None:
     """
 
 
-@plugin.command()
+@plugin.command(epilog="Example: dmrc plugin install")
 def install() -> None:
     """Install the docker-model plugin for this user."""
     from dmrc.errors import DockerError
@@ -46,7 +46,7 @@ def install() -> None:
         click.echo(f"the docker-model that was there is kept as {_kept()}", err=True)
 
 
-@plugin.command()
+@plugin.command(epilog="Example: dmrc plugin uninstall")
 def uninstall() -> int:
     """Remove the docker-model plugin, and restore the one that was there before."""
     from dmrc.errors import DockerError
@@ -66,7 +66,7 @@ def uninstall() -> int:
     return 0
 
 
-@plugin.command()
+@plugin.command(epilog="Example: dmrc plugin status --json")
 @json_option
 def status(as_json: bool) -> int:
     """Tell whether docker-model is dmrc. Exits with 1 when it is not."""

@@ -42,7 +42,7 @@ def _port(context: click.Context, _option: click.Parameter, value: int | None) -
 
 
 @_of_install
-@click.command("install-runner")
+@click.command("install-runner", epilog="Example: docker model install-runner --port 12434")
 @pass_app
 def install_runner(app: App) -> None:
     """Start the daemon. There is nothing to install: models run on this machine, in no container."""
@@ -50,7 +50,7 @@ def install_runner(app: App) -> None:
 
 
 @_of_install
-@click.command("start-runner")
+@click.command("start-runner", epilog="Example: docker model start-runner")
 @pass_app
 def start_runner(app: App) -> None:
     """Start the daemon; every command that needs it does so by itself."""
@@ -58,7 +58,7 @@ def start_runner(app: App) -> None:
 
 
 @_of_install
-@click.command("restart-runner")
+@click.command("restart-runner", epilog="Example: docker model restart-runner")
 @pass_app
 def restart_runner(app: App) -> None:
     """Stop the daemon and the models that run, and start it again. Configurations, projects and keys stay."""
@@ -75,7 +75,7 @@ def _start(app: App) -> None:
     click.echo(f"The daemon runs on this machine, in no container: http://127.0.0.1:{app.settings.port}/engines/v1")
 
 
-@click.command("stop-runner")
+@click.command("stop-runner", epilog="Example: docker model stop-runner")
 @click.option("--models", "with_models", is_flag=True, help="Remove all models too.")
 @pass_app
 def stop_runner(app: App, with_models: bool) -> None:
@@ -92,10 +92,11 @@ uninstall_runner = click.Command(
     params=[*stop_runner.params, unused("--images", why="there is no image"), unused("--backend", why="there is none")],
     callback=stop_runner.callback,
     help="Stop the daemon. There is no container to remove; dmrc plugin uninstall takes the plugin away.",
+    epilog="Example: docker model uninstall-runner --models",
 )
 
 
-@click.command()
+@click.command(epilog="Example: docker model purge --force")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_app
 def purge(app: App, force: bool) -> None:
@@ -120,12 +121,12 @@ def _remove_all(app: App) -> None:
         rm.main(["--force", *digests], standalone_mode=False, obj=app)
 
 
-@click.group()
+@click.group(epilog="Example: docker model context ls")
 def context() -> None:
     """Show the server that is asked: the daemon of this user, and no other."""
 
 
-@context.command("ls")
+@context.command("ls", epilog="Example: docker model context ls --json")
 @json_option
 @pass_app
 def context_ls(app: App, as_json: bool) -> None:
@@ -143,7 +144,7 @@ def context_ls(app: App, as_json: bool) -> None:
         )
 
 
-@context.command("inspect")
+@context.command("inspect", epilog="Example: docker model context inspect default")
 @click.argument("names", nargs=-1)
 @pass_app
 def context_inspect(app: App, names: tuple[str, ...]) -> None:
@@ -154,7 +155,7 @@ def context_inspect(app: App, names: tuple[str, ...]) -> None:
     click.echo(json.dumps([_context(app)], indent=2))
 
 
-@context.command("use")
+@context.command("use", epilog="Example: docker model context use default")
 @click.argument("name")
 def context_use(name: str) -> None:
     """Choose the one context."""
