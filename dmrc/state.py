@@ -75,9 +75,10 @@ class StateDatabase:
         except sqlite3.IntegrityError:
             raise  # a mistake of ours
         except sqlite3.Error as error:
-            raise StoreError(
-                f"'{self._path}' cannot be written: {error}", remedy="Make room on its disk, or look who else writes it"
-            ) from error
+            remedy = "Make room on its disk, or look who else writes it"
+            if type(error) is sqlite3.DatabaseError:  # "file is not a database", "database disk image is malformed"
+                remedy = f"Run dmrc stop-runner, and move it away: mv '{self._path}' '{self._path}.bad'"
+            raise StoreError(f"'{self._path}' cannot be written: {error}", remedy=remedy) from error
 
     def close(self) -> None:
         """Close the connection."""

@@ -95,7 +95,9 @@ class App:
         from dmrc.errors import DaemonError, DaemonNotRunningError
 
         try:
-            self.daemon.request("POST", "/requests/flush")
+            answer = self.daemon.request("POST", "/requests/flush")
+            if isinstance(answer, dict) and not answer.get("written", True):
+                note("the newest requests are not written yet: see dmrc logs")
         except DaemonNotRunningError:
             pass  # nothing waits to be written
         except DaemonError as error:

@@ -26,23 +26,32 @@ def down(
     """Run docker compose down, then end the project's keys and unload what only it used.
 
     The models stay in the store. With names of services, only these are stopped and the project stays registered.
+    Where there is no Compose, as on a machine that uses `dmrc exec` alone, only the keys end.
     """
     import os
     import shutil
     from urllib.parse import quote
 
     from dmrc.cli.preparation import override_path
+    from dmrc.cli.progress import note
     from dmrc.cli.project_lock import project_lock
     from dmrc.compose.command import Compose
-    from dmrc.errors import DaemonNotRunningError
+    from dmrc.errors import DaemonNotRunningError, DockerError
     from dmrc.fields import mapping, text
 
-    compose = Compose(os.environ)
+    compose: Compose | None = None
+    try:
+        (found := Compose(os.environ)).settle()
+        compose = found
+    except DockerError as error:
+        if arguments:
+            raise  # they are for Compose
+        note(f"{error.message}: no container is stopped, only the project's keys end")
     options, document = _read(selection, compose)
     name, services = text(document.get("name"), "name"), mapping(document.get("services"), "services")
     override = override_path(app, name)
     with project_lock(app, name):
-        code = _call(compose, options, document, ["down", *arguments])
+        code = _call(compose, options, document, ["down", *arguments]) if compose else 0
         if code != 0 or any(argument in services for argument in arguments):
             return code
         try:
@@ -53,11 +62,12 @@ def down(
     return code
 
 
-def _read(selection: Selection, compose: Compose) -> tuple[ComposeOptions, dict[str, object]]:
+def _read(selection: Selection, compose: Compose | None) -> tuple[ComposeOptions, dict[str, object]]:
     """Return the project as Compose prints it; where there is no file, as in Compose, `-p` is enough.
 
     Its models may be wrong by now, and are none of our business.
     """
+    from dmrc.cli.reading import document_without_docker
     from dmrc.compose.command import ComposeOptions
     from dmrc.errors import ProjectError
 
@@ -67,7 +77,7 @@ def _read(selection: Selection, compose: Compose) -> tuple[ComposeOptions, dict[
         if selection.project_name is None or selection.files:
             raise
         return ComposeOptions(files=(), project_name=selection.project_name), {"name": selection.project_name}
-    return options, compose.config(options)
+    return options, compose.config(options) if compose else document_without_docker(options)
 
 
 def _call(compose: Compose, options: ComposeOptions, document: dict[str, object], arguments: list[str]) -> int:

@@ -76,6 +76,15 @@ def _written(text: str, name: str, known: Mapping[str, str]) -> list[object]:
         return []
 
 
+def document_without_docker(options: ComposeOptions) -> dict[str, object]:
+    """Return the project as our own reader understands it, or Compose where there is one.
+
+    Raises:
+        ProjectError: It cannot be read.
+    """
+    return _document(options, with_docker=False)
+
+
 def document_here(project_name: str) -> dict[str, object] | None:
     """Return the project in this directory as Compose prints it, for a program that Compose has started there.
 

@@ -48,6 +48,24 @@ def compose(dmrc: Dmrc, tmp_path: Path) -> Dmrc:
     return dmrc
 
 
+@pytest.mark.parametrize("runs", [True, False], ids=["daemon", "no daemon"])
+def test_down_without_compose_ends_the_keys(dmrc: Dmrc, tiny: str, tmp_path: Path, runs: bool) -> None:
+    """Where `dmrc exec` is used without Docker there was no way to end a project's keys."""
+    dmrc.environment["PATH"] = str(tmp_path)
+    project = write_project(tmp_path / "shop", tiny, "context_size: 64")
+    dmrc.ok("env", "web", cwd=project)
+    assert _keys(dmrc)
+    if not runs:
+        dmrc.ok("stop-runner")
+
+    done = dmrc.run("down", cwd=project)
+
+    assert done.returncode == 0, done.stderr
+    assert ": no container is stopped, only the project's keys end" in done.stderr
+    assert not _keys(dmrc)
+    assert dmrc.run("down", "web", cwd=project).returncode == 6
+
+
 @pytest.mark.compose
 def test_down_beside_a_daemon_that_does_not_answer_fails_and_edits_nothing(
     compose: Dmrc, tiny: str, tmp_path: Path
