@@ -73,15 +73,14 @@ class Admission:
         caller = self._projects.caller_in(container.project, container.service) if container else None
         if caller is None and (scope["dmrc.listener"] == "bridge" or self._require_key):
             raise _without_key(is_foreign=bool(keys))
-        self._check_host(headers.get("host"), scope["server"][0] if scope.get("server") else None)
+        for host in headers.getlist("host"):  # none is a caller of HTTP/1.0, and no browser
+            self._check_host(host, scope["server"][0] if scope.get("server") else None)
         return caller
 
     def _caller(self, key: str) -> Caller | None:
         return self._projects.caller(key) or self._keys.caller(key)
 
-    def _check_host(self, host: str | None, local_address: str | None) -> None:
-        if host is None:
-            return  # a caller of HTTP/1.0, and no browser
+    def _check_host(self, host: str, local_address: str | None) -> None:
         name = host_name(host)
         if name is not None and (name in {GATEWAY_HOST, local_address, *self._hosts} or is_loopback(name)):
             return

@@ -160,7 +160,6 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
         app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
     # Docker Model Runner lists its models for an engine of any name, and answers each of these methods at the root.
     app.add_api_route("/engines/{engine}/v1/models", models, methods=["GET"], response_model=None)
-    # Docker Model Runner answers each of these methods.
     app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], response_model=None)
     app.add_exception_handler(DmrcError, _on_error)
     return app

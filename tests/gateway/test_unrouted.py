@@ -82,6 +82,15 @@ def test_head_says_what_get_says_without_its_body(gateway: Gateway, path: str) -
             assert f"\r\ncontent-length: {len(content)}\r\n".encode() in first + b"\r\n"
 
 
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("evil.example", "localhost")])
+def test_every_name_in_host_must_be_ours(gateway: Gateway, hosts: tuple[str, str]) -> None:
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+
+    answer = ask_bytes(gateway.dmrc.port, f"GET /v1/models HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
+
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
 def test_post_and_options_of_the_root_are_as_in_docker_model_runner(gateway: Gateway) -> None:
     for method in ("POST", "OPTIONS", "GET"):
         answer, body = ask(gateway, method, "/")
