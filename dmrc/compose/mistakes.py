@@ -75,8 +75,9 @@ def _of_document(document: Mapping[str, object]) -> Iterator[str]:
         yield f"models is {models!r}; write a mapping: {{llm: {{model: ai/smollm2}}}}"
     for name, model in _mapping(models).items():
         where = f"models.{name}"
-        if not isinstance(model, dict | None):
-            yield f"{where} is {model!r}; write a mapping: {{model: {model}}}"
+        if not isinstance(model, dict):
+            told, meant = ("empty", "ai/smollm2") if model is None else (repr(model), model)
+            yield f"{where} is {told}; write a mapping: {{model: {meant}}}"
         yield from _unknown(_mapping(model), _MODEL_KEYS, where)
         yield from _wrong_values(_mapping(model), where)
 

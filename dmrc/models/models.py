@@ -89,9 +89,10 @@ class Models:
                             model, came = self._fetch(source, text, reference, transfer), True
                     except DigestMismatchError:
                         raise
-                    except RegistryError as error:
+                    except (RegistryError, ModelNotFoundError) as error:
                         if before is None:
                             error.message += near_name(self.store.names(), text)
+                        if before is None or isinstance(error, ModelNotFoundError):
                             raise
                         model, failure = before, error.message
         was_present = before is not None and before.digest == model.digest

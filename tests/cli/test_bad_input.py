@@ -46,6 +46,18 @@ def test_a_model_that_no_registry_has(dmrc: Dmrc, tmp_path: Path, registry: Regi
 
 
 @pytest.mark.registry
+def test_a_model_that_no_registry_has_and_the_store_has_under_a_near_name(
+    dmrc: Dmrc, tmp_path: Path, registry: RegistryServer
+) -> None:
+    gguf = write_tiny_llama(tmp_path / "tiny.gguf")
+    dmrc.environment |= {"DEFAULT_REGISTRY": registry.address, "INSECURE_REGISTRY": "true"}
+    dmrc.ok("package", "--gguf", gguf, "ai/smollm2:q4")
+
+    for command in (["run", "ai/smolm2", "Hi"], ["pull", "ai/smollm2:q5"], ["bench", "ai/smolm2"]):
+        assert_refused(dmrc.run(*command), 3, "is not in the registry", "(did you mean '", "ai/smollm2:q4'?)")
+
+
+@pytest.mark.registry
 def test_a_registry_that_wants_a_login(dmrc: Dmrc, registry_with_login: RegistryServer) -> None:
     address = registry_with_login.address
 

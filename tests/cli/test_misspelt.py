@@ -45,6 +45,7 @@ _GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}
             _GOOD.replace("{llm: {model: ai/x}}", "[llm]"),
             "models is ['llm']; write a mapping: {llm: {model: ai/smollm2}}",
         ),
+        (_GOOD.replace("{model: ai/x}", ""), "models.llm is empty; write a mapping: {model: ai/smollm2}"),
         (_GOOD.replace("{model: ai/x}", "ai/x"), "models.llm is 'ai/x'; write a mapping: {model: ai/x}"),
         (_GOOD.replace("ai/x", "3"), 'models.llm.model is 3, which is no text; put it in quotes: "3"'),
         (
