@@ -12,7 +12,7 @@ import click
 from dmrc.cli.main import main
 from dmrc.docker_model import commands
 from dmrc.docker_model.completing import complete
-from dmrc.docker_model.compose import show_to_user
+from dmrc.docker_model.compose import keep_answer_alone, say, show_to_user
 from dmrc.docker_model.words import HelpFormatter
 
 _OPTIONS_OF_DOCKER = {
@@ -80,4 +80,6 @@ if __name__ == "__main__":
     if arguments[:1] in (["__complete"], ["__completeNoDesc"]):
         complete(arguments[1:], described=arguments[0] == "__complete")
     else:
-        main(explained(arguments), name="docker model", commands=commands, on_error=show_to_user)
+        is_alone = keep_answer_alone(arguments)
+        on_error = say if is_alone else show_to_user
+        main(explained(arguments), name="docker model", commands=commands, on_error=on_error)
