@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -78,14 +79,14 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
         is_used_here=wish.is_used_here,
         starter=process_of(os.getpid()) if wish.becomes_compose else None,
     )
-    claim = _register(app, registration, wish.upstream_keys)
-    path = f"/projects/{quote(project.name, safe='')}"
+    path, claim = f"/projects/{quote(project.name, safe='')}", secrets.token_hex(8)
     try:
+        # Inside: whoever interrupts it may do so when the daemon has done it, and has not answered yet.
+        _register(app, registration, wish.upstream_keys, claim)
         wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]
         runners = _load(app, project.name, wanted)
     except BaseException:
-        if claim is not None:
-            app.daemon.request("DELETE", f"{path}?claim={claim}")
+        app.daemon.request("DELETE", f"{path}?claim={claim}")
         raise
     app.daemon.request("POST", f"{path}/settle")
     for model in wish.models:
@@ -122,19 +123,17 @@ def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pul
             raise
 
 
-def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str]) -> str | None:
-    """Register the project, and return what ends it where this command fails; None where it was up before.
+def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str], claim: str) -> None:
+    """Register the project; with `claim` it ends where this command fails, if it was not up before.
 
     The keys go first, for its requests may be coming.
     """
     path = f"/projects/{quote(registration.name, safe='')}"
     app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
-    answer = app.daemon.request("PUT", path, registration.to_json())
+    answer = app.daemon.request("PUT", f"{path}?claim={claim}", registration.to_json())
     document = answer if isinstance(answer, dict) else {}
     for plugin in cast(list[Document], document.get("plugins", [])):
         note(_plugin_line(plugin))
-    claim = document.get("claim")
-    return None if claim is None else str(claim)
 
 
 def _plugin_line(plugin: Document) -> str:

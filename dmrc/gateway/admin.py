@@ -150,11 +150,13 @@ class _Admin:
         )
 
     async def register(self, request: Request) -> Response:
-        """Take a project in; the answer's `claim` is to be settled, or let go where the command fails."""
+        """Take a project in; `?claim=` is to be settled, or let go where the command fails."""
         registration = Registration.from_json(await request.body())
-        claim = self._claims.claim(registration.name, is_new=self._daemon.projects.find(registration.name) is None)
+        if (claim := request.query_params.get("claim")) is not None:
+            is_new = self._daemon.projects.find(registration.name) is None
+            self._claims.claim(registration.name, claim, is_new=is_new)
         plugins = await self._daemon.register(registration)
-        return JSONResponse({"claim": claim, "plugins": [plugin.to_json() for plugin in plugins]})
+        return JSONResponse({"plugins": [plugin.to_json() for plugin in plugins]})
 
     async def settle(self, request: Request) -> Response:
         """Hear from a command that its project is ready."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 
 class Claims:
     """Who prepares which project now; in memory, for a command does not outlive the daemon that it talks to."""
@@ -12,18 +10,15 @@ class Claims:
         """Know of none."""
         self._claims: dict[str, set[str]] = {}
 
-    def claim(self, project: str, *, is_new: bool) -> str | None:
-        """Take note of a command that has registered a project; return what it lets go with.
+    def claim(self, project: str, claim: str, *, is_new: bool) -> None:
+        """Take note of a command that registers a project; `claim` is a name of its own, by which it lets go.
 
-        None where the project is up already: then no failure of the command ends it.
+        Where the project is up already, no failure of the command ends it.
         """
         if is_new:
             self._claims[project] = set()
-        if project not in self._claims:
-            return None
-        claim = secrets.token_hex(8)
-        self._claims[project].add(claim)
-        return claim
+        if project in self._claims:
+            self._claims[project].add(claim)
 
     def settle(self, project: str) -> None:
         """Take note that a command has made a project ready: it stays."""
@@ -32,9 +27,9 @@ class Claims:
     def abandon(self, project: str, claim: str) -> bool:
         """Take note that a command failed; return whether the project is to end with it."""
         claims = self._claims.get(project)
-        if claims is None:
+        if claims is None or claim not in claims:
             return False
-        claims.discard(claim)
+        claims.remove(claim)
         if claims:
             return False
         del self._claims[project]
