@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,7 @@ def main(text: str) -> int:
 def _let_the_log_end() -> None:
     """Wait until nothing more is written: llama.cpp logs from a thread of its own, which our end would cut off."""
     deadline, size = time.monotonic() + _LOG_SECONDS, -1
-    while time.monotonic() < deadline and (now := _written_bytes()) != size:
+    while time.monotonic() < deadline and ((now := _written_bytes()) != size or _has_work()):
         size = now
         time.sleep(_QUIET_SECONDS)
 
@@ -62,6 +63,19 @@ def _written_bytes() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("wchar:")), 0)
+
+
+def _has_work() -> bool:
+    """Return whether another thread of this process runs, or would if a processor were free.
+
+    False where the system does not tell. Source: proc(5), `/proc/PID/task/TID/stat`: `R` then, or `D` at a disk.
+    """
+    own = str(threading.get_native_id())
+    try:
+        others = [task for task in Path("/proc/self/task").iterdir() if task.name != own]
+        return any((task / "stat").read_text().rpartition(")")[2].split()[0] in "RD" for task in others)
+    except OSError:
+        return False
 
 
 def parameters(text: str) -> xllamacpp.CommonParams:

@@ -10,7 +10,14 @@ from tests.engines.conformance.conftest import Served, compose
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 
-LONG = {"model": "chat", "prompt": "A very long story about a whale and a ship:", "max_tokens": 450, "stream": True}
+# At temperature 0 it never ends by itself; by chance it may, after a few words.
+LONG = {
+    "model": "chat",
+    "prompt": "A very long story about a whale and a ship:",
+    "max_tokens": 450,
+    "temperature": 0,
+    "stream": True,
+}
 
 
 def open_stream(served: Served) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
