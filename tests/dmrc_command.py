@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from dmrc.capture.secrets import memory_directory
+from dmrc.projects import Projects
 
 _STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAULT_REGISTRY", "INSECURE_REGISTRY")
 _STOP_SECONDS = 20
@@ -69,6 +70,17 @@ class Dmrc:
         command = " ".join(map(str, ("dmrc", *arguments)))
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def registered(self) -> list[str]:
+        """Return the projects that are registered, by a look into the database: no command is as quick."""
+        database = self.home / "projects.sqlite3"
+        if not database.exists():
+            return []
+        projects = Projects(database)
+        try:
+            return [known.name for known in projects.all()]
+        finally:
+            projects.close()
 
     def processes(self) -> list[psutil.Process]:
         """Return the running processes of this dmrc: daemon, engine children, commands."""

@@ -5,20 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from dmrc.projects import Projects
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
-
-
-def _names(dmrc: Dmrc) -> list[str]:
-    database = dmrc.home / "projects.sqlite3"
-    if not database.exists():
-        return []
-    projects = Projects(database)
-    try:
-        return [known.name for known in projects.all()]
-    finally:
-        projects.close()
 
 
 def test_a_command_that_is_interrupted_while_it_registers_leaves_no_project(dmrc: Dmrc) -> None:
@@ -34,9 +22,9 @@ def test_a_command_that_is_interrupted_while_it_registers_leaves_no_project(dmrc
     with subprocess.Popen(
         command, env=dmrc.environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        eventually(lambda: _names(dmrc) == ["shop"], "its registration")
+        eventually(lambda: dmrc.registered() == ["shop"], "its registration")
         process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=60)[0]
 
     assert process.returncode == 130, printed
-    eventually(lambda: _names(dmrc) == [], "its end", seconds=20)
+    eventually(lambda: dmrc.registered() == [], "its end", seconds=20)

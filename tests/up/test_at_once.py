@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.projects import Projects
 from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
@@ -36,18 +35,6 @@ def _start(project: ComposeProject, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _names(project: ComposeProject) -> list[str]:
-    """Return the projects that are registered, at the cost of a look into the database: no command is as quick."""
-    database = project.dmrc.home / "projects.sqlite3"
-    if not database.exists():
-        return []
-    projects = Projects(database)
-    try:
-        return [known.name for known in projects.all()]
-    finally:
-        projects.close()
-
-
 def _slow_engine(project: ComposeProject, directory: Path) -> None:
     """Have an engine that never becomes ready, so that a load lasts until it is given up."""
     server = directory / "llama-server"
@@ -62,7 +49,7 @@ def test_one_that_is_stopped_after_it_registered_leaves_the_key_of_the_other_one
     shop = own_project("race")
     _write(shop, f"while true; do {question()}; /busybox sleep 0.2; done")
     first = _start(shop, "up", "--detach")
-    eventually(lambda: _names(shop) == ["race"], "registration of the first")
+    eventually(lambda: shop.dmrc.registered() == ["race"], "registration of the first")
     first.send_signal(signal.SIGSTOP)
 
     second = _start(shop, "up", "--detach")
@@ -125,7 +112,7 @@ def test_ctrl_c_of_one_leaves_what_the_other_one_registered(own_project: MakePro
     _slow_engine(shop, tmp_path)
     _write(shop)
     first = _start(shop, "up", "--detach")
-    eventually(lambda: _names(shop) == ["interrupted"], "registration of the first")
+    eventually(lambda: shop.dmrc.registered() == ["interrupted"], "registration of the first")
     ready = shop.dmrc.run("env", "app", cwd=shop.directory)  # which loads nothing
 
     first.send_signal(signal.SIGINT)
@@ -133,7 +120,7 @@ def test_ctrl_c_of_one_leaves_what_the_other_one_registered(own_project: MakePro
     first.communicate()
 
     assert (ready.returncode, code) == (0, 130)
-    assert _names(shop) == ["interrupted"]
+    assert shop.dmrc.registered() == ["interrupted"]
 
 
 def test_where_all_are_interrupted_nothing_is_registered(own_project: MakeProject, tmp_path: Path) -> None:
@@ -141,11 +128,11 @@ def test_where_all_are_interrupted_nothing_is_registered(own_project: MakeProjec
     _slow_engine(shop, tmp_path)
     _write(shop)
     commands = [_start(shop, "up", "--detach") for _ in range(2)]
-    eventually(lambda: _names(shop) == ["nobody"], "registration")
+    eventually(lambda: shop.dmrc.registered() == ["nobody"], "registration")
 
     for command in commands:
         command.send_signal(signal.SIGINT)
         command.communicate(timeout=60)
 
     assert [command.returncode for command in commands] == [130, 130]
-    assert _names(shop) == []
+    assert shop.dmrc.registered() == []
