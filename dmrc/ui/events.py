@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from dmrc.capture.live import Live, Missed, Started
@@ -20,10 +21,16 @@ _PROGRESS_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 15.0
 
 
-async def row_events(live: Live, journal: Journal, query: ExchangeFilter) -> AsyncIterator[bytes]:
-    """Yield `started` and `completed` with a row, and `progress` of those that run; `missed` when it was too much."""
+async def row_events(
+    live: Live, journal: Journal, query: ExchangeFilter, recorded: Callable[[], list[dict[str, str]]]
+) -> AsyncIterator[bytes]:
+    """Yield `connected` with the rows that are on record, then `started` and `completed` with a row each.
+
+    `progress` tells of those that run; `missed` when it was too much. `recorded` is called in a thread, once all that
+    ended before is on the disk: a request that ended after the page was made and before this began is among its rows.
+    """
     with live.watching() as watcher:
-        yield _event("connected", {})
+        yield _event("connected", {"rows": await asyncio.to_thread(recorded)})
         for observation in list(journal.running.values()):
             if _may_show(told := journal.beginning(observation), query):
                 yield _event("started", _started(told))

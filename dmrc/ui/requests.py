@@ -30,6 +30,7 @@ _ROWS = 100
 _BUCKETS = 48
 _CHART_SECONDS = 86400.0
 _RECORD_SECONDS = 10.0
+_FLUSH_SECONDS = 1.0
 _COPIES = ("curl", "python", "node")
 
 
@@ -76,7 +77,13 @@ class RequestPages:
 
     async def events(self, request: Request) -> Response:
         """Stream what happens now."""
-        events = row_events(self._observed.live, self._observed.journal, read_filter(_given(request)))
+        query, recorder = read_filter(_given(request)), self._observed.recorder
+
+        def recorded() -> list[dict[str, str]]:
+            recorder.flush(_FLUSH_SECONDS)
+            return self._rows(query, None)
+
+        events = row_events(self._observed.live, self._observed.journal, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     async def show(self, request: Request) -> Response:

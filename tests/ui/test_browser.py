@@ -10,7 +10,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.polling import eventually
 from tests.registry import RegistryServer
@@ -53,6 +53,22 @@ def test_a_request_appears_while_it_runs_and_completes_in_place(site: Site, open
 
     # The machine may be busy with other things; what the page costs is in the least.
     assert min(map(seconds_until_it_appears, (1, 2, 3))) < 0.5
+
+
+def test_what_ended_before_the_page_listened_is_shown(site: Site, open_page: Open) -> None:
+    page = open_page("/ui/requests")
+    held: list[Route] = []
+    page.route("**/ui/events?*", lambda route: held.append(route))
+    page.reload()
+    id = site.ask("Between page and stream.")
+    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
+    before = rows_of(page).count()
+
+    eventually(lambda: page.wait_for_timeout(10) or held, "the page's wish to listen")
+    held[0].continue_()
+
+    expect(rows_of(page).first).to_contain_text("Between page and stream.")
+    expect(rows_of(page)).to_have_count(before + 1)
 
 
 def test_filters_and_search_are_in_the_address(site: Site, open_page: Open) -> None:

@@ -10,6 +10,7 @@ const pause = $("#pause");
 const isLive = !filters.get("grep") && !filters.get("before");
 let hidden = 0;
 let isStale = false;
+let isBehind = false;
 
 $("#filters").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -45,11 +46,10 @@ function tell() {
 
 function listen() {
   const source = new EventSource(`/ui/events?${filters}`);
-  let wasConnected = false;
-  source.addEventListener("connected", () => {
-    if (wasConnected) attempt(reload);
-    wasConnected = true;
-    tell();
+  // Whatever ended after this page was made, and before it listened, is among the rows on record.
+  source.addEventListener("connected", (event) => {
+    isBehind = tell();
+    if (!isBehind) replace(JSON.parse(event.data).rows);
   });
   const take = (event) => {
     const row = JSON.parse(event.data);
@@ -70,6 +70,14 @@ function listen() {
   });
   source.addEventListener("missed", () => attempt(reload));
   source.addEventListener("error", () => { $("#live").textContent = "The daemon does not answer; trying again."; });
+}
+
+function replace(rows) {
+  if (rows.map((row) => `r-${row.id}`).join() === [...body.rows].map((row) => row.id).join()) return;
+  const focused = document.activeElement.closest("#rows tr")?.id;
+  body.replaceChildren(fragment(rows.map((row) => row.html).join("")));
+  if (focused) body.querySelector(`#${CSS.escape(focused)} a`)?.focus();
+  $("#empty").hidden = rows.length > 0;
 }
 
 async function reload() {
@@ -115,8 +123,9 @@ async function totals() {
 function togglePause() {
   const pauses = pause.getAttribute("aria-pressed") !== "true";
   pause.setAttribute("aria-pressed", String(pauses));
-  if (!pauses && hidden) attempt(reload);
+  if (!pauses && (hidden || isBehind)) attempt(reload);
   hidden = 0;
+  isBehind = false;
   tell();
 }
 
