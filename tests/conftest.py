@@ -58,14 +58,28 @@ def _no_home_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(autouse=True)
 def _no_process_left_behind() -> Iterator[None]:
-    """Fail a test that leaves a child process. Those of fixtures that outlive it were there before."""
+    """Fail a test that leaves a child process.
+
+    Those of fixtures that outlive it were there before, or are children of these: a browser starts some when it likes.
+    """
     before = set(psutil.Process().children(recursive=True))
     yield
-    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    left = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child not in before and before.isdisjoint(_parents(child))
+    ]
     alive = [child for child in psutil.wait_procs(left, timeout=10)[1] if not _belongs_to_multiprocessing(child)]
     for child in alive:
         child.kill()
     assert not alive, f"processes left behind: {alive}"
+
+
+def _parents(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.parents()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _belongs_to_multiprocessing(process: psutil.Process) -> bool:
