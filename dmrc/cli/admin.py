@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import json
 import select
@@ -92,6 +93,24 @@ class Admin:
                         yield name, json.loads(value)
         except (OSError, http.client.HTTPException) as error:
             raise self._explained(error, _SILENT_SECONDS) from error
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[bool]:
+        """Count as a user of the daemon while the context lasts; False: it is ending already.
+
+        Raises:
+            DaemonNotRunningError: No daemon holds the lock.
+            DaemonError: One does, and does not answer.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                connection = stack.enter_context(contextlib.closing(self._connected(PATIENCE_SECONDS)))
+                connection.request("GET", "/use")
+                self._await_answer(connection)
+                answer = stack.enter_context(connection.getresponse())
+            except (OSError, http.client.HTTPException) as error:
+                raise self._explained(error) from error
+            yield answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE
 
     def hang_up(self) -> None:
         """End the calls that other threads wait for; they fail with `DaemonError`."""

@@ -27,6 +27,7 @@ Document = dict[str, JsonValue]
 _START_SECONDS = 120.0
 _LONGEST_LINE = 300
 _STOP_SECONDS = 20.0
+_LOOK_SECONDS = 0.05
 
 
 class DaemonClient:
@@ -54,11 +55,13 @@ class DaemonClient:
         Raises:
             DaemonError: It does not start; the message is its own.
         """
-        status = self.status()
-        if status is None:
-            with contextlib.suppress(DaemonRunningError):  # another command started one at the same moment
+        deadline = time.monotonic() + _STOP_SECONDS
+        while (status := self.status()) is None:
+            try:
                 self._start()
-            status = cast(Document, self.request("GET", "/status"))
+            except DaemonRunningError:  # another command starts or ends one at the same moment
+                if time.monotonic() > deadline:
+                    raise
         if status["version"] != __version__:
             status = self._renewed(status)
         if status["port"] != self._settings.port:
@@ -75,14 +78,31 @@ class DaemonClient:
         When that fails, a daemon that was started for it ends again, unless another command uses it by now.
         """
         ran_before = self.status() is not None
-        self.ensure()
         try:
-            yield
+            with self._used():
+                yield
         except BaseException:
             if not ran_before:
                 with contextlib.suppress(DaemonError):
                     self.stop(unless="used")
             raise
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        """Start the daemon unless it runs, and be one of its users: no other command ends it meanwhile."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        while True:
+            self.ensure()
+            with contextlib.ExitStack() as stack:
+                is_used = False
+                with contextlib.suppress(DaemonNotRunningError):  # another command has just ended it
+                    is_used = stack.enter_context(self._admin.used())
+                if is_used:
+                    yield
+                    return
+            if time.monotonic() > deadline:
+                raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
+            time.sleep(_LOOK_SECONDS)
 
     def _renewed(self, status: Document) -> Document:
         """Replace a daemon of another version when it is idle, and say so; return the status of the one that runs."""
@@ -112,7 +132,7 @@ class DaemonClient:
         while answer["stopping"] and _exists(int(str(status["pid"]))):
             if time.monotonic() > deadline:
                 raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECONDS)
         return bool(answer["stopping"])
 
     def request(self, method: str, path: str, body: str | None = None) -> JsonValue:

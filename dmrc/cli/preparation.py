@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ from dmrc.cli.client import Document
 from dmrc.cli.door_keys import stable_keys
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.tables import size
-from dmrc.errors import DmrcError
+from dmrc.errors import DaemonError, DmrcError
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
 from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project
@@ -86,7 +87,8 @@ def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
         wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]
         runners = _load(app, project.name, wanted)
     except BaseException:
-        app.daemon.request("DELETE", f"{path}?claim={claim}")
+        with contextlib.suppress(DaemonError):  # what went wrong first is told
+            app.daemon.request("DELETE", f"{path}?claim={claim}")
         raise
     app.daemon.request("POST", f"{path}/settle")
     for model in wish.models:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.errors import DaemonError, DmrcError, PortTakenError
+from dmrc.errors import BusyError, DaemonError, DmrcError, PortTakenError
 from dmrc.gateway.claims import Claims
 from dmrc.gateway.dmr_engines import runners_of, unload
 from dmrc.gateway.history import EventStream, live_events
@@ -51,6 +51,7 @@ def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
     return [
         ("GET", "/status", admin.status),
         ("POST", "/stop", admin.stop),
+        ("GET", "/use", admin.use),
         ("POST", "/attach", admin.attach),
         ("GET", "/projects", admin.projects),
         ("PUT", "/projects/{name}", admin.register),
@@ -117,6 +118,20 @@ class _Admin:
                 return JSONResponse({"stopping": False})
         self._daemon.stop()
         return JSONResponse({"stopping": True})
+
+    async def use(self, _request: Request) -> Response:
+        """Count as a call until the caller hangs up, or the daemon ends: a command has work for it.
+
+        Raises:
+            BusyError: The daemon is ending.
+        """
+        if self._daemon.is_ending:
+            raise BusyError("the daemon is ending", retry_after_seconds=1)
+        return EventStream(self._until_end())
+
+    async def _until_end(self) -> AsyncGenerator[bytes]:
+        yield b": in use\n\n"
+        await self._daemon.ending()
 
     def _is_used(self) -> bool:
         daemon = self._daemon

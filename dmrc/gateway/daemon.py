@@ -155,6 +155,15 @@ class Daemon:
         self._transfers.end()
         self._stopping.set()
 
+    @property
+    def is_ending(self) -> bool:
+        """Return whether the end has begun."""
+        return self._stopping.is_set()
+
+    async def ending(self) -> None:
+        """Wait for the beginning of the end."""
+        await self._stopping.wait()
+
     async def _plugins_up(self, registration: Registration) -> None:
         """Load a project's plugins before its requests come; what goes wrong costs this project's plugins."""
         try:

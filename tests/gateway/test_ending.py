@@ -1,6 +1,7 @@
 """The end of the daemon under work: transfers are cancelled, callers hear of it, and what others do keeps it alive."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -9,12 +10,12 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
 import psutil
 import pytest
 
+from dmrc.errors import DaemonRunningError
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.serving import serving
@@ -72,7 +73,7 @@ def _pid(dmrc: Dmrc) -> int:
     return pid
 
 
-@contextmanager
+@contextlib.contextmanager
 def _pulling(
     dmrc: Dmrc, slow: _Server, *, stream: bool
 ) -> Iterator["concurrent.futures.Future[tuple[int, bytes, str]]"]:
@@ -140,6 +141,46 @@ def test_who_started_the_daemon_does_not_stop_it_under_the_pull_of_another(dmrc:
     assert stays is False
     eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 0, "end of the pull")
     assert client.stop(unless="used") is True
+
+
+def test_who_started_the_daemon_does_not_stop_it_under_a_command_that_works(
+    dmrc: Dmrc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two `dmrc up` failed, and the other one, which was minting its keys, said that no daemon runs."""
+    from dmrc.cli.client import DaemonClient
+    from dmrc.settings import Settings
+
+    monkeypatch.setenv("DMRC_PORT", str(dmrc.port))  # for the daemon that is started
+    starter, other = (DaemonClient(Settings.from_environment(dmrc.environment)) for _ in range(2))
+    with contextlib.ExitStack() as work:
+        with pytest.raises(InterruptedError), starter.needed():
+            work.enter_context(other.needed())
+            raise InterruptedError
+
+        assert other.status() is not None
+
+    assert starter.stop(unless="used") is True
+
+
+def test_a_daemon_that_another_command_started_and_ended_at_once_is_started_again(
+    dmrc: Dmrc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one held the lock when this one started its own, and was gone when it was asked."""
+    from dmrc.cli.client import DaemonClient
+    from dmrc.settings import Settings
+
+    monkeypatch.setenv("DMRC_PORT", str(dmrc.port))
+    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    start, was_late = client._start, iter((True, False))
+
+    def start_late() -> None:
+        if next(was_late):
+            raise DaemonRunningError("another one serves this")
+        start()
+
+    monkeypatch.setattr(client, "_start", start_late)
+
+    assert client.ensure()["port"] == dmrc.port
 
 
 def test_who_watches_keeps_the_daemon_alive(dmrc: Dmrc) -> None:

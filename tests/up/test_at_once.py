@@ -130,9 +130,10 @@ def test_where_all_are_interrupted_nothing_is_registered(own_project: MakeProjec
     commands = [_start(shop, "up", "--detach") for _ in range(2)]
     eventually(lambda: shop.dmrc.registered() == ["nobody"], "registration")
 
+    printed = []
     for command in commands:
         command.send_signal(signal.SIGINT)
-        command.communicate(timeout=60)
+        printed.append(command.communicate(timeout=60)[0])
 
-    assert [command.returncode for command in commands] == [130, 130]
+    assert [command.returncode for command in commands] == [130, 130], "\n".join(printed)
     assert shop.dmrc.registered() == []
