@@ -22,15 +22,15 @@ _HEARTBEAT_SECONDS = 15.0
 
 
 async def row_events(
-    live: Live, journal: Journal, query: ExchangeFilter, recorded: Callable[[], list[dict[str, str]]]
+    live: Live, journal: Journal, query: ExchangeFilter, recorded: Callable[[], dict[str, object]]
 ) -> AsyncIterator[bytes]:
-    """Yield `connected` with the rows that are on record, then `started` and `completed` with a row each.
+    """Yield `connected` with what `recorded` returns, then `started` and `completed` with a row each.
 
-    `progress` tells of those that run; `missed` when it was too much. `recorded` is called in a thread, once all that
-    ended before is on the disk: a request that ended after the page was made and before this began is among its rows.
+    `progress` tells of those that run; `missed` when it was too much. `recorded` is called in a thread, and waits until
+    all that ended before is on the disk: what ended after the page was made and before this began is among its rows.
     """
     with live.watching() as watcher:
-        yield _event("connected", {"rows": await asyncio.to_thread(recorded)})
+        yield _event("connected", await asyncio.to_thread(recorded))
         for observation in list(journal.running.values()):
             if _may_show(told := journal.beginning(observation), query):
                 yield _event("started", _started(told))

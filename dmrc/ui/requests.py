@@ -79,9 +79,10 @@ class RequestPages:
         """Stream what happens now."""
         query, recorder = read_filter(_given(request)), self._observed.recorder
 
-        def recorded() -> list[dict[str, str]]:
+        def recorded() -> dict[str, object]:
             recorder.flush(_FLUSH_SECONDS)
-            return self._rows(query, None)
+            rows = self._rows(query, None)
+            return {"rows": rows, "has_more": len(rows) == _ROWS}
 
         events = row_events(self._observed.live, self._observed.journal, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})

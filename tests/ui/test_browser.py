@@ -108,6 +108,21 @@ def test_rows_are_walked_by_keyboard_and_paused(site: Site, open_page: Open) -> 
     expect(page.locator(".message.user")).to_contain_text("Number 2")
 
 
+def test_what_runs_is_shown_when_a_pause_ends(site: Site, open_page: Open) -> None:
+    page = open_page("/ui/requests")
+    expect(page.locator("#live")).to_contain_text("Live")
+    page.keyboard.press("p")
+    asking = threading.Thread(target=site.ask, args=("Tell all.",), kwargs={"stream": True, "max_tokens": 600})
+    asking.start()
+    expect(page.locator("#live")).to_contain_text("1 new")
+
+    page.keyboard.press("p")
+
+    expect(rows_of(page).first).to_have_class("running")
+    asking.join()
+    expect(rows_of(page).first).to_contain_text("Tell all.")
+
+
 def test_one_request_is_shown_whole_copied_and_sent_again(site: Site, open_page: Open) -> None:
     id = site.ask("Say one word.", stream=True, messages=[
         {"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say one word."},

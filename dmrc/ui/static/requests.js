@@ -10,7 +10,7 @@ const pause = $("#pause");
 const isLive = !filters.get("grep") && !filters.get("before");
 let hidden = 0;
 let isStale = false;
-let isBehind = false;
+let source = null;
 
 $("#filters").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -45,11 +45,11 @@ function tell() {
 }
 
 function listen() {
-  const source = new EventSource(`/ui/events?${filters}`);
-  // Whatever ended after this page was made, and before it listened, is among the rows on record.
+  source?.close();
+  source = new EventSource(`/ui/events?${filters}`);
+  // It begins with the rows on record: some ended after this page was made, or while it did not listen.
   source.addEventListener("connected", (event) => {
-    isBehind = tell();
-    if (!isBehind) replace(JSON.parse(event.data).rows);
+    if (!tell()) replace(JSON.parse(event.data));
   });
   const take = (event) => {
     const row = JSON.parse(event.data);
@@ -68,23 +68,17 @@ function listen() {
       if (cell && chunks) cell.textContent = `${chunks} tok`;
     }
   });
-  source.addEventListener("missed", () => attempt(reload));
+  source.addEventListener("missed", listen);
   source.addEventListener("error", () => { $("#live").textContent = "The daemon does not answer; trying again."; });
 }
 
-function replace(rows) {
+function replace({ rows, has_more: hasMore }) {
   if (rows.map((row) => `r-${row.id}`).join() === [...body.rows].map((row) => row.id).join()) return;
   const focused = document.activeElement.closest("#rows tr")?.id;
   body.replaceChildren(fragment(rows.map((row) => row.html).join("")));
   if (focused) body.querySelector(`#${CSS.escape(focused)} a`)?.focus();
+  $("#older").hidden = !hasMore;
   $("#empty").hidden = rows.length > 0;
-}
-
-async function reload() {
-  const response = await ask(`/ui/requests/rows?${filters}`);
-  body.replaceChildren(fragment(await response.text()));
-  $("#older").hidden = response.headers.get("x-more") !== "true";
-  $("#empty").hidden = body.rows.length > 0;
 }
 
 async function older() {
@@ -123,10 +117,9 @@ async function totals() {
 function togglePause() {
   const pauses = pause.getAttribute("aria-pressed") !== "true";
   pause.setAttribute("aria-pressed", String(pauses));
-  if (!pauses && (hidden || isBehind)) attempt(reload);
   hidden = 0;
-  isBehind = false;
   tell();
+  if (!pauses) listen();
 }
 
 function move(step) {
