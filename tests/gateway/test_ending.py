@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler
 import psutil
 import pytest
 
+from dmrc.cli.client import DaemonClient
 from dmrc.errors import DaemonRunningError
+from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.serving import serving
@@ -66,6 +68,10 @@ def _post(dmrc: Dmrc, path: str, body: dict[str, object]) -> tuple[int, bytes, s
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
     answer = connection.getresponse()
     return answer.status, answer.read(), answer.headers.get("content-type", "")
+
+
+def _client(dmrc: Dmrc) -> DaemonClient:
+    return DaemonClient(Settings.from_environment(dmrc.environment))
 
 
 def _pid(dmrc: Dmrc) -> int:
@@ -130,10 +136,7 @@ def test_a_caller_who_hangs_up_ends_his_pull(dmrc: Dmrc, slow: _Server) -> None:
 
 def test_who_started_the_daemon_does_not_stop_it_under_the_pull_of_another(dmrc: Dmrc, slow: _Server) -> None:
     """What a command does that started the daemon and fails: `stop` unless anything else runs."""
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
-    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    client = _client(dmrc)
     with _pulling(dmrc, slow, stream=False) as pull:
         stays = client.stop(unless="used")
         assert not pull.done()
@@ -147,11 +150,8 @@ def test_who_started_the_daemon_does_not_stop_it_under_a_command_that_works(
     dmrc: Dmrc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of two `dmrc up` failed, and the other one, which was minting its keys, said that no daemon runs."""
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
     monkeypatch.setenv("DMRC_PORT", str(dmrc.port))  # for the daemon that is started
-    starter, other = (DaemonClient(Settings.from_environment(dmrc.environment)) for _ in range(2))
+    starter, other = (_client(dmrc) for _ in range(2))
     with contextlib.ExitStack() as work:
         with pytest.raises(InterruptedError), starter.needed():
             work.enter_context(other.needed())
@@ -166,11 +166,8 @@ def test_a_daemon_that_another_command_started_and_ended_at_once_is_started_agai
     dmrc: Dmrc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one held the lock when this one started its own, and was gone when it was asked."""
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
     monkeypatch.setenv("DMRC_PORT", str(dmrc.port))
-    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    client = _client(dmrc)
     start, was_late = client._start, iter((True, False))
 
     def start_late() -> None:
@@ -184,11 +181,8 @@ def test_a_daemon_that_another_command_started_and_ended_at_once_is_started_agai
 
 
 def test_who_watches_keeps_the_daemon_alive(dmrc: Dmrc) -> None:
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
     dmrc.ok("configure", "show")
-    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    client = _client(dmrc)
     connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
     connection.request("GET", "/engines/requests", headers={"accept": "text/event-stream"})
     eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 1, "watcher")
