@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 
 from dmrc.capture.anthropic_answers import AnthropicReader
-from dmrc.capture.bodies import items_of, object_of, parse_object
-from dmrc.capture.event_stream import Event, events, is_event_stream
 from dmrc.capture.responses_answers import ResponsesReader
+from dmrc.event_stream import Event, events, is_event_stream
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_values import items_of, object_of, parse_object
 
 
 def answer_events(exchange: Exchange) -> Iterator[Event] | None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, object_of
 
 _Document = dict[str, JsonValue]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.capture.answers import answer_events
-from dmrc.capture.bodies import items_of, object_of, parse_object
 from dmrc.capture.questions import messages_of, with_images
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_values import items_of, object_of, parse_object
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")

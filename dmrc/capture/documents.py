@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dmrc.capture.bodies import parse_line
 from dmrc.capture.named import OTHER_NAMES, is_telling_name, mask_named, named_in_text
 from dmrc.exchange import JsonValue
+from dmrc.json_values import parse_line
 
 Spans = Sequence[tuple[int, int]]
 """Start and end of each part of a text, in order, none inside another."""

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from dmrc import __version__
-from dmrc.capture.bodies import parse_object
 from dmrc.capture.conversation import answered
 from dmrc.capture.redaction import REDACTED
 from dmrc.capture.summary import outcome, plain, to_json
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_values import parse_object
 
 _METHODS = {"chat": "chat.completions", "completion": "completions", "embedding": "embeddings"}
 _PHRASES = {one.value: one.phrase for one in HTTPStatus}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, object_of
 
 _Json = dict[str, JsonValue]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from dmrc.capture.answers import answer_events, is_streamed
-from dmrc.capture.bodies import find_object, find_string, items_of, object_of, parse_line, parse_object
-from dmrc.capture.event_stream import Event
 from dmrc.capture.questions import messages_of
+from dmrc.event_stream import Event
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_values import find_object, find_string, items_of, object_of, parse_line, parse_object
 
 ESTIMATED = "estimated"
 """Annotation that names a field of which the value was counted by the pieces of a stream."""

@@ -108,8 +108,8 @@ def _tell_of_small_context(app: App, name: str, model: str) -> None:
     """Say so where an assistant would be refused at its first word."""
     from urllib.parse import quote
 
-    from dmrc.capture.bodies import items_of, object_of
     from dmrc.cli.progress import note
+    from dmrc.json_values import items_of, object_of
 
     for entry in items_of(app.daemon.request("GET", f"/configurations?model={quote(model, safe='')}")):
         tokens = object_of(entry.get("Config")).get("context-size")

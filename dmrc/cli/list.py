@@ -86,9 +86,9 @@ def _list_far(url: str, pattern: str | None, *, as_json: bool) -> None:
     import json
     from fnmatch import fnmatchcase
 
-    from dmrc.capture.bodies import items_of, parse_object
     from dmrc.cli.chat.server import Server
     from dmrc.cli.tables import print_table
+    from dmrc.json_values import items_of, parse_object
 
     server = Server.named(url)
     with server.answer("GET", "/models") as answer:

@@ -89,7 +89,7 @@ def _container_url(app: App, *, is_running: bool) -> str:
 
 def ended_lines(status: Document) -> list[str]:
     """Return a line for each runner that ended lately when nobody had asked for it, the newest last."""
-    from dmrc.capture.bodies import items_of
     from dmrc.cli.tables import ago
+    from dmrc.json_values import items_of
 
     return [f"{row['cause']}, {ago(float(str(row['at'])))}" for row in items_of(status.get("ended"))]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, object_of
 from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.target import AnyTarget, Target
 

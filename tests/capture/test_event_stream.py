@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dmrc.capture.event_stream import EventReader, events
+from dmrc.event_stream import EventReader, events
 
 _LF = (
     b'\xef\xbb\xbf: a comment\nevent: message\ndata: {"a": 1}\n\n'

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
-from dmrc.capture.event_stream import events
+from dmrc.event_stream import events
 from dmrc.gateway.dialects.dialect import Reply, Timing
 
 Document = dict[str, object]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.checks import checked
@@ -17,6 +16,7 @@ from dmrc.gateway.dialects.forced_calls import ForcedCalls
 from dmrc.gateway.dialects.schemas import kept_pattern
 from dmrc.gateway.dialects.served import Served, takes_tools
 from dmrc.gateway.dialects.unfinished import closed
+from dmrc.json_values import items_of
 
 KNOWS_TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
 KNOWS_NONE = "You have no tools.{% for m in messages %}{{ 'tools' ~ m.content }}{% endfor %}"

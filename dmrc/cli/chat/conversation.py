@@ -6,11 +6,11 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from dmrc.capture.bodies import items_of, parse_object
-from dmrc.capture.event_stream import EventReader
 from dmrc.cli.chat.server import Server
 from dmrc.errors import EngineError
+from dmrc.event_stream import EventReader
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, parse_object
 
 Content = str | list[JsonValue]
 """Text, or OpenAI's parts: `[{"type": "text", "text": "…"}, {"type": "image_url", "image_url": {"url": "data:…"}}]`."""

@@ -38,7 +38,7 @@ def list_(app: App, as_json: bool) -> None:
 
 def known_keys(app: App) -> list[Document]:
     """Return what the daemon knows of each key, the oldest first; see `KeyRoutes`."""
-    from dmrc.capture.bodies import items_of
+    from dmrc.json_values import items_of
 
     return items_of(app.daemon.request("GET", "/keys"))
 

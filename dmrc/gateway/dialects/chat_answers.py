@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from dmrc.capture.bodies import items_of, object_of, parse_line
-from dmrc.capture.event_stream import Event, EventReader
 from dmrc.errors import EngineAnswerError, EngineError
+from dmrc.event_stream import Event, EventReader
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, object_of, parse_line
 
 Document = dict[str, JsonValue]
 """A JSON object."""

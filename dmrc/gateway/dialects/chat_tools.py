@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.fields import near
@@ -16,6 +15,7 @@ from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.chat_messages import shown
 from dmrc.gateway.dialects.schemas import described, kept_schema
 from dmrc.gateway.dialects.served import Served
+from dmrc.json_values import items_of, object_of
 
 _CHOICES = ("none", "auto", "required")
 

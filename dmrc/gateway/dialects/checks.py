@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.chat_messages import checked_messages
 from dmrc.gateway.dialects.chat_tools import checked_tools
@@ -30,6 +29,7 @@ from dmrc.gateway.dialects.openai_fields import check_fields, refuse_fields, unr
 from dmrc.gateway.dialects.schemas import kept_format, unkept
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.several import asked_for, several
+from dmrc.json_values import items_of, object_of
 from dmrc.scheduler.target import AnyTarget, Target
 
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")

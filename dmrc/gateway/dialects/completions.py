@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
@@ -15,6 +14,7 @@ from dmrc.gateway.dialects.chat_messages import shown
 from dmrc.gateway.dialects.mends import Mend
 from dmrc.gateway.dialects.openai_fields import refuse_fields
 from dmrc.gateway.dialects.schemas import kept_schema
+from dmrc.json_values import items_of, object_of
 
 _MOST_LOGPROBS = 20
 

@@ -6,9 +6,9 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from dmrc.capture.bodies import items_of
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of
 
 _KEPT = 500
 _KEPT_BYTES = 16 << 20

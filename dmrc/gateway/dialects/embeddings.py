@@ -10,7 +10,6 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 
-from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document
@@ -18,6 +17,7 @@ from dmrc.gateway.dialects.chat_messages import shown
 from dmrc.gateway.dialects.mends import Mend
 from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.dialects.shapes import TEXT, WHOLE, check_kinds
+from dmrc.json_values import items_of
 
 EMBEDDINGS = "/v1/embeddings"
 """The route."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dmrc.capture.bodies import object_of
 from dmrc.errors import ContextLengthError, DmrcError, EngineAnswerError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import error_message, json_object
 from dmrc.gateway.dialects.served import Served
+from dmrc.json_values import object_of
 
 _TOO_LONG = "exceed_context_size_error"
 _TOO_LARGE = re.compile(r"input(?: \((\d+) tokens\))? is (?:too large to process|larger than the max context size)")

@@ -7,9 +7,9 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, json_object
+from dmrc.json_values import items_of, object_of
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
 _TAIL = " \t\r\n}"

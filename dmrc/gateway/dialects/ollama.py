@@ -12,7 +12,6 @@ import re
 
 from starlette.responses import Response
 
-from dmrc.capture.bodies import items_of
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, Operation
 from dmrc.gateway.answers import error_response
@@ -20,6 +19,7 @@ from dmrc.gateway.dialects import ollama_requests as requests
 from dmrc.gateway.dialects.chat_answers import Document
 from dmrc.gateway.dialects.dialect import Call, Residence
 from dmrc.gateway.dialects.ollama_replies import Embeddings, Words, error_line, residence
+from dmrc.json_values import items_of
 
 
 class OllamaChat:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dmrc.capture.bodies import items_of, object_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
 from dmrc.gateway.dialects.known_fields import Fields
 from dmrc.gateway.dialects.ollama_context import messages_of
 from dmrc.gateway.dialects.shapes import FLAG, LIST, OBJECT, TEXT, TEXTS, WHOLE, check_kinds, given_object
+from dmrc.json_values import items_of, object_of
 
 # What does not fit into the context is refused by name, whatever these say.
 _OVERFLOW = ("truncate", "shift")

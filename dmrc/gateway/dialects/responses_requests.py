@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from dmrc.capture.bodies import items_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
@@ -26,6 +25,7 @@ from dmrc.gateway.dialects.shapes import (
     given_object,
     given_objects,
 )
+from dmrc.json_values import items_of
 
 # The Responses' name, and that of a chat completion.
 _PLAIN = {
