@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmrc.capture.answers import answer_events
-from dmrc.capture.questions import messages_of, with_images
+from dmrc.dialects.questions import messages_of, with_images
+from dmrc.dialects.record import answer_events
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import items_of, object_of, parse_object
 

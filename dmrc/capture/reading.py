@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
-from dmrc.capture.answers import answer_events, is_streamed
-from dmrc.capture.questions import messages_of
+from dmrc.dialects.questions import messages_of
+from dmrc.dialects.record import answer_events, is_streamed
 from dmrc.event_stream import Event
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import find_object, find_string, items_of, object_of, parse_line, parse_object

@@ -13,12 +13,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmrc import __version__
+from dmrc.dialects.anthropic.routes import anthropic_routes
+from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.ollama.routes import ollama_routes
+from dmrc.dialects.responses.routes import Responses, ResponseTokens
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import new_exchange_id
 from dmrc.gateway.addresses import Addresses
 from dmrc.gateway.admission import Admission, Listener
-from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.anthropic_models import AnthropicModels
 from dmrc.gateway.bugs import contain_bugs
 from dmrc.gateway.catalog import Catalog
@@ -26,10 +30,6 @@ from dmrc.gateway.configurator import Configurator
 from dmrc.gateway.content_encodings import with_decoded_body
 from dmrc.gateway.cors import answer_preflight, foreign_origin, is_preflight, readable_by
 from dmrc.gateway.credentials import split_capability
-from dmrc.gateway.dialects.anthropic import anthropic_routes
-from dmrc.gateway.dialects.dialect import Dialect, OpenAI
-from dmrc.gateway.dialects.ollama import ollama_routes
-from dmrc.gateway.dialects.responses import Responses, ResponseTokens
 from dmrc.gateway.dmr_configure import add_configure_routes
 from dmrc.gateway.inference import OPERATIONS, Inference, Steps
 from dmrc.gateway.observed import Observed

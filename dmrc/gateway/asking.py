@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, closing
 from dataclasses import replace
 
+from dmrc.dialects.chat.answers import json_object
+from dmrc.dialects.chat.counts import COUNT_PATH
+from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
+from dmrc.dialects.chat.mends import Mended, is_stream
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.dialect import Call
+from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
 from dmrc.engines.session import Answer, Session
 from dmrc.errors import ContextLengthError, DmrcError, UnsupportedError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import json_object
-from dmrc.gateway.dialects.counts import COUNT_PATH
-from dmrc.gateway.dialects.dialect import Call
-from dmrc.gateway.dialects.embeddings import EMBEDDINGS, texts_of
-from dmrc.gateway.dialects.engine_errors import UNPARSED, engine_error, is_unparsed
-from dmrc.gateway.dialects.mends import Mended, is_stream
-from dmrc.gateway.dialects.served import Served
 
 _LARGEST_ERROR_BYTES = 1 << 20
 _NO_SUCH_ROUTE = (404, 405, 501)

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dmrc.dialects.errors import dialect_of, error_response
 from dmrc.errors import EngineError
-from dmrc.gateway.answers import dialect_of, error_response
 
 _log = logging.getLogger(__name__)
 

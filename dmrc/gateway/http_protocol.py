@@ -13,9 +13,9 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from dmrc.dialects.errors import dialect_of, error_response
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
 from dmrc.exchange import new_exchange_id
-from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.connection_shares import ConnectionShares
 from dmrc.gateway.http_1_0 import until_the_connection_ends
 

@@ -13,6 +13,9 @@ from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
+from dmrc.dialects.chat.checks import checked, served_by
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.dialect import Call, Dialect, Reply, Residence
 from dmrc.engines.session import Answer
 from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.exchange import Operation
@@ -20,9 +23,6 @@ from dmrc.gateway.admission import Admission
 from dmrc.gateway.asking import Asking
 from dmrc.gateway.bodies import ClientDisconnected
 from dmrc.gateway.catalog import Catalog, Resolved
-from dmrc.gateway.dialects.checks import checked, served_by
-from dmrc.gateway.dialects.dialect import Call, Dialect, Reply, Residence
-from dmrc.gateway.dialects.served import Served
 from dmrc.gateway.filtering import Filters
 from dmrc.gateway.journal import Journal
 from dmrc.gateway.json_reading import AT_ONCE_BYTES, at_length, written

@@ -11,9 +11,9 @@ from starlette.types import Scope, Send
 
 from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
+from dmrc.dialects.dialect import Dialect, Timing
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
-from dmrc.gateway.dialects.dialect import Dialect, Timing
 from dmrc.gateway.forwarding import of_callers, of_plugins
 from dmrc.gateway.pages import SERVICE
 from dmrc.project import parse_keep_alive

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from dmrc.dialects.ollama.replies import STREAM_TYPE
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.admission import Admission
 from dmrc.gateway.bodies import document_of
 from dmrc.gateway.catalog import Catalog
-from dmrc.gateway.dialects.ollama_replies import STREAM_TYPE
 from dmrc.gateway.managing import admit_manager, text_in
 from dmrc.gateway.transfers import Transfers
 from dmrc.gguf import GgufFacts

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dmrc.dialects.errors import error_response
 from dmrc.errors import DmrcError, PluginError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.answers import error_response
 from dmrc.gateway.observed import Observed
 from dmrc.gateway.unrouted import Unrouted
 from dmrc.hooks.plugin import Plugin

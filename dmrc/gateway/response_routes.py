@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from dmrc.dialects.responses.routes import Document, Responses
 from dmrc.errors import InputError
 from dmrc.gateway.admission import Admission
-from dmrc.gateway.dialects.responses import Document, Responses
 from dmrc.json_values import items_of
 
 

@@ -19,8 +19,8 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from dmrc.dialects.errors import dialect_of, error_response
 from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
-from dmrc.gateway.answers import dialect_of, error_response
 from dmrc.gateway.managing import Events, Work
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dmrc.dialects.errors import dialect_of, error_response
 from dmrc.errors import HttpInputError, NotFoundError
-from dmrc.gateway.answers import dialect_of, error_response
 
 _LONGEST_GUESSED = 100
 _LEAST_LIKENESS = 0.8

@@ -6,8 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
+from dmrc.dialects.dialect import Reply, Timing
 from dmrc.event_stream import events
-from dmrc.gateway.dialects.dialect import Reply, Timing
 
 Document = dict[str, object]
 USAGE = {"prompt_tokens": 35, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 5}}

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from dmrc.dialects.chat.checks import checked
+from dmrc.dialects.chat.forced_calls import ForcedCalls
+from dmrc.dialects.chat.schemas import kept_pattern
+from dmrc.dialects.chat.served import Served, takes_tools
+from dmrc.dialects.chat.unfinished import closed
+from dmrc.dialects.dialect import Call
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.checks import checked
-from dmrc.gateway.dialects.dialect import Call
-from dmrc.gateway.dialects.forced_calls import ForcedCalls
-from dmrc.gateway.dialects.schemas import kept_pattern
-from dmrc.gateway.dialects.served import Served, takes_tools
-from dmrc.gateway.dialects.unfinished import closed
 from dmrc.json_values import items_of
 
 KNOWS_TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"

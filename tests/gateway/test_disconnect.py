@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from starlette.types import Message
 
+from dmrc.dialects.anthropic.routes import AnthropicMessages
+from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.ollama.routes import OllamaChat
+from dmrc.dialects.responses.routes import Responses
 from dmrc.gateway.bodies import ClientDisconnected
-from dmrc.gateway.dialects.anthropic import AnthropicMessages
-from dmrc.gateway.dialects.dialect import Dialect, OpenAI
-from dmrc.gateway.dialects.ollama import OllamaChat
-from dmrc.gateway.dialects.responses import Responses
 from dmrc.gateway.inference import _cancelled_by_disconnect
 from dmrc.gateway.observation import Observation
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from dmrc.dialects.dialect import Timing
+from dmrc.dialects.ollama.replies import Words
 from dmrc.errors import EngineError
-from dmrc.gateway.dialects.dialect import Timing
-from dmrc.gateway.dialects.ollama_replies import Words
 
 
 def event(delta: dict[str, object], **more: object) -> bytes:

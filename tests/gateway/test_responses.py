@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable
 import openai
 import pytest
 
+from dmrc.dialects.dialect import Timing
+from dmrc.dialects.responses.conversations import Conversations
+from dmrc.dialects.responses.routes import Responses
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.conversations import Conversations
-from dmrc.gateway.dialects.dialect import Timing
-from dmrc.gateway.dialects.responses import Responses
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from dmrc.gateway.dialects.anthropic_replies import AnthropicWords
-from dmrc.gateway.dialects.dialect import Reply, Timing
-from dmrc.gateway.dialects.ollama_replies import Words
-from dmrc.gateway.dialects.responses_replies import ResponseWords
+from dmrc.dialects.anthropic.replies import AnthropicWords
+from dmrc.dialects.dialect import Reply, Timing
+from dmrc.dialects.ollama.replies import Words
+from dmrc.dialects.responses.replies import ResponseWords
 from tests.gateway.answering import bytes_of, chat_stream, told, whole
 
 DELTAS = [

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from dmrc.dialects.anthropic.routes import AnthropicMessages
+from dmrc.dialects.chat.checks import checked
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.ollama.routes import OllamaChat, OllamaEmbed, OllamaGenerate
+from dmrc.dialects.responses.routes import Responses
 from dmrc.errors import InputError
-from dmrc.gateway.dialects.anthropic import AnthropicMessages
-from dmrc.gateway.dialects.checks import checked
-from dmrc.gateway.dialects.dialect import Dialect, OpenAI
-from dmrc.gateway.dialects.ollama import OllamaChat, OllamaEmbed, OllamaGenerate
-from dmrc.gateway.dialects.responses import Responses
-from dmrc.gateway.dialects.served import Served
 from tests.gateway.test_translated_requests import ENGINE, HELLO, PARAMETERS, UPSTREAM, message, response, sent
 
 CALL = {"type": "tool_use", "id": "t", "name": "look", "input": {}}

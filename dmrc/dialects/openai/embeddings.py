@@ -10,13 +10,13 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 
+from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.mends import Mend
+from dmrc.dialects.chat.messages import shown
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.chat.shapes import TEXT, WHOLE, check_kinds
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.chat_messages import shown
-from dmrc.gateway.dialects.mends import Mend
-from dmrc.gateway.dialects.served import Served
-from dmrc.gateway.dialects.shapes import TEXT, WHOLE, check_kinds
 from dmrc.json_values import items_of
 
 EMBEDDINGS = "/v1/embeddings"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 
+from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.chat.unfinished import closed, refuse_constant
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.served import Served
-from dmrc.gateway.dialects.unfinished import closed, refuse_constant
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _TEXTS = ("text", "refusal")

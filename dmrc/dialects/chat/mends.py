@@ -7,9 +7,9 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from dmrc.dialects.chat.answers import Document, json_object
 from dmrc.engines.session import Answer
 from dmrc.event_stream import EventReader
-from dmrc.gateway.dialects.chat_answers import Document, json_object
 from dmrc.json_values import items_of, object_of
 
 # Number and commit of a build: `b6123-79c1160b`.

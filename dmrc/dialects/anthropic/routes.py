@@ -10,13 +10,13 @@ import re
 
 from starlette.responses import Response
 
+from dmrc.dialects.anthropic import requests as requests
+from dmrc.dialects.anthropic.replies import AnthropicWords
+from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
+from dmrc.dialects.dialect import Call
+from dmrc.dialects.errors import error_document, error_response
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, JsonValue, Operation
-from dmrc.gateway.answers import error_document, error_response
-from dmrc.gateway.dialects import anthropic_requests as requests
-from dmrc.gateway.dialects.anthropic_replies import AnthropicWords
-from dmrc.gateway.dialects.counts import COUNT_PATH, TokenCount
-from dmrc.gateway.dialects.dialect import Call
 
 PREFIXES = ("/anthropic/v1", "/v1", "/engines/v1")
 """Where the routes are found."""

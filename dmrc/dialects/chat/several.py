@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
 from dmrc.capture.conversation import add_call
+from dmrc.dialects.chat.answers import Document, error_message, json_object
+from dmrc.dialects.chat.mends import Mended, is_stream
 from dmrc.engines.session import Answer
 from dmrc.errors import EngineAnswerError
 from dmrc.event_stream import EventReader
-from dmrc.gateway.dialects.chat_answers import Document, error_message, json_object
-from dmrc.gateway.dialects.mends import Mended, is_stream
 from dmrc.json_values import items_of, object_of
 
 _TEXTS = ("content", "reasoning_content", "refusal")

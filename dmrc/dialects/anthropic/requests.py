@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 
-from dmrc.errors import InputError, ThreadError
-from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.anthropic_blocks import checked_block, joined, parts, words
-from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
-from dmrc.gateway.dialects.known_fields import Fields
-from dmrc.gateway.dialects.shapes import (
+from dmrc.dialects.anthropic.blocks import checked_block, joined, parts, words
+from dmrc.dialects.chat.answers import Document, asking_for_counts
+from dmrc.dialects.chat.known_fields import Fields
+from dmrc.dialects.chat.shapes import (
     AMOUNT,
     FLAG,
     OBJECT,
@@ -25,6 +23,8 @@ from dmrc.gateway.dialects.shapes import (
     given_object,
     given_objects,
 )
+from dmrc.errors import InputError, ThreadError
+from dmrc.exchange import JsonValue
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from dmrc.errors import InputError
-from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import Document, asking_for_counts
-from dmrc.gateway.dialects.known_fields import Fields
-from dmrc.gateway.dialects.responses_items import messages
-from dmrc.gateway.dialects.shapes import (
+from dmrc.dialects.chat.answers import Document, asking_for_counts
+from dmrc.dialects.chat.known_fields import Fields
+from dmrc.dialects.chat.shapes import (
     COUNT,
     FLAG,
     LIST,
@@ -25,6 +22,9 @@ from dmrc.gateway.dialects.shapes import (
     given_object,
     given_objects,
 )
+from dmrc.dialects.responses.items import messages
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of
 
 # The Responses' name, and that of a chat completion.

@@ -12,13 +12,13 @@ import re
 
 from starlette.responses import Response
 
+from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.dialect import Call, Residence
+from dmrc.dialects.errors import error_response
+from dmrc.dialects.ollama import requests as requests
+from dmrc.dialects.ollama.replies import Embeddings, Words, error_line, residence
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Dialect, Operation
-from dmrc.gateway.answers import error_response
-from dmrc.gateway.dialects import ollama_requests as requests
-from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.dialect import Call, Residence
-from dmrc.gateway.dialects.ollama_replies import Embeddings, Words, error_line, residence
 from dmrc.json_values import items_of
 
 

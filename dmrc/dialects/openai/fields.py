@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dmrc.errors import InputError
-from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.known_fields import NUMBERS, OF_ENGINES
-from dmrc.gateway.dialects.shapes import (
+from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.known_fields import NUMBERS, OF_ENGINES
+from dmrc.dialects.chat.shapes import (
     FLAG,
     LIST_OR_OBJECT,
     NUMBER,
@@ -27,6 +25,8 @@ from dmrc.gateway.dialects.shapes import (
     Kind,
     check_kinds,
 )
+from dmrc.errors import InputError
+from dmrc.exchange import JsonValue
 
 _KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(NUMBERS, NUMBER),

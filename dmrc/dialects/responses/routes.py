@@ -9,14 +9,14 @@ import json
 import re
 from collections import defaultdict
 
+from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
+from dmrc.dialects.dialect import Call, OpenAI
+from dmrc.dialects.errors import error_document
+from dmrc.dialects.responses import requests as requests
+from dmrc.dialects.responses.conversations import Conversations, Items
+from dmrc.dialects.responses.replies import ResponseWords
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
-from dmrc.gateway.answers import error_document
-from dmrc.gateway.dialects import responses_requests as requests
-from dmrc.gateway.dialects.conversations import Conversations, Items
-from dmrc.gateway.dialects.counts import COUNT_PATH, TokenCount
-from dmrc.gateway.dialects.dialect import Call, OpenAI
-from dmrc.gateway.dialects.responses_replies import ResponseWords
 
 Document = dict[str, JsonValue]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 
-from dmrc.capture.anthropic_answers import AnthropicReader
-from dmrc.capture.responses_answers import ResponsesReader
+from dmrc.dialects.anthropic.record import AnthropicReader
+from dmrc.dialects.responses.record import ResponsesReader
 from dmrc.event_stream import Event, events, is_event_stream
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import items_of, object_of, parse_object

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import uuid
 
+from dmrc.dialects.chat.answers import Document, Part, Piece, ToolCall
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import Document, Part, Piece, ToolCall
 from dmrc.json_values import object_of
 
 # What a response tells of its request, and what it tells where the request does not say; clients expect each of them.

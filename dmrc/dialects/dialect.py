@@ -10,12 +10,12 @@ from typing import Protocol
 
 from starlette.responses import Response
 
+from dmrc.dialects.chat.mends import Mend
+from dmrc.dialects.chat.several import Several
+from dmrc.dialects.errors import error_event, error_response
 from dmrc.errors import DmrcError
 from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import JsonValue, Operation
-from dmrc.gateway.answers import error_event, error_response
-from dmrc.gateway.dialects.mends import Mend
-from dmrc.gateway.dialects.several import Several
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from dmrc.dialects.chat.answers import Document, json_object
+from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
-from dmrc.gateway.dialects.chat_answers import Document, json_object
-from dmrc.gateway.dialects.dialect import Clock
 
 COUNT_PATH = "/v1/chat/completions/input_tokens"
 """Answers `{"input_tokens": 12}`. Other servers have no such route: see `Asking`."""

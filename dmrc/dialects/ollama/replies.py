@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+from dmrc.dialects.chat.answers import ChatAnswer, Document, Piece, ToolCall, joined, json_object
+from dmrc.dialects.dialect import Clock
+from dmrc.dialects.ollama.context import context_of
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Piece, ToolCall, joined, json_object
-from dmrc.gateway.dialects.dialect import Clock
-from dmrc.gateway.dialects.ollama_context import context_of
 from dmrc.json_values import items_of, object_of
 
 Kind = Literal["chat", "generate"]

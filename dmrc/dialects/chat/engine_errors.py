@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from dmrc.dialects.chat.answers import error_message, json_object
+from dmrc.dialects.chat.served import Served
 from dmrc.errors import ContextLengthError, DmrcError, EngineAnswerError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import error_message, json_object
-from dmrc.gateway.dialects.served import Served
 from dmrc.json_values import object_of
 
 _TOO_LONG = "exceed_context_size_error"

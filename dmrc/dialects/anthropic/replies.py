@@ -9,9 +9,9 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from dmrc.dialects.chat.answers import ChatAnswer, Document, Part, joined, json_object
+from dmrc.dialects.dialect import Clock
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Part, joined, json_object
-from dmrc.gateway.dialects.dialect import Clock
 
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _DELTAS = {

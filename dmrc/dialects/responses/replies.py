@@ -10,10 +10,10 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+from dmrc.dialects.chat.answers import ChatAnswer, Document, Part, Piece
+from dmrc.dialects.dialect import Clock
+from dmrc.dialects.responses.objects import Item, new_response
 from dmrc.exchange import JsonValue
-from dmrc.gateway.dialects.chat_answers import ChatAnswer, Document, Part, Piece
-from dmrc.gateway.dialects.dialect import Clock
-from dmrc.gateway.dialects.responses_objects import Item, new_response
 
 _TEXTS = {"text": "response.output_text", "thought": "response.reasoning_text"}
 _ARGUMENTS = "response.function_call_arguments"

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmrc.gateway.dialects.chat_answers import Document
-from dmrc.gateway.dialects.chat_messages import checked_messages
-from dmrc.gateway.dialects.chat_tools import checked_tools
-from dmrc.gateway.dialects.completions import checked_completion
-from dmrc.gateway.dialects.counts import COUNT_PATH
-from dmrc.gateway.dialects.dialect import Call
-from dmrc.gateway.dialects.embeddings import EMBEDDINGS, checked_embedding
-from dmrc.gateway.dialects.embeddings import unread as unread_embedding
-from dmrc.gateway.dialects.forced_calls import ForcedCalls
-from dmrc.gateway.dialects.mends import Mend, WithoutBeginning
-from dmrc.gateway.dialects.openai_fields import check_fields, refuse_fields, unread
-from dmrc.gateway.dialects.schemas import kept_format, unkept
-from dmrc.gateway.dialects.served import Served
-from dmrc.gateway.dialects.several import asked_for, several
+from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.counts import COUNT_PATH
+from dmrc.dialects.chat.forced_calls import ForcedCalls
+from dmrc.dialects.chat.mends import Mend, WithoutBeginning
+from dmrc.dialects.chat.messages import checked_messages
+from dmrc.dialects.chat.schemas import kept_format, unkept
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.chat.several import asked_for, several
+from dmrc.dialects.chat.tools import checked_tools
+from dmrc.dialects.dialect import Call
+from dmrc.dialects.openai.completions import checked_completion
+from dmrc.dialects.openai.embeddings import EMBEDDINGS, checked_embedding
+from dmrc.dialects.openai.embeddings import unread as unread_embedding
+from dmrc.dialects.openai.fields import check_fields, refuse_fields, unread
 from dmrc.json_values import items_of, object_of
 from dmrc.scheduler.target import AnyTarget, Target
 
