@@ -187,7 +187,7 @@ def _bind(address: str, port: int) -> None:
     Raises:
         DaemonError: It could not.
     """
-    from dmrc.gateway.listeners import bind_tcp
+    from dmrc.gateway.server.listeners import bind_tcp
 
     try:
         bind_tcp(address, port).close()

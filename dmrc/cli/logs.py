@@ -21,7 +21,7 @@ def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     from collections import deque
 
     from dmrc.errors import NotFoundError
-    from dmrc.gateway.log_tail import LogTail
+    from dmrc.log_tail import LogTail
 
     path = app.settings.paths.daemon_log if model is None else _log_of(app, model)
     try:

@@ -17,7 +17,7 @@ def serve(app: App, ready_fd: int | None) -> None:
     from dmrc.cli.client import error_line
     from dmrc.errors import DmrcError
     from dmrc.gateway.daemon import serve as serve_daemon
-    from dmrc.gateway.logs import configure
+    from dmrc.gateway.server.logging import configure
 
     os.umask(0o077)  # the logs and databases are this user's alone, whatever the home's own mode is
     configure(None if ready_fd is None else app.settings.paths.create().daemon_log, app.settings.log_format)

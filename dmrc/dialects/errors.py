@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dmrc.errors import ContextLengthError, DmrcError, ThreadError
 from dmrc.exchange import Dialect
-from dmrc.gateway.content_encodings import ENCODINGS
+from dmrc.gateway.server.content_encodings import ENCODINGS
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",

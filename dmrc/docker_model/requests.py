@@ -22,7 +22,7 @@ def requests(app: App, model: str | None, follow: bool, include_existing: bool, 
     import json
 
     from dmrc.capture.queries import ExchangeFilter
-    from dmrc.gateway.history import past_groups
+    from dmrc.gateway.routes.requests import past_groups
 
     del as_json  # it always is
     if include_existing and not follow:

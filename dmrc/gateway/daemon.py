@@ -19,32 +19,32 @@ from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, StoreError
-from dmrc.gateway.addresses import Addresses
-from dmrc.gateway.admin import create_admin_app
-from dmrc.gateway.admission import Admission
-from dmrc.gateway.app import Gateway
-from dmrc.gateway.catalog import Catalog
-from dmrc.gateway.configurator import Configurator
-from dmrc.gateway.connection_shares import raise_limit_of_descriptors, shares_of_commands
-from dmrc.gateway.cors import Origins
-from dmrc.gateway.dmr_archives import DmrArchives
-from dmrc.gateway.dmr_engines import DmrEngines
-from dmrc.gateway.dmr_models import DmrModels
-from dmrc.gateway.doors import Doors
-from dmrc.gateway.history import History
-from dmrc.gateway.hooks import Hooks
-from dmrc.gateway.inference import Steps
-from dmrc.gateway.journal import Journal, ProjectPolicy
-from dmrc.gateway.keys import Keys
-from dmrc.gateway.leavers import Leavers
-from dmrc.gateway.listeners import Listener, bind_unix
-from dmrc.gateway.log_routes import LogRoutes
-from dmrc.gateway.logs import mask_with
-from dmrc.gateway.observed import Observed
-from dmrc.gateway.ollama_models import OllamaModels
-from dmrc.gateway.pages import Pages
-from dmrc.gateway.transfers import Transfers
-from dmrc.gateway.work import Work
+from dmrc.gateway.inference.inference import Steps
+from dmrc.gateway.inference.lifecycle import Journal, ProjectPolicy
+from dmrc.gateway.inference.work import Work
+from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.plugins.hooks import Hooks
+from dmrc.gateway.projects.endings import Leavers
+from dmrc.gateway.projects.keys import Keys
+from dmrc.gateway.routes.admin import create_admin_app
+from dmrc.gateway.routes.dmr_archives import DmrArchives
+from dmrc.gateway.routes.dmr_engines import DmrEngines
+from dmrc.gateway.routes.dmr_models import DmrModels
+from dmrc.gateway.routes.logs import LogRoutes
+from dmrc.gateway.routes.ollama_models import OllamaModels
+from dmrc.gateway.routes.requests import History
+from dmrc.gateway.routes.transfers import Transfers
+from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.app import Gateway
+from dmrc.gateway.server.bindings import Doors
+from dmrc.gateway.server.callers_by_address import Addresses
+from dmrc.gateway.server.connection_shares import raise_limit_of_descriptors, shares_of_commands
+from dmrc.gateway.server.cors import Origins
+from dmrc.gateway.server.listeners import Listener, bind_unix
+from dmrc.gateway.server.logging import mask_with
+from dmrc.gateway.server.page_sessions import Pages
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gateway.serving.configure import Configurator
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models

@@ -38,11 +38,11 @@ BUILT_IN = {
     "dmrc.sources.oci": ("dmrc_register_sources",),
     "dmrc.sources.huggingface": ("dmrc_register_sources",),
     "dmrc.sources.url": ("dmrc_register_sources",),
-    "dmrc.gateway.event_log": (
+    "dmrc.gateway.plugins.event_log": (
         *("dmrc_exchange_completed", "dmrc_runner_started", "dmrc_runner_stopped"),
         *("dmrc_model_pulled", "dmrc_project_loaded"),
     ),
-    "dmrc.gateway.metrics": (
+    "dmrc.gateway.plugins.metrics": (
         *("dmrc_exchange_completed", "dmrc_runner_started", "dmrc_runner_stopped"),
         *("dmrc_model_pulled", "dmrc_register_routes"),
     ),

@@ -15,7 +15,7 @@ from dmrc.exchange import Exchange
 from dmrc.ui.rendering import render
 
 if TYPE_CHECKING:
-    from dmrc.gateway.journal import Journal
+    from dmrc.gateway.inference.lifecycle import Journal
 
 _PROGRESS_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 15.0

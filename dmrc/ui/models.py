@@ -18,7 +18,7 @@ from dmrc.scheduler.description import describe_runner
 from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
-    from dmrc.gateway.observed import Observed
+    from dmrc.gateway.plugins.context import Observed
     from dmrc.store import StoredModel
 
 _LOG_LINES = 500

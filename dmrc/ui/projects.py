@@ -19,7 +19,7 @@ from dmrc.projects import WHOLE_PROJECT, Registration
 from dmrc.ui.rendering import page
 
 if TYPE_CHECKING:
-    from dmrc.gateway.observed import Observed
+    from dmrc.gateway.plugins.context import Observed
 
 _SECONDS = 86400.0
 _MASKED = "…"

@@ -24,7 +24,7 @@ from dmrc.ui.rendering import page, render
 from dmrc.ui.timeline import chunks, segments, ticks
 
 if TYPE_CHECKING:
-    from dmrc.gateway.observed import Observed
+    from dmrc.gateway.plugins.context import Observed
 
 _ROWS = 100
 _BUCKETS = 48

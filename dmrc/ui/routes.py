@@ -20,7 +20,7 @@ from dmrc.ui.rendering import page
 from dmrc.ui.requests import RequestPages
 
 if TYPE_CHECKING:
-    from dmrc.gateway.observed import Observed
+    from dmrc.gateway.plugins.context import Observed
 
 _SAFE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dmrc.gateway.connection_shares import ConnectionShares
-from dmrc.gateway.http_protocol import InputLimits
-from dmrc.gateway.listeners import Listener, bind_tcp
+from dmrc.gateway.server.connection_shares import ConnectionShares
+from dmrc.gateway.server.http_protocol import InputLimits
+from dmrc.gateway.server.listeners import Listener, bind_tcp
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,9 +6,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
-from dmrc.gateway.admission import Admission, Listener
-from dmrc.gateway.cors import Origins
-from dmrc.gateway.keys import Keys
+from dmrc.gateway.projects.keys import Keys
+from dmrc.gateway.server.admission import Admission, Listener
+from dmrc.gateway.server.cors import Origins
 from dmrc.project import Project
 from dmrc.projects import Caller, Projects, Registration
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from dmrc.errors import BusyError, HttpInputError
-from dmrc.gateway import bodies
-from dmrc.gateway.bodies import Bodies, ClientDisconnected
+from dmrc.gateway.server import request_bodies as bodies
+from dmrc.gateway.server.request_bodies import Bodies, ClientDisconnected
 
 Message = dict[str, object]
 

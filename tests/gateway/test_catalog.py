@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.gateway.catalog import Catalog
+from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gguf import GgufFacts
 from dmrc.scheduler.configuration import Configurations
 from dmrc.store import Store, StoredModel

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
-from dmrc.gateway.connection_shares import ConnectionShares
+from dmrc.gateway.server.connection_shares import ConnectionShares
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dmrc.gateway.content_encodings import zstd
+from dmrc.gateway.server.content_encodings import zstd
 from tests.gateway.conftest import MODEL, Gateway
 
 pytestmark = pytest.mark.engine

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dmrc.errors import SettingError
-from dmrc.gateway.cors import Origins
+from dmrc.gateway.server.cors import Origins
 from dmrc.settings import Settings
 from tests.gateway.conftest import MODEL, Gateway
 

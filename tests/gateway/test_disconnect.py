@@ -11,9 +11,9 @@ from dmrc.dialects.anthropic.routes import AnthropicMessages
 from dmrc.dialects.dialect import Dialect, OpenAI
 from dmrc.dialects.ollama.routes import OllamaChat
 from dmrc.dialects.responses.routes import Responses
-from dmrc.gateway.bodies import ClientDisconnected
-from dmrc.gateway.inference import _cancelled_by_disconnect
-from dmrc.gateway.observation import Observation
+from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.inference import _cancelled_by_disconnect
+from dmrc.gateway.server.request_bodies import ClientDisconnected
 
 SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
 CHAT = OpenAI("chat/completions", "chat")

@@ -196,7 +196,7 @@ def test_a_daemon_of_another_version_is_said_and_restarted_when_idle(dmrc: Dmrc,
     """The version of the running one is the only thing that a test can change: by a plugin, which it loads."""
     plugin = dmrc.home / "older.py"
     plugin.write_text(
-        "import sys\nif 'serve' in sys.argv:\n    import dmrc.gateway.admin as a\n    a.__version__ = '0.0.9'\n"
+        "import sys\nif 'serve' in sys.argv:\n    import dmrc.gateway.routes.admin as a\n    a.__version__ = '0.0.9'\n"
     )
     with _pulling(_with(dmrc, plugin), slow, stream=False):
         old = _pid(dmrc)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from dmrc.gateway.forwarding import of_plugins
+from dmrc.gateway.inference.engine_headers import of_plugins
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_upstream import Project, project  # noqa: F401 the fixture
 

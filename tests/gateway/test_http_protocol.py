@@ -15,8 +15,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dmrc.gateway.connection_shares import ConnectionShares
-from dmrc.gateway.http_protocol import InputLimits
+from dmrc.gateway.server.connection_shares import ConnectionShares
+from dmrc.gateway.server.http_protocol import InputLimits
 from tests.gateway.listening import ask, connect, listening, rest
 from tests.polling import eventually
 

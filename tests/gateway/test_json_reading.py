@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from dmrc.errors import HttpInputError, InputError
-from dmrc.gateway import json_reading
-from dmrc.gateway.json_reading import at_length, read_long, read_short, written
+from dmrc.gateway.server import json_reading
+from dmrc.gateway.server.json_reading import at_length, read_long, read_short, written
 
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | some.text(),

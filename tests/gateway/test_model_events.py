@@ -1,6 +1,6 @@
 import json
 
-from dmrc.gateway.model_events import ModelEvents
+from dmrc.gateway.routes.progress_events import ModelEvents
 from dmrc.sources import ProgressEvent
 
 

@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
-from dmrc.gateway.admission import Admission
-from dmrc.gateway.cors import Origins
-from dmrc.gateway.keys import Keys
-from dmrc.gateway.plugin_routes import PluginRoutes
+from dmrc.gateway.projects.keys import Keys
+from dmrc.gateway.routes.plugins import PluginRoutes
+from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.cors import Origins
 from dmrc.hooks.plugins import Plugins
 from dmrc.project import Project
 from dmrc.projects import Projects, Registration
@@ -88,6 +88,8 @@ def test_on_the_bridge_there_are_no_metrics(admission: Admission, key: str) -> N
     """They tell of every project; the key of a service opens what is that service's."""
     plugins = Plugins([])
     plugins.load("dmrc_register_routes")
-    assert "dmrc.gateway.metrics" in {each.plugin.name for each in plugins.implementations("dmrc_register_routes")}
+    assert "dmrc.gateway.plugins.metrics" in {
+        each.plugin.name for each in plugins.implementations("dmrc_register_routes")
+    }
 
     assert status(PluginRoutes(plugins, admission), "bridge", "/metrics", key=key) == 404

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmrc.gateway.observation import _trace
+from dmrc.gateway.inference.exchange_builder import _trace
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

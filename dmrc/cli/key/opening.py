@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from dmrc.cli.app import App
-from dmrc.gateway.keys import NamedKey
+from dmrc.gateway.projects.keys import NamedKey
 from dmrc.projects import key_hash
 
 

@@ -1,0 +1,1 @@
+"""The way of one inference request, from its first byte to its exchange."""

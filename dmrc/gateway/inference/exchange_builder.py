@@ -1,0 +1,282 @@
+"""What is seen of one request while it runs; becomes its exchange at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+
+from starlette.types import Scope, Send
+
+from dmrc.capture.live import Started
+from dmrc.capture.masking import mask_credentials
+from dmrc.dialects.dialect import Dialect, Timing
+from dmrc.errors import DmrcError, InputError
+from dmrc.exchange import Exchange, JsonValue, new_exchange_id
+from dmrc.gateway.inference.engine_headers import of_callers, of_plugins
+from dmrc.gateway.server.page_sessions import SERVICE
+from dmrc.project import parse_keep_alive
+from dmrc.projects import Caller
+from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.target import AnyTarget
+
+KEPT_BYTES = 8 << 20
+"""Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
+
+REFUSED_BYTES = 2 << 20
+"""Of a request that no engine saw, at most this much is kept for the record; twice what is recorded in the end."""
+
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+
+_LONGEST_LEFT_OUT = 500
+
+_TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
+
+
+class Observation:
+    """Sends the answer of one request, and notes everything that passes."""
+
+    def __init__(self, scope: Scope, dialect: Dialect, send: Send) -> None:
+        """Begin with the request line and its headers."""
+        self.id = new_exchange_id()
+        self.started = False
+        self.is_stream = False
+        self.is_complete = False
+        self.client_disconnected = False
+        self.request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_body = b""
+        self.document: dict[str, JsonValue] = {}
+        self.annotations: dict[str, JsonValue] = {}
+        self.client_address: str | None = scope["client"][0] if scope.get("client") else None
+        self._received_at = time.time()
+        self._clock = time.perf_counter()
+        self._send = send
+        self._scope = scope
+        self._page_service = SERVICE if "dmrc.page" in scope else None
+        self._dialect = dialect
+        self._forwarded: Mapping[str, str] | None = None
+        self._caller: Caller | None = None
+        self._target: AnyTarget | None = None
+        self._model_key: str | None = None
+        self._lease: Lease | None = None
+        self._status: int | None = None
+        self._error: DmrcError | None = None
+        self._response_headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._offsets: list[tuple[float, int]] = []
+        self._sent_bytes = 0
+        self._left_out = ""
+
+    def saw_caller(self, caller: Caller | None) -> None:
+        """Note whose key it was."""
+        self._caller = caller
+
+    def saw_document(self, document: JsonValue) -> None:
+        """Note the body as it was read.
+
+        Raises:
+            InputError: It is no JSON object.
+        """
+        if not isinstance(document, dict):
+            raise InputError("the request body is not a JSON object")
+        self.document = document
+
+    def changed_request(self, document: dict[str, JsonValue], headers: Mapping[str, str]) -> None:
+        """Note what plugins made of the request: it is what the engine gets, and what is recorded."""
+        self.document = document
+        self.request_body = json.dumps(document).encode()
+        self._forwarded = headers
+
+    def model(self) -> str:
+        """Return the model that the request names.
+
+        Raises:
+            InputError: It names none.
+        """
+        model = self.document.get("model")
+        if not isinstance(model, str) or not model.strip():
+            raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
+        return model
+
+    @property
+    def only_preloads(self) -> bool:
+        """Return whether the model is only to be loaded: `docker model run` of Docker Model Runner asks so."""
+        return self.request_headers.get("x-preload-only") == "true"
+
+    def keep_alive_seconds(self) -> float | None:
+        """Return how long the model shall stay after this request (`keep_alive`, Ollama's field); None: as configured.
+
+        The body passes unchanged: llama.cpp's server ignores fields that it does not know.
+
+        Raises:
+            InputError: It is no duration.
+        """
+        return parse_keep_alive(self.document.get("keep_alive"), "keep_alive")
+
+    def beginning(self) -> Started:
+        """Return what can be told of the request before its answer."""
+        model = self.document.get("model")
+        return Started(
+            id=self.id,
+            received_at=self._received_at,
+            project=self._caller.registration.name if self._caller else None,
+            service=self._caller.service if self._caller else self._page_service,
+            client_address=self.client_address,
+            operation=self._dialect.operation,
+            model=model if isinstance(model, str) else None,
+            stream=self.document.get("stream", self._dialect.streams_unasked) is True,
+        )
+
+    def saw_target(self, target: AnyTarget, model_key: str | None) -> None:
+        """Note what the request will run on."""
+        self._target = target
+        self._model_key = model_key
+
+    def saw_lease(self, lease: Lease) -> None:
+        """Note how long it waited."""
+        self._lease = lease
+
+    def saw_error(self, error: DmrcError) -> None:
+        """Note why it failed."""
+        self._error = error
+
+    def note(self, name: str, value: JsonValue) -> None:
+        """Note something for the record, under a name of its own."""
+        self.annotations[name] = value
+
+    def left_out(self, names: Sequence[str]) -> None:
+        """Note which fields of the request have no effect; the caller is told by a header."""
+        if names:
+            # As JSON has them they are ASCII without line ends, as a header must be.
+            self._left_out = ", ".join(json.dumps(name)[1:-1] for name in names)[:_LONGEST_LEFT_OUT]
+            self.note("left_out", self._left_out)
+
+    def forwarded_headers(self) -> dict[str, str]:
+        """Return the headers that the engine gets; see `forwarding`."""
+        if self._forwarded is not None:
+            return of_plugins(self._forwarded)
+        return of_callers(self.request_headers)
+
+    async def start(
+        self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the status and the headers."""
+        headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id, "x-request-id": self.id}
+        if self._dialect.name == "anthropic":
+            headers["request-id"] = self.id  # where its clients look for what to tell when they ask for help
+        if content_type.startswith(_STREAM_TYPES):
+            self.is_stream = True
+            headers["cache-control"] = "no-cache"
+            headers["x-accel-buffering"] = "no"
+        if length is not None:
+            headers["content-length"] = str(length)
+        if self._left_out:
+            headers["x-dmrc-left-out"] = self._left_out
+        if self._lease is not None:
+            headers["x-dmrc-queue-ms"] = f"{self._lease.queue_ms:.1f}"
+            headers["x-dmrc-load-ms"] = f"{self._lease.load_ms:.1f}"
+        self.started = True
+        self._status = status
+        self._response_headers = headers
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def send(self, chunk: bytes, *, more: bool) -> None:
+        """Send bytes of the body, and keep them for the record."""
+        if chunk:
+            if self._sent_bytes < KEPT_BYTES:
+                self._offsets.append(((time.perf_counter() - self._clock) * 1000, self._sent_bytes))
+                self._chunks.append(chunk)
+            self._sent_bytes += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self.is_complete = not more
+
+    def timing(self) -> Timing:
+        """Return how long it took so far."""
+        load_ms = self._lease.load_ms if self._lease else 0.0
+        return Timing((time.perf_counter() - self._clock) * 1000, load_ms)
+
+    @property
+    def has_said_done(self) -> bool:
+        """Return whether a stream's last event was sent: clients hang up then, before the stream itself has ended."""
+        return self._dialect.last_event.search(b"".join(self._chunks)) is not None
+
+    @property
+    def chunks(self) -> int:
+        """Return how many pieces of the answer were sent so far; of a stream each is about a token."""
+        return len(self._chunks)
+
+    @property
+    def path(self) -> str:
+        """Return the path of the request."""
+        return str(self._scope["path"])
+
+    def so_far(self) -> Exchange:
+        """Return the exchange as plugins see it while it goes on: without credentials."""
+        return mask_credentials(self.finished())
+
+    def finished(self) -> Exchange:
+        """Return the exchange, as far as it can be told without reading the answer."""
+        caller, target, lease, error = self._caller, self._target, self._lease, self._error
+        trace_id, span_id = _trace(self.request_headers.get("traceparent"))
+        slots = lease.runner.need.parallel if lease and lease.runner.need else None
+        beginning, body = self.beginning(), b"".join(self._chunks)
+        was_cut = self._sent_bytes > len(body)
+        asked = self.request_body if lease is not None else _beginning_of(self.request_body)
+        sizes = {"response_body_bytes": self._sent_bytes} if was_cut else {}
+        sizes |= {"request_body_bytes": len(self.request_body)} if len(asked) < len(self.request_body) else {}
+        return Exchange(
+            id=self.id,
+            trace_id=trace_id,
+            span_id=span_id,
+            session_id=self.request_headers.get("x-session-id"),
+            project=beginning.project,
+            service=beginning.service,
+            key_id=caller.key_id if caller else None,
+            client_address=self.client_address,
+            user_agent=self.request_headers.get("user-agent"),
+            method=self._scope["method"],
+            path=self._scope["path"],
+            dialect=self._dialect.name,
+            operation=self._dialect.operation,
+            model_requested=beginning.model,
+            model_key=self._model_key,
+            model_reference=target.reference if target else None,
+            model_digest=target.digest if target else None,
+            engine=target.configuration.engine if target else None,
+            stream=beginning.stream,
+            received_at=self._received_at,
+            queue_ms=lease.queue_ms if lease else None,
+            load_ms=lease.load_ms if lease else None,
+            total_ms=(time.perf_counter() - self._clock) * 1000,
+            status=self._status,
+            error_type=error.error_type if error else None,
+            # What may quote the request is content; the answer's body tells it to the record, where that may have it.
+            error_message=str(error) if error and not error.quotes_request else None,
+            client_disconnected=self.client_disconnected,
+            context_tokens=target.context_size if target and slots else None,
+            request_headers=self.request_headers,
+            request_body=asked,
+            request_truncated=len(asked) < len(self.request_body),
+            response_headers=self._response_headers,
+            response_body=body,
+            chunk_offsets=tuple(self._offsets),
+            response_truncated=was_cut,
+            annotations={**self.annotations, **sizes},
+        )
+
+
+def _beginning_of(body: bytes) -> bytes:
+    """Return what is kept for the record of a request that no engine saw; no picture stays that was cut in two."""
+    if len(body) <= REFUSED_BYTES:
+        return body
+    kept = body[:REFUSED_BYTES]
+    last = kept.rfind(b'"')
+    return kept if b" " in kept[last:] else kept[:last]
+
+
+def _trace(traceparent: str | None) -> tuple[str | None, str | None]:
+    """Return trace and span of a `traceparent`. Source: W3C Trace Context, section 3.2."""
+    match = _TRACEPARENT.match(traceparent or "")
+    return (match[1], match[2]) if match else (None, None)

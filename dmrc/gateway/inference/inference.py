@@ -1,0 +1,270 @@
+"""The inference routes: one request, from its first byte to its exchange. Plain ASGI, so that streams stay streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+from starlette.types import Receive, Scope, Send
+
+from dmrc.dialects.chat.checks import checked, served_by
+from dmrc.dialects.chat.served import Served
+from dmrc.dialects.dialect import Call, Dialect, Reply, Residence
+from dmrc.engines.session import Answer
+from dmrc.errors import DmrcError, EngineError, InputError, where
+from dmrc.exchange import Operation
+from dmrc.gateway.inference.asking import Asking
+from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.filters import Filters
+from dmrc.gateway.inference.lifecycle import Journal
+from dmrc.gateway.inference.media_checks import check_pictures
+from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, at_length, written
+from dmrc.gateway.server.request_bodies import ClientDisconnected
+from dmrc.gateway.serving.catalog import Catalog, Resolved
+from dmrc.hooks.plugins import Plugins
+from dmrc.projects import Caller
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.target import AnyTarget
+
+_log = logging.getLogger(__name__)
+
+OPERATIONS: dict[str, Operation] = {
+    "chat/completions": "chat",
+    "completions": "completion",
+    "embeddings": "embedding",
+    "rerank": "rerank",
+}
+"""Route below `/v1/`, and what it asks for."""
+
+WHOLE_BYTES = 8 << 20
+"""An answer that is no stream is read up to here before its status is sent."""
+
+LARGEST_TRANSLATED_BYTES = 64 << 20
+"""An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What each request goes through, in this order."""
+
+    admission: Admission
+    """Who may come in."""
+    plugins: Plugins
+    """Whose filters may change or answer it."""
+    catalog: Catalog
+    """Which model it means."""
+    scheduler: Scheduler
+    """Which runner serves it."""
+    journal: Journal
+    """Who hears of it."""
+
+
+class Inference:
+    """The ASGI application behind one inference route."""
+
+    def __init__(self, dialect: Dialect, steps: Steps, engine: str | None = None) -> None:
+        """Serve the route that `dialect` speaks of, under the name of one engine or, with None, of any."""
+        self._dialect = dialect
+        self._engine = engine
+        self._steps = steps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every outcome ends in one exchange."""
+        observation = Observation(scope, self._dialect, send)
+        self._steps.journal.arrived(observation)
+        caller: Caller | None = None
+        try:
+            caller = self._steps.admission.admit(scope)
+            observation.saw_caller(caller)
+            async with self._steps.admission.bodies.read(scope, receive) as body:
+                observation.request_body = body.data
+                observation.saw_document(await body.json())
+                self._steps.journal.started(observation)
+                with _cancelled_by_disconnect(receive, observation):
+                    await self._answer(caller, observation)
+        except DmrcError as error:
+            await self._fail(error, observation)
+        except ClientDisconnected:
+            observation.client_disconnected = True
+        except Exception as error:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and its place in the log
+            _log.error("request %s failed: %s", observation.id, where(error))
+            await self._fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
+        finally:
+            level = caller.registration.capture if caller else None
+            self._steps.journal.completed(observation, level)
+
+    async def _answer(self, caller: Caller | None, observation: Observation) -> None:
+        filters = Filters(self._steps.plugins, caller, observation)
+        if await filters.answer():
+            return
+        project = caller.registration.name if caller else None
+        call: Call | Residence = Residence(b"", b"")
+        if not observation.only_preloads:
+            call = await at_length(
+                observation.request_body,
+                partial(self._dialect.call, observation.document, observation.request_body, project),
+            )
+        resolved = await self._steps.catalog.resolved(caller, observation.model(), self._dialect.operation)
+        observation.saw_target(resolved.target, resolved.model_key)
+        self._check_engine(resolved.target)
+        check_pictures(resolved.target, observation.document, observation.request_body)
+        served = served_by(resolved.target, resolved.model_key)
+        if isinstance(call, Call):
+            call = await at_length(observation.request_body, partial(_prepared, call, served, observation.request_body))
+            observation.left_out(call.left_out)
+        keep_alive_seconds = observation.keep_alive_seconds()
+        if isinstance(call, Residence) and keep_alive_seconds == 0:
+            await self._unload(caller, resolved)
+            await _send_whole(observation, call.unloaded)
+            return
+        async with self._steps.scheduler.lease(resolved.target, keep_alive_seconds) as lease:
+            observation.saw_lease(lease)
+            if isinstance(call, Residence):
+                await _send_whole(observation, call.loaded)
+                return
+            name = json.dumps(observation.model()).encode()
+            asking = Asking(lease.session, observation.forwarded_headers(), served, name, observation.note)
+            try:
+                answer = await asking.ask(call)
+                with closing(answer):
+                    await _forward(answer, call.reply, observation, filters)
+            except ConnectionError as error:
+                why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
+                raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
+
+    def _check_engine(self, target: AnyTarget) -> None:
+        engine = target.configuration.engine
+        if self._engine not in (None, engine):
+            raise InputError(
+                f"model '{target.reference}' is served by engine '{engine}', not by '{self._engine}'",
+                remedy=f"Use /engines/v1 or /engines/{engine}/v1",
+            )
+
+    async def _unload(self, caller: Caller | None, resolved: Resolved) -> None:
+        """End the runner that a request would use; for the user of this machine, all runners of the model."""
+        target, scheduler = resolved.target, self._steps.scheduler
+        for runner in scheduler.runners():
+            if runner.key == target.key or (caller is None and target.digest and runner.target.digest == target.digest):
+                await scheduler.unload(runner)
+
+    async def _fail(self, error: DmrcError, observation: Observation) -> None:
+        """Tell the caller: by a status when nothing was sent yet, else by the last words of a stream.
+
+        An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
+        """
+        observation.saw_error(error)
+        if observation.client_disconnected:
+            return
+        if not observation.started:
+            response = self._dialect.error_response(error)
+            await observation.start(
+                response.status_code, "application/json", len(response.body), dict(response.headers)
+            )
+            await observation.send(bytes(response.body), more=False)
+        elif observation.is_stream:
+            await observation.send(self._dialect.last_words(error), more=False)
+
+
+def _prepared(call: Call, served: Served, body: bytes) -> Call:
+    """Return what to send for a call, checked; where it came of a long `body`, its bytes as well."""
+    call = checked(_spoken_to(call, served), served)
+    if call.raw is None and len(body) > AT_ONCE_BYTES:
+        return replace(call, raw=b"".join(written(call.document)))
+    return call
+
+
+def _spoken_to(call: Call, served: Served) -> Call:
+    """Return a call with what only llama.cpp's server understands, where that is who answers."""
+    if not call.of_llama_cpp or not served.is_llama_cpp:
+        return call
+    return replace(call, document={**call.document, **call.of_llama_cpp}, raw=None)
+
+
+async def _forward(answer: Answer, reply: Reply | None, observation: Observation, filters: Filters) -> None:
+    """Send the engine's answer to the caller, byte by byte as they come; `reply` translates it."""
+    content_type = answer.headers.get("content-type", "application/json")
+    chunks = aiter(answer)
+    if content_type.startswith("text/event-stream"):
+        content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
+        if reply is not None:
+            chunks = reply.stream(chunks, observation.timing)
+    else:
+        beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
+        if is_whole:
+            body = await filters.whole(reply.whole(beginning, observation.timing) if reply else beginning)
+            await observation.start(answer.status, content_type, len(body))
+            await observation.send(body, more=False)
+            return
+        if reply is not None:
+            raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
+        chunks = _continued(beginning, chunks)
+    await observation.start(answer.status, content_type, None)
+    if filters.stream:
+        async with aclosing(filters.chunks(chunks)) as filtered:
+            async for chunk in filtered:
+                await observation.send(chunk, more=True)
+    else:
+        async for chunk in chunks:
+            await observation.send(chunk, more=True)
+    await observation.send(b"", more=False)
+
+
+async def _send_whole(observation: Observation, body: bytes) -> None:
+    await observation.start(200, "application/json", len(body))
+    await observation.send(body, more=False)
+
+
+async def _beginning(chunks: AsyncIterator[bytes], longest: int) -> tuple[bytes, bool]:
+    """Return the body and True; of a very long one its beginning and False.
+
+    An answer that is no stream is read before its status is sent, so that a runner that dies in the middle still
+    becomes an honest status; but a caller that reads slowly must not fill the daemon's memory.
+    """
+    read: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        read.append(chunk)
+        size += len(chunk)
+        if size > longest:
+            return b"".join(read), False
+    return b"".join(read), True
+
+
+async def _continued(beginning: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    yield beginning
+    async for chunk in chunks:
+        yield chunk
+
+
+@contextmanager
+def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iterator[None]:
+    """Cancel what runs inside when the caller goes away before the answer is complete: the slot is free at once.
+
+    Raises:
+        ClientDisconnected: It was cancelled for that.
+    """
+    task = cast("asyncio.Task[None]", asyncio.current_task())
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not observation.is_complete and not observation.has_said_done:
+            observation.client_disconnected = True
+            task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not observation.client_disconnected or task.uncancel():
+            raise
+        raise ClientDisconnected from None
+    finally:
+        watcher.cancel()

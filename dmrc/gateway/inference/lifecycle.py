@@ -1,0 +1,115 @@
+"""Where the gateway tells what happens to its requests: to those who watch, and to the recorder."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from dmrc.capture.live import Live, Started
+from dmrc.capture.masking import CaptureLevel
+from dmrc.capture.recorder import Recorder
+from dmrc.capture.redaction import Redactor
+from dmrc.capture.secrets import KnownSecrets
+from dmrc.compose.containers import Containers
+from dmrc.exchange import Exchange
+from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.projects import Projects
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Is told of each request three times, on the event loop; nothing here waits."""
+
+    def __init__(
+        self, recorder: Recorder, containers: Containers, live: Live, mask: Callable[[str], str] = str
+    ) -> None:
+        """Tell these; `mask` takes secrets out of a text."""
+        self.recorder = recorder
+        """Who writes."""
+        self._containers = containers
+        self._live = live
+        self._mask = mask
+        self.running: dict[str, Observation] = {}
+        """Requests that were read and are not answered, by the ids of their exchanges."""
+
+    def arrived(self, observation: Observation) -> None:
+        """Take note of a request of which nothing was checked or read."""
+        if _is_of_a_container(observation.client_address):
+            self._containers.look(str(observation.client_address))
+
+    def started(self, observation: Observation) -> None:
+        """Take note of a request that was read, and goes on its way."""
+        self.running[observation.id] = observation
+        if self._live.is_watched:
+            self._live.started(self.beginning(observation))
+
+    def beginning(self, observation: Observation) -> Started:
+        """Return what may be shown of a request that runs: its caller may have written a secret as the model's name."""
+        told = observation.beginning()
+        return told if told.model is None else replace(told, model=self._mask(told.model))
+
+    def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
+        """Take note of a request that ended, however; `level` is that of its caller's project."""
+        self.running.pop(observation.id, None)
+        self.recorder.record(observation.finished(), level)
+
+
+class ProjectPolicy:
+    """The recorder's policy where there are projects; used in the recorder's thread."""
+
+    def __init__(
+        self, projects: Projects, secrets: KnownSecrets, containers: Containers, default_level: CaptureLevel
+    ) -> None:
+        """Look things up here; `default_level` is for projects that say nothing, and for requests of no project."""
+        self._projects = projects
+        self._secrets = secrets
+        self._containers = containers
+        self._default_level: CaptureLevel = default_level
+        self._told: set[str] = set()
+
+    def attributed(self, exchange: Exchange) -> Exchange:
+        """Name the container; and its project and service where no key said whose the request is.
+
+        The key of a whole project says nothing of the service.
+        """
+        if not _is_of_a_container(exchange.client_address):
+            return exchange
+        container = self._containers.find(str(exchange.client_address))
+        if container is None:
+            return exchange
+        if exchange.key_id is not None and (exchange.service or exchange.project != container.project):
+            return replace(exchange, container=container.id)
+        return replace(exchange, container=container.id, project=container.project, service=container.service)
+
+    def level(self, exchange: Exchange) -> CaptureLevel:
+        """Return what the project says, else the default."""
+        known = self._projects.find(exchange.project)
+        return (known.capture if known is not None else None) or self._default_level
+
+    def redactor(self, exchange: Exchange) -> Redactor | None:
+        """Return what masks the project's secrets; of all projects for a request that is of none that is up."""
+        project = exchange.project
+        if project is None or self._projects.find(project) is None:
+            return self._secrets.redactor(None)
+        redactor = self._secrets.redactor(project)
+        if redactor is not None:
+            self._told.discard(project)
+        elif project not in self._told:
+            self._told.add(project)
+            _log.warning(
+                "requests of project '%s' are recorded without headers and bodies, since its secrets, which must not"
+                " be recorded, are not known any more. Run dmrc up, dmrc exec or dmrc env again",
+                project,
+            )
+        return redactor
+
+
+def _is_of_a_container(address: str | None) -> bool:
+    """Return whether an address may be a container's: it is one, and none of loopback."""
+    try:
+        return address is not None and not ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Built-in plugins with routes, and what plugins are told."""

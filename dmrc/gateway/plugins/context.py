@@ -1,0 +1,45 @@
+"""What built-in plugins with routes may look at; plugins of others have hooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.live import Live
+from dmrc.capture.recorder import Recorder
+from dmrc.gateway.inference.lifecycle import Journal
+from dmrc.gateway.server.page_sessions import Pages
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.hooks.plugins import Plugins
+from dmrc.models import Models
+from dmrc.projects import Projects
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Parts of the daemon, found as `app.state.observed`; to be read on its event loop."""
+
+    settings: Settings
+    """Where things are."""
+    scheduler: Scheduler
+    """Which runners live, and who waits."""
+    recorder: Recorder
+    """What was recorded and what was lost."""
+    database: ExchangeDatabase
+    """The record; to be read in a thread."""
+    live: Live
+    """What happens now."""
+    journal: Journal
+    """Which requests run."""
+    catalog: Catalog
+    """What names of models mean."""
+    models: Models
+    """The store; to be read in a thread."""
+    projects: Projects
+    """Which projects are up."""
+    plugins: Plugins
+    """Which plugins there are, with their counters."""
+    pages: Pages
+    """Who may use the web page."""

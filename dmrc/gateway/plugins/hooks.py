@@ -1,0 +1,142 @@
+"""The daemon's side of the hooks: loads the plugins of projects, and tells plugins what happens in the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from dmrc.capture.recorder import Recorder
+from dmrc.errors import PluginError
+from dmrc.exchange import Exchange, JsonValue
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.hooks.files import LocalPlugin, import_file
+from dmrc.hooks.filters import filter_capture
+from dmrc.hooks.limited import in_thread
+from dmrc.hooks.notices import Notices
+from dmrc.hooks.plugin import Plugin
+from dmrc.hooks.plugins import Plugins
+from dmrc.hooks.specs import KINDS
+from dmrc.hooks.values import Runner
+from dmrc.projects import Projects, Registration
+from dmrc.scheduler import runner as scheduled
+from dmrc.scheduler.scheduler import Scheduler
+
+_log = logging.getLogger(__name__)
+
+_IMPORT_SECONDS = 10.0
+
+
+class Hooks:
+    """What is told to whom. Made and used on the daemon's event loop; the recorder calls from its thread."""
+
+    def __init__(self, plugins: Plugins, projects: Projects, catalog: Catalog) -> None:
+        """Load everybody's plugins; those of projects come with `project_up`."""
+        plugins.load(*KINDS)
+        self.plugins = plugins
+        self._projects = projects
+        self._catalog = catalog
+        self._notices = Notices()
+        self._loading = asyncio.Lock()  # two commands may register one project at the same time
+        self._told: dict[scheduled.Runner, tuple[Runner, frozenset[Plugin]]] = {}
+
+    def watch(self, recorder: Recorder, scheduler: Scheduler) -> None:
+        """Hear from the recorder and the scheduler from now on."""
+        recorder.filters.append(self._filter_capture)
+        recorder.on_completed.append(self._exchange_completed)
+        scheduler.watchers.append(self)
+
+    async def project_up(self, registration: Registration) -> list[Plugin]:
+        """Load a project's own plugins, those whose file changed anew, and tell of the project; return its plugins."""
+        name = registration.name
+        async with self._loading:
+            self.project_down(name, but=registration.plugins)
+            own = [
+                self.plugins.find_local(name, local) or await self._load(name, local) for local in registration.plugins
+            ]
+        implementations = self.plugins.implementations("dmrc_project_loaded", (name,))
+        self._notices.tell(implementations, project=registration.to_project())
+        return own
+
+    def project_down(self, name: str, but: Iterable[LocalPlugin] = ()) -> None:
+        """Let go of a project's own plugins, but for these."""
+        for plugin in self.plugins.unload_project(name, but):
+            self._notices.forget(plugin)
+
+    def model_pulled(self, facts: dict[str, JsonValue]) -> None:
+        """Tell of a model that came; `facts` are the arguments of `dmrc_model_pulled`."""
+        self._notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
+
+    def close(self) -> None:
+        """Wait a short time for plugins to hear what they were not told yet. Blocks."""
+        self._notices.close()
+
+    async def _load(self, project: str, local: LocalPlugin) -> Plugin:
+        """Load one. Its import runs in a thread, and is given up when it hangs."""
+        if not self.plugins.may_load_local:
+            return self.plugins.load_local(project, local)
+        future = in_thread(partial(import_file, Path(local.path), local.sha256), local.name)
+        await asyncio.to_thread(concurrent.futures.wait, (future,), _IMPORT_SECONDS)
+        plugin = self.plugins.load_local(project, local, partial(_imported, future))
+        if plugin.state == "failed":
+            _log.warning("plugin '%s' of project '%s' is skipped: %s", local.path, project, plugin.reason)
+        return plugin
+
+    def _filter_capture(self, exchange: Exchange) -> Exchange | None:
+        implementations = self.plugins.implementations("dmrc_filter_capture", _project_of(exchange))
+        return filter_capture(implementations, exchange) if implementations else exchange
+
+    def _exchange_completed(self, exchange: Exchange) -> None:
+        implementations = self.plugins.implementations("dmrc_exchange_completed", _project_of(exchange))
+        self._notices.tell(implementations, exchange=exchange)
+
+    def runner_started(self, runner: scheduled.Runner) -> None:
+        """Tell of a runner that answers."""
+        users = [each.name for each in self._projects.all() if each.plugins and self._uses(each, runner)]
+        value = _value(runner)
+        told = [one.plugin for one in self.plugins.implementations("dmrc_runner_stopped", users)]
+        self._told[runner] = (value, frozenset(told))
+        self._notices.tell(self.plugins.implementations("dmrc_runner_started", users), runner=value)
+
+    def runner_stopped(self, runner: scheduled.Runner) -> None:
+        """Tell those that were there when it started: every start that a plugin heard of has one end."""
+        value, told = self._told.pop(runner)
+        projects = {plugin.identity.project for plugin in told if plugin.identity.project}
+        every = self.plugins.implementations("dmrc_runner_stopped", projects)
+        implementations = [one for one in every if one.plugin in told]
+        exit_code = runner.process.exit_code if runner.process else None
+        self._notices.tell(implementations, runner=value, exit_code=exit_code, reason=runner.stop_reason)
+
+    def _uses(self, registration: Registration, runner: scheduled.Runner) -> bool:
+        return runner.key in self._catalog.targets_of([registration])
+
+
+def _imported(future: concurrent.futures.Future[ModuleType]) -> ModuleType:
+    if not future.done():
+        raise PluginError(f"its import took more than {_IMPORT_SECONDS:.0f} s")
+    return future.result()
+
+
+def _project_of(exchange: Exchange) -> tuple[str, ...]:
+    return (exchange.project,) if exchange.project else ()
+
+
+def _value(runner: scheduled.Runner) -> Runner:
+    target, need, load_seconds = runner.target, runner.need, runner.load_seconds or 0.0
+    return Runner(
+        id=runner.key,
+        started_at=time.time() - load_seconds,
+        load_seconds=load_seconds,
+        model_reference=target.reference,
+        model_digest=target.digest or "",
+        engine=target.configuration.engine,
+        mode=target.configuration.mode,
+        context_tokens=target.context_size or 0,
+        parallel=runner.parallel,
+        memory_bytes=need.memory.total_bytes if need else 0,
+    )

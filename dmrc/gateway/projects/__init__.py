@@ -1,0 +1,1 @@
+"""Projects that are up: their keys, and their end."""

@@ -1,0 +1,111 @@
+"""Docker Model Runner's routes for a model as one file: `/models/{name}/export` and `/models/load`.
+
+Source: https://github.com/docker/model-runner/blob/main/pkg/inference/models/http_handler.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import closing
+from threading import Lock
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+
+from dmrc.errors import CancelledError
+from dmrc.gateway.routes.management import admit_manager
+from dmrc.gateway.routes.progress_events import ModelEvents
+from dmrc.gateway.routes.transfers import Transfers
+from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.closing_stream import ClosingStream
+from dmrc.models.archives import Archive, load_archive
+from dmrc.sources import ProgressEvent
+from dmrc.store import Store
+
+
+class DmrArchives:
+    """The handlers. They are for the user of this machine: no service's key opens them."""
+
+    def __init__(self, admission: Admission, store: Store, default_registry: str, transfers: Transfers) -> None:
+        """Read from `store`, and add to it; `transfers` runs uploads."""
+        self._transfers = transfers
+        self._admission = admission
+        self._store = store
+        self._default_registry = default_registry
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes, before those that take any name."""
+        app.add_api_route("/models/{name:path}/export", self._export, methods=["GET"], response_model=None)
+        app.add_api_route("/models/load", self._load, methods=["POST"], response_model=None)
+
+    async def _export(self, request: Request) -> Response:
+        admit_manager(self._admission, request)
+        name = request.path_params["name"]
+        model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
+        archive = await asyncio.to_thread(Archive, self._store, model)
+        file_name = re.sub(r"[^\w.-]+", "-", name.rpartition("/")[2])
+        headers = {
+            "content-disposition": f'attachment; filename="{file_name}.tar"',
+            "content-length": str(archive.size_bytes),
+        }
+        return ClosingStream(self._pieces(archive), "application/x-tar", headers)
+
+    async def _pieces(self, archive: Archive) -> AsyncGenerator[bytes]:
+        """Yield an archive, which is read in threads."""
+        try:
+            with closing(_Reading(archive)) as reading:
+                while piece := await asyncio.to_thread(reading.next):
+                    yield piece
+        finally:
+            self._admission.bodies.give_back_soon()
+
+    async def _load(self, request: Request) -> Response:
+        """Take the archive, then answer: whoever sends it reads nothing before its last byte anyway."""
+        admit_manager(self._admission, request)
+        events, lines = ModelEvents("pull"), list[bytes]()
+
+        def progress(event: ProgressEvent) -> None:
+            lines.append(events.progress(event))
+
+        body = _Body(request)
+        try:
+            await self._transfers.run(lambda _cancelled: load_archive(self._store, body, progress))
+        except ClientDisconnect:
+            raise CancelledError("the caller went away before the end of the archive") from None
+        return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")
+
+
+class _Reading:
+    """The bytes of an archive, read in one thread and closed in another."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._pieces = iter(archive)
+        self._lock = Lock()
+
+    def next(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        with self._lock:
+            return next(self._pieces, b"")
+
+    def close(self) -> None:
+        """Close what is open, as soon as the piece is read that is being read."""
+        with self._lock:
+            self._pieces.close()
+
+
+class _Body:
+    """The body of a request, read from another thread than the event loop's."""
+
+    def __init__(self, request: Request) -> None:
+        self._chunks = request.stream()
+        self._loop = asyncio.get_running_loop()
+
+    def read(self, _size: int) -> bytes:
+        """Return the next bytes as they came; see `ByteStream`."""
+        return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+
+    async def _next(self) -> bytes:
+        return await anext(self._chunks, b"")

@@ -1,0 +1,240 @@
+"""Ollama's routes about models: version, tags, show, ps, pull, copy and delete.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from dmrc.dialects.ollama.replies import STREAM_TYPE
+from dmrc.errors import NotFoundError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.routes.management import admit_manager, text_in
+from dmrc.gateway.routes.transfers import Transfers
+from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.request_bodies import document_of
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gguf import GgufFacts
+from dmrc.models import Models, capabilities
+from dmrc.reference import Reference
+from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.target import UpstreamTarget
+from dmrc.sources import Progress, ProgressEvent
+from dmrc.store import StoredModel
+
+# Clients compare it with the version of Ollama that has what they want: this one has all that is here.
+_OLLAMA_VERSION = "0.12.0"
+_FOR_EVER_SECONDS = 100 * 365 * 86400.0
+
+
+class PullLines:
+    """The lines of `POST /api/pull`.
+
+    Shape: `{"status": "pulling 3f1ab…", "digest": "sha256:3f1ab…", "total": 98362432, "completed": 1048576}`, in bytes.
+    """
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._has_begun = False
+
+    def progress(self, event: ProgressEvent) -> bytes:
+        """Return the line for one step, with Ollama's first one before it."""
+        beginning = b"" if self._has_begun else _line({"status": "pulling manifest"})
+        self._has_begun = True
+        if event.layer is None:
+            return beginning + _line({"status": event.status})
+        name = event.layer.removeprefix("sha256:")[:12]
+        sizes = {"total": event.size_bytes, "completed": event.current_bytes}
+        return beginning + _line({"status": f"pulling {name}", "digest": event.layer, **sizes})
+
+    def success(self, _message: str) -> bytes:
+        """Return the last line of what went well."""
+        return _line({"status": "success"})
+
+    def error(self, message: str) -> bytes:
+        """Return the last line of what failed."""
+        return _line({"error": message})
+
+
+class OllamaModels:
+    """The handlers. A service sees its own models, and manages none."""
+
+    def __init__(
+        self, admission: Admission, models: Models, catalog: Catalog, scheduler: Scheduler, transfers: Transfers
+    ) -> None:
+        """Work on `models`, by the names of `catalog`; `scheduler` runs them, `transfers` runs pulls."""
+        self._transfers = transfers
+        self._admission = admission
+        self._models = models
+        self._store = models.store
+        self._catalog = catalog
+        self._scheduler = scheduler
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes."""
+        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
+            ("GET", "/api/version", self._version),
+            ("GET", "/api/tags", self._tags),
+            ("GET", "/api/ps", self._ps),
+            ("POST", "/api/show", self._show),
+            ("POST", "/api/pull", self._pull),
+            ("POST", "/api/copy", self._copy),
+            ("DELETE", "/api/delete", self._delete),
+        )
+        for method, path, handler in routes:
+            methods = ["GET", "HEAD"] if method == "GET" else [method]
+            app.add_api_route(path, handler, methods=methods, response_model=None)
+
+    async def _version(self, request: Request) -> Response:
+        self._admission.admit(request.scope)
+        return JSONResponse({"version": _OLLAMA_VERSION})
+
+    async def _tags(self, request: Request) -> Response:
+        names = await asyncio.to_thread(self._catalog.names, self._admission.admit(request.scope))
+        # A model of an upstream has no files to describe; it can be asked all the same.
+        return JSONResponse({"models": [_described(name, model) for name, model in names if model is not None]})
+
+    async def _ps(self, request: Request) -> Response:
+        names = await asyncio.to_thread(self._catalog.names, self._admission.admit(request.scope))
+        known = [(name, model) for name, model in names if model is not None]
+        running = [
+            (runner, *_called(runner, those))
+            for runner in self._scheduler.runners()
+            if (those := [one for one in known if one[1].digest == runner.target.digest])
+        ]
+        return JSONResponse({"models": [_running(*one) for one in running]})
+
+    async def _show(self, request: Request) -> Response:
+        caller = self._admission.admit(request.scope)
+        name = _name(await document_of(request))
+        target = (await asyncio.to_thread(self._catalog.resolve, caller, name, "chat")).target
+        if isinstance(target, UpstreamTarget):
+            raise NotFoundError(f"model '{name}' is an upstream's, and has no files here", remedy="Ask that server")
+        model = await asyncio.to_thread(self._store.resolve, target.digest)
+        template = target.facts.chat_template or ""
+        if target.chat_template is not None:
+            template = await asyncio.to_thread(target.chat_template.read_text)
+        described = _described(name, model)
+        return JSONResponse(
+            {
+                "modelfile": f"FROM {target.reference}\n",
+                "parameters": f"num_ctx                        {target.context_size}",
+                "template": template,
+                "license": "",
+                "details": described["details"],
+                "model_info": _model_info(target.facts),
+                "capabilities": [
+                    *capabilities(target.facts, template, has_projector=target.companions.mmproj is not None)
+                ],
+                "modified_at": described["modified_at"],
+            }
+        )
+
+    async def _pull(self, request: Request) -> Response:
+        """Pull, and ask the registry for news. `insecure` has no say: that is for INSECURE_REGISTRY, of the daemon."""
+        admit_manager(self._admission, request)
+        document = await document_of(request)
+        name = _name(document)
+
+        def pull(progress: Progress, cancelled: Callable[[], bool]) -> str:
+            return self._models.pull(name, progress, refresh=True, cancelled=cancelled).digest
+
+        if document.get("stream") is False:
+            await self._transfers.run(lambda cancelled: pull(lambda _event: None, cancelled), request)
+            return JSONResponse({"status": "success"})
+        return await self._transfers.streamed(PullLines(), pull, request, STREAM_TYPE)
+
+    async def _copy(self, request: Request) -> Response:
+        admit_manager(self._admission, request)
+        document = await document_of(request)
+        registry = self._catalog.default_registry
+        target = Reference.parse(text_in(document, "destination"), default_registry=registry)
+        model = await asyncio.to_thread(self._store.resolve, text_in(document, "source"), registry)
+        await asyncio.to_thread(self._store.tag, model, target)
+        return Response()
+
+    async def _delete(self, request: Request) -> Response:
+        """Remove a name, and with the last one the model; one that runs is unloaded, as `ollama rm` does."""
+        admit_manager(self._admission, request)
+        name, registry = _name(await document_of(request)), self._catalog.default_registry
+        model = await asyncio.to_thread(self._store.resolve, name, registry)
+        for runner in self._scheduler.runners() if len(model.tags) <= 1 else ():
+            if runner.target.digest == model.digest:
+                await self._scheduler.unload(runner)
+        await asyncio.to_thread(self._store.remove, name, default_registry=registry)
+        return Response()
+
+
+def _name(document: Mapping[str, object]) -> str:
+    """Return the model; older clients say `name`."""
+    return text_in(document, "name" if "name" in document and not document.get("model") else "model")
+
+
+def _described(name: str, model: StoredModel) -> dict[str, JsonValue]:
+    config = model.config
+    details: dict[str, JsonValue] = {
+        "parent_model": "",
+        "format": config.format,
+        "family": config.architecture,
+        "families": [config.architecture],
+        "parameter_size": config.parameters,
+        "quantization_level": config.quantization,
+    }
+    created = model.created or datetime.fromtimestamp(model.pulled_at or 0, UTC)
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": created.isoformat(),
+        "size": model.size_bytes,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": details,
+    }
+
+
+def _called(runner: Runner, known: Sequence[tuple[str, StoredModel]]) -> tuple[str, StoredModel]:
+    """Return what `tags` calls the model of a runner: of several names the one that was asked for last."""
+    return next((one for one in known if str(Reference.parse(one[0])) == runner.name), known[0])
+
+
+def _running(runner: Runner, name: str, model: StoredModel) -> dict[str, JsonValue]:
+    described = _described(name, model)
+    memory = runner.need.memory if runner.need else None
+    del described["modified_at"]
+    expires_at = runner.expires_at or time.time() + min(runner.keep_alive_seconds, _FOR_EVER_SECONDS)
+    return described | {
+        # Without what is kept of earlier prompts, which is memory that nobody else needs.
+        "size": memory.total_bytes - memory.prompt_cache_bytes if memory else model.size_bytes,
+        "size_vram": 0,  # what lies in a GPU is not told apart
+        "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat(),
+        "context_length": runner.target.context_size,
+    }
+
+
+def _model_info(facts: GgufFacts) -> dict[str, JsonValue]:
+    """Return the GGUF header with numbers as numbers, without the template, which stands beside it."""
+    known: dict[str, JsonValue] = {
+        key: _value(value) for key, value in facts.metadata.items() if key != "tokenizer.chat_template"
+    }
+    return known | {"general.parameter_count": facts.parameters}
+
+
+def _value(text: str) -> JsonValue:
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]+\.?[0-9]*(?:e[+-]?[0-9]{1,2})?", text) else text
+
+
+def _line(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"

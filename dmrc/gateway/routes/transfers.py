@@ -1,0 +1,170 @@
+"""Pulls, pushes and uploads of the gateway: in threads of their own, and cancelled when the daemon ends.
+
+Python's shared pool has as many threads as the machine has cores and four: a few transfers would keep everybody else
+waiting who needs one, and the end of the daemon would wait for the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
+from dmrc.gateway.routes.management import Events, Work
+
+_log = logging.getLogger(__name__)
+
+_MOST = 64
+_END_SECONDS = 3.0
+_LOOK_SECONDS = 0.02
+
+_T = TypeVar("_T")
+
+
+class Transfers:
+    """Those that run. For one event loop."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._running: dict[threading.Thread, threading.Event] = {}
+        self._is_ending = asyncio.Event()
+
+    async def run(self, work: Callable[[Callable[[], bool]], _T], request: Request | None = None) -> _T:
+        """Run `work`, which is told whether it is cancelled, and return what it returns.
+
+        It is cancelled with the caller's task, when the daemon ends, and, where the request is given, of which the body
+        is read already, when the caller hangs up. Nobody waits then for a thread that does not hear of it.
+
+        Raises:
+            BusyError: The daemon is stopping, or too many run.
+            DmrcError: What `work` raises.
+        """
+        cancelled = threading.Event()
+        future: asyncio.Future[Any] = asyncio.wrap_future(self._begin(lambda: work(cancelled.is_set), cancelled))
+        others: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._is_ending.wait())]
+        if request is not None:
+            others.append(asyncio.ensure_future(_hung_up(request)))
+        try:
+            await asyncio.wait({future, *others}, return_when=asyncio.FIRST_COMPLETED)
+            if self._is_ending.is_set() and (not future.done() or future.exception() is not None):
+                raise _stopping()
+            if not future.done():
+                raise CancelledError("the caller has gone")
+            return cast(_T, future.result())
+        finally:
+            cancelled.set()
+            for other in others:
+                other.cancel()
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+
+    async def streamed(
+        self, events: Events, work: Work, request: Request, media_type: str = "application/json"
+    ) -> Response:
+        """Run the work, and answer with its lines; what fails before the first one is a plain error.
+
+        Docker Model Runner answers a login that is missing with 401.
+        """
+        loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes | DmrcError | None]()
+
+        def tell(line: bytes | DmrcError | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody reads
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+
+        async def transfer() -> None:
+            try:
+                said = await self.run(lambda cancelled: work(lambda event: tell(events.progress(event)), cancelled))
+                lines.put_nowait(events.success(said))
+            except DmrcError as error:
+                lines.put_nowait(error)
+            except Exception:  # noqa: BLE001 the border: a bug of ours is an answer, and a traceback in the log
+                _log.exception("a transfer failed")
+                lines.put_nowait(DmrcError("dmrc made a mistake", remedy="See: dmrc logs"))
+            finally:
+                lines.put_nowait(None)
+
+        task = asyncio.create_task(transfer())
+        first = await lines.get()
+        if isinstance(first, DmrcError):
+            status = 401 if isinstance(first, RegistryAuthError) else None
+            is_dmr = request.url.path.startswith("/models/")
+            if is_dmr and status is None and isinstance(first, RegistryError) and first.http_status == 502:
+                status = 500  # its client repeats a 502 four times, and a registry that is away stays away
+            return error_response(first, status, dialect_of(request.url.path))
+
+        async def body() -> AsyncIterator[bytes]:
+            line: bytes | DmrcError | None = first
+            while line is not None:
+                yield events.error(str(line)) if isinstance(line, DmrcError) else line
+                line = await lines.get()
+
+        return _Lines(body(), task, media_type)
+
+    def end(self) -> None:
+        """Cancel all; those who wait for them are told."""
+        self._is_ending.set()
+        for cancelled in self._running.values():
+            cancelled.set()
+
+    async def wait_end(self) -> None:
+        """Wait until they have ended, for three seconds at most: what came of a pull is kept in any case."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self._running and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._running:
+            _log.warning("%d transfers did not end in time, and end with the daemon", len(self._running))
+
+    def _begin(self, work: Callable[[], _T], cancelled: threading.Event) -> Future[_T]:
+        if self._is_ending.is_set():
+            raise _stopping()
+        if len(self._running) >= _MOST:
+            raise BusyError(f"{_MOST} pulls, pushes and uploads run already", retry_after_seconds=30)
+        future: Future[_T] = Future()
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 whoever waits gets it
+                future.set_exception(error)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has ended before it
+                    loop.call_soon_threadsafe(self._running.pop, thread, None)
+
+        thread = threading.Thread(target=run, name="dmrc-transfer", daemon=True)
+        self._running[thread] = cancelled
+        thread.start()
+        return future
+
+
+class _Lines(StreamingResponse):
+    """The lines of a transfer, which ends with them: also when nobody reads the first one."""
+
+    def __init__(self, lines: AsyncIterator[bytes], task: asyncio.Task[None], media_type: str) -> None:
+        super().__init__(lines, media_type=media_type)
+        self._task = task
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._task.cancel()
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _stopping() -> BusyError:
+    return BusyError("the daemon is stopping", retry_after_seconds=5, remedy="Try again when it runs: dmrc status")

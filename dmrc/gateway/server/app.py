@@ -1,0 +1,187 @@
+"""The gateway's HTTP application: FastAPI for routes, plain ASGI for inference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import cast
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dmrc import __version__
+from dmrc.dialects.anthropic.routes import anthropic_routes
+from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.ollama.routes import ollama_routes
+from dmrc.dialects.responses.routes import Responses, ResponseTokens
+from dmrc.errors import DmrcError, ModelNotFoundError
+from dmrc.exchange import Dialect as DialectName
+from dmrc.exchange import new_exchange_id
+from dmrc.gateway.inference.inference import OPERATIONS, Inference, Steps
+from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.routes.anthropic_models import AnthropicModels
+from dmrc.gateway.routes.dmr_configure import add_configure_routes
+from dmrc.gateway.routes.plugins import PluginRoutes
+from dmrc.gateway.routes.responses import ResponseRoutes
+from dmrc.gateway.server.admission import Admission, Listener
+from dmrc.gateway.server.bugs import contain_bugs
+from dmrc.gateway.server.callers_by_address import Addresses
+from dmrc.gateway.server.content_encodings import with_decoded_body
+from dmrc.gateway.server.cors import answer_preflight, foreign_origin, is_preflight, readable_by
+from dmrc.gateway.server.credentials import split_capability
+from dmrc.gateway.server.page_sessions import API, Pages
+from dmrc.gateway.server.unrouted import Unrouted, answer_head
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gateway.serving.configure import Configurator
+from dmrc.models import openai_model
+
+PREFIXES = ("/engines/v1", "/v1")
+"""Where the OpenAI routes are found, beside `/engines/{engine}/v1`. Source: Docker Model Runner's routes."""
+
+_SLASHES = re.compile(r"/{2,}")
+
+
+class Gateway:
+    """The application that all TCP listeners share."""
+
+    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str], observed: Observed) -> None:
+        """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
+        prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
+        self.origins = steps.admission.origins
+        """Whose pages may call."""
+        self._inference: dict[str, ASGIApp] = {}
+        for prefix, engine in prefixes.items():
+            for route, operation in OPERATIONS.items():
+                self._inference[f"{prefix}/{route}"] = Inference(OpenAI(route, operation), steps, engine)
+            # Docker Model Runner, and llama.cpp itself, have this one without `/v1`.
+            rerank = Inference(OpenAI("rerank", "rerank"), steps, engine)
+            self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
+        others: dict[str, Dialect] = {**ollama_routes(), **anthropic_routes()}
+        responses = Responses()
+        # Docker Model Runner has this one without `/v1` too.
+        paths = [f"{prefix}/responses" for prefix in ("", "/engines", *prefixes)]
+        others |= dict.fromkeys(paths, responses)
+        others |= dict.fromkeys((f"{path}/input_tokens" for path in paths), ResponseTokens(responses))
+        self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
+        self._others = _create_app(steps.admission, steps.catalog, prefixes)
+        self.add(ResponseRoutes(steps.admission, responses, paths).add_to)
+        self.add(AnthropicModels(steps.admission, steps.catalog).add_to)
+        add_configure_routes(self._others, steps.admission, configurator)
+        self._contained = contain_bugs(self._others)
+        unrouted = Unrouted(self._inference, self._others.routes)
+        for status in (404, 405):
+            self._others.add_exception_handler(status, unrouted)
+        self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
+
+    def add(self, routes: Callable[[FastAPI], None]) -> None:
+        """Let `routes` add routes that are not inference."""
+        routes(self._others)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. A route of our own wins over a plugin's."""
+        if scope["type"] != "http":
+            return None
+        if scope["method"] == "POST" and (inference := self._inference.get(scope["path"])) is not None:
+            return await inference(scope, receive, send)
+        send = _with_id(send, dialect_of(scope["path"]))
+        found = self._of_plugins.beside(self._others, scope)
+        app = self._contained if found is self._others else found
+        if scope["method"] == "HEAD":
+            return await answer_head(app, scope, receive, send)
+        return await app(scope, receive, send)
+
+
+class Entrance:
+    """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
+
+    def __init__(self, gateway: Gateway, listener: Listener, pages: Pages, addresses: Addresses) -> None:
+        """Stand before `gateway`; `pages` and `addresses` know the browsers and the containers that have no key."""
+        self._gateway = gateway
+        self._listener = listener
+        self._origins = gateway.origins
+        self._pages = pages
+        self._addresses = addresses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one connection on."""
+        if scope["type"] == "http":
+            # Applications join a base URL that ends in a slash with a path that begins with one.
+            path_key, path = split_capability(_SLASHES.sub("/", scope["path"]))
+            path = path.rstrip("/") or "/"
+            # From here on the key is in no path, so none is recorded or logged.
+            scope = {**scope, "dmrc.listener": self._listener, "dmrc.path_key": path_key, "path": path}
+            if path_key is not None:
+                scope["raw_path"] = quote(path).encode()
+            scope, receive = with_decoded_body(scope, receive)
+            if self._listener == "bridge":
+                await self._addresses.mark(scope)
+            if path.startswith(f"{API}/") and self._listener == "loopback":
+                try:
+                    self._pages.admit(scope)
+                except DmrcError as error:
+                    return await error_response(error)(scope, receive, _with_id(send, "openai"))
+                scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}
+            origin = Headers(scope=scope).get("origin")
+            if origin is not None and self._origins.allow(origin):
+                if is_preflight(scope):
+                    return await answer_preflight(scope, send)
+                send = readable_by(origin, send)
+            elif origin is not None and scope["method"] == "OPTIONS":
+                return await error_response(foreign_origin(origin))(scope, receive, _with_id(send, "openai"))
+        return await self._gateway(scope, receive, send)
+
+
+def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str]) -> FastAPI:
+    """Return the routes that are not inference."""
+    app = FastAPI(
+        title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+
+    def models(request: Request) -> JSONResponse:
+        names = catalog.names(admission.admit(request.scope))
+        return JSONResponse({"object": "list", "data": [openai_model(name, model) for name, model in names]})
+
+    def model(request: Request) -> JSONResponse:
+        wanted = request.path_params["name"]
+        caller = admission.admit(request.scope)
+        target = catalog.resolve(caller, wanted, None).target
+        named = catalog.names(caller)
+        for name, stored in sorted(named, key=lambda pair: pair[0] != wanted):
+            if (name in (wanted, target.reference)) if stored is None else (stored.digest == target.digest):
+                return JSONResponse(openai_model(name, stored))
+        raise ModelNotFoundError(f"model '{wanted}' is not in the store")
+
+    for prefix in prefixes:
+        app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
+        app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
+    # Docker Model Runner lists its models for an engine of any name, and answers each of these methods at the root.
+    app.add_api_route("/engines/{engine}/v1/models", models, methods=["GET"], response_model=None)
+    app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], response_model=None)
+    app.add_exception_handler(DmrcError, _on_error)
+    return app
+
+
+def _root() -> PlainTextResponse:
+    # Ollama's clients ask `HEAD /` whether a server is there, and read no words here.
+    return PlainTextResponse("dmrc is running\n")
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return error_response(cast(DmrcError, error), dialect=dialect_of(request.url.path))
+
+
+def _with_id(send: Send, dialect: DialectName) -> Send:
+    """Return a `send` whose answer has an id in its headers, as each exchange has its own."""
+
+    async def with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            id = new_exchange_id().encode()
+            names = (b"x-request-id", b"request-id") if dialect == "anthropic" else (b"x-request-id",)
+            message = {**message, "headers": [*message["headers"], *((name, id) for name in names)]}
+        await send(message)
+
+    return with_id

@@ -1,0 +1,79 @@
+"""Where the gateway listens: loopback, and the bridge of each Docker engine that a project uses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dmrc.compose.network import bridge_gateway
+from dmrc.gateway.inference.work import Work
+from dmrc.gateway.server.admission import Listener as Where
+from dmrc.gateway.server.app import Entrance, Gateway
+from dmrc.gateway.server.callers_by_address import PLAIN_PORT, Addresses
+from dmrc.gateway.server.connection_shares import shares_of_this_process
+from dmrc.gateway.server.listeners import LOOPBACK, Listener, bind_tcp
+from dmrc.gateway.server.page_sessions import Pages
+
+_log = logging.getLogger(__name__)
+
+
+class Doors:
+    """The TCP listeners; made and used on the event loop."""
+
+    def __init__(self, gateway: Gateway, work: Work, pages: Pages, addresses: Addresses, port: int) -> None:
+        """Lead to `gateway`, and count its calls in `work`; nothing listens yet."""
+        self._gateway = gateway
+        self._work = work
+        self._pages = pages
+        self._addresses = addresses
+        self._port = port
+        self._shares = shares_of_this_process()
+        self._listeners: dict[str, Listener] = {}
+        self._plain: dict[str, Listener] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the addresses that the gateway listens on, at its port."""
+        return list(self._listeners)
+
+    def open_loopback(self) -> None:
+        """Listen for programs of this machine.
+
+        Raises:
+            PortTakenError: Another process listens there.
+        """
+        self._listeners[LOOPBACK] = self._listener(LOOPBACK, self._port, "loopback")
+
+    async def attach(self, docker_host: str) -> str:
+        """Listen where the containers of a Docker engine reach this machine, and return the address.
+
+        Raises:
+            DockerError: The engine cannot be reached.
+            PortTakenError: Another process listens there.
+        """
+        address = await asyncio.to_thread(bridge_gateway, docker_host)
+        if address is not None and address not in self._listeners:
+            self._listeners[address] = self._listener(address, self._port, "bridge")
+        return address or LOOPBACK
+
+    async def attach_plainly(self, docker_host: str) -> None:
+        """Listen there on port 80 too.
+
+        Raises:
+            DockerError: The engine cannot be reached.
+            PortTakenError: Another process listens there.
+            DaemonError: The port is for privileged users only.
+        """
+        address = await asyncio.to_thread(bridge_gateway, docker_host)
+        if address is not None and address not in self._plain and self._port != PLAIN_PORT:
+            self._plain[address] = self._listener(address, PLAIN_PORT, "bridge")
+
+    async def close(self) -> None:
+        """Stop listening; requests in flight get two seconds."""
+        await asyncio.gather(*(one.close() for one in (*self._listeners.values(), *self._plain.values())))
+
+    def _listener(self, address: str, port: int, where: Where) -> Listener:
+        bound = bind_tcp(address, port)
+        _log.info("listening on http://%s:%d (%s)", address, port, where)
+        entrance = Entrance(self._gateway, where, self._pages, self._addresses)
+        return Listener(self._work.counted(entrance), bound, self._shares)

@@ -1,0 +1,1 @@
+"""Which model a caller means, and how it is served."""

@@ -1,0 +1,183 @@
+"""What `dmrc configure` and Docker Model Runner's route for it do, and what they show."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dmrc.engines.engine import Engine
+from dmrc.engines.flags import configured
+from dmrc.errors import DmrcError, InputError, ModelNotFoundError
+from dmrc.fields import near
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
+from dmrc.projects import Projects
+from dmrc.reference import Reference
+from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
+from dmrc.scheduler.description import go_duration
+from dmrc.scheduler.scheduler import Scheduler
+
+# Docker Model Runner's names, in its `configure show` and in the body of its route.
+_NAMES = {
+    "context_size": "context-size",
+    "runtime_flags": "runtime-flags",
+    "keep_alive_seconds": "keep_alive",
+    "reasoning_budget": "reasoning-budget",
+}
+_SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
+_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
+_MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One way in which a model may be asked for."""
+
+    project: str | None
+    model: str
+    declaration: ModelDeclaration | None
+
+
+class Configurator:
+    """Sets how models are served. A runner that nobody can ask for any more ends when it has finished."""
+
+    def __init__(
+        self,
+        configurations: Configurations,
+        catalog: Catalog,
+        projects: Projects,
+        scheduler: Scheduler,
+        engines: Mapping[str, Engine],
+    ) -> None:
+        """Join what is set with what it is about."""
+        self._configurations = configurations
+        self._catalog = catalog
+        self._projects = projects
+        self._scheduler = scheduler
+        self._engines = engines
+
+    async def configure(self, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
+        """Set some fields for a model, in one project or for all.
+
+        With `replace` that is all that is set for it, and it need not be in the store yet: Docker Model Runner's way.
+
+        New requests get a runner with the new configuration at once, or as soon as the memory allows it; the one with
+        the old configuration serves those that it has, and those who wait for it already.
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+            InputError: The engine is unknown, or refuses the flags.
+        """
+        name = self._name(model) if replace else self._catalog.full_name(model)
+        if wishes.draft is not None:
+            wishes = dataclasses.replace(wishes, draft=self._name(wishes.draft))
+        before_it = Wishes() if replace else self._configurations.of(project, name)
+        engine = wishes.engine or before_it.engine or DEFAULT_ENGINE
+        if engine not in self._engines:
+            raise InputError(
+                f"there is no engine '{engine}'{near(engine, self._engines)}",
+                remedy=f"Known: {', '.join(self._engines)}",
+            )
+        self._engines[engine].check(configured(engine, wishes.runtime_flags or ()))
+        before = await self._keys(name)
+        self._configurations.set(project, name, wishes, replace=replace)
+        self._scheduler.release(before - await self._keys(name))
+
+    async def reset(self, model: str, project: str | None) -> bool:
+        """Forget what was set for a model, in one project or for all; return whether there was anything."""
+        name = self._name(model)
+        before = await self._keys(name)
+        known = self._configurations.remove(project, name)
+        self._scheduler.release(before - await self._keys(name))
+        return known
+
+    def show(self, model: str | None) -> list[dict[str, object]]:
+        """Return how models are served, and who says so: one, or all that are configured or declared.
+
+        Shape: `[{"Backend": "llama.cpp", "Model": "docker.io/ai/x:latest", "ModelID": "sha256:…", "Mode": "completion",
+        "Config": {"context-size": 2048, "keep_alive": "5m0s"}, "Project": "shop", "Origin": {"context-size": "compose",
+        "keep_alive": "default"}}]`: Docker Model Runner's, with the last two added.
+        Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/api.go (`ModelConfigEntry`)
+
+        Raises:
+            ModelNotFoundError: It is not in the store.
+        """
+        wanted = None if model is None else self._catalog.full_name(model)
+        entries = []
+        for use in self._uses(wanted):
+            try:
+                entries.append(self._entry(use))
+            except ModelNotFoundError:
+                if (use.project, use.model) in self._configurations.all():
+                    entries.append(self._waiting(use))
+            except DmrcError:
+                continue  # declared with something that is not there
+        return entries
+
+    def _uses(self, wanted: str | None) -> list[_Use]:
+        found: dict[tuple[str | None, str], _Use] = {}
+        if wanted is not None:
+            found[None, wanted] = _Use(None, wanted, None)
+        for known in self._projects.all():
+            for declaration in known.models.values():
+                try:
+                    name = self._catalog.full_name(declaration.model)
+                except DmrcError:
+                    continue  # declared, and removed from the store since
+                found[known.name, name] = _Use(known.name, declaration.model, declaration)
+        for project, name in self._configurations.all():
+            found.setdefault((project, name), _Use(project, name, None))
+        return [use for (_, name), use in found.items() if wanted in (None, name)]
+
+    def _entry(self, use: _Use) -> dict[str, object]:
+        merged = self._catalog.merged(use.project, use.model, use.declaration)
+        target = self._catalog.target(use.project, use.model, use.declaration, None)
+        return {
+            "Backend": target.configuration.engine,
+            "Model": target.reference,
+            "ModelID": target.digest,
+            "Mode": _MODES[target.configuration.mode],
+            **_described(merged, target.keep_alive_seconds),
+            "Project": use.project,
+        }
+
+    def _waiting(self, use: _Use) -> dict[str, object]:
+        """Return what was set for a model that is not in the store yet."""
+        merged = merge((("command line", self._configurations.of(use.project, use.model)), ("default", DEFAULTS)))
+        wishes = merged.wishes
+        return {
+            "Backend": wishes.engine,
+            "Model": use.model,
+            "ModelID": "",
+            "Mode": _MODES[wishes.mode or "completion"],
+            **_described(merged, wishes.keep_alive_seconds or 0),
+            "Project": use.project,
+        }
+
+    def _name(self, model: str) -> str:
+        """Return the full reference of a model, whether it is in the store or not."""
+        try:
+            return self._catalog.full_name(model)
+        except ModelNotFoundError:
+            return str(Reference.parse(model, default_registry=self._catalog.default_registry))
+
+    async def _keys(self, name: str) -> set[str]:
+        await asyncio.to_thread(self._catalog.targets_of, self._projects.all(), (name,))  # this one reads the files
+        return self._catalog.targets_of(self._projects.all(), (name,))
+
+
+def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
+    """Return what holds for a model, in Docker Model Runner's names, and who says each value."""
+    said = merged.wishes.said()
+    said["keep_alive_seconds"] = go_duration(keep_alive_seconds)
+    config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
+    if "reasoning_budget" in said:
+        config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
+    if speculative := {new: said[name] for name, new in _SPECULATIVE.items() if name in said}:
+        config["speculative"] = speculative
+    return {
+        "Config": config,
+        "Origin": {(_NAMES | _SPECULATIVE).get(name, name): merged.origins[name] for name in said},
+    }
