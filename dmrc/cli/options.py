@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dmrc.cli.app import App
-from dmrc.cli.selection import Selection
+from dmrc.cli.projects.setup.selection import Selection
 
 R = TypeVar("R")
 _SELECTION = frozenset(field.name for field in dataclasses.fields(Selection))

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.configure import configure as dmrc_configure
-from dmrc.cli.logs import logs as dmrc_logs
-from dmrc.cli.package import package as dmrc_package
-from dmrc.cli.rm import rm as dmrc_rm
-from dmrc.cli.run import run as dmrc_run
+from dmrc.cli.models.package import package as dmrc_package
+from dmrc.cli.models.rm import rm as dmrc_rm
+from dmrc.cli.record.logs import logs as dmrc_logs
+from dmrc.cli.serving.configure import configure as dmrc_configure
+from dmrc.cli.serving.run import run as dmrc_run
 from dmrc.docker_model.pflag import TakesBoolean
 
 _Command = TypeVar("_Command", bound=click.Command)
@@ -65,7 +65,7 @@ def replaced(command: _Command, does: Callable[..., object]) -> _Command:
 
 
 def _rm(app: App, references: tuple[str, ...], force: bool, as_json: bool) -> None:
-    from dmrc.cli.rm import remove_models
+    from dmrc.cli.models.rm import remove_models
 
     remove_models(app, references, force=force, even_running=True, as_json=as_json)
 
@@ -101,7 +101,7 @@ rm.help = "Remove models from the store: the tag named, and the files when no ta
 
 
 def _set(app: App, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
-    from dmrc.cli.configure import put, wishes_of
+    from dmrc.cli.serving.configure import put, wishes_of
 
     put(app, model, project, wishes_of(flags, options), replace=True)
 
@@ -109,7 +109,7 @@ def _set(app: App, model: str, project: str | None, flags: tuple[str, ...], **op
 def _show(app: App, model: str | None, as_json: bool) -> None:
     import json
 
-    from dmrc.cli.configure import entries
+    from dmrc.cli.serving.configure import entries
     from dmrc.errors import ModelNotFoundError
 
     del as_json  # it always is

@@ -16,7 +16,7 @@ _COMMANDS = {
     "ls": LazyCommand("dmrc.docker_model.compose:list_", "", _MODELS),
     "pull": LazyCommand("dmrc.docker_model.compose:pull", "Pull a model from a registry", _MODELS),
     "rm": LazyCommand("dmrc.docker_model.adapted:rm", "Remove models", _MODELS),
-    "inspect": LazyCommand("dmrc.cli.inspect:inspect", "Print all facts of one model", _MODELS),
+    "inspect": LazyCommand("dmrc.cli.models.inspect:inspect", "Print all facts of one model", _MODELS),
     "show": LazyCommand("dmrc.docker_model.texts:show", "Show all facts of one model", _MODELS),
     "package": LazyCommand("dmrc.docker_model.adapted:package", "Make a model of a GGUF file", _MODELS),
     "push": LazyCommand("dmrc.docker_model.texts:push", "Push a model to a registry", _MODELS),

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.list import Listing, list_models
-from dmrc.cli.list import list_ as dmrc_list
+from dmrc.cli.models.list import Listing, list_models
+from dmrc.cli.models.list import list_ as dmrc_list
 from dmrc.cli.options import model_name
 from dmrc.docker_model.adapted import replaced
 from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
@@ -61,8 +61,8 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     Compose can inject a URL and no key, so the URL is the key: a container of the project reaches its models by it.
     Those that are known by their addresses need neither, but the name of the gateway, which only their file can give.
     """
-    from dmrc.cli.joining import join, project_by_address
-    from dmrc.cli.preparation import attach
+    from dmrc.cli.projects.setup.joining import join, project_by_address
+    from dmrc.cli.projects.setup.prepare import attach
     from dmrc.compose.context import docker_endpoint
 
     host = docker_endpoint(os.environ).host
@@ -118,7 +118,7 @@ def status(app: App) -> None:
     """Start the daemon, and print its status with the endpoint of the project."""
     import json
 
-    from dmrc.cli.status import status_document
+    from dmrc.cli.record.status import status_document
 
     endpoint = register(app)
     click.echo(json.dumps({**status_document(app), "endpoint": endpoint}))
@@ -134,7 +134,7 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
 
     A runner that is busy with the former configuration finishes its requests.
     """
-    from dmrc.cli.preparation import tell_cut_context
+    from dmrc.cli.projects.setup.prepare import tell_cut_context
 
     model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
     app.engines[model.engine].check(configured(model.engine, flags))
@@ -146,7 +146,7 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
 def _say_limits(endpoint: str, reference: str) -> None:
     from urllib.parse import urlsplit
 
-    from dmrc.cli.reading import document_here
+    from dmrc.cli.projects.setup.read_project import document_here
     from dmrc.compose.context import docker_endpoint
     from dmrc.docker_model.limits import limits
 

@@ -80,7 +80,7 @@ def _start(app: App) -> None:
 @pass_app
 def stop_runner(app: App, with_models: bool) -> None:
     """Stop the daemon and the models that run. It starts by itself when a command needs it."""
-    from dmrc.cli.stop_runner import stop_runner as command
+    from dmrc.cli.serving.stop_runner import stop_runner as command
 
     command.main([], standalone_mode=False, obj=app)
     if with_models:
@@ -114,7 +114,7 @@ def purge(app: App, force: bool) -> None:
 
 
 def _remove_all(app: App) -> None:
-    from dmrc.cli.rm import rm
+    from dmrc.cli.models.rm import rm
 
     digests = [model.digest for model in app.store.models()]
     if digests:

@@ -13,12 +13,12 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.client import Document
+from dmrc.cli.models.push import push as dmrc_push
+from dmrc.cli.models.show import show as dmrc_show
 from dmrc.cli.options import json_option, model_name
-from dmrc.cli.ps import ps as dmrc_ps
-from dmrc.cli.push import push as dmrc_push
-from dmrc.cli.show import show as dmrc_show
-from dmrc.cli.status import status as dmrc_status
-from dmrc.cli.version import version as dmrc_version
+from dmrc.cli.record.status import status as dmrc_status
+from dmrc.cli.record.version import version as dmrc_version
+from dmrc.cli.serving.ps import ps as dmrc_ps
 
 _ORDER = ("Running", "Error", "Not Installed", "Installing")
 
@@ -38,7 +38,7 @@ def _worded(command: click.Command, tell: Callable[..., object]) -> click.Comman
 
 
 def _status(app: App) -> int:
-    from dmrc.cli.status import status_document
+    from dmrc.cli.record.status import status_document
     from dmrc.cli.tables import print_table
 
     document = status_document(app)
@@ -57,7 +57,7 @@ def _version(app: App) -> None:
     import platform
 
     from dmrc import __version__
-    from dmrc.cli.status import status_document
+    from dmrc.cli.record.status import status_document
 
     machine = platform.machine().lower()
     processor = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
@@ -113,7 +113,7 @@ def unload(
     """Unload models from memory, each when it has finished what it does. They stay in the store."""
     import json
 
-    from dmrc.cli.unload import unload_models
+    from dmrc.cli.serving.unload import unload_models
 
     if engine and not models and not everything:
         raise click.UsageError("--backend alone says no model: name some, or say --all")
@@ -127,7 +127,7 @@ def unload(
 
 
 def _push(app: App, references: tuple[str, ...]) -> None:
-    from dmrc.cli.push import push_model
+    from dmrc.cli.models.push import push_model
 
     for reference in references:
         push_model(app, reference)
@@ -137,7 +137,7 @@ def _push(app: App, references: tuple[str, ...]) -> None:
 def _show(app: App, remote: bool, reference: str) -> None:
     from datetime import UTC, datetime
 
-    from dmrc.cli.show import print_metadata
+    from dmrc.cli.models.show import print_metadata
     from dmrc.gguf import format_size
     from dmrc.models.description import trained_context
 

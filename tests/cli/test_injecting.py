@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.cli.injecting import what_to_say
+from dmrc.cli.projects.setup.injection import what_to_say
 from dmrc.compose.override import Gateway, injections
 from dmrc.project import Project
 

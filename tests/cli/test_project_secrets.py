@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dmrc.cli.app import App
-from dmrc.cli.reading import read_project
-from dmrc.cli.selection import Selection
+from dmrc.cli.projects.setup.read_project import read_project
+from dmrc.cli.projects.setup.selection import Selection
 from dmrc.hooks.plugins import Plugins
 from dmrc.settings import Settings
 from tests.groups import compose_binary

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.cli.chat.files import expand
+from dmrc.cli.serving.chat.files import expand
 from dmrc.errors import InputError
 
 PIXEL = base64.b64decode(

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dmrc.cli.chat.conversation import Conversation, printable
-from dmrc.cli.chat.server import Server
-from dmrc.cli.chat.session import Session
+from dmrc.cli.serving.chat.conversation import Conversation, printable
+from dmrc.cli.serving.chat.server import Server
+from dmrc.cli.serving.chat.session import Session
 from dmrc.errors import EngineError
 from tests.serving import serving
 

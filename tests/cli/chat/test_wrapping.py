@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dmrc.cli.chat.wrapping import WordWrap
+from dmrc.cli.serving.chat.wrapping import WordWrap
 
 _ANSWER = """The quick brown fox jumps over the lazy dog, and nobody minds.
 

@@ -1,0 +1,1 @@
+"""What commands about a project share: reading it, and making it ready."""

@@ -1,0 +1,194 @@
+"""Makes a project ready: its models pulled, its keys minted, the project registered, its models loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from dmrc.cli.app import App
+from dmrc.cli.client import Document
+from dmrc.cli.progress import PullProgress, note, spinner
+from dmrc.cli.projects.setup.service_keys import stable_keys
+from dmrc.cli.tables import size
+from dmrc.errors import DaemonError, DmrcError
+from dmrc.models import Pulled
+from dmrc.models.description import trained_context
+from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project
+from dmrc.projects import Registration, process_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A project whose containers can start."""
+
+    keys: dict[str, str]
+    """Plain key of each service."""
+    address: str
+    """Where containers reach the gateway."""
+
+
+def override_path(app: App, project_name: str) -> Path:
+    """Return where a project's override file lies."""
+    return app.settings.paths.projects / project_name / "override.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a project should be made ready."""
+
+    docker_host: str | None
+    """Docker engine that runs its containers; None where there are none."""
+    upstream_keys: Mapping[str, str]
+    """Keys of its upstreams, by the names of their variables."""
+    models: tuple[ModelDeclaration, ...]
+    """The models of the services that are to start; the project's other ones are only known."""
+    load: bool = True
+    """Whether to load these now."""
+    becomes_compose: bool = False
+    """Whether this process becomes Compose, which makes containers: a project that gets none ends then."""
+    is_used_here: bool = False
+    """Whether a program on this machine is given the variables of a service."""
+
+
+def prepare(app: App, project: Project, wish: Wish) -> Prepared:
+    """Make `project` ready, in the order that a user waits for it; see the steps below.
+
+    Raises:
+        DmrcError: A step failed. A project that was not registered before is not registered afterwards, unless another
+            command prepares it too, and a daemon that did not run before does not run afterwards.
+    """
+    with app.daemon.needed():
+        return _prepare(app, project, wish)
+
+
+def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
+    address = attach(app, wish.docker_host, plain_port=project.uses_plain_port)
+    pulled = _pull_missing(app, wish.models)
+    keys = stable_keys(app, project.name, [service.name for service in project.consumers])
+    app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
+    app.daemon.hand_over_secrets(project.name, project.secrets)
+    registration = replace(
+        Registration.of(project, keys, wish.docker_host),
+        is_used_here=wish.is_used_here,
+        starter=process_of(os.getpid()) if wish.becomes_compose else None,
+    )
+    path, claim = f"/projects/{quote(project.name, safe='')}", secrets.token_hex(8)
+    try:
+        # Inside: whoever interrupts it may do so when the daemon has done it, and has not answered yet.
+        _register(app, registration, wish.upstream_keys, claim)
+        wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]
+        runners = _load(app, project.name, wanted)
+    except BaseException:
+        with contextlib.suppress(DaemonError):  # what went wrong first is told
+            app.daemon.request("DELETE", f"{path}?claim={claim}")
+        raise
+    app.daemon.request("POST", f"{path}/settle")
+    for model in wish.models:
+        tell_cut_context(app, model)
+        note(_summary(app, model, pulled.get(model.model), runners.get(model.key)))
+    return Prepared(keys, address)
+
+
+def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: Callable[[str], None] = note) -> str:
+    """Have the gateway listen where containers of a Docker engine reach it, and return that address.
+
+    With `plain_port` on port 80 too, or the user is told why not, by `say`.
+    """
+    if docker_host is None:
+        return "127.0.0.1"
+    wish = {"docker_host": docker_host, "plain_port": plain_port}
+    document = cast(Document, app.daemon.request("POST", "/attach", json.dumps(wish)))
+    if document["no_plain_port"]:
+        say(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
+    return str(document["address"])
+
+
+def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pulled]:
+    """Pull all models side by side, each reference once; one that is present needs no network."""
+    names = list(dict.fromkeys(name for model in models for name in model.references))
+    with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
+        futures = {
+            name: pool.submit(app.models.pull, name, progress.of(name), cancelled=progress.cancelled) for name in names
+        }
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except BaseException:
+            progress.cancel()
+            raise
+
+
+def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str], claim: str) -> None:
+    """Register the project; with `claim` it ends where this command fails, if it was not up before.
+
+    The keys go first, for its requests may be coming.
+    """
+    path = f"/projects/{quote(registration.name, safe='')}"
+    app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
+    answer = app.daemon.request("PUT", f"{path}?claim={claim}", registration.to_json())
+    document = answer if isinstance(answer, dict) else {}
+    for plugin in cast(list[Document], document.get("plugins", [])):
+        note(_plugin_line(plugin))
+
+
+def _plugin_line(plugin: Document) -> str:
+    """Return the one line per plugin of the project: its code runs as the user, so nobody shall miss it."""
+    if plugin["state"] != "loaded":
+        return f"plugin {plugin['from']} is skipped: {plugin['reason']}"
+    return f"plugin {plugin['from']} runs in the daemon: {', '.join(map(str, cast(list[str], plugin['hooks'])))}"
+
+
+def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[str, Document]:
+    """Load models side by side; the daemon decides their order by the memory there is."""
+    if not models:
+        return {}
+    names = ", ".join(model.name for model in models)
+    with spinner(f"loading {names}"), ThreadPoolExecutor(max_workers=len(models)) as pool:
+        futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
+        try:
+            return {key: future.result() for key, future in futures.items()}
+        except BaseException:
+            app.daemon.hang_up()  # the pool waits for its threads, and a load may take minutes
+            raise
+
+
+def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], None] = note) -> None:
+    """Tell where a model that is here is declared with more context than it was trained for: it gets no more than that.
+
+    Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp, which caps a slot at it.
+    """
+    if model.context_size is None or model.upstream is not None:
+        return
+    try:
+        trained = trained_context(app.model(model.model, remote=False))
+    except DmrcError:
+        return  # it is not here, and nobody knows yet
+    if trained and model.context_size > trained:
+        say(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.name} was trained for")
+
+
+def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:
+    """Return the one line per model: pull, load, and where it listens."""
+    parts = []
+    if pulled is not None:
+        amount = size(pulled.size_bytes)
+        parts.append(f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s")
+    if model.upstream is not None:
+        parts.append(f"upstream {model.upstream.url}")
+    elif runner is None:
+        parts.append("loads at its first request")
+    elif runner["was_loaded"]:
+        parts.append("loaded already")
+    else:
+        parts.append(f"loaded in {runner['load_seconds']:.1f} s")
+    if runner is not None and model.upstream is None:
+        parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
+    parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
+    return f"{model.key}: {model.name}  {' · '.join(parts)}"

@@ -1,0 +1,240 @@
+"""Reads the compose project that a command is about."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dmrc.cli.app import App
+from dmrc.cli.progress import note
+from dmrc.cli.projects.setup.project_files import Allowed
+from dmrc.cli.projects.setup.selection import Selection
+from dmrc.compose import yaml_text
+from dmrc.compose.command import Compose, ComposeOptions
+from dmrc.compose.dotenv import env_file_variables, with_env_files
+from dmrc.compose.files import command_environ
+from dmrc.compose.includes import included_models
+from dmrc.compose.interpolation import filled, referenced
+from dmrc.compose.mistakes import mistakes
+from dmrc.compose.secrets import project_secrets
+from dmrc.engines.flags import configured
+from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
+from dmrc.fields import mapping, near
+from dmrc.project import ModelDeclaration, Project, knows_addresses
+from dmrc.project.provider import TYPES
+from dmrc.reference import Reference
+
+
+def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named: Sequence[str] = ()) -> Project:
+    """Return the project, every model entry of it checked.
+
+    `named` are words of the user among which services may be: Compose starts these even where their profile is not
+    active. With Docker the project is read by Compose; without, by Compose where there is one, else by our own reader
+    of a subset.
+
+    Raises:
+        ProjectError: It cannot be read, or declares something impossible.
+        InputError: A file that it names cannot be read, or lies outside of the project.
+        RuntimeFlagError: A runtime flag is unknown or forbidden.
+        DockerError: `with_docker`, and there is no Compose.
+    """
+    document = _document(options, with_docker=with_docker)
+    if with_docker:
+        _add_named(document, options, named)
+    _check_providers(document)
+    places = included_models(options.files, _environ(options).get) if document.get("models") else {}
+    project = Project.parse(document, options.files, options.directory, places)
+    allowed = Allowed((options.directory, *places.values()), (*options.allowed_paths, *app.settings.allowed_paths))
+    project = allowed.resolved(project)
+    check_models(app, project)
+    return replace(project, secrets=_secrets(document, options))
+
+
+def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
+    """Return the values of the project that must not be recorded."""
+    directory = options.directory
+    environ = _environ(options)
+    defined = env_file_variables(environ, directory, options.env_files)
+    known = {**defined, **environ}
+    files = [*options.files, *options.env_files, directory / ".env"]
+    texts = {file: file.read_text(errors="replace") for file in files if file.is_file()}
+    names = {name for text in texts.values() for name in referenced(text)}
+    variables = {**{name: known[name] for name in names if name in known}, **defined}
+    written = [one for file in options.files if file in texts for one in _written(texts[file], str(file), known)]
+    return project_secrets(document, directory, known, variables, written)
+
+
+def _written(text: str, name: str, known: Mapping[str, str]) -> list[object]:
+    """Return the documents of a compose file as they are written, variables put in; Compose leaves some of it out."""
+    try:
+        return [filled(document, known) for document in yaml_text.read(text, name)]
+    except ProjectError:
+        return []
+
+
+def document_without_docker(options: ComposeOptions) -> dict[str, object]:
+    """Return the project as our own reader understands it, or Compose where there is one.
+
+    Raises:
+        ProjectError: It cannot be read.
+    """
+    return _document(options, with_docker=False)
+
+
+def document_here(project_name: str) -> dict[str, object] | None:
+    """Return the project in this directory as Compose prints it, for a program that Compose has started there.
+
+    None where there is no such project here that can be read.
+    """
+    try:
+        # Compose has said its warnings, and takes what we write for our answer.
+        document = _document(Selection().options(), with_docker=False, tells_warnings=False)
+        return document if document.get("name") == project_name else None
+    except DmrcError:
+        return None
+
+
+def secrets_here(project_name: str) -> tuple[str, ...] | None:
+    """Return the secrets of the project in this directory, as `document_here`; None where nobody knows them."""
+    document = document_here(project_name)
+    try:
+        return None if document is None else _secrets(document, Selection().options())
+    except DmrcError:
+        return None
+
+
+def _environ(options: ComposeOptions) -> dict[str, str]:
+    """Return the environment as Compose has it before it reads a compose file."""
+    given = [str(file) for file in options.files] if options.files_were_named else []
+    return command_environ(options.project_directory or Path.cwd(), given, os.environ, options.env_files)
+
+
+def check_models(app: App, project: Project) -> None:
+    """Check what only engines, references and files can tell.
+
+    Raises:
+        ProjectError: An engine is unknown.
+        InvalidReferenceError: A model reference cannot be parsed.
+        RuntimeFlagError: A runtime flag is unknown or forbidden.
+        UnsupportedError: An engine cannot do what is declared.
+    """
+    for model in project.models.values():
+        with _named(f"models.{model.key}"):
+            for reference in model.references:
+                Reference.parse(reference, default_registry=app.settings.default_registry)
+        engine = app.engines.get(model.engine)
+        if engine is None:
+            raise ProjectError(
+                f"models.{model.key}.x-dmrc.engine is '{model.engine}'{near(model.engine, app.engines)}",
+                remedy=f"Known: {', '.join(app.engines)}",
+            )
+        with _named(f"models.{model.key}"):
+            engine.check(configured(model.engine, model.runtime_flags), model.companions)
+
+
+def upstream_keys(
+    project: Project, needed: Sequence[ModelDeclaration], options: ComposeOptions, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the keys of the project's upstreams by variable, from where Compose's interpolation finds variables.
+
+    Raises:
+        ProjectError: One of a model that is `needed` now is not set.
+    """
+    given = [str(file) for file in options.files] if options.files_were_named else []
+    before = command_environ(options.project_directory or Path.cwd(), given, environ, options.env_files)
+    variables = with_env_files(before, options.directory, options.env_files)
+    keys = {}
+    for model in project.models.values():
+        name = model.upstream.key if model.upstream else None
+        if name is not None and not variables.get(name):
+            if model not in needed:
+                continue
+            raise ProjectError(
+                f"models.{model.key}.x-dmrc.upstream.key names {name}, which is not set",
+                remedy=f"Set it in the environment, or in .env beside the compose file: {name}=…",
+            )
+        if name is not None:
+            keys[name] = variables[name]
+    return keys
+
+
+def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequence[str]) -> None:
+    """Add the services that the user names and whose profile is not active, with their models."""
+    services = document.get("services")
+    known = services if isinstance(services, dict) else {}
+    others = [word for word in named if word not in known]
+    if not others:
+        return
+    try:
+        more = Compose(os.environ).config(options, others)
+    except ProjectError:
+        return  # a word of another kind, or a service that there is not: Compose will say so itself
+    for part in ("services", "models"):
+        before, added = document.get(part), more.get(part)
+        document[part] = {
+            **(added if isinstance(added, dict) else {}),
+            **(before if isinstance(before, dict) else {}),
+        }
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put the key of the compose file that an error is about before its message."""
+    try:
+        yield
+    except (InputError, UnsupportedError) as error:
+        raise type(error)(f"{where}: {error.message}", remedy=error.remedy) from error
+
+
+def _check_providers(document: Mapping[str, object]) -> None:
+    """Refuse a provider that no program is, where its name is near one of a model; any other is Compose's business.
+
+    Raises:
+        ProjectError: There is one.
+    """
+    services = mapping(document.get("services"), "services")
+    for name, service in services.items():
+        where = f"services.{name}.provider"
+        kind = str(mapping(mapping(service, f"services.{name}").get("provider"), where).get("type", ""))
+        if kind in TYPES or not (meant := near(kind, TYPES)) or shutil.which(kind) or shutil.which(f"docker-{kind}"):
+            continue
+        raise ProjectError(f"{where}.type is '{kind}'{meant}", remedy=f"Write type: {TYPES[0]}")
+
+
+def _document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool = True) -> dict[str, object]:
+    """Return the project as Compose or our own reader understands it; what is misspelt is told with what was meant."""
+    try:
+        return _read_document(options, with_docker=with_docker, tells_warnings=tells_warnings and not with_docker)
+    except ProjectError as error:
+        found = mistakes(options.files)
+        if not found:
+            raise
+        raise ProjectError("; ".join(found), remedy="Correct it, and look again: dmrc config") from error
+
+
+def _read_document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool) -> dict[str, object]:
+    try:
+        compose = Compose(os.environ)
+        document = compose.config(options)
+        if knows_addresses(document):  # then services may use a model that none of them lists
+            document = compose.config(options, everything=True)
+        for warning in dict.fromkeys(compose.warnings) if tells_warnings else ():
+            note(warning)  # where it starts the project, Compose says so itself
+        return document
+    except DockerError:
+        if with_docker:
+            raise
+    from dmrc.compose.without_docker.loader import load
+
+    return load(
+        options.files,
+        environ=_environ(options),
+        env_files=options.env_files,
+        profiles=options.profiles,
+        project_name=options.project_name,
+        directory=options.project_directory,
+    )

@@ -1,0 +1,74 @@
+"""`dmrc up`: the models of a compose project, then the project."""
+
+from __future__ import annotations
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import project_options
+from dmrc.cli.projects.setup.selection import Selection
+
+_EPILOG = "Example: dmrc up -d --build web -- --wait"
+
+
+@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": True})
+@project_options
+@click.option("-d", "--detach", is_flag=True, help="Start the containers and return.")
+@click.option("--build", is_flag=True, help="Build images before the containers start.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SERVICE...] [-- COMPOSE ARGUMENTS]")
+@pass_app
+def up(
+    app: App,
+    selection: Selection,
+    detach: bool,
+    build: bool,
+    arguments: tuple[str, ...],
+) -> None:
+    """Pull, serve and inject the models of a compose project, then run docker compose up.
+
+    What follows a -- is passed on to docker compose up. The exit code is Compose's own once Compose has started.
+    """
+    import os
+
+    from dmrc.cli.progress import note
+    from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
+    from dmrc.cli.projects.setup.prepare import Wish, override_path, prepare
+    from dmrc.cli.projects.setup.project_lock import project_lock
+    from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
+    from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
+    from dmrc.compose.command import Compose
+    from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
+    from dmrc.compose.network import check_reachable
+    from dmrc.compose.override import Gateway, injections, render, write
+
+    options = selection.options()
+    compose = Compose(os.environ)
+    compose.settle()
+    endpoint = docker_endpoint(os.environ)
+    project = read_project(app, options, with_docker=True, named=words(arguments))
+    flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
+    starting = started(project, arguments)
+    numbers = containers(starting, arguments)
+    models = project.models_of(service for service in starting if numbers[service.name] or service.provides)
+    if not models and not any(service in project.callers for service in starting):
+        note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
+        compose.become(options, None, ["up", *flags, *arguments])
+    check_reachable(endpoint.host)
+    keys = upstream_keys(project, models, options, os.environ)
+    rest = for_compose(project, arguments)
+    prepared = prepare(app, project, Wish(endpoint.host, keys, models, becomes_compose=rest is not None))
+    load_plugins(app, project)
+    gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
+    injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
+    for line in what_to_say(project, injected):
+        note(line)
+    if rest is None:
+        return  # what was named are models: there is no container to start
+    with project_lock(app, project.name) as lock:
+        override = override_path(app, project.name)
+        write(override, render(project, injected))
+        if returns_by_itself([*flags, *arguments]):
+            lock.keep_for_compose()
+        else:
+            lock.keep_until_created(endpoint.host, numbers)
+        compose.become(options, override, ["up", *flags, *rest])

@@ -1,0 +1,210 @@
+"""The checks of `dmrc doctor`, each a function; they look, and change nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from dmrc.cli.app import App
+from dmrc.errors import DaemonError, DmrcError, DockerError
+
+_LITTLE_DISK_BYTES = 5_000_000_000
+_LITTLE_MEMORY_BYTES = 1_000_000_000
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found in one place."""
+
+    name: str
+    """The place."""
+    state: Literal["ok", "warning", "problem"]
+    """A warning keeps a part of dmrc from working, a problem all of it."""
+    message: str
+    """What was found."""
+    remedy: str | None = None
+    """What to do; None where there is nothing to do."""
+
+
+def check_all(app: App) -> Iterator[Check]:
+    """Yield the checks one by one; one that fails in one of our own ways is a problem, in its words."""
+    for name, check in _CHECKS.items():
+        try:
+            yield check(app)
+        except DmrcError as error:
+            yield Check(name, "problem", error.message, error.remedy)
+
+
+def _home(app: App) -> Check:
+    """Look whether the state can be written; a directory that is not there yet is made by the first command."""
+    home = app.settings.home
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return Check("state", "ok", str(home))
+    remedy = "Make it writable, or set DMRC_HOME to another directory"
+    return Check("state", "problem", f"'{existing}' cannot be written", remedy)
+
+
+def _keys(app: App) -> Check:
+    """Look whether others may read the keys of services."""
+    paths = app.settings.paths
+    secret = [*paths.projects.glob("*/keys.json"), *paths.projects.glob("*/override.yaml")]
+    open_to_others = [path for path in secret if path.stat().st_mode & 0o077]
+    if not open_to_others:
+        return Check("keys", "ok", "readable by you alone")
+    named = " ".join(map(str, open_to_others))
+    return Check("keys", "problem", f"others may read keys of services: {named}", f"Run: chmod 600 {named}")
+
+
+def _disk(app: App) -> Check:
+    from dmrc.cli.tables import size
+
+    home = app.settings.home
+    free = shutil.disk_usage(next(path for path in (home, *home.parents) if path.exists())).free
+    if free < _LITTLE_DISK_BYTES:
+        return Check("disk", "warning", f"{size(free)} free", "See: dmrc df, dmrc prune")
+    return Check("disk", "ok", f"{size(free)} free")
+
+
+def _memory(app: App) -> Check:
+    from dmrc.cli.tables import size
+    from dmrc.scheduler.free_memory import FreeMemory
+
+    free, limit = FreeMemory()(), app.settings.memory_bytes
+    message = f"{size(free)} free" + (f", {size(limit)} for models by DMRC_MEMORY" if limit else "")
+    if min(free, limit or free) < _LITTLE_MEMORY_BYTES:
+        return Check("memory", "warning", message, "Only small models fit; see: dmrc ps, dmrc unload --all")
+    return Check("memory", "ok", message)
+
+
+def _engine(app: App) -> Check:
+    described = {name: engine.describe() for name, engine in app.engines.items()}
+    found = {
+        name: text for name, text in described.items() if name != "upstream" and not text.startswith("not installed")
+    }
+    if "llama.cpp" in found:
+        return Check("engine", "ok", "; ".join(f"{name}: {text}" for name, text in found.items()))
+    remedy = "Install xllamacpp, or name a llama-server by DMRC_LLAMA_SERVER"
+    return Check("engine", "problem", "there is no llama.cpp", remedy)
+
+
+def _daemon(app: App) -> Check:
+    from dmrc import __version__
+
+    status = app.daemon.status()
+    if status is None:
+        return Check("daemon", "ok", "does not run; it starts by itself")
+    if status["version"] != __version__:
+        message = f"is of version {status['version']}, and this is {__version__}"
+        return Check("daemon", "warning", message, "Run: dmrc stop-runner; the next command starts the new one")
+    return Check("daemon", "ok", f"runs, version {__version__}")
+
+
+def _port(app: App) -> Check:
+    """Look who has the port on loopback."""
+    status, port = app.daemon.status(), app.settings.port
+    if status is None:
+        _bind(_LOOPBACK, port)
+        return Check("port", "ok", f"{port} is free")
+    if status["port"] == port:
+        return Check("port", "ok", f"{port} is the daemon's")
+    message = f"the daemon listens on {status['port']}, and DMRC_PORT is {port}"
+    return Check("port", "problem", message, "Set DMRC_PORT to that, or run: dmrc stop-runner")
+
+
+def _docker(app: App) -> Check:
+    """Look whether the engine answers; without Docker dmrc serves programs on this machine."""
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.network import check_reachable
+
+    del app
+    if shutil.which("docker") is None and shutil.which("docker-compose") is None:
+        return Check("docker", "warning", "there is no docker on PATH", "Install it for dmrc up; dmrc exec needs none")
+    endpoint = docker_endpoint(os.environ)
+    check_reachable(endpoint.host)
+    return Check("docker", "ok", f"answers at {endpoint.host}")
+
+
+def _compose(app: App) -> Check:
+    from dmrc.compose.command import MINIMUM_VERSION, Compose
+
+    del app
+    wanted = ".".join(map(str, MINIMUM_VERSION))
+    try:
+        version = Compose(os.environ).version()
+    except DockerError as error:
+        return Check("compose", "warning", error.message, error.remedy)
+    if version is None:
+        return Check("compose", "problem", "Docker Compose is not installed", f"Install {wanted} or newer")
+    text = ".".join(map(str, version))
+    if version < MINIMUM_VERSION:
+        return Check("compose", "problem", f"{text} does not know 'models:'", f"Install {wanted} or newer")
+    return Check("compose", "ok", text)
+
+
+def _plugin(app: App) -> Check:
+    """Look which program is `docker model`; dmrc is so only by the user's wish."""
+    from dmrc.cli.projects.plugin import installed
+
+    del app
+    match installed():
+        case "ours":
+            return Check("plugin", "ok", "docker model is dmrc")
+        case "stale":
+            return Check("plugin", "warning", "docker model is another dmrc than this", "Run: dmrc plugin install")
+        case "other":
+            return Check("plugin", "ok", "docker model is another program; dmrc plugin install would replace it")
+        case _:
+            return Check("plugin", "ok", "not installed; plain docker compose up wants it: dmrc plugin install")
+
+
+def _bridge(app: App) -> Check:
+    """Look whether the gateway listens, or can, where containers reach this machine."""
+    from dmrc.compose.context import docker_endpoint
+    from dmrc.compose.network import bridge_gateway
+
+    try:
+        address = bridge_gateway(docker_endpoint(os.environ).host)
+    except DockerError:
+        return Check("bridge", "warning", "unknown, for Docker does not answer")
+    if address is None:
+        return Check("bridge", "ok", "containers reach loopback: Docker runs in a virtual machine")
+    status = app.daemon.status()
+    addresses = status["addresses"] if status is not None else None
+    if isinstance(addresses, list) and address in addresses:
+        return Check("bridge", "ok", f"the gateway listens on {address}:{app.settings.port}")
+    _bind(address, app.settings.port)
+    return Check("bridge", "ok", f"{address}:{app.settings.port} is free")
+
+
+def _bind(address: str, port: int) -> None:
+    """Listen for a moment, as the daemon would.
+
+    Raises:
+        DaemonError: It could not.
+    """
+    from dmrc.gateway.server.listeners import bind_tcp
+
+    try:
+        bind_tcp(address, port).close()
+    except OSError as error:
+        raise DaemonError(f"{address}:{port} cannot be used: {error.strerror}") from error
+
+
+_CHECKS: dict[str, Callable[[App], Check]] = {
+    "state": _home,
+    "keys": _keys,
+    "disk": _disk,
+    "memory": _memory,
+    "engine": _engine,
+    "daemon": _daemon,
+    "port": _port,
+    "docker": _docker,
+    "compose": _compose,
+    "plugin": _plugin,
+    "bridge": _bridge,
+}

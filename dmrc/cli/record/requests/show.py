@@ -1,0 +1,152 @@
+"""`dmrc requests show`: one request with its answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dmrc.cli.app import App, pass_app
+from dmrc.cli.options import json_option
+
+if TYPE_CHECKING:
+    from dmrc.capture.conversation import Message
+    from dmrc.cli.record.requests.lines import Screen
+    from dmrc.exchange import Exchange
+
+_ROLE_COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
+
+
+@click.command(epilog="Example: dmrc requests show aed47506 --raw --part response")
+@click.argument("id")
+@click.option("--raw", is_flag=True, help="Print the bodies, byte by byte as they were recorded.")
+@click.option("--part", type=click.Choice(["request", "response"]), help="With --raw: only this body.")
+@json_option
+@pass_app
+def show(app: App, id: str, raw: bool, part: str | None, as_json: bool) -> None:
+    """Show the request ID as a conversation, with its times. The short id that the list shows is enough."""
+    from dmrc.capture.summary import to_json
+    from dmrc.cli.record.requests.lines import Screen
+
+    exchange = app.record.get(id)
+    if as_json:
+        click.echo(json.dumps(to_json(exchange, with_content=True), indent=2))
+    elif raw:
+        bodies = {"request": exchange.request_body, "response": exchange.response_body}
+        sys.stdout.buffer.write(bodies[part] if part else b"\n".join(bodies.values()))
+        if part is None or sys.stdout.isatty():
+            click.echo()
+    else:
+        for line in _page(exchange, Screen.of_stdout()):
+            click.echo(line)
+
+
+def _page(exchange: Exchange, screen: Screen) -> Iterator[str]:
+    from dmrc.capture.conversation import answered, asked
+    from dmrc.capture.summary import plain
+
+    yield from _head(exchange, screen)
+    if exchange.error_message:
+        yield screen.style(f"error: {plain(exchange.error_message, 500)}", fg="red")
+    for message in (*asked(exchange), *(answers := answered(exchange))):
+        yield ""
+        yield from _message(message, screen)
+    if not answers:
+        yield from _other_answer(exchange, screen)
+    cut = [name for name in ("request", "response") if getattr(exchange, f"{name}_truncated")]
+    if cut:
+        yield ""
+        yield screen.style(f"Only the beginning of the {' and the '.join(cut)} was recorded.", dim=True)
+
+
+def _head(exchange: Exchange, screen: Screen) -> Iterator[str]:
+    from dmrc.capture.summary import cells, outcome, plain
+
+    row = cells(exchange)
+    colour = {"done": "green", "failed": "red", "cancelled": "yellow"}[outcome(exchange)]
+    reason = plain(exchange.finish_reason, 40) if exchange.finish_reason else ""
+    status = screen.style(" ".join(filter(None, (row.status, reason))), fg=colour)
+    yield f"{screen.style(exchange.id, fg='cyan')}  {exchange.method} {plain(exchange.path, 200)}  {status}"
+    reference = exchange.model_reference or exchange.model_requested
+    who = [
+        row.who,
+        f"container {exchange.container}" if exchange.container else "",
+        plain(exchange.user_agent or "", 60),
+    ]
+    yield "  ".join(filter(None, (*who, f"{row.model} = {plain(reference, 200)}" if reference else "")))
+    yield screen.style(_times(exchange), dim=True)
+
+
+def _times(exchange: Exchange) -> str:
+    """Return how long each part took, and how many tokens it was about."""
+    from datetime import datetime
+
+    from dmrc.capture.summary import milliseconds
+
+    parts = [datetime.fromtimestamp(exchange.received_at).strftime("%Y-%m-%d %H:%M:%S")]
+    spans = {
+        "load": exchange.load_ms,
+        "queue": exchange.queue_ms,
+        "first token": exchange.first_token_ms,
+        "total": exchange.total_ms,
+    }
+    parts += [f"{name} {milliseconds(value)}" for name, value in spans.items() if value is not None]
+    if exchange.prompt_tokens is not None:
+        cached = f" ({exchange.cached_tokens} cached)" if exchange.cached_tokens else ""
+        limit = f" of {exchange.context_tokens}" if exchange.context_tokens else ""
+        parts.append(f"{exchange.prompt_tokens}{cached} → {exchange.completion_tokens or 0} tokens{limit}")
+    rates = {"prefill": exchange.prompt_tokens_per_second, "decode": exchange.completion_tokens_per_second}
+    parts += [f"{name} {value:.0f} tok/s" for name, value in rates.items() if value is not None]
+    return " · ".join(parts)
+
+
+def _message(message: Message, screen: Screen) -> Iterator[str]:
+    from dmrc.capture.summary import plain
+
+    title = f"{plain(message.role, 40)} {plain(message.call_id or '', 60)}".rstrip()
+    yield screen.style(title, fg=_ROLE_COLOURS.get(message.role, "blue"), bold=True)
+    if message.reasoning:
+        yield screen.style("  thinks", dim=True)
+    for line in _block(message.reasoning, "    "):
+        yield screen.style(line, dim=True, italic=True)
+    yield from _block(message.text)
+    for call in message.calls:
+        name = screen.style(plain(call.name, 200), bold=True)
+        yield f"  {screen.style('calls', dim=True)} {name} {plain(call.id, 60)}"
+        yield from _block(call.arguments, "    ")
+
+
+def _other_answer(exchange: Exchange, screen: Screen) -> Iterator[str]:
+    """Yield an answer that is no words: vectors, scores, an error, or nothing."""
+    from dmrc.capture.conversation import answer_document
+
+    yield ""
+    yield screen.style("answer", fg="green", bold=True)
+    document = answer_document(exchange)
+    data = document.get("data")
+    if exchange.operation == "embedding" and isinstance(data, list):
+        vectors = [one.get("embedding") for one in data if isinstance(one, dict)]
+        sizes = {len(vector) for vector in vectors if isinstance(vector, list)}
+        numbers = f" of {sizes.pop()} numbers" if len(sizes) == 1 else ""
+        yield f"  {len(data)} vector{'s' if len(data) != 1 else ''}{numbers}"
+    elif exchange.response_body:
+        yield from _block(exchange.response_body.decode("utf-8", "replace"))
+    else:
+        yield screen.style("  nothing of it was recorded", dim=True)
+
+
+def _block(text: str, indent: str = "  ") -> Iterator[str]:
+    """Yield the lines of a text, safe for a terminal; JSON is indented."""
+    from dmrc.capture.summary import printable
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict | list):
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+    for line in text.expandtabs(4).splitlines():
+        yield f"{indent}{printable(line)}"

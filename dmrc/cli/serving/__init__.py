@@ -1,0 +1,1 @@
+"""Commands about models that run, and the daemon."""
