@@ -17,7 +17,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from dmrc.engines.parent import die_with_parent
+from dmrc.engines.parent_death import die_with_parent
 
 _WORDS = ("the", "whale", "swam", "slowly", "round", "a", "ship", "while", "its", "crew", "slept", "and", "dreamt")
 _HEAD = b"HTTP/1.1 200 OK\r\nServer: synthetic\r\nContent-Type: %b\r\n"

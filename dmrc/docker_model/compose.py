@@ -21,7 +21,7 @@ from dmrc.cli.options import model_name
 from dmrc.docker_model.adapted import replaced
 from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
 from dmrc.docker_model.words import as_typed
-from dmrc.engines.flags import configured
+from dmrc.engines.llama_cpp.flags import configured
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference

@@ -133,7 +133,7 @@ class ChildEngine(Engine, Protocol):
         """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
 
         `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
-        parent does: `dmrc.engines.parent` does that for a program in Python, `dmrc.engines.keeper` for any other.
+        parent does: `dmrc.engines.parent_death` does that for a program in Python, `dmrc.engines.exec_with_parent_death` for any other.
         """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from dmrc.engines.parent import PARENT_VARIABLE
+from dmrc.engines.parent_death import PARENT_VARIABLE
 from dmrc.secret_names import is_secret_name
 
 _NAMES = frozenset(

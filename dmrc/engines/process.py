@@ -14,7 +14,7 @@ import psutil
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import ChildEngine, Launch
 from dmrc.engines.environment import child_environment
-from dmrc.engines.failures import End, oom_kills, start_failure
+from dmrc.engines.llama_cpp.failures import End, oom_kills, start_failure
 from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02

@@ -32,9 +32,9 @@ IMPORT_SECONDS = 5.0
 
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
-    "dmrc.engines.llama_cpp": ("dmrc_register_engines",),
-    "dmrc.engines.llama_cpp_python": ("dmrc_register_engines",),
-    "dmrc.engines.upstream": ("dmrc_register_engines",),
+    "dmrc.engines.llama_cpp.engine": ("dmrc_register_engines",),
+    "dmrc.engines.llama_cpp_python.engine": ("dmrc_register_engines",),
+    "dmrc.engines.upstream.engine": ("dmrc_register_engines",),
     "dmrc.sources.oci": ("dmrc_register_sources",),
     "dmrc.sources.huggingface": ("dmrc_register_sources",),
     "dmrc.sources.url": ("dmrc_register_sources",),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from dmrc.engines.flags import parallel
-from dmrc.engines.memory import MemoryEstimate, estimate, largest_context
+from dmrc.engines.llama_cpp.flags import parallel
+from dmrc.engines.llama_cpp.memory import MemoryEstimate, estimate, largest_context
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import format_size
 from dmrc.scheduler.free_memory import FreeMemory

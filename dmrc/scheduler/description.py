@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dmrc.engines.counts import Counts
+from dmrc.engines.llama_cpp.counts import Counts
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.target import UpstreamTarget
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-from dmrc.engines.counts import Counts, counts, counts_soon
+from dmrc.engines.llama_cpp.counts import Counts, counts, counts_soon
 from dmrc.engines.session import Session
 
 _LONGEST_SECONDS = 120.0  # more than a batch of any model that is of use

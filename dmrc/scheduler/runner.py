@@ -203,7 +203,7 @@ class Runner:
         Raises:
             UpstreamError: It is not there, or refuses the key.
         """
-        from dmrc.engines.upstream_session import UpstreamSession  # its client is heavy, and few have an upstream
+        from dmrc.engines.upstream.session import UpstreamSession  # its client is heavy, and few have an upstream
 
         began = time.monotonic()
         self.session = session = UpstreamSession(target.upstream, target.upstream_key)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dmrc.engines.engine import Companions, Launch, RunnerConfiguration
-from dmrc.engines.memory import prompt_store, sets_prompt_cache
+from dmrc.engines.llama_cpp.memory import prompt_store, sets_prompt_cache
 from dmrc.gguf import GgufFacts
 from dmrc.project import Upstream
 

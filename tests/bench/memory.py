@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gguf
 
-from dmrc.engines.memory import estimate
+from dmrc.engines.llama_cpp.memory import estimate
 from dmrc.gguf import GgufFacts
 from tests.bench.figure import Figure
 from tests.engines.child import Child, real_child

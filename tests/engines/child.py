@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from dmrc.engines.engine import ChildEngine, Launch, Mode, RunnerConfiguration
-from dmrc.engines.llama_cpp import LlamaCpp
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import EngineProcess
 
 Result = TypeVar("Result")

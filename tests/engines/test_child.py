@@ -160,7 +160,7 @@ def test_no_child_outlives_a_parent_that_was_killed(tiny: Path, tmp_path: Path, 
 import asyncio, sys
 from pathlib import Path
 from dmrc.engines.engine import Launch
-from dmrc.engines.llama_cpp import LlamaCpp
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import EngineProcess
 
 class Engine(LlamaCpp):
@@ -168,7 +168,7 @@ class Engine(LlamaCpp):
         python, *arguments, text = super().command(launch)
         if sys.argv[3] == "the system's signal":
             return [python, *arguments, text]
-        started = "import sys; sys.platform = 'other'; from dmrc.engines.xllamacpp_child import main; main(sys.argv[1])"
+        started = "import sys; sys.platform = 'other'; from dmrc.engines.llama_cpp.xllamacpp_child import main; main(sys.argv[1])"
         return [python, "-c", started, text]
 
 async def main():

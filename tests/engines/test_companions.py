@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from dmrc.engines.llama_cpp_python import LlamaCppPython
+from dmrc.engines.llama_cpp_python.engine import LlamaCppPython
 from dmrc.errors import UnsupportedError
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.engines.child import configured

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from dmrc.engines.environment import child_environment
-from dmrc.engines.llama_cpp import LlamaCpp
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from tests.engines.child import launch_in, started
 
 _SECRETS = {

@@ -11,7 +11,7 @@ import pytest
 
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import Launch
-from dmrc.engines.llama_cpp import LlamaCpp
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import launch_in, started

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.failures import End, start_failure
+from dmrc.engines.llama_cpp.failures import End, start_failure
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 
 END = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.flags_refused import FORBIDDEN
-from dmrc.engines.flags_table import FLAGS
+from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
+from dmrc.engines.llama_cpp.flags_table import FLAGS
 
 ALLOWED = {name for flag in FLAGS for name in flag.names}
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from dmrc.engines.flags import as_arguments, parallel, parse, refuse_without_binary
-from dmrc.engines.flags_refused import FORBIDDEN
-from dmrc.engines.flags_table import DMRC, FLAGS, Flag
+from dmrc.engines.llama_cpp.flags import as_arguments, parallel, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
+from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, Flag
 from dmrc.errors import RuntimeFlagError
 
 
@@ -95,7 +95,7 @@ def test_no_spelling_is_listed_twice() -> None:
 def test_checking_flags_imports_nothing_heavy() -> None:
     """The command line checks flags; it must stay fast."""
     program = (
-        "import sys; from dmrc.engines.flags import parse; import dmrc.engines.memory, dmrc.engines.llama_cpp;"
+        "import sys; from dmrc.engines.llama_cpp.flags import parse; import dmrc.engines.llama_cpp.memory, dmrc.engines.llama_cpp.engine;"
         "print(*{'asyncio', 'aiohttp', 'xllamacpp', 'psutil'} & set(sys.modules))"
     )
 
@@ -125,7 +125,7 @@ def examples(flag: Flag) -> list[list[str]]:
 @pytest.mark.engine
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.attribute], ids=lambda flag: flag.names[-1])
 def test_every_flag_has_a_place_in_xllamacpp(flag: Flag) -> None:
-    from dmrc.engines.xllamacpp_child import parameters
+    from dmrc.engines.llama_cpp.xllamacpp_child import parameters
 
     launch = {"name": "m", "gguf": "m.gguf", "mmproj": None, "chat_template": None, "mode": "completion"}
     launch |= {"context_size": "256", "parallel": "1", "socket": "m.sock"}
@@ -141,7 +141,7 @@ def test_every_flag_has_a_place_in_xllamacpp(flag: Flag) -> None:
 
 @pytest.mark.engine
 def test_values_arrive_in_xllamacpp_as_its_own_parser_would_set_them() -> None:
-    from dmrc.engines.xllamacpp_child import parameters
+    from dmrc.engines.llama_cpp.xllamacpp_child import parameters
 
     flags = ["--temp", "0.25", "--rope-scale", "4", "--seed", "-1", "-ngl", "all", "-ts", "3,1", "--no-mmap", "-nkvo"]
     flags += [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.llama_cpp import LlamaCpp, dmrc_register_engines
+from dmrc.engines.llama_cpp.engine import LlamaCpp, dmrc_register_engines
 from dmrc.errors import RuntimeFlagError, SettingError
 from dmrc.settings import Settings
 from tests.engines.child import configured, launch_in
@@ -27,7 +27,7 @@ def test_llama_server_gets_the_context_of_all_slots_and_the_projects_flags_last(
 
     command = LlamaCpp("/opt/llama-server").command(launch)
 
-    assert command[command.index("/opt/llama-server") - 1] == "dmrc.engines.keeper"
+    assert command[command.index("/opt/llama-server") - 1] == "dmrc.engines.exec_with_parent_death"
     assert after(command, "--ctx-size") == "1536"
     assert after(command, "--parallel") == "3"
     assert after(command, "--host") == str(launch.socket)

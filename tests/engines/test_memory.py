@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.memory import estimate, largest_context
+from dmrc.engines.llama_cpp.memory import estimate, largest_context
 from dmrc.gguf import GgufFacts
 from tests.engines.child import Child, real_child
 from tests.tiny_gguf import write_tiny_llama

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from dmrc.engines.engine import Engine, RunnerConfiguration
-from dmrc.engines.llama_cpp import LlamaCpp
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.gguf import GgufFacts
 from dmrc.scheduler.budget import Budget, needs
 from dmrc.scheduler.lease import Lease

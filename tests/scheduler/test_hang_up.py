@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmrc.engines.counts import counts
+from dmrc.engines.llama_cpp.counts import counts
 from dmrc.scheduler.lease import Lease
 from tests.scheduler.conftest import Workshop, play, until, use
 from tests.synthetic_gguf import Shape, write_model

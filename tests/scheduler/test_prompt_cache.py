@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.counts import counts_soon
-from dmrc.engines.llama_cpp import LlamaCpp
-from dmrc.engines.memory import prompt_store
+from dmrc.engines.llama_cpp.counts import counts_soon
+from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.llama_cpp.memory import prompt_store
 from dmrc.engines.session import Session
 from dmrc.engines.unix_session import UnixSession
 from dmrc.errors import InsufficientMemoryError

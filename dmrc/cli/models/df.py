@@ -16,7 +16,7 @@ def df(app: App, as_json: bool) -> None:
     import json
 
     from dmrc.cli.tables import print_table, size
-    from dmrc.engines.llama_cpp import wheel_bytes
+    from dmrc.engines.llama_cpp.engine import wheel_bytes
 
     usage = app.store.usage()
     paths = app.settings.paths

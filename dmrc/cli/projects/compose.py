@@ -131,7 +131,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
     from dmrc.compose.context import docker_endpoint
-    from dmrc.engines.flags import configured
+    from dmrc.engines.llama_cpp.flags import configured
 
     host = docker_endpoint(os.environ).host
     for model in models:

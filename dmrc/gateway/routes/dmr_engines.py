@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
-from dmrc.engines.llama_cpp import wheel_bytes
+from dmrc.engines.llama_cpp.engine import wheel_bytes
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
 from dmrc.fields import strings
 from dmrc.gateway.routes.management import admit_manager, text_in

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
-from dmrc.engines.flags import mode as declared_mode
+from dmrc.engines.llama_cpp.flags import mode as declared_mode
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft, template_source

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Companion, Companions
-from dmrc.engines.flags import parse
+from dmrc.engines.llama_cpp.flags import parse
 from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.engines.engine import Engine
-from dmrc.engines.flags import configured
+from dmrc.engines.llama_cpp.flags import configured
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError
 from dmrc.fields import near
 from dmrc.gateway.serving.catalog import Catalog

@@ -21,7 +21,7 @@ from dmrc.compose.includes import included_models
 from dmrc.compose.interpolation import filled, referenced
 from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
-from dmrc.engines.flags import configured
+from dmrc.engines.llama_cpp.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import mapping, near
 from dmrc.project import ModelDeclaration, Project, knows_addresses

@@ -1,6 +1,6 @@
 """The child that serves one model with llama-cpp-python's `Llama` class, one request after another.
 
-`python -m dmrc.engines.llama_cpp_python_child LAUNCH`, a JSON object. A second request waits; it never cuts the first.
+`python -m dmrc.engines.llama_cpp_python.child LAUNCH`, a JSON object. A second request waits; it never cuts the first.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from dmrc.engines.llama_cpp_python_requests import Kind, RefusedError, arguments
-from dmrc.engines.llama_cpp_python_stream import Document, Pieces
-from dmrc.engines.parent import die_with_parent
+from dmrc.engines.llama_cpp_python.requests import Kind, RefusedError, arguments
+from dmrc.engines.llama_cpp_python.stream import Document, Pieces
+from dmrc.engines.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from dmrc.engines.llama_cpp_python_model import Model
+    from dmrc.engines.llama_cpp_python.model import Model
 
 _END: Document = {}
 
@@ -150,7 +150,7 @@ def main(text: str) -> None:
 
     os.umask(0o177)
     die_with_parent()
-    from dmrc.engines.llama_cpp_python_model import Model
+    from dmrc.engines.llama_cpp_python.model import Model
 
     launch = json.loads(text)
     try:

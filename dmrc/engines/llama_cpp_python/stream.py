@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from dmrc.engines.llama_cpp_python_requests import Kind
+from dmrc.engines.llama_cpp_python.requests import Kind
 
 Document = dict[str, Any]
 """A JSON object."""

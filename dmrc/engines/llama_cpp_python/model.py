@@ -14,10 +14,10 @@ from typing import Any
 import llama_cpp
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from dmrc.engines.flags import parse
-from dmrc.engines.llama_cpp_python import LOAD_FLAGS, REQUEST_FLAGS, SPECIAL_FLAGS
-from dmrc.engines.llama_cpp_python_requests import Kind
-from dmrc.engines.llama_cpp_python_stream import Document
+from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.llama_cpp_python.engine import LOAD_FLAGS, REQUEST_FLAGS, SPECIAL_FLAGS
+from dmrc.engines.llama_cpp_python.requests import Kind
+from dmrc.engines.llama_cpp_python.stream import Document
 
 
 class Cancelled(Exception):

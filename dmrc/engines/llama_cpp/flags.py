@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dmrc.engines.engine import Mode, RunnerConfiguration
-from dmrc.engines.flags_refused import FORBIDDEN
-from dmrc.engines.flags_table import DMRC, FLAGS, Flag
+from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
+from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, Flag
 from dmrc.errors import RuntimeFlagError
 
 _BY_NAME = {name: flag for flag in FLAGS for name in flag.names}

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from dmrc import hookimpl
 from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
-from dmrc.engines.flags import parse
+from dmrc.engines.llama_cpp.flags import parse
 from dmrc.errors import EngineError, RuntimeFlagError, UnsupportedError
 from dmrc.settings import Settings
 
@@ -80,7 +80,7 @@ class LlamaCppPython:
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
-        return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp_python_child", launch_json(launch)]
+        return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp_python.child", launch_json(launch)]
 
     def describe(self) -> str:
         """Return its version."""

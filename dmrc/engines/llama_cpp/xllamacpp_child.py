@@ -1,6 +1,6 @@
 """The child that serves one model with llama.cpp's server out of the xllamacpp wheel.
 
-`python -m dmrc.engines.xllamacpp_child LAUNCH`, a JSON object. Its reasons to fail are on stderr only, as llama.cpp
+`python -m dmrc.engines.llama_cpp.xllamacpp_child LAUNCH`, a JSON object. Its reasons to fail are on stderr only, as llama.cpp
 prints them. Never imported by the daemon: an abort in C++ must cost one model.
 """
 
@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmrc.engines.flags import Setting, parse
-from dmrc.engines.flags_table import DMRC
-from dmrc.engines.parent import die_with_parent
+from dmrc.engines.llama_cpp.flags import Setting, parse
+from dmrc.engines.llama_cpp.flags_table import DMRC
+from dmrc.engines.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     import xllamacpp

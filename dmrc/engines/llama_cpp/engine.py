@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dmrc import hookimpl
 from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
-from dmrc.engines.flags import as_arguments, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.flags import as_arguments, parse, refuse_without_binary
 from dmrc.errors import SettingError
 from dmrc.settings import Settings
 
@@ -37,9 +37,9 @@ class LlamaCpp:
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
         if self._binary is None:
-            return [sys.executable, "-P", "-m", "dmrc.engines.xllamacpp_child", launch_json(launch)]
+            return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", launch_json(launch)]
         # The keeper ends the binary with us, which llama-server cannot do by itself.
-        return [sys.executable, "-P", "-m", "dmrc.engines.keeper", self._binary, *_arguments(launch)]
+        return [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death", self._binary, *_arguments(launch)]
 
     def describe(self) -> str:
         """Return which server it is."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dmrc.engines.engine import Companions
-from dmrc.engines.flags import parse
-from dmrc.engines.repacking import repacked_bytes
+from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.llama_cpp.repacking import repacked_bytes
 from dmrc.gguf import GgufFacts
 
 _MIB = 1 << 20

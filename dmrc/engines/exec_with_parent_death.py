@@ -1,4 +1,4 @@
-"""Becomes a program that ends with its parent: `python -m dmrc.engines.keeper PROGRAM ARGUMENTS…`.
+"""Becomes a program that ends with its parent: `python -m dmrc.engines.exec_with_parent_death PROGRAM ARGUMENTS…`.
 
 What ends it outlives `exec` (see `die_with_parent`), so nothing stays between the daemon and the program.
 """
@@ -6,7 +6,7 @@ What ends it outlives `exec` (see `die_with_parent`), so nothing stays between t
 import os
 import sys
 
-from dmrc.engines.parent import die_with_parent
+from dmrc.engines.parent_death import die_with_parent
 
 if __name__ == "__main__":
     os.umask(0o177)  # the socket is the daemon's alone

@@ -1,0 +1,1 @@
+"""The engine `llama.cpp`: all that is its own."""

@@ -1,0 +1,1 @@
+"""The engine `llama-cpp-python`: all that is its own."""

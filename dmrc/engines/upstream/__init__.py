@@ -1,0 +1,1 @@
+"""The engine `upstream`: all that is its own."""
