@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from dmrc.engines.session import Session
-from dmrc.scheduler.line import Place
+from dmrc.scheduler.queue import Place
 from dmrc.scheduler.runner import Runner
 
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from dmrc.errors import DmrcError
 from dmrc.scheduler.budget import Abilities
-from dmrc.scheduler.fleet import Fleet
+from dmrc.scheduler.eviction import Room
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.runners import Fleet
 from dmrc.scheduler.target import AnyTarget
 
 _log = logging.getLogger(__name__)

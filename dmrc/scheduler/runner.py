@@ -18,7 +18,7 @@ from dmrc.engines.unix_session import UnixSession
 from dmrc.errors import EngineError
 from dmrc.scheduler.budget import Held, Need
 from dmrc.scheduler.hang_ups import HangUps
-from dmrc.scheduler.line import Line, Place
+from dmrc.scheduler.queue import Line, Place
 from dmrc.scheduler.target import Target, UpstreamTarget
 
 UPSTREAM_PARALLEL = 256

@@ -13,14 +13,14 @@ from pathlib import Path
 from dmrc.engines.engine import ChildEngine, Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Abilities, Budget
-from dmrc.scheduler.deaths import Deaths
-from dmrc.scheduler.fleet import Fleet
+from dmrc.scheduler.eviction import Room
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.line import Line, Place
+from dmrc.scheduler.queue import Line, Place
 from dmrc.scheduler.reservations import Reservations
-from dmrc.scheduler.room import Room
+from dmrc.scheduler.restart_backoff import Deaths
 from dmrc.scheduler.runner import Runner, State, Watcher
+from dmrc.scheduler.runners import Fleet
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import AnyTarget, UpstreamTarget
 

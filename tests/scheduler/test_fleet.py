@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dmrc.scheduler.fleet import Fleet
+from dmrc.scheduler.runners import Fleet
 
 
 @pytest.mark.parametrize("steps", range(4))

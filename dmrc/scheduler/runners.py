@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 
-from dmrc.scheduler.line import Line
+from dmrc.scheduler.queue import Line
 from dmrc.scheduler.runner import Runner, State
 
 _log = logging.getLogger(__name__)
