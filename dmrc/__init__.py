@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from dmrc.capture.redaction import mask
     from dmrc.exchange import Exchange
-    from dmrc.hooks.values import Refusal, Request, Response, Runner
+    from dmrc.hooks.event_types import Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
 
 __version__ = "0.1.0"
@@ -37,10 +37,10 @@ __all__ = [
 _MODULES = {
     "Exchange": "dmrc.exchange",
     "Project": "dmrc.project",
-    "Refusal": "dmrc.hooks.values",
-    "Request": "dmrc.hooks.values",
-    "Response": "dmrc.hooks.values",
-    "Runner": "dmrc.hooks.values",
+    "Refusal": "dmrc.hooks.event_types",
+    "Request": "dmrc.hooks.event_types",
+    "Response": "dmrc.hooks.event_types",
+    "Runner": "dmrc.hooks.event_types",
     "Service": "dmrc.project",
     "mask": "dmrc.capture.redaction",
 }

@@ -115,7 +115,7 @@ class App:
         try:
             self.daemon.request("POST", "/pulled", json.dumps(facts))
         except DaemonNotRunningError:
-            from dmrc.hooks.notices import Notices
+            from dmrc.hooks.notifications import Notices
 
             self.plugins.load()  # our own listen in the daemon only
             notices = Notices()

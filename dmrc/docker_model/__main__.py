@@ -13,7 +13,7 @@ from dmrc.cli.main import main
 from dmrc.docker_model import commands
 from dmrc.docker_model.completing import complete
 from dmrc.docker_model.compose import keep_answer_alone, say, show_to_user
-from dmrc.docker_model.words import HelpFormatter
+from dmrc.docker_model.naming import HelpFormatter
 
 _OPTIONS_OF_DOCKER = {
     "--config": "DOCKER_CONFIG",

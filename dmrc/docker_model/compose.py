@@ -18,9 +18,9 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.models.list import Listing, list_models
 from dmrc.cli.models.list import list_ as dmrc_list
 from dmrc.cli.options import model_name
-from dmrc.docker_model.adapted import replaced
+from dmrc.docker_model.compat_flags import replaced
+from dmrc.docker_model.naming import as_typed
 from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
-from dmrc.docker_model.words import as_typed
 from dmrc.engines.llama_cpp.flags import configured
 from dmrc.project import ModelDeclaration
 from dmrc.projects import WHOLE_PROJECT

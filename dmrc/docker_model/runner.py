@@ -11,7 +11,7 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
-from dmrc.docker_model.adapted import refused, unused
+from dmrc.docker_model.compat_flags import refused, unused
 
 _Command = TypeVar("_Command", bound=click.Command)
 _NO_TLS = "The gateway is for this machine: put a proxy of yours before it"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.hooks.limited import call, call_blocking
+from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.plugin import Implementation
 from dmrc.hooks.streams import StreamFilter
-from dmrc.hooks.values import Refusal, Request, Response
+from dmrc.hooks.timeouts import call, call_blocking
 from dmrc.project import Project
 
 _LONGEST_RETRY_SECONDS = 86_400

@@ -266,7 +266,7 @@ def _in_time(work: Callable[[], object], what: str) -> object:
     Raises:
         PluginError: It takes too long.
     """
-    from dmrc.hooks.limited import in_thread  # asyncio is heavy, and few have a stranger's plugin
+    from dmrc.hooks.timeouts import in_thread  # asyncio is heavy, and few have a stranger's plugin
 
     future = in_thread(work, what)
     try:

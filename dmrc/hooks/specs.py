@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dmrc.engines.engine import Engine
     from dmrc.exchange import Exchange
-    from dmrc.hooks.values import Refusal, Request, Response, Runner
+    from dmrc.hooks.event_types import Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
     from dmrc.settings import Settings
     from dmrc.sources import Source

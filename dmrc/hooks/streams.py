@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange
-from dmrc.hooks.limited import LIMIT_SECONDS, call, too_long
 from dmrc.hooks.plugin import Implementation, first_line
+from dmrc.hooks.timeouts import LIMIT_SECONDS, call, too_long
 
 _END = object()
 

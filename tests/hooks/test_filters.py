@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dmrc import Exchange, Refusal, Request, Response
-from dmrc.hooks import limited, streams
+from dmrc.hooks import streams
+from dmrc.hooks import timeouts as limited
 from dmrc.hooks.filters import FilteredRequest, filter_capture, filter_request, filter_stream
 from dmrc.hooks.plugins import Plugins
 from tests.hooks.written import PROJECT, loaded

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.hooks import notices as module
-from dmrc.hooks.notices import Notices
+from dmrc.hooks import notifications as module
+from dmrc.hooks.notifications import Notices
 from dmrc.hooks.plugins import Plugins
 from tests.hooks.test_filters import EXCHANGE
 from tests.hooks.written import PROJECT, loaded

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from dmrc.errors import RefusedError
 from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.filters import filter_request, filter_stream
 from dmrc.hooks.plugin import Implementation
 from dmrc.hooks.plugins import Plugins
-from dmrc.hooks.values import Refusal, Request, Response
 from dmrc.projects import Caller
 
 _EVERYBODY: frozenset[str] = frozenset()
