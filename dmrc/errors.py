@@ -7,6 +7,7 @@ caller may need is an attribute; no logic reads the text.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 
 
 class DmrcError(Exception):
@@ -24,6 +25,8 @@ class DmrcError(Exception):
     """OpenAI's name of what happened, `error.code` in its answers, where clients know one."""
     retry_after_seconds: int | None = None
     """When a retry makes sense; None does not say."""
+    http_headers: Mapping[str, str] = {}
+    """Headers that belong to that status."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         """Say what failed and why in `message`, and what to do next in `remedy`."""
@@ -52,10 +55,13 @@ class InputError(DmrcError):
 class HttpInputError(InputError):
     """An HTTP request that is refused for its form: too large, too slow, or in an encoding that dmrc does not read."""
 
-    def __init__(self, message: str, *, status: int = 400, remedy: str | None = None) -> None:
-        """Refuse with the status that HTTP has for it, as 408, 413, 414, 415 or 431."""
+    def __init__(
+        self, message: str, *, status: int = 400, remedy: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse with the status that HTTP has for it, as 408, 413, 414, 415 or 431, and the `headers` it wants."""
         super().__init__(message, remedy=remedy)
         self.http_status = status
+        self.http_headers = headers or {}
 
 
 class ContextLengthError(InputError):

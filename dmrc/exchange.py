@@ -10,9 +10,6 @@ from typing import Literal
 
 from dmrc.fields import JsonValue as JsonValue
 
-Dialect = Literal["openai", "anthropic", "ollama", "dmr"]
-"""Whose HTTP API the caller speaks."""
-
 Operation = Literal["chat", "completion", "embedding", "response", "rerank", "count_tokens"]
 """What the caller asks for; `count_tokens` generates nothing."""
 
@@ -51,8 +48,8 @@ class Exchange:
     """HTTP method."""
     path: str
     """HTTP path without a query, and without a capability token."""
-    dialect: Dialect = "openai"
-    """Whose API."""
+    dialect: str = "openai"
+    """Whose API, by its name in `dmrc.dialects.table`."""
     operation: Operation
     """What was asked for."""
     model_requested: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from dmrc.exchange import JsonValue
+from dmrc.fields import JsonValue
 
 LARGEST_PARSED_BYTES = 1 << 20
 """Longer JSON is only searched for its facts: `json.loads` holds the GIL, and the gateway with it, until it is done."""

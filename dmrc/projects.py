@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,8 +14,8 @@ from typing import Any, Literal
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.exchange import KEY_SCOPE, JsonValue
 from dmrc.hooks.files import LocalPlugin
-from dmrc.project import Auth, Binding, ModelDeclaration, Project, Service, Upstream
-from dmrc.state import BAD_ROW, StateDatabase, known_fields
+from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, ModelDeclaration, Project, Service
+from dmrc.state import BAD_ROW, StateDatabase, known, known_fields
 
 _log = logging.getLogger(__name__)
 
@@ -166,12 +165,9 @@ class Registration:
         )
 
     def to_json(self) -> str:
-        """Return JSON; the infinite keep_alive is written as -1, which JSON can hold."""
-        document = asdict(self)
-        for model in document["models"].values():
-            if model["keep_alive_seconds"] == math.inf:
-                model["keep_alive_seconds"] = -1
-        return json.dumps(document)
+        """Return JSON."""
+        models = {key: model.to_json() for key, model in self.models.items()}
+        return json.dumps({**asdict(replace(self, models={})), "models": models})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Registration:
@@ -188,17 +184,7 @@ class Registration:
     @classmethod
     def _read(cls, document: dict[str, Any]) -> Registration:
         where = f"project '{document.get('name')}'"
-        models = {}
-        for key, fields in document.pop("models").items():
-            lists = {name: tuple(fields.get(name, ())) for name in ("runtime_flags", "loras")}
-            upstream = fields.get("upstream")
-            if upstream:
-                upstream = Upstream(**known_fields(Upstream, upstream, f"the upstream of model '{key}' of {where}"))
-            known = known_fields(ModelDeclaration, fields, f"model '{key}' of {where}")
-            model = ModelDeclaration(**{**known, **lists, "upstream": upstream or None})
-            if model.keep_alive_seconds == -1:
-                model = replace(model, keep_alive_seconds=math.inf)
-            models[key] = model
+        models = {key: _model(fields, f"model '{key}' of {where}") for key, fields in document.pop("models").items()}
         services = {name: tuple(keys) for name, keys in document.pop("services").items()}
         if unknown := {key for keys in services.values() for key in keys} - models.keys():
             raise ValueError(f"a service uses the model '{min(unknown)}', which is not declared")
@@ -343,6 +329,15 @@ def process_of(pid: int) -> tuple[int, float] | None:
         return pid, psutil.Process(pid).create_time()
     except psutil.Error:
         return None
+
+
+def _model(document: dict[str, Any], where: str) -> ModelDeclaration:
+    """Read a model as `to_json` wrote it, or an earlier version did, with empty values for what was not said."""
+    fields = known(document, {"key", "model", "ready", *OPTIONS}, where)
+    said = {name: value for name, value in fields.items() if value not in ([], "")}
+    if said.get("engine") == DEFAULT_ENGINE:
+        del said["engine"]
+    return ModelDeclaration.from_json(said)
 
 
 def key_hash(key: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,12 @@ class StateDatabase:
 
 def known_fields(kind: type, document: Mapping[str, object], where: str) -> dict[str, Any]:
     """Return what a dataclass of this kind has a field for; the rest, which a newer dmrc wrote, is named in the log."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(document) - names):
+    return known(document, {field.name for field in dataclasses.fields(kind)}, where)
+
+
+def known(document: Mapping[str, object], names: Collection[str], where: str) -> dict[str, Any]:
+    """Return the fields of these names; the rest, which a newer dmrc wrote, is named in the log."""
+    if unknown := sorted(set(document) - set(names)):
         _log.warning(
             "%s has fields that this version does not know, and that it ignores: %s", where, ", ".join(unknown)
         )

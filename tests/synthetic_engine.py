@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
+from dmrc.engines.child_engine import ChildEngine
+from dmrc.engines.engine import Engine, Launch, launch_json
 from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.tiny_gguf import write_tiny_llama
@@ -21,22 +22,15 @@ _ENGINE = "synthetic"
 _ROOT = Path(__file__).parents[1]
 
 
-class SyntheticEngine:
+class SyntheticEngine(ChildEngine):
     """Starts `tests/synthetic_server.py`."""
 
     name = _ENGINE
     program = "synthetic server"
-    largest_parallel: int | None = None
-    keeps_prompts = False
-
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
-        """Take none of it into account, and refuse nothing."""
+    usual_parallel = 64
 
     def command(self, launch: Launch) -> list[str]:
         return [sys.executable, "-m", "tests.synthetic_server", launch_json(launch)]
-
-    def describe(self) -> str:
-        return self.program
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.errors import StoreError
-from dmrc.project import ModelDeclaration, Project, Upstream
+from dmrc.project import ModelDeclaration, Project, ServingOptions, Upstream
 from dmrc.project.model import own_names
 from dmrc.projects import Projects, Registration
 from dmrc.reference import Reference
@@ -48,15 +48,19 @@ def test_registrations_and_keys_outlive_the_process(tmp_path: Path) -> None:
     assert again.all() == [registration()]
     assert again.caller("sk-dmrc-1") is not None
     assert again.get("demo").models["llm"] == ModelDeclaration(
-        key="llm", model="ai/smollm2", runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf
+        key="llm",
+        model="ai/smollm2",
+        options=ServingOptions(runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf),
     )
 
 
 def test_a_registration_keeps_upstreams_and_files(tmp_path: Path) -> None:
     upstream = Upstream(url="https://host/v1", model="gpt-4o", key="OPENAI_API_KEY")
     models = {
-        "far": ModelDeclaration(key="far", model="gpt", engine="upstream", upstream=upstream),
-        "near": ModelDeclaration(key="near", model="ai/x", loras=("/a.gguf", "ai/b"), draft="ai/small"),
+        "far": ModelDeclaration(key="far", model="gpt", options=ServingOptions(upstream=upstream)),
+        "near": ModelDeclaration(
+            key="near", model="ai/x", options=ServingOptions(loras=("/a.gguf", "ai/b"), draft="ai/small")
+        ),
     }
     Projects(tmp_path / "projects.sqlite3").register(
         replace(registration(), models=models, services={"app": ("far", "near")})

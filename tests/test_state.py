@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dmrc.errors import StoreError
+from dmrc.project import ServingOptions
 from dmrc.projects import Projects
-from dmrc.scheduler.configuration import Configurations, Wishes
+from dmrc.scheduler.configuration import Configurations
 from tests.small_disk import fill, small_disk
 from tests.test_projects import registration
 
@@ -81,7 +82,7 @@ def test_a_row_that_cannot_be_read_costs_itself(
 def test_a_configuration_that_cannot_be_read_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "projects.sqlite3"
     before = Configurations(path)
-    before.set(None, "docker.io/ai/x:latest", Wishes(context_size=512))
+    before.set(None, "docker.io/ai/x:latest", ServingOptions(context_size=512))
     before.close()
     with sqlite3.connect(path) as database:
         insert = "INSERT INTO configuration VALUES ('', ?, ?)"
@@ -92,7 +93,7 @@ def test_a_configuration_that_cannot_be_read_costs_itself(tmp_path: Path, caplog
 
     assert configurations.of(None, "docker.io/ai/x:latest").context_size == 512
     assert configurations.of(None, "newer").context_size == 256
-    assert configurations.of(None, "bad") == Wishes()
+    assert configurations.of(None, "bad") == ServingOptions()
     assert "configured for model 'bad'" in caplog.text
 
 
@@ -124,7 +125,7 @@ def test_a_full_disk_is_told_as_one_and_changes_nothing(disk: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot be written: .*full"):
         projects.register(large)
     with pytest.raises(StoreError, match=r"cannot be written: .*full"):
-        configurations.set(None, "m" * 100_000, Wishes(context_size=512))
+        configurations.set(None, "m" * 100_000, ServingOptions(context_size=512))
 
     assert [known.name for known in projects.all()] == ["demo"]
     assert configurations.all() == {}

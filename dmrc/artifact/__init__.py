@@ -3,6 +3,7 @@
 from dmrc.artifact.reading import (
     CHAT_TEMPLATE,
     CONFIG,
+    CONFIG_OF_FILES,
     CONTEXT_SIZE,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -12,6 +13,8 @@ from dmrc.artifact.reading import (
     MANIFEST,
     MAX_DOCUMENT_BYTES,
     MMPROJ,
+    MODEL_FILE,
+    SAFETENSORS,
     Descriptor,
     Manifest,
     ModelConfig,
@@ -30,6 +33,7 @@ from dmrc.artifact.writing import (
 __all__ = [
     "CHAT_TEMPLATE",
     "CONFIG",
+    "CONFIG_OF_FILES",
     "CONTEXT_SIZE",
     "DOCKER_INDEX",
     "DOCKER_MANIFEST",
@@ -39,6 +43,8 @@ __all__ = [
     "MANIFEST",
     "MAX_DOCUMENT_BYTES",
     "MMPROJ",
+    "MODEL_FILE",
+    "SAFETENSORS",
     "Descriptor",
     "Form",
     "Manifest",

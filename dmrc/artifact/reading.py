@@ -25,7 +25,9 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 """Docker's older name of an index."""
 CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
-"""Media type of the config that we write."""
+"""Media type of the config that we write for a GGUF."""
+CONFIG_OF_FILES = "application/vnd.docker.ai.model.config.v0.2+json"
+"""Media type of the config that we write for a model of several files, each a layer with its path."""
 GGUF = "application/vnd.docker.ai.gguf.v3"
 """Media type of a GGUF file."""
 MMPROJ = "application/vnd.docker.ai.mmproj"
@@ -34,6 +36,10 @@ CHAT_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
 """Media type of a Jinja chat template."""
 LICENSE = "application/vnd.docker.ai.license"
 """Media type of a licence, plain text."""
+SAFETENSORS = "application/vnd.docker.ai.safetensors"
+"""Media type of a file of weights in the format safetensors."""
+MODEL_FILE = "application/vnd.docker.ai.model.file"
+"""Media type of any other file of a model: its tokenizer, its `config.json`."""
 CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
 """Media type of a config in ModelPack's form."""
 CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
@@ -50,14 +56,22 @@ CONTEXT_SIZE = "dev.dmrc.context-size"
 MAX_DOCUMENT_BYTES = 4 << 20
 """The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
 
-Role = Literal["gguf", "mmproj", "lora", "chat_template", "license", "other"]
+Role = Literal["gguf", "safetensors", "file", "mmproj", "lora", "chat_template", "license", "other"]
 """What a layer is for."""
 
-_CONFIGS = (CONFIG, "application/vnd.docker.ai.model.config.v0.2+json", CNCF_CONFIG)
+_CONFIGS = (CONFIG, CONFIG_OF_FILES, CNCF_CONFIG)
 _IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _LORA = "application/vnd.docker.ai.gguf.v3.lora"  # of docker/model-spec, which Docker Model Runner does not read
 _ROLES: Mapping[str, Role]
-_ROLES = {GGUF: "gguf", MMPROJ: "mmproj", _LORA: "lora", CHAT_TEMPLATE: "chat_template", LICENSE: "license"}
+_ROLES = {
+    GGUF: "gguf",
+    SAFETENSORS: "safetensors",
+    MODEL_FILE: "file",
+    MMPROJ: "mmproj",
+    _LORA: "lora",
+    CHAT_TEMPLATE: "chat_template",
+    LICENSE: "license",
+}
 
 _MAX_LAYERS, _MAX_MANIFESTS = 512, 256
 _MAX_LAYER_BYTES = 16 << 40
@@ -164,6 +178,12 @@ class Manifest:
         return layers
 
     @property
+    def directory_layers(self) -> tuple[Descriptor, ...]:
+        """Return the files of a model that is a directory, each with its path; empty for one in another format."""
+        has_weights = any(layer.role == "safetensors" for layer in self.layers)
+        return tuple(layer for layer in self.layers if layer.file_path) if has_weights else ()
+
+    @property
     def size_bytes(self) -> int:
         """Return the bytes of all blobs, each counted once."""
         return sum({blob.digest: blob.size_bytes for blob in self.blobs}.values())
@@ -178,7 +198,7 @@ class ModelConfig:
     """What an artifact says about its model. Text that it does not give is empty."""
 
     format: str
-    """`gguf`, or a format that is not served: `safetensors`."""
+    """`gguf`, or another, which not every engine serves: `safetensors`."""
     quantization: str = ""
     """`Q4_K_M`."""
     parameters: str = ""

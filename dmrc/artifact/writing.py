@@ -17,12 +17,15 @@ from dmrc.artifact.reading import (
     CNCF_WEIGHT_CONFIG,
     CNCF_WEIGHTS,
     CONFIG,
+    CONFIG_OF_FILES,
     CONTEXT_SIZE,
     FILE_PATH,
     GGUF,
     LICENSE,
     MANIFEST,
     MMPROJ,
+    MODEL_FILE,
+    SAFETENSORS,
     Descriptor,
     ModelConfig,
     Role,
@@ -34,12 +37,16 @@ Form = Literal["docker", "cncf"]
 _CNCF_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 _DOCKER_LAYERS: Mapping[Role, str] = {
     "gguf": GGUF,
+    "safetensors": SAFETENSORS,
+    "file": MODEL_FILE,
     "mmproj": MMPROJ,
     "chat_template": CHAT_TEMPLATE,
     "license": LICENSE,
 }
 _CNCF_LAYERS: Mapping[Role, str] = {
     "gguf": CNCF_WEIGHTS[0],
+    "safetensors": CNCF_WEIGHTS[0],
+    "file": CNCF_WEIGHT_CONFIG,
     "mmproj": CNCF_WEIGHTS[0],
     "chat_template": CNCF_WEIGHT_CONFIG,
     "license": CNCF_DOC,
@@ -52,7 +59,8 @@ def describe_layer(role: Role, blob: Descriptor, file_name: str, form: Form) -> 
     `file_name` should be one that `telling_name` returned.
     """
     if form == "docker":
-        return Descriptor(_DOCKER_LAYERS.get(role, blob.media_type), blob.digest, blob.size_bytes)
+        path = file_name if role in ("safetensors", "file") else None
+        return Descriptor(_DOCKER_LAYERS.get(role, blob.media_type), blob.digest, blob.size_bytes, path)
     media_type = _CNCF_LAYERS.get(role, blob.media_type)
     return Descriptor(media_type, blob.digest, blob.size_bytes, file_name)
 
@@ -73,9 +81,11 @@ def telling_name(role: Role, file_name: str) -> str:
     return file_name
 
 
-def config_media_type(form: Form) -> str:
+def config_media_type(form: Form, model_format: str = "gguf") -> str:
     """Return the media type of a config."""
-    return CONFIG if form == "docker" else CNCF_CONFIG
+    if form != "docker":
+        return CNCF_CONFIG
+    return CONFIG if model_format == "gguf" else CONFIG_OF_FILES
 
 
 def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: Form = "docker") -> bytes:

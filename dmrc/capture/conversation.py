@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dmrc.dialects.chat.answers import add_call
 from dmrc.dialects.questions import messages_of, with_images
 from dmrc.dialects.record import answer_events
 from dmrc.exchange import Exchange, JsonValue
@@ -104,23 +105,6 @@ def _add_choice(whole: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> N
             message[name] = f"{message.get(name) or ''}{piece}"
     for call in items_of(delta.get("tool_calls")):
         add_call(message, call)
-
-
-def add_call(message: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
-    """Add a piece of a tool call, as a chunk of a stream has it, to the `tool_calls` of a message."""
-    calls = message.setdefault("tool_calls", [])
-    index = part.get("index")
-    position = index if isinstance(index, int) and index >= 0 else 0
-    if not isinstance(calls, list) or position > len(calls):
-        return  # calls come in order; anything else is no stream of theirs
-    if position == len(calls):
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = object_of(calls[position])
-    whole, function = object_of(call["function"]), object_of(part.get("function"))
-    call["id"] = part.get("id") or call["id"]
-    for name in ("name", "arguments"):
-        if isinstance(piece := function.get(name), str):
-            whole[name] = f"{whole[name]}{piece}"
 
 
 def _completion(choice: Mapping[str, JsonValue]) -> Message:

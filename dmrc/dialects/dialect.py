@@ -1,4 +1,4 @@
-"""A dialect: how one HTTP API says what every engine understands, OpenAI's chat completions, and what it answers."""
+"""What a dialect is: how one HTTP API says what every engine understands, chat completions, and is answered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from starlette.responses import Response
-
 from dmrc.dialects.chat.mends import Mend
 from dmrc.dialects.chat.several import Several
-from dmrc.dialects.errors import error_event, error_response
 from dmrc.errors import DmrcError
-from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import JsonValue, Operation
 
 
@@ -94,17 +90,19 @@ class Residence:
     """The answer when it is unloaded."""
 
 
-class Dialect(Protocol):
-    """One inference route of one API."""
+class Route(Protocol):
+    """One inference route of a dialect."""
 
-    name: DialectName
-    """Whose API."""
     operation: Operation
-    """What the route is for."""
+    """What it is for."""
     streams_unasked: bool
     """Whether a request that says nothing of `stream` gets one."""
     last_event: re.Pattern[bytes]
     """What stands at the very end of a stream that is complete."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Return whose words it speaks."""
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call | Residence:
         """Return what to do for a request: `document` is its body as JSON, `body` the bytes, `project` the caller's.
@@ -113,34 +111,27 @@ class Dialect(Protocol):
             InputError: It cannot be meant.
         """
 
-    def error_response(self, error: DmrcError) -> Response:
-        """Return the answer for an error of which nothing was sent yet."""
+
+class Dialect(Protocol):
+    """One HTTP API: all that the gateway and the record have to know of it."""
+
+    name: str
+    """What the record calls it."""
+    id_headers: tuple[str, ...]
+    """Headers in which its clients look for what to tell when they ask for help."""
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return its routes by path.
+
+        A path may begin with `{v1}`, which stands for each place of OpenAI's routes (`/v1`, `/engines/v1`,
+        `/engines/NAME/v1`), or with `{root}`, the same without its `/v1`.
+        """
+
+    def owns(self, path: str) -> bool:
+        """Return whether a path is this API's, though no route takes it: whose words the error has."""
+
+    def error(self, error: DmrcError) -> dict[str, object]:
+        """Return an error as its clients read it, before anything was sent."""
 
     def last_words(self, error: DmrcError) -> bytes:
         """Return what ends a stream that breaks."""
-
-
-class OpenAI:
-    """The dialect of every engine: what the check leaves as it is passes byte by byte."""
-
-    name: DialectName = "openai"
-    streams_unasked = False
-    last_event = re.compile(rb"data: ?\[DONE\]\s*\Z")
-
-    def __init__(self, route: str, operation: Operation) -> None:
-        """Serve `route`, below `/v1/`."""
-        self.operation: Operation = operation
-        self._path = f"/v1/{route}"
-
-    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
-        """Return the request as it came."""
-        del project
-        return Call(self._path, document, raw=body)
-
-    def error_response(self, error: DmrcError) -> Response:
-        """Return the error as OpenAI's clients read it."""
-        return error_response(error)
-
-    def last_words(self, error: DmrcError) -> bytes:
-        """Return an error event; `[DONE]` never follows it."""
-        return error_event(error)

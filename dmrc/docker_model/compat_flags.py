@@ -91,7 +91,6 @@ package = with_options(
         metavar="TOKENS",
         help="Tokens per request, where a project says nothing; 0 is not to say it.",
     ),
-    refused("--safetensors-dir", remedy="llama.cpp reads GGUF: convert it by convert_hf_to_gguf.py, then use --gguf"),
     refused("--dduf", remedy="llama.cpp makes no images; use --gguf"),
 )
 
@@ -101,9 +100,9 @@ rm.help = "Remove models from the store: the tag named, and the files when no ta
 
 
 def _set(app: App, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
-    from dmrc.cli.serving.configure import put, wishes_of
+    from dmrc.cli.serving.configure import options_of, put
 
-    put(app, model, project, wishes_of(flags, options), replace=True)
+    put(app, model, project, options_of(flags, options), replace=True)
 
 
 def _show(app: App, model: str | None, as_json: bool) -> None:

@@ -21,8 +21,7 @@ from dmrc.cli.options import model_name
 from dmrc.docker_model.compat_flags import replaced
 from dmrc.docker_model.naming import as_typed
 from dmrc.docker_model.parent_stderr import give_stderr_to_parent, write_to_parent
-from dmrc.engines.llama_cpp.flags import configured
-from dmrc.project import ModelDeclaration
+from dmrc.project import ModelDeclaration, ServingOptions
 from dmrc.projects import WHOLE_PROJECT
 from dmrc.reference import DEFAULT_REGISTRY, Reference
 
@@ -136,8 +135,9 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
     """
     from dmrc.cli.projects.setup.prepare import tell_cut_context
 
-    model = ModelDeclaration(key=reference, model=reference, context_size=context_size, runtime_flags=flags)
-    app.engines[model.engine].check(configured(model.engine, flags))
+    options = ServingOptions(context_size=context_size, runtime_flags=flags or None)
+    model = ModelDeclaration(key=reference, model=reference, options=options)
+    app.engines[model.engine].check(options)
     _say_limits(register(app, (model,)), reference)
     tell_cut_context(app, model, lambda line: show_to_user(f"dmrc: {line}"))
     app.daemon.load(compose_project() or "", model.key, wait=False)

@@ -1,33 +1,24 @@
-"""What an engine is: the Protocol behind `dmrc_register_engines`, and the values that it takes."""
+"""What an engine is: the Protocol behind `dmrc_register_engines`, and the values that it takes and gives."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
+from dmrc.errors import EngineError
+from dmrc.exchange import JsonValue, Operation
 from dmrc.gguf import GgufFacts
+from dmrc.project import ServingOptions
 
-Mode = Literal["completion", "embedding", "rerank"]
-"""What a runner is started for; llama.cpp's server does one of these at a time."""
+if TYPE_CHECKING:  # heavy, and the command line checks options only
+    from dmrc.engines.process import EngineProcess
+    from dmrc.engines.session import Session
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerConfiguration:
-    """How to serve a model; with the model itself it identifies a runner."""
-
-    engine: str
-    """Name of the engine."""
-    mode: Mode = "completion"
-    """What for."""
-    context_size: int | None = None
-    """Tokens per request; None is the scheduler's default."""
-    parallel: int | None = None
-    """Requests at the same time; None lets the scheduler choose."""
-    runtime_flags: tuple[str, ...] = ()
-    """The project's flags, as written."""
+GGUF = "gguf"
+"""The format of a model that is one GGUF file, or one in several parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,52 +50,153 @@ class Companions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model on this machine, with all files that are loaded beside it."""
+
+    path: Path
+    """Its file, of a split GGUF the first part; a directory where its format has several files."""
+    format: str = GGUF
+    """As its package says: `gguf`, `safetensors`."""
+    facts: GgufFacts | None = None
+    """What the header of a GGUF says; None for other formats."""
+    companions: Companions = field(default_factory=Companions)
+    """GGUF files that are loaded beside it."""
+    chat_template: Path | None = None
+    """Jinja file that replaces the template in the model."""
+    template: str | None = field(default=None, repr=False)
+    """Source of that file."""
+
+
+def local(model: LocalModel | None) -> LocalModel:
+    """Return a model that must be on this machine; the scheduler starts no engine for another."""
+    if model is None:
+        raise EngineError("the model has no files on this machine")
+    return model
+
+
+def facts_of(model: LocalModel | None) -> GgufFacts:
+    """Return what the header of a model says, which must be a GGUF on this machine."""
+    found = local(model).facts
+    if found is None:
+        raise EngineError("the model is no GGUF")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One child to start."""
+    """One runner to start."""
 
     name: str
     """Reference of the model: what answers call it, instead of a path of this machine."""
-    gguf: Path
-    """First or only GGUF file."""
-    mmproj: Path | None = None
-    """Multimodal projector."""
-    loras: tuple[Path, ...] = ()
-    """LoRA adapters."""
-    draft: Path | None = None
-    """Draft model."""
-    chat_template: Path | None = None
-    """Jinja file that replaces the template in the GGUF."""
-    mode: Mode = "completion"
-    """What for."""
-    context_size: int
-    """Tokens that each request may use."""
+    model: LocalModel | None
+    """Its files; None where they are elsewhere."""
+    options: ServingOptions
+    """How to serve it, as `Engine.settle` returned it."""
     parallel: int
-    """Requests at the same time, each with its own context."""
-    prompt_cache_mib: int = 0
+    """Requests at the same time, each with a context of its own."""
+    prompt_cache_bytes: int = 0
     """Memory for the prompts of earlier requests, beside the contexts of the slots; 0 keeps none."""
-    context_checkpoints: int = 0
-    """Copies per slot of what a sliding window forgets; 0 where the model needs none."""
-    runtime_flags: tuple[str, ...] = ()
-    """The project's flags, checked before."""
+    key: str | None = field(default=None, repr=False)
+    """The secret that an upstream wants."""
     socket: Path
-    """Unix socket to listen on."""
+    """Unix socket that a child listens on."""
     log: Path
-    """File that gets the child's output."""
+    """File that gets a child's output."""
 
 
-def launch_json(launch: Launch) -> str:
-    """Return a launch as a child of ours reads it from its command line."""
-    return json.dumps(asdict(launch), default=str)
+def launch_json(launch: Launch, **more: JsonValue) -> str:
+    """Return a launch as a child of ours reads it from its command line: its options, and where its files are."""
+    model = launch.model
+    document: dict[str, JsonValue] = {
+        **launch.options.to_json(),
+        "name": launch.name,
+        "parallel": launch.parallel,
+        "socket": str(launch.socket),
+        **more,
+    }
+    if model is not None:
+        files = model.companions
+        document |= {
+            "path": str(model.path),
+            "mmproj": str(files.mmproj.path) if files.mmproj else None,
+            "loras": [str(lora.path) for lora in files.loras],
+            "draft": str(files.draft.path) if files.draft else None,
+            "chat_template": str(model.chat_template) if model.chat_template else None,
+        }
+    return json.dumps(document)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What a runner takes, by part, in bytes."""
+
+    weights_bytes: int
+    """The tensors, and their copies in the order that the processor likes."""
+    companion_bytes: int
+    """What is loaded beside the model: projector, adapters, and a draft model with a context of its own."""
+    kv_bytes: int
+    """Keys and values of all slots' contexts."""
+    compute_bytes: int
+    """Buffers for the tokens that are worked on at a time."""
+    prompt_cache_bytes: int
+    """Host memory for the prompts of earlier requests: at most so much, once it is full."""
+    base_bytes: int
+    """The process and the vocabulary."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Return the sum."""
+        return self.bare_bytes + self.prompt_cache_bytes
+
+    @property
+    def bare_bytes(self) -> int:
+        """Return the sum without the prompt cache, which a runner can do without."""
+        return self.weights_bytes + self.companion_bytes + self.kv_bytes + self.compute_bytes + self.base_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What an engine tells of itself."""
+
+    computed: int
+    """Tokens of prompts that were computed since it has started."""
+    reused: int
+    """Tokens of prompts that were there already: in a slot, or in the prompt cache."""
+    processing: int
+    """Requests that hold a slot now."""
+
+
+class Server(Protocol):
+    """A server of an engine that was begun to be started or reached."""
+
+    @property
+    def process(self) -> EngineProcess | None:
+        """Return the child; None where somebody else runs the server."""
+
+    async def wait_ready(self) -> Session:
+        """Wait until it answers, and return how it is spoken to.
+
+        Raises:
+            EngineError: It does not: why, as far as can be told.
+        """
 
 
 class Engine(Protocol):
-    """One kind of server."""
+    """One kind of server, and all that only this kind knows. `ChildEngine` has a usual answer for most of it."""
 
     name: str
     """What `x-dmrc: engine` calls it."""
+    formats: frozenset[str]
+    """Formats of models that it can load from this machine."""
+    largest_parallel: int | None
+    """How many requests it can serve at the same time at most; None is any number."""
+    usual_parallel: int
+    """How many it serves where neither the project nor an estimate of memory says."""
+    metrics_path: str | None
+    """Where its servers tell Prometheus' metrics; None: nowhere."""
 
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
-        """Check a configuration without starting anything. The command line calls it too, so it imports nothing heavy.
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
+        """Check options without starting anything. The command line calls it too, so it imports nothing heavy.
 
         `companions` are the kinds of file that are wanted beside the model, one entry for each: `mmproj`, `lora`,
         `draft`.
@@ -114,27 +206,48 @@ class Engine(Protocol):
             UnsupportedError: This engine cannot do what is asked for.
         """
 
+    def settle(
+        self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
+    ) -> ServingOptions:
+        """Return the options as the engine gets them: with a mode, and what an operation needs; None is what it is for.
+
+        Raises:
+            InputError: The model, which messages call `name`, is not for that.
+        """
+
+    def template(self, model: LocalModel, options: ServingOptions) -> str | None:
+        """Return the source of the chat template that is used; "" where there is none, None where it is not known."""
+
+    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
+        """Return what a runner with so many slots takes; None: it is not ours to count, and nobody gives way for it."""
+
+    def largest_context(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+    ) -> int | None:
+        """Return the most tokens per request that fit; None where none do, or it is not known."""
+
+    def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
+        """Return whether memory for earlier prompts is of use, and the project leaves it to us how much that is."""
+
+    def asked_parallel(self, options: ServingOptions) -> int | None:
+        """Return how many requests at the same time the options ask for; None leaves it to us."""
+
+    async def start(self, launch: Launch, mask: Callable[[str], str]) -> Server:
+        """Begin to start or to reach a server; `mask` takes secrets out of a line that it prints.
+
+        Raises:
+            EngineError: It cannot be started at all.
+        """
+
+    async def counts(self, session: Session) -> Counts | None:
+        """Ask a runner what it counts; None where it does not.
+
+        Raises:
+            ConnectionError: It has gone.
+        """
+
     def describe(self) -> str:
         """Return which server that would be, and its version, in one line."""
-
-
-@runtime_checkable
-class ChildEngine(Engine, Protocol):
-    """A kind of server that runs as a child of the daemon."""
-
-    program: str
-    """What messages call it: the path of a binary, or a package with its version."""
-    largest_parallel: int | None
-    """How many requests it can serve at the same time at most; None is any number."""
-    keeps_prompts: bool
-    """Whether it can keep the prompts of earlier requests in memory (`Launch.prompt_cache_mib`)."""
-
-    def command(self, launch: Launch) -> list[str]:
-        """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
-
-        `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
-        parent does: `dmrc.engines.parent_death` does that for a program in Python, `dmrc.engines.exec_with_parent_death` for any other.
-        """
 
 
 def backend_state(description: str, *, is_running: bool) -> str:

@@ -7,14 +7,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from dmrc.engines.child_log import ChildLog
-from dmrc.engines.engine import ChildEngine, Launch
 from dmrc.engines.environment import child_environment
-from dmrc.engines.llama_cpp.failures import End, oom_kills, start_failure
+from dmrc.engines.failures import Cause, End, oom_kills, start_failure
 from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02
@@ -29,20 +30,37 @@ STOP_SECONDS = 5.0
 _LOG_END_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """What is to be started."""
+
+    command: Sequence[str]
+    """Program and arguments."""
+    program: str
+    """What messages call the program."""
+    model: str
+    """What messages call the model."""
+    socket: Path
+    """Unix socket that it will listen on."""
+    log: Path
+    """File that gets what it prints."""
+    causes: Sequence[Cause] = ()
+    """Lines of its log that say why it did not start."""
+
+
 class EngineProcess:
     """A child process. Make it by `start`; `stop` must follow in any case, and may be repeated."""
 
-    def __init__(self, process: asyncio.subprocess.Process, launch: Launch, *, program: str, log: ChildLog) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, child: Child, log: ChildLog) -> None:
         """Hold a child that was started and prints into `log`."""
         self._process = process
-        self._program = program
-        self._launch = launch
+        self._child = child
         self._log = log
         self._oom_kills = oom_kills()
         self._system = _system(process.pid) if process.returncode is None else None
 
     @classmethod
-    async def start(cls, engine: ChildEngine, launch: Launch, mask: Callable[[str], str] = str) -> EngineProcess:
+    async def start(cls, child: Child, mask: Callable[[str], str] = str) -> EngineProcess:
         """Start a child in a process group of its own; a stale socket is removed first.
 
         `mask` takes secrets out of a line that the child prints.
@@ -50,12 +68,12 @@ class EngineProcess:
         Raises:
             EngineStartError: The program cannot be started at all.
         """
-        launch.socket.unlink(missing_ok=True)
-        log = ChildLog(launch.log, mask)
+        child.socket.unlink(missing_ok=True)
+        log = ChildLog(child.log, mask)
         output = log.open()
         try:
             process = await asyncio.create_subprocess_exec(
-                *engine.command(launch),
+                *child.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -63,10 +81,10 @@ class EngineProcess:
                 start_new_session=True,  # Ctrl+C in the terminal of `dmrc serve` is the daemon's to handle
             )
         except OSError as error:
-            raise EngineStartError(f"the engine of model '{launch.name}' cannot be started: {error}") from error
+            raise EngineStartError(f"the engine of model '{child.model}' cannot be started: {error}") from error
         finally:
             os.close(output)
-        return cls(process, launch, program=engine.program, log=log)
+        return cls(process, child, log)
 
     @property
     def pid(self) -> int:
@@ -94,8 +112,8 @@ class EngineProcess:
                 progress, deadline = now, time.monotonic() + STALL_SECONDS
             if time.monotonic() > deadline:
                 raise EngineStartError(
-                    f"the engine of model '{self._launch.name}' made no progress for {STALL_SECONDS:.0f} s",
-                    remedy=f"See {self._launch.log}",
+                    f"the engine of model '{self._child.model}' made no progress for {STALL_SECONDS:.0f} s",
+                    remedy=f"See {self._child.log}",
                 )
             await asyncio.sleep(POLL_SECONDS)
         self._log.serves()
@@ -104,7 +122,7 @@ class EngineProcess:
         """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
         writer = None
         try:
-            reader, writer = await asyncio.open_unix_connection(str(self._launch.socket))
+            reader, writer = await asyncio.open_unix_connection(str(self._child.socket))
             writer.write(b"GET /health HTTP/1.0\r\nHost: runner\r\n\r\n")
             # Not `wait_for`, which in Python 3.11 swallows a cancellation that comes together with the answer.
             async with asyncio.timeout(5):
@@ -118,7 +136,7 @@ class EngineProcess:
 
     def failure(self) -> EngineError:
         """Return why a child that has ended did so, as far as its exit code and its log tell."""
-        return start_failure(self._launch.name, self._end(), self.log_tail(), self._launch.log)
+        return start_failure(self._child.model, self._end(), self._child.causes, self.log_tail(), self._child.log)
 
     def last_words(self) -> str:
         """Return how a child that has ended did so: its exit code, and what a signal means."""
@@ -129,7 +147,7 @@ class EngineProcess:
     def _end(self) -> End:
         kills = oom_kills()
         known = None if kills is None or self._oom_kills is None else kills > self._oom_kills
-        return End(self._program, self.exit_code or 0, known)
+        return End(self._child.program, self.exit_code or 0, known)
 
     async def wait_exit(self) -> int:
         """Wait until the child has ended, and return its exit code."""
@@ -149,7 +167,7 @@ class EngineProcess:
             await self._process.wait()
         finally:
             self._signal(signal.SIGKILL)
-            self._launch.socket.unlink(missing_ok=True)
+            self._child.socket.unlink(missing_ok=True)
 
     def memory_bytes(self) -> tuple[int, int]:
         """Return the memory in use, mapped files included, and what of that is its own; 0 when it is gone."""

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
-
-class Answer(Protocol):
-    """The answer to one request, whose status and headers have come: `async for chunk in answer` gives its body.
-
-    Chunks come as they are read, and are no further read than they are taken, so a slow caller slows the engine down
-    instead of filling memory. Iterating raises ConnectionError where the answer breaks off before its end.
-    """
-
-    @property
-    def status(self) -> int:
-        """Return the HTTP status."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return the headers; their names are in lower case."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return the chunks that are left; none is empty."""
-
-    def close(self) -> None:
-        """Let go of it. Before its end that ends the connection, by which the engine stops computing."""
+from dmrc.answer import Answer
 
 
 class Session(Protocol):
@@ -40,6 +20,9 @@ class Session(Protocol):
         Raises:
             ConnectionError: The runner cannot be reached, or goes away before it has answered.
         """
+
+    async def get(self, path: str) -> Answer:
+        """Ask for a document, as `post` does."""
 
     async def close(self) -> None:
         """End the connections."""

@@ -52,7 +52,7 @@ from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.scheduler import Scheduler
-from dmrc.scheduler.target import AnyTarget
+from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Daemon:
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self.scheduler.mask = self.masked
         self._configurations = Configurations(paths.registrations)
-        self.catalog = Catalog(models.store, self._configurations, settings.default_registry)
+        self.catalog = Catalog(models.store, self._configurations, engines, settings.default_registry)
         self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
         self._admission = Admission(
             self.projects,
@@ -225,7 +225,7 @@ class Daemon:
             self.catalog.upstream_keys.forget(name)
         return known
 
-    def load_in_background(self, target: AnyTarget) -> None:
+    def load_in_background(self, target: Target) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
         self._spawn(self._load(target))
 
@@ -235,7 +235,7 @@ class Daemon:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(_report)
 
-    async def _load(self, target: AnyTarget) -> None:
+    async def _load(self, target: Target) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
             await self.scheduler.load(target)
 

@@ -19,6 +19,7 @@ from dmrc.artifact import (
     write_config,
 )
 from dmrc.errors import GgufError, InputError, InvalidReferenceError
+from dmrc.models.directories import architecture_of, files_of_directory
 from dmrc.reference import Reference
 from dmrc.sources import Progress, ProgressEvent
 from dmrc.sources.assembly import config_of
@@ -34,8 +35,10 @@ class Parts:
 
     gguf: Path | None = None
     """The GGUF file; of a split model the first one, the others are found by name."""
+    directory: Path | None = None
+    """A directory of safetensors files, with all that belongs to them."""
     base: StoredModel | None = None
-    """The model to start from, where there is no GGUF file."""
+    """The model to start from, where there are no files."""
     mmproj: Path | None = None
     """Multimodal projector."""
     chat_template: Path | None = None
@@ -71,10 +74,13 @@ class Packager:
             raise InvalidReferenceError(f"'{reference}' has a digest; a model is packaged under a tag")
         if parts.context_size is not None and parts.context_size < 1:
             raise InputError(f"a context size of {parts.context_size} tokens cannot be served")
-        if (parts.gguf is None) == (parts.base is None):
-            raise InputError("a model is made of a GGUF file or of another model", remedy="Give --gguf or --from")
+        if sum(each is not None for each in (parts.gguf, parts.directory, parts.base)) != 1:
+            raise InputError(
+                "a model is made of a GGUF file, of a directory or of another model",
+                remedy="Give --gguf, --safetensors-dir or --from",
+            )
         with self._store.writing():
-            layers, config = self._new(parts.gguf) if parts.gguf else self._taken_over(parts.base)
+            layers, config = self._begun(parts)
             layers = self._with_extras(layers, parts)
             if parts.context_size is not None:
                 config = replace(config, context_size=parts.context_size)
@@ -86,14 +92,25 @@ class Packager:
         descriptors = []
         for layer in layers:
             name = telling_name(layer.role, layer.file_name)
-            names[name] += 1
+            names[name] += 1  # but files of a directory, which have all different names
             path = name if names[name] == 1 else f"{names[name]}-{name}"
             descriptors.append(describe_layer(layer.role, layer.blob, path, form))
         data = write_config(config, descriptors, form)
         with self._store.write_blob() as writer:
             writer.write(data)
-        blob = Descriptor(config_media_type(form), str(writer.digest), len(data))
+        blob = Descriptor(config_media_type(form, config.format), str(writer.digest), len(data))
         return build_manifest(blob, descriptors, config.context_size)
+
+    def _begun(self, parts: Parts) -> tuple[list[_Layer], ModelConfig]:
+        if parts.gguf is not None:
+            return self._new(parts.gguf)
+        return self._directory(parts.directory) if parts.directory else self._taken_over(parts.base)
+
+    def _directory(self, directory: Path) -> tuple[list[_Layer], ModelConfig]:
+        """Return the layers of a directory: one for each file, hidden ones left out."""
+        found = files_of_directory(directory)
+        layers = [self._copy(role, directory / name, name) for name, role in found.items()]
+        return layers, ModelConfig(format="safetensors", architecture=architecture_of(directory))
 
     def _new(self, gguf: Path) -> tuple[list[_Layer], ModelConfig]:
         shards, facts = read_model(gguf)
@@ -118,6 +135,11 @@ class Packager:
         self._store.files(base)  # so that one whose files are missing is told as such
         config = with_facts(self._store, base).config
         shards = base.manifest.gguf_layers
+        if not shards:
+            layers = [
+                _Layer(layer.role, layer.file_path or layer.digest[7:19], layer) for layer in base.manifest.layers
+            ]
+            return layers, config
         ordered = [*shards, *(layer for layer in base.manifest.layers if layer.role != "gguf")]
         layers = [
             _Layer(layer.role, layer.file_path or _name(layer, number, len(shards)), layer)
@@ -125,12 +147,12 @@ class Packager:
         ]
         return layers, config
 
-    def _copy(self, role: Role, path: Path) -> _Layer:
+    def _copy(self, role: Role, path: Path, name: str = "") -> _Layer:
         with reading(path):
             size = path.stat().st_size
             with self._store.write_blob(size_bytes=size) as writer:
                 writer.copy(path, lambda written: self._progress(ProgressEvent("Packaging", path.name, written, size)))
-        return _Layer(role, path.name, Descriptor("application/octet-stream", str(writer.digest), size))
+        return _Layer(role, name or path.name, Descriptor("application/octet-stream", str(writer.digest), size))
 
 
 def _name(layer: Descriptor, number: int, shards: int) -> str:
@@ -143,7 +165,7 @@ def _name(layer: Descriptor, number: int, shards: int) -> str:
 
 def _order(layer: _Layer) -> int:
     """Return the place of a layer among those of other roles: a variant is the model that was packaged at once."""
-    return ("gguf", "mmproj", "chat_template", "license", "other").index(layer.role)
+    return ("gguf", "safetensors", "file", "mmproj", "lora", "chat_template", "license", "other").index(layer.role)
 
 
 def with_facts(store: Store, model: StoredModel) -> StoredModel:
@@ -155,9 +177,12 @@ def with_facts(store: Store, model: StoredModel) -> StoredModel:
         return model
     told = model.config
     try:
-        config = replace(config_of(store.facts(model)), context_size=told.context_size, created=told.created)
+        facts = store.facts(model)
     except (BlobMissingError, GgufError):
         return model
+    if facts is None:
+        return model
+    config = replace(config_of(facts), context_size=told.context_size, created=told.created)
     return replace(model, config=config)
 
 

@@ -4,35 +4,48 @@ from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.injection import Injection, inject
-from dmrc.project.model import (
+from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
+from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project, Service
+from dmrc.project.serving_options import (
+    DEFAULT_CONTEXT_SIZE,
     DEFAULT_ENGINE,
-    UPSTREAM_ENGINE,
-    ModelDeclaration,
-    find_model,
+    DEFAULT_KEEP_ALIVE_SECONDS,
+    OPTIONS,
+    Merged,
+    Mode,
+    Origin,
+    ServingOptions,
     is_path,
-    own_names,
+    merge,
     parse_keep_alive,
 )
-from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project, Service
 from dmrc.project.upstream import Upstream
 
 __all__ = [
+    "DEFAULT_CONTEXT_SIZE",
     "DEFAULT_ENGINE",
+    "DEFAULT_KEEP_ALIVE_SECONDS",
     "GATEWAY_HOST",
     "KEY_PREFIX",
+    "OPTIONS",
     "UPSTREAM_ENGINE",
     "Access",
     "Auth",
     "Binding",
     "Injection",
+    "Merged",
+    "Mode",
     "ModelDeclaration",
+    "Origin",
     "Project",
     "Service",
+    "ServingOptions",
     "Upstream",
     "find_model",
     "inject",
     "is_path",
     "knows_addresses",
+    "merge",
     "own_names",
     "parse_keep_alive",
 ]

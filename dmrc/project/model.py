@@ -1,34 +1,31 @@
-"""One entry under `models:`: which model, served how, with which files beside it, or by which other server."""
+"""One entry under `models:`: which model, and how it is served."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Literal
 
-from dmrc.errors import InputError, ProjectError
-from dmrc.fields import Faults, mapping, positive, refuse_unknown, strings, text
-from dmrc.paths import expanded
-from dmrc.project.upstream import Upstream
-from dmrc.secret_names import secrets_in_urls
-
-DEFAULT_ENGINE = "llama.cpp"
-"""Engine of a model that names none."""
+from dmrc.errors import ProjectError
+from dmrc.fields import Faults, JsonValue, mapping, refuse_unknown
+from dmrc.project.serving_options import (
+    DEFAULT_ENGINE,
+    OPTIONS,
+    Place,
+    ServingOptions,
+    without_secrets,
+    written_names,
+)
 
 UPSTREAM_ENGINE = "upstream"
 """Engine of a model that another server serves."""
 
-_FIELDS = ("model", "name", "context_size", "runtime_flags")
-_OPTIONS = ("engine", "keep_alive", "parallel", "ready", "upstream", "lora", "draft", "mmproj", "chat_template")
-_LOCAL_ONLY = ("lora", "draft", "mmproj", "chat_template")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", re.ASCII)
-_DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?)", re.ASCII)
-_DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FOR_EVER_SECONDS = 10 * 365 * 86400
+_FIELDS = ("model", "name", *written_names(""))
+_OPTIONS = (*written_names("x-dmrc"), "ready")
+_NOTHING = ServingOptions()
+
+Ready = Literal["loaded", "pulled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +36,10 @@ class ModelDeclaration:
     """Its key in the compose file."""
     model: str
     """The model reference, as written; of an upstream, the name that services use."""
-    context_size: int | None = None
-    """Tokens that each request may use; None leaves it to the package, then to dmrc's default."""
-    runtime_flags: tuple[str, ...] = ()
-    """Flags for the engine, as written."""
-    engine: str = DEFAULT_ENGINE
-    """Which engine serves it (`x-dmrc: engine`)."""
-    keep_alive_seconds: float | None = None
-    """How long an idle runner stays loaded; None is the default, 0 is not at all, inf is for ever."""
-    parallel: int | None = None
-    """Requests served at the same time; None lets dmrc choose by the memory there is."""
-    ready: Literal["loaded", "pulled"] = "loaded"
+    options: ServingOptions = _NOTHING
+    """How it is served."""
+    ready: Ready = "loaded"
     """What `dmrc up` waits for before it starts the containers."""
-    upstream: Upstream | None = None
-    """The server that serves it instead of an engine of ours; None is one of ours."""
-    loras: tuple[str, ...] = ()
-    """LoRA adapters: absolute paths of GGUF files, or references."""
-    draft: str | None = None
-    """Smaller model with the same vocabulary that guesses ahead: an absolute path or a reference."""
-    mmproj: str | None = None
-    """Absolute path of a multimodal projector, before the one of the package."""
-    chat_template: str | None = None
-    """Absolute path of a Jinja template, before the one of the package."""
 
     @classmethod
     def parse(cls, key: str, value: object, directory: Path) -> ModelDeclaration:
@@ -75,67 +54,48 @@ class ModelDeclaration:
         model = fields.get("model")
         if not isinstance(model, str) or not model.strip():
             raise ProjectError(f"{where} has no 'model'", remedy=f"Write {where}.model: ai/smollm2, for example")
-        options = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc")
-        files = _Files(options, f"{where}.x-dmrc", directory)
+        own = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc")
         faults = Faults()
         with faults.noted():
-            refuse_unknown(options, _OPTIONS, f"{where}.x-dmrc")
+            refuse_unknown(own, _OPTIONS, f"{where}.x-dmrc")
+        options = ServingOptions.parse({"": fields, "x-dmrc": own}, Place(where, directory, model.strip()), faults)
         with faults.noted():
-            upstream, engine = _server(fields, options, where)
+            _check_upstream(options, where)
         with faults.noted():
-            context_size = positive(fields.get("context_size"), f"{where}.context_size")
-        with faults.noted():
-            keep_alive = parse_keep_alive(options.get("keep_alive"), f"{where}.x-dmrc.keep_alive")
-        with faults.noted():
-            parallel = positive(options.get("parallel"), f"{where}.x-dmrc.parallel", example=2)
-        with faults.noted():
-            ready = _ready(options.get("ready", "loaded"), f"{where}.x-dmrc.ready")
+            ready = _ready(own.get("ready", "loaded"), f"{where}.x-dmrc.ready")
         faults.tell()
-        return cls(
-            key=key,
-            model=model.strip(),
-            context_size=context_size,
-            runtime_flags=strings(fields.get("runtime_flags"), f"{where}.runtime_flags"),
-            engine=engine,
-            keep_alive_seconds=keep_alive,
-            parallel=parallel,
-            ready=ready,
-            upstream=upstream,
-            loras=files.paths_or_references("lora"),
-            draft=next(iter(files.paths_or_references("draft")), None),
-            mmproj=files.path("mmproj"),
-            chat_template=files.path("chat_template"),
-        )
+        if options.engine == DEFAULT_ENGINE:
+            options = replace(options, engine=None)  # it counts as unsaid, whether it is written or not
+        return cls(key=key, model=model.strip(), options=options, ready=ready)
+
+    @property
+    def engine(self) -> str:
+        """Return the name of the engine that serves it."""
+        return self.options.engine or (UPSTREAM_ENGINE if self.options.upstream else DEFAULT_ENGINE)
 
     @property
     def name(self) -> str:
         """Return what it is called: of a URL without a login and parameters, which are for the server that has it."""
-        return _without_secrets(self.model)
+        return without_secrets(self.model)
 
     def without_secrets(self) -> ModelDeclaration:
         """Return it as others than the command that pulls may know it."""
-        draft = None if self.draft is None else _without_secrets(self.draft)
-        return replace(self, model=self.name, loras=tuple(map(_without_secrets, self.loras)), draft=draft)
+        return replace(self, model=self.name, options=self.options.without_secrets())
 
     @property
     def references(self) -> tuple[str, ...]:
         """Return the models that must be in the store before it can be served."""
-        if self.upstream is not None:
-            return ()
-        beside = (*self.loras, *([self.draft] if self.draft else []))
-        return (self.model, *(name for name in beside if not is_path(name)))
+        return () if self.options.upstream else (self.model, *self.options.references)
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Return the files that the project brings along."""
-        named = (*self.loras, self.draft, self.mmproj, self.chat_template)
-        return tuple(name for name in named if name is not None and is_path(name))
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return it as JSON can hold it."""
+        return {"key": self.key, "model": self.model, "ready": self.ready, **self.options.to_json()}
 
-    @property
-    def companions(self) -> list[str]:
-        """Return the kind of each file that it wants beside the model: `mmproj`, `lora`, `draft`."""
-        kinds = ["mmproj"] if self.mmproj else []
-        return kinds + ["lora"] * len(self.loras) + (["draft"] if self.draft else [])
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ModelDeclaration:
+        """Read what `to_json` returned, here or in another version: fields that are not known are left out."""
+        options = ServingOptions.from_json(document)
+        return cls(key=document["key"], model=document["model"], options=options, ready=document.get("ready", "loaded"))
 
 
 def find_model(models: Iterable[ModelDeclaration], name: str) -> ModelDeclaration | None:
@@ -154,94 +114,34 @@ def own_names(models: Iterable[ModelDeclaration]) -> dict[str, ModelDeclaration]
     return {model.name if find_model(declared, model.name) is model else model.key: model for model in declared}
 
 
-def _without_secrets(reference: str) -> str:
-    parts = urlsplit(reference) if "://" in reference else None
-    if parts is None or not (secrets_in_urls(reference) or parts.username):
-        return reference
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def is_path(name: str) -> bool:
-    """Return whether a LoRA adapter or a draft is a file of the project, and not a reference."""
-    return Path(name).is_absolute()
-
-
-def parse_keep_alive(value: object, where: str) -> float | None:
-    """Return the seconds that `5m`, `1h30m`, `90` or `0` mean; below zero is for ever (inf), None stays None.
-
-    Source: https://github.com/ollama/ollama/blob/main/docs/faq.md, which has the same forms.
+def _check_upstream(options: ServingOptions, where: str) -> None:
+    """Refuse what contradicts an upstream, and what only an engine of ours could do: without effect, it would be a lie.
 
     Raises:
-        ProjectError: It is none of these.
+        ProjectError: It is said.
     """
-    if value is None:
-        return None
-    written = str(value).strip()
-    if isinstance(value, bool) or not _DURATION.fullmatch(written):
-        raise ProjectError(f"{where} is '{written[:40]}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
-    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(written))
-    return math.inf if seconds > _FOR_EVER_SECONDS or (written[0] == "-" and seconds > 0) else seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The options that name files."""
-
-    options: Mapping[str, object]
-    where: str
-    directory: Path
-
-    def path(self, option: str) -> str | None:
-        """Return the absolute path that an option names; None where it is not set."""
-        if self.options.get(option) is None:
-            return None
-        return self._absolute(text(self.options[option], f"{self.where}.{option}"))
-
-    def paths_or_references(self, option: str) -> tuple[str, ...]:
-        """Return what an option names, one or a list; as in Compose's volumes a path begins with `.`, `/` or `~`."""
-        value = self.options.get(option)
-        names = value if isinstance(value, list) and option == "lora" else [] if value is None else [value]
-        written = [text(name, f"{self.where}.{option}").strip() for name in names]
-        return tuple(self._absolute(name) if name.startswith((".", "/", "~")) else name for name in written)
-
-    def _absolute(self, name: str) -> str:
-        try:
-            return str((self.directory / expanded(name)).absolute())
-        except InputError as error:
-            raise ProjectError(f"{self.where}: {error.message}", remedy=error.remedy) from error
-
-
-def _server(fields: Mapping[str, object], options: Mapping[str, object], where: str) -> tuple[Upstream | None, str]:
-    """Return the upstream that serves a model, and its engine."""
-    upstream = Upstream.parse(options.get("upstream"), str(fields["model"]).strip(), f"{where}.x-dmrc.upstream")
-    if upstream is not None:
-        _refuse_beside_upstream(fields, options, where)
-    return upstream, _engine(options, upstream, f"{where}.x-dmrc")
-
-
-def _engine(options: Mapping[str, object], upstream: Upstream | None, where: str) -> str:
-    engine = text(options.get("engine", UPSTREAM_ENGINE if upstream else DEFAULT_ENGINE), f"{where}.engine")
-    if upstream is not None and engine != UPSTREAM_ENGINE:
-        raise ProjectError(f"{where} has both 'upstream' and engine '{engine}'", remedy="Remove one of them")
-    if upstream is None and engine == UPSTREAM_ENGINE:
+    if options.upstream is None:
+        if options.engine == UPSTREAM_ENGINE:
+            raise ProjectError(
+                f"{where}.x-dmrc.engine is 'upstream', and no upstream is named",
+                remedy="Write upstream: https://HOST/v1",
+            )
+        return
+    if options.engine not in (None, UPSTREAM_ENGINE):
         raise ProjectError(
-            f"{where}.engine is 'upstream', and no upstream is named", remedy="Write upstream: https://HOST/v1"
+            f"{where}.x-dmrc has both 'upstream' and engine '{options.engine}'", remedy="Remove one of them"
         )
-    return engine
+    for name in options.said():
+        option = OPTIONS[name]
+        if option.is_local:
+            raise ProjectError(
+                f"{'.'.join(filter(None, (where, option.section, option.written)))} has no effect on an upstream,"
+                " which decides that itself",
+                remedy=f"Remove it; in an override file write {option.written}: !reset null",
+            )
 
 
-def _refuse_beside_upstream(fields: Mapping[str, object], options: Mapping[str, object], where: str) -> None:
-    """Refuse what only an engine of ours could do: without effect, it would be a lie."""
-    given = [name for name in ("context_size", "runtime_flags") if fields.get(name)]
-    given += [f"x-dmrc.{name}" for name in _LOCAL_ONLY if options.get(name)]
-    if given:
-        raise ProjectError(
-            f"{where}.{given[0]} has no effect on an upstream, which decides that itself",
-            remedy=f"Remove it; in an override file write {given[0].rpartition('.')[2]}: !reset null",
-        )
-
-
-def _ready(value: object, where: str) -> Literal["loaded", "pulled"]:
+def _ready(value: object, where: str) -> Ready:
     if value == "loaded":
         return "loaded"
     if value == "pulled":

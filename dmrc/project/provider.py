@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from dmrc.errors import ProjectError
 from dmrc.fields import mapping, refuse_unknown
 from dmrc.project.binding import Binding
-from dmrc.project.model import DEFAULT_ENGINE, ModelDeclaration
+from dmrc.project.model import ModelDeclaration
+from dmrc.project.serving_options import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from dmrc.project.project import Service

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from dmrc.errors import ProjectError
-from dmrc.fields import mapping, refuse_unknown, text
+from dmrc.fields import JsonValue, mapping, refuse_unknown, text
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}", re.ASCII)
 
@@ -40,17 +42,34 @@ class Upstream:
             key=_variable(fields.get("key"), f"{where}.key"),
         )
 
+    def to_json(self) -> JsonValue:
+        """Return it as JSON can hold it."""
+        return {"url": self.url, "model": self.model, "key": self.key}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Upstream:
+        """Read what `to_json` returned, here or in another version."""
+        return cls(url=document["url"], model=document["model"], key=document.get("key"))
+
 
 def _url(written: str, where: str) -> str:
     url = written.strip().rstrip("/")
-    parts = urlsplit(url)
-    if parts.username or parts.password:
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise ProjectError(f"{where} holds a password", remedy="Write key: NAME_OF_AN_ENVIRONMENT_VARIABLE instead")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not _is_url_of_routes(url):
         raise ProjectError(
             f"{where} is '{written}', which is no URL of OpenAI routes", remedy="Write https://HOST/v1, for example"
         )
     return url
+
+
+def _is_url_of_routes(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_server = bool(parts.hostname) and parts.port != 0 and " " not in parts.netloc
+    except ValueError:
+        return False
+    return is_server and parts.scheme in ("http", "https") and not (parts.query or parts.fragment)
 
 
 def _variable(value: object, where: str) -> str | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from dmrc.engines.llama_cpp.flags import parallel
-from dmrc.engines.llama_cpp.memory import MemoryEstimate, estimate, largest_context
+from dmrc.engines.engine import Engine, MemoryEstimate
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import format_size
 from dmrc.scheduler.free_memory import FreeMemory
@@ -28,16 +27,6 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
-    """What bounds the needs of a runner on the side of its engine."""
-
-    largest_parallel: int | None = None
-    """Slots at most; None is any number."""
-    keeps_prompts: bool = False
-    """Whether memory for earlier prompts is of use."""
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """What a living runner holds."""
 
@@ -54,9 +43,6 @@ class Held:
         bare, cache = need.memory.bare_bytes, need.memory.prompt_cache_bytes
         filled = min(cache, max(0, resident_bytes - bare))
         return cls(bare + filled, private_bytes, cache - filled)
-
-
-_ANY = Abilities()
 
 
 class Budget:
@@ -83,15 +69,14 @@ class Budget:
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
         return self._system_available() + sum(runner.private_bytes for runner in going) - promised
 
-    def fit(self, target: Target, available_bytes: int, abilities: Abilities = _ANY) -> Need | None:
+    def fit(self, engine: Engine, target: Target, available_bytes: int) -> Need | None:
         """Return the need with the most slots that fits, with no prompt cache but the project's own; or None."""
-        return next((need for need in needs(target, abilities) if need.memory.total_bytes <= available_bytes), None)
+        return next((need for need in needs(engine, target) if need.memory.total_bytes <= available_bytes), None)
 
-    def refuse(self, target: Target, available_bytes: int, abilities: Abilities = _ANY) -> InsufficientMemoryError:
+    def refuse(self, engine: Engine, target: Target, available_bytes: int) -> InsufficientMemoryError:
         """Return the error that names the numbers, and what would fit."""
-        need = needs(target, abilities)[-1]
-        flags = target.configuration.runtime_flags
-        largest = largest_context(target.facts, available_bytes, need.parallel, flags, target.companions)
+        need = needs(engine, target)[-1]
+        largest = engine.largest_context(target.model, target.options, need.parallel, available_bytes)
         memory = need.memory
         if largest is None:
             remedy = "Choose a smaller model or quantisation, or unload others: dmrc ps"
@@ -107,13 +92,13 @@ class Budget:
         )
 
 
-def with_prompt_cache(need: Need, target: Target, free_bytes: int, abilities: Abilities) -> Need:
+def with_prompt_cache(need: Need, engine: Engine, target: Target, free_bytes: int) -> Need:
     """Return a need with memory for earlier prompts, out of what is free for all and promised to nobody.
 
     It is half of what the runner itself leaves, and at least as much as the contexts of its slots, if another runner
     of its size still has room then. At most 8 GiB.
     """
-    if not abilities.keeps_prompts or not target.has_free_prompt_cache:
+    if not engine.keeps_prompts(target.model, target.options):
         return need
     memory = need.memory
     left = free_bytes - memory.bare_bytes
@@ -127,16 +112,14 @@ def with_less_prompt_cache(need: Need, most_bytes: int) -> Need:
     return replace(need, memory=replace(need.memory, prompt_cache_bytes=size))
 
 
-def needs(target: Target, abilities: Abilities = _ANY) -> list[Need]:
-    """Return the needs of a target, the one with the most slots first."""
-    configuration = target.configuration
-    asked = configuration.parallel or parallel(configuration.runtime_flags)
+def needs(engine: Engine, target: Target) -> list[Need]:
+    """Return the needs of a target, the one with the most slots first; none where its engine counts no memory."""
+    asked = engine.asked_parallel(target.options)
     wanted = (asked,) if asked else _SLOTS_TO_TRY
-    slots = dict.fromkeys(min(count, abilities.largest_parallel or count) for count in wanted)
-    return [
-        Need(
-            count,
-            estimate(target.facts, target.context_size, count, configuration.runtime_flags, target.companions),
-        )
-        for count in slots
-    ]
+    slots = dict.fromkeys(min(count, engine.largest_parallel or count) for count in wanted)
+    estimates = ((count, engine.estimate(target.model, target.options, count)) for count in slots)
+    return [Need(count, memory) for count, memory in estimates if memory is not None]
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:.2f} GiB"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from dmrc.engines.llama_cpp.counts import Counts
+from dmrc.engines.engine import Counts
 from dmrc.scheduler.runner import Runner, State
-from dmrc.scheduler.target import UpstreamTarget
 
 
 def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, object]:
@@ -22,11 +21,11 @@ def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, o
         "id": target.key,
         "model": runner.name,
         "model_name": runner.name,
-        "backend_name": target.configuration.engine,
+        "backend_name": target.engine,
         "digest": target.digest,
-        "engine": target.configuration.engine,
-        "upstream": target.upstream.url if isinstance(target, UpstreamTarget) else None,
-        "mode": target.configuration.mode,
+        "engine": target.engine,
+        "upstream": target.options.upstream.url if target.options.upstream else None,
+        "mode": target.mode,
         "state": runner.state.value,
         "loading": runner.state in (State.WAITING, State.STARTING),
         "context_size": target.context_size,

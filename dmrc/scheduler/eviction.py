@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc.errors import BusyError
-from dmrc.scheduler.budget import Abilities, Budget, Held, Need, with_less_prompt_cache, with_prompt_cache
+from dmrc.scheduler.budget import Budget, Held, Need, with_less_prompt_cache, with_prompt_cache
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.runner import Runner, State
 
@@ -56,7 +56,7 @@ class Room:
         self._budget = budget
         self._limits = limits
 
-    def plan(self, runner: Runner, others: Sequence[Runner], abilities: Abilities) -> Plan:
+    def plan(self, runner: Runner, others: Sequence[Runner]) -> Plan:
         """Return what `runner` is to do, where the `others` live.
 
         Raises:
@@ -67,24 +67,24 @@ class Room:
         holders = [other for other in others if other.need is not None]
         claimer = next((other for other in others if other.claim is not None), None)
         free = self._free(holders, claimer)
-        need = self._budget.fit(runner.local_target, free, abilities)
+        need = self._budget.fit(runner.engine, runner.target, free)
         if need is not None and not self._is_due(others, runner, now):
-            return self._start(runner, need, free, holders, abilities)
+            return self._start(runner, need, free, holders)
         movable = [other for other in holders if not other.is_pinned or other.state is State.DRAINING]
         at_best = self._without(holders, movable, [other for other in holders if other not in movable])
-        if self._budget.fit(runner.local_target, at_best, abilities) is None:
-            raise self._budget.refuse(runner.local_target, at_best, abilities)
+        if self._budget.fit(runner.engine, runner.target, at_best) is None:
+            raise self._budget.refuse(runner.engine, runner.target, at_best)
         patience = runner.waits_since + self._limits.room_seconds - now
         if patience <= 0:
-            raise self._too_long(runner, free, abilities)
+            raise self._too_long(runner, free)
         if claimer is not None or self._is_due(others, runner, now):
             return Plan(wait_seconds=patience)
-        return self._give_way(runner, holders, abilities, patience)
+        return self._give_way(runner, holders, patience)
 
-    def _start(self, runner: Runner, need: Need, free: int, holders: Sequence[Runner], abilities: Abilities) -> Plan:
+    def _start(self, runner: Runner, need: Need, free: int, holders: Sequence[Runner]) -> Plan:
         """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
         unpromised = free - _unfilled(holders)
-        given = with_prompt_cache(need, runner.local_target, unpromised, abilities)
+        given = with_prompt_cache(need, runner.engine, runner.target, unpromised)
         if runner.claim is not None:  # those who gave way for it come back for what was left to them
             given = with_less_prompt_cache(given, runner.claim.memory.prompt_cache_bytes)
         wanted = need.memory.total_bytes - unpromised
@@ -95,7 +95,7 @@ class Room:
                 wanted -= holder.held.unfilled_bytes
         return Plan(need=given, givers=givers)
 
-    def _give_way(self, runner: Runner, holders: Sequence[Runner], abilities: Abilities, patience: float) -> Plan:
+    def _give_way(self, runner: Runner, holders: Sequence[Runner], patience: float) -> Plan:
         """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
         now = time.monotonic()
         going = [other for other in holders if other.state is State.DRAINING]
@@ -108,7 +108,7 @@ class Room:
             victims = candidates[:count]
             givers = [other for other in filled if other not in victims] if may_give else []
             free = self._without(holders, [*going, *victims], givers)
-            claim = self._budget.fit(runner.local_target, free, abilities)
+            claim = self._budget.fit(runner.engine, runner.target, free)
             if claim is None:
                 continue
             left = max((self._until(other, runner) - now for other in [*victims, *givers]), default=0.0)
@@ -117,7 +117,7 @@ class Room:
             staying = [
                 other for other in holders if other not in going and other not in victims and other not in givers
             ]
-            claim = with_prompt_cache(claim, runner.local_target, free - _unfilled(staying), abilities)
+            claim = with_prompt_cache(claim, runner.engine, runner.target, free - _unfilled(staying))
             return Plan(claim=claim, victims=victims, givers=givers, wait_seconds=patience)
         return Plan(wait_seconds=patience)  # others still load
 
@@ -158,8 +158,8 @@ class Room:
         anew = [Held(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
         return self._budget.available([*staying, *anew, *more], (holder.held for holder in [*going, *givers]))
 
-    def _too_long(self, runner: Runner, free: int, abilities: Abilities) -> BusyError:
-        refusal = self._budget.refuse(runner.local_target, free, abilities)
+    def _too_long(self, runner: Runner, free: int) -> BusyError:
+        refusal = self._budget.refuse(runner.engine, runner.target, free)
         return BusyError(
             f"{refusal.message}; the models that use the rest were busy for {self._limits.room_seconds:.0f} s",
             retry_after_seconds=30,

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-from dmrc.engines.llama_cpp.counts import Counts, counts, counts_soon
-from dmrc.engines.session import Session
+from dmrc.engines.engine import Counts
 
 _LONGEST_SECONDS = 120.0  # more than a batch of any model that is of use
 # A stream is noticed to have no reader at its next token. Else the engine looks after a second in which nobody was
@@ -19,10 +18,13 @@ _LOOK_SECONDS = 1.6
 
 class _Runner(Protocol):
     in_use: int
-    session: Session | None
 
     @property
     def is_alive(self) -> bool: ...
+
+    async def counts(self) -> Counts | None: ...
+
+    async def counts_soon(self) -> Counts | None: ...
 
     async def notice_death(self) -> None: ...
 
@@ -55,7 +57,7 @@ class HangUps:
     async def counts(self) -> Counts | None:
         """Return what the engine counts, None where it does not; what it told last where it must not be put off."""
         if not self.count:
-            self._last = await counts_soon(self._runner.session)
+            self._last = await self._runner.counts_soon()
         return self._last
 
     async def _look(self) -> None:
@@ -65,7 +67,7 @@ class HangUps:
             while runner.is_alive:
                 self._came.clear()
                 await asyncio.sleep(_FIRST_LOOK_SECONDS)
-                now = await counts(runner.session)
+                now = await runner.counts()
                 if now is None or now.processing < runner.in_use:
                     return
                 self._last = now

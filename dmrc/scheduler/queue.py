@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dmrc.errors import BusyError, DmrcError
-from dmrc.scheduler.target import AnyTarget
+from dmrc.scheduler.target import Target
 
 if TYPE_CHECKING:
     from dmrc.scheduler.runner import Runner
@@ -34,7 +34,7 @@ class Place:
 class Line:
     """Who waits for a target, in the order in which they came. It outlives runners: a new one goes on with it."""
 
-    def __init__(self, target: AnyTarget, limit: int) -> None:
+    def __init__(self, target: Target, limit: int) -> None:
         """Make an empty line for at most `limit` requests."""
         self.target = target
         self.loads = 0

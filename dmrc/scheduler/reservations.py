@@ -7,12 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 from dmrc.errors import DmrcError
-from dmrc.scheduler.budget import Abilities
 from dmrc.scheduler.eviction import Room
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.runners import Fleet
-from dmrc.scheduler.target import AnyTarget
+from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ class Reservations:
         fleet: Fleet,
         limits: Limits,
         give_way: Callable[[Runner], None],
-        load: Callable[[AnyTarget], Awaitable[Runner]],
+        load: Callable[[Target], Awaitable[Runner]],
     ) -> None:
         """Let others end by `give_way`, and those that only give memory back start anew by `load`."""
         self._room = room
@@ -35,7 +34,7 @@ class Reservations:
         self._give_way = give_way
         self._load = load
 
-    async def reserve(self, runner: Runner, abilities: Abilities) -> None:
+    async def reserve(self, runner: Runner) -> None:
         """Wait until a runner has its memory; it is STARTING then.
 
         Raises:
@@ -44,7 +43,7 @@ class Reservations:
         """
         while True:
             others = [other for other in self._fleet.alive() if other is not runner]
-            plan = self._room.plan(runner, others, abilities)
+            plan = self._room.plan(runner, others)
             for giver in plan.givers:
                 giver.gives_back = True
                 self._fleet.spawn(self._give_back(giver))

@@ -11,20 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from dmrc.engines.engine import ChildEngine
+from dmrc.engines.engine import Counts, Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
-from dmrc.engines.unix_session import UnixSession
-from dmrc.errors import EngineError
 from dmrc.scheduler.budget import Held, Need
 from dmrc.scheduler.hang_ups import HangUps
 from dmrc.scheduler.queue import Line, Place
-from dmrc.scheduler.target import Target, UpstreamTarget
-
-UPSTREAM_PARALLEL = 256
-"""Requests at the same time to an upstream, where the project does not say."""
 
 _DEATH_SECONDS = 5.0
+_COUNT_SECONDS = 2.0
 
 
 class State(enum.StrEnum):
@@ -57,8 +52,11 @@ class Watcher(Protocol):
 class Runner:
     """A runner. All methods run on the event loop of the daemon; only the scheduler changes its state."""
 
-    def __init__(self, line: Line, on_idle: Callable[[Runner], None], watchers: Sequence[Watcher] = ()) -> None:
-        """Make a runner that holds nothing; `on_idle` is called when its idle time is over."""
+    def __init__(
+        self, line: Line, engine: Engine, on_idle: Callable[[Runner], None], watchers: Sequence[Watcher] = ()
+    ) -> None:
+        """Make a runner of `engine` that holds nothing; `on_idle` is called when its idle time is over."""
+        self.engine = engine
         self.target = line.target
         self.key = line.target.key
         self.name = line.target.reference
@@ -126,9 +124,15 @@ class Runner:
     @property
     def parallel(self) -> int:
         """Return how many requests it serves at the same time."""
-        if isinstance(self.target, UpstreamTarget):
-            return self.target.configuration.parallel or UPSTREAM_PARALLEL
-        return self.need.parallel if self.need is not None else 1
+        if self.need is not None:
+            return self.need.parallel
+        wanted = self.engine.asked_parallel(self.target.options) or self.engine.usual_parallel
+        return min(wanted, self.engine.largest_parallel or wanted)
+
+    @property
+    def has_free_prompt_cache(self) -> bool:
+        """Return whether earlier prompts are of use, and the project leaves it to us how much memory they get."""
+        return self.engine.keeps_prompts(self.target.model, self.target.options)
 
     @property
     def held(self) -> Held:
@@ -136,7 +140,7 @@ class Runner:
         if self.need is None:
             return Held(0, 0)
         resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
-        if not self.local_target.has_free_prompt_cache:
+        if not self.has_free_prompt_cache:
             return Held(self.need.memory.total_bytes, private)
         return Held.of(self.need, resident, private)
 
@@ -145,7 +149,7 @@ class Runner:
         """Return whether it would take less memory if it started anew."""
         if self.need is None or self.state is not State.READY or self.gives_back:
             return False
-        return self.local_target.has_free_prompt_cache and self.need.memory.prompt_cache_bytes > 0
+        return self.has_free_prompt_cache and self.need.memory.prompt_cache_bytes > 0
 
     @property
     def expires_at(self) -> float | None:
@@ -190,38 +194,40 @@ class Runner:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self.keep_alive_seconds, self._on_idle, self)
 
-    @property
-    def local_target(self) -> Target:
-        """Return the target of a runner with a child, which is one with memory."""
-        if isinstance(self.target, UpstreamTarget):
-            raise EngineError(f"model '{self.target.reference}' is an upstream's, and has no files here")
-        return self.target
-
-    async def connect(self, target: UpstreamTarget) -> float:
-        """Reach the server that serves the model instead of a child; return when that began, on the monotonic clock.
+    async def launch(self, socket: Path, log: Path, mask: Callable[[str], str]) -> None:
+        """Start its server with the memory that is reserved, and wait until it answers; `mask` is for its log.
 
         Raises:
-            UpstreamError: It is not there, or refuses the key.
+            EngineError: It does not: why, as far as can be told.
         """
-        from dmrc.engines.upstream.session import UpstreamSession  # its client is heavy, and few have an upstream
+        launch = Launch(
+            name=self.target.reference,
+            model=self.target.model,
+            options=self.target.options,
+            parallel=self.parallel,
+            prompt_cache_bytes=self.need.memory.prompt_cache_bytes if self.need else 0,
+            key=self.target.upstream_key,
+            socket=socket,
+            log=log,
+        )
+        server = await self.engine.start(launch, mask)
+        self.process = server.process
+        self.session = await server.wait_ready()
 
-        began = time.monotonic()
-        self.session = session = UpstreamSession(target.upstream, target.upstream_key)
-        await session.check()
-        return began
-
-    async def launch(self, engine: ChildEngine, socket: Path, log: Path, mask: Callable[[str], str]) -> None:
-        """Start the child with the memory that is reserved, and wait until it answers; `mask` is for its log.
+    async def counts(self) -> Counts | None:
+        """Ask what its engine counts; None where it does not.
 
         Raises:
-            EngineStartError: It does not.
-            InsufficientMemoryError: It ended for want of memory.
+            ConnectionError: It has gone.
         """
-        cache_bytes = self.need.memory.prompt_cache_bytes if self.need else 0
-        launch = self.local_target.launch(self.parallel, cache_bytes, socket, log)
-        self.process = await EngineProcess.start(engine, launch, mask)
-        await self.process.wait_ready()
-        self.session = UnixSession(socket)
+        return None if self.session is None else await self.engine.counts(self.session)
+
+    async def counts_soon(self) -> Counts | None:
+        """Ask as `counts` does; None, too, where it does not answer within two seconds."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(_COUNT_SECONDS):
+                return await self.counts()
+        return None
 
     async def notice_death(self) -> None:
         """After a connection broke off, ask the child whether it lives; if not, wait until its end is known.

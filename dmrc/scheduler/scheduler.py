@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dmrc.engines.engine import ChildEngine, Engine
+from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
-from dmrc.scheduler.budget import Abilities, Budget
+from dmrc.scheduler.budget import Budget, needs
 from dmrc.scheduler.eviction import Room
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
@@ -22,7 +22,7 @@ from dmrc.scheduler.restart_backoff import Deaths
 from dmrc.scheduler.runner import Runner, State, Watcher
 from dmrc.scheduler.runners import Fleet
 from dmrc.scheduler.supervision import Supervision
-from dmrc.scheduler.target import AnyTarget, UpstreamTarget
+from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
 _DEFAULT_LIMITS = Limits()
@@ -39,7 +39,7 @@ class Scheduler:
             stale.unlink(missing_ok=True)
         self.watchers: list[Watcher] = []
         self.mask: Callable[[str], str] = str  # takes the secrets of projects out of a line that an engine prints
-        self._engines = {name: engine for name, engine in engines.items() if isinstance(engine, ChildEngine)}
+        self._engines = engines
         self._run = run
         self._logs = logs
         self._limits = limits
@@ -54,7 +54,7 @@ class Scheduler:
         return self._fleet.alive()
 
     @asynccontextmanager
-    async def lease(self, target: AnyTarget, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
+    async def lease(self, target: Target, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
         """Hold a slot of the runner of `target`, which is started if need be.
 
         Requests for equal targets are served in their order. `keep_alive_seconds` is how long the runner stays idle
@@ -86,7 +86,7 @@ class Scheduler:
             else:
                 self._leave(lease.runner)
 
-    async def load(self, target: AnyTarget) -> Runner:
+    async def load(self, target: Target) -> Runner:
         """Start the runner of `target` and wait until it is ready.
 
         Raises:
@@ -134,7 +134,7 @@ class Scheduler:
             line.fail(_stopping())
         await self._fleet.close()
 
-    async def _enter(self, target: AnyTarget, keep_alive_seconds: float | None) -> Lease:
+    async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
         """Wait in line for a slot; again where the runner ends in the moment in which it has one."""
         while True:
             line = self._line(target)
@@ -179,7 +179,7 @@ class Scheduler:
         self._fleet.forget_unwanted(line)
         self._fleet.announce()
 
-    def _line(self, target: AnyTarget) -> Line:
+    def _line(self, target: Target) -> Line:
         """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
             raise _stopping()
@@ -202,7 +202,8 @@ class Scheduler:
             BusyError: The last ones died or did not start, and the pause is not over.
         """
         self.deaths.refuse_too_soon(line.target.key)
-        runner = Runner(line, on_idle=self._on_idle, watchers=self.watchers)
+        engine = self._engines[line.target.engine]
+        runner = Runner(line, engine, on_idle=self._on_idle, watchers=self.watchers)
         self._fleet.add(runner)
         runner.load = asyncio.create_task(self._start(runner))
         runner.load.add_done_callback(_retrieve)
@@ -225,7 +226,7 @@ class Scheduler:
     async def _start(self, runner: Runner) -> None:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
-            began = await self._connect_or_launch(runner)
+            began = await self._launch(runner)
         except BaseException as error:
             await self._fail(runner, error)
             raise
@@ -239,18 +240,18 @@ class Scheduler:
         runner.rest()
         self._fleet.announce()
 
-    async def _connect_or_launch(self, runner: Runner) -> float:
+    async def _launch(self, runner: Runner) -> float:
         """Have the server of a runner answer; return when that began, on the monotonic clock."""
-        if isinstance(runner.target, UpstreamTarget):
-            runner.state = State.STARTING
-            return await runner.connect(runner.target)
-        target, engine = runner.target, self._engines[runner.target.configuration.engine]
-        engine.check(target.configuration, target.companions.kinds)  # before anyone gives way for it
-        await self._reservations.reserve(runner, Abilities(engine.largest_parallel, engine.keeps_prompts))
+        engine, target = runner.engine, runner.target
+        companions = target.model.companions.kinds if target.model else []
+        engine.check(target.options, companions)  # before anyone gives way for it
+        if needs(engine, target):
+            await self._reservations.reserve(runner)
+        runner.state = State.STARTING
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-        await runner.launch(engine, socket, self._logs / f"runner-{runner.key}.log", self.mask)
+        await runner.launch(socket, self._logs / f"runner-{runner.key}.log", self.mask)
         return began
 
     async def _fail(self, runner: Runner, error: BaseException) -> None:
@@ -300,7 +301,7 @@ class Scheduler:
             self._give_way(runner)
 
 
-def _unloaded(target: AnyTarget) -> BusyError:
+def _unloaded(target: Target) -> BusyError:
     return BusyError(f"model '{target.reference}' was unloaded meanwhile", retry_after_seconds=1, remedy="Try again")
 
 

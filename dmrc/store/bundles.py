@@ -1,41 +1,51 @@
-"""Names for the files of a split model: llama.cpp finds the other files by the first one's name."""
+"""Names for the files of a model that has several: hard links in a directory of its own, no second copy."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmrc.store.files import sync_directory, temporary_name
 
 
 def split_files(bundles: Path, digest: str, shards: Sequence[Path]) -> list[Path]:
-    """Return hard links to the shards, named `model-00001-of-00003.gguf`, in a directory of their own.
+    """Return hard links to the shards of a GGUF, `model-00001-of-00003.gguf`: llama.cpp finds them by the first one.
 
     Source: llama_split_path in https://github.com/ggml-org/llama.cpp/blob/master/src/llama.cpp
     """
-    directory = bundles / digest.removeprefix("sha256:")
     names = [f"model-{number:05d}-of-{len(shards):05d}.gguf" for number in range(1, len(shards) + 1)]
-    links = [directory / name for name in names]
-    if all(map(_is_link, links, shards)):
-        return links
+    directory = linked(bundles, digest, dict(zip(names, shards, strict=True)))
+    return [directory / name for name in names]
+
+
+def linked(bundles: Path, digest: str, files: Mapping[str, Path]) -> Path:
+    """Return a directory with hard links to files, by their relative paths."""
+    directory = bundles / digest.removeprefix("sha256:")
+    if _has_all(directory, files):
+        return directory
     bundles.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = temporary_name(directory)
     temporary.mkdir(mode=0o700)
     try:
-        for name, shard in zip(names, shards, strict=True):
-            os.link(shard, temporary / name)
+        for name, path in files.items():
+            (temporary / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.link(path, temporary / name)
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
         sync_directory(bundles)
     except OSError:
         # Another process may have made the same links at the same time.
-        if not all(map(_is_link, links, shards)):
+        if not _has_all(directory, files):
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return links
+    return directory
+
+
+def _has_all(directory: Path, files: Mapping[str, Path]) -> bool:
+    return all(_is_link(directory / name, path) for name, path in files.items())
 
 
 def _is_link(link: Path, shard: Path) -> bool:

@@ -47,11 +47,13 @@ class StoredModel:
 class ModelFiles:
     """Where the files of a model lie."""
 
-    gguf: Path
-    """The GGUF file, the first shard of a split model."""
-    mmproj: Path | None
+    path: Path
+    """The GGUF file, the first shard of a split model; for other formats a directory with all files."""
+    format: str = "gguf"
+    """As its package says."""
+    mmproj: Path | None = None
     """The multimodal projector."""
-    chat_template: Path | None
+    chat_template: Path | None = None
     """A Jinja chat template that replaces the one in the GGUF file."""
     loras: tuple[Path, ...] = ()
     """LoRA adapters."""

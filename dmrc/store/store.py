@@ -16,7 +16,7 @@ from dmrc.errors import ArtifactError, ConflictError, InvalidReferenceError, Mod
 from dmrc.gguf import GgufFacts
 from dmrc.reference import DEFAULT_REGISTRY, Reference, model_id
 from dmrc.store.blobs import BlobWriter
-from dmrc.store.bundles import split_files
+from dmrc.store.bundles import linked, split_files
 from dmrc.store.files import storage_errors
 from dmrc.store.garbage import Pruned, Usage, prune, usage
 from dmrc.store.layout import Layout, Named, with_tags
@@ -88,20 +88,29 @@ class Store:
 
         Raises:
             BlobMissingError: A file is missing.
-            ArtifactError: The model has no GGUF file.
+            ArtifactError: The model is in a format that is not known.
         """
         shards = self._paths(model.manifest.gguf_layers, model)
         if not shards:
-            raise ArtifactError(
-                f"model '{name_of(model)}' is in the format '{model.config.format}'; only gguf is served"
-            )
+            return self._directory(model)
         if len(shards) > 1:
             with storage_errors(self.root):
                 shards = split_files(self._layout.bundles, model.digest, self._in_order(shards, model))
         mmproj = self._paths(model.manifest.with_role("mmproj"), model)
         template = self._paths(model.manifest.with_role("chat_template"), model)
         loras = tuple(self._paths(model.manifest.with_role("lora"), model))
-        return ModelFiles(shards[0], next(iter(mmproj), None), next(iter(template), None), loras)
+        return ModelFiles(shards[0], "gguf", next(iter(mmproj), None), next(iter(template), None), loras)
+
+    def _directory(self, model: StoredModel) -> ModelFiles:
+        layers = model.manifest.directory_layers
+        if not layers:
+            told = model.config.format
+            raise ArtifactError(f"model '{name_of(model)}' is in the format '{told}', which dmrc does not know")
+        paths = self._paths(layers, model)
+        with storage_errors(self.root):
+            named = {str(layer.file_path): path for layer, path in zip(layers, paths, strict=True)}
+            directory = linked(self._layout.bundles, model.digest, named)
+        return ModelFiles(directory, model.config.format)
 
     def _in_order(self, shards: list[Path], model: StoredModel) -> list[Path]:
         """Return the files of a split model in the order that their headers say; a manifest may have another.
@@ -125,8 +134,8 @@ class Store:
             with storage_errors(path), path.open("rb") as stream:
                 yield GgufFacts.parse(stream, name=name_of(model))
 
-    def facts(self, model: StoredModel) -> GgufFacts:
-        """Read the facts from the headers of the model's GGUF files.
+    def facts(self, model: StoredModel) -> GgufFacts | None:
+        """Read the facts from the headers of the model's GGUF files; None for one in another format.
 
         Raises:
             BlobMissingError: A file is missing.
@@ -134,9 +143,7 @@ class Store:
         """
         paths = self._paths(model.manifest.gguf_layers, model)
         facts = sorted(self._headers(paths, model), key=lambda each: each.split_number)
-        if not facts:
-            raise ArtifactError(f"model '{name_of(model)}' has no GGUF file")
-        return facts[0].with_shards(facts[1:])
+        return facts[0].with_shards(facts[1:]) if facts else None
 
     def document(self, model: StoredModel) -> bytes:
         """Return the bytes of a model's manifest.

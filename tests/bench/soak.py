@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
+import httpx
 import psutil
 
 from tests.bench.figure import Figure
@@ -50,20 +50,21 @@ def measure() -> list[Figure]:
 async def _ask_all(dmrc: Dmrc, daemon: psutil.Process) -> list[int]:
     """Return the resident size after each thousand requests."""
     sizes: list[int] = []
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{dmrc.port}") as session:
+    url = f"http://127.0.0.1:{dmrc.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
         for first in range(0, REQUESTS, WARM_UP):
             numbers = iter(range(first, first + WARM_UP))
-            await asyncio.gather(*(_client(session, numbers) for _ in range(CLIENTS)))
+            await asyncio.gather(*(_caller(client, numbers) for _ in range(CLIENTS)))
             sizes.append(daemon.memory_info().rss)
     return sizes
 
 
-async def _client(session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
+async def _caller(client: httpx.AsyncClient, numbers: Iterator[int]) -> None:
     for number in numbers:
-        await _ask(session, number)
+        await _ask(client, number)
 
 
-async def _ask(session: aiohttp.ClientSession, number: int) -> None:
+async def _ask(client: httpx.AsyncClient, number: int) -> None:
     model = "bench/none" if number % 100 == 7 else MODEL
     body = {
         "model": model,
@@ -74,13 +75,11 @@ async def _ask(session: aiohttp.ClientSession, number: int) -> None:
     if number % 50 == 3:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.002):
-                await _answer(session, {**body, "max_tokens": 200})
+                await _answer(client, {**body, "max_tokens": 200})
         return
-    status = await _answer(session, body)
+    status = await _answer(client, body)
     assert status == (404 if model != MODEL else 200), f"request {number}: {status}"
 
 
-async def _answer(session: aiohttp.ClientSession, body: dict[str, object]) -> int:
-    async with session.post("/v1/chat/completions", json=body) as answer:
-        await answer.read()
-        return answer.status
+async def _answer(client: httpx.AsyncClient, body: dict[str, object]) -> int:
+    return (await client.post("/v1/chat/completions", json=body)).status_code

@@ -12,7 +12,6 @@ from dmrc.cli.commands import _COMMANDS
 from tests.dmrc_command import Dmrc
 
 _HEAVY = (
-    "aiohttp",
     "docker",
     "fastapi",
     "filelock",

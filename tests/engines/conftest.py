@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 import uvloop
 
+from tests.engines.certificates import Authority
 from tests.tiny_gguf import write_tiny_llama
 
 _T = TypeVar("_T")
@@ -39,3 +40,15 @@ def play(request: pytest.FixtureRequest) -> Callable[[Awaitable[_T]], _T]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf", context_length=2048)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """The same, which this process trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    return authority

@@ -1,9 +1,10 @@
-"""A server on a unix socket that misbehaves as it is told: each connection plays one script."""
+"""A server on a unix socket, or by TCP, that misbehaves as it is told: each connection plays one script."""
 
 from __future__ import annotations
 
 import re
 import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -19,15 +20,17 @@ class Peer:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self.head = b""
+        """Of the request that was read last."""
 
     def request(self) -> bytes:
         """Read one request and return its body; raises EOFError where the client has gone."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._more()
-        head, body = data.split(b"\r\n\r\n", 1)
-        length = int(re.search(rb"content-length: (\d+)", head)[1])
-        while len(body) < length:
+        self.head, body = data.split(b"\r\n\r\n", 1)
+        length = re.search(rb"content-length: (\d+)", self.head)
+        while length and len(body) < int(length[1]):
             body += self._more()
         return body
 
@@ -59,18 +62,28 @@ Script = Callable[[Peer], None]
 class ScriptedServer:
     """Plays the scripts in turn, one for each connection; the last one for all that follow."""
 
-    def __init__(self, path: Path, scripts: list[Script]) -> None:
-        self.path = path
+    def __init__(self, listener: socket.socket, scripts: list[Script], context: ssl.SSLContext | None = None) -> None:
+        self.address = listener.getsockname()
         self.connections = 0
         self.ended = 0
         self.failures: list[OSError] = []
         self._scripts = scripts
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        self._context = context
+        self._listener = listener
         self._listener.listen(16)
         self._is_closing = False
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
+
+    @property
+    def path(self) -> Path:
+        """Its unix socket."""
+        return Path(self.address)
+
+    @property
+    def port(self) -> int:
+        """Its TCP port."""
+        return self.address[1]
 
     def _accept(self) -> None:
         while True:
@@ -89,15 +102,26 @@ class ScriptedServer:
         with connection:
             try:
                 with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-                    script(Peer(connection))
+                    if self._context is None:
+                        script(Peer(connection))
+                    else:
+                        self._play_by_tls(connection, script)
             except OSError as error:
                 self.failures.append(error)
         self.ended += 1
 
+    def _play_by_tls(self, connection: socket.socket, script: Script) -> None:
+        try:
+            secure = self._context.wrap_socket(connection, server_side=True)
+        except ssl.SSLError:
+            return  # the client has seen the certificate, and gone
+        with secure, suppress(ssl.SSLEOFError):
+            script(Peer(secure))
+
     def close(self) -> None:
         self._is_closing = True
-        with socket.socket(socket.AF_UNIX) as last:
-            last.connect(str(self.path))
+        with socket.socket(self._listener.family) as last:
+            last.connect(self.address)
         for thread in self._threads:
             thread.join()
         self._listener.close()
@@ -108,11 +132,27 @@ class ScriptedServer:
 def scripted_server(*scripts: Script) -> Iterator[ScriptedServer]:
     """Yield a server in a short directory; at the end every script must have ended without surprise."""
     with tempfile.TemporaryDirectory(prefix="dmrc-") as directory:
-        server = ScriptedServer(Path(directory) / "s", list(scripts))
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(Path(directory) / "s"))
+        server = ScriptedServer(listener, list(scripts))
         try:
             yield server
         finally:
             server.close()
+
+
+@contextmanager
+def tcp_server(
+    *scripts: Script, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+) -> Iterator[ScriptedServer]:
+    """Yield the same by TCP, and with a context by TLS."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.bind((host, 0))
+    server = ScriptedServer(listener, list(scripts), context)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def answers(*parts: bytes) -> Script:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from dmrc.engines.unix_session import UnixSession
+from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.session import HttpSession
 from tests.engines.scripted_server import ScriptedServer
 
 _T = TypeVar("_T")
@@ -19,14 +20,14 @@ Play = Callable[[Awaitable[_T]], _T]
 only_uvloop = pytest.mark.parametrize("play", ["uvloop"], indirect=True)
 
 
-async def ask(session: UnixSession, body: bytes = b"{}") -> tuple[int, bytes]:
+async def ask(session: HttpSession, body: bytes = b"{}") -> tuple[int, bytes]:
     """Return the status and the body of an answer."""
     with closing(await session.post("/v1/test", {"content-type": "application/json"}, body)) as answer:
         return answer.status, b"".join([chunk async for chunk in answer])
 
 
 async def ask_once(server: ScriptedServer) -> tuple[int, bytes]:
-    session = UnixSession(server.path)
+    session = HttpSession(UnixConnector(server.path))
     try:
         return await ask(session)
     finally:

@@ -160,6 +160,8 @@ def test_no_child_outlives_a_parent_that_was_killed(tiny: Path, tmp_path: Path, 
 import asyncio, sys
 from pathlib import Path
 from dmrc.engines.engine import Launch
+from dmrc.project import ServingOptions
+from tests.engines.child import local_model
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import EngineProcess
 
@@ -168,14 +170,16 @@ class Engine(LlamaCpp):
         python, *arguments, text = super().command(launch)
         if sys.argv[3] == "the system's signal":
             return [python, *arguments, text]
-        started = "import sys; sys.platform = 'other'; from dmrc.engines.llama_cpp.xllamacpp_child import main; main(sys.argv[1])"
+        started = "import sys; sys.platform = 'other'; from dmrc.engines.llama_cpp.xllamacpp_child import main;"
+        started += " main(sys.argv[1])"
         return [python, "-c", started, text]
 
 async def main():
     directory = Path(sys.argv[2])
-    launch = Launch(name="m", gguf=Path(sys.argv[1]), context_size=256, parallel=1,
+    model = local_model(Path(sys.argv[1]))
+    launch = Launch(name="m", model=model, options=ServingOptions(context_size=256), parallel=1,
                     socket=directory / "e.sock", log=directory / "e.log")
-    process = await EngineProcess.start(Engine(None), launch)
+    process = (await Engine(None).start(launch)).process
     await process.wait_ready()
     print(process.pid, flush=True)
     await process.wait_exit()

@@ -48,8 +48,8 @@ def test_no_word_of_a_request_reaches_the_log_of_its_engine(tiny: Path, tmp_path
     async def use(child: Child) -> int:
         quoted = 0
         for path, body in FAULTS.values():
-            async with child.session.post(f"http://runner{path}", json={**body, "max_tokens": 1}) as answer:
-                quoted += WORD in await answer.text()
+            answer = await child.client.post(path, json={**body, "max_tokens": 1})
+            quoted += WORD in answer.text
         deadline = time.monotonic() + 20
         while "may quote a request" not in child.process.log_tail() and "…" not in child.process.log_tail():
             assert time.monotonic() < deadline

@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import Launch
 from dmrc.engines.llama_cpp.engine import LlamaCpp
-from dmrc.engines.process import EngineProcess
+from dmrc.engines.process import Child, EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import launch_in, started
 from tests.polling import eventually
@@ -108,27 +109,23 @@ class SlowToLoad(LlamaCpp):
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_path: Path) -> None:
-    class Absent:
-        name, program, largest_parallel, keeps_prompts = "absent", "absent", None, False
+    class Absent(ChildEngine):
+        name = program = "absent"
 
-        def check(self, flags: object) -> None: ...
-
-        def command(self, launch: object) -> list[str]:
+        def command(self, launch: Launch) -> list[str]:
             return [str(tmp_path / "absent")]
 
-        def describe(self) -> str:
-            return self.program
-
     with pytest.raises(EngineStartError, match="cannot be started"):
-        asyncio.run(EngineProcess.start(Absent(), launch_in(tmp_path, gguf=tiny)))
+        asyncio.run(Absent().start(launch_in(tmp_path, gguf=tiny)))
 
 
 def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Path, tmp_path: Path) -> None:
     async def run() -> None:
         process = await asyncio.create_subprocess_exec("false")
         eventually(lambda: has_gone(process.pid), "its end")  # while the event loop stands, and hears nothing of it
-        launch = launch_in(tmp_path, gguf=tiny)
-        child = EngineProcess(process, launch, program="false", log=ChildLog(launch.log))
+        log = tmp_path / "e.log"
+        told = Child(command=["false"], program="false", model="ai/tiny", socket=tmp_path / "e.sock", log=log)
+        child = EngineProcess(process, told, ChildLog(log))
 
         with pytest.raises(EngineStartError, match="exit code 1"):
             await child.wait_ready()

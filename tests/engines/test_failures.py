@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.llama_cpp.failures import End, start_failure
+from dmrc.engines.failures import End, start_failure
+from dmrc.engines.llama_cpp.failures import CAUSES
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 
 END = (
@@ -15,7 +16,7 @@ END = (
 
 
 def sentence(log: str, exit_code: int = 1) -> str:
-    return str(start_failure("ai/m", End("llama-server", exit_code, None), log + END, Path("m.log")))
+    return str(start_failure("ai/m", End("llama-server", exit_code, None), CAUSES, log + END, Path("m.log")))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_cause_in_the_log_becomes_a_sentence(log: str, expected: str) -> None:
 
 def test_the_end_of_the_log_goes_with_the_error() -> None:
     error = start_failure(
-        "ai/m", End("llama-server", 1, None), "\n".join(map(str, range(20))) + "\n\n" + "x" * 999, Path("m.log")
+        "ai/m", End("llama-server", 1, None), CAUSES, "\n".join(map(str, range(20))) + "\n\n" + "x" * 999, Path("m.log")
     )
 
     assert error.log_tail == ("16", "17", "18", "19", "x" * 200)
@@ -115,7 +116,7 @@ def test_the_end_of_the_log_goes_with_the_error() -> None:
     ],
 )
 def test_missing_memory_is_an_error_of_its_own(log: str) -> None:
-    error = start_failure("ai/m", End("llama-server", 1, None), log + END, Path("m.log"))
+    error = start_failure("ai/m", End("llama-server", 1, None), CAUSES, log + END, Path("m.log"))
 
     assert isinstance(error, InsufficientMemoryError)
     assert "there is not enough memory for it. Choose a smaller context_size" in str(error)
@@ -137,7 +138,7 @@ def test_missing_memory_is_an_error_of_its_own(log: str) -> None:
 def test_a_signal_tells_what_the_log_does_not(
     number: int, out_of_memory: bool | None, kind: type[Exception], expected: str
 ) -> None:
-    error = start_failure("ai/m", End("llama-server", -number, out_of_memory), "", Path("m.log"))
+    error = start_failure("ai/m", End("llama-server", -number, out_of_memory), CAUSES, "", Path("m.log"))
 
     assert isinstance(error, kind)
     assert expected in str(error)

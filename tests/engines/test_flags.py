@@ -95,8 +95,9 @@ def test_no_spelling_is_listed_twice() -> None:
 def test_checking_flags_imports_nothing_heavy() -> None:
     """The command line checks flags; it must stay fast."""
     program = (
-        "import sys; from dmrc.engines.llama_cpp.flags import parse; import dmrc.engines.llama_cpp.memory, dmrc.engines.llama_cpp.engine;"
-        "print(*{'asyncio', 'aiohttp', 'xllamacpp', 'psutil'} & set(sys.modules))"
+        "import sys; from dmrc.engines.llama_cpp.flags import parse;"
+        "import dmrc.engines.llama_cpp.memory, dmrc.engines.llama_cpp.engine;"
+        "print(*{'asyncio', 'httptools', 'xllamacpp', 'psutil'} & set(sys.modules))"
     )
 
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -127,7 +128,7 @@ def examples(flag: Flag) -> list[list[str]]:
 def test_every_flag_has_a_place_in_xllamacpp(flag: Flag) -> None:
     from dmrc.engines.llama_cpp.xllamacpp_child import parameters
 
-    launch = {"name": "m", "gguf": "m.gguf", "mmproj": None, "chat_template": None, "mode": "completion"}
+    launch = {"name": "m", "path": "m.gguf", "mmproj": None, "chat_template": None, "mode": "completion"}
     launch |= {"context_size": "256", "parallel": "1", "socket": "m.sock"}
     launch |= {"prompt_cache_mib": "0", "context_checkpoints": "32"}
 
@@ -152,7 +153,7 @@ def test_values_arrive_in_xllamacpp_as_its_own_parser_would_set_them() -> None:
         "--json-schema",
         '{"type": "object"}',
     ]
-    launch = {"name": "m", "gguf": "m", "mmproj": "", "chat_template": "", "mode": "rerank", "socket": "m.sock"}
+    launch = {"name": "m", "path": "m", "mmproj": "", "chat_template": "", "mode": "rerank", "socket": "m.sock"}
     launch |= {"prompt_cache_mib": 96, "context_checkpoints": 7}
 
     params = parameters(json.dumps({**launch, "context_size": 512, "parallel": 3, "runtime_flags": flags}))

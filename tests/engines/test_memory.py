@@ -1,16 +1,28 @@
 """The memory estimate: by hand, and against what the real child has in use."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from dmrc.engines.llama_cpp.memory import estimate, largest_context
+from dmrc.engines.engine import LocalModel, MemoryEstimate
+from dmrc.engines.llama_cpp import memory
 from dmrc.gguf import GgufFacts
+from dmrc.project import ServingOptions
 from tests.engines.child import Child, real_child
 from tests.tiny_gguf import write_tiny_llama
 
 MIB = 1 << 20
+
+
+def estimate(facts: GgufFacts, context_size: int, parallel: int, flags: Sequence[str] = ()) -> MemoryEstimate:
+    options = ServingOptions(context_size=context_size, runtime_flags=tuple(flags))
+    return memory.estimate(LocalModel(path=Path("m.gguf"), facts=facts), options, parallel)
+
+
+def largest_context(facts: GgufFacts, available: int, parallel: int) -> int | None:
+    return memory.largest_context(LocalModel(path=Path("m.gguf"), facts=facts), ServingOptions(), parallel, available)
 
 
 @pytest.fixture

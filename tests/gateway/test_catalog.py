@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gguf import GgufFacts
 from dmrc.scheduler.configuration import Configurations
@@ -21,7 +22,7 @@ def test_who_began_before_a_tag_moved_leaves_nothing_old_behind(
     """The old model stood under the new state of the store, until its next change."""
     dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "me/a")
     store = Store(dmrc.home / "store")
-    catalog = Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), "docker.io")
+    catalog = Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), {"llama.cpp": LlamaCpp(None)}, "docker.io")
     has_read, may_go_on = threading.Event(), threading.Event()
     resolve = store.resolve
 

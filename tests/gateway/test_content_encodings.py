@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dmrc.gateway.server.content_encodings import zstd
+from dmrc.decompression import zstd
 from tests.gateway.conftest import MODEL, Gateway
 
 pytestmark = pytest.mark.engine

@@ -8,8 +8,9 @@ import pytest
 from starlette.types import Message
 
 from dmrc.dialects.anthropic.routes import AnthropicMessages
-from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.dialect import Route
 from dmrc.dialects.ollama.routes import OllamaChat
+from dmrc.dialects.openai.routes import OpenAI
 from dmrc.dialects.responses.routes import Responses
 from dmrc.gateway.inference.exchange_builder import Observation
 from dmrc.gateway.inference.inference import _cancelled_by_disconnect
@@ -19,7 +20,7 @@ SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "head
 CHAT = OpenAI("chat/completions", "chat")
 
 
-async def streamed(*chunks: bytes, dialect: Dialect = CHAT) -> Observation:
+async def streamed(*chunks: bytes, dialect: Route = CHAT) -> Observation:
     """Stream to a caller who hangs up before the engine has ended its stream, which takes a moment longer."""
 
     async def send(_message: Message) -> None:
@@ -59,7 +60,7 @@ def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_dialect_has_a_last_event(dialect: Dialect, end: bytes) -> None:
+def test_every_dialect_has_a_last_event(dialect: Route, end: bytes) -> None:
     for cut in (0, 9):
         observation = asyncio.run(streamed(b"before: {}\n\n", end[:cut], end[cut:], dialect=dialect))
         assert not observation.client_disconnected

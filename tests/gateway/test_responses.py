@@ -168,7 +168,7 @@ def test_a_response_is_remembered_before_the_caller_has_it() -> None:
 
     made = asyncio.run(read())
 
-    assert responses.conversations("shop").asked(made) == [{"role": "user", "content": "Hi"}]
+    assert responses.dialect.conversations("shop").asked(made) == [{"role": "user", "content": "Hi"}]
 
 
 @pytest.mark.engine

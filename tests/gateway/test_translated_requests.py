@@ -10,7 +10,7 @@ import pytest
 from dmrc.dialects.anthropic.routes import AnthropicMessages
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Call, Dialect
+from dmrc.dialects.dialect import Call, Route
 from dmrc.dialects.ollama.routes import OllamaChat, OllamaGenerate
 from dmrc.dialects.responses.routes import Responses
 from dmrc.errors import InputError
@@ -24,7 +24,7 @@ OF_ANTHROPIC = [{"name": name, "input_schema": PARAMETERS} for name in NAMES]
 OF_RESPONSES = [{"type": "function", "name": name, "parameters": PARAMETERS} for name in NAMES]
 
 
-def sent(dialect: Dialect, document: dict[str, Any], served: Served = UPSTREAM) -> dict[str, Any]:
+def sent(dialect: Route, document: dict[str, Any], served: Served = UPSTREAM) -> dict[str, Any]:
     call = dialect.call(document, json.dumps(document).encode(), None)
     assert isinstance(call, Call)
     return checked(call, served).document

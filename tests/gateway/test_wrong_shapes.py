@@ -10,8 +10,9 @@ import pytest
 from dmrc.dialects.anthropic.routes import AnthropicMessages
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Dialect, OpenAI
+from dmrc.dialects.dialect import Route
 from dmrc.dialects.ollama.routes import OllamaChat, OllamaEmbed, OllamaGenerate
+from dmrc.dialects.openai.routes import OpenAI
 from dmrc.dialects.responses.routes import Responses
 from dmrc.errors import InputError
 from tests.gateway.test_translated_requests import ENGINE, HELLO, PARAMETERS, UPSTREAM, message, response, sent
@@ -160,7 +161,7 @@ def test_the_model_is_told_that_a_tool_failed() -> None:
         (OllamaChat(), {"model": "m", "messages": HELLO, "logprobs": True}, "top_logprobs"),
     ],
 )
-def test_a_number_is_a_number(dialect: Dialect, fields: dict[str, Any], name: str, value: Any, served: Served) -> None:
+def test_a_number_is_a_number(dialect: Route, fields: dict[str, Any], name: str, value: Any, served: Served) -> None:
     with pytest.raises(InputError, match=f"'{name}'"):
         sent(dialect, fields | {name: value}, served)
 

@@ -28,7 +28,7 @@ def declared(options: object, **fields: object) -> ModelDeclaration:
 def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: object, expected: Upstream) -> None:
     model = declared({"upstream": written})
 
-    assert (model.upstream, model.engine, model.references) == (expected, "upstream", ())
+    assert (model.options.upstream, model.engine, model.references) == (expected, "upstream", ())
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: o
         ({"upstream": "host/v1"}, {}, "is 'host/v1', which is no URL"),
         ({"upstream": "ftp://host"}, {}, "which is no URL"),
         ({"upstream": "https://host/v1?key=1"}, {}, "which is no URL"),
+        ({"upstream": "http://host:99999/v1"}, {}, "which is no URL"),
+        ({"upstream": "http://[::1/v1"}, {}, "which is no URL"),
+        ({"upstream": "http://my host/v1"}, {}, "which is no URL"),
         ({"upstream": {"model": "gpt"}}, {}, "models.llm.x-dmrc.upstream.url is None"),
         ({"upstream": {"url": "https://host", "token": "x"}}, {}, "has no field 'token'"),
         ({"upstream": "https://host/v1", "engine": "llama.cpp"}, {}, "has both 'upstream' and engine 'llama.cpp'"),
@@ -86,8 +89,8 @@ def test_paths_begin_at_the_compose_file_and_other_names_are_references() -> Non
         }
     )
 
-    assert model.loras == ("/srv/app/a.gguf", "/b.gguf", "ai/adapter:1")
-    assert (model.mmproj, model.chat_template) == ("/srv/app/p.gguf", "/srv/app/t")
+    assert model.options.loras == ("/srv/app/a.gguf", "/b.gguf", "ai/adapter:1")
+    assert (model.options.mmproj, model.options.chat_template) == ("/srv/app/p.gguf", "/srv/app/t")
     assert model.references == ("ai/smollm2", "ai/adapter:1", "ai/small")
-    assert model.paths == ("/srv/app/a.gguf", "/b.gguf", "/srv/app/p.gguf", "/srv/app/t")
-    assert model.companions == ["mmproj", "lora", "lora", "lora", "draft"]
+    assert model.options.paths == ("/srv/app/a.gguf", "/b.gguf", "/srv/app/p.gguf", "/srv/app/t")
+    assert model.options.companions == ["mmproj", "lora", "lora", "lora", "draft"]

@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmrc.engines.engine import Engine, RunnerConfiguration
+from dmrc.engines.engine import Engine, LocalModel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.gguf import GgufFacts
+from dmrc.project import ServingOptions
 from dmrc.scheduler.budget import Budget, needs
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
@@ -49,10 +50,13 @@ class Workshop:
         return Target(
             reference="docker.io/local/tiny:latest",
             digest="sha256:" + "1" * 64,
-            gguf=gguf or self.gguf,
-            facts=facts,
-            configuration=RunnerConfiguration(engine="llama.cpp", context_size=context_size, parallel=parallel),
-            keep_alive_seconds=keep_alive_seconds,
+            model=LocalModel(path=gguf or self.gguf, facts=facts),
+            options=ServingOptions(
+                mode="completion",
+                context_size=context_size,
+                parallel=parallel,
+                keep_alive_seconds=keep_alive_seconds,
+            ),
         )
 
     def scheduler(
@@ -64,7 +68,7 @@ class Workshop:
         budget: Budget | None = None,
     ) -> Scheduler:
         """Return a scheduler with memory for so many runners of the default target; None is enough for all."""
-        one = needs(self.target())[0].memory.total_bytes
+        one = needs(LlamaCpp(None), self.target())[0].memory.total_bytes
         budget = budget or Budget(limit_bytes=round(one * room_for) if room_for is not None else 1 << 40)
         for name in ("run", "logs"):
             (self.directory / name).mkdir(exist_ok=True)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.engine import RunnerConfiguration
+from dmrc.engines.engine import LocalModel
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.gguf import GgufFacts
-from dmrc.scheduler.budget import Abilities, Budget, Held, needs
-from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, Target
+from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
+from dmrc.scheduler.budget import Budget, Held, needs
+from dmrc.scheduler.target import Target
 
 GIB = 1 << 30
 
@@ -38,39 +40,43 @@ FACTS = GgufFacts(
 )
 
 
+LLAMA_CPP = LlamaCpp(None)
+
+
+class OneAtATime(LlamaCpp):
+    largest_parallel = 1
+
+
 def target(context_size: int | None = 8192, parallel: int | None = None, flags: tuple[str, ...] = ()) -> Target:
     return Target(
         reference="docker.io/ai/llama3.1:8B-Q4_K_M",
         digest="sha256:" + "2" * 64,
-        gguf=Path("model.gguf"),
-        facts=FACTS,
-        configuration=RunnerConfiguration(
-            engine="llama.cpp", context_size=context_size, parallel=parallel, runtime_flags=flags
-        ),
+        model=LocalModel(path=Path("model.gguf"), facts=FACTS),
+        options=ServingOptions(context_size=context_size, parallel=parallel, runtime_flags=flags),
     )
 
 
 @pytest.mark.parametrize(("free_gib", "slots"), [(64, 4), (8, 2), (6.5, 1), (5, None)])
 def test_the_most_slots_that_fit_are_chosen(free_gib: float, slots: int | None) -> None:
-    need = Budget().fit(target(), round(free_gib * GIB))
+    need = Budget().fit(LLAMA_CPP, target(), round(free_gib * GIB))
 
     assert (need.parallel if need else None) == slots
 
 
 def test_a_number_of_slots_that_was_asked_for_is_not_lowered() -> None:
-    assert Budget().fit(target(parallel=4), 8 * GIB) is None
-    assert [need.parallel for need in needs(target(parallel=4))] == [4]
-    assert [need.parallel for need in needs(target(flags=("-np", "3")))] == [3]
-    assert [need.parallel for need in needs(target(parallel=2, flags=("-np", "3")))] == [2]
+    assert Budget().fit(LLAMA_CPP, target(parallel=4), 8 * GIB) is None
+    assert [need.parallel for need in needs(LLAMA_CPP, target(parallel=4))] == [4]
+    assert [need.parallel for need in needs(LLAMA_CPP, target(flags=("-np", "3")))] == [3]
+    assert [need.parallel for need in needs(LLAMA_CPP, target(parallel=2, flags=("-np", "3")))] == [2]
 
 
 def test_an_engine_that_serves_one_at_a_time_gets_one_slot() -> None:
-    assert [need.parallel for need in needs(target(), Abilities(largest_parallel=1))] == [1]
-    assert [need.parallel for need in needs(target(parallel=4), Abilities(largest_parallel=1))] == [1]
+    assert [need.parallel for need in needs(OneAtATime(None), target())] == [1]
+    assert [need.parallel for need in needs(OneAtATime(None), target(parallel=4))] == [1]
 
 
 def test_without_a_context_size_the_default_is_counted_and_not_the_trained_maximum() -> None:
-    assert needs(target(None)) == needs(target(DEFAULT_CONTEXT_SIZE))
+    assert needs(LLAMA_CPP, target(None)) == needs(LLAMA_CPP, target(DEFAULT_CONTEXT_SIZE))
 
 
 def test_of_a_limit_everything_held_is_taken_off() -> None:
@@ -91,7 +97,7 @@ def test_of_the_systems_memory_only_what_it_does_not_know_yet_is_taken_off() -> 
 
 
 def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> None:
-    error = Budget().refuse(target(65536), 7 * GIB)
+    error = Budget().refuse(LLAMA_CPP, target(65536), 7 * GIB)
 
     assert "'docker.io/ai/llama3.1:8B-Q4_K_M' with context_size 65536 needs 13." in error.message
     assert "weights 4.91 GB, context 8.59 GB" in error.message
@@ -102,16 +108,16 @@ def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> No
 @pytest.mark.parametrize("flags", [(), ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on")])
 def test_the_context_that_the_refusal_offers_does_fit(flags: tuple[str, ...]) -> None:
     budget = Budget()
-    error = budget.refuse(target(131072, flags=flags), 7 * GIB)
+    error = budget.refuse(LLAMA_CPP, target(131072, flags=flags), 7 * GIB)
     assert error.remedy is not None
     offered = int(error.remedy.split("A context_size of ")[1].split()[0])
 
-    assert budget.fit(target(offered, flags=flags), 7 * GIB)
-    assert not budget.fit(target(offered + 256, flags=flags), 7 * GIB)
+    assert budget.fit(LLAMA_CPP, target(offered, flags=flags), 7 * GIB)
+    assert not budget.fit(LLAMA_CPP, target(offered + 256, flags=flags), 7 * GIB)
 
 
 def test_where_not_even_the_weights_fit_no_context_is_offered() -> None:
-    error = Budget().refuse(target(), 2 * GIB)
+    error = Budget().refuse(LLAMA_CPP, target(), 2 * GIB)
 
     assert error.remedy is not None
     assert "context_size" not in error.remedy
@@ -119,4 +125,4 @@ def test_where_not_even_the_weights_fit_no_context_is_offered() -> None:
 
 
 def test_a_negative_rest_is_shown_as_none() -> None:
-    assert "and 0 B is free" in Budget().refuse(target(), -GIB).message
+    assert "and 0 B is free" in Budget().refuse(LLAMA_CPP, target(), -GIB).message

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.llama_cpp.counts import counts_soon
+from dmrc.engines.engine import LocalModel
+from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.memory import prompt_store
 from dmrc.engines.session import Session
-from dmrc.engines.unix_session import UnixSession
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import GgufFacts
-from dmrc.scheduler.budget import Abilities, Budget, Held, needs, with_prompt_cache
+from dmrc.project import ServingOptions
+from dmrc.scheduler.budget import Budget, Held, needs, with_prompt_cache
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.runner import State
@@ -35,7 +37,13 @@ from tests.synthetic_gguf import Shape, write_model
 
 GIB = 1 << 30
 MIB = 1 << 20
-LLAMA_CPP = Abilities(keeps_prompts=True)
+LLAMA_CPP = LlamaCpp(None)
+
+
+class Forgetful(LlamaCpp):
+    def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
+        return False
+
 
 # 64 KiB of keys and values a token, and little to compute: a prompt of 1,000 tokens fills 64 MB in a second.
 THICK = Shape(width=256, blocks=8, heads=8, heads_kv=8, head_width=256, inner=128, context_length=2048)
@@ -55,10 +63,10 @@ THICK = Shape(width=256, blocks=8, heads=8, heads_kv=8, head_width=256, inner=12
 def test_the_cache_gets_half_of_what_is_left_or_the_contexts_and_never_more_than_8_gib(
     free_gib: float, cache_gib: float
 ) -> None:
-    need = Budget().fit(llama_8b(), round(free_gib * GIB), LLAMA_CPP)
+    need = Budget().fit(LLAMA_CPP, llama_8b(), round(free_gib * GIB))
     assert need is not None
 
-    given = with_prompt_cache(need, llama_8b(), round(free_gib * GIB), LLAMA_CPP)
+    given = with_prompt_cache(need, LLAMA_CPP, llama_8b(), round(free_gib * GIB))
 
     left = free_gib * GIB - need.memory.bare_bytes
     expected = max(left // 2, min(need.memory.kv_bytes, left - need.memory.bare_bytes), 0)
@@ -68,17 +76,17 @@ def test_the_cache_gets_half_of_what_is_left_or_the_contexts_and_never_more_than
 
 
 def test_no_cache_where_it_is_of_no_use_or_the_project_says_how_large() -> None:
-    need = needs(llama_8b())[0]
+    need = needs(LLAMA_CPP, llama_8b())[0]
     said = llama_8b(flags=("--cache-ram", "64"))
 
-    assert with_prompt_cache(need, llama_8b(), 64 * GIB, Abilities()) == need
-    assert with_prompt_cache(needs(said)[0], said, 64 * GIB, LLAMA_CPP).memory.prompt_cache_bytes == 64 * MIB
-    vectors = replace(llama_8b(), configuration=replace(llama_8b().configuration, mode="embedding"))
-    assert with_prompt_cache(need, vectors, 64 * GIB, LLAMA_CPP) == need
+    assert with_prompt_cache(need, Forgetful(None), llama_8b(), 64 * GIB) == need
+    assert with_prompt_cache(needs(LLAMA_CPP, said)[0], LLAMA_CPP, said, 64 * GIB).memory.prompt_cache_bytes == 64 * MIB
+    vectors = replace(llama_8b(), options=replace(llama_8b().options, mode="embedding"))
+    assert with_prompt_cache(need, LLAMA_CPP, vectors, 64 * GIB) == need
 
 
 def test_what_a_cache_has_not_filled_counts_as_free_for_others() -> None:
-    need = with_prompt_cache(needs(llama_8b())[0], llama_8b(), 64 * GIB, LLAMA_CPP)
+    need = with_prompt_cache(needs(LLAMA_CPP, llama_8b())[0], LLAMA_CPP, llama_8b(), 64 * GIB)
     bare = need.memory.bare_bytes
 
     assert Held.of(need, bare - GIB, GIB) == Held(bare, GIB, 8 * GIB)
@@ -139,7 +147,7 @@ signal.pause()
 
 
 @contextmanager
-def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None) -> Iterator[UnixSession]:
+def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None) -> Iterator[HttpSession]:
     """llama.cpp's server as it is started without dmrc: four slots that share the context, and 8 GiB of cache."""
     socket = directory / "own.sock"
     argv = [sys.executable, "-c", _DEFAULTS, str(gguf), str(socket)]
@@ -148,12 +156,12 @@ def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None) -> Iter
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
             eventually(socket.exists, "it listens")
-            yield UnixSession(socket)
+            yield HttpSession(UnixConnector(socket))
         finally:
             child.kill()
 
 
-async def until_loaded(session: UnixSession) -> None:
+async def until_loaded(session: HttpSession) -> None:
     for _ in range(200):
         with closing(await session.get("/health")) as answer:
             if answer.status == 200:
@@ -180,7 +188,7 @@ def test_six_conversations_in_turn_compute_no_more_than_by_llama_cpps_own_defaul
     async def story() -> None:
         async with scheduler.lease(workshop.target(1024, parallel=4)) as lease:
             ours.append(await six_in_turn(lease.session))
-            counts = await counts_soon(lease.session)
+            counts = await lease.runner.counts_soon()
             shown = describe_runner(lease.runner, counts)
         total, computed = ours[0]
         assert (shown["prompt_tokens_computed"], shown["prompt_tokens_reused"]) == (computed, total - computed)
@@ -230,7 +238,8 @@ def thick_target(workshop: Workshop, thick: Path, context_size: int, keep_alive_
     with thick.open("rb") as stream:
         facts = GgufFacts.parse(stream, name="thick")
     base = workshop.target(context_size, parallel=1, keep_alive_seconds=keep_alive_seconds, gguf=thick)
-    return replace(base, facts=facts)
+    assert base.model is not None
+    return replace(base, model=replace(base.model, facts=facts))
 
 
 def cache_of(scheduler: Scheduler, context_size: int) -> int:
@@ -242,7 +251,7 @@ def cache_of(scheduler: Scheduler, context_size: int) -> int:
 def test_a_new_runner_starts_at_once_in_what_a_busy_ones_cache_has_not_filled(workshop: Workshop) -> None:
     """The other one starts anew with a smaller cache when it is idle, so that the sum is within the limit again."""
     scheduler = workshop.scheduler(room_for=2.5)
-    limit = round(needs(workshop.target())[0].memory.total_bytes * 2.5)
+    limit = round(needs(LlamaCpp(None), workshop.target())[0].memory.total_bytes * 2.5)
 
     async def story() -> None:
         release, got = asyncio.Event(), list[Lease]()
@@ -287,7 +296,7 @@ def test_a_filled_cache_is_given_back_before_a_runner_has_to_go_or_a_load_is_ref
 ) -> None:
     resident = thick_target(workshop, thick, 1024, keep_alive_seconds)
     other = thick_target(workshop, thick, 1280)
-    both = sum(needs(one)[0].memory.bare_bytes for one in (resident, other))
+    both = sum(needs(LLAMA_CPP, one)[0].memory.bare_bytes for one in (resident, other))
     scheduler = workshop.scheduler(budget=Budget(limit_bytes=both + 20 * MIB))
 
     async def story() -> None:
@@ -308,7 +317,7 @@ def test_a_filled_cache_is_given_back_before_a_runner_has_to_go_or_a_load_is_ref
 @pytest.mark.engine
 def test_a_full_cache_stays_within_the_estimate(workshop: Workshop, thick: Path) -> None:
     target = thick_target(workshop, thick, 1024)
-    bare = needs(target)[0].memory.bare_bytes
+    bare = needs(LlamaCpp(None), target)[0].memory.bare_bytes
     scheduler = workshop.scheduler(budget=Budget(limit_bytes=2 * bare))
 
     async def story() -> None:

@@ -9,14 +9,14 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from dmrc.engines.engine import Launch, RunnerConfiguration
+from dmrc.engines.engine import Launch
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.errors import DmrcError
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.runner import Runner
@@ -32,26 +32,16 @@ _CHANGE_SECONDS = 0.4
 _PATIENCE_SECONDS = 20.0
 
 
-@dataclass
-class QuickEngine:
+class QuickEngine(LlamaCpp):
     """Starts children that answer after a moment, or never."""
 
-    chance: random.Random
-
-    name = "llama.cpp"
-    program = "quick child"
-    largest_parallel: int | None = None
-    keeps_prompts = True
-
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
-        """Refuse nothing."""
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(None)
+        self._chance = chance
 
     def command(self, launch: Launch) -> list[str]:
-        story = self.chance.choices(["ready", "slow", "dies"], [8, 3, 1])[0]
+        story = self._chance.choices(["ready", "slow", "dies"], [8, 3, 1])[0]
         return [sys.executable, "-I", "-S", str(_CHILD), str(launch.socket), story]
-
-    def describe(self) -> str:
-        return self.program
 
 
 @dataclass

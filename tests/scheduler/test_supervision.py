@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.scheduler.budget import needs
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.runner import State
@@ -108,7 +109,7 @@ def test_a_child_far_over_its_estimate_is_ended_under_its_caller_who_hears_why(
 
 
 def test_the_bound_follows_the_estimate(workshop: Workshop) -> None:
-    (need,) = needs(workshop.target())
+    (need,) = needs(LlamaCpp(None), workshop.target())
 
     assert most_bytes(need, 0) > need.memory.bare_bytes * 1.5
     assert most_bytes(need, 0) < 2 << 30

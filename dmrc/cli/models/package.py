@@ -15,6 +15,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command(epilog="Example: dmrc package --gguf smollm2.gguf --license LICENSE me/smollm2:Q4_1")
 @click.option("--gguf", type=_FILE, help="The GGUF file; the first one of a split model is enough.")
+@click.option("--safetensors-dir", "directory", type=_FILE, help="A directory of safetensors files, with all others.")
 @click.option("--from", "base", type=model_name, help="A model to start from; only what is given changes.")
 @click.option("--mmproj", type=_FILE, help="Multimodal projector.")
 @click.option("--chat-template", type=_FILE, help="Chat template (Jinja) that replaces the one in the GGUF.")
@@ -32,6 +33,7 @@ def package(
     /,
     reference: str,
     gguf: Path | None,
+    directory: Path | None,
     base: str | None,
     licenses: tuple[Path, ...],
     form: Literal["docker", "cncf"],
@@ -40,7 +42,7 @@ def package(
     context_size: int | None,
     **files: Path | None,
 ) -> None:
-    """Put a GGUF file, or a variant of another model, into the store as REFERENCE.
+    """Put a GGUF file, a directory, or a variant of another model, into the store as REFERENCE.
 
     The same input gives the same digest. The context size is recorded only when it is given.
     """
@@ -52,11 +54,20 @@ def package(
     from dmrc.reference import Reference
 
     before = None if base is None else app.store.resolve(base, app.settings.default_registry)
-    parts = Parts(gguf=gguf, base=before, licenses=licenses, form=form, context_size=context_size, **files)
+    parts = Parts(
+        gguf=gguf,
+        directory=directory,
+        base=before,
+        licenses=licenses,
+        form=form,
+        context_size=context_size,
+        **files,
+    )
     with PullProgress() as progress:
         model = app.models.package(parts, reference, progress.of(reference))
     target = Reference.parse(reference, default_registry=app.settings.default_registry)
-    note(f"packaged {gguf.name if gguf else base} as {target}")
+    made_of = gguf or directory
+    note(f"packaged {made_of.name if made_of else base} as {target}")
     if is_pushed:
         push_model(app, reference)
     row = {"digest": model.digest, "tags": list(model.tags), "size_bytes": model.size_bytes}

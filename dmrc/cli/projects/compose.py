@@ -131,11 +131,10 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
     from dmrc.compose.context import docker_endpoint
-    from dmrc.engines.llama_cpp.flags import configured
 
     host = docker_endpoint(os.environ).host
     for model in models:
-        app.engines[model.engine].check(configured(model.engine, model.runtime_flags), model.companions)
+        app.engines[model.engine].check(model.options, model.options.companions)
     with app.daemon.needed():
         address = attach(app, host)
         for name in dict.fromkeys(name for model in models for name in model.references):

@@ -72,8 +72,8 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
         model.key: {
             "model": model.name,
             "engine": model.engine,
-            "context_size": model.context_size,
-            "runtime_flags": list(model.runtime_flags),
+            "context_size": model.options.context_size,
+            "runtime_flags": list(model.options.runtime_flags or ()),
         }
         for model in project.models.values()
     }

@@ -13,7 +13,7 @@ from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
     from dmrc.cli.client import Document
-    from dmrc.scheduler.configuration import Wishes
+    from dmrc.project import ServingOptions
 
 
 class _Group(click.Group):
@@ -59,36 +59,35 @@ _project_option = click.option("--project", metavar="NAME", help="In this compos
 @pass_app
 def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
     """Set what is given, and leave the rest as it is. FLAGS are those of llama-server, all of them at once."""
-    wishes = wishes_of(flags, options)
-    if not wishes.said():
+    chosen = options_of(flags, options)
+    if not chosen.said():
         raise click.UsageError("nothing to set; see: dmrc configure --help")
-    put(app, model, project, wishes)
+    put(app, model, project, chosen)
 
 
-def wishes_of(flags: tuple[str, ...], options: dict[str, object]) -> Wishes:
+def options_of(flags: tuple[str, ...], given: dict[str, object]) -> ServingOptions:
     """Return what the options of `set` say: `context_size`, `parallel`, `keep_alive`, `engine`, `mode` and `think`.
 
-    Others are named as the fields of `Wishes`.
+    Others are named as the fields of `ServingOptions`.
 
     Raises:
         ProjectError: `keep_alive` is no duration.
     """
-    from dmrc.project import parse_keep_alive
-    from dmrc.scheduler.configuration import Wishes
+    from dmrc.project import ServingOptions, parse_keep_alive
 
-    options["mode"] = "rerank" if options["mode"] == "reranking" else options["mode"]
-    options["keep_alive_seconds"] = parse_keep_alive(options.pop("keep_alive"), "--keep-alive")
-    think = options.pop("think")
+    given["mode"] = "rerank" if given["mode"] == "reranking" else given["mode"]
+    given["keep_alive_seconds"] = parse_keep_alive(given.pop("keep_alive"), "--keep-alive")
+    think = given.pop("think")
     budget = None if think is None else -1 if think else 0
-    return Wishes(runtime_flags=flags or None, reasoning_budget=budget, **options)  # type: ignore[arg-type]
+    return ServingOptions(runtime_flags=flags or None, reasoning_budget=budget, **given)  # type: ignore[arg-type]
 
 
-def put(app: App, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
+def put(app: App, model: str, project: str | None, options: ServingOptions, *, replace: bool = False) -> None:
     """Tell the daemon; `replace` is that of `Configurator.configure`."""
     import json
 
     with app.daemon.needed():
-        document = {"model": model, "project": project, "wishes": json.loads(wishes.to_json()), "replace": replace}
+        document = {"model": model, "project": project, "options": options.to_json(), "replace": replace}
         app.daemon.request("PUT", "/configurations", json.dumps(document))
 
 

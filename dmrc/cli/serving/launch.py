@@ -94,7 +94,7 @@ def _context_tokens(app: App, model: str) -> int:
     """Return what a request may have, as the model was packaged; one that is not here yet has the default."""
     from dmrc.errors import ModelNotFoundError
     from dmrc.models.description import trained_context
-    from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE
+    from dmrc.project import DEFAULT_CONTEXT_SIZE
 
     try:
         stored = app.store.resolve(model, app.settings.default_registry)

@@ -7,42 +7,74 @@ from __future__ import annotations
 
 import json
 import re
-
-from starlette.responses import Response
+from collections.abc import Mapping
 
 from dmrc.dialects.anthropic import requests as requests
 from dmrc.dialects.anthropic.replies import AnthropicWords
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
-from dmrc.dialects.dialect import Call
-from dmrc.dialects.errors import error_document, error_response
-from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Dialect, JsonValue, Operation
+from dmrc.dialects.dialect import Call, Route
+from dmrc.errors import ContextLengthError, DmrcError, InputError, ThreadError
+from dmrc.exchange import JsonValue, Operation
 
-PREFIXES = ("/anthropic/v1", "/v1", "/engines/v1")
-"""Where the routes are found."""
+_PREFIXES = ("/anthropic/v1", "/v1", "/engines/v1")
+
+# Source: https://docs.anthropic.com/en/api/errors
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class AnthropicDialect:
+    """Anthropic's Messages."""
+
+    name = "anthropic"
+    id_headers: tuple[str, ...] = ("x-request-id", "request-id")
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return its routes."""
+        below: dict[str, Route] = {"": AnthropicMessages(self), "/count_tokens": AnthropicTokens(self)}
+        return {f"{prefix}/messages{end}": route for prefix in _PREFIXES for end, route in below.items()}
+
+    def owns(self, path: str) -> bool:
+        """Return whether a path is one that only its clients ask."""
+        return path.startswith("/anthropic/") or "/v1/messages" in path
+
+    def error(self, error: DmrcError) -> dict[str, object]:
+        """Return an error; clients find a prompt that is too long by its words, and shorten it."""
+        kind = _TYPES.get(error.http_status, "invalid_request_error" if error.http_status < 500 else "api_error")
+        message = str(error)
+        if isinstance(error, ContextLengthError) and error.prompt_tokens and error.context_tokens:
+            told = f"prompt is too long: {error.prompt_tokens} tokens > {error.context_tokens} maximum."
+            message = f"{told} {error}"
+        details = {"details": {"error_code": error.code}} if isinstance(error, ThreadError) else {}
+        return {"type": "error", "error": {"type": kind, "message": message, **details}}
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error event; `message_stop` never follows it."""
+        return b"\n\nevent: error\ndata: " + json.dumps(self.error(error)).encode() + b"\n\n"
 
 
 class AnthropicMessages:
     """`POST /v1/messages`."""
 
-    name: Dialect = "anthropic"
     operation: Operation = "chat"
     streams_unasked = False
     last_event = re.compile(rb"\nevent: message_stop\n[^\n]*\n\n\Z")
+
+    def __init__(self, dialect: AnthropicDialect | None = None) -> None:
+        """Serve it in the words of `dialect`."""
+        self.dialect = dialect or AnthropicDialect()
 
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the chat completion that says the same."""
         del body, project
         reply = AnthropicWords(document.get("model"))
         return Call("/v1/chat/completions", _chat(document), reply, of_llama_cpp=requests.of_llama_cpp(document))
-
-    def error_response(self, error: DmrcError) -> Response:
-        """Return the error as Anthropic's clients read it."""
-        return error_response(error, dialect=self.name)
-
-    def last_words(self, error: DmrcError) -> bytes:
-        """Return an error event; `message_stop` never follows it."""
-        return b"\n\nevent: error\ndata: " + json.dumps(error_document(error, self.name)).encode() + b"\n\n"
 
 
 class AnthropicTokens(AnthropicMessages):
@@ -54,12 +86,6 @@ class AnthropicTokens(AnthropicMessages):
         """Return what counts the tokens of the chat completion."""
         del body, project
         return Call(COUNT_PATH, {**_chat(document), "stream": False}, TokenCount({}))
-
-
-def anthropic_routes() -> dict[str, AnthropicMessages]:
-    """Return the dialect of each path."""
-    below = {"": AnthropicMessages(), "/count_tokens": AnthropicTokens()}
-    return {f"{prefix}/messages{end}": dialect for prefix in PREFIXES for end, dialect in below.items()}
 
 
 def _chat(document: dict[str, JsonValue]) -> dict[str, JsonValue]:

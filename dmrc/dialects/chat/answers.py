@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -234,3 +234,20 @@ def _text(value: JsonValue) -> str | None:
 
 def _count(value: JsonValue) -> int:
     return int(value) if isinstance(value, int | float) else 0
+
+
+def add_call(message: dict[str, JsonValue], part: Mapping[str, JsonValue]) -> None:
+    """Add a piece of a tool call, as a chunk of a stream has it, to the `tool_calls` of a message."""
+    calls = message.setdefault("tool_calls", [])
+    index = part.get("index")
+    position = index if isinstance(index, int) and index >= 0 else 0
+    if not isinstance(calls, list) or position > len(calls):
+        return  # calls come in order; anything else is no stream of theirs
+    if position == len(calls):
+        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
+    call = object_of(calls[position])
+    whole, function = object_of(call["function"]), object_of(part.get("function"))
+    call["id"] = part.get("id") or call["id"]
+    for name in ("name", "arguments"):
+        if isinstance(piece := function.get(name), str):
+            whole[name] = f"{whole[name]}{piece}"

@@ -30,26 +30,8 @@ from dmrc.dialects.openai.embeddings import EMBEDDINGS, checked_embedding
 from dmrc.dialects.openai.embeddings import unread as unread_embedding
 from dmrc.dialects.openai.fields import check_fields, refuse_fields, unread
 from dmrc.json_values import items_of, object_of
-from dmrc.scheduler.target import AnyTarget, Target
 
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
-
-
-def served_by(target: AnyTarget, model_key: str | None) -> Served:
-    """Return what is known of what will answer."""
-    engine = target.configuration.engine
-    if not isinstance(target, Target):
-        return Served(target.reference, engine, model_key=model_key)
-    return Served(
-        target.reference,
-        engine,
-        template=target.template,
-        context_size=target.context_size,
-        trained_context=target.facts.context_length,
-        model_key=model_key,
-        embedding_length=target.facts.embedding_length or None,
-        is_chat_model=target.facts.is_causal and not target.facts.pooling_type,
-    )
 
 
 def checked(call: Call, served: Served) -> Call:

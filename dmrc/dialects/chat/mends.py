@@ -7,8 +7,8 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import Document, json_object
-from dmrc.engines.session import Answer
 from dmrc.event_stream import EventReader
 from dmrc.json_values import items_of, object_of
 

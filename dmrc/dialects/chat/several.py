@@ -9,10 +9,9 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
-from dmrc.capture.conversation import add_call
-from dmrc.dialects.chat.answers import Document, error_message, json_object
+from dmrc.answer import Answer
+from dmrc.dialects.chat.answers import Document, add_call, error_message, json_object
 from dmrc.dialects.chat.mends import Mended, is_stream
-from dmrc.engines.session import Answer
 from dmrc.errors import EngineAnswerError
 from dmrc.event_stream import EventReader
 from dmrc.json_values import items_of, object_of

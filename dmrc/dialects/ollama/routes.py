@@ -9,26 +9,55 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import re
-
-from starlette.responses import Response
+from collections.abc import Mapping
 
 from dmrc.dialects.chat.answers import Document
-from dmrc.dialects.dialect import Call, Residence
-from dmrc.dialects.errors import error_response
+from dmrc.dialects.dialect import Call, Residence, Route
 from dmrc.dialects.ollama import requests as requests
 from dmrc.dialects.ollama.replies import Embeddings, Words, error_line, residence
 from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Dialect, Operation
+from dmrc.exchange import Operation
 from dmrc.json_values import items_of
+
+
+class OllamaDialect:
+    """Ollama's API."""
+
+    name = "ollama"
+    id_headers: tuple[str, ...] = ("x-request-id",)
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return its inference routes."""
+        return {
+            "/api/chat": OllamaChat(self),
+            "/api/generate": OllamaGenerate(self),
+            "/api/embed": OllamaEmbed(self, is_single=False),
+            "/api/embeddings": OllamaEmbed(self, is_single=True),
+        }
+
+    def owns(self, path: str) -> bool:
+        """Return whether a path is below `/api/`."""
+        return path.startswith("/api/")
+
+    def error(self, error: DmrcError) -> dict[str, object]:
+        """Return `{"error": "…"}`."""
+        return {"error": str(error)}
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error line; `"done": true` never follows it."""
+        return error_line(str(error))
 
 
 class OllamaChat:
     """`POST /api/chat`."""
 
-    name: Dialect = "ollama"
     operation: Operation = "chat"
     streams_unasked = True
     last_event = re.compile(rb'"done":true[^\n]*\n\Z')
+
+    def __init__(self, dialect: OllamaDialect | None = None) -> None:
+        """Serve it in the words of `dialect`."""
+        self.dialect = dialect or OllamaDialect()
 
     def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
         """Return the chat; without messages the model is loaded, or unloaded."""
@@ -38,14 +67,6 @@ class OllamaChat:
         if requests.is_nothing(document, "messages"):
             return Residence(residence("chat", model, "load"), residence("chat", model, "unload"))
         return Call("/v1/chat/completions", requests.chat(document), Words("chat", model), left_out=left_out)
-
-    def error_response(self, error: DmrcError) -> Response:
-        """Return `{"error": "…"}`."""
-        return error_response(error, dialect=self.name)
-
-    def last_words(self, error: DmrcError) -> bytes:
-        """Return an error line; `"done": true` never follows it."""
-        return error_line(str(error))
 
 
 class OllamaGenerate(OllamaChat):
@@ -84,8 +105,9 @@ class OllamaEmbed(OllamaChat):
     operation: Operation = "embedding"
     streams_unasked = False
 
-    def __init__(self, *, is_single: bool) -> None:
+    def __init__(self, dialect: OllamaDialect | None = None, *, is_single: bool) -> None:
         """Answer with one embedding, or with a list of them."""
+        super().__init__(dialect)
         self._is_single = is_single
 
     def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
@@ -97,13 +119,3 @@ class OllamaEmbed(OllamaChat):
             return Residence(reply.nothing(), reply.nothing())
         truncates = requests.flag(document, "truncate", default=True)
         return Call("/v1/embeddings", requests.embed(document), reply, truncates=truncates, left_out=left_out)
-
-
-def ollama_routes() -> dict[str, OllamaChat]:
-    """Return the dialect of each path."""
-    return {
-        "/api/chat": OllamaChat(),
-        "/api/generate": OllamaGenerate(),
-        "/api/embed": OllamaEmbed(is_single=False),
-        "/api/embeddings": OllamaEmbed(is_single=True),
-    }

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
-from dmrc.dialects.dialect import Call, OpenAI
-from dmrc.dialects.errors import error_document
+from dmrc.dialects.dialect import Call, Route
+from dmrc.dialects.openai.routes import OpenAIDialect
 from dmrc.dialects.responses import requests as requests
 from dmrc.dialects.responses.conversations import Conversations, Items
 from dmrc.dialects.responses.replies import ResponseWords
@@ -20,25 +21,51 @@ from dmrc.exchange import JsonValue, Operation
 
 Document = dict[str, JsonValue]
 
+PATHS = ("/responses", "/engines/responses", "{v1}/responses")
+"""Where responses are asked for; see `Dialect.routes`."""
 
-class Responses(OpenAI):
-    """`POST /v1/responses`. A project goes on from its own responses; callers without one are one more project."""
 
-    last_event = re.compile(rb"\nevent: response\.(?:completed|incomplete|failed)\n[^\n]*\n\n\Z")
+class ResponsesDialect(OpenAIDialect):
+    """A project goes on from its own responses; callers without one are one more project."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        super().__init__("responses", "response")
         self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
 
     def conversations(self, project: str | None) -> Conversations:
         """Return what is remembered for a project."""
         return self._conversations[project]
 
+    def routes(self) -> Mapping[str, Route]:
+        """Return its routes; Docker Model Runner has them without `/v1` too."""
+        asked, counted = Responses(self), ResponseTokens(self)
+        return {f"{path}{end}": route for path in PATHS for end, route in (("", asked), ("/input_tokens", counted))}
+
+    def owns(self, path: str) -> bool:
+        """Return whether a path is below that of a response."""
+        return path.endswith("/responses") or "/responses/" in path
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error event, in the form of the Responses and in that of OpenAI's other streams."""
+        told = {"type": "error", "code": error.code or error.error_type, "message": str(error), "param": None}
+        return b"\n\nevent: error\ndata: " + json.dumps({**told, **self.error(error)}).encode() + b"\n\n"
+
+
+class Responses:
+    """`POST /v1/responses`."""
+
+    operation: Operation = "response"
+    streams_unasked = False
+    last_event = re.compile(rb"\nevent: response\.(?:completed|incomplete|failed)\n[^\n]*\n\n\Z")
+
+    def __init__(self, dialect: ResponsesDialect | None = None) -> None:
+        """Go on from what `dialect` remembers."""
+        self.dialect = dialect or ResponsesDialect()
+
     def call(self, document: Document, body: bytes, project: str | None) -> Call:
         """Return the chat completion that says the same, with all that was said before."""
         del body
-        conversations = self._conversations[project]
+        conversations = self.dialect.conversations(project)
         items = _items(document, conversations)
         chat = requests.chat(document, items)
 
@@ -51,27 +78,16 @@ class Responses(OpenAI):
         reply = ResponseWords(told, remember if is_kept else None)
         return Call("/v1/chat/completions", chat, reply, left_out=requests.unused(tools))
 
-    def last_words(self, error: DmrcError) -> bytes:
-        """Return an error event, in the form of the Responses and in that of OpenAI's other streams."""
-        document = error_document(error)
-        told = {"type": "error", "code": error.code or error.error_type, "message": str(error), "param": None}
-        return b"\n\nevent: error\ndata: " + json.dumps({**told, **document}).encode() + b"\n\n"
 
-
-class ResponseTokens(OpenAI):
+class ResponseTokens(Responses):
     """`POST /v1/responses/input_tokens`, which generates nothing."""
 
     operation: Operation = "count_tokens"
 
-    def __init__(self, responses: Responses) -> None:
-        """Count what `responses` would ask."""
-        super().__init__("responses/input_tokens", "count_tokens")
-        self._responses = responses
-
     def call(self, document: Document, body: bytes, project: str | None) -> Call:
         """Return what counts the tokens of the chat completion."""
         del body
-        items = _items(document, self._responses.conversations(project))
+        items = _items(document, self.dialect.conversations(project))
         chat = {**requests.chat(document, items), "stream": False}
         return Call(COUNT_PATH, chat, TokenCount({"object": "response.input_tokens"}))
 

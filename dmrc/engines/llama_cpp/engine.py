@@ -8,38 +8,88 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
-from dmrc.engines.llama_cpp.flags import as_arguments, parse, refuse_without_binary
+from dmrc.engines.child_engine import ChildEngine
+from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, MemoryEstimate, facts_of, launch_json, local
+from dmrc.engines.llama_cpp import memory
+from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
+from dmrc.engines.llama_cpp.failures import CAUSES
+from dmrc.engines.llama_cpp.flags import as_arguments, parallel, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.errors import SettingError
+from dmrc.exchange import Operation
+from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 from dmrc.settings import Settings
 
+if TYPE_CHECKING:
+    from dmrc.engines.session import Session
 
-class LlamaCpp:
+
+class LlamaCpp(ChildEngine):
     """llama.cpp's server."""
 
     name = "llama.cpp"
-    largest_parallel: int | None = None
-    keeps_prompts = True
+    causes = CAUSES
+    metrics_path: str | None = METRICS_PATH
 
     def __init__(self, binary: str | None) -> None:
         """Use a llama-server binary, or xllamacpp where there is None."""
         self._binary = binary
         self.program = binary or f"xllamacpp {metadata.version('xllamacpp')}"
 
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 has all
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 it takes all
         """Check runtime flags; see `Engine`."""
-        settings = parse(configuration.runtime_flags)
+        settings = parse(options.runtime_flags or ())
         if self._binary is None:
             refuse_without_binary(settings)
 
+    def settle(
+        self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
+    ) -> ServingOptions:
+        """Return what the server is told; see `Engine`."""
+        return settled(name, facts_of(model), options, operation)
+
+    def template(self, model: LocalModel, options: ServingOptions) -> str | None:
+        """Return the source of the chat template; see `Engine`."""
+        return template_source(options.runtime_flags or (), facts_of(model), model.template)
+
+    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
+        """Return what the header says that it takes; see `Engine`."""
+        return memory.estimate(model, options, parallel)
+
+    def largest_context(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+    ) -> int | None:
+        """Return the largest context that fits; see `Engine`."""
+        return memory.largest_context(model, options, parallel, available_bytes)
+
+    def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
+        """Return whether it is for chats, and no flag says how large its cache is; see `Engine`."""
+        is_chat = options.mode in (None, "completion") and facts_of(model).is_causal
+        return is_chat and not memory.sets_prompt_cache(options.runtime_flags or ())
+
+    def asked_parallel(self, options: ServingOptions) -> int | None:
+        """Return what the project sets, by a field or by a flag."""
+        return options.parallel or parallel(options.runtime_flags or ())
+
     def command(self, launch: Launch) -> list[str]:
-        """Return the command of a child; see `Engine`."""
+        """Return the command of a child; see `ChildEngine`."""
+        flags = launch.options.runtime_flags or ()
+        mib, checkpoints = memory.prompt_store(
+            facts_of(launch.model), launch.parallel, launch.prompt_cache_bytes, flags
+        )
         if self._binary is None:
-            return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", launch_json(launch)]
-        # The keeper ends the binary with us, which llama-server cannot do by itself.
-        return [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death", self._binary, *_arguments(launch)]
+            told = launch_json(launch, prompt_cache_mib=mib, context_checkpoints=checkpoints)
+            return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
+        keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
+        # It ends the binary with us, which llama-server cannot do by itself.
+        return [*keeper, self._binary, *_arguments(launch, mib, checkpoints)]
+
+    async def counts(self, session: Session) -> Counts | None:
+        """Ask its metrics; see `Engine`."""
+        return await counts(session)
 
     def describe(self) -> str:
         """Return which server it is."""
@@ -74,7 +124,7 @@ def _binary(settings: Settings) -> str | None:
     return found
 
 
-def _arguments(launch: Launch) -> list[str]:
+def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) -> list[str]:
     """Return llama-server's arguments; the project's flags come last and so win over the defaults.
 
     The context is divided among the slots, so it is multiplied first. The cache of prompts in host memory gets what
@@ -82,26 +132,32 @@ def _arguments(launch: Launch) -> list[str]:
     physical core, and as many layers on a GPU as fit.
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
-    arguments = ["--model", str(launch.gguf), "--alias", launch.name, "--host", str(launch.socket)]
-    arguments += ["--ctx-size", str(launch.context_size * launch.parallel), "--parallel", str(launch.parallel)]
-    arguments += ["--no-kv-unified", "--cache-ram", str(launch.prompt_cache_mib)]
-    arguments += ["--ctx-checkpoints", str(launch.context_checkpoints)]
-    settings = parse(launch.runtime_flags)
+    model, options = local(launch.model), launch.options
+    context_size = (options.context_size or DEFAULT_CONTEXT_SIZE) * launch.parallel
+    arguments = ["--model", str(model.path), "--alias", launch.name, "--host", str(launch.socket)]
+    arguments += ["--ctx-size", str(context_size), "--parallel", str(launch.parallel)]
+    arguments += ["--no-kv-unified", "--cache-ram", str(prompt_cache_mib)]
+    arguments += ["--ctx-checkpoints", str(context_checkpoints)]
+    settings = parse(options.runtime_flags or ())
     if not _may_have_gpu() and not any("--ubatch-size" in setting.flag.names for setting in settings):
         # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
         arguments += ["--batch-size", "512"]
-    arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline"]
-    optional: list[tuple[str, Path | None]] = [
-        ("--mmproj", launch.mmproj),
-        ("--chat-template-file", launch.chat_template),
-        ("--spec-draft-model", launch.draft),
-        *(("--lora", path) for path in launch.loras),
+    arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline", *_files(model)]
+    modes = {"embedding": ["--embeddings"], "rerank": ["--reranking"]}
+    return arguments + modes.get(options.mode or "", []) + as_arguments(settings)
+
+
+def _files(model: LocalModel) -> list[str]:
+    """Return the arguments that name what is loaded beside the model."""
+    files = model.companions
+    named: list[tuple[str, Path | None]] = [
+        ("--mmproj", files.mmproj.path if files.mmproj else None),
+        ("--chat-template-file", model.chat_template),
+        ("--spec-draft-model", files.draft.path if files.draft else None),
+        *(("--lora", lora.path) for lora in files.loras),
     ]
-    arguments += [word for flag, path in optional if path is not None for word in (flag, str(path))]
-    if launch.draft is not None:
-        arguments += ["--spec-type", "draft-simple"]
-    arguments += {"completion": [], "embedding": ["--embeddings"], "rerank": ["--reranking"]}[launch.mode]
-    return arguments + as_arguments(settings)
+    arguments = [word for flag, path in named if path is not None for word in (flag, str(path))]
+    return arguments if files.draft is None else [*arguments, "--spec-type", "draft-simple"]
 
 
 def _may_have_gpu() -> bool:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dmrc.engines.engine import Mode, RunnerConfiguration
 from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
 from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, Flag
 from dmrc.errors import RuntimeFlagError
+from dmrc.project import Mode
 
 _BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -81,15 +81,6 @@ def mode(flags: Sequence[str]) -> Mode | None:
     if "--reranking" in names:
         return "rerank"
     return "embedding" if "--embeddings" in names else None
-
-
-def configured(engine: str, flags: Sequence[str]) -> RunnerConfiguration:
-    """Return the configuration that flags alone make, for `Engine.check`.
-
-    Raises:
-        RuntimeFlagError: As `parse`.
-    """
-    return RunnerConfiguration(engine=engine, mode=mode(flags) or "completion", runtime_flags=tuple(flags))
 
 
 def refuse_without_binary(settings: Sequence[Setting]) -> None:

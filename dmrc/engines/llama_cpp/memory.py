@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from dmrc.engines.engine import Companions
+from dmrc.engines.engine import Companions, LocalModel, MemoryEstimate, facts_of, local
 from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.llama_cpp.repacking import repacked_bytes
 from dmrc.gguf import GgufFacts
+from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 
 _MIB = 1 << 20
-_ALONE = Companions()
 
 # Bytes per value of the KV cache: block size and bytes per block.
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
@@ -45,55 +45,22 @@ _SCORE_BYTES = 6
 _WINDOW_PERIODS = {"cohere2": 4, "gemma-embedding": 6, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "olmo2": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """What a runner takes, by part, in bytes."""
-
-    weights_bytes: int
-    """The tensors, and their copies in the order that the processor likes."""
-    companion_bytes: int
-    """What is loaded beside the model: projector, adapters, and a draft model with a context of its own."""
-    kv_bytes: int
-    """Keys and values of all slots' contexts."""
-    compute_bytes: int
-    """Buffers for the tokens that are worked on at a time."""
-    prompt_cache_bytes: int
-    """Host memory for the prompts of earlier requests: at most so much, once it is full."""
-    base_bytes: int
-    """The process and the vocabulary."""
-
-    @property
-    def total_bytes(self) -> int:
-        """Return the sum."""
-        return self.bare_bytes + self.prompt_cache_bytes
-
-    @property
-    def bare_bytes(self) -> int:
-        """Return the sum without the prompt cache, which a runner can do without."""
-        return self.weights_bytes + self.companion_bytes + self.kv_bytes + self.compute_bytes + self.base_bytes
-
-
-def estimate(
-    facts: GgufFacts,
-    context_size: int,
-    parallel: int,
-    flags: Sequence[str] = (),
-    companions: Companions = _ALONE,
-) -> MemoryEstimate:
-    """Return what a runner with `parallel` slots of `context_size` tokens each would take.
+def estimate(model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate:
+    """Return what a runner with `parallel` slots would take.
 
     Measured against xllamacpp 2026.10 on a CPU: within 15 % of the resident size (`make bench ARGS=memory`).
 
     Raises:
         RuntimeFlagError: A flag is unknown, forbidden or has a bad value.
     """
-    set_to = _settings(flags)
+    facts, context_size = facts_of(model), options.context_size or DEFAULT_CONTEXT_SIZE
+    set_to = _settings(options.runtime_flags or ())
     ubatch = min(int(set_to.get("--ubatch-size", _DEFAULT_UBATCH)), context_size * parallel)
     width = 3 * (facts.feed_forward_length or 4 * facts.embedding_length) + 6 * facts.embedding_length
     scores = facts.head_count * context_size * _SCORE_BYTES if set_to.get("--flash-attn") == "off" else 0
     return MemoryEstimate(
         weights_bytes=facts.tensor_bytes + _copies(facts, set_to),
-        companion_bytes=_beside(companions, context_size, parallel, set_to),
+        companion_bytes=_beside(local(model).companions, context_size, parallel, set_to),
         kv_bytes=_cache(facts, context_size, parallel, set_to, ubatch),
         compute_bytes=ubatch * (4 * width + scores),
         prompt_cache_bytes=int(set_to.get("--cache-ram", 0)) * _MIB,
@@ -178,17 +145,14 @@ def _beside(companions: Companions, context_size: int, parallel: int, set_to: Ma
 
 
 def largest_context(
-    facts: GgufFacts,
-    available_bytes: int,
-    parallel: int,
-    flags: Sequence[str] = (),
-    companions: Companions = _ALONE,
+    model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
 ) -> int | None:
     """Return the largest context, in steps of 256 tokens, that fits with that many slots; None when none does."""
-    fitting, too_large = 0, (facts.context_length or _LARGEST_CONTEXT) // _SMALLEST_CONTEXT + 1
+    fitting, too_large = 0, (facts_of(model).context_length or _LARGEST_CONTEXT) // _SMALLEST_CONTEXT + 1
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
-        if estimate(facts, middle * _SMALLEST_CONTEXT, parallel, flags, companions).total_bytes <= available_bytes:
+        tried = replace(options, context_size=middle * _SMALLEST_CONTEXT)
+        if estimate(model, tried, parallel).total_bytes <= available_bytes:
             fitting = middle
         else:
             too_large = middle

@@ -1,7 +1,7 @@
 """The child that serves one model with llama.cpp's server out of the xllamacpp wheel.
 
-`python -m dmrc.engines.llama_cpp.xllamacpp_child LAUNCH`, a JSON object. Its reasons to fail are on stderr only, as llama.cpp
-prints them. Never imported by the daemon: an abort in C++ must cost one model.
+`python -m dmrc.engines.llama_cpp.xllamacpp_child LAUNCH`, a JSON object. Its reasons to fail are on stderr only, as
+llama.cpp prints them. Never imported by the daemon: an abort in C++ must cost one model.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def parameters(text: str) -> xllamacpp.CommonParams:
     launch = json.loads(text)
     params = xllamacpp.CommonParams()
     _fill(params, launch)
-    for setting in parse(launch["runtime_flags"]):
+    for setting in parse(launch.get("runtime_flags", ())):
         _apply(params, setting)
     params.n_batch = max(params.n_batch, params.n_ubatch)
     return params
@@ -94,10 +94,10 @@ def parameters(text: str) -> xllamacpp.CommonParams:
 def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     """Set what dmrc decides. The context is divided among the slots, so it is multiplied first."""
     parallel = int(launch["parallel"])
-    params.model.path = launch["gguf"]
+    params.model.path = launch["path"]
     params.model_alias = {launch["name"]}
     params.hostnames = [launch["socket"]]
-    params.n_ctx = int(launch["context_size"]) * parallel
+    params.n_ctx = int(launch.get("context_size", 0)) * parallel
     params.n_parallel = parallel
     params.kv_unified = False
     params.cache_ram_mib = int(launch["prompt_cache_mib"])
@@ -112,8 +112,8 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     params.ui = False
     params.cors_origins = ""
     params.offline = True
-    params.embedding = launch["mode"] in ("embedding", "rerank")
-    if launch["mode"] == "rerank":
+    params.embedding = launch.get("mode") in ("embedding", "rerank")
+    if launch.get("mode") == "rerank":
         params.pooling_type = _named("llama_pooling_type.LLAMA_POOLING_TYPE_RANK")
     if launch.get("mmproj"):
         params.mmproj.path = launch["mmproj"]

@@ -6,12 +6,18 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, Launch, RunnerConfiguration, launch_json
-from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, launch_json
+from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.llama_cpp.flags import mode, parse
 from dmrc.errors import EngineError, RuntimeFlagError, UnsupportedError
+from dmrc.project import ServingOptions
 from dmrc.settings import Settings
+
+if TYPE_CHECKING:
+    from dmrc.engines.session import Session
 
 LOAD_FLAGS = {
     "--threads": "n_threads",
@@ -46,15 +52,19 @@ _OTHER = "Use engine llama.cpp"
 _LACKS = {"mmproj": "reads no images", "draft": "takes no draft model"}
 
 
-class LlamaCppPython:
+class LlamaCppPython(LlamaCpp):
     """llama-cpp-python's `Llama` class in a child of ours; its own server cuts a stream when another begins."""
 
     name = "llama-cpp-python"
-    program = "llama-cpp-python"
     largest_parallel: int | None = 1
-    keeps_prompts = False
+    metrics_path: str | None = None
 
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
+        """Need nothing: `check` looks whether it is installed."""
+        super().__init__(None)
+        self.program = "llama-cpp-python"
+
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
         """Check that it is installed, and that it can do this; see `Engine`.
 
         Raises:
@@ -65,7 +75,8 @@ class LlamaCppPython:
                 "engine 'llama-cpp-python' is not installed",
                 remedy="Run: pip install 'dmrc[llama-cpp-python]', or leave x-dmrc.engine out",
             )
-        for setting in parse(configuration.runtime_flags):
+        flags = options.runtime_flags or ()
+        for setting in parse(flags):
             if setting.flag.names[-1] not in {*LOAD_FLAGS, *REQUEST_FLAGS, *SPECIAL_FLAGS}:
                 raise RuntimeFlagError(
                     f"runtime flag '{setting.written}' is not known to engine 'llama-cpp-python'", remedy=_OTHER
@@ -73,7 +84,7 @@ class LlamaCppPython:
         lacks = [_LACKS[kind] for kind in companions if kind in _LACKS]
         if companions.count("lora") > 1:
             lacks.append("applies no more than one LoRA adapter")
-        if configuration.mode == "rerank":
+        if "rerank" in (options.mode, mode(flags)):
             lacks.append("does not rerank")
         if lacks:
             raise UnsupportedError(f"engine 'llama-cpp-python' {lacks[0]}", remedy=_OTHER)
@@ -81,6 +92,14 @@ class LlamaCppPython:
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `Engine`."""
         return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp_python.child", launch_json(launch)]
+
+    def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:  # noqa: ARG002 it has no place
+        """Return False: it keeps none."""
+        return False
+
+    async def counts(self, session: Session) -> Counts | None:  # noqa: ARG002 it does not tell
+        """Return None: it counts nothing."""
+        return None
 
     def describe(self) -> str:
         """Return its version."""

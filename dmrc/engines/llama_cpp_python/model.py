@@ -55,15 +55,15 @@ class Model:
 
     def __init__(self, launch: Document) -> None:
         """Load the model; blocks."""
-        values = {one.flag.names[-1]: one.value or "" for one in parse(launch["runtime_flags"])}
+        values = {one.flag.names[-1]: one.value or "" for one in parse(launch.get("runtime_flags", ()))}
         numbers = {name: _number(value) for name, value in values.items() if name not in SPECIAL_FLAGS}
         self._defaults = {REQUEST_FLAGS[name]: value for name, value in numbers.items() if name in REQUEST_FLAGS}
         self.name = launch["name"]
         self._llama = _Tapped(
-            model_path=launch["gguf"],
+            model_path=launch["path"],
             lora_path=next(iter(launch["loras"]), None),
-            n_ctx=launch["context_size"],
-            embedding=launch["mode"] == "embedding",
+            n_ctx=launch.get("context_size", 0),
+            embedding=launch.get("mode") == "embedding",
             pooling_type=getattr(llama_cpp, f"LLAMA_POOLING_TYPE_{values.get('--pooling', 'unspecified').upper()}"),
             verbose=True,
             **{LOAD_FLAGS[name]: value for name, value in numbers.items() if name in LOAD_FLAGS},

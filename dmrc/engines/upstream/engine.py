@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dmrc import hookimpl
-from dmrc.engines.engine import Engine, RunnerConfiguration
-from dmrc.errors import RuntimeFlagError
-from dmrc.project import UPSTREAM_ENGINE
+from dmrc.engines.engine import Engine, Launch, LocalModel, Server
+from dmrc.engines.plain_engine import PlainEngine
+from dmrc.errors import EngineError, RuntimeFlagError
+from dmrc.exchange import Operation
+from dmrc.project import UPSTREAM_ENGINE, ServingOptions
 from dmrc.settings import Settings
 
 
-class UpstreamEngine:
+class UpstreamEngine(PlainEngine):
     """A server that somebody else runs: nothing is pulled, loaded or counted."""
 
     name = UPSTREAM_ENGINE
+    usual_parallel = 256
 
-    def check(self, configuration: RunnerConfiguration, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 has none
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 has none
         """Refuse runtime flags; see `Engine`."""
-        if configuration.runtime_flags:
+        if options.runtime_flags:
             raise RuntimeFlagError(
-                f"runtime flag '{configuration.runtime_flags[0]}' has no effect on an upstream", remedy="Remove it"
+                f"runtime flag '{options.runtime_flags[0]}' has no effect on an upstream", remedy="Remove it"
             )
+
+    def settle(
+        self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
+    ) -> ServingOptions:
+        """Return them as they are: the upstream decides the rest."""
+        del name, model, operation
+        return options
+
+    async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
+        """Reach it."""
+        from dmrc.engines.upstream.server import UpstreamServer  # the command line has no use for a client
+
+        del mask
+        if launch.options.upstream is None:
+            raise EngineError(f"model '{launch.name}' names no upstream")
+        return UpstreamServer(launch.options.upstream, launch.key)
 
     def describe(self) -> str:
         """Return what it is."""

@@ -2,46 +2,68 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
+from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
-
+from dmrc import __version__
+from dmrc.decompression import NOT_DECODED, decoder_of
+from dmrc.engines.http_client.connection import HttpAnswer
+from dmrc.engines.http_client.connectors import UnreachableError
+from dmrc.engines.http_client.session import HttpSession
+from dmrc.engines.http_client.tcp_connector import TcpConnector
 from dmrc.errors import UpstreamError
 from dmrc.project import Upstream
 from dmrc.proxies import Proxy, proxy_for
 
-_CONNECT_SECONDS = 10.0
-_SILENCE_SECONDS = 600.0
 _LOOK_SECONDS = 5.0
 
-Blame = Callable[[Exception], Exception]
-"""Turns what the HTTP client raises into what the caller should see."""
+Blame = Callable[[Exception], UpstreamError]
+"""Turns what breaks an answer off into what the caller should see."""
 
 
-class HttpAnswer:
+class UpstreamAnswer:
     """One answer; see `Answer`."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, blame: Blame, key: str | None = None) -> None:
+    def __init__(self, answer: HttpAnswer, blame: Blame, key: str | None = None) -> None:
         """Read `answer`; what breaks it off goes through `blame`.
 
         In an error `key` is left out: some servers quote it, and the caller is not to know it.
+
+        Raises:
+            UpstreamError: It is compressed, though nobody asked for that, and in a way that nothing here reads.
         """
         self._answer = answer
         self._blame = blame
         self._key = key.encode() if key and answer.status >= 400 else None
         self.status = answer.status
-        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+        self.headers = answer.headers
+        encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+        self._decoder = decoder_of(encoding)
+        if self._decoder is None and encoding not in ("", "identity"):
+            raise blame(ConnectionError(f"it answered in '{encoding}', and was asked not to"))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes."""
+        async for chunk in self._decoded():
+            yield chunk if self._key is None else chunk.replace(self._key, b"[redacted]")
+
+    async def _decoded(self) -> AsyncIterator[bytes]:
+        decoder, is_empty = self._decoder, True
         try:
-            while chunk := await self._answer.content.readany():
-                yield chunk if self._key is None else chunk.replace(self._key, b"[redacted]")
-        except (aiohttp.ClientError, OSError) as error:
+            async for chunk in self._answer:
+                if decoder is None:
+                    yield chunk
+                    continue
+                is_empty = False
+                decoder.feed(chunk)
+                while piece := decoder.take():
+                    yield piece
+            if decoder is not None and not is_empty:
+                decoder.check_end()
+        except (ConnectionError, *NOT_DECODED) as error:
             raise self._blame(error) from error
 
     def close(self) -> None:
@@ -54,7 +76,7 @@ class UpstreamSession:
 
     A proxy is that of the environment in which the daemon was started.
 
-    Certificates are checked. A request on a kept connection that the server has closed is sent again, twice at most.
+    Certificates are checked. A request on a kept connection that the server has closed is sent again, once.
     """
 
     def __init__(self, upstream: Upstream, key: str | None) -> None:
@@ -62,59 +84,61 @@ class UpstreamSession:
 
         Raises:
             SettingError: The environment names a proxy that is none.
+            UpstreamError: Its URL is none, or the key cannot be sent.
         """
         self._upstream = upstream
         self._key = key
-        self._proxy = proxy_for(upstream.url)
-        headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
-        # An answer may take minutes; a silence of ten is a server that is gone.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-        connector = aiohttp.TCPConnector(limit=0)
-        self._client = aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            headers=headers,
-            trace_configs=[_tracing()],
-            proxy=None if self._proxy is None else self._proxy.url,
-            proxy_auth=_login(self._proxy),
-        )
+        self._headers = {"accept": "*/*", "user-agent": f"dmrc/{__version__}", "accept-encoding": "identity"}
+        if key:
+            if not key.isprintable():
+                raise UpstreamError(f"the key in {upstream.key} has a line break in it", remedy="Write it in one line")
+            self._headers["authorization"] = f"Bearer {key}".encode().decode("latin-1")  # a head is sent as Latin-1
+        try:
+            self._proxy = proxy_for(upstream.url)
+            self._connector = TcpConnector(upstream.url, self._proxy)
+        except ValueError as error:
+            message = f"upstream '{upstream.url}' is no URL: {error}"
+            raise UpstreamError(message, remedy="Check x-dmrc.upstream") from error
+        self._session = HttpSession(self._connector)
 
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> UpstreamAnswer:
         """Send a request under the upstream's own name of the model; see `Session`.
 
         Raises:
             UpstreamError: It cannot be reached, or is somewhere else.
         """
-        url = self._upstream.url + path.removeprefix("/v1")
+        path = path.removeprefix("/v1")
         data = json.dumps({**json.loads(body), "model": self._upstream.model}).encode()
         try:
-            answer = await self._sent(url, data, headers)
-        except (aiohttp.ClientError, OSError) as error:
+            return self._read(await self._session.post(path, {**self._headers, **headers}, data), path)
+        except ConnectionError as error:
             raise self._unreachable(error) from error
-        if self._proxy is not None and answer.status == 407:
-            answer.close()
-            raise self._by_proxy(self._proxy, "407")
-        if 300 <= answer.status < 400:
-            answer.close()
-            location = _without_secrets(answer.headers.get("location", "another place"))
-            raise UpstreamError(f"upstream '{url}' is at {location}", remedy="Write that into x-dmrc.upstream")
-        return HttpAnswer(answer, self._unreachable, self._key)
 
-    async def _sent(self, url: str, data: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Send a request; again only where a kept connection ended before any byte of an answer.
+    async def get(self, path: str) -> UpstreamAnswer:
+        """Ask for a document; see `Session`.
 
-        A server that hangs up on a fresh connection had the request: it may have worked, and a paid one counts it.
+        Raises:
+            UpstreamError: It cannot be reached, or is somewhere else.
         """
-        for is_last in (False, False, True):
-            connection = _Connection()
-            try:
-                return await self._client.post(
-                    url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=connection
-                )
-            except aiohttp.ServerDisconnectedError as error:
-                if is_last or not connection.was_kept or not isinstance(error.message, str):
-                    raise
-        raise AssertionError("unreachable")
+        path = path.removeprefix("/v1")
+        try:
+            return self._read(await self._session.get(path, self._headers), path)
+        except ConnectionError as error:
+            raise self._unreachable(error) from error
+
+    def _read(self, answer: HttpAnswer, path: str) -> UpstreamAnswer:
+        """Return what can be read; let go of an answer that is the proxy's, or says that the upstream is elsewhere."""
+        try:
+            if self._proxy is not None and answer.status == 407:
+                raise self._by_proxy(self._proxy, "407")
+            if 300 <= answer.status < 400:
+                location = _without_secrets(answer.headers.get("location", "another place"))
+                url = self._upstream.url + path
+                raise UpstreamError(f"upstream '{url}' is at {location}", remedy="Write that into x-dmrc.upstream")
+            return UpstreamAnswer(answer, self._unreachable, self._key)
+        except UpstreamError:
+            answer.close()
+            raise
 
     async def check(self) -> None:
         """Ask for the list of models; any answer will do, but that the key is refused.
@@ -122,17 +146,17 @@ class UpstreamSession:
         Raises:
             UpstreamError: It cannot be reached, or refuses the key.
         """
-        timeout = aiohttp.ClientTimeout(total=_LOOK_SECONDS)
         url, variable = self._upstream.url, self._upstream.key
+        # Not kept: the first request has a connection of its own, so none is sent twice that the server took once.
+        session = HttpSession(self._connector)
         try:
-            # Not kept: the first request has a connection of its own, so none is sent twice that the server took once.
-            leave = {"connection": "close"}
-            async with self._client.get(
-                f"{url}/models", timeout=timeout, allow_redirects=False, headers=leave
-            ) as answer:
-                status = answer.status
-        except (aiohttp.ClientError, OSError) as error:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                with closing(await session.get("/models", {**self._headers, "connection": "close"})) as answer:
+                    status = answer.status
+        except (ConnectionError, TimeoutError) as error:
             raise self._unreachable(error) from error
+        finally:
+            await session.close()
         if self._proxy is not None and status == 407:
             raise self._by_proxy(self._proxy, "407")
         if status == 401:
@@ -141,7 +165,7 @@ class UpstreamSession:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._session.close()
 
     def _by_proxy(self, proxy: Proxy, reason: str) -> UpstreamError:
         """Return the error for what a proxy said, or for not reaching it."""
@@ -151,16 +175,12 @@ class UpstreamSession:
         return UpstreamError(f"{message}: {reason}", remedy=f"Check {proxy.variable}")
 
     def _unreachable(self, error: Exception) -> UpstreamError:
-        if self._proxy is not None and isinstance(error, aiohttp.ClientHttpProxyError):
-            return self._by_proxy(self._proxy, f"{error.status} {error.message}")
-        if self._proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError):
-            return self._by_proxy(self._proxy, error.os_error.strerror or str(error.os_error))
-        if isinstance(error, TimeoutError):
+        if isinstance(error, UnreachableError):
+            if self._proxy is not None and error.is_proxys:
+                return self._by_proxy(self._proxy, error.reason)
+            reason = error.reason
+        elif isinstance(error, TimeoutError):
             reason = "it does not answer in time"
-        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-            reason = f"its certificate is not valid ({error.certificate_error})"
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            reason = error.os_error.strerror or str(error.os_error)
         else:
             reason = str(error) or type(error).__name__
         return UpstreamError(
@@ -173,28 +193,3 @@ def _without_secrets(location: str) -> str:
     """Return where a redirect leads, without what is for the server alone."""
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _login(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
-    return None if proxy is None or proxy.user is None else aiohttp.BasicAuth(proxy.user, proxy.password, "utf-8")
-
-
-@dataclass(slots=True)
-class _Connection:
-    """What is known of the connection of one request."""
-
-    was_kept: bool = False
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    """Return what notes for each request whether its connection was used before."""
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(_note_kept)
-    return tracing
-
-
-async def _note_kept(
-    _client: aiohttp.ClientSession, context: SimpleNamespace, _parameters: aiohttp.TraceConnectionReuseconnParams
-) -> None:
-    if isinstance(context.trace_request_ctx, _Connection):
-        context.trace_request_ctx.was_kept = True

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, closing
 from dataclasses import replace
 
+from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
@@ -15,7 +16,7 @@ from dmrc.dialects.chat.mends import Mended, is_stream
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
-from dmrc.engines.session import Answer, Session
+from dmrc.engines.session import Session
 from dmrc.errors import ContextLengthError, DmrcError, UnsupportedError
 from dmrc.exchange import JsonValue
 

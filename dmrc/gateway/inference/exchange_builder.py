@@ -11,7 +11,7 @@ from starlette.types import Scope, Send
 
 from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
-from dmrc.dialects.dialect import Dialect, Timing
+from dmrc.dialects.dialect import Route, Timing
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.inference.engine_headers import of_callers, of_plugins
@@ -19,7 +19,7 @@ from dmrc.gateway.server.page_sessions import SERVICE
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.target import AnyTarget
+from dmrc.scheduler.target import Target
 
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
@@ -37,7 +37,7 @@ _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 class Observation:
     """Sends the answer of one request, and notes everything that passes."""
 
-    def __init__(self, scope: Scope, dialect: Dialect, send: Send) -> None:
+    def __init__(self, scope: Scope, route: Route, send: Send) -> None:
         """Begin with the request line and its headers."""
         self.id = new_exchange_id()
         self.started = False
@@ -54,10 +54,10 @@ class Observation:
         self._send = send
         self._scope = scope
         self._page_service = SERVICE if "dmrc.page" in scope else None
-        self._dialect = dialect
+        self._route = route
         self._forwarded: Mapping[str, str] | None = None
         self._caller: Caller | None = None
-        self._target: AnyTarget | None = None
+        self._target: Target | None = None
         self._model_key: str | None = None
         self._lease: Lease | None = None
         self._status: int | None = None
@@ -123,12 +123,12 @@ class Observation:
             project=self._caller.registration.name if self._caller else None,
             service=self._caller.service if self._caller else self._page_service,
             client_address=self.client_address,
-            operation=self._dialect.operation,
+            operation=self._route.operation,
             model=model if isinstance(model, str) else None,
-            stream=self.document.get("stream", self._dialect.streams_unasked) is True,
+            stream=self.document.get("stream", self._route.streams_unasked) is True,
         )
 
-    def saw_target(self, target: AnyTarget, model_key: str | None) -> None:
+    def saw_target(self, target: Target, model_key: str | None) -> None:
         """Note what the request will run on."""
         self._target = target
         self._model_key = model_key
@@ -162,9 +162,8 @@ class Observation:
         self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
     ) -> None:
         """Send the status and the headers."""
-        headers = {**(more or {}), "content-type": content_type, "x-dmrc-exchange-id": self.id, "x-request-id": self.id}
-        if self._dialect.name == "anthropic":
-            headers["request-id"] = self.id  # where its clients look for what to tell when they ask for help
+        ids = dict.fromkeys(("x-dmrc-exchange-id", *self._route.dialect.id_headers), self.id)
+        headers = {**(more or {}), "content-type": content_type, **ids}
         if content_type.startswith(_STREAM_TYPES):
             self.is_stream = True
             headers["cache-control"] = "no-cache"
@@ -200,7 +199,7 @@ class Observation:
     @property
     def has_said_done(self) -> bool:
         """Return whether a stream's last event was sent: clients hang up then, before the stream itself has ended."""
-        return self._dialect.last_event.search(b"".join(self._chunks)) is not None
+        return self._route.last_event.search(b"".join(self._chunks)) is not None
 
     @property
     def chunks(self) -> int:
@@ -238,13 +237,13 @@ class Observation:
             user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
-            dialect=self._dialect.name,
-            operation=self._dialect.operation,
+            dialect=self._route.dialect.name,
+            operation=self._route.operation,
             model_requested=beginning.model,
             model_key=self._model_key,
             model_reference=target.reference if target else None,
             model_digest=target.digest if target else None,
-            engine=target.configuration.engine if target else None,
+            engine=target.engine if target else None,
             stream=beginning.stream,
             received_at=self._received_at,
             queue_ms=lease.queue_ms if lease else None,

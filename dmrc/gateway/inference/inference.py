@@ -13,35 +13,28 @@ from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.dialects.chat.checks import checked, served_by
+from dmrc.answer import Answer
+from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Call, Dialect, Reply, Residence
-from dmrc.engines.session import Answer
+from dmrc.dialects.dialect import Call, Reply, Residence, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
-from dmrc.exchange import Operation
 from dmrc.gateway.inference.asking import Asking
 from dmrc.gateway.inference.exchange_builder import Observation
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.inference.lifecycle import Journal
 from dmrc.gateway.inference.media_checks import check_pictures
 from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, at_length, written
 from dmrc.gateway.server.request_bodies import ClientDisconnected
 from dmrc.gateway.serving.catalog import Catalog, Resolved
+from dmrc.gateway.serving.served import served_by
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
-from dmrc.scheduler.target import AnyTarget
+from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
-
-OPERATIONS: dict[str, Operation] = {
-    "chat/completions": "chat",
-    "completions": "completion",
-    "embeddings": "embedding",
-    "rerank": "rerank",
-}
-"""Route below `/v1/`, and what it asks for."""
 
 WHOLE_BYTES = 8 << 20
 """An answer that is no stream is read up to here before its status is sent."""
@@ -69,15 +62,15 @@ class Steps:
 class Inference:
     """The ASGI application behind one inference route."""
 
-    def __init__(self, dialect: Dialect, steps: Steps, engine: str | None = None) -> None:
-        """Serve the route that `dialect` speaks of, under the name of one engine or, with None, of any."""
-        self._dialect = dialect
+    def __init__(self, route: Route, steps: Steps, engine: str | None = None) -> None:
+        """Serve `route`, under the name of one engine or, with None, of any."""
+        self._route = route
         self._engine = engine
         self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
-        observation = Observation(scope, self._dialect, send)
+        observation = Observation(scope, self._route, send)
         self._steps.journal.arrived(observation)
         caller: Caller | None = None
         try:
@@ -109,9 +102,9 @@ class Inference:
         if not observation.only_preloads:
             call = await at_length(
                 observation.request_body,
-                partial(self._dialect.call, observation.document, observation.request_body, project),
+                partial(self._route.call, observation.document, observation.request_body, project),
             )
-        resolved = await self._steps.catalog.resolved(caller, observation.model(), self._dialect.operation)
+        resolved = await self._steps.catalog.resolved(caller, observation.model(), self._route.operation)
         observation.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
         check_pictures(resolved.target, observation.document, observation.request_body)
@@ -139,8 +132,8 @@ class Inference:
                 why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
                 raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
 
-    def _check_engine(self, target: AnyTarget) -> None:
-        engine = target.configuration.engine
+    def _check_engine(self, target: Target) -> None:
+        engine = target.engine
         if self._engine not in (None, engine):
             raise InputError(
                 f"model '{target.reference}' is served by engine '{engine}', not by '{self._engine}'",
@@ -163,13 +156,13 @@ class Inference:
         if observation.client_disconnected:
             return
         if not observation.started:
-            response = self._dialect.error_response(error)
+            response = error_response(error, self._route.dialect)
             await observation.start(
                 response.status_code, "application/json", len(response.body), dict(response.headers)
             )
             await observation.send(bytes(response.body), more=False)
         elif observation.is_stream:
-            await observation.send(self._dialect.last_words(error), more=False)
+            await observation.send(self._route.dialect.last_words(error), more=False)
 
 
 def _prepared(call: Call, served: Served, body: bytes) -> Call:

@@ -8,14 +8,14 @@ from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 from dmrc.project import DEFAULT_ENGINE
-from dmrc.scheduler.target import AnyTarget, Target
+from dmrc.scheduler.target import Target
 
 _PARTS = ("image_url", "image", "input_image", "input_audio", "input_video", "video_url")
 # One of these is in each body that has such a part, the last one where letters are escaped.
 _WORDS = (b"image", b"input_audio", b"video", b"\\u")
 
 
-def check_pictures(target: AnyTarget, document: Mapping[str, JsonValue], body: bytes) -> None:
+def check_pictures(target: Target, document: Mapping[str, JsonValue], body: bytes) -> None:
     """Check that a model which is shown a picture sees, and that it is shown the picture itself.
 
     llama.cpp answers 500 where there is no projector, which clients repeat. An address it would ask from this machine,
@@ -25,7 +25,7 @@ def check_pictures(target: AnyTarget, document: Mapping[str, JsonValue], body: b
     Raises:
         InputError: It has no projector, or a picture is only an address.
     """
-    if not isinstance(target, Target) or target.configuration.engine != DEFAULT_ENGINE:
+    if target.model is None or target.engine != DEFAULT_ENGINE:
         return
     if not any(word in body for word in _WORDS):
         return
@@ -33,7 +33,7 @@ def check_pictures(target: AnyTarget, document: Mapping[str, JsonValue], body: b
     alone = [object_of(document.get(name)) for name in ("input", "content")]
     said = [document, *alone, *items_of(document.get("messages")), *items_of(document.get("input"))]
     parts = [part for one in said for part in _parts(one)]
-    if target.companions.mmproj is None and (parts or any(one.get("images") for one in said)):
+    if target.model.companions.mmproj is None and (parts or any(one.get("images") for one in said)):
         raise InputError(
             f"model '{target.reference}' takes no pictures and no sounds: it has no projector",
             remedy="Use one that has, or give it its own: dmrc package --mmproj, or x-dmrc: {mmproj: ./mmproj.gguf}",

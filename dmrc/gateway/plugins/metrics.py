@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import Response
 
 from dmrc import Exchange, Runner, hookimpl
-from dmrc.engines.unix_session import UnixSession
+from dmrc.engines.session import Session
 from dmrc.gateway.plugins.context import Observed
 from dmrc.scheduler import runner as scheduled
 
@@ -170,7 +170,7 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.Runner]) -> Itera
     }
     memory = GaugeMetricFamily("dmrc_runner_memory_bytes", "Memory reserved", labels=labels)
     for runner in runners:
-        names = (runner.key, runner.target.reference, runner.target.configuration.engine)
+        names = (runner.key, runner.target.reference, runner.target.engine)
         for attribute, gauge in gauges.items():
             gauge.add_metric(names, getattr(runner, attribute))
         memory.add_metric(names, runner.held.estimated_bytes)
@@ -190,13 +190,15 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.Runner]) -> Itera
 
 async def _of_engine(runner: scheduled.Runner) -> list[Metric]:
     """Return what an engine tells of itself, named by its runner; `dmrc_runner_metrics_up` is 0 where it does not."""
-    names = {"runner": runner.key, "model": runner.target.reference, "engine": runner.target.configuration.engine}
+    names = {"runner": runner.key, "model": runner.target.reference, "engine": runner.target.engine}
     up = GaugeMetricFamily("dmrc_runner_metrics_up", "Whether the engine told its own metrics", labels=tuple(names))
     families: list[Metric] = []
-    if isinstance(runner.session, UnixSession):
+    if runner.session is not None and runner.engine.metrics_path is not None:
         try:
             async with asyncio.timeout(_ENGINE_SECONDS):
-                told = _COUNTER_WITHOUT_TOTAL.sub(r"\1 untyped", await _told(runner.session))
+                told = _COUNTER_WITHOUT_TOTAL.sub(
+                    r"\1 untyped", await _told(runner.session, runner.engine.metrics_path)
+                )
                 families = list(text_string_to_metric_families(told))
         except (ConnectionError, TimeoutError, ValueError):
             families = []  # the gauge says so
@@ -206,8 +208,8 @@ async def _of_engine(runner: scheduled.Runner) -> list[Metric]:
     return [up, *families]
 
 
-async def _told(session: UnixSession) -> str:
-    answer = await session.get("/metrics")
+async def _told(session: Session, path: str) -> str:
+    answer = await session.get(path)
     try:
         body = b"".join([chunk async for chunk in answer])
     finally:

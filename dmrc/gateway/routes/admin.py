@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -20,8 +19,8 @@ from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
 from dmrc.gateway.server.page_sessions import LOGIN
+from dmrc.project import ServingOptions
 from dmrc.projects import Registration
-from dmrc.scheduler.configuration import Wishes
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.runner import State
 
@@ -273,9 +272,9 @@ class _Admin:
 
     async def configure(self, request: Request) -> Response:
         document = await request.json()
-        wishes = Wishes.from_json(json.dumps(document["wishes"]))
+        options = ServingOptions.from_json(document["options"])
         replace = document.get("replace", False)
-        await self._daemon.configurator.configure(document["model"], document["project"], wishes, replace=replace)
+        await self._daemon.configurator.configure(document["model"], document["project"], options, replace=replace)
         return JSONResponse({})
 
     async def reset(self, request: Request) -> Response:

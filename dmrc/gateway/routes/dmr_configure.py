@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from dmrc.engines.engine import Mode
 from dmrc.errors import InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.fields import mapping, positive, strings, text
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.request_bodies import document_of
 from dmrc.gateway.serving.configure import Configurator
-from dmrc.project import parse_keep_alive
-from dmrc.scheduler.configuration import Wishes
+from dmrc.project import Mode, ServingOptions, parse_keep_alive
 
 _MODES: Mapping[str, Mode] = {"completion": "completion", "embedding": "embedding", "reranking": "rerank"}
 
@@ -36,8 +34,8 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
         admit(request)
         document = await document_of(request)
         engine = request.path_params.get("engine")
-        model, wishes = text(document.get("model"), "model"), _wishes(document, engine)
-        await configurator.configure(model, None, wishes, replace=True)
+        model, options = text(document.get("model"), "model"), _options(document, engine)
+        await configurator.configure(model, None, options, replace=True)
         return Response(status_code=202)
 
     def configurations(request: Request) -> Response:
@@ -52,7 +50,7 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
         app.add_api_route(path, configurations, methods=["GET"], response_model=None)
 
 
-def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
+def _options(document: Mapping[str, object], engine: str | None) -> ServingOptions:
     """Read what `POST /engines/_configure` is sent; a context size below 1 is none, as for `docker model configure`.
 
     Shape: `{"model", "mode", "context-size", "runtime-flags", "raw-runtime-flags", "keep_alive", "llamacpp":
@@ -73,7 +71,7 @@ def _wishes(document: Mapping[str, object], engine: str | None) -> Wishes:
     flags = _split(raw) if isinstance(raw, str) else strings(document.get("runtime-flags"), "runtime-flags")
     context_size = document.get("context-size")
     draft = mapping(document.get("speculative"), "speculative")
-    return Wishes(
+    return ServingOptions(
         context_size=None if _is_default(context_size) else positive(context_size, "context-size"),
         runtime_flags=flags or None,
         keep_alive_seconds=parse_keep_alive(document.get("keep_alive"), "keep_alive"),

@@ -130,7 +130,7 @@ def runners_of(
             except ModelNotFoundError:
                 unknown.append(name)
         runners = [one for one in runners if {one.target.digest, one.target.reference} & wanted]
-    return [one for one in runners if engine in (None, one.target.configuration.engine)], unknown
+    return [one for one in runners if engine in (None, one.target.engine)], unknown
 
 
 async def unload(scheduler: Scheduler, runners: Sequence[Runner], *, wait: bool = True) -> None:
@@ -145,9 +145,9 @@ async def unload(scheduler: Scheduler, runners: Sequence[Runner], *, wait: bool 
 def _row(runner: Runner) -> dict[str, object]:
     """Return a runner as Docker Model Runner has it, which leaves out what is false."""
     used = datetime.fromtimestamp(runner.last_used, UTC).isoformat().replace("+00:00", "Z")
-    mode = runner.target.configuration.mode
+    mode = runner.target.mode
     return {
-        "backend_name": runner.target.configuration.engine,
+        "backend_name": runner.target.engine,
         "model_name": runner.name,
         "mode": "reranking" if mode == "rerank" else mode,
         "last_used": _NEVER if runner.in_use else used,

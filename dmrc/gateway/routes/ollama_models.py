@@ -9,13 +9,14 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc.dialects.ollama.replies import STREAM_TYPE
+from dmrc.engines.engine import LocalModel
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.routes.management import admit_manager, text_in
@@ -28,7 +29,6 @@ from dmrc.models import Models, capabilities
 from dmrc.reference import Reference
 from dmrc.scheduler.runner import Runner
 from dmrc.scheduler.scheduler import Scheduler
-from dmrc.scheduler.target import UpstreamTarget
 from dmrc.sources import Progress, ProgressEvent
 from dmrc.store import StoredModel
 
@@ -118,12 +118,13 @@ class OllamaModels:
         caller = self._admission.admit(request.scope)
         name = _name(await document_of(request))
         target = (await asyncio.to_thread(self._catalog.resolve, caller, name, "chat")).target
-        if isinstance(target, UpstreamTarget):
+        local = target.model
+        if local is None or target.digest is None:
             raise NotFoundError(f"model '{name}' is an upstream's, and has no files here", remedy="Ask that server")
         model = await asyncio.to_thread(self._store.resolve, target.digest)
-        template = target.facts.chat_template or ""
-        if target.chat_template is not None:
-            template = await asyncio.to_thread(target.chat_template.read_text)
+        template = (local.facts.chat_template if local.facts else None) or ""
+        if local.template is not None:
+            template = local.template
         described = _described(name, model)
         return JSONResponse(
             {
@@ -132,10 +133,8 @@ class OllamaModels:
                 "template": template,
                 "license": "",
                 "details": described["details"],
-                "model_info": _model_info(target.facts),
-                "capabilities": [
-                    *capabilities(target.facts, template, has_projector=target.companions.mmproj is not None)
-                ],
+                "model_info": _model_info(local.facts) if local.facts else {},
+                "capabilities": [*_capabilities(local, template)],
                 "modified_at": described["modified_at"],
             }
         )
@@ -218,6 +217,12 @@ def _running(runner: Runner, name: str, model: StoredModel) -> dict[str, JsonVal
         "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat(),
         "context_length": runner.target.context_size,
     }
+
+
+def _capabilities(model: LocalModel, template: str) -> Iterable[str]:
+    if model.facts is None:
+        return ("completion",)
+    return capabilities(model.facts, template, has_projector=model.companions.mmproj is not None)
 
 
 def _model_info(facts: GgufFacts) -> dict[str, JsonValue]:

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dmrc.dialects.errors import error_response
 from dmrc.errors import DmrcError, PluginError
 from dmrc.gateway.plugins.context import Observed
 from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.unrouted import Unrouted
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import BUILT_IN, Plugins, attempted

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from dmrc.dialects.responses.routes import Document, Responses
+from dmrc.dialects.responses.routes import Document, ResponsesDialect
 from dmrc.errors import InputError
 from dmrc.gateway.server.admission import Admission
 from dmrc.json_values import items_of
@@ -19,7 +19,7 @@ from dmrc.json_values import items_of
 class ResponseRoutes:
     """The handlers; a project sees its own responses only."""
 
-    def __init__(self, admission: Admission, responses: Responses, paths: list[str]) -> None:
+    def __init__(self, admission: Admission, responses: ResponsesDialect, paths: list[str]) -> None:
         """Look into what `responses` remembers; `paths` are where new ones are asked for."""
         self._admission = admission
         self._responses = responses

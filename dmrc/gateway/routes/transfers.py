@@ -19,9 +19,10 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.table import dialect_at
 from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
 from dmrc.gateway.routes.management import Events, Work
+from dmrc.gateway.server.error_responses import error_response
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Transfers:
             is_dmr = request.url.path.startswith("/models/")
             if is_dmr and status is None and isinstance(first, RegistryError) and first.http_status == 502:
                 status = 500  # its client repeats a 502 four times, and a registry that is away stays away
-            return error_response(first, status, dialect_of(request.url.path))
+            return error_response(first, dialect_at(request.url.path), status)
 
         async def body() -> AsyncIterator[bytes]:
             line: bytes | DmrcError | None = first

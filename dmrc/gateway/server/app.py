@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 from urllib.parse import quote
 
@@ -13,15 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmrc import __version__
-from dmrc.dialects.anthropic.routes import anthropic_routes
-from dmrc.dialects.dialect import Dialect, OpenAI
-from dmrc.dialects.errors import dialect_of, error_response
-from dmrc.dialects.ollama.routes import ollama_routes
-from dmrc.dialects.responses.routes import Responses, ResponseTokens
+from dmrc.dialects.dialect import Dialect
+from dmrc.dialects.responses.routes import PATHS
+from dmrc.dialects.table import DIALECTS, OPENAI, RESPONSES, dialect_at
 from dmrc.errors import DmrcError, ModelNotFoundError
-from dmrc.exchange import Dialect as DialectName
 from dmrc.exchange import new_exchange_id
-from dmrc.gateway.inference.inference import OPERATIONS, Inference, Steps
+from dmrc.gateway.inference.inference import Inference, Steps
 from dmrc.gateway.plugins.context import Observed
 from dmrc.gateway.routes.anthropic_models import AnthropicModels
 from dmrc.gateway.routes.dmr_configure import add_configure_routes
@@ -33,6 +30,7 @@ from dmrc.gateway.server.callers_by_address import Addresses
 from dmrc.gateway.server.content_encodings import with_decoded_body
 from dmrc.gateway.server.cors import answer_preflight, foreign_origin, is_preflight, readable_by
 from dmrc.gateway.server.credentials import split_capability
+from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.page_sessions import API, Pages
 from dmrc.gateway.server.unrouted import Unrouted, answer_head
 from dmrc.gateway.serving.catalog import Catalog
@@ -53,22 +51,15 @@ class Gateway:
         prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
         self.origins = steps.admission.origins
         """Whose pages may call."""
-        self._inference: dict[str, ASGIApp] = {}
-        for prefix, engine in prefixes.items():
-            for route, operation in OPERATIONS.items():
-                self._inference[f"{prefix}/{route}"] = Inference(OpenAI(route, operation), steps, engine)
-            # Docker Model Runner, and llama.cpp itself, have this one without `/v1`.
-            rerank = Inference(OpenAI("rerank", "rerank"), steps, engine)
-            self._inference[f"{prefix.removesuffix('/v1')}/rerank"] = rerank
-        others: dict[str, Dialect] = {**ollama_routes(), **anthropic_routes()}
-        responses = Responses()
-        # Docker Model Runner has this one without `/v1` too.
-        paths = [f"{prefix}/responses" for prefix in ("", "/engines", *prefixes)]
-        others |= dict.fromkeys(paths, responses)
-        others |= dict.fromkeys((f"{path}/input_tokens" for path in paths), ResponseTokens(responses))
-        self._inference |= {path: Inference(dialect, steps) for path, dialect in others.items()}
+        routes = [route for dialect in DIALECTS for route in dialect.routes().items()]
+        self._inference: dict[str, ASGIApp] = {
+            path: Inference(route, steps, engine)
+            for written, route in routes
+            for path, engine in _paths(written, prefixes)
+        }
         self._others = _create_app(steps.admission, steps.catalog, prefixes)
-        self.add(ResponseRoutes(steps.admission, responses, paths).add_to)
+        responses = [path for written in PATHS for path, _ in _paths(written, prefixes)]
+        self.add(ResponseRoutes(steps.admission, RESPONSES, responses).add_to)
         self.add(AnthropicModels(steps.admission, steps.catalog).add_to)
         add_configure_routes(self._others, steps.admission, configurator)
         self._contained = contain_bugs(self._others)
@@ -87,7 +78,7 @@ class Gateway:
             return None
         if scope["method"] == "POST" and (inference := self._inference.get(scope["path"])) is not None:
             return await inference(scope, receive, send)
-        send = _with_id(send, dialect_of(scope["path"]))
+        send = _with_id(send, dialect_at(scope["path"]))
         found = self._of_plugins.beside(self._others, scope)
         app = self._contained if found is self._others else found
         if scope["method"] == "HEAD":
@@ -123,7 +114,7 @@ class Entrance:
                 try:
                     self._pages.admit(scope)
                 except DmrcError as error:
-                    return await error_response(error)(scope, receive, _with_id(send, "openai"))
+                    return await error_response(error)(scope, receive, _with_id(send, OPENAI))
                 scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}
             origin = Headers(scope=scope).get("origin")
             if origin is not None and self._origins.allow(origin):
@@ -131,8 +122,16 @@ class Entrance:
                     return await answer_preflight(scope, send)
                 send = readable_by(origin, send)
             elif origin is not None and scope["method"] == "OPTIONS":
-                return await error_response(foreign_origin(origin))(scope, receive, _with_id(send, "openai"))
+                return await error_response(foreign_origin(origin))(scope, receive, _with_id(send, OPENAI))
         return await self._gateway(scope, receive, send)
+
+
+def _paths(written: str, prefixes: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+    """Return where a route is found, each with the engine that it is for; see `Dialect.routes`."""
+    if not written.startswith("{"):
+        return [(written, None)]
+    found = {written.format(v1=prefix, root=prefix.removesuffix("/v1")): engine for prefix, engine in prefixes.items()}
+    return list(found.items())
 
 
 def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str]) -> FastAPI:
@@ -171,16 +170,16 @@ def _root() -> PlainTextResponse:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return error_response(cast(DmrcError, error), dialect=dialect_of(request.url.path))
+    return error_response(cast(DmrcError, error), dialect_at(request.url.path))
 
 
-def _with_id(send: Send, dialect: DialectName) -> Send:
+def _with_id(send: Send, dialect: Dialect) -> Send:
     """Return a `send` whose answer has an id in its headers, as each exchange has its own."""
 
     async def with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             id = new_exchange_id().encode()
-            names = (b"x-request-id", b"request-id") if dialect == "anthropic" else (b"x-request-id",)
+            names = [name.encode() for name in dialect.id_headers]
             message = {**message, "headers": [*message["headers"], *((name, id) for name in names)]}
         await send(message)
 

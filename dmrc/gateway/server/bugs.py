@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.table import dialect_at
 from dmrc.errors import EngineError
+from dmrc.gateway.server.error_responses import error_response
 
 _log = logging.getLogger(__name__)
 
@@ -34,4 +35,4 @@ def contain_bugs(app: FastAPI) -> ASGIApp:
 
 async def _on_bug(request: Request, _error: Exception) -> Response:
     error = EngineError("dmrc made a mistake", remedy="See: dmrc logs")
-    return error_response(error, dialect=dialect_of(request.url.path))
+    return error_response(error, dialect_at(request.url.path))

@@ -13,10 +13,11 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.table import dialect_at
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
 from dmrc.exchange import new_exchange_id
 from dmrc.gateway.server.connection_shares import ConnectionShares
+from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.http_1_0 import until_the_connection_ends
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ class HttpConnection(HttpToolsProtocol):
                 self.transport.close()
                 return
         self.flow.resume_reading()
-        answer = error_response(error, dialect=dialect_of(getattr(self, "url", b"").decode("latin-1")))
+        answer = error_response(error, dialect_at(getattr(self, "url", b"").decode("latin-1")))
         ours = ((b"x-request-id", new_exchange_id().encode()), (b"connection", b"close"))
         headers = [*self.server_state.default_headers, *answer.raw_headers, *ours]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dmrc.dialects.errors import dialect_of, error_response
+from dmrc.dialects.table import dialect_at
 from dmrc.errors import HttpInputError, NotFoundError
+from dmrc.gateway.server.error_responses import error_response
 
 _LONGEST_GUESSED = 100
 _LEAST_LIKENESS = 0.8
@@ -37,7 +38,7 @@ class Unrouted:
         path = request.url.path
         if not (methods := self._methods(request.scope)):
             missing = NotFoundError(f"there is no route {request.method} {path[:200]}", remedy=self._remedy(request))
-            return error_response(missing, dialect=dialect_of(path))
+            return error_response(missing, dialect_at(path))
         if request.method in methods:
             return await http_exception_handler(request, cast(HTTPException, error))  # the route's own words
         allow = {"allow": ", ".join(methods)}
@@ -46,7 +47,7 @@ class Unrouted:
         refused = HttpInputError(
             f"{path[:200]} takes no {request.method}", status=405, remedy=f"Use {' or '.join(methods)}"
         )
-        answer = error_response(refused, dialect=dialect_of(path))
+        answer = error_response(refused, dialect_at(path))
         answer.headers.update(allow)
         return answer
 

@@ -5,33 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from dmrc.engines.engine import Mode, RunnerConfiguration
-from dmrc.engines.llama_cpp.flags import mode as declared_mode
+from dmrc.engines.engine import Engine, LocalModel
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
-from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft, template_source
+from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft
 from dmrc.gateway.serving.model_names import Spellings, who
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
-from dmrc.project import DEFAULT_ENGINE, ModelDeclaration, Upstream, own_names
+from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOptions, Upstream, merge, own_names
 from dmrc.projects import Caller, Registration
-from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
-from dmrc.scheduler.target import DEFAULT_CONTEXT_SIZE, DEFAULT_KEEP_ALIVE_SECONDS, AnyTarget, Target, UpstreamTarget
+from dmrc.scheduler.configuration import DEFAULTS, Configurations
+from dmrc.scheduler.target import Target
 from dmrc.store import Store, StoredModel
-
-# Source: enum llama_pooling_type in https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h
-_RANK_POOLING = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A name that was understood."""
 
-    target: AnyTarget
+    target: Target
     """What to run."""
     model_key: str | None
     """Key in the project's `models:`, where the caller has a project."""
@@ -54,15 +49,18 @@ class _Known:
 class Catalog:
     """Names of models, as the daemon's callers may use them."""
 
-    def __init__(self, store: Store, configurations: Configurations, default_registry: str) -> None:
-        """Read models from the store, and wishes from `dmrc configure`."""
+    def __init__(
+        self, store: Store, configurations: Configurations, engines: Mapping[str, Engine], default_registry: str
+    ) -> None:
+        """Read models from the store, and what `dmrc configure` set."""
         self._store = store
+        self._engines = engines
         self._configurations = configurations
         self.default_registry = default_registry
         self._spellings = Spellings(default_registry)
         self.upstream_keys = UpstreamKeys()
         self._companions = CompanionFinder(store, self._stored)
-        self._facts: dict[str, GgufFacts] = {}
+        self._facts: dict[str, GgufFacts | None] = {}
         self._index = store.root / "index.json"
         self._known = _Known(None)
 
@@ -94,7 +92,7 @@ class Catalog:
         found = None if caller is None else self._spellings.find(caller.models.values(), model)
         if caller is None or (found is None and caller.registration.any_model):
             project, key = None, None
-        elif found is None or found.upstream is not None:
+        elif found is None or found.options.upstream is not None:
             return None
         else:
             project, key, model = caller.registration.name, found.key, found.model
@@ -126,9 +124,9 @@ class Catalog:
         stored = self._stored(model)
         return merge(
             (
-                ("compose", Wishes() if declaration is None else Wishes.of(declaration)),
+                ("compose", ServingOptions() if declaration is None else declaration.options),
                 ("command line", self._configurations.of(project, self._full_name(stored, model))),
-                ("package", Wishes(context_size=stored.config.context_size)),
+                ("package", ServingOptions(context_size=stored.config.context_size)),
                 ("default", DEFAULTS),
             )
         )
@@ -155,7 +153,7 @@ class Catalog:
         present: dict[str, StoredModel | None] = {}
         for name, declaration in own_names(caller.models.values()).items():
             with contextlib.suppress(DmrcError):  # declared, and removed from the store since
-                present[name] = None if declaration.upstream else self._stored(declaration.model)
+                present[name] = None if declaration.options.upstream else self._stored(declaration.model)
         others = self.names(None) if caller.registration.any_model else []
         return [
             *present.items(),
@@ -206,14 +204,15 @@ class Catalog:
 
     def target(
         self, project: str | None, model: str, declaration: ModelDeclaration | None, operation: Operation | None
-    ) -> AnyTarget:
+    ) -> Target:
         """Return what to run; without an operation, for what the model is.
 
         It is remembered until the store or a configuration changes, for every request asks.
         """
-        if declaration is not None and declaration.upstream is not None:
-            return self._upstream_target(project or "", declaration, declaration.upstream)
-        if declaration is not None and declaration.paths:
+        upstream = declaration.options.upstream if declaration is not None else None
+        if declaration is not None and upstream is not None:
+            return self._upstream_target(project or "", declaration, upstream)
+        if declaration is not None and declaration.options.paths:
             return self._new_target(project, model, declaration, operation)  # files change without a word
         targets = self._now().targets
         asked = (project, model, declaration, operation)
@@ -245,95 +244,55 @@ class Catalog:
         if stored.digest not in self._facts:
             self._facts[stored.digest] = self._store.facts(stored)
         facts = self._facts[stored.digest]
-        wishes = self.merged(project, model, declaration).wishes
-        keep_alive = wishes.keep_alive_seconds
+        options = self.merged(project, model, declaration).options
         name = self._full_name(stored, model)
-        beside = self._companions.beside(files, declaration, self._draft(project, name, wishes.draft))
-        return Target(
-            reference=name,
-            digest=stored.digest,
-            gguf=Path(files.gguf),
+        beside = self._companions.beside(files, declaration, self._draft(project, name, options.draft))
+        local = LocalModel(
+            path=files.path,
+            format=files.format,
             facts=facts,
             companions=beside.companions,
             chat_template=beside.chat_template,
-            template=template_source(wishes.runtime_flags or (), facts, beside.template),
-            identities=beside.identities,
-            configuration=_configuration(wishes, facts, operation, model),
-            keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
+            template=beside.template,
         )
+        engine = self._engine_for(options.engine, local, model)
+        settled = engine.settle(model, local, options, operation)
+        return Target(
+            reference=name,
+            digest=stored.digest,
+            model=local,
+            template=engine.template(local, settled),
+            identities=beside.identities,
+            options=settled,
+        )
+
+    def _engine_for(self, wanted: str | None, model: LocalModel, name: str) -> Engine:
+        """Return the engine that is named, or the one that serves the model's format where none is.
+
+        Raises:
+            InputError: It does not serve that format.
+        """
+        able = [each for each, engine in self._engines.items() if model.format in engine.formats]
+        chosen = wanted or (DEFAULT_ENGINE if DEFAULT_ENGINE in able else next(iter(able), DEFAULT_ENGINE))
+        if chosen not in able:
+            raise InputError(
+                f"model '{name}' is in the format '{model.format}', which engine '{chosen}' does not serve",
+                remedy=f"Name one that does: x-dmrc: {{engine: {able[0]}}}"
+                if able
+                else "Use a model in another format",
+            )
+        return self._engines[chosen]
 
     def _draft(self, project: str | None, name: str, draft: str | None) -> ConfiguredDraft | None:
         """Return the draft that is set for a model, with where it was set."""
         if draft is None:
             return None
-        own = self._configurations.all().get((project, name), Wishes())
+        own = self._configurations.all().get((project, name), ServingOptions())
         return ConfiguredDraft(draft, name, project if own.draft else None)
 
-    def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> UpstreamTarget:
-        keep_alive = declaration.keep_alive_seconds
-        return UpstreamTarget(
+    def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> Target:
+        return Target(
             reference=declaration.model,
-            upstream=upstream,
             upstream_key=self.upstream_keys.of(project, upstream),
-            configuration=RunnerConfiguration(engine=declaration.engine, parallel=declaration.parallel),
-            keep_alive_seconds=DEFAULT_KEEP_ALIVE_SECONDS if keep_alive is None else keep_alive,
+            options=replace(declaration.options, engine=declaration.engine),
         )
-
-
-def _configuration(wishes: Wishes, facts: GgufFacts, operation: Operation | None, name: str) -> RunnerConfiguration:
-    flags = wishes.runtime_flags or ()
-    mode = wishes.mode if operation is None and wishes.mode else _mode(facts, operation, flags, name, wishes.mode)
-    context_size = wishes.context_size or DEFAULT_CONTEXT_SIZE
-    if facts.context_length:
-        # llama.cpp gives no request more than the model was trained with, so this is what each one really gets.
-        context_size = min(context_size, facts.context_length)
-    if mode != "completion":
-        # A text is embedded in one piece: without this, none may be longer than 512 tokens.
-        flags = ("--batch-size", str(context_size), "--ubatch-size", str(context_size), *flags)
-    if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:
-        # A model that was not made for embeddings gives one for each token; clients want one for each text.
-        flags = ("--pooling", "mean", *flags)
-    if wishes.reasoning_budget is not None and "--reasoning-budget" not in flags:
-        flags = (*flags, "--reasoning-budget", str(wishes.reasoning_budget))
-    if wishes.draft_tokens is not None:
-        flags = ("--spec-draft-n-max", str(wishes.draft_tokens), *flags)
-    if wishes.draft_acceptance is not None:
-        flags = ("--draft-p-min", str(wishes.draft_acceptance), *flags)
-    return RunnerConfiguration(
-        engine=wishes.engine or DEFAULT_ENGINE,
-        mode=mode,
-        context_size=context_size,
-        parallel=wishes.parallel,
-        runtime_flags=flags,
-    )
-
-
-def _mode(
-    facts: GgufFacts, operation: Operation | None, flags: Sequence[str], name: str, configured: Mode | None
-) -> Mode:
-    """Return how the engine must run for an operation; None asks for what the model is for.
-
-    What is `configured` for it goes before its flags: `dmrc configure --mode reranking`.
-
-    Raises:
-        InputError: The model is not for that: the engine would abort, or answer with noise.
-    """
-    declared = configured or declared_mode(flags)
-    reranks = facts.pooling_type == _RANK_POOLING or declared == "rerank"
-    if operation is None:
-        own: Mode = "embedding" if facts.pooling_type or not facts.is_causal else "completion"
-        return "rerank" if reranks else declared or own
-    if operation == "rerank":
-        if facts.is_causal and not reranks:
-            raise InputError(
-                f"model '{name}' is no reranker: its file does not say so",
-                remedy=f"Choose another; or, where it is one: dmrc configure --mode reranking {name}",
-            )
-        return "rerank"
-    if operation == "embedding":
-        if facts.pooling_type == _RANK_POOLING and "--pooling" not in flags:
-            raise InputError(f"model '{name}' is a reranker: it gives no embeddings", remedy="Choose another")
-        return "embedding"
-    if not facts.is_causal:
-        raise InputError(f"model '{name}' writes no text: it is for embeddings or reranking", remedy="Choose another")
-    return "completion"

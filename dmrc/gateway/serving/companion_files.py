@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.engines.engine import Companion, Companions
-from dmrc.engines.llama_cpp.flags import parse
 from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path
@@ -73,16 +72,17 @@ class CompanionFinder:
         mmproj, template = files.mmproj, files.chat_template
         loras, draft = list(files.loras), None
         if declaration is not None:
+            options = declaration.options
             where = f"models.{declaration.key}.x-dmrc"
-            if declaration.mmproj:
-                mmproj = _file(declaration.mmproj, f"{where}.mmproj", identities)
-            if declaration.chat_template:
-                template = _file(declaration.chat_template, f"{where}.chat_template", identities)
+            if options.mmproj:
+                mmproj = _file(options.mmproj, f"{where}.mmproj", identities)
+            if options.chat_template:
+                template = _file(options.chat_template, f"{where}.chat_template", identities)
             with _told(f"{where}.lora"):
-                loras += [self._path(name, f"{where}.lora", identities) for name in declaration.loras]
-            if declaration.draft:
+                loras += [self._path(name, f"{where}.lora", identities) for name in options.loras or ()]
+            if options.draft:
                 with _told(f"{where}.draft"):
-                    draft = self._path(declaration.draft, f"{where}.draft", identities)
+                    draft = self._path(options.draft, f"{where}.draft", identities)
         if draft is None and configured is not None:
             with _told(f"the draft of model '{configured.drafted}'", configured.undo):
                 draft = self._path(configured.reference, "draft", identities)
@@ -97,7 +97,7 @@ class CompanionFinder:
     def _path(self, name: str, where: str, identities: list[str]) -> Path:
         if is_path(name):
             return _file(name, where, identities)
-        path = self._store.files(self._stored(name)).gguf
+        path = self._store.files(self._stored(name)).path
         identities.append(f"{where}={path}")  # a blob's name is its digest
         return path
 
@@ -113,17 +113,6 @@ class CompanionFinder:
         if identity not in self._templates:
             self._templates[identity] = path.read_text(encoding="utf-8", errors="replace")
         return self._templates[identity]
-
-
-def template_source(flags: Sequence[str], facts: GgufFacts, beside: str | None) -> str:
-    """Return the source of the chat template that the engine uses; an empty one where it has none of the model's."""
-    for one in reversed(parse(flags)):
-        if one.flag.names[-1] == "--no-jinja":
-            return ""
-        if one.flag.names[-1] == "--chat-template":
-            return one.value or ""
-    own = facts.metadata.get("tokenizer.chat_template.tool_use") or facts.chat_template
-    return own or "" if beside is None else beside
 
 
 @contextmanager

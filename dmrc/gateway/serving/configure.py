@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.engines.engine import Engine
-from dmrc.engines.llama_cpp.flags import configured
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError
 from dmrc.fields import near
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.project import DEFAULT_ENGINE, ModelDeclaration
+from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOptions, merge
 from dmrc.projects import Projects
 from dmrc.reference import Reference
-from dmrc.scheduler.configuration import DEFAULTS, Configurations, Merged, Wishes, merge
+from dmrc.scheduler.configuration import DEFAULTS, Configurations
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.scheduler import Scheduler
 
@@ -28,6 +27,7 @@ _NAMES = {
 }
 _SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
 _ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
+_FILES = ("upstream", "loras", "mmproj", "chat_template")
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
 
 
@@ -58,7 +58,9 @@ class Configurator:
         self._scheduler = scheduler
         self._engines = engines
 
-    async def configure(self, model: str, project: str | None, wishes: Wishes, *, replace: bool = False) -> None:
+    async def configure(
+        self, model: str, project: str | None, options: ServingOptions, *, replace: bool = False
+    ) -> None:
         """Set some fields for a model, in one project or for all.
 
         With `replace` that is all that is set for it, and it need not be in the store yet: Docker Model Runner's way.
@@ -71,18 +73,18 @@ class Configurator:
             InputError: The engine is unknown, or refuses the flags.
         """
         name = self._name(model) if replace else self._catalog.full_name(model)
-        if wishes.draft is not None:
-            wishes = dataclasses.replace(wishes, draft=self._name(wishes.draft))
-        before_it = Wishes() if replace else self._configurations.of(project, name)
-        engine = wishes.engine or before_it.engine or DEFAULT_ENGINE
+        if options.draft is not None:
+            options = dataclasses.replace(options, draft=self._name(options.draft))
+        before_it = ServingOptions() if replace else self._configurations.of(project, name)
+        engine = options.engine or before_it.engine or DEFAULT_ENGINE
         if engine not in self._engines:
             raise InputError(
                 f"there is no engine '{engine}'{near(engine, self._engines)}",
                 remedy=f"Known: {', '.join(self._engines)}",
             )
-        self._engines[engine].check(configured(engine, wishes.runtime_flags or ()))
+        self._engines[engine].check(ServingOptions(engine=engine, runtime_flags=options.runtime_flags))
         before = await self._keys(name)
-        self._configurations.set(project, name, wishes, replace=replace)
+        self._configurations.set(project, name, options, replace=replace)
         self._scheduler.release(before - await self._keys(name))
 
     async def reset(self, model: str, project: str | None) -> bool:
@@ -135,10 +137,10 @@ class Configurator:
         merged = self._catalog.merged(use.project, use.model, use.declaration)
         target = self._catalog.target(use.project, use.model, use.declaration, None)
         return {
-            "Backend": target.configuration.engine,
+            "Backend": target.engine,
             "Model": target.reference,
             "ModelID": target.digest,
-            "Mode": _MODES[target.configuration.mode],
+            "Mode": _MODES[target.mode],
             **_described(merged, target.keep_alive_seconds),
             "Project": use.project,
         }
@@ -146,13 +148,13 @@ class Configurator:
     def _waiting(self, use: _Use) -> dict[str, object]:
         """Return what was set for a model that is not in the store yet."""
         merged = merge((("command line", self._configurations.of(use.project, use.model)), ("default", DEFAULTS)))
-        wishes = merged.wishes
+        options = merged.options
         return {
-            "Backend": wishes.engine,
+            "Backend": options.engine,
             "Model": use.model,
             "ModelID": "",
-            "Mode": _MODES[wishes.mode or "completion"],
-            **_described(merged, wishes.keep_alive_seconds or 0),
+            "Mode": _MODES[options.mode or "completion"],
+            **_described(merged, options.keep_alive_seconds or 0),
             "Project": use.project,
         }
 
@@ -170,7 +172,7 @@ class Configurator:
 
 def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
     """Return what holds for a model, in Docker Model Runner's names, and who says each value."""
-    said = merged.wishes.said()
+    said = {name: value for name, value in merged.options.said().items() if name not in _FILES}
     said["keep_alive_seconds"] = go_duration(keep_alive_seconds)
     config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
     if "reasoning_budget" in said:

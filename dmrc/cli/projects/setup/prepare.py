@@ -164,14 +164,15 @@ def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], Non
 
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp, which caps a slot at it.
     """
-    if model.context_size is None or model.upstream is not None:
+    context_size = model.options.context_size
+    if context_size is None or model.options.upstream is not None:
         return
     try:
         trained = trained_context(app.model(model.model, remote=False))
     except DmrcError:
         return  # it is not here, and nobody knows yet
-    if trained and model.context_size > trained:
-        say(f"{model.key}: context_size {model.context_size} is cut to {trained}, what {model.name} was trained for")
+    if trained and context_size > trained:
+        say(f"{model.key}: context_size {context_size} is cut to {trained}, what {model.name} was trained for")
 
 
 def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:
@@ -180,15 +181,16 @@ def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: D
     if pulled is not None:
         amount = size(pulled.size_bytes)
         parts.append(f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s")
-    if model.upstream is not None:
-        parts.append(f"upstream {model.upstream.url}")
+    upstream = model.options.upstream
+    if upstream is not None:
+        parts.append(f"upstream {upstream.url}")
     elif runner is None:
         parts.append("loads at its first request")
     elif runner["was_loaded"]:
         parts.append("loaded already")
     else:
         parts.append(f"loaded in {runner['load_seconds']:.1f} s")
-    if runner is not None and model.upstream is None:
+    if runner is not None and upstream is None:
         parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
     parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
     return f"{model.key}: {model.name}  {' · '.join(parts)}"

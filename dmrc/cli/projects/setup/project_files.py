@@ -48,13 +48,15 @@ class Allowed:
                 return name
             return str(self._file(Path(name), f"{where}.{option}", limit))
 
-        return replace(
-            model,
-            loras=tuple(str(found(name, "lora")) for name in model.loras),
-            draft=found(model.draft, "draft"),
-            mmproj=found(model.mmproj, "mmproj"),
-            chat_template=found(model.chat_template, "chat_template", _LARGEST_TEXT_BYTES),
+        options = model.options
+        resolved = replace(
+            options,
+            loras=tuple(str(found(name, "lora")) for name in options.loras or ()) or None,
+            draft=found(options.draft, "draft"),
+            mmproj=found(options.mmproj, "mmproj"),
+            chat_template=found(options.chat_template, "chat_template", _LARGEST_TEXT_BYTES),
         )
+        return replace(model, options=resolved)
 
     def _plugin(self, path: Path) -> Path:
         """Return the path of a plugin; where there is no such file it is skipped later, with a line."""

@@ -21,7 +21,6 @@ from dmrc.compose.includes import included_models
 from dmrc.compose.interpolation import filled, referenced
 from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
-from dmrc.engines.llama_cpp.flags import configured
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import mapping, near
 from dmrc.project import ModelDeclaration, Project, knows_addresses
@@ -133,7 +132,7 @@ def check_models(app: App, project: Project) -> None:
                 remedy=f"Known: {', '.join(app.engines)}",
             )
         with _named(f"models.{model.key}"):
-            engine.check(configured(model.engine, model.runtime_flags), model.companions)
+            engine.check(model.options, model.options.companions)
 
 
 def upstream_keys(
@@ -149,7 +148,7 @@ def upstream_keys(
     variables = with_env_files(before, options.directory, options.env_files)
     keys = {}
     for model in project.models.values():
-        name = model.upstream.key if model.upstream else None
+        name = model.options.upstream.key if model.options.upstream else None
         if name is not None and not variables.get(name):
             if model not in needed:
                 continue

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from dmrc.engines.unix_session import UnixSession
+from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.session import HttpSession
 from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, Peer, Script, answers, answers_all, scripted_server
 from tests.engines.stories import Play, ask, ask_once
 from tests.polling import eventually
@@ -17,7 +18,7 @@ def test_requests_one_after_another_share_a_connection(play: Play) -> None:
     with scripted_server(answers_all()) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             for _ in range(5):
                 assert await ask(session) == (200, b'{"fine":true}')
             await session.close()
@@ -31,7 +32,7 @@ def test_a_stream_ends_its_connection_as_llama_cpp_does_without_a_word(play: Pla
     with scripted_server(answers(STREAM_HEAD, b"5\r\nhello\r\n", b"0\r\n\r\n")) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             for _ in range(3):
                 assert await ask(session) == (200, b"hello")
             await session.close()
@@ -45,7 +46,7 @@ def test_a_connection_that_the_server_closed_while_it_rested_is_not_used_again(p
     with scripted_server(answers(JSON_ANSWER)) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             for count in range(1, 4):
                 assert (await ask(session))[0] == 200
                 await asyncio.to_thread(eventually, lambda count=count: server.ended == count)
@@ -81,7 +82,7 @@ def test_a_kept_connection_that_ends_before_any_byte_is_made_good_on_a_new_one(p
     with scripted_server(script, answers_all()) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session))[0] == 200
             assert await ask(session) == (200, b'{"fine":true}')
             await session.close()
@@ -95,7 +96,7 @@ def test_a_request_is_sent_again_once_at_most(play: Play) -> None:
     with scripted_server(_closes_at_the_second_request, answers()) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session))[0] == 200
             with pytest.raises(ConnectionError, match="without an answer"):
                 await ask(session)
@@ -109,7 +110,7 @@ def test_a_request_is_not_sent_again_when_a_byte_of_an_answer_had_come(play: Pla
     with scripted_server(_begins_the_second_answer, answers_all()) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session))[0] == 200
             with pytest.raises(ConnectionError, match="in the middle of an answer"):
                 await ask(session)
@@ -132,7 +133,7 @@ def test_an_answer_that_says_close_is_the_last_on_its_connection(play: Play) -> 
     with scripted_server(answers_all(closing_answer)) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             for _ in range(3):
                 assert (await ask(session))[0] == 200
             await session.close()
@@ -154,7 +155,7 @@ def test_bytes_that_nobody_asked_for_end_a_resting_connection(play: Play) -> Non
     with scripted_server(script, answers_all()) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session))[0] == 200
             said.set()
             await asyncio.to_thread(eventually, lambda: server.ended == 1)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines import unix_session
-from dmrc.engines.unix_session import UnixSession
+from dmrc.engines.http_client import connectors
+from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.session import HttpSession
 from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, Peer, Script, answers_all, scripted_server
 from tests.engines.stories import Play, ask, only_uvloop
 from tests.polling import eventually
@@ -31,7 +32,7 @@ def test_requests_at_the_same_time_have_a_connection_each(play: Play) -> None:
     with scripted_server(script) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             await asyncio.gather(*(ask(session) for _ in range(3)))
             await session.close()
 
@@ -50,7 +51,7 @@ def test_the_request_arrives_as_it_was_given(play: Play) -> None:
     with scripted_server(script) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             headers = {"content-type": "application/json", "x-name": "caf\xe9"}
             (await session.post("/v1/test", headers, b'{"a":1}')).close()
             await session.close()
@@ -66,7 +67,7 @@ def test_the_request_arrives_as_it_was_given(play: Play) -> None:
 @pytest.mark.parametrize("value", ["a\nb", "a\r\nb: c", "a\r"])
 def test_a_header_with_a_line_break_is_refused(play: Play, tmp_path: Path, value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        play(UnixSession(tmp_path / "s").post("/v1/test", {"x-name": value}, b"{}"))
+        play(HttpSession(UnixConnector(tmp_path / "s")).post("/v1/test", {"x-name": value}, b"{}"))
 
 
 def test_a_large_request_arrives_whole(play: Play) -> None:
@@ -79,7 +80,7 @@ def test_a_large_request_arrives_whole(play: Play) -> None:
     with scripted_server(script) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session, bytes(20 << 20)))[0] == 200
             await session.close()
 
@@ -107,7 +108,7 @@ def test_a_slow_reader_slows_the_engine_down(play: Play) -> None:
     with scripted_server(_floods(sent)) as server:
 
         async def story() -> int:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             with closing(await session.post("/v1/test", {}, b"{}")) as answer:
                 chunks = aiter(answer)
                 received = len(await anext(chunks))
@@ -128,7 +129,7 @@ def test_closing_an_answer_in_the_middle_ends_the_connection(play: Play) -> None
     with scripted_server(_floods([])) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             answer = await session.post("/v1/test", {}, b"{}")
             await anext(aiter(answer))
             answer.close()
@@ -148,7 +149,7 @@ def test_a_caller_that_is_cancelled_while_it_waits_ends_the_connection(play: Pla
     with scripted_server(script) as server:
 
         async def story() -> None:
-            task = asyncio.create_task(ask(UnixSession(server.path)))
+            task = asyncio.create_task(ask(HttpSession(UnixConnector(server.path))))
             await asyncio.to_thread(asked.wait, 10)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -169,7 +170,7 @@ def test_closing_the_session_ends_what_rests_and_leaves_what_is_in_use(play: Pla
     with scripted_server(answers_all(), script) as server:
 
         async def story() -> None:
-            session = UnixSession(server.path)
+            session = HttpSession(UnixConnector(server.path))
             assert (await ask(session))[0] == 200
             kept = await session.post("/v1/test", {}, b"{}")
             in_use = asyncio.create_task(ask(session))
@@ -186,7 +187,7 @@ def test_closing_the_session_ends_what_rests_and_leaves_what_is_in_use(play: Pla
 
 def test_a_socket_that_is_not_there_is_an_error_that_says_so(play: Play, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="cannot be reached: No such file"):
-        play(ask(UnixSession(tmp_path / "none.sock")))
+        play(ask(HttpSession(UnixConnector(tmp_path / "none.sock"))))
 
 
 @only_uvloop
@@ -204,7 +205,7 @@ def test_a_full_backlog_is_waited_for(play: Play, tmp_path: Path) -> None:
             connection.close()
 
     async def story() -> list[tuple[int, bytes]]:
-        session = UnixSession(tmp_path / "s")
+        session = HttpSession(UnixConnector(tmp_path / "s"))
         asked = [asyncio.create_task(ask(session)) for _ in range(8)]
         await asyncio.sleep(0.1)
         await asyncio.to_thread(serve)
@@ -216,7 +217,7 @@ def test_a_full_backlog_is_waited_for(play: Play, tmp_path: Path) -> None:
 
 @only_uvloop
 def test_a_backlog_that_stays_full_is_an_error(play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unix_session, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(connectors, "_CONNECT_SECONDS", 0.2)
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "s"))
         listener.listen(0)
@@ -224,6 +225,6 @@ def test_a_backlog_that_stays_full_is_an_error(play: Play, tmp_path: Path, monke
 
         async def story() -> None:
             with pytest.raises(ConnectionError, match="takes no connection"):
-                await ask(UnixSession(tmp_path / "s"))
+                await ask(HttpSession(UnixConnector(tmp_path / "s")))
 
         play(story())

@@ -6,9 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from dmrc.engines.unix_session import UnixSession
-from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, answers, answers_all, scripted_server
-from tests.engines.stories import Play, ask_once
+from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.session import HttpSession
+from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, Peer, answers, answers_all, scripted_server
+from tests.engines.stories import Play, ask, ask_once
 
 
 def _length(size: int) -> bytes:
@@ -24,6 +25,11 @@ ODD_ANSWERS = {
     "with a chunk extension": [STREAM_HEAD, b"6;name=value\r\nabcdef\r\n0\r\n\r\n"],
     "until the end of the connection": [b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", b"abc", b"def"],
     "by HTTP 1.0": [b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nabcdef"],
+    "until the end, and it says so": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nabcdef"],
+    "with line ends of Unix": [b"HTTP/1.1 200 OK\nContent-Length: 6\n\nabcdef"],
+    "with blanks after a size": [STREAM_HEAD, b"6  \r\nabcdef\r\n0\r\n\r\n"],
+    "with a control character": [b"HTTP/1.1 200 OK\r\nX-A: \x01\r\nContent-Length: 6\r\n\r\nabcdef"],
+    "with many headers": [b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 2000 + b"Content-Length: 6\r\n\r\nabcdef"],
 }  # fmt: skip
 
 
@@ -69,10 +75,45 @@ def test_what_had_come_before_an_answer_broke_off_is_given_first(play: Play) -> 
     with scripted_server(answers(STREAM_HEAD, b"3\r\nabc\r\n")) as server:
 
         async def story() -> list[bytes]:
-            session, got = UnixSession(server.path), []
+            session, got = HttpSession(UnixConnector(server.path)), []
             with closing(await session.post("/v1/test", {}, b"{}")) as answer, pytest.raises(ConnectionError):
                 async for chunk in answer:
                     got.append(chunk)
             return got
 
         assert b"".join(play(story())) == b"abc"
+
+
+ENDLESS = {
+    "a header": [b"HTTP/1.1 200 OK\r\nX-A: ", *[b"a" * 30_000] * 5],
+    "headers": [b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n" * 4000] * 5],
+    "interim answers": [b"HTTP/1.1 100 Continue\r\n\r\n" * 1000] * 5,
+    "fields after the body": [STREAM_HEAD + b"1\r\na\r\n0\r\n", *[b"X-A: b\r\n" * 4000] * 5],
+    "a chunk's extension": [STREAM_HEAD + b"1\r\na\r\n1;", *[b"a" * 30_000] * 5],
+}
+
+
+@pytest.mark.parametrize("parts", ENDLESS.values(), ids=ENDLESS)
+def test_what_stands_beside_a_body_may_not_grow_without_end(play: Play, parts: list[bytes]) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(*parts)
+        peer.wait_gone()
+
+    with scripted_server(script) as server, pytest.raises(ConnectionError, match="too many headers"):
+        play(ask_once(server))
+
+
+@pytest.mark.parametrize("more", [JSON_ANSWER, b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\nx", b"rubbish"])
+def test_a_second_answer_is_not_taken_for_a_part_of_the_first(play: Play, more: bytes) -> None:
+    with scripted_server(answers_all(JSON_ANSWER + more)) as server:
+
+        async def story() -> None:
+            session = HttpSession(UnixConnector(server.path))
+            for _ in range(2):
+                assert await ask(session) == (200, b'{"fine":true}')
+            await session.close()
+
+        play(story())
+
+        assert server.connections == 2

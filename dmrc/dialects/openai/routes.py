@@ -1,0 +1,66 @@
+"""OpenAI's routes, the dialect of every engine: what the check leaves as it is passes byte by byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from dmrc.dialects.dialect import Call, Route
+from dmrc.errors import ContextLengthError, DmrcError
+from dmrc.exchange import JsonValue, Operation
+
+_OPERATIONS: Mapping[str, Operation] = {
+    "chat/completions": "chat",
+    "completions": "completion",
+    "embeddings": "embedding",
+    "rerank": "rerank",
+}
+
+
+class OpenAIDialect:
+    """OpenAI's API, as far as engines speak it."""
+
+    name = "openai"
+    id_headers: tuple[str, ...] = ("x-request-id",)
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return its routes; Docker Model Runner, and llama.cpp itself, have `rerank` without `/v1` too."""
+        routes = {f"{{v1}}/{route}": OpenAI(route, operation, self) for route, operation in _OPERATIONS.items()}
+        return {**routes, "{root}/rerank": routes["{v1}/rerank"]}
+
+    def owns(self, path: str) -> bool:
+        """Return True: what is nobody's is told in these words."""
+        del path
+        return True
+
+    def error(self, error: DmrcError) -> dict[str, object]:
+        """Return `{"error": {"message", "type", "param", "code"}}`."""
+        told: dict[str, object] = {"message": str(error), "type": error.error_type, "param": None}
+        told["code"] = error.code or error.error_type  # clients expect a text
+        if isinstance(error, ContextLengthError):
+            # As llama.cpp's server has them.
+            told |= {"n_prompt_tokens": error.prompt_tokens, "n_ctx": error.context_tokens}
+        return {"error": told}
+
+    def last_words(self, error: DmrcError) -> bytes:
+        """Return an error event; `[DONE]` never follows it. Blank lines first end an event that was cut."""
+        return b"\n\ndata: " + json.dumps(self.error(error)).encode() + b"\n\n"
+
+
+class OpenAI:
+    """One of them."""
+
+    streams_unasked = False
+    last_event = re.compile(rb"data: ?\[DONE\]\s*\Z")
+
+    def __init__(self, route: str, operation: Operation, dialect: OpenAIDialect | None = None) -> None:
+        """Serve `route`, below `/v1/`."""
+        self.operation: Operation = operation
+        self.dialect = dialect or OpenAIDialect()
+        self._path = f"/v1/{route}"
+
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
+        """Return the request as it came."""
+        del project
+        return Call(self._path, document, raw=body)

@@ -1,0 +1,23 @@
+"""The dialects that there are: the one list."""
+
+from __future__ import annotations
+
+from dmrc.dialects.anthropic.routes import AnthropicDialect
+from dmrc.dialects.dialect import Dialect
+from dmrc.dialects.ollama.routes import OllamaDialect
+from dmrc.dialects.openai.routes import OpenAIDialect
+from dmrc.dialects.responses.routes import ResponsesDialect
+
+OPENAI = OpenAIDialect()
+"""The words of whatever is nobody else's."""
+
+RESPONSES = ResponsesDialect()
+"""Remembers what a response may go on from."""
+
+DIALECTS: list[Dialect] = [AnthropicDialect(), OllamaDialect(), RESPONSES, OPENAI]
+"""Of the ones that own a path, the first counts."""
+
+
+def dialect_at(path: str) -> Dialect:
+    """Return whose API a path is, for the error of a request that no route has understood."""
+    return next((dialect for dialect in DIALECTS if dialect.owns(path)), OPENAI)

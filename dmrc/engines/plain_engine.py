@@ -1,0 +1,64 @@
+"""What holds for an engine that says nothing else: it takes any option, and counts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dmrc.engines.engine import Counts, LocalModel, MemoryEstimate
+from dmrc.exchange import Operation
+from dmrc.project import Mode, ServingOptions
+
+if TYPE_CHECKING:
+    from dmrc.engines.session import Session
+
+_MODES: dict[Operation, Mode] = {"embedding": "embedding", "rerank": "rerank"}
+
+
+class PlainEngine:
+    """See `Engine`: what is missing here is its name, and how it is started."""
+
+    name: str
+    formats: frozenset[str] = frozenset()
+    largest_parallel: int | None = None
+    usual_parallel: int = 1
+    metrics_path: str | None = None
+
+    # ruff: noqa: ARG002 the arguments are for those who know more
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
+        """Refuse nothing."""
+
+    def settle(
+        self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
+    ) -> ServingOptions:
+        """Return the options with a mode: that of the operation, else what is set, else for chats."""
+        mode = (options.mode or "completion") if operation is None else _MODES.get(operation, "completion")
+        return ServingOptions(mode=mode).over(options)
+
+    def template(self, model: LocalModel, options: ServingOptions) -> str | None:
+        """Return the template that was given beside the model, or that is in a GGUF."""
+        if model.template is not None:
+            return model.template
+        return None if model.facts is None else model.facts.chat_template or ""
+
+    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
+        """Return None: it is not known."""
+        return None
+
+    def largest_context(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+    ) -> int | None:
+        """Return None: it is not known."""
+        return None
+
+    def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
+        """Return False: it keeps none."""
+        return False
+
+    def asked_parallel(self, options: ServingOptions) -> int | None:
+        """Return what the project sets."""
+        return options.parallel
+
+    async def counts(self, session: Session) -> Counts | None:
+        """Return None: it counts nothing."""
+        return None

@@ -1,0 +1,42 @@
+"""A model that is a directory: safetensors files, and what belongs to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dmrc.artifact import Role
+from dmrc.errors import InputError
+from dmrc.json_values import parse_object
+
+_LARGEST_CONFIG_BYTES = 1 << 20
+_MOST_FILES = 500
+
+
+def files_of_directory(directory: Path) -> dict[str, Role]:
+    """Return the files by their relative paths, in order, each with what it is for; hidden ones are left out.
+
+    Raises:
+        InputError: It is no directory, or has no weights.
+    """
+    if not directory.is_dir():
+        raise InputError(f"'{directory}' is no directory")
+    found: dict[str, Role] = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            found[name.as_posix()] = "safetensors" if path.suffix == ".safetensors" else "file"
+    if "safetensors" not in found.values():
+        raise InputError(f"'{directory}' has no file in the format safetensors", remedy="Give a GGUF file by --gguf")
+    if len(found) > _MOST_FILES:
+        raise InputError(f"'{directory}' has {len(found)} files, and at most {_MOST_FILES} make a model")
+    return found
+
+
+def architecture_of(directory: Path) -> str:
+    """Return what `config.json` calls the architecture; nothing where it does not say."""
+    path = directory / "config.json"
+    if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG_BYTES:
+        return ""
+    document = parse_object(path.read_bytes())
+    names = document.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else str(document.get("model_type") or "")

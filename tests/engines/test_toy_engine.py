@@ -1,0 +1,66 @@
+"""A stranger's engine: files that are no GGUF, flags of its own, no memory counted, and not a line changed for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.dmrc_command import Dmrc
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def toy(dmrc: Dmrc) -> Dmrc:
+    plugin = dmrc.home / "plugin" / "toy-1.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
+    (plugin / "entry_points.txt").write_text("[dmrc]\ntoy = tests.engines.toy\n")
+    dmrc.environment["PYTHONPATH"] = f"{plugin.parent}:{_ROOT}"
+    files = dmrc.home / "files"
+    files.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (files / name).write_text("{}")
+    dmrc.ok("package", "--safetensors-dir", files, "local/toy")
+    return dmrc
+
+
+def test_it_serves_a_directory_with_flags_of_its_own_and_counts_no_memory(toy: Dmrc) -> None:
+    project = toy.home / "compose.yaml"
+    project.write_text(
+        "name: toys\nservices: {app: {image: none, models: [llm]}}\n"
+        "models: {llm: {model: local/toy, runtime_flags: [--tensor-parallel-size, '2'], x-dmrc: {engine: toy}}}\n"
+    )
+    variables = json.loads(toy.ok("env", "app", "--format", "json", cwd=toy.home))
+    client = openai.OpenAI(
+        base_url=f"http://127.0.0.1:{toy.port}/v1", api_key=variables["OPENAI_API_KEY"], max_retries=0
+    )
+    messages = [{"role": "user", "content": "What are you?"}]
+
+    whole = client.chat.completions.create(model="llm", messages=messages)
+    chunks = list(client.chat.completions.create(model="llm", messages=messages, stream=True))
+
+    told = "config.json model.safetensors tokenizer.json --tensor-parallel-size 2"
+    assert whole.choices[0].message.content == told
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == told
+    (runner,) = json.loads(toy.ok("ps", "--json"))
+    assert (runner["engine"], runner["memory_estimated_bytes"], runner["parallel"]) == ("toy", None, None)
+    (exchange, *_) = json.loads(toy.ok("requests", "--json"))
+    assert exchange["engine"] == "toy"
+    anthropic = toy.ok("requests", "show", exchange["id"])
+    assert "model.safetensors" in anthropic
+
+
+def test_a_flag_that_it_does_not_know_is_refused_in_its_own_words(toy: Dmrc) -> None:
+    (toy.home / "compose.yaml").write_text(
+        "name: toys\nservices: {app: {image: none, models: [llm]}}\n"
+        "models: {llm: {model: local/toy, runtime_flags: [--temp, '2'], x-dmrc: {engine: toy}}}\n"
+    )
+
+    done = toy.run("env", "app", cwd=toy.home)
+
+    assert done.returncode == 2
+    assert "models.llm: runtime flag '--temp' is unknown to the toy" in done.stderr
