@@ -109,7 +109,7 @@ def test_a_service_whose_profile_is_not_active_any_more_keeps_its_key_and_its_mo
     assert app is not None
     assert extra is not None
     assert app.models.keys() == {"llm"}
-    assert [extra.models["llm"].context_size, extra.models["big"].model] == [1024, "ai/big"]
+    assert [extra.models["llm"].options.context_size, extra.models["big"].model] == [1024, "ai/big"]
 
 
 def test_a_service_that_lost_its_models_loses_its_key() -> None:

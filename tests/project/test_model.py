@@ -52,7 +52,11 @@ def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: o
         ({"upstream": "https://host/v1"}, {"runtime_flags": ["-v"]}, "models.llm.runtime_flags has no effect"),
         ({"upstream": "https://host/v1", "draft": "ai/x"}, {}, "models.llm.x-dmrc.draft has no effect"),
         ({"lora": [5]}, {}, "models.llm.x-dmrc.lora is 5, which is no text"),
-        ({"mmproj": "~nosuchuser/p.gguf"}, {}, "models.llm.x-dmrc: '~nosuchuser/p.gguf' begins in a home directory"),
+        (
+            {"mmproj": "~nosuchuser/p.gguf"},
+            {},
+            "models.llm.x-dmrc.mmproj: '~nosuchuser/p.gguf' begins in a home directory",
+        ),
         ({"draft": ["a", "b"]}, {}, "models.llm.x-dmrc.draft is ['a', 'b'], which is no text"),
     ],
 )

@@ -20,7 +20,7 @@ def test_options_under_x_dmrc_are_read() -> None:
     parsed = project({"llm": {"model": "a", "x-dmrc": {"keep_alive": -1, "parallel": 2, "ready": "pulled"}}})
 
     model = parsed.models["llm"]
-    assert (model.keep_alive_seconds, model.parallel, model.ready) == (math.inf, 2, "pulled")
+    assert (model.options.keep_alive_seconds, model.options.parallel, model.ready) == (math.inf, 2, "pulled")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,10 @@ def test_options_under_x_dmrc_are_read() -> None:
     ],
 )
 def test_keep_alive_is_a_duration(text: object, seconds: float) -> None:
-    assert project({"llm": {"model": "a", "x-dmrc": {"keep_alive": text}}}).models["llm"].keep_alive_seconds == seconds
+    assert (
+        project({"llm": {"model": "a", "x-dmrc": {"keep_alive": text}}}).models["llm"].options.keep_alive_seconds
+        == seconds
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,16 +40,16 @@ def test_every_option_is_heeded() -> None:
 
     (model,) = declarations("llm", options, Path())
 
-    assert (model.key, model.model, model.draft) == ("llm/ai/big", "ai/big", "ai/small")
-    assert (model.context_size, model.parallel, model.keep_alive_seconds) == (4096, 2, 3600)
-    assert model.runtime_flags == ("--temp", "0.2", "--spec-draft-n-max", "8", "--draft-p-min", "0.7")
+    assert (model.key, model.model, model.options.draft) == ("llm/ai/big", "ai/big", "ai/small")
+    assert (model.options.context_size, model.options.parallel, model.options.keep_alive_seconds) == (4096, 2, 3600)
+    assert model.options.runtime_flags == ("--temp", "0.2", "--spec-draft-n-max", "8", "--draft-p-min", "0.7")
 
 
 @pytest.mark.parametrize("size", ["-1", "0", ""])
 def test_a_context_that_is_not_set_is_the_default(size: str) -> None:
     (model,) = declarations("llm", {"model": ["ai/big"], "context-size": [size]}, Path())
 
-    assert model.context_size is None
+    assert model.options.context_size is None
 
 
 def test_the_defaults_of_docker_model_runner_say_nothing() -> None:
@@ -57,7 +57,7 @@ def test_the_defaults_of_docker_model_runner_say_nothing() -> None:
 
     (model,) = declarations("llm", {"model": ["ai/big"], "backend": [""], "runtime-flags": [""], **unset}, Path())
 
-    assert (model.draft, model.runtime_flags) == (None, ())
+    assert (model.options.draft, model.options.runtime_flags) == (None, None)
 
 
 @pytest.mark.parametrize(
