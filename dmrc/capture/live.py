@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from dmrc.exchange import Exchange
 
@@ -33,6 +34,11 @@ class Started:
     """`model` as the caller wrote it."""
     stream: bool
     """Whether a stream was asked for."""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Started:
+        """Read what the daemon tells of it, in this version or another; fields that are not known are left out."""
+        return cls(**{one.name: document[one.name] for one in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

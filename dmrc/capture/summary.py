@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import math
+import time
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
 from dmrc.exchange import KEY_SCOPE, Exchange, JsonValue
 from dmrc.reference import Reference
+
+if TYPE_CHECKING:
+    from dmrc.capture.live import Started  # it imports asyncio, which most commands do without
 
 _BODIES = ("request_body", "response_body")
 _HEADERS = ("request_headers", "response_headers")
@@ -22,7 +26,10 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One request as a person scans it. What callers wrote cannot move the cursor or change colours."""
+    """One request as a person scans it, a field for each cell; "" is what is not known yet.
+
+    What callers wrote cannot move the cursor or change colours.
+    """
 
     time: str
     """`14:03:07`; with the day when that is not today: `11-23 14:03`."""
@@ -32,40 +39,34 @@ class Cells:
     """`project/service`, else the address."""
     model: str
     """Key in the project, else its name as `dmrc list` has it."""
-    status: str
+    status: str = ""
     """`200`, `200 cancelled`, `200 broken`, `404`."""
-    tokens: str
+    tokens: str = ""
     """In and out: `25→12 tok`; `25→~12 tok` where the answer broke off and its pieces were counted; `-` for none."""
-    first_token: str
+    first_token: str = ""
     """`117 ms`, or `-`."""
-    took: str
+    took: str = ""
     """The whole time: `1200 ms`, or `-`."""
-    rate: str
+    rate: str = ""
     """`104 tok/s`, or `-`."""
-    error: str
+    error: str = ""
     """Why it failed; "" when it did not."""
-    words: str
+    words: str = ""
     """The first words of the prompt."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Return all that is aligned: everything but the error and the words."""
-        return (
-            *(self.time, self.id, self.who, self.model),
-            *(self.status, self.tokens, self.first_token, self.took, self.rate),
-        )
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in ("error", "words"))
 
 
 def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) -> Cells:
     """Return what a line shows. `excerpt` is for an exchange without content; `today` None is now."""
-    is_key = (exchange.project or "").startswith(KEY_SCOPE)  # the service is in it
-    parts = (exchange.project, None if is_key else exchange.service)
-    who = "/".join(name for name in parts if name) or exchange.client_address
     name = model_name(exchange.model_requested or exchange.model_reference)
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),
         id=short_id(exchange.id),
-        who=plain(who or "-", _LONGEST_NAME),
+        who=_who(exchange.project, exchange.service, exchange.client_address),
         model=plain(exchange.model_key or name, _LONGEST_NAME),
         status=_status(exchange),
         tokens=_tokens(exchange),
@@ -74,6 +75,18 @@ def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) 
         rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
         words=plain(text_of_request(exchange) or excerpt, _LONGEST_WORDS),
+    )
+
+
+def running_cells(started: Started, status: str, took: str = "") -> Cells:
+    """Return what a line shows of a request that still runs."""
+    return Cells(
+        time=time.strftime("%H:%M:%S", time.localtime(started.received_at)),
+        id=short_id(started.id),
+        who=_who(started.project, started.service, started.client_address),
+        model=plain(model_name(started.model), _LONGEST_NAME),
+        status=status,
+        took=took,
     )
 
 
@@ -153,6 +166,12 @@ def _body(body: bytes) -> tuple[str, str | None]:
         return body.decode(), None
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), "base64"
+
+
+def _who(project: str | None, service: str | None, address: str | None) -> str:
+    is_key = (project or "").startswith(KEY_SCOPE)  # the service is in it
+    names = (project, None if is_key else service)
+    return plain("/".join(name for name in names if name) or address or "-", _LONGEST_NAME)
 
 
 def _clock(seconds: float, today: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmrc.capture.live import Live, Missed, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
-from dmrc.capture.summary import Cells, cells, model_name, outcome, plain, short_id
+from dmrc.capture.summary import cells, outcome, running_cells
 from dmrc.exchange import Exchange
 from dmrc.ui.rendering import render
 
@@ -67,20 +67,7 @@ def _may_show(started: Started, query: ExchangeFilter) -> bool:
 
 
 def _started(event: Started) -> dict[str, str]:
-    who = "/".join(name for name in (event.project, event.service) if name) or event.client_address or "-"
-    row = Cells(
-        time=time.strftime("%H:%M:%S", time.localtime(event.received_at)),
-        id=short_id(event.id),
-        who=plain(who, 40),
-        model=plain(model_name(event.model), 40),
-        status="runs",
-        tokens="",
-        first_token="",
-        took="",
-        rate="",
-        error="",
-        words="",
-    )
+    row = running_cells(event, "runs")
     return {"id": event.id, "html": render("row.html", id=event.id, row=row, state="running")}
 
 

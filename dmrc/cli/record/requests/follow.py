@@ -13,7 +13,7 @@ import click
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown
-from dmrc.capture.summary import cells, from_json, model_name, plain, short_id, to_json
+from dmrc.capture.summary import cells, from_json, running_cells, to_json
 from dmrc.cli.app import App
 from dmrc.cli.client import Document
 from dmrc.cli.progress import note
@@ -104,19 +104,10 @@ class _Terminal(_Output):
 
 
 def _running(document: Document, now: float) -> str:
-    at = document["received_at"]
-    began = at if isinstance(at, float) else now
-    clock = time.strftime("%H:%M:%S", time.localtime(began))
-    who = "/".join(str(document[name]) for name in ("project", "service") if document[name])
-    model = plain(model_name(str(document["model"] or "")), 40)
-    table = Table(Screen.of_stdout())
-    return table.running(
-        clock,
-        short_id(str(document["id"])),
-        plain(who or str(document["client_address"]), 40),
-        model,
-        f"{now - began:.1f} s",
-    )
+    from dmrc.capture.live import Started
+
+    started = Started.from_json(document)
+    return Table(Screen.of_stdout()).running(running_cells(started, "…", f"{now - started.received_at:.1f} s"))
 
 
 @contextmanager

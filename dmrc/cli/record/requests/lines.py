@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,22 +29,33 @@ class Column:
     """Stands in the header line; says the unit where the cells do not."""
     width: int
     """Where the lines are not known before, and at least."""
+    cell: Callable[[Cells], str]
+    """What it shows of a request."""
     needs: int = 0
     """How many cells a terminal must have for this column to be shown."""
     is_number: bool = False
     """Whether it is aligned at the right."""
+    is_name: bool = False
+    """Whether it is as wide as its cells need, and cut so that numbers and the prompt stay on the screen."""
+    style: Callable[[Exchange], dict[str, Any]] = lambda _exchange: {}
+    """How it looks, in the words of `click.style`."""
+
+
+def _code(row: Cells) -> str:
+    code, _, note = row.status.partition(" ")
+    return code + _MARKS.get(note, "")
 
 
 COLUMNS = (
-    Column("TIME", 8, 70),
-    Column("ID", 8),
-    Column("WHO", 14, 34),
-    Column("MODEL", 14, 64),
-    Column("CODE", 4, 16),
-    Column("TOKENS", 9, 80, is_number=True),
-    Column("FIRST", 7, 110, is_number=True),
-    Column("TOOK", 7, 46, is_number=True),
-    Column("TOK/S", 5, 100, is_number=True),
+    Column("TIME", 8, lambda row: row.time, 70, style=lambda _exchange: {"dim": True}),
+    Column("ID", 8, lambda row: row.id, style=lambda _exchange: {"fg": "cyan"}),
+    Column("WHO", 14, lambda row: row.who, 34, is_name=True, style=lambda _exchange: {"bold": True}),
+    Column("MODEL", 14, lambda row: row.model, 64, is_name=True),
+    Column("CODE", 4, _code, 16, style=lambda exchange: {"fg": _COLOURS[outcome(exchange)]}),
+    Column("TOKENS", 9, lambda row: row.tokens.removesuffix(" tok"), 80, is_number=True),
+    Column("FIRST", 7, lambda row: row.first_token, 110, is_number=True),
+    Column("TOOK", 7, lambda row: row.took, 46, is_number=True),
+    Column("TOK/S", 5, lambda row: row.rate.removesuffix(" tok/s"), 100, is_number=True),
 )
 """The columns of the list, before its words."""
 
@@ -76,17 +87,14 @@ class Table:
     def __init__(self, screen: Screen, rows: Sequence[Cells] | None = None) -> None:
         """Fit the columns to these rows; with None, as they come one by one, to what is usual."""
         self._screen = screen
-        self._widths = [column.width for column in COLUMNS]
-        if rows is not None:
-            self._widths[2:4] = [len(column.title) for column in COLUMNS[2:4]]
-        for row in rows or ():
-            for number, cell in enumerate(_cells(row)):
-                self._widths[number] = max(self._widths[number], _width(cell))
-        if screen.width is not None:
-            # Names are cut, so that numbers and the prompt stay on the screen.
-            times = 2 if screen.width >= _WIDE and rows is not None else 1
-            for number in (2, 3):
-                self._widths[number] = min(self._widths[number], COLUMNS[number].width * times)
+        # Names are cut, so that numbers and the prompt stay on the screen.
+        times = 2 if (screen.width or 0) >= _WIDE and rows is not None else 1
+        self._widths = []
+        for column in COLUMNS:
+            least = len(column.title) if column.is_name and rows is not None else column.width
+            size = max([least, *(_width(column.cell(row)) for row in rows or ())])
+            is_cut = column.is_name and screen.width is not None
+            self._widths.append(min(size, column.width * times) if is_cut else size)
 
     def header(self) -> str:
         """Return the header line."""
@@ -95,7 +103,7 @@ class Table:
 
     def line(self, exchange: Exchange, row: Cells) -> str:
         """Return the line of one request."""
-        text = self._aligned(_cells(row), exchange)
+        text = self._aligned([column.cell(row) for column in COLUMNS], exchange)
         left = None if self._screen.width is None else self._screen.width - _width(click.unstyle(text)) - 2
         note = row.status.partition(" ")[2]  # how it ended, where that is no matter of its status
         words = "  ".join(part for part in (note, row.error, row.words) if part)
@@ -104,10 +112,9 @@ class Table:
             return text.rstrip()
         return f"{text}  {self._screen.style(shown, fg='red') if row.error else shown}"
 
-    def running(self, clock: str, id: str, who: str, model: str, words: str) -> str:
-        """Return the line of a request that still runs; `words` say how long."""
-        row = (clock, id, who, model, "…", "", "", words, "")
-        return self._aligned(row, None).rstrip()
+    def running(self, row: Cells) -> str:
+        """Return the line of a request that still runs."""
+        return self._aligned([column.cell(row) for column in COLUMNS], None).rstrip()
 
     def _aligned(self, row: Sequence[str], exchange: Exchange | None) -> str:
         width = self._screen.width
@@ -117,20 +124,8 @@ class Table:
                 text = fitted(cell, size)
                 padding = " " * (size - _width(text))
                 padded = padding + text if column.is_number else text + padding
-                parts.append(self._screen.style(padded, **_style(column, exchange)) if exchange else padded)
+                parts.append(self._screen.style(padded, **column.style(exchange)) if exchange else padded)
         return "  ".join(parts)
-
-
-def _style(column: Column, exchange: Exchange) -> dict[str, Any]:
-    styles: dict[str, dict[str, Any]] = {"TIME": {"dim": True}, "ID": {"fg": "cyan"}, "WHO": {"bold": True}}
-    return {"fg": _COLOURS[outcome(exchange)]} if column.title == "CODE" else styles.get(column.title, {})
-
-
-def _cells(row: Cells) -> tuple[str, ...]:
-    """Return the cells of a line; the header has the units of two."""
-    code, _, note = row.status.partition(" ")
-    tokens, rate = row.tokens.removesuffix(" tok"), row.rate.removesuffix(" tok/s")
-    return (row.time, row.id, row.who, row.model, code + _MARKS.get(note, ""), tokens, row.first_token, row.took, rate)
 
 
 def lines(exchanges: Sequence[Exchange], excerpts: Mapping[str, str], screen: Screen) -> list[str]:
