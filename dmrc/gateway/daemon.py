@@ -8,10 +8,11 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from dmrc import daemon_lock
+from dmrc.background import BackgroundTasks
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import Live
 from dmrc.capture.recorder import Recorder
@@ -122,7 +123,7 @@ class Daemon:
         self.doors = Doors(self._gateway, self.work, self.pages, addresses, settings.port)
         self._admin: Listener | None = None
         self._stopping = asyncio.Event()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks("work in the background")
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Listen until SIGTERM, SIGINT or `stop`; then end the runners and close everything.
@@ -227,13 +228,7 @@ class Daemon:
 
     def load_in_background(self, target: Target) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
-        self._spawn(self._load(target))
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        task.add_done_callback(_report)
+        self._background.spawn(self._load(target))
 
     async def _load(self, target: Target) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
@@ -261,7 +256,7 @@ class Daemon:
             if not self._known(name):
                 self.hooks.project_down(name)
 
-        self._spawn(forget())
+        self._background.spawn(forget())
 
     def _docker_hosts(self) -> set[str]:
         hosts = [*(known.docker_host for known in self.projects.all()), *(key.docker_host for key in self.keys.all())]
@@ -317,11 +312,6 @@ class Daemon:
         self.projects.close()
         self.keys.close()
         self._configurations.close()
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("work in the background failed", exc_info=error)
 
 
 def serve(

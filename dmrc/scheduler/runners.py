@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Coroutine
 
+from dmrc.background import BackgroundTasks
 from dmrc.scheduler.queue import Line
 from dmrc.scheduler.runner import Runner, State
-
-_log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -20,7 +18,7 @@ class Fleet:
         """Begin with none."""
         self._runners: list[Runner] = []
         self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks("work on the runners")
 
     def __contains__(self, runner: Runner) -> bool:
         """Return whether a runner has not ended yet."""
@@ -75,7 +73,7 @@ class Fleet:
         for load in loads:
             load.cancel()
         await asyncio.gather(*(self.end(runner) for runner in list(self._runners)))
-        if begun := loads | self._tasks:
+        if begun := loads | self._tasks.running():
             await asyncio.wait(begun)
 
     def announce(self) -> None:
@@ -92,14 +90,5 @@ class Fleet:
                 await self._changed.wait()
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run work beside, until it is done or all is closed. What it raises is a bug of ours, and in the log."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_report)
-        return task
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("work on the runners failed", exc_info=error)
+        """Run work beside, until it is done or all is closed."""
+        return self._tasks.spawn(work)

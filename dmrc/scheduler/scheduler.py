@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from dmrc.background import begin
 from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Budget, needs
@@ -205,8 +206,8 @@ class Scheduler:
         engine = self._engines[line.target.engine]
         runner = Runner(line, engine, on_idle=self._on_idle, watchers=self.watchers)
         self._fleet.add(runner)
-        runner.load = asyncio.create_task(self._start(runner))
-        runner.load.add_done_callback(_retrieve)
+        # A failure is logged where it happens, and there may be no caller left to raise it to.
+        runner.load = begin(self._start(runner), "the load of a model", expected=DmrcError)
         return runner
 
     def _serve(self, line: Line | None) -> None:
@@ -307,9 +308,3 @@ def _unloaded(target: Target) -> BusyError:
 
 def _stopping() -> BusyError:
     return BusyError("the daemon is stopping", retry_after_seconds=5, remedy="Try again when it runs: dmrc status")
-
-
-def _retrieve(load: asyncio.Task[None]) -> None:
-    """Mark the failure of a load as seen: it is logged, and there may be no caller left to raise it to."""
-    if not load.cancelled():
-        load.exception()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from dmrc.background import beside
 from dmrc.engines.process import EngineProcess
 from dmrc.gguf import format_size
 from dmrc.scheduler.budget import Need
@@ -50,15 +51,13 @@ class Supervision:
 
     async def until_end(self) -> str:
         """Wait until the child has ended, or must be ended; return why, as a clause about the engine."""
-        end, name = asyncio.ensure_future(self._process.wait_exit()), self._runner.target.reference
-        try:
+        name = self._runner.target.reference
+        with beside(self._process.wait_exit(), "the wait for the end of an engine") as end:
             while not (await asyncio.wait({end}, timeout=LOOK_SECONDS))[0]:
                 if (reason := self.look()) is not None:
                     self._runner.failure = f"the engine of model '{name}' was ended: {reason}"
                     await self._process.stop(grace_seconds=0)
                     return self._runner.failure
-        finally:
-            end.cancel()
         return f"the engine of model '{name}' died ({self._process.last_words()})"
 
     def look(self) -> str | None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, zip_longest
 
+from dmrc.background import begin
+
 _HEAD_START_SECONDS = 0.25
 
 _Where = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
@@ -31,7 +33,7 @@ async def connected_socket(name: str, port: int) -> socket.socket:
     try:
         while waiting or tries:
             if waiting:
-                tries.add(asyncio.create_task(_connected(*waiting.pop(0))))
+                tries.add(begin(_connected(*waiting.pop(0)), "a connection", expected=OSError))
             done, _ = await asyncio.wait(
                 tries, timeout=_HEAD_START_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )

@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from dmrc.background import begin
 from dmrc.engines.llama_cpp_python.requests import Kind, RefusedError, arguments
 from dmrc.engines.llama_cpp_python.stream import Document, Pieces
 from dmrc.engines.parent_death import die_with_parent
@@ -61,8 +62,9 @@ class _Routes:
         from starlette.responses import JSONResponse, Response
 
         cancelled = threading.Event()
-        work = asyncio.ensure_future(self._run(lambda: self._model.answer(kind, given, cancelled)))
-        gone = asyncio.ensure_future(_disconnected(http))
+        answering = self._run(lambda: self._model.answer(kind, given, cancelled))
+        work = begin(answering, "an answer", expected=Exception)
+        gone = begin(_disconnected(http), "the watch for a caller who hangs up")
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             cancelled.set()
@@ -83,7 +85,7 @@ class _Routes:
             pieces.finish(self._model.answer(kind, given, cancelled, pieces.add), with_usage=with_usage)
             return _END
 
-        working = asyncio.ensure_future(self._run(work))
+        working = begin(self._run(work), "an answer", expected=Exception)
         working.add_done_callback(lambda _: chunks.put_nowait(_END))
         try:
             first = await chunks.get()

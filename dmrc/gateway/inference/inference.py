@@ -14,6 +14,7 @@ from typing import cast
 from starlette.types import Receive, Scope, Send
 
 from dmrc.answer import Answer
+from dmrc.background import beside
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, Reply, Residence, Route
@@ -252,12 +253,10 @@ def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iter
             observation.client_disconnected = True
             task.cancel()
 
-    watcher = asyncio.create_task(watch())
     try:
-        yield
+        with beside(watch(), "the watch for a caller who hangs up"):
+            yield
     except asyncio.CancelledError:
         if not observation.client_disconnected or task.uncancel():
             raise
         raise ClientDisconnected from None
-    finally:
-        watcher.cancel()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
+from dmrc.background import BackgroundTasks
 from dmrc.compose.presence import Presence
 from dmrc.exchange import Exchange
 from dmrc.projects import Projects, Registration, process_of
@@ -28,13 +29,13 @@ class Leavers:
     program uses ends when it has asked nothing for a week, too.
     """
 
-    def __init__(self, projects: Projects, end: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, projects: Projects, end: Callable[[str], Coroutine[object, object, bool]]) -> None:
         """End a project by `end`."""
         self._projects = projects
         self._end = end
         self._loop = asyncio.get_running_loop()
         self._presence = Presence(self._awaited, self._report)
-        self._ending: set[asyncio.Task[bool]] = set()
+        self._ending = BackgroundTasks("the end of a project")
         self._heard: dict[str, float] = {}
 
     def look(self) -> None:
@@ -93,9 +94,7 @@ class Leavers:
 
     def _end_soon(self, known: Registration, reason: str) -> None:
         _log.info("project '%s' %s: its keys end", known.name, reason)
-        task = asyncio.ensure_future(self._end(known.name))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending.spawn(self._end(known.name))
 
 
 def _should_have_containers(known: Registration) -> bool:

@@ -19,6 +19,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from dmrc.background import begin
 from dmrc.dialects.table import dialect_at
 from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
 from dmrc.gateway.routes.management import Events, Work
@@ -53,9 +54,9 @@ class Transfers:
         """
         cancelled = threading.Event()
         future: asyncio.Future[Any] = asyncio.wrap_future(self._begin(lambda: work(cancelled.is_set), cancelled))
-        others: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._is_ending.wait())]
+        others: list[asyncio.Future[Any]] = [begin(self._is_ending.wait(), "the wait for the end")]
         if request is not None:
-            others.append(asyncio.ensure_future(_hung_up(request)))
+            others.append(begin(_hung_up(request), "the watch for a caller who hangs up"))
         try:
             await asyncio.wait({future, *others}, return_when=asyncio.FIRST_COMPLETED)
             if self._is_ending.is_set() and (not future.done() or future.exception() is not None):
@@ -94,7 +95,7 @@ class Transfers:
             finally:
                 lines.put_nowait(None)
 
-        task = asyncio.create_task(transfer())
+        task = begin(transfer(), "a transfer")
         first = await lines.get()
         if isinstance(first, DmrcError):
             status = 401 if isinstance(first, RegistryAuthError) else None

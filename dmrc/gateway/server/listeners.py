@@ -16,6 +16,7 @@ import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
+from dmrc.background import begin
 from dmrc.errors import DaemonError, PortTakenError
 from dmrc.gateway.server.connection_shares import ConnectionShares
 from dmrc.gateway.server.http_protocol import HttpConnection, InputLimits
@@ -84,7 +85,7 @@ class Listener:
             timeout_graceful_shutdown=2,
         )
         self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+        self._task = begin(self._server.serve(sockets=[bound]), "a listener")
 
     async def close(self) -> None:
         """Stop listening; requests in flight get two seconds."""

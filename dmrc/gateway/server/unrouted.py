@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dmrc.background import begin, beside
 from dmrc.dialects.table import dialect_at
 from dmrc.errors import HttpInputError, NotFoundError
 from dmrc.gateway.server.error_responses import error_response
@@ -106,13 +107,15 @@ async def answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) 
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             has_started.set()
 
-    getting = asyncio.ensure_future(app({**scope, "method": "GET"}, receive, without_body))
-    starting = asyncio.create_task(has_started.wait())
+    async def get() -> None:
+        await app({**scope, "method": "GET"}, receive, without_body)
+
+    getting = begin(get(), "a route", expected=Exception)
     try:
-        await asyncio.wait({getting, starting}, return_when=asyncio.FIRST_COMPLETED)
+        with beside(has_started.wait(), "the wait for an answer") as starting:
+            await asyncio.wait({getting, starting}, return_when=asyncio.FIRST_COMPLETED)
         if getting.done():
             getting.result()
     finally:
-        starting.cancel()
         getting.cancel()
         await asyncio.gather(getting, return_exceptions=True)
