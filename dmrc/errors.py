@@ -14,7 +14,7 @@ class DmrcError(Exception):
     """Something that a user can cause and can put right."""
 
     exit_code = 1
-    """Exit code of the command line (DESIGN.md, section 11)."""
+    """Exit code of the command line: the table of docs/commands.md."""
     http_status = 500
     """Status when the same error reaches an HTTP client."""
     error_type = "server_error"

@@ -20,7 +20,7 @@ KEY_SCOPE = "key:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and its response (DESIGN.md, section 9). A change is a new object, by `dataclasses.replace`."""
+    """One request and its response. A change is a new object, by `dataclasses.replace`."""
 
     id: str
     """UUIDv7 as text: sorts by time."""

@@ -1,12 +1,14 @@
-"""The floors of DESIGN.md, section 3: a module imports from a lower floor or from its own room, and nothing else."""
+"""The floors of docs/ARCHITECTURE.md: a module imports from a lower floor or from its own room, and nothing else."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dmrc
+from tests.pages import page, rows, section
 
 FLOORS = {
     "errors": 0, "paths": 0, "settings": 0, "fields": 0, "secret_names": 0,
@@ -56,7 +58,7 @@ def imported_rooms(source: str) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_imports_only_from_below_or_from_its_own_room(path: Path) -> None:
     room = room_of(path)
-    assert room in FLOORS, f"{room} stands on no floor: add it to DESIGN.md's table and to this one"
+    assert room in FLOORS, f"{room} stands on no floor: add it to the table of docs/ARCHITECTURE.md and to this one"
 
     wrong = [
         f"line {line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
@@ -74,3 +76,9 @@ def test_the_ground_imports_nothing_of_dmrc_but_errors() -> None:
     found = {room: {other for _, other in imported_rooms((ROOT / f"{room}.py").read_text())} for room in allowed}
 
     assert found == allowed
+
+
+def test_the_table_of_the_floors_is_this_one() -> None:
+    table = rows(section(page("docs/ARCHITECTURE.md"), "Floors"))
+
+    assert {room: int(floor) for floor, names, _ in table for room in re.findall(r"`(\w+)`", names)} == FLOORS

@@ -132,7 +132,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def to_json(exchange: Exchange, with_content: bool) -> dict[str, JsonValue]:
-    """Return the exchange as JSON, with the keys of DESIGN.md, section 9, in their order.
+    """Return the exchange as JSON, with the names of its fields as keys, in their order.
 
     A body is text where it is UTF-8; else it is base64 and `request_body_encoding` or `response_body_encoding` says so.
     Without content the keys of headers, bodies and chunk times are missing.

@@ -9,7 +9,7 @@ from dmrc.cli.group import CommandGroup, LazyCommand
 
 _PROJECTS, _MODELS, _SERVING, _WATCHING = "Projects", "Models", "Serving", "Watching"
 
-_COMMANDS = {
+COMMANDS = {
     "up": LazyCommand("dmrc.cli.projects.up:up", "Start a compose project with its models", _PROJECTS),
     "down": LazyCommand("dmrc.cli.projects.down:down", "Stop a compose project, end its keys and runners", _PROJECTS),
     "config": LazyCommand("dmrc.cli.projects.config:config", "Print what would be injected; start nothing", _PROJECTS),
@@ -57,11 +57,12 @@ _COMMANDS = {
     "logs": LazyCommand("dmrc.cli.record.logs:logs", "Print the daemon's log, or a model's", _WATCHING),
     "version": LazyCommand("dmrc.cli.record.version:version", "Print the versions of dmrc and its engine", _WATCHING),
 }
+"""Each command: where it is, one line, and its group; one without a line is another name of the one before it."""
 
 
 @hookimpl
 def dmrc_register_commands(cli: click.Group) -> None:
     """Add them all."""
     if isinstance(cli, CommandGroup):
-        for name, command in _COMMANDS.items():
+        for name, command in COMMANDS.items():
             cli.add_lazy(name, command)

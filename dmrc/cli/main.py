@@ -62,7 +62,7 @@ def main(
     commands: _Commands | None = None,
     on_error: Callable[[str], None] = _print_error,
 ) -> None:
-    """Run one command and exit with its code (DESIGN.md, section 11).
+    """Run one command and exit with its code (docs/commands.md).
 
     Another door than `dmrc` has its own `name`, a plugin with `commands` over dmrc's, and shows errors by `on_error`.
     """

@@ -11,7 +11,7 @@ from dmrc.docker_model.pflag import go_spelled, takes_surplus_words
 
 _MODELS, _SERVING, _WATCHING, _HERE = "Models", "Serving", "Watching", "As in Docker Model Runner"
 
-_COMMANDS = {
+COMMANDS = {
     "list": LazyCommand("dmrc.docker_model.compose:list_", "List the models in the store", _MODELS),
     "ls": LazyCommand("dmrc.docker_model.compose:list_", "", _MODELS),
     "pull": LazyCommand("dmrc.docker_model.compose:pull", "Pull a model from a registry", _MODELS),
@@ -41,6 +41,8 @@ _COMMANDS = {
     "gateway": LazyCommand("dmrc.docker_model.runner:gateway", "", _HERE),
     "skills": LazyCommand("dmrc.docker_model.runner:skills", "", _HERE),
 }
+"""What is not as in `dmrc`."""
+
 _FOR_COMPOSE = {
     "configure": LazyCommand("dmrc.docker_model.compose:configure", "", "Models"),
     "status": LazyCommand("dmrc.docker_model.compose:status", "", "Watching"),
@@ -72,5 +74,5 @@ def dmrc_register_commands(cli: click.Group) -> None:
     """Put them over dmrc's, and let all take flags as Go's programs do."""
     if isinstance(cli, CommandGroup):
         cli.adapt = _adapted
-        for name, command in {**_COMMANDS, **(_FOR_COMPOSE if compose_project() else {})}.items():
+        for name, command in {**COMMANDS, **(_FOR_COMPOSE if compose_project() else {})}.items():
             cli.add_lazy(name, command)

@@ -1,4 +1,4 @@
-"""Words under `x-dmrc` of which one is chosen."""
+"""What the top-level `x-dmrc`, and that of a service, may hold, and the words of which one is chosen there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from typing import Literal, cast, get_args
 
 from dmrc.errors import ProjectError
+
+PROJECT_OPTIONS = ("auth", "capture", "models", "openai", "plugins")
+"""What the top-level `x-dmrc` may hold."""
+
+SERVICE_OPTIONS = ("default_model", "openai")
+"""What the `x-dmrc` of a service may hold."""
 
 Auth = Literal["key", "address"]
 """How the gateway knows containers."""

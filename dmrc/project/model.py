@@ -21,8 +21,12 @@ from dmrc.project.serving_options import (
 UPSTREAM_ENGINE = "upstream"
 """Engine of a model that another server serves."""
 
-_FIELDS = ("model", "name", *written_names(""))
-_OPTIONS = (*written_names("x-dmrc"), "ready")
+MODEL_FIELDS = ("model", "name", *written_names(""))
+"""What an entry may hold beside `x-dmrc`. Source: the Compose specification."""
+
+MODEL_OPTIONS = (*written_names("x-dmrc"), "ready")
+"""What its `x-dmrc` may hold."""
+
 _NOTHING = ServingOptions()
 
 Ready = Literal["loaded", "pulled"]
@@ -50,14 +54,14 @@ class ModelDeclaration:
         """
         where = f"models.{key}"
         fields = mapping(value, where)
-        refuse_unknown(fields, _FIELDS, where)
+        refuse_unknown(fields, MODEL_FIELDS, where)
         model = fields.get("model")
         if not isinstance(model, str) or not model.strip():
             raise ProjectError(f"{where} has no 'model'", remedy=f"Write {where}.model: ai/smollm2, for example")
         own = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc")
         faults = Faults()
         with faults.noted():
-            refuse_unknown(own, _OPTIONS, f"{where}.x-dmrc")
+            refuse_unknown(own, MODEL_OPTIONS, f"{where}.x-dmrc")
         options = ServingOptions.parse({"": fields, "x-dmrc": own}, Place(where, directory, model.strip()), faults)
         with faults.noted():
             _check_upstream(options, where)

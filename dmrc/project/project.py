@@ -25,8 +25,6 @@ _PLAIN_URL = re.compile(rf"http://{re.escape(GATEWAY_HOST)}(:80)?(/|$)")
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
-_PROJECT_OPTIONS = ("auth", "capture", "models", "openai", "plugins")
-_SERVICE_OPTIONS = ("default_model", "openai")
 _EXTENSION_PREFIX = "x-dmrc-"
 
 
@@ -185,7 +183,7 @@ class Project:
         options = mapping(document.get("x-dmrc"), "x-dmrc")
         openai: OpenAI = "auto"
         with faults.noted():
-            refuse_unknown(options, _PROJECT_OPTIONS, "x-dmrc")
+            refuse_unknown(options, choices.PROJECT_OPTIONS, "x-dmrc")
         with faults.noted():
             openai = choices.openai(options.get("openai"), "x-dmrc.openai", openai)
         with faults.noted():
@@ -287,7 +285,7 @@ def _wishes(fields: Mapping[str, object], used: Sequence[str], openai: OpenAI, w
     """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""
     options, faults = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc"), Faults()
     with faults.noted():
-        refuse_unknown(options, _SERVICE_OPTIONS, f"{where}.x-dmrc")
+        refuse_unknown(options, choices.SERVICE_OPTIONS, f"{where}.x-dmrc")
     with faults.noted():
         openai = choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai)
     default = options.get("default_model")

@@ -1,4 +1,4 @@
-"""The model store: an OCI image layout that many processes may use at once (DESIGN.md, section 5)."""
+"""The model store: an OCI image layout that many processes may use at once."""
 
 from dmrc.store.blobs import BlobWriter
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dmrc import __version__
-from dmrc.cli.commands import _COMMANDS
+from dmrc.cli.commands import COMMANDS
 from tests.dmrc_command import Dmrc
 
 _HEAVY = (
@@ -43,7 +43,7 @@ def test_help_lists_every_command_with_a_summary(dmrc: Dmrc) -> None:
     shown = dmrc.ok("--help")
 
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.startswith("  ") and line.split()}
-    for name, command in _COMMANDS.items():
+    for name, command in COMMANDS.items():
         if command.summary:
             assert rows[name] == command.summary.split()
     assert max(map(len, shown.splitlines())) <= 90
@@ -61,7 +61,7 @@ def test_help_and_version_import_nothing_heavy_and_make_nothing(dmrc: Dmrc, argu
     assert list(dmrc.home.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", _COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(dmrc: Dmrc, name: str) -> None:
     shown = dmrc.ok(name, "--help")
 

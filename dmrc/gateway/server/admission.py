@@ -1,4 +1,4 @@
-"""Who may come in: the table of DESIGN.md, section 7."""
+"""Who may come in: the table of docs/security.md."""
 
 from __future__ import annotations
 

@@ -1,0 +1,82 @@
+"""Nothing in the repository refers to a document, a file or a name in the code that is not there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.pages import ROOT, anchors, codes, pages, without_code
+
+_MENTION = re.compile(r"(?<![\w/.:-])(?:[\w.-]+/)*[\w-]+\.md\b")
+_URL = re.compile(r"https?://\S+")
+_NOT_OURS = {"merge.md"}
+"""Documents of others that comments name without a URL: of the Compose specification."""
+_CODE = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|js|sh|html|yaml|md)))(?::(?P<name>[\w.]+))?")
+
+
+def _files(*suffixes: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert listed.returncode == 0, listed.stderr
+    return [ROOT / name for name in listed.stdout.splitlines() if name.endswith(suffixes) and (ROOT / name).exists()]
+
+
+def test_a_document_that_is_mentioned_is_there() -> None:
+    missing = {}
+    for path in _files(".md", ".py", ".sh", ".toml", "Makefile", ".yaml"):
+        mentioned = set(_MENTION.findall(_URL.sub("", path.read_text(errors="replace")))) - _NOT_OURS
+        gone = {name for name in mentioned if not any((where / name).exists() for where in (path.parent, ROOT))}
+        if gone and path != Path(__file__):
+            missing[str(path.relative_to(ROOT))] = gone
+
+    assert missing == {}
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", without_code(path.read_text()))
+
+    for link in links:
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = unquote(link).partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), f"{link}: there is no such file"
+        assert not anchor or anchor in anchors(target.read_text()), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("name", ["docs/ARCHITECTURE.md", "docs/security.md", "CONTRIBUTING.md"])
+def test_code_that_a_page_names_is_there(name: str) -> None:
+    wrong = []
+    for code in codes((ROOT / name).read_text()):
+        found = _CODE.fullmatch(code)
+        if found is None:
+            continue
+        path = next((base / found["path"] for base in (ROOT / "dmrc", ROOT) if (base / found["path"]).exists()), None)
+        if path is None or (found["name"] and found["name"] not in _names(path)):
+            wrong.append(code)
+
+    assert not wrong
+
+
+@cache
+def _names(path: Path) -> set[str]:
+    """Return what a module defines, and what its classes do: `main`, `Store`, `Store.add`."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            members = (inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef))
+            names |= {f"{node.name}.{inner.name}" for inner in members}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
