@@ -169,11 +169,11 @@ def test_docker_model_runners_route_replaces_and_shows(dmrc: Dmrc, tiny: str, tm
     assert _request(dmrc, "GET", "/engines/_configure?model=me/nowhere") == (200, b"[]")
     for refused, code in (
         ({"model": tiny, "runtime-flags": ["--lora", "x"]}, 400),
-        ({"model": tiny, "vllm": {"gpu-memory-utilization": 0.5}}, 400),
-        ({"model": tiny, "mode": "image-generation"}, 400),
-        ({"model": tiny, "context-size": "many"}, 400),
-        ({"model": tiny, "speculative": {"draft_model": tiny, "min_acceptance_rate": 2}}, 400),
-        ({}, 400),
+        ({"model": tiny, "vllm": {"gpu-memory-utilization": 0.5}}, 422),
+        ({"model": tiny, "mode": "image-generation"}, 422),
+        ({"model": tiny, "context-size": "many"}, 422),
+        ({"model": tiny, "speculative": {"draft_model": tiny, "min_acceptance_rate": 2}}, 422),
+        ({}, 422),
     ):
         status, text = _request(dmrc, "POST", "/engines/_configure", refused)
         assert (status, isinstance(json.loads(text)["error"]["code"], str)) == (code, True), text

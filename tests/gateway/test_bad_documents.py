@@ -76,7 +76,7 @@ def test_what_is_no_request_is_refused_in_json(gateway: Gateway, path: str, body
 def test_a_configuration_that_cannot_be_meant_is_refused(gateway: Gateway, document: dict[str, object]) -> None:
     status, content = status_of(gateway, "/engines/_configure", json.dumps(document))
 
-    assert status == 400, content
+    assert status == 422, content
     assert json.loads(content)["error"]["message"]
 
 

@@ -50,7 +50,7 @@ def test_what_runs_is_told_and_unloaded(dmrc: Dmrc, gguf: Path) -> None:
     assert _ask(dmrc, "GET", "/engines/ps")[1] == []
     assert _ask(dmrc, "POST", "/engines/unload", {"all": True})[1] == {"unloaded_runners": 0}
     assert _ask(dmrc, "POST", "/engines/unload", {"models": ["ai/none"]}) == (200, {"unloaded_runners": 0})
-    assert _ask(dmrc, "POST", "/engines/unload", ["ai/tiny"])[0] == 400
+    assert _ask(dmrc, "POST", "/engines/unload", ["ai/tiny"])[0] == 422
 
 
 def test_the_disk_is_counted_as_by_the_command(dmrc: Dmrc, gguf: Path) -> None:
@@ -79,7 +79,7 @@ def test_engines_are_there_or_say_why_they_are_not(dmrc: Dmrc, gguf: Path) -> No
     dmrc.ok("configure", "ai/tiny", "--parallel", "1")
 
     assert _ask(dmrc, "POST", "/engines/install-backend", {"backend": "vllm"})[0] == 404
-    assert _ask(dmrc, "POST", "/engines/install-backend", {})[0] == 400
+    assert _ask(dmrc, "POST", "/engines/install-backend", {})[0] == 422
     status, refused = _ask(dmrc, "POST", "/engines/uninstall-backend", {"backend": "llama.cpp"})
     assert (status, refused["error"]["message"]) == (
         501,

@@ -275,8 +275,8 @@ def test_a_variant_is_made_and_all_models_are_removed(daemon: Daemon, tiny: Path
     )
     assert shown["config"]["context_size"] == 64
     assert daemon.error("POST", "/models/ai/none/repackage", {"target": "x"})[0] == 404
-    assert daemon.error("POST", "/models/ai/tiny/repackage", {})[0] == 400
-    assert daemon.error("POST", "/models/ai/tiny/repackage", {"target": "x", "context_size": "64"})[0] == 400
+    assert daemon.error("POST", "/models/ai/tiny/repackage", {})[0] == 422
+    assert daemon.error("POST", "/models/ai/tiny/repackage", {"target": "x", "context_size": "64"})[0] == 422
     assert daemon.ask("DELETE", "/models/purge") == (200, b"")
     assert json.loads(daemon.ask("GET", "/models")[1]) == []
 

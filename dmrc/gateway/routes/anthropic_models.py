@@ -5,17 +5,41 @@ Source: https://docs.anthropic.com/en/api/models-list
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from pydantic import Field
 
 from dmrc.errors import ModelNotFoundError
+from dmrc.gateway.routes.documents import Told
+from dmrc.gateway.routes.error_documents import AnthropicError
 from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
+from dmrc.projects import Caller
 from dmrc.store import StoredModel
 
 _PATH = "/anthropic/v1/models"
+
+
+class AnthropicModel(Told):
+    """A model."""
+
+    type: str = Field(description="`model`")
+    id: str
+    display_name: str = Field(description="The same as `id`")
+    created_at: str = Field(description="When it was packaged or pulled, in RFC 3339")
+    lifecycle: str = Field(description="`active`")
+
+
+class AnthropicModelList(Told):
+    """All models; there is one page."""
+
+    data: list[AnthropicModel]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
 
 
 class AnthropicModels:
@@ -28,21 +52,26 @@ class AnthropicModels:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
-        app.add_api_route(_PATH, self._list, methods=["GET"], response_model=None)
-        app.add_api_route(f"{_PATH}/{{name:path}}", self._show, methods=["GET"], response_model=None)
+        router = typed_router(route_class(self._admission.admit), "Anthropic", AnthropicError)
+        router.get(_PATH, response_model=AnthropicModelList)(self.models)
+        router.get(f"{_PATH}/{{name:path}}", response_model=AnthropicModel)(self.model)
+        include(app, router)
 
-    def _list(self, request: Request) -> Response:
-        models = [_told(*one) for one in self._catalog.names(self._admission.admit(request.scope))]
+    async def models(self, caller: CallerOf) -> dict[str, object]:
+        """Return the models that the caller may use."""
+        models = [_told(*one) for one in await asyncio.to_thread(self._catalog.names, caller)]
         ends = {"first_id": models[0]["id"], "last_id": models[-1]["id"]} if models else {}
-        return JSONResponse({"data": models, "has_more": False, "first_id": None, "last_id": None, **ends})
+        return {"data": models, "has_more": False, "first_id": None, "last_id": None, **ends}
 
-    def _show(self, request: Request) -> Response:
-        wanted = request.path_params["name"]
-        caller = self._admission.admit(request.scope)
+    async def model(self, caller: CallerOf, name: str) -> dict[str, object]:
+        """Return one of them."""
+        return await asyncio.to_thread(self._model, caller, name)
+
+    def _model(self, caller: Caller | None, wanted: str) -> dict[str, object]:
         target = self._catalog.resolve(caller, wanted, None).target
         for name, model in self._catalog.names(caller):
             if (name == target.reference) if model is None else (model.digest == target.digest):
-                return JSONResponse(_told(wanted, model))
+                return _told(wanted, model)
         raise ModelNotFoundError(f"model '{wanted}' is not in the store")
 
 

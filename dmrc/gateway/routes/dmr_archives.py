@@ -16,11 +16,14 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from dmrc.errors import CancelledError
+from dmrc.gateway.routes.dmr_documents import ARCHIVE, ARCHIVE_BODY, LINES
+from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.routes.progress_events import ModelEvents
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.closing_stream import ClosingStream
+from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.models.archives import Archive, load_archive
 from dmrc.sources import ProgressEvent
 from dmrc.store import Store
@@ -38,12 +41,13 @@ class DmrArchives:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes, before those that take any name."""
-        app.add_api_route("/models/{name:path}/export", self._export, methods=["GET"], response_model=None)
-        app.add_api_route("/models/load", self._load, methods=["POST"], response_model=None)
+        router = typed_router(route_class(admit_manager(self._admission)), "Docker Model Runner", OpenAIError)
+        router.get("/models/{name:path}/export", response_class=Response, responses=ARCHIVE)(self.export)
+        router.post("/models/load", response_class=Response, responses=LINES, openapi_extra=ARCHIVE_BODY)(self.load)
+        include(app, router)
 
-    async def _export(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
-        name = request.path_params["name"]
+    async def export(self, name: str) -> Response:
+        """Return a model as one file, which `POST /models/load` and `docker model load` take."""
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         archive = await asyncio.to_thread(Archive, self._store, model)
         file_name = re.sub(r"[^\w.-]+", "-", name.rpartition("/")[2])
@@ -62,9 +66,8 @@ class DmrArchives:
         finally:
             self._admission.bodies.give_back_soon()
 
-    async def _load(self, request: Request) -> Response:
+    async def load(self, request: Request) -> Response:
         """Take the archive, then answer: whoever sends it reads nothing before its last byte anyway."""
-        admit_manager(self._admission, request)
         events, lines = ModelEvents("pull"), list[bytes]()
 
         def progress(event: ProgressEvent) -> None:

@@ -6,22 +6,22 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import Response
 
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.engines.llama_cpp.engine import wheel_bytes
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
-from dmrc.fields import strings
-from dmrc.gateway.routes.management import admit_manager, text_in
+from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, Running, Unload, Unloaded, Version
+from dmrc.gateway.routes.error_documents import OpenAIError
+from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.request_bodies import document_of
+from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.runner import Runner, State
 from dmrc.scheduler.scheduler import Scheduler
@@ -46,68 +46,58 @@ class DmrEngines:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
-        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
-            ("GET", "/version", self._version),
-            ("GET", "/engines/status", self._status),
-            ("GET", "/engines/ps", self._ps),
-            ("GET", "/engines/df", self._df),
-            ("POST", "/engines/unload", self._unload),
-            ("POST", "/engines/install-backend", self._install),
-            ("POST", "/engines/uninstall-backend", self._uninstall),
-        )
-        for method, path, handler in routes:
-            app.add_api_route(path, handler, methods=[method], response_model=None)
+        router = typed_router(route_class(admit_manager(self._admission)), "Docker Model Runner", OpenAIError)
+        router.get("/version", response_model=Version)(self.version)
+        router.get("/engines/status", response_model=dict[str, str])(self.status)
+        router.get("/engines/ps", response_model=list[Running])(self.ps)
+        router.get("/engines/df", response_model=DiskUsage)(self.df)
+        router.post("/engines/unload", response_model=Unloaded)(self.unload)
+        router.post("/engines/install-backend", response_class=Response)(self.install)
+        router.post("/engines/uninstall-backend", response_class=Response)(self.uninstall)
+        include(app, router)
 
-    async def _version(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
-        return JSONResponse({"version": __version__})
+    async def version(self) -> dict[str, str]:
+        """Return the version of dmrc."""
+        return {"version": __version__}
 
-    async def _status(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
+    async def status(self) -> dict[str, str]:
+        """Return the engines, each with what it is."""
         descriptions = {name: await asyncio.to_thread(engine.describe) for name, engine in self._engines.items()}
-        return JSONResponse({name: backend_state(text, is_running=True) for name, text in descriptions.items()})
+        return {name: backend_state(text, is_running=True) for name, text in descriptions.items()}
 
-    async def _ps(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
-        return JSONResponse([_row(runner) for runner in self._scheduler.runners()])
+    async def ps(self) -> list[dict[str, object]]:
+        """Return the runners."""
+        return [_row(runner) for runner in self._scheduler.runners()]
 
-    async def _df(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
+    async def df(self) -> dict[str, int]:
+        """Return the bytes that models and the engine take."""
         usage = await asyncio.to_thread(self._store.usage)
         engine = await asyncio.to_thread(wheel_bytes)
-        return JSONResponse({"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine})
+        return {"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine}
 
-    async def _unload(self, request: Request) -> Response:
-        """Unload `{"all": true}`, or `{"models": […]}`, of the engine `backend` where it is named.
-
-        What does not run, or is not there, counts as none.
-        """
-        admit_manager(self._admission, request)
-        document = await document_of(request)
-        wanted = None if document.get("all") else strings(document.get("models"), "models")
-        engine = document.get("backend") or None
-        runners, _ = runners_of(self._scheduler, self._catalog, wanted, None if engine is None else str(engine))
+    async def unload(self, body: Unload) -> dict[str, int]:
+        """Unload models, of one engine where it is named; what does not run, or is not there, counts as none."""
+        wanted = None if body.all else body.models
+        runners, _ = runners_of(self._scheduler, self._catalog, wanted, body.backend or None)
         await unload(self._scheduler, runners)
-        return JSONResponse({"unloaded_runners": len(runners)})
+        return {"unloaded_runners": len(runners)}
 
-    async def _install(self, request: Request) -> Response:
+    async def install(self, body: Backend) -> Response:
         """Answer that an engine is there, or why it is not: engines come with dmrc, or as its extras and plugins."""
-        engine = await self._engine(request)
+        engine = self._engine(body)
         state = backend_state(await asyncio.to_thread(engine.describe), is_running=True)
         if not state.startswith("Running"):
             raise UnsupportedError(f"engine '{engine.name}' is not installed: {state}", remedy="Install it with pip")
         return Response()
 
-    async def _uninstall(self, request: Request) -> Response:
-        engine = await self._engine(request)
-        raise UnsupportedError(f"engine '{engine.name}' is a part of dmrc", remedy="Uninstall it with pip")
+    async def uninstall(self, body: Backend) -> Response:
+        """Answer that an engine cannot be taken away from dmrc."""
+        raise UnsupportedError(f"engine '{self._engine(body).name}' is a part of dmrc", remedy="Uninstall it with pip")
 
-    async def _engine(self, request: Request) -> Engine:
-        admit_manager(self._admission, request)
-        name = text_in(await document_of(request), "backend", example=DEFAULT_ENGINE)
-        if name not in self._engines:
+    def _engine(self, body: Backend) -> Engine:
+        if body.backend not in self._engines:
             raise NotFoundError("backend not found", remedy=f"There are {', '.join(self._engines)}")
-        return self._engines[name]
+        return self._engines[body.backend]
 
 
 def runners_of(

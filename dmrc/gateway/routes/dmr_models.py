@@ -6,18 +6,21 @@ Source: https://docs.docker.com/ai/model-runner/api-reference/#docker-model-mana
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from dmrc.errors import InputError, NotFoundError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.routes.dmr_documents import LINES, Create, Model, Removed, Repackage, Repackaged, Tagged
 from dmrc.gateway.routes.dmr_engines import unload
-from dmrc.gateway.routes.management import admit_manager, flag_in, text_in
+from dmrc.gateway.routes.error_documents import OpenAIError
+from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.routes.progress_events import ModelEvents
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.request_bodies import document_of
+from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
 from dmrc.gguf import format_size
 from dmrc.models import Models, Parts, describe
 from dmrc.reference import Reference
@@ -44,34 +47,38 @@ class DmrModels:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes; the order matters, for a name may hold slashes."""
-        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
-            ("GET", "/models", self._list),
-            ("GET", "/models/{name:path}", self._show),
-            ("POST", "/models/create", self._create),
-            ("POST", "/models/{name:path}/{action}", self._act),
-            ("DELETE", "/models/purge", self._purge),
-            ("DELETE", "/models/{name:path}", self._remove),
-        )
-        for method, path, handler in routes:
-            app.add_api_route(path, handler, methods=[method], response_model=None)
+        admit = admit_manager(self._admission)
+        router = typed_router(route_class(admit), "Docker Model Runner", OpenAIError)
+        # Docker Model Runner's client takes 422 of a pull for a model that is too new for it, and says so:
+        # https://github.com/docker/model-runner/blob/main/cmd/cli/desktop/desktop.go (`Pull`)
+        pulling = typed_router(route_class(admit, bad_body=400), "Docker Model Runner", OpenAIError)
+        router.get("/models", response_model=list[Model])(self.models)
+        router.get("/models/{name:path}", response_model=Model)(self.show)
+        pulling.post("/models/create", responses=LINES, response_class=Response)(self.create)
+        router.post("/models/{name:path}/tag", status_code=201, response_model=Tagged)(self.tag)
+        router.post("/models/{name:path}/repackage", status_code=201, response_model=Repackaged)(self.repackage)
+        router.post("/models/{name:path}/push", responses=LINES, response_class=Response)(self.push)
+        router.post("/models/{name:path}/{action}", include_in_schema=False)(self.act)
+        router.delete("/models/purge", response_class=Response)(self.purge)
+        router.delete("/models/{name:path}", response_model=list[Removed])(self.remove)
+        include(app, pulling)
+        include(app, router)
 
-    async def _list(self, request: Request) -> Response:
-        self._admit(request)
-        return JSONResponse([describe(model) for model in await asyncio.to_thread(self._store.models)])
+    async def models(self) -> list[dict[str, JsonValue]]:
+        """Return the models of the store."""
+        return [describe(model) for model in await asyncio.to_thread(self._store.models)]
 
-    async def _show(self, request: Request) -> Response:
-        self._admit(request)
-        name = request.path_params["name"]
-        if flag_in(request, "remote"):
-            return JSONResponse(describe(await asyncio.to_thread(self._models.look, name)))
-        return JSONResponse(describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry)))
+    async def show(self, name: str, remote: Flag = False) -> dict[str, JsonValue]:
+        """Return one model, with `remote` as its registry has it."""
+        if remote:
+            return describe(await asyncio.to_thread(self._models.look, name))
+        return describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry))
 
-    async def _create(self, request: Request) -> Response:
-        self._admit(request)
-        name = text_in(await document_of(request), "from")
+    async def create(self, request: Request, body: Create) -> Response:
+        """Pull a model."""
 
         def pull(progress: Progress, cancelled: Callable[[], bool]) -> str:
-            pulled = self._models.pull(name, progress, refresh=True, cancelled=cancelled)
+            pulled = self._models.pull(body.model, progress, refresh=True, cancelled=cancelled)
             if not pulled.was_present:
                 return "Model pulled successfully"
             model = self._store.resolve(pulled.digest)
@@ -79,15 +86,8 @@ class DmrModels:
 
         return await self._transfers.streamed(ModelEvents("pull"), pull, request)
 
-    async def _act(self, request: Request) -> Response:
-        self._admit(request)
-        name, action = request.path_params["name"], request.path_params["action"]
-        if action == "tag":
-            return await self._tag(name, request.query_params)
-        if action == "repackage":
-            return await self._repackage(name, await document_of(request))
-        if action != "push":
-            raise NotFoundError(f'unknown action "{action}"')
+    async def push(self, request: Request, name: str) -> Response:
+        """Push a model to the registry that its name says; a body has no say."""
 
         def push(progress: Progress, cancelled: Callable[[], bool]) -> str:
             self._models.push(name, progress, cancelled=cancelled)
@@ -95,28 +95,30 @@ class DmrModels:
 
         return await self._transfers.streamed(ModelEvents("push"), push, request)
 
-    async def _tag(self, name: str, query: Mapping[str, str]) -> Response:
-        repository, tag = query.get("repo"), query.get("tag")
-        if not repository or not tag:
+    async def act(self, name: str, action: str) -> Response:
+        """Refuse any other action."""
+        del name
+        raise NotFoundError(f'unknown action "{action}"')
+
+    async def tag(self, name: str, repo: str = "", tag: str = "") -> dict[str, str]:
+        """Give a model another name, `repo:tag`."""
+        if not repo or not tag:
             raise InputError("missing repo or tag query parameter", remedy="Send ?repo=ai/smollm2&tag=latest")
-        target = f"{repository}:{tag}"
+        target = f"{repo}:{tag}"
         reference = Reference.parse(target, default_registry=self._default_registry)
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         await asyncio.to_thread(self._store.tag, model, reference)
-        return JSONResponse({"message": f'Model tagged successfully with "{target}"', "target": target}, 201)
+        return {"message": f'Model tagged successfully with "{target}"', "target": target}
 
-    async def _repackage(self, name: str, document: Mapping[str, object]) -> Response:
-        target, context_size = text_in(document, "target"), document.get("context_size")
-        if context_size is not None and not isinstance(context_size, int):
-            raise InputError("'context_size' is no number of tokens")
+    async def repackage(self, name: str, body: Repackage) -> dict[str, str]:
+        """Make a variant of a model."""
         base = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
-        await asyncio.to_thread(self._models.package, Parts(base=base, context_size=context_size), target)
-        told = {"message": f'Model repackaged successfully as "{target}"', "source": name, "target": target}
-        return JSONResponse(told, 201)
+        await asyncio.to_thread(self._models.package, Parts(base=base, context_size=body.context_size), body.target)
+        message = f'Model repackaged successfully as "{body.target}"'
+        return {"message": message, "source": name, "target": body.target}
 
-    async def _purge(self, request: Request) -> Response:
+    async def purge(self) -> Response:
         """Remove all models, and first the runners that serve them."""
-        self._admit(request)
         digests = {model.digest for model in await asyncio.to_thread(self._store.models)}
         for runner in self._scheduler.runners():
             if runner.target.digest in digests:
@@ -125,10 +127,8 @@ class DmrModels:
             await asyncio.to_thread(self._store.remove, digest, force=True)
         return Response()
 
-    async def _remove(self, request: Request) -> Response:
+    async def remove(self, name: str, force: Flag = False) -> list[dict[str, str]]:
         """Remove a name, and with the last one the model; one that runs is unloaded, or finishes what it does."""
-        self._admit(request)
-        name, force = request.path_params["name"], flag_in(request, "force")
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         if force or len(model.tags) <= 1:
             running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
@@ -136,8 +136,4 @@ class DmrModels:
         removed = await asyncio.to_thread(
             self._store.remove, name, force=force, default_registry=self._default_registry
         )
-        rows = [{"Untagged": tag} for tag in removed.untagged] + [{"Deleted": digest} for digest in removed.deleted]
-        return JSONResponse(rows)
-
-    def _admit(self, request: Request) -> None:
-        admit_manager(self._admission, request)
+        return [{"Untagged": tag} for tag in removed.untagged] + [{"Deleted": digest} for digest in removed.deleted]

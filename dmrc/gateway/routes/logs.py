@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query
 from fastapi.responses import Response, StreamingResponse
 
 from dmrc.errors import NotFoundError
-from dmrc.gateway.routes.management import admit_manager, flag_in
+from dmrc.gateway.routes.documents import TEXT
+from dmrc.gateway.routes.error_documents import OpenAIError
+from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
 from dmrc.log_tail import LogTail
 from dmrc.paths import Paths
 from dmrc.scheduler.scheduler import Scheduler
@@ -33,14 +37,17 @@ class LogRoutes:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the route."""
-        app.add_api_route("/logs", self._logs, methods=["GET"], response_model=None)
+        router = typed_router(route_class(admit_manager(self._admission)), "Docker Model Runner", OpenAIError)
+        router.get("/logs", response_class=Response, responses=TEXT)(self.logs)
+        include(app, router)
 
-    async def _logs(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
+    async def logs(
+        self, follow: Flag = False, no_engines: Annotated[Flag, Query(alias="no-engines")] = False
+    ) -> Response:
+        """Return the log of the daemon, and of the engines of the models that run; with `follow` it goes on."""
         if not self._paths.daemon_log.exists():
             raise NotFoundError("the daemon writes no log", remedy="It runs in a terminal, which shows what it says")
-        with_engines = not flag_in(request, "no-engines")
-        lines = self._lines(with_engines=with_engines, follows=flag_in(request, "follow"))
+        lines = self._lines(with_engines=not no_engines, follows=follow)
         return StreamingResponse(lines, media_type="text/plain")
 
     async def _lines(self, *, with_engines: bool, follows: bool) -> AsyncIterator[str]:

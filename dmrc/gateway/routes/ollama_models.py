@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
@@ -19,10 +19,13 @@ from dmrc.dialects.ollama.replies import STREAM_TYPE
 from dmrc.engines.engine import LocalModel
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.routes.management import admit_manager, text_in
+from dmrc.gateway.routes.dmr_documents import Version
+from dmrc.gateway.routes.error_documents import OllamaError
+from dmrc.gateway.routes.management import admit_manager
+from dmrc.gateway.routes.ollama_documents import PULL_LINES, Copy, ModelName, Pull, RunningModels, Shown, Tags
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.request_bodies import document_of
+from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
@@ -81,102 +84,92 @@ class OllamaModels:
         self._scheduler = scheduler
 
     def add_to(self, app: FastAPI) -> None:
-        """Add the routes."""
-        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
-            ("GET", "/api/version", self._version),
-            ("GET", "/api/tags", self._tags),
-            ("GET", "/api/ps", self._ps),
-            ("POST", "/api/show", self._show),
-            ("POST", "/api/pull", self._pull),
-            ("POST", "/api/copy", self._copy),
-            ("DELETE", "/api/delete", self._delete),
-        )
-        for method, path, handler in routes:
-            methods = ["GET", "HEAD"] if method == "GET" else [method]
-            app.add_api_route(path, handler, methods=methods, response_model=None)
+        """Add the routes. Ollama answers a bad body with 400, on these routes as on those of inference."""
+        asking = typed_router(route_class(self._admission.admit, bad_body=400), "Ollama", OllamaError)
+        asking.get("/api/version", response_model=Version)(self.version)
+        asking.get("/api/tags", response_model=Tags)(self.tags)
+        asking.get("/api/ps", response_model=RunningModels)(self.ps)
+        asking.post("/api/show", response_model=Shown)(self.show)
+        managing = typed_router(route_class(admit_manager(self._admission), bad_body=400), "Ollama", OllamaError)
+        managing.post("/api/pull", response_class=Response, responses=PULL_LINES)(self.pull)
+        managing.post("/api/copy", response_class=Response)(self.copy)
+        managing.delete("/api/delete", response_class=Response)(self.delete)
+        include(app, asking)
+        include(app, managing)
 
-    async def _version(self, request: Request) -> Response:
-        self._admission.admit(request.scope)
-        return JSONResponse({"version": _OLLAMA_VERSION})
+    async def version(self) -> dict[str, str]:
+        """Return the version of Ollama that has what is here."""
+        return {"version": _OLLAMA_VERSION}
 
-    async def _tags(self, request: Request) -> Response:
-        names = await asyncio.to_thread(self._catalog.names, self._admission.admit(request.scope))
+    async def tags(self, caller: CallerOf) -> dict[str, object]:
+        """Return the models that the caller may use."""
+        names = await asyncio.to_thread(self._catalog.names, caller)
         # A model of an upstream has no files to describe; it can be asked all the same.
-        return JSONResponse({"models": [_described(name, model) for name, model in names if model is not None]})
+        return {"models": [_described(name, model) for name, model in names if model is not None]}
 
-    async def _ps(self, request: Request) -> Response:
-        names = await asyncio.to_thread(self._catalog.names, self._admission.admit(request.scope))
+    async def ps(self, caller: CallerOf) -> dict[str, object]:
+        """Return those of them that run."""
+        names = await asyncio.to_thread(self._catalog.names, caller)
         known = [(name, model) for name, model in names if model is not None]
         running = [
             (runner, *_called(runner, those))
             for runner in self._scheduler.runners()
             if (those := [one for one in known if one[1].digest == runner.target.digest])
         ]
-        return JSONResponse({"models": [_running(*one) for one in running]})
+        return {"models": [_running(*one) for one in running]}
 
-    async def _show(self, request: Request) -> Response:
-        caller = self._admission.admit(request.scope)
-        name = _name(await document_of(request))
-        target = (await asyncio.to_thread(self._catalog.resolve, caller, name, "chat")).target
+    async def show(self, caller: CallerOf, body: ModelName) -> dict[str, object]:
+        """Return one model in detail."""
+        target = (await asyncio.to_thread(self._catalog.resolve, caller, body.name, "chat")).target
         local = target.model
         if local is None or target.digest is None:
-            raise NotFoundError(f"model '{name}' is an upstream's, and has no files here", remedy="Ask that server")
+            raise NotFoundError(
+                f"model '{body.name}' is an upstream's, and has no files here", remedy="Ask that server"
+            )
         model = await asyncio.to_thread(self._store.resolve, target.digest)
         template = (local.facts.chat_template if local.facts else None) or ""
         if local.template is not None:
             template = local.template
-        described = _described(name, model)
-        return JSONResponse(
-            {
-                "modelfile": f"FROM {target.reference}\n",
-                "parameters": f"num_ctx                        {target.context_size}",
-                "template": template,
-                "license": "",
-                "details": described["details"],
-                "model_info": _model_info(local.facts) if local.facts else {},
-                "capabilities": [*_capabilities(local, template)],
-                "modified_at": described["modified_at"],
-            }
-        )
+        described = _described(body.name, model)
+        return {
+            "modelfile": f"FROM {target.reference}\n",
+            "parameters": f"num_ctx                        {target.context_size}",
+            "template": template,
+            "license": "",
+            "details": described["details"],
+            "model_info": _model_info(local.facts) if local.facts else {},
+            "capabilities": [*_capabilities(local, template)],
+            "modified_at": described["modified_at"],
+        }
 
-    async def _pull(self, request: Request) -> Response:
+    async def pull(self, request: Request, body: Pull) -> Response:
         """Pull, and ask the registry for news. `insecure` has no say: that is for INSECURE_REGISTRY, of the daemon."""
-        admit_manager(self._admission, request)
-        document = await document_of(request)
-        name = _name(document)
 
         def pull(progress: Progress, cancelled: Callable[[], bool]) -> str:
-            return self._models.pull(name, progress, refresh=True, cancelled=cancelled).digest
+            return self._models.pull(body.name, progress, refresh=True, cancelled=cancelled).digest
 
-        if document.get("stream") is False:
+        if not body.stream:
             await self._transfers.run(lambda cancelled: pull(lambda _event: None, cancelled), request)
             return JSONResponse({"status": "success"})
         return await self._transfers.streamed(PullLines(), pull, request, STREAM_TYPE)
 
-    async def _copy(self, request: Request) -> Response:
-        admit_manager(self._admission, request)
-        document = await document_of(request)
+    async def copy(self, body: Copy) -> Response:
+        """Give a model another name."""
         registry = self._catalog.default_registry
-        target = Reference.parse(text_in(document, "destination"), default_registry=registry)
-        model = await asyncio.to_thread(self._store.resolve, text_in(document, "source"), registry)
+        target = Reference.parse(body.destination, default_registry=registry)
+        model = await asyncio.to_thread(self._store.resolve, body.source, registry)
         await asyncio.to_thread(self._store.tag, model, target)
         return Response()
 
-    async def _delete(self, request: Request) -> Response:
+    async def delete(self, body: ModelName) -> Response:
         """Remove a name, and with the last one the model; one that runs is unloaded, as `ollama rm` does."""
-        admit_manager(self._admission, request)
-        name, registry = _name(await document_of(request)), self._catalog.default_registry
-        model = await asyncio.to_thread(self._store.resolve, name, registry)
+        registry = self._catalog.default_registry
+        model = await asyncio.to_thread(self._store.resolve, body.name, registry)
         for runner in self._scheduler.runners() if len(model.tags) <= 1 else ():
             if runner.target.digest == model.digest:
                 await self._scheduler.unload(runner)
-        await asyncio.to_thread(self._store.remove, name, default_registry=registry)
+        await asyncio.to_thread(self._store.remove, body.name, default_registry=registry)
         return Response()
-
-
-def _name(document: Mapping[str, object]) -> str:
-    """Return the model; older clients say `name`."""
-    return text_in(document, "name" if "name" in document and not document.get("model") else "model")
 
 
 def _described(name: str, model: StoredModel) -> dict[str, JsonValue]:

@@ -9,9 +9,10 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI, Header
+from fastapi.responses import Response
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
@@ -21,8 +22,11 @@ from dmrc.capture.reading import text_of_request
 from dmrc.capture.summary import to_json
 from dmrc.errors import PermissionDeniedError
 from dmrc.exchange import Exchange
+from dmrc.gateway.routes.dmr_documents import RecordGroup
+from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.closing_stream import ClosingStream
+from dmrc.gateway.server.typed_routes import CallerOf, Flag, include, route_class, typed_router
 
 _RECORDS_PER_MODEL = 10
 _LOOKED_AT = 500
@@ -67,9 +71,18 @@ class History:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the route."""
-        app.add_api_route("/engines/requests", self._answer, methods=["GET"], response_model=None)
+        router = typed_router(route_class(self._admission.admit), "Docker Model Runner", OpenAIError)
+        router.get("/engines/requests", response_model=list[RecordGroup])(self.records)
+        include(app, router)
 
-    async def _answer(self, request: Request) -> Response:
+    async def records(
+        self,
+        caller: CallerOf,
+        model: str | None = None,
+        include_existing: Flag = False,
+        accept: Annotated[str, Header()] = "",
+        origin: Annotated[str | None, Header()] = None,
+    ) -> Response | list[dict[str, object]]:
         """Return the last 10 records of each model, or of `?model=`; or a stream where the caller accepts one.
 
         The stream sends each record as its request completes, with `?include_existing=true` those of the past first.
@@ -77,16 +90,12 @@ class History:
         Raises:
             PermissionDeniedError: A web page asks, and has no key: pages may ask models, not read what others asked.
         """
-        caller = self._admission.admit(request.scope)
-        if caller is None and "origin" in request.headers:
+        if caller is None and origin is not None:
             raise PermissionDeniedError("a page may not read the record without a key", remedy="Run: dmrc requests")
-        project = caller.registration.name if caller else None
-        model = request.query_params.get("model")
-        query = ExchangeFilter(project=project, model=model)
-        if "text/event-stream" not in request.headers.get("accept", ""):
-            return JSONResponse(await asyncio.to_thread(past_groups, self._database, query))
-        existing = request.query_params.get("include_existing") == "true"
-        return EventStream(self._stream(query, existing=existing))
+        query = ExchangeFilter(project=caller.registration.name if caller else None, model=model)
+        if "text/event-stream" not in accept:
+            return await asyncio.to_thread(past_groups, self._database, query)
+        return EventStream(self._stream(query, existing=include_existing))
 
     async def _stream(self, query: ExchangeFilter, *, existing: bool) -> AsyncGenerator[bytes]:
         with self._live.watching() as watcher:

@@ -5,15 +5,45 @@ Source: https://platform.openai.com/docs/api-reference/responses/get
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from pydantic import Field
 
+from dmrc.dialects.responses.conversations import Conversations
 from dmrc.dialects.responses.routes import Document, ResponsesDialect
 from dmrc.errors import InputError
+from dmrc.gateway.routes.documents import Told
+from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
+from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
 from dmrc.json_values import items_of
+from dmrc.projects import Caller
+
+
+class Response(Told):
+    """A response, as `POST …/responses` answered it."""
+
+    id: str
+    object: str = Field(description="`response`")
+
+
+class Deleted(Told):
+    """A response that is forgotten."""
+
+    id: str
+    object: str = Field(description="`response`")
+    deleted: bool
+
+
+class InputItems(Told):
+    """What was asked; there is one page."""
+
+    object: str = Field(description="`list`")
+    data: list[dict[str, Any]]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
 
 
 class ResponseRoutes:
@@ -27,35 +57,33 @@ class ResponseRoutes:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
-        routes: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] = (
-            ("GET", "/{id}", self._show),
-            ("DELETE", "/{id}", self._forget),
-            ("GET", "/{id}/input_items", self._input_items),
-        )
+        router = typed_router(route_class(self._admission.admit), "OpenAI", OpenAIError)
         for path in self._paths:
-            for method, below, handler in routes:
-                app.add_api_route(f"{path}{below}", handler, methods=[method], response_model=None)
+            router.get(f"{path}/{{id}}", response_model=Response)(self.show)
+            router.delete(f"{path}/{{id}}", response_model=Deleted)(self.forget)
+            router.get(f"{path}/{{id}}/input_items", response_model=InputItems)(self.input_items)
+        include(app, router)
 
-    async def _show(self, request: Request) -> Response:
-        if request.query_params.get("stream") == "true":
+    async def show(self, caller: CallerOf, id: str, stream: str = "") -> Document:
+        """Return a response."""
+        if stream == "true":
             raise InputError("a response that is remembered is not streamed again", remedy="Leave 'stream' out")
-        return JSONResponse(self._responses.conversations(self._project(request)).response(_id(request)))
+        return self._conversations(caller).response(id)
 
-    async def _forget(self, request: Request) -> Response:
-        self._responses.conversations(self._project(request)).forget(_id(request))
-        return JSONResponse({"id": _id(request), "object": "response", "deleted": True})
+    async def forget(self, caller: CallerOf, id: str) -> dict[str, object]:
+        """Forget a response."""
+        self._conversations(caller).forget(id)
+        return {"id": id, "object": "response", "deleted": True}
 
-    async def _input_items(self, request: Request) -> Response:
-        asked = self._responses.conversations(self._project(request)).asked(_id(request))
-        items = [_in_full(item, f"item_{place}_{_id(request)}") for place, item in enumerate(items_of(asked))]
+    async def input_items(self, caller: CallerOf, id: str) -> dict[str, object]:
+        """Return what was asked."""
+        asked = self._conversations(caller).asked(id)
+        items = [_in_full(item, f"item_{place}_{id}") for place, item in enumerate(items_of(asked))]
         ends = {"first_id": items[0]["id"], "last_id": items[-1]["id"]} if items else {}
-        return JSONResponse(
-            {"object": "list", "data": items, "has_more": False, "first_id": None, "last_id": None, **ends}
-        )
+        return {"object": "list", "data": items, "has_more": False, "first_id": None, "last_id": None, **ends}
 
-    def _project(self, request: Request) -> str | None:
-        caller = self._admission.admit(request.scope)
-        return caller.registration.name if caller else None
+    def _conversations(self, caller: Caller | None) -> Conversations:
+        return self._responses.conversations(caller.registration.name if caller else None)
 
 
 def _in_full(item: Document, name: str) -> Document:
@@ -71,7 +99,3 @@ def _in_full(item: Document, name: str) -> Document:
         kind = "output_text" if item.get("role") == "assistant" else "input_text"
         content = [{"type": kind, "text": content}]
     return {**item, "type": "message", "content": content}
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])

@@ -8,7 +8,7 @@ from typing import cast
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,12 +16,14 @@ from dmrc import __version__
 from dmrc.dialects.dialect import Dialect
 from dmrc.dialects.responses.routes import PATHS
 from dmrc.dialects.table import DIALECTS, OPENAI, RESPONSES, dialect_at
-from dmrc.errors import DmrcError, ModelNotFoundError
+from dmrc.errors import DmrcError
 from dmrc.exchange import new_exchange_id
 from dmrc.gateway.inference.inference import Inference, Steps
 from dmrc.gateway.plugins.context import Observed
 from dmrc.gateway.routes.anthropic_models import AnthropicModels
+from dmrc.gateway.routes.description import Description
 from dmrc.gateway.routes.dmr_configure import add_configure_routes
+from dmrc.gateway.routes.openai_models import OpenAIModels
 from dmrc.gateway.routes.plugins import PluginRoutes
 from dmrc.gateway.routes.responses import ResponseRoutes
 from dmrc.gateway.server.admission import Admission, Listener
@@ -35,7 +37,6 @@ from dmrc.gateway.server.page_sessions import API, Pages
 from dmrc.gateway.server.unrouted import Unrouted, answer_head
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
-from dmrc.models import openai_model
 
 PREFIXES = ("/engines/v1", "/v1")
 """Where the OpenAI routes are found, beside `/engines/{engine}/v1`. Source: Docker Model Runner's routes."""
@@ -67,6 +68,8 @@ class Gateway:
         for status in (404, 405):
             self._others.add_exception_handler(status, unrouted)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
+        described = Description(steps.admission, lambda: self._others.routes)
+        self.add(described.add_to)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
         """Let `routes` add routes that are not inference."""
@@ -140,26 +143,9 @@ def _create_app(admission: Admission, catalog: Catalog, prefixes: Iterable[str])
         title="dmrc", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
 
-    def models(request: Request) -> JSONResponse:
-        names = catalog.names(admission.admit(request.scope))
-        return JSONResponse({"object": "list", "data": [openai_model(name, model) for name, model in names]})
-
-    def model(request: Request) -> JSONResponse:
-        wanted = request.path_params["name"]
-        caller = admission.admit(request.scope)
-        target = catalog.resolve(caller, wanted, None).target
-        named = catalog.names(caller)
-        for name, stored in sorted(named, key=lambda pair: pair[0] != wanted):
-            if (name in (wanted, target.reference)) if stored is None else (stored.digest == target.digest):
-                return JSONResponse(openai_model(name, stored))
-        raise ModelNotFoundError(f"model '{wanted}' is not in the store")
-
-    for prefix in prefixes:
-        app.add_api_route(f"{prefix}/models", models, methods=["GET"], response_model=None)
-        app.add_api_route(f"{prefix}/models/{{name:path}}", model, methods=["GET"], response_model=None)
-    # Docker Model Runner lists its models for an engine of any name, and answers each of these methods at the root.
-    app.add_api_route("/engines/{engine}/v1/models", models, methods=["GET"], response_model=None)
-    app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], response_model=None)
+    OpenAIModels(admission, catalog, prefixes).add_to(app)
+    # Docker Model Runner answers each of these methods at the root.
+    app.add_api_route("/", _root, methods=["GET", "POST", "OPTIONS"], include_in_schema=False)
     app.add_exception_handler(DmrcError, _on_error)
     return app
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -145,19 +144,6 @@ class Bodies:
             asyncio.get_running_loop().run_in_executor(None, _give_back)
 
         asyncio.get_running_loop().call_later(_TRIM_SECONDS, give_back)
-
-
-async def document_of(request: Request) -> Mapping[str, object]:
-    """Return the body of a request that asks no model.
-
-    Raises:
-        InputError: It is no JSON object.
-        HttpInputError: It is larger than one may be (413).
-    """
-    value = await value_of(request)
-    if not isinstance(value, dict):
-        raise InputError("the request body is not a JSON object")
-    return cast(Mapping[str, object], value)
 
 
 async def value_of(request: Request) -> object:
