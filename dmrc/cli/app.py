@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -43,13 +43,17 @@ class App:
         return Store(self.settings.paths.create().store)
 
     @cached_property
+    def sources(self) -> Sequence[Source]:
+        """Return the places that models come from, in the order in which they are asked."""
+        self.plugins.load("dmrc_register_sources")
+        return cast("list[Source]", self.plugins.collect("dmrc_register_sources", settings=self.settings))
+
+    @cached_property
     def models(self) -> Models:
         """Return models joined with the places that they come from and go to."""
         from dmrc.models import Models
 
-        self.plugins.load("dmrc_register_sources")
-        sources = self.plugins.collect("dmrc_register_sources", settings=self.settings)
-        models = Models(self.store, cast("list[Source]", sources), self.settings.default_registry)
+        models = Models(self.store, self.sources, self.settings.default_registry)
         models.on_pulled.append(self._tell_pulled)
         return models
 

@@ -3,6 +3,7 @@
 from dmrc.sources.connections import Connections
 from dmrc.sources.destination import Destination, Outgoing
 from dmrc.sources.looking import Looking
+from dmrc.sources.search import Searchable
 from dmrc.sources.source import (
     BlobSink,
     BlobWriter,
@@ -23,6 +24,7 @@ __all__ = [
     "PartialBlob",
     "Progress",
     "ProgressEvent",
+    "Searchable",
     "Source",
     "Transfer",
 ]

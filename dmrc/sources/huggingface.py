@@ -21,8 +21,10 @@ from dmrc.sources import huggingface_client
 from dmrc.sources.assembly import File, assemble
 from dmrc.sources.download import download
 from dmrc.sources.http import HttpClient
+from dmrc.sources.huggingface_search import search_hugging_face
 from dmrc.sources.local_files import SHARD
 from dmrc.sources.retry import TransientError
+from dmrc.sources.search import Finder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 from dmrc.sources.url_origin import UrlOrigin
@@ -65,6 +67,8 @@ class HuggingFaceSource:
     """Pulls GGUF files of repositories on Hugging Face."""
 
     name = "huggingface"
+    catalog = "huggingface"
+    catalog_title = "Hugging Face"
 
     def recognize(self, text: str) -> Reference | None:
         """Return the name of the model, unless it is not on Hugging Face.
@@ -75,6 +79,11 @@ class HuggingFaceSource:
         if not text.strip().lower().startswith(("hf.co/", "huggingface.co/")):
             return None
         return Reference.parse(text)
+
+    def finder(self) -> Finder:
+        """Return the search among its GGUF repositories."""
+        huggingface_client.api()
+        return search_hugging_face
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Download the files of one quantisation; see `Source.fetch`. Each is checked against its LFS SHA-256."""

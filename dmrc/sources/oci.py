@@ -29,11 +29,13 @@ from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.destination import Outgoing
+from dmrc.sources.docker_hub import search_hub
 from dmrc.sources.download import download
 from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
 from dmrc.sources.retry import retry
+from dmrc.sources.search import Finder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 
@@ -48,6 +50,8 @@ class OciSource:
     """Pulls from and pushes to OCI registries: Docker Hub, GHCR, one on loopback."""
 
     name = "oci"
+    catalog = "hub"
+    catalog_title = "Docker Hub"
 
     def __init__(
         self,
@@ -104,6 +108,10 @@ class OciSource:
 
     def _display(self, reference: Reference) -> str:
         return reference.display(default_registry=self._default_registry)
+
+    def finder(self) -> Finder:
+        """Return the search of Docker Hub: other registries have none."""
+        return search_hub
 
     def push(self, model: Outgoing, transfer: Transfer) -> None:
         """Push a model; see `Destination.push`. It goes to the registry itself, and to no mirror."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -186,12 +187,48 @@ def test_search_imports_nothing_while_the_process_ends() -> None:
     code = """if True:
         import sys
         from dmrc.sources import search
+        from dmrc.sources.huggingface import HuggingFaceSource
 
         def first_thread(action):
             sys.exit(0 if "huggingface_hub.hf_api" in sys.modules else 1)
 
         search.start = first_thread
-        search.search("x", 1, sources=["hub", "huggingface"])
+        search.search("x", 1, {"Hugging Face": HuggingFaceSource().finder()})
     """
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+_SHELF = """
+from dmrc import hookimpl
+from dmrc.sources.search import SearchResult
+
+
+class Shelf:
+    name, catalog, catalog_title = "shelf", "shelf", "The shelf"
+
+    def recognize(self, text):
+        return None
+
+    def finder(self):
+        return lambda term, limit: [SearchResult(f"shelf/{term}", "", 7, 0, "Shelf", "")]
+
+
+@hookimpl
+def dmrc_register_sources(settings):
+    return [Shelf()]
+"""
+
+
+def test_a_source_of_a_plugin_is_searched_beside_the_others(dmrc: Dmrc, places: Places, tmp_path: Path) -> None:
+    (tmp_path / "shelf.py").write_text(_SHELF)
+    plugged = {"DMRC_PLUGINS": str(tmp_path / "shelf.py")}
+
+    alone = dmrc.ok("search", "oak", "--source", "shelf", env=plugged)
+    among = dmrc.ok("search", "tiny", "--hub-url", places.url, env=plugged)
+    unknown = dmrc.run("search", "oak", "--source", "shelf")
+
+    assert alone.splitlines()[1].startswith("shelf/oak")
+    assert {line.split()[0] for line in among.splitlines()} >= {"ai/smollm2", "shelf/tiny"}
+    assert unknown.returncode == 2
+    assert "'shelf' is not one of 'hub', 'huggingface'" in unknown.stderr
