@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dmrc.capture.bodies import Bodies
 from dmrc.dialects.chat.answers import add_call
-from dmrc.dialects.questions import messages_of, with_images
-from dmrc.dialects.record import answer_events
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.json_values import items_of, object_of, parse_object
+from dmrc.json_values import items_of, object_of
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
@@ -46,17 +45,7 @@ class Message:
 
 def asked(exchange: Exchange) -> list[Message]:
     """Return the messages of the request; none where it is no JSON or was cut."""
-    request = parse_object(exchange.request_body)
-    found = [_message(message) for message in messages_of(request)]
-    if system := _text(request.get("system") or request.get("instructions")):
-        found.insert(0, Message("system", system))
-    for role in ("prompt", "input", "query"):
-        is_told = role == "input" and items_of(request.get(role))
-        if not is_told and (text := _text(request.get(role))):
-            found.append(_message(with_images({"role": role, "content": text, "images": request.get("images")})))
-    if documents := _text(request.get("documents")):
-        found.append(Message("documents", documents))
-    return found
+    return [_message(message) for message in Bodies().messages(exchange)]
 
 
 def answered(exchange: Exchange) -> list[Message]:
@@ -71,13 +60,13 @@ def answered(exchange: Exchange) -> list[Message]:
 
 def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
     """Return the answer as the JSON that it would be without a stream; empty where it is no JSON."""
-    stream = answer_events(exchange)
+    bodies = Bodies()
+    stream = bodies.events(exchange)
     if stream is None:
-        return parse_object(exchange.response_body)
+        return bodies.whole(exchange.response_body)
     document: dict[str, JsonValue] = {}
     choices: dict[int, dict[str, JsonValue]] = {}
-    for event in stream:
-        chunk = parse_object(event.data)
+    for chunk, _ in stream:
         for choice in items_of(chunk.get("choices")):
             index = choice.get("index")
             _add_choice(choices.setdefault(index if isinstance(index, int) else 0, {}), choice)

@@ -14,6 +14,7 @@ from dmrc import __version__
 from dmrc.capture.conversation import answered
 from dmrc.capture.redaction import REDACTED
 from dmrc.capture.summary import outcome, plain, to_json
+from dmrc.dialects.table import OPENAI, dialect_of
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import parse_object
 
@@ -183,7 +184,8 @@ def _is_json(exchange: Exchange) -> bool:
 
 
 def _is_of_a_client(exchange: Exchange) -> bool:
-    return _is_json(exchange) and exchange.dialect == "openai" and exchange.operation in _METHODS
+    is_openai = dialect_of(exchange.dialect, exchange.operation) is OPENAI
+    return is_openai and exchange.operation in _METHODS and _is_json(exchange)
 
 
 def _is_sample(exchange: Exchange) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+from dmrc.capture.bodies import Bodies
 from dmrc.capture.media import without_media
 from dmrc.capture.redaction import REDACTED, Redactor
 from dmrc.exchange import Exchange
@@ -40,11 +41,12 @@ class CaptureLimits:
 
 def mask_credentials(exchange: Exchange) -> Exchange:
     """Return the exchange without the values of headers that hold credentials."""
-    return replace(
-        exchange,
-        request_headers=_masked(exchange.request_headers),
-        response_headers=_masked(exchange.response_headers),
-    )
+    return replace(exchange, **headers_without_credentials(exchange))
+
+
+def headers_without_credentials(exchange: Exchange) -> dict[str, Any]:
+    """Return the headers of the exchange, by the names of their fields, without the values that are credentials."""
+    return {name: _masked(getattr(exchange, name)) for name in ("request_headers", "response_headers")}
 
 
 def cut(exchange: Exchange, limits: CaptureLimits, *, slack: int = 0) -> Exchange:
@@ -74,7 +76,7 @@ def cut(exchange: Exchange, limits: CaptureLimits, *, slack: int = 0) -> Exchang
     )
 
 
-def prepared(exchange: Exchange, limits: CaptureLimits, redactor: Redactor) -> Exchange:
+def prepared(exchange: Exchange, limits: CaptureLimits, redactor: Redactor, bodies: Bodies | None = None) -> Exchange:
     """Return the exchange as it may be recorded: no media, no secrets, no more bytes than allowed."""
     request = without_media(exchange.request_body)
     if request is not exchange.request_body:
@@ -83,7 +85,9 @@ def prepared(exchange: Exchange, limits: CaptureLimits, redactor: Redactor) -> E
     # Cut twice: the first saves the work, and leaves enough behind the limit that no secret lies across it.
     slack = max(redactor.longest, _SLACK_BYTES)
     roughly = cut(exchange, limits, slack=slack)
-    masked = redactor.masked(roughly)
+    masked = redactor.masked(roughly, bodies)
+    if masked is exchange and not exchange.response_truncated:
+        return cut(exchange, limits)
     shorter = replace(
         limits,
         request_body_bytes=_whole(masked.request_body, len(request) > len(roughly.request_body), slack),

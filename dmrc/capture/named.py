@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from dmrc.exchange import JsonValue
 from dmrc.secret_names import is_secret_name
 
 _Holder = dict[str, JsonValue] | list[JsonValue]
+_Place = tuple[_Holder, str | int]
+"""An object or a list, and the key or the position of the value in it."""
 
 # Names below these are those of a schema's parameters, and what they hold says what is wanted.
 _SCHEMAS = frozenset({"properties", "$defs", "definitions"})
@@ -24,27 +27,37 @@ def is_telling_name(name: str) -> bool:
     return name in ("headers", "value", "arguments") or name in _SCHEMAS or is_secret_name(name)
 
 
+def has_named(holder: _Holder) -> bool:
+    """Return whether `mask_named` would find anything."""
+    return any(True for _ in _named(holder, ""))
+
+
 def mask_named(holder: _Holder, replacement: str) -> bool:
     """Put `replacement` for what names call secret: texts, whole numbers, all below; return whether there was one."""
-    changed = False
+    places = list(_named(holder, replacement))
+    for inner, key in places:
+        inner[key] = replacement  # type: ignore[index]  # the key is of its kind
+    return bool(places)
+
+
+def _named(holder: _Holder, replacement: str) -> Iterator[_Place]:
     if isinstance(holder, list):
         for inner in holder:
             if isinstance(inner, (dict, list)):
-                changed |= mask_named(inner, replacement)
-        return changed
+                yield from _named(inner, replacement)
+        return
     label = holder.get("name") or holder.get("key")
     if isinstance(label, str) and "value" in holder and is_secret_name(label):
-        changed = _mask(holder, "value", replacement)  # `{"name": "API_TOKEN", "value": …}`
-    for name, inner in holder.items():  # the keys stay, so they may get new values in the loop
+        yield from _below(holder, "value", replacement)  # `{"name": "API_TOKEN", "value": …}`
+    for name, inner in holder.items():
         if name in _SCHEMAS and isinstance(inner, dict):
-            changed |= _mask_schemas(inner, replacement)
+            yield from _in_schemas(inner, replacement)
         elif name in OTHER_NAMES:
             continue
         elif is_secret_name(name):
-            changed |= _mask(holder, name, replacement)
+            yield from _below(holder, name, replacement)
         elif isinstance(inner, (dict, list)):
-            changed |= (_mask_all if name == "headers" else mask_named)(inner, replacement)
-    return changed
+            yield from (_all_in if name == "headers" else _named)(inner, replacement)
 
 
 def _mask_named_in_texts(holder: _Holder, replacement: str) -> bool:
@@ -59,40 +72,36 @@ def _mask_named_in_texts(holder: _Holder, replacement: str) -> bool:
     return changed
 
 
-def _mask_schemas(schemas: dict[str, JsonValue], replacement: str) -> bool:
-    """Mask what schemas of secrets give as their values; what is no schema is a value itself."""
-    changed = False
+def _in_schemas(schemas: dict[str, JsonValue], replacement: str) -> Iterator[_Place]:
+    """Yield what schemas of secrets give as their values; what is no schema is a value itself."""
     for name, inner in schemas.items():
         if not is_secret_name(name):
             if isinstance(inner, (dict, list)):
-                changed |= mask_named(inner, replacement)
+                yield from _named(inner, replacement)
         elif isinstance(inner, dict) and (not inner or not _SCHEMA_WORDS.isdisjoint(inner)):
             for word in _VALUES_OF_SCHEMAS:
-                changed |= word in inner and _mask(inner, word, replacement)
-            changed |= mask_named(inner, replacement)
+                if word in inner:
+                    yield from _below(inner, word, replacement)
+            yield from _named(inner, replacement)
         else:
-            changed |= _mask(schemas, name, replacement)
-    return changed
+            yield from _below(schemas, name, replacement)
 
 
-def _mask_all(holder: _Holder, replacement: str) -> bool:
-    """Put `replacement` for every text and every longer number in it."""
-    changed = False
-    for key in list(holder) if isinstance(holder, dict) else list(range(len(holder))):
-        changed |= _mask(holder, key, replacement)
-    return changed
+def _all_in(holder: _Holder, replacement: str) -> Iterator[_Place]:
+    """Yield the place of every text and of every longer number in it."""
+    for key in holder if isinstance(holder, dict) else range(len(holder)):
+        yield from _below(holder, key, replacement)
 
 
-def _mask(holder: _Holder, key: str | int, replacement: str) -> bool:
-    """Put `replacement` for what stands at `key`, or for all that is in it."""
+def _below(holder: _Holder, key: str | int, replacement: str) -> Iterator[_Place]:
+    """Yield the place itself, or those of all that is in it."""
     inner: JsonValue = holder[key]  # type: ignore[index]  # the key is of its kind
     if isinstance(inner, (dict, list)):
-        return _mask_all(inner, replacement)
+        yield from _all_in(inner, replacement)
+        return
     is_long = isinstance(inner, int) and not isinstance(inner, bool) and abs(inner) >= _SMALLEST_NUMBER
     if is_long or (isinstance(inner, str) and inner not in ("", replacement)):
-        holder[key] = replacement  # type: ignore[index]  # as above
-        return True
-    return False
+        yield holder, key
 
 
 def named_in_text(text: str, replacement: str) -> str | None:

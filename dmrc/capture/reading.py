@@ -6,21 +6,22 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import itemgetter
+from typing import Any
 
-from dmrc.dialects.questions import messages_of
-from dmrc.dialects.record import answer_events, is_streamed
-from dmrc.event_stream import Event
+from dmrc.capture.bodies import Bodies, Event, is_streamed
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.json_values import find_object, find_string, items_of, object_of, parse_line, parse_object
+from dmrc.json_values import find_object, find_string, items_of, object_of
 
 ESTIMATED = "estimated"
 """Annotation that names a field of which the value was counted by the pieces of a stream."""
 
-# Chunks in the middle of a stream carry none of these; not to parse them keeps a chunk's cost at a microsecond.
-_TELLING = re.compile(rb'"(?:timings|usage|error)"\s{0,8}:|"finish_reason"\s{0,8}:\s{0,8}"')
-_GENERATED = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+_GENERATED = frozenset({"content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"})
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+_ASKING = ("prompt", "input")
+_UNSEARCHED = ("query", "documents")
 _LONGEST_MESSAGE = 500
 _KIND = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 # SQLite and JavaScript both hold integers up to here.
@@ -54,30 +55,38 @@ class _Facts:
     first_token_ms: float | None
 
 
-def complete(exchange: Exchange) -> Exchange:
-    """Return the exchange with what its raw response says; a field that was set already is kept.
+_FACTS = tuple(one.name for one in fields(_Facts))
 
-    Never raises: a body that is cut, no JSON or hostile only leaves fields None.
-    """
-    stream = answer_events(exchange)
-    found = _read_whole(exchange.response_body) if stream is None else _read_stream(stream)
-    facts = _facts(found, _first_token_ms(exchange, found, is_streamed(exchange)))
-    if facts.completion_tokens is None and found.pieces and is_streamed(exchange):
-        # It was broken off before its counts came; a piece is a token, but for rare letters that need several.
-        facts = replace(facts, completion_tokens=found.pieces)
-        exchange = exchange.annotated(**{ESTIMATED: "completion_tokens"})
-    if facts.completion_tokens_per_second is None and stream is not None:
-        facts = replace(facts, completion_tokens_per_second=_observed_rate(exchange, facts))
-    news = {
-        one.name: getattr(facts, one.name)
-        for one in fields(facts)
-        if getattr(exchange, one.name) is None and getattr(facts, one.name) is not None
-    }
+
+def complete(exchange: Exchange) -> Exchange:
+    """Return the exchange with what its raw response says; see `facts_of`."""
+    news = facts_of(exchange, Bodies())
     return replace(exchange, **news) if news else exchange
 
 
-def _read_whole(body: bytes) -> _Findings:
-    answer = parse_object(body)
+def facts_of(exchange: Exchange, bodies: Bodies) -> dict[str, Any]:
+    """Return the fields that the raw response tells, by name; those that were set already are left out.
+
+    Never raises: a body that is cut, no JSON or hostile only leaves fields None.
+    """
+    stream, streamed = bodies.events(exchange), is_streamed(exchange)
+    found = _read_whole(exchange.response_body, bodies) if stream is None else _read_stream(stream)
+    facts = _facts(found, _first_token_ms(exchange, found, streamed))
+    notes = {}
+    if facts.completion_tokens is None and found.pieces and streamed:
+        # It was broken off before its counts came; a piece is a token, but for rare letters that need several.
+        facts = replace(facts, completion_tokens=found.pieces)
+        notes = {ESTIMATED: "completion_tokens"}
+    if facts.completion_tokens_per_second is None and stream is not None:
+        facts = replace(facts, completion_tokens_per_second=_observed_rate(exchange, facts))
+    news = {
+        one: value for one in _FACTS if (value := getattr(facts, one)) is not None and getattr(exchange, one) is None
+    }
+    return {**news, "annotations": {**exchange.annotations, **notes}} if notes else news
+
+
+def _read_whole(body: bytes, bodies: Bodies) -> _Findings:
+    answer = bodies.whole(body)
     if not answer:
         # Cut or very long: the numbers can still be told.
         return _Findings(
@@ -91,36 +100,31 @@ def _read_whole(body: bytes) -> _Findings:
     return found
 
 
-def _read_stream(stream: Iterator[Event]) -> _Findings:
+def _read_stream(stream: Sequence[Event]) -> _Findings:
     found = _Findings()
-    for event in stream:
-        if found.first_token_end is not None and not _TELLING.search(event.data):
+    for answer, end in stream:
+        if _take(found, answer):
             found.pieces += 1
-            continue
-        answer = parse_line(event.data)
-        _take(found, answer)
-        if _has_token(answer):
-            found.pieces += 1
-            found.first_token_end = found.first_token_end or event.end
+            if found.first_token_end is None:
+                found.first_token_end = end
     return found
 
 
-def _take(found: _Findings, answer: dict[str, JsonValue]) -> None:
-    found.timings = object_of(answer.get("timings")) or found.timings
-    found.usage = object_of(answer.get("usage")) or found.usage
-    found.error = answer.get("error") or found.error
+def _take(found: _Findings, answer: dict[str, JsonValue]) -> bool:
+    """Add what an answer says, or a chunk of it; return whether there is a token in the chunk."""
+    if "timings" in answer or "usage" in answer or "error" in answer:
+        found.timings = object_of(answer.get("timings")) or found.timings
+        found.usage = object_of(answer.get("usage")) or found.usage
+        found.error = answer.get("error") or found.error
+    has_token = False
     for choice in items_of(answer.get("choices")):
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and found.finish_reason is None:
             found.finish_reason = _kind(reason)
-
-
-def _has_token(answer: dict[str, JsonValue]) -> bool:
-    for choice in items_of(answer.get("choices")):
-        delta = object_of(choice.get("delta"))
-        if choice.get("text") or any(delta.get(name) for name in _GENERATED):
-            return True
-    return False
+        delta = choice.get("delta")
+        generated = isinstance(delta, dict) and any(delta[name] for name in delta if name in _GENERATED)
+        has_token = has_token or generated or bool(choice.get("text"))
+    return has_token
 
 
 def _facts(found: _Findings, first_token_ms: float | None) -> _Facts:
@@ -151,8 +155,7 @@ def _first_token_ms(exchange: Exchange, found: _Findings, streamed: bool) -> flo
     if streamed:
         if found.first_token_end is None or not exchange.chunk_offsets:
             return None
-        starts = [offset for _, offset in exchange.chunk_offsets]
-        chunk = bisect_right(starts, found.first_token_end - 1) - 1
+        chunk = bisect_right(exchange.chunk_offsets, found.first_token_end - 1, key=itemgetter(1)) - 1
         return exchange.chunk_offsets[max(chunk, 0)][0]
     prompt_ms = _positive(found.timings.get("prompt_ms"))
     if prompt_ms is None:
@@ -210,50 +213,60 @@ def text_of_request(exchange: Exchange) -> str:
     return texts_of_request(exchange)[0]
 
 
-def texts_of_request(exchange: Exchange) -> tuple[str, str]:
+def texts_of_request(exchange: Exchange, bodies: Bodies | None = None) -> tuple[str, str]:
     """Return what `text_of_request` does, and the words of all other messages, system prompts included, a line each."""
-    request = parse_object(exchange.request_body)
-    if not request:
+    bodies = bodies or Bodies()
+    if not bodies.whole(exchange.request_body):
         return _cut_request(exchange.request_body), ""
-    asked, others = "", [system] if (system := _words(request.get("system") or request.get("instructions"))) else []
-    for message in messages_of(request):
-        parts = (_words(message.get("content")), *_choice_words({"message": {**message, "content": None}}))
-        text = " ".join(filter(None, parts))
-        if text and not asked and message.get("role") == "user":
+    asked, alone, others = "", "", []
+    for message in bodies.messages(exchange):
+        role = message.get("role")
+        if role in _UNSEARCHED:
+            continue
+        text = " ".join(filter(None, (_words(message.get("content")), *_beside_content(message))))
+        if text and not asked and role == "user":
             asked = text
+        elif role in _ASKING:
+            alone = alone or text
         elif text:
             others.append(text)
-    asked = asked or _words(request.get("prompt")) or _words(request.get("input"))
+    asked = asked or alone
     if not asked and others:
         # As after a tool's result, where the words before it are kept by an id only.
         asked = others.pop()
     return asked, "\n".join(others)
 
 
-def text_of_response(exchange: Exchange) -> str:
+def text_of_response(exchange: Exchange, bodies: Bodies | None = None) -> str:
     """Return the plain words of the answer: reasoning, text and the arguments of tool calls; "" when none."""
-    body, stream = exchange.response_body, answer_events(exchange)
+    bodies = bodies or Bodies()
+    body, stream = exchange.response_body, bodies.events(exchange)
     if stream is not None:
-        return "".join(_stream_words(stream)).strip()
-    answer = parse_object(body)
+        chunks = (choice for answer, _ in stream for choice in items_of(answer.get("choices")))
+        return "".join([words for choice in chunks for words in _choice_words(choice)]).strip()
+    answer = bodies.whole(body)
     if not answer and body[:1] == b"{":
         return (find_string(body, "content") or find_string(body, "text") or "").strip()
     return "\n".join("".join(_choice_words(choice)) for choice in items_of(answer.get("choices"))).strip()
 
 
-def _stream_words(stream: Iterator[Event]) -> Iterator[str]:
-    for event in stream:
-        for choice in items_of(parse_line(event.data).get("choices")):
-            yield from _choice_words(choice)
-
-
-def _choice_words(choice: dict[str, JsonValue]) -> Iterator[str]:
+def _choice_words(choice: Mapping[str, JsonValue]) -> list[str]:
     said = object_of(choice.get("delta")) or object_of(choice.get("message"))
-    thoughts = (said.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
-    for value in (*thoughts, said.get("content"), choice.get("text")):
-        if isinstance(value, str):
+    words = [value for name in _THOUGHTS if isinstance(value := said.get(name), str)]
+    words += [value for value in (said.get("content"), choice.get("text")) if isinstance(value, str)]
+    return [*words, *_call_words(said)] if "tool_calls" in said else words
+
+
+def _beside_content(message: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield the words of a message that are not its content: thoughts, and calls of tools."""
+    for name in _THOUGHTS:
+        if isinstance(value := message.get(name), str):
             yield value
-    for call in items_of(said.get("tool_calls")):
+    yield from _call_words(message)
+
+
+def _call_words(message: Mapping[str, JsonValue]) -> Iterator[str]:
+    for call in items_of(message.get("tool_calls")):
         function = object_of(call.get("function"))
         name, arguments = function.get("name"), function.get("arguments")
         if isinstance(name, str) and name:

@@ -11,17 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dmrc.capture.bodies import Bodies
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, mask_credentials, prepared, reduced
+from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, headers_without_credentials, prepared, reduced
 from dmrc.capture.policy import AnyCaller, Policy
-from dmrc.capture.reading import complete
+from dmrc.capture.reading import facts_of
+from dmrc.capture.rows import Words, words_of
 from dmrc.errors import StoreError, where
-from dmrc.exchange import Exchange
+from dmrc.exchange import Exchange, JsonValue
 
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
+# Of requests that wait; the documents of more are read again, since they take several times the memory of their bytes.
+_DOCUMENT_BYTES = 8 << 20
 
 CaptureFilter = Callable[[Exchange], Exchange | None]
 """Changes what is recorded; None, or an exception, means that nothing of its content is."""
@@ -44,6 +48,16 @@ class RecorderCounts:
     """Not yet written."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """An exchange that waits for the recorder's thread."""
+
+    exchange: Exchange
+    level: CaptureLevel | None
+    document: dict[str, JsonValue] | None
+    size: int
+
+
 class Recorder:
     """Records exchanges in a thread of its own. `record` may be called from any thread or task.
 
@@ -63,8 +77,8 @@ class Recorder:
         self._limits = limits or CaptureLimits()
         self._policy = policy or AnyCaller(self._limits.level)
         self._condition = threading.Condition()
-        self._queue: deque[tuple[Exchange, CaptureLevel | None, int]] = deque()
-        self._pending: deque[tuple[Exchange, int]] = deque()
+        self._queue: deque[_Finished] = deque()
+        self._pending: deque[tuple[Exchange, Words, int]] = deque()
         self._bytes = 0
         self._accepted = self._settled = self._recorded = self._dropped = self._refused = 0
         self._hurry = self._closing = False
@@ -74,10 +88,13 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="dmrc-recorder", daemon=True)
         self._thread.start()
 
-    def record(self, exchange: Exchange, level: CaptureLevel | None = None) -> None:
+    def record(
+        self, exchange: Exchange, level: CaptureLevel | None = None, document: dict[str, JsonValue] | None = None
+    ) -> None:
         """Queue a finished exchange. Never blocks and never raises; what does not fit is dropped and counted.
 
         `level` None: that of the policy. With `off` nothing is stored, but `on_completed` hears of it without content.
+        `document` is what the request's body was read as; None: it is read here. Nobody changes it any more.
         """
         size = sys.getsizeof(exchange.request_body) + sys.getsizeof(exchange.response_body)
         limits = self._limits
@@ -89,7 +106,8 @@ class Recorder:
                 return
             self._accepted += 1
             self._bytes += size
-            self._queue.append((exchange, level, size))
+            known = document if self._bytes <= _DOCUMENT_BYTES else None
+            self._queue.append(_Finished(exchange, level, known, size))
             if len(self._queue) in (1, limits.batch_exchanges):
                 self._condition.notify_all()
 
@@ -117,13 +135,13 @@ class Recorder:
     def _run(self) -> None:
         while True:
             taken = self._take()
-            for exchange, level, size in taken:
+            for finished in taken:
                 try:
-                    self._prepare(exchange, level, size)
+                    self._prepare(finished)
                 except Exception as error:  # noqa: BLE001 one request must not cost the others
-                    logger.error("request '%s' cannot be recorded: %s", exchange.id, where(error))
+                    logger.error("request '%s' cannot be recorded: %s", finished.exchange.id, where(error))
                     self._trouble = "it cannot be read"
-                    self._settle(1, dropped=1, size=size)
+                    self._settle(1, dropped=1, size=finished.size)
             self._write()
             self._report()
             with self._condition:
@@ -135,7 +153,7 @@ class Recorder:
         self._report(last=True)
         self._database.close()
 
-    def _take(self) -> list[tuple[Exchange, CaptureLevel | None, int]]:
+    def _take(self) -> list[_Finished]:
         """Wait for exchanges, for the time to write again, or for the end; return at most one batch."""
         limits = self._limits
         with self._condition:
@@ -151,10 +169,11 @@ class Recorder:
             self._hurry = False
             return [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_exchanges))]
 
-    def _prepare(self, exchange: Exchange, level: CaptureLevel | None, size: int) -> None:
-        exchange = self._policy.attributed(exchange)
-        level = level or self._policy.level(exchange)
-        kept = self._recordable(exchange, level)
+    def _prepare(self, finished: _Finished) -> None:
+        exchange = self._policy.attributed(finished.exchange)
+        level = finished.level or self._policy.level(exchange)
+        bodies = Bodies(exchange.request_body, finished.document)
+        kept = self._recordable(exchange, level, bodies)
         refused = kept is None
         kept = bare(exchange) if kept is None else kept
         for callback in self.on_completed:
@@ -163,18 +182,18 @@ class Recorder:
             except Exception:
                 logger.exception("'%s' failed on a completed request", _name(callback))
         if refused or level == "off":
-            self._settle(1, refused=int(refused), size=size)
+            self._settle(1, refused=int(refused), size=finished.size)
         else:
-            self._pending.append((kept, size))
+            self._pending.append((kept, words_of(kept, bodies), finished.size))
 
-    def _recordable(self, exchange: Exchange, level: CaptureLevel) -> Exchange | None:
+    def _recordable(self, exchange: Exchange, level: CaptureLevel, bodies: Bodies) -> Exchange | None:
         """Return what may be kept of an exchange; None where a filter refuses it."""
         redactor = self._policy.redactor(exchange)
         is_ours = exchange.error_message is not None
-        exchange = complete(mask_credentials(exchange))
+        exchange = replace(exchange, **facts_of(exchange, bodies), **headers_without_credentials(exchange))
         if redactor is None:
             return bare(exchange)
-        ready = prepared(exchange, self._limits, redactor)
+        ready = prepared(exchange, self._limits, redactor, bodies)
         kept = self._filtered(ready)
         if kept is not None and kept is not ready:
             kept = redactor.masked(kept)  # a plugin may know a secret, and have noted it
@@ -201,7 +220,7 @@ class Recorder:
         while self._pending and (time.monotonic() >= self._next_write or self._closing):
             batch = [self._pending[index] for index in range(min(len(self._pending), self._limits.batch_exchanges))]
             try:
-                self._database.insert_many([exchange for exchange, _ in batch])
+                self._database.insert_with_words((exchange, words) for exchange, words, _ in batch)
             except StoreError as error:
                 self._trouble = str(error)
                 self._next_write = time.monotonic() + _RETRY_SECONDS
@@ -212,10 +231,10 @@ class Recorder:
             else:
                 self._done(batch, recorded=len(batch))
 
-    def _write_singly(self, batch: list[tuple[Exchange, int]]) -> None:
+    def _write_singly(self, batch: list[tuple[Exchange, Words, int]]) -> None:
         for one in batch:
             try:
-                self._database.insert_many([one[0]])
+                self._database.insert_with_words([one[:2]])
             except StoreError as error:
                 self._trouble = str(error)
                 self._next_write = time.monotonic() + _RETRY_SECONDS
@@ -227,10 +246,10 @@ class Recorder:
             else:
                 self._done([one], recorded=1)
 
-    def _done(self, batch: list[tuple[Exchange, int]], *, recorded: int) -> None:
+    def _done(self, batch: list[tuple[Exchange, Words, int]], *, recorded: int) -> None:
         for _ in batch:
             self._pending.popleft()
-        size = sum(size for _, size in batch)
+        size = sum(size for _, _, size in batch)
         self._settle(len(batch), recorded=recorded, dropped=len(batch) - recorded, size=size)
 
     def _settle(self, count: int, *, recorded: int = 0, dropped: int = 0, refused: int = 0, size: int = 0) -> None:

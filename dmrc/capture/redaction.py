@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote, quote_plus
 
+from dmrc.capture.bodies import Bodies
 from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
 from dmrc.capture.layers import layers, unescaped
+from dmrc.capture.texts import is_free_of, rewrite, rewrite_named
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.project import KEY_PREFIX
 from dmrc.secret_texts import merged, secrets_in_text
@@ -30,6 +32,10 @@ _LARGEST_DOCUMENT_BYTES = 8 << 20
 _OWN_KEY = re.compile(KEY_PREFIX.encode() + rb"[A-Za-z0-9_-]{16,}")
 _ESCAPE = rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])'
 _SHORTEST_ENCODED = 8
+# Between texts that are searched at once: longer than any space that a secret may have between its name and its value.
+_BETWEEN = "\n" * 9
+# A text with one of these is searched alone: what they begin may reach beyond its end.
+_SEARCHED_ALONE = ("\\", "%", "&", '"', "form-data")
 
 
 class Finder(Protocol):
@@ -40,6 +46,9 @@ class Finder(Protocol):
 
     def in_text(self, text: str) -> Spans:
         """Return the spans in a text without escapes."""
+
+    def finds_in(self, texts: Sequence[str]) -> bool:
+        """Return whether `in_text` finds anything in one of the texts."""
 
 
 class Redactor:
@@ -56,9 +65,9 @@ class Redactor:
         """Return the length in bytes of the longest thing it looks for."""
         return max((len(form) for form in self._bytes), default=64)
 
-    def masked(self, exchange: Exchange) -> Exchange:
-        """Return the exchange without any of the values, in any of its parts."""
-        return mask_with(self, exchange)
+    def masked(self, exchange: Exchange, bodies: Bodies | None = None) -> Exchange:
+        """Return the exchange without any of the values, in any of its parts; itself where it has none."""
+        return mask_with(self, exchange, bodies=bodies)
 
     def masked_text(self, text: str) -> str:
         """Return a text without any of the values, escaped or not."""
@@ -85,6 +94,28 @@ class Redactor:
             for layer, back in layers(text):
                 spans += [back(*span) for span in (*self._values_in(layer), *secrets_in_text(layer))]
         return merged(spans) if spans else spans
+
+    def finds_in(self, texts: Sequence[str]) -> bool:
+        """Return whether there is one in any of the texts; most have none, so many are searched at once."""
+        joined: list[str] = []
+        size = 0
+        for text in texts:
+            joined.append(text)
+            size += len(text)
+            if size > _WINDOW_BYTES:
+                if self._finds_in_group(joined):
+                    return True
+                joined, size = [], 0
+        return self._finds_in_group(joined)
+
+    def _finds_in_group(self, texts: list[str]) -> bool:
+        together = _BETWEEN.join(texts)
+        if marks := [mark for mark in _SEARCHED_ALONE if mark in together]:
+            apart = [text for text in texts if any(mark in text for mark in marks)]
+            if any(map(self.in_text, apart)):
+                return True
+            together = _BETWEEN.join([text for text in texts if not any(mark in text for mark in marks)])
+        return bool(self._values_in(together) or secrets_in_text(together))
 
     def _values_in(self, text: str) -> Spans:
         patterns = [re.escape(form) for form in self._texts if form in text]
@@ -117,6 +148,9 @@ class _Patterns:
     def in_text(self, text: str) -> Spans:
         return merged(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
 
+    def finds_in(self, texts: Sequence[str]) -> bool:
+        return any(map(self.in_text, texts))
+
 
 def mask(
     exchange: Exchange, patterns: Iterable[str | re.Pattern[str]] = (), json_paths: Sequence[str] = ()
@@ -129,46 +163,55 @@ def mask(
     return mask_with(_Patterns(patterns), exchange, json_paths)
 
 
-def mask_with(finder: Finder, exchange: Exchange, json_paths: Sequence[str] = ()) -> Exchange:
-    """Return the exchange with `[redacted]` for all that the finder finds, and at the paths."""
-    request, _ = _masked_body(finder, exchange.request_body, json_paths)
-    response, edits = _masked_body(finder, exchange.response_body, json_paths)
-    offsets = exchange.chunk_offsets
-    for made in edits:
-        offsets = moved(offsets, made)
-    texts: dict[str, Any] = {
-        name: _masked(finder, value) for name in _TEXTS if (value := getattr(exchange, name)) is not None
-    }
-    return replace(
-        exchange,
-        **texts,
-        request_headers=_masked_headers(finder, exchange.request_headers),
-        request_body=request,
-        response_headers=_masked_headers(finder, exchange.response_headers),
-        response_body=response,
-        chunk_offsets=offsets,
-        annotations=_masked_notes(finder, exchange.annotations),
-    )
+def mask_with(
+    finder: Finder, exchange: Exchange, json_paths: Sequence[str] = (), bodies: Bodies | None = None
+) -> Exchange:
+    """Return the exchange with `[redacted]` for all that the finder finds, and at the paths; itself without any."""
+    bodies = bodies or Bodies()
+    request, _ = _masked_body(finder, exchange.request_body, json_paths, bodies)
+    response, edits = _masked_body(finder, exchange.response_body, json_paths, bodies)
+    news: dict[str, Any] = {}
+    texts = {name: value for name in _TEXTS if (value := getattr(exchange, name)) is not None}
+    headers = {name: getattr(exchange, name) for name in ("request_headers", "response_headers")}
+    said = (part for one in headers.values() for part in (" ".join(one), *one.values()))
+    if finder.finds_in([*texts.values(), *said]):
+        news = {name: _masked(finder, value) for name, value in texts.items()}
+        news |= {name: _masked_headers(finder, value) for name, value in headers.items()}
+    notes = _masked_notes(finder, exchange.annotations)
+    if notes is not exchange.annotations:
+        news["annotations"] = notes
+    if request is not exchange.request_body or response is not exchange.response_body:
+        offsets = exchange.chunk_offsets
+        for made in edits:
+            offsets = moved(offsets, made)
+        news |= {"request_body": request, "response_body": response, "chunk_offsets": offsets}
+    return replace(exchange, **news) if news else exchange
 
 
-def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tuple[bytes, list[list[Edit]]]:
-    """Return the body, masked, and the edits in the order in which they were made."""
+def _masked_body(
+    finder: Finder, body: bytes, json_paths: Sequence[str], bodies: Bodies
+) -> tuple[bytes, list[list[Edit]]]:
+    """Return the body, masked, and the edits in the order in which they were made; the body itself without any."""
     made = []
+    is_long = len(body) > _LARGEST_DOCUMENT_BYTES
     if edits := [Edit(start, end, REDACTED.encode()) for start, end in finder.in_bytes(body)]:
         made.append(edits)
         body = apply(body, edits)
-    documents = Documents.of(body) if len(body) <= _LARGEST_DOCUMENT_BYTES else Documents()
+    elif not json_paths and not is_long and (read := bodies.of(body)).documents and is_free_of(read, finder.finds_in):
+        return body, made
+    # Read for itself alone: what was read before is not changed.
+    documents = Documents(body) if is_long else Documents.of(body)
     if not documents.documents:
         text = body.decode("utf-8", "surrogateescape")
         changed = _replaced(text, finder.in_text(text))
         return (changed.encode("utf-8", "surrogateescape") if changed != text else body), made
-    documents.rewrite(finder.in_text, REDACTED)
+    rewrite(documents, finder.in_text, REDACTED)
     for path in json_paths:
         documents.put(path, REDACTED)
     if made or documents.is_changed:
         # The tokens of an answer, one by one and as numbers, say the same as its text.
         documents.drop("logprobs")
-    documents.mask_named(REDACTED)
+    rewrite_named(documents, REDACTED)
     if rewritten := documents.edits():
         made.append(rewritten)
         body = apply(body, rewritten)
@@ -197,8 +240,8 @@ def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str
     if not notes:
         return notes
     documents = Documents.of(json.dumps(_renamed(finder, dict(notes))).encode())
-    documents.rewrite(finder.in_text, REDACTED)
-    documents.mask_named(REDACTED)
+    rewrite(documents, finder.in_text, REDACTED)
+    rewrite_named(documents, REDACTED)
     (document,) = documents.documents
     return document.value if isinstance(document.value, dict) and document.value != notes else notes
 

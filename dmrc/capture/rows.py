@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from sqlite3 import Row
 from typing import Any
 
+from dmrc.capture.bodies import Bodies
 from dmrc.capture.reading import text_of_response, texts_of_request
 from dmrc.exchange import Exchange
 
@@ -37,14 +38,32 @@ class Rows:
     """For full-text search: what was asked, the other messages, the answer; all empty without content."""
 
 
-def to_rows(exchange: Exchange) -> Rows:
-    """Return the exchange as rows; text that is no UTF-8 is made so."""
-    asked, context = texts_of_request(exchange)
-    words = (storable(asked), storable(context), storable(text_of_response(exchange)))
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What was said in an exchange, as it is searched and shown in a list; all empty without content."""
+
+    asked: str
+    """The first user message, or the prompt."""
+    context: str
+    """The other messages."""
+    answer: str
+    """The answer."""
+
+
+def words_of(exchange: Exchange, bodies: Bodies | None = None) -> Words:
+    """Return the words of an exchange; text that is no UTF-8 is made so."""
+    asked, context = texts_of_request(exchange, bodies)
+    texts = (asked, context, text_of_response(exchange, bodies))
+    return Words(*(storable(text)[:_LONGEST_INDEXED] for text in texts))
+
+
+def to_rows(exchange: Exchange, words: Words | None = None) -> Rows:
+    """Return the exchange as rows; text that is no UTF-8 is made so. `words` None: they are read from the bodies."""
+    words = words or words_of(exchange)
     return Rows(
-        scalars=(*(_value(exchange, name) for name in SCALAR_COLUMNS), words[0][:_LONGEST_EXCERPT]),
-        content=tuple(_value(exchange, name) for name in CONTENT_COLUMNS),
-        words=(words[0][:_LONGEST_INDEXED], words[1][:_LONGEST_INDEXED], words[2][:_LONGEST_INDEXED]),
+        scalars=(*[_value(exchange, name) for name in SCALAR_COLUMNS], words.asked[:_LONGEST_EXCERPT]),
+        content=tuple([_value(exchange, name) for name in CONTENT_COLUMNS]),
+        words=(words.asked, words.context, words.answer),
     )
 
 
@@ -78,4 +97,4 @@ def _value(exchange: Exchange, name: str) -> SqlValue:
 
 def storable(value: str) -> str:
     """Return a text as SQLite can hold it: a lone surrogate, which is no UTF-8, becomes `?`."""
-    return value.encode("utf-8", "replace").decode()
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -112,6 +112,15 @@ class Route(Protocol):
         """
 
 
+Reader = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+"""Reads one answer for the record, event by event: returns each as a chunk of a stream of chat completions; {} where it
+says nothing. An answer that is no stream is one event. It must not change what it is given.
+
+Shape: `{"choices": [{"index": 0, "delta": {"content": "Hel"}, "finish_reason": null}]}`; with `usage` and `timings` as
+llama.cpp's server has them, or with `error`, where an event tells these.
+"""
+
+
 class Dialect(Protocol):
     """One HTTP API: all that the gateway and the record have to know of it."""
 
@@ -135,3 +144,13 @@ class Dialect(Protocol):
 
     def last_words(self, error: DmrcError) -> bytes:
         """Return what ends a stream that breaks."""
+
+    def messages(self, request: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        """Return what a request says, for the record: messages as OpenAI's chat has them, the system prompt first.
+
+        Words that stand under no role have the name of their field as one, such as `prompt` or `input`. The request
+        may be any JSON object, and must not be changed.
+        """
+
+    def reader(self, operation: Operation) -> Reader | None:
+        """Return what reads one answer for the record; None: it is one of OpenAI's chat completions already."""

@@ -7,6 +7,7 @@ from dmrc.dialects.dialect import Dialect
 from dmrc.dialects.ollama.routes import OllamaDialect
 from dmrc.dialects.openai.routes import OpenAIDialect
 from dmrc.dialects.responses.routes import ResponsesDialect
+from dmrc.exchange import Operation
 
 OPENAI = OpenAIDialect()
 """The words of whatever is nobody else's."""
@@ -21,3 +22,15 @@ DIALECTS: list[Dialect] = [AnthropicDialect(), OllamaDialect(), RESPONSES, OPENA
 def dialect_at(path: str) -> Dialect:
     """Return whose API a path is, for the error of a request that no route has understood."""
     return next((dialect for dialect in DIALECTS if dialect.owns(path)), OPENAI)
+
+
+def dialect_of(name: str, operation: Operation) -> Dialect:
+    """Return who reads the record of a request: of several of one name, the one that has a route for the operation.
+
+    What a dialect recorded that is not here any more is read as OpenAI's.
+    """
+    named = [dialect for dialect in DIALECTS if dialect.name == name]
+    for dialect in named:
+        if any(route.operation == operation for route in dialect.routes().values()):
+            return dialect
+    return named[-1] if named else OPENAI

@@ -6,9 +6,12 @@ from dmrc.capture.conversation import Message, ToolCall, answer_document, answer
 from dmrc.capture.reading import texts_of_request
 from tests.capture.recorded import SSE, recorded
 
+ANTHROPIC = {"dialect": "anthropic"}
+RESPONSES = {"operation": "response"}
 
-def requested(document: object) -> list[Message]:
-    return asked(recorded("chat.json", request_body=json.dumps(document).encode()))
+
+def requested(document: object, **recorded_as: str) -> list[Message]:
+    return asked(recorded("chat.json", request_body=json.dumps(document).encode(), **recorded_as))
 
 
 def streamed(*chunks: dict[str, object]):
@@ -67,7 +70,7 @@ def test_earlier_turns_of_ollama_have_their_arguments_thoughts_and_names():
         {"role": "tool", "tool_name": "get_weather", "content": "sunny"},
     ]
 
-    assert requested({"messages": messages}) == [
+    assert requested({"messages": messages}, dialect="ollama") == [
         Message("user", "Rain?"),
         Message("assistant", "", "Let me look.", (ToolCall("", "get_weather", '{"city": "Bern"}'),)),
         Message("tool", "sunny", call_id="get_weather"),
@@ -103,13 +106,13 @@ def test_tools_are_told_alike_in_anthropics_blocks_and_in_items_of_responses():
     ]
     call = ToolCall("c1", "weather", '{"city": "Bern"}')
 
-    assert requested({"messages": blocks}) == [
+    assert requested({"messages": blocks}, **ANTHROPIC) == [
         Message("user", "Is it cold?"),
         Message("assistant", "I look.", "Hm.", (call,)),
         Message("tool", "rain", call_id="c1"),
         Message("user", "And now?"),
     ]
-    assert requested({"input": items}) == [
+    assert requested({"input": items}, **RESPONSES) == [
         Message("user", "Is it cold?"),
         Message("assistant", "", "Hm."),
         Message("assistant", "I look."),
@@ -117,8 +120,9 @@ def test_tools_are_told_alike_in_anthropics_blocks_and_in_items_of_responses():
         Message("tool", "rain", call_id="c1"),
         Message("user", "And now?"),
     ]
-    for body in ({"messages": blocks}, {"input": items}):
-        first, others = texts_of_request(recorded("chat.json", request_body=json.dumps(body).encode()))
+    for body, recorded_as in (({"messages": blocks}, ANTHROPIC), ({"input": items}, RESPONSES)):
+        request_body = json.dumps(body).encode()
+        first, others = texts_of_request(recorded("chat.json", request_body=request_body, **recorded_as))
         assert first == "Is it cold?"
         assert all(word in others for word in ("weather", "Bern", "rain", "Hm.", "I look.", "And now?"))
 

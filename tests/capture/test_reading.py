@@ -168,9 +168,10 @@ def test_several_answers_count_all_their_tokens():
 def test_a_request_that_ends_with_the_result_of_a_tool_has_a_title():
     """Issue 16, B16: after `previous_response_id` it holds no word of a user."""
     output = {"type": "function_call_output", "call_id": "c1", "output": "rain in Bern"}
-    alone = recorded("chat.json", request_body=json.dumps({"input": [output]}).encode())
+    alone = recorded("chat.json", operation="response", request_body=json.dumps({"input": [output]}).encode())
     user = {"role": "user", "content": [{"type": "input_text", "text": "Rain?"}]}
-    after = recorded("chat.json", request_body=json.dumps({"input": [user, output]}).encode())
+    body = json.dumps({"input": [user, output]}).encode()
+    after = recorded("chat.json", operation="response", request_body=body)
 
     assert (text_of_request(alone), text_of_request(after)) == ("rain in Bern", "Rain?")
 

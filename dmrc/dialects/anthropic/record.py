@@ -1,4 +1,4 @@
-"""Answers in Anthropic's words, told in OpenAI's, which this room reads.
+"""Requests and answers in Anthropic's words, as the record reads them: told in OpenAI's.
 
 Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
@@ -6,18 +6,43 @@ Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 
+from dmrc.dialects.chat.recorded import call_begun, called, chunk, system_message
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
 _Document = dict[str, JsonValue]
+_TOLD_APART = ("tool_use", "tool_result", "thinking", "redacted_thinking")
+
+
+def messages(request: Mapping[str, JsonValue]) -> list[_Document]:
+    """Return the messages of a chat; blocks `tool_use`, `tool_result`, `thinking` become calls, results, thoughts."""
+    said = items_of(request.get("messages"))
+    return [*system_message(request.get("system")), *(one for message in said for one in _of_blocks(message))]
+
+
+def _of_blocks(message: _Document) -> Iterator[_Document]:
+    """Yield one message, with the results of tools as messages of their own."""
+    blocks = items_of(message.get("content"))
+    calls: list[JsonValue] = [called(one, "id", one.get("input")) for one in blocks if one.get("type") == "tool_use"]
+    results = [one for one in blocks if one.get("type") == "tool_result"]
+    thoughts = [text for one in blocks if isinstance(text := one.get("thinking"), str)]
+    if not (calls or results or thoughts):
+        yield message
+        return
+    for one in results:
+        yield {"role": "tool", "tool_call_id": one.get("tool_use_id"), "content": one.get("content")}
+    rest: list[JsonValue] = [one for one in blocks if one.get("type") not in _TOLD_APART]
+    if rest or calls or thoughts:
+        more: _Document = {"tool_calls": calls} if calls else {}
+        yield {**message, "content": rest, "reasoning_content": "\n".join(thoughts), **more}
 
 
 class AnthropicReader:
     """Reads one answer; counts of tokens come in several events, and pieces of a tool call name its block only."""
 
     def __init__(self) -> None:
-        """Begin."""
         self._usage: _Document = {}
         self._calls: dict[JsonValue, int] = {}
 
@@ -30,9 +55,9 @@ class AnthropicReader:
                 delta: _Document = {
                     "content": "".join(str(one["text"]) for one in blocks if isinstance(one.get("text"), str)),
                     "reasoning_content": "".join(str(one["thinking"]) for one in blocks if one.get("thinking")),
-                    "tool_calls": [_call(one, index, _json(one.get("input"))) for index, one in enumerate(calls)],
+                    "tool_calls": [_call(one, index) for index, one in enumerate(calls)],
                 }
-                return {**self._used(said), **_choice(delta, said.get("stop_reason")), **_times(said)}
+                return {**self._used(said), **chunk(delta, said.get("stop_reason")), **_times(said)}
             case "message_start":
                 begun = object_of(object_of(said.get("message")).get("usage"))
                 return self._used({"usage": {name: value for name, value in begun.items() if name != "output_tokens"}})
@@ -40,21 +65,21 @@ class AnthropicReader:
                 block = object_of(said.get("content_block"))
                 if block.get("type") == "tool_use":
                     position = self._calls[said.get("index")] = len(self._calls)
-                    return _choice({"tool_calls": [_call(block, position, "")]})
+                    return chunk({"tool_calls": [call_begun(block, "id", position, "")]})
                 return {}
             case "content_block_delta":
                 return self._delta(said)
             case "message_delta":
                 reason = object_of(said.get("delta")).get("stop_reason")
-                return {**self._used(said), **_choice({}, reason), **_times(said)}
+                return {**self._used(said), **chunk({}, reason), **_times(said)}
         return {"error": said["error"]} if said.get("error") else {}
 
     def _delta(self, said: _Document) -> _Document:
         delta = object_of(said.get("delta"))
         if "partial_json" in delta:
             position = self._calls.get(said.get("index"), 0)
-            return _choice({"tool_calls": [{"index": position, "function": {"arguments": delta["partial_json"]}}]})
-        return _choice({"content": delta.get("text"), "reasoning_content": delta.get("thinking")})
+            return chunk({"tool_calls": [{"index": position, "function": {"arguments": delta["partial_json"]}}]})
+        return chunk({"content": delta.get("text"), "reasoning_content": delta.get("thinking")})
 
     def _used(self, said: _Document) -> _Document:
         """Return all counts so far; what came from the cache is not among Anthropic's input tokens."""
@@ -77,16 +102,5 @@ def _times(said: _Document) -> _Document:
     return {"timings": said["timings"]} if said.get("timings") else {}
 
 
-def _choice(delta: _Document, finish_reason: JsonValue = None) -> _Document:
-    used: _Document = {name: value for name, value in delta.items() if value}
-    if not used and not finish_reason:
-        return {}
-    return {"choices": [{"index": 0, "delta": used, "finish_reason": finish_reason}]}
-
-
-def _call(block: _Document, position: int, arguments: str) -> _Document:
-    return {"index": position, "id": block.get("id"), "function": {"name": block.get("name"), "arguments": arguments}}
-
-
-def _json(value: JsonValue) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _call(block: _Document, position: int) -> _Document:
+    return call_begun(block, "id", position, json.dumps(block.get("input"), ensure_ascii=False))

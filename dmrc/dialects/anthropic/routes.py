@@ -9,10 +9,12 @@ import json
 import re
 from collections.abc import Mapping
 
+from dmrc.dialects.anthropic import record
 from dmrc.dialects.anthropic import requests as requests
 from dmrc.dialects.anthropic.replies import AnthropicWords
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
-from dmrc.dialects.dialect import Call, Route
+from dmrc.dialects.chat.recorded import counted
+from dmrc.dialects.dialect import Call, Reader, Route
 from dmrc.errors import ContextLengthError, DmrcError, InputError, ThreadError
 from dmrc.exchange import JsonValue, Operation
 
@@ -35,10 +37,13 @@ class AnthropicDialect:
     name = "anthropic"
     id_headers: tuple[str, ...] = ("x-request-id", "request-id")
 
+    def __init__(self) -> None:
+        below: dict[str, Route] = {"": AnthropicMessages(self), "/count_tokens": AnthropicTokens(self)}
+        self._routes = {f"{prefix}/messages{end}": route for prefix in _PREFIXES for end, route in below.items()}
+
     def routes(self) -> Mapping[str, Route]:
         """Return its routes."""
-        below: dict[str, Route] = {"": AnthropicMessages(self), "/count_tokens": AnthropicTokens(self)}
-        return {f"{prefix}/messages{end}": route for prefix in _PREFIXES for end, route in below.items()}
+        return self._routes
 
     def owns(self, path: str) -> bool:
         """Return whether a path is one that only its clients ask."""
@@ -57,6 +62,14 @@ class AnthropicDialect:
     def last_words(self, error: DmrcError) -> bytes:
         """Return an error event; `message_stop` never follows it."""
         return b"\n\nevent: error\ndata: " + json.dumps(self.error(error)).encode() + b"\n\n"
+
+    def messages(self, request: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        """Return the messages of a request; see `Dialect`."""
+        return record.messages(request)
+
+    def reader(self, operation: Operation) -> Reader:
+        """Return what reads an answer; see `Dialect`."""
+        return counted if operation == "count_tokens" else record.AnthropicReader().read
 
 
 class AnthropicMessages:

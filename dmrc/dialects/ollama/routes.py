@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 
 from dmrc.dialects.chat.answers import Document
-from dmrc.dialects.dialect import Call, Residence, Route
+from dmrc.dialects.dialect import Call, Reader, Residence, Route
+from dmrc.dialects.ollama import record
 from dmrc.dialects.ollama import requests as requests
 from dmrc.dialects.ollama.replies import Embeddings, Words, error_line, residence
 from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Operation
+from dmrc.exchange import JsonValue, Operation
 from dmrc.json_values import items_of
 
 
@@ -26,14 +27,17 @@ class OllamaDialect:
     name = "ollama"
     id_headers: tuple[str, ...] = ("x-request-id",)
 
-    def routes(self) -> Mapping[str, Route]:
-        """Return its inference routes."""
-        return {
+    def __init__(self) -> None:
+        self._routes: Mapping[str, Route] = {
             "/api/chat": OllamaChat(self),
             "/api/generate": OllamaGenerate(self),
             "/api/embed": OllamaEmbed(self, is_single=False),
             "/api/embeddings": OllamaEmbed(self, is_single=True),
         }
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return its inference routes."""
+        return self._routes
 
     def owns(self, path: str) -> bool:
         """Return whether a path is below `/api/`."""
@@ -46,6 +50,15 @@ class OllamaDialect:
     def last_words(self, error: DmrcError) -> bytes:
         """Return an error line; `"done": true` never follows it."""
         return error_line(str(error))
+
+    def messages(self, request: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        """Return the messages of a request; see `Dialect`."""
+        return record.messages(request)
+
+    def reader(self, operation: Operation) -> Reader:
+        """Return what reads an answer; see `Dialect`."""
+        del operation
+        return record.OllamaReader().read
 
 
 class OllamaChat:

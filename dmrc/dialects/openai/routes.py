@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from dmrc.dialects.dialect import Call, Route
+from dmrc.dialects.dialect import Call, Reader, Route
+from dmrc.dialects.openai import record
 from dmrc.errors import ContextLengthError, DmrcError
 from dmrc.exchange import JsonValue, Operation
 
@@ -24,10 +25,13 @@ class OpenAIDialect:
     name = "openai"
     id_headers: tuple[str, ...] = ("x-request-id",)
 
+    def __init__(self) -> None:
+        routes = {f"{{v1}}/{route}": OpenAI(route, operation, self) for route, operation in _OPERATIONS.items()}
+        self._routes: Mapping[str, Route] = {**routes, "{root}/rerank": routes["{v1}/rerank"]}
+
     def routes(self) -> Mapping[str, Route]:
         """Return its routes; Docker Model Runner, and llama.cpp itself, have `rerank` without `/v1` too."""
-        routes = {f"{{v1}}/{route}": OpenAI(route, operation, self) for route, operation in _OPERATIONS.items()}
-        return {**routes, "{root}/rerank": routes["{v1}/rerank"]}
+        return self._routes
 
     def owns(self, path: str) -> bool:
         """Return True: what is nobody's is told in these words."""
@@ -46,6 +50,15 @@ class OpenAIDialect:
     def last_words(self, error: DmrcError) -> bytes:
         """Return an error event; `[DONE]` never follows it. Blank lines first end an event that was cut."""
         return b"\n\ndata: " + json.dumps(self.error(error)).encode() + b"\n\n"
+
+    def messages(self, request: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        """Return the messages of a request; see `Dialect`."""
+        return record.messages(request)
+
+    def reader(self, operation: Operation) -> Reader | None:
+        """Return None: its answers need no reading."""
+        del operation
+        return None
 
 
 class OpenAI:

@@ -1,12 +1,13 @@
-"""Answers of OpenAI's Responses, told in the words of its chat completions, which this room reads.
+"""Requests and answers of OpenAI's Responses, as the record reads them: told in the words of chat completions.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
+from dmrc.dialects.chat.recorded import call_begun, called, chunk, system_message, without_roles
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -22,23 +23,44 @@ _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
+def messages(request: Mapping[str, JsonValue]) -> list[_Document]:
+    """Return the input; items `function_call`, `function_call_output`, `reasoning` become calls, results, thoughts."""
+    items = items_of(request.get("input"))
+    told = [one for item in items for one in _of_item(item)] or without_roles(request, "input")
+    return [*system_message(request.get("instructions")), *told]
+
+
+def _of_item(item: _Document) -> Iterator[_Document]:
+    match item.get("type"):
+        case "function_call":
+            calls: list[JsonValue] = [called(item, "call_id", item.get("arguments"))]
+            yield {"role": "assistant", "tool_calls": calls}
+        case "function_call_output":
+            yield {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
+        case "reasoning":
+            parts = [*items_of(item.get("summary")), *items_of(item.get("content"))]
+            texts = [text for one in parts if isinstance(text := one.get("text"), str)]
+            yield {"role": "assistant", "reasoning_content": "\n".join(texts)}
+        case _:
+            yield item
+
+
 class ResponsesReader:
     """Reads one answer; pieces of a tool call come without its number."""
 
     def __init__(self) -> None:
-        """Begin."""
         self._calls = 0
 
     def read(self, said: _Document) -> _Document:
         """Return an event in the words of chat completions; nothing where it says nothing."""
         kind, item = said.get("type"), object_of(said.get("item"))
         if isinstance(kind, str) and kind in _TEXTS:
-            return _choice({_TEXTS[kind]: said.get("delta")})
+            return chunk({_TEXTS[kind]: said.get("delta")})
         if kind == "response.output_item.added" and item.get("type") == "function_call":
             self._calls += 1
-            return _choice({"tool_calls": [_call(item, self._calls - 1, "")]})
+            return chunk({"tool_calls": [call_begun(item, "call_id", self._calls - 1, "")]})
         if kind == "response.function_call_arguments.delta" and self._calls:
-            return _choice({"tool_calls": [{"index": self._calls - 1, "function": {"arguments": said.get("delta")}}]})
+            return chunk({"tool_calls": [{"index": self._calls - 1, "function": {"arguments": said.get("delta")}}]})
         if kind in _ENDS:
             response = object_of(said.get("response"))
             return {**_end(response, self._calls), "timings": response.get("timings") or said.get("timings")}
@@ -55,9 +77,9 @@ def _whole(response: _Document) -> _Document:
     delta: _Document = {
         "content": _joined(parts),
         "reasoning_content": _joined(thoughts),
-        "tool_calls": [_call(one, index, one.get("arguments")) for index, one in enumerate(calls)],
+        "tool_calls": [call_begun(one, "call_id", index, one.get("arguments")) for index, one in enumerate(calls)],
     }
-    (choice,) = items_of(_choice(delta, _reason(response, len(calls)))["choices"])
+    (choice,) = items_of(chunk(delta, _reason(response, len(calls)))["choices"])
     return {**_end(response, len(calls)), "choices": [choice], "timings": response.get("timings")}
 
 
@@ -81,22 +103,9 @@ def _end(response: _Document, calls: int) -> _Document:
         "completion_tokens": used.get("output_tokens"),
         "prompt_tokens_details": {"cached_tokens": cached},
     }
-    ending: _Document = {**_choice({}, _reason(response, calls)), "error": response.get("error")}
+    ending: _Document = {**chunk({}, _reason(response, calls)), "error": response.get("error")}
     return {**ending, "usage": usage} if used else ending
 
 
 def _joined(parts: Iterable[_Document]) -> str:
     return "".join(str(part["text"]) for part in parts if isinstance(part.get("text"), str))
-
-
-def _choice(delta: _Document, finish_reason: JsonValue = None) -> _Document:
-    used: _Document = {name: value for name, value in delta.items() if value}
-    return {"choices": [{"index": 0, "delta": used, "finish_reason": finish_reason}]}
-
-
-def _call(item: _Document, position: int, arguments: JsonValue) -> _Document:
-    return {
-        "index": position,
-        "id": item.get("call_id"),
-        "function": {"name": item.get("name"), "arguments": arguments},
-    }

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
-from dmrc.dialects.dialect import Call, Route
+from dmrc.dialects.chat.recorded import counted
+from dmrc.dialects.dialect import Call, Reader, Route
 from dmrc.dialects.openai.routes import OpenAIDialect
+from dmrc.dialects.responses import record
 from dmrc.dialects.responses import requests as requests
 from dmrc.dialects.responses.conversations import Conversations, Items
 from dmrc.dialects.responses.replies import ResponseWords
@@ -31,15 +33,12 @@ class ResponsesDialect(OpenAIDialect):
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
+        below: dict[str, Route] = {"": Responses(self), "/input_tokens": ResponseTokens(self)}
+        self._routes = {f"{path}{end}": route for path in PATHS for end, route in below.items()}
 
     def conversations(self, project: str | None) -> Conversations:
         """Return what is remembered for a project."""
         return self._conversations[project]
-
-    def routes(self) -> Mapping[str, Route]:
-        """Return its routes; Docker Model Runner has them without `/v1` too."""
-        asked, counted = Responses(self), ResponseTokens(self)
-        return {f"{path}{end}": route for path in PATHS for end, route in (("", asked), ("/input_tokens", counted))}
 
     def owns(self, path: str) -> bool:
         """Return whether a path is below that of a response."""
@@ -49,6 +48,14 @@ class ResponsesDialect(OpenAIDialect):
         """Return an error event, in the form of the Responses and in that of OpenAI's other streams."""
         told = {"type": "error", "code": error.code or error.error_type, "message": str(error), "param": None}
         return b"\n\nevent: error\ndata: " + json.dumps({**told, **self.error(error)}).encode() + b"\n\n"
+
+    def messages(self, request: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        """Return the messages of a request; see `Dialect`."""
+        return record.messages(request)
+
+    def reader(self, operation: Operation) -> Reader:
+        """Return what reads an answer; see `Dialect`."""
+        return counted if operation == "count_tokens" else record.ResponsesReader().read
 
 
 class Responses:

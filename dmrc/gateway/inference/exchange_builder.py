@@ -47,6 +47,7 @@ class Observation:
         self.request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.request_body = b""
         self.document: dict[str, JsonValue] = {}
+        self._read_body: bytes | None = None
         self.annotations: dict[str, JsonValue] = {}
         self.client_address: str | None = scope["client"][0] if scope.get("client") else None
         self._received_at = time.time()
@@ -81,6 +82,11 @@ class Observation:
         if not isinstance(document, dict):
             raise InputError("the request body is not a JSON object")
         self.document = document
+        self._read_body = self.request_body
+
+    def document_of(self, body: bytes) -> dict[str, JsonValue] | None:
+        """Return what a request body that is recorded was read as; None where plugins wrote it, or it was cut."""
+        return self.document if body is self._read_body else None
 
     def changed_request(self, document: dict[str, JsonValue], headers: Mapping[str, str]) -> None:
         """Note what plugins made of the request: it is what the engine gets, and what is recorded."""

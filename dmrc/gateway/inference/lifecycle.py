@@ -54,7 +54,8 @@ class Journal:
     def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""
         self.running.pop(observation.id, None)
-        self.recorder.record(observation.finished(), level)
+        exchange = observation.finished()
+        self.recorder.record(exchange, level, observation.document_of(exchange.request_body))
 
 
 class ProjectPolicy:

@@ -1,0 +1,70 @@
+"""What the bodies of one exchange hold as JSON, in the words of chat completions, whatever dialect they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dmrc.capture.documents import Documents
+from dmrc.dialects.table import dialect_of
+from dmrc.event_stream import events, is_event_stream
+from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_values import LARGEST_PARSED_BYTES, parse_line
+
+Event = tuple[dict[str, JsonValue], int]
+"""A chunk of an answer in OpenAI's words, not to be changed, and the offset in the body of the end of its bytes."""
+
+
+class Bodies:
+    """Reads each body once, when it is first asked for it. For one exchange, and one thread at a time."""
+
+    def __init__(self, request_body: bytes = b"", document: dict[str, JsonValue] | None = None) -> None:
+        """Know the document of the request where it was read already; it is not changed."""
+        self._read = [] if document is None else [Documents.known(request_body, document)]
+        self._told: tuple[bytes, Sequence[Event] | None] | None = None
+
+    def of(self, body: bytes) -> Documents:
+        """Return the documents of a body of any length, which must not be changed."""
+        for one in self._read:
+            if one.body is body:
+                return one
+        self._read.append(Documents.of(body))
+        return self._read[-1]
+
+    def whole(self, body: bytes) -> dict[str, JsonValue]:
+        """Return the object that a body is; an empty one where it is anything else, or too long to be read."""
+        return self.of(body).whole if len(body) <= LARGEST_PARSED_BYTES else {}
+
+    def messages(self, exchange: Exchange) -> list[dict[str, JsonValue]]:
+        """Return the messages of the request; none where it is no JSON or was cut. See `Dialect.messages`."""
+        request = self.whole(exchange.request_body)
+        return dialect_of(exchange.dialect, exchange.operation).messages(request) if request else []
+
+    def events(self, exchange: Exchange) -> Sequence[Event] | None:
+        """Return the events of the answer; None where it is one document of OpenAI's."""
+        body = exchange.response_body
+        if self._told is not None and self._told[0] is body:
+            return self._told[1]
+        read = dialect_of(exchange.dialect, exchange.operation).reader(exchange.operation)
+        found = None
+        if read is not None:
+            found = [(said, end) for event, end in self._events(exchange) if (said := read(event))]
+        elif is_streamed(exchange):
+            found = list(self._events(exchange))
+        self._told = body, found
+        return found
+
+    def _events(self, exchange: Exchange) -> Iterator[Event]:
+        body = exchange.response_body
+        if not is_streamed(exchange):
+            if whole := self.whole(body):
+                yield whole, len(body)
+        elif documents := self.of(body).documents:
+            yield from ((one.value, one.end) for one in documents if isinstance(one.value, dict))
+        else:  # an event may have several lines
+            yield from ((parse_line(one.data), one.end) for one in events(body))
+
+
+def is_streamed(exchange: Exchange) -> bool:
+    """Return whether the answer came in pieces: as Server-Sent Events, or as lines of JSON."""
+    headers = exchange.response_headers
+    return "ndjson" in headers.get("content-type", "") or is_event_stream(exchange.response_body, headers)
