@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,20 @@ class Container:
     """Its compose service, likewise."""
 
 
+class _Question:
+    """Who has an address, while that is being asked."""
+
+    def __init__(self, asked_at: float) -> None:
+        self.asked_at = asked_at
+        self.answer: Future[Container | None] = Future()
+        self.answer.set_running_or_notify_cancel()  # one of several who gives up does not cancel it for the others
+
+    @property
+    def seconds_left(self) -> float:
+        """Return how long it is worth a wait."""
+        return max(0.0, self.asked_at + _ANSWER_SECONDS - time.monotonic())
+
+
 class Containers:
     """Addresses of containers, asked of Docker in a thread of its own and remembered for a few seconds.
 
@@ -42,9 +58,9 @@ class Containers:
         """Ask the engines that `docker_hosts` returns (`unix:///…`); none is asked before the first `look`."""
         self._docker_hosts = docker_hosts
         self._thread = ThreadPoolExecutor(1, "dmrc-containers")
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._known: dict[str, tuple[Container | None, float]] = {}
-        self._wanted: dict[str, float] = {}
+        self._wanted: dict[str, _Question] = {}
         self._is_asking = False
 
     def look(self, address: str) -> None:
@@ -53,21 +69,34 @@ class Containers:
         To be called while the container surely runs: one that ends with its request is gone when its record is written.
         """
         now = time.monotonic()
-        with self._condition:
+        with self._lock:
             if address in self._known and now - self._known[address][1] < _FRESH_SECONDS:
                 return
-            self._wanted.setdefault(address, now)
+            if address not in self._wanted:
+                self._wanted[address] = _Question(now)
             if not self._is_asking:
                 self._is_asking = True
                 self._thread.submit(self._ask)
 
     def find(self, address: str) -> Container | None:
         """Return who has `address`; blocks while that is being asked, until 3 seconds after the `look` at most."""
-        with self._condition:
-            if (looked := self._wanted.get(address)) is not None:
-                wait = looked + _ANSWER_SECONDS - time.monotonic()
-                self._condition.wait_for(lambda: address not in self._wanted, max(0.0, wait))
-            return self._known.get(address, (None, 0.0))[0]
+        question = self._wanted.get(address)
+        if question is not None:
+            with contextlib.suppress(TimeoutError):
+                question.answer.result(question.seconds_left)
+        return self._known.get(address, (None, 0.0))[0]
+
+    async def found(self, address: str) -> Container | None:
+        """Do what `look` and then `find` do, on an event loop; no thread waits for it."""
+        self.look(address)
+        question = self._wanted.get(address)
+        if question is not None:
+            waiting = asyncio.wrap_future(question.answer)
+            try:
+                await asyncio.wait({waiting}, timeout=question.seconds_left)
+            finally:
+                waiting.cancel()
+        return self._known.get(address, (None, 0.0))[0]
 
     def close(self) -> None:
         """End the thread; an answer that is awaited is not waited for."""
@@ -76,7 +105,7 @@ class Containers:
     def _ask(self) -> None:
         """Ask until nothing is wanted any more."""
         while True:
-            with self._condition:
+            with self._lock:
                 wanted = list(self._wanted)
                 if not wanted:
                     self._is_asking = False
@@ -90,14 +119,14 @@ class Containers:
                 # A future keeps what it raises to itself, and those who wait would wait for every answer from then on.
                 _log.exception("asking Docker who has an address failed")
                 patience = 0.0
-            with self._condition:
+            with self._lock:
                 now = time.monotonic()
                 kept = {one: pair for one, pair in self._known.items() if now - pair[1] < _REMEMBERED_SECONDS}
-                settled = [one for one in wanted if one in found or now - self._wanted[one] >= patience]
+                settled = [one for one in wanted if one in found or now - self._wanted[one].asked_at >= patience]
                 self._known = kept | {address: (found.get(address), now) for address in {*found, *settled}}
-                for address in settled:
-                    del self._wanted[address]
-                self._condition.notify_all()
+                questions = {address: self._wanted.pop(address) for address in settled}
+            for address, question in questions.items():
+                question.answer.set_result(found.get(address))
             if len(settled) < len(wanted):
                 time.sleep(_AGAIN_SECONDS)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import time
 from collections.abc import Iterable
@@ -80,9 +79,11 @@ class Hooks:
         """Load one. Its import runs in a thread, and is given up when it hangs."""
         if not self.plugins.may_load_local:
             return self.plugins.load_local(project, local)
-        future = in_thread(partial(import_file, Path(local.path), local.sha256), local.name)
-        await asyncio.to_thread(concurrent.futures.wait, (future,), _IMPORT_SECONDS)
-        plugin = self.plugins.load_local(project, local, partial(_imported, future))
+        importing = asyncio.wrap_future(in_thread(partial(import_file, Path(local.path), local.sha256), local.name))
+        # Nobody may be left to hear of a failure.
+        importing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait({importing}, timeout=_IMPORT_SECONDS)
+        plugin = self.plugins.load_local(project, local, partial(_imported, importing))
         if plugin.state == "failed":
             _log.warning("plugin '%s' of project '%s' is skipped: %s", local.path, project, plugin.reason)
         return plugin
@@ -116,7 +117,7 @@ class Hooks:
         return runner.key in self._catalog.targets_of([registration])
 
 
-def _imported(future: concurrent.futures.Future[ModuleType]) -> ModuleType:
+def _imported(future: asyncio.Future[ModuleType]) -> ModuleType:
     if not future.done():
         raise PluginError(f"its import took more than {_IMPORT_SECONDS:.0f} s")
     return future.result()

@@ -6,10 +6,10 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/models/ht
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import re
-from collections.abc import AsyncGenerator
-from contextlib import closing
-from threading import Lock
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -28,12 +28,14 @@ from dmrc.models.archives import Archive, load_archive
 from dmrc.sources import ProgressEvent
 from dmrc.store import Store
 
+_LOOK_SECONDS = 0.2
+
 
 class DmrArchives:
     """The handlers. They are for the user of this machine: no service's key opens them."""
 
     def __init__(self, admission: Admission, store: Store, default_registry: str, transfers: Transfers) -> None:
-        """Read from `store`, and add to it; `transfers` runs uploads."""
+        """Read from `store`, and add to it; `transfers` runs both."""
         self._transfers = transfers
         self._admission = admission
         self._store = store
@@ -49,7 +51,7 @@ class DmrArchives:
     async def export(self, name: str) -> Response:
         """Return a model as one file, which `POST /models/load` and `docker model load` take."""
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
-        archive = await asyncio.to_thread(Archive, self._store, model)
+        archive = await self._transfers.run(lambda _cancelled: Archive(self._store, model))
         file_name = re.sub(r"[^\w.-]+", "-", name.rpartition("/")[2])
         headers = {
             "content-disposition": f'attachment; filename="{file_name}.tar"',
@@ -58,10 +60,10 @@ class DmrArchives:
         return ClosingStream(self._pieces(archive), "application/x-tar", headers)
 
     async def _pieces(self, archive: Archive) -> AsyncGenerator[bytes]:
-        """Yield an archive, which is read in threads."""
+        """Yield an archive."""
         try:
-            with closing(_Reading(archive)) as reading:
-                while piece := await asyncio.to_thread(reading.next):
+            async with aclosing(self._transfers.pieces(archive.__iter__)) as pieces:
+                async for piece in pieces:
                     yield piece
         finally:
             self._admission.bodies.give_back_soon()
@@ -75,28 +77,10 @@ class DmrArchives:
 
         body = _Body(request)
         try:
-            await self._transfers.run(lambda _cancelled: load_archive(self._store, body, progress))
+            await self._transfers.run(lambda cancelled: load_archive(self._store, body.until(cancelled), progress))
         except ClientDisconnect:
             raise CancelledError("the caller went away before the end of the archive") from None
         return Response(b"".join(lines) + events.success("Model loaded successfully"), media_type="application/json")
-
-
-class _Reading:
-    """The bytes of an archive, read in one thread and closed in another."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._pieces = iter(archive)
-        self._lock = Lock()
-
-    def next(self) -> bytes:
-        """Return the next bytes; none at the end."""
-        with self._lock:
-            return next(self._pieces, b"")
-
-    def close(self) -> None:
-        """Close what is open, as soon as the piece is read that is being read."""
-        with self._lock:
-            self._pieces.close()
 
 
 class _Body:
@@ -105,10 +89,21 @@ class _Body:
     def __init__(self, request: Request) -> None:
         self._chunks = request.stream()
         self._loop = asyncio.get_running_loop()
+        self._cancelled: Callable[[], bool] = lambda: False
+
+    def until(self, cancelled: Callable[[], bool]) -> _Body:
+        """Return itself, which waits for no byte any more when it is cancelled."""
+        self._cancelled = cancelled
+        return self
 
     def read(self, _size: int) -> bytes:
         """Return the next bytes as they came; see `ByteStream`."""
-        return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        reading = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        while not concurrent.futures.wait((reading,), _LOOK_SECONDS).done:
+            if self._cancelled():
+                reading.cancel()
+                raise CancelledError("the upload was cancelled")
+        return reading.result()
 
     async def _next(self) -> bytes:
         return await anext(self._chunks, b"")

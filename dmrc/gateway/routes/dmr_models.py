@@ -71,7 +71,7 @@ class DmrModels:
     async def show(self, name: str, remote: Flag = False) -> dict[str, JsonValue]:
         """Return one model, with `remote` as its registry has it."""
         if remote:
-            return describe(await asyncio.to_thread(self._models.look, name))
+            return describe(await self._transfers.run(lambda _cancelled: self._models.look(name)))
         return describe(await asyncio.to_thread(self._store.resolve, name, self._default_registry))
 
     async def create(self, request: Request, body: Create) -> Response:
@@ -113,7 +113,8 @@ class DmrModels:
     async def repackage(self, name: str, body: Repackage) -> dict[str, str]:
         """Make a variant of a model."""
         base = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
-        await asyncio.to_thread(self._models.package, Parts(base=base, context_size=body.context_size), body.target)
+        parts = Parts(base=base, context_size=body.context_size)
+        await self._transfers.run(lambda _cancelled: self._models.package(parts, body.target))
         message = f'Model repackaged successfully as "{body.target}"'
         return {"message": message, "source": name, "target": body.target}
 

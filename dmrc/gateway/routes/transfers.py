@@ -1,4 +1,4 @@
-"""Pulls, pushes and uploads of the gateway: in threads of their own, and cancelled when the daemon ends.
+"""Pulls, pushes, imports and exports of the gateway: in threads of their own, and cancelled when the daemon ends.
 
 Python's shared pool has as many threads as the machine has cores and four: a few transfers would keep everybody else
 waiting who needs one, and the end of the daemon would wait for the last of them.
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _MOST = 64
 _END_SECONDS = 3.0
+"""A thread that waits for bytes hears of nothing; the other ends of the daemon fit into five seconds with this."""
+_PIECES_AHEAD = 1
 _LOOK_SECONDS = 0.02
 
 _T = TypeVar("_T")
@@ -41,6 +43,7 @@ class Transfers:
         """Begin with none."""
         self._running: dict[threading.Thread, threading.Event] = {}
         self._is_ending = asyncio.Event()
+        self._ended_at = 0.0
 
     async def run(self, work: Callable[[Callable[[], bool]], _T], request: Request | None = None) -> _T:
         """Run `work`, which is told whether it is cancelled, and return what it returns.
@@ -69,6 +72,36 @@ class Transfers:
             for other in others:
                 other.cancel()
             future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+
+    async def pieces(self, read: Callable[[], Generator[bytes]]) -> AsyncGenerator[bytes]:
+        """Yield what a generator reads in a thread, which is one piece ahead; it is closed when this one is.
+
+        Raises:
+            BusyError: The daemon is stopping, or too many run.
+            DmrcError: What the generator raises.
+        """
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
+        room, nobody_reads = threading.Semaphore(_PIECES_AHEAD), threading.Event()
+
+        def work(cancelled: Callable[[], bool]) -> None:
+            with contextlib.closing(read()) as pieces:
+                for piece in pieces:
+                    room.acquire()
+                    if cancelled() or nobody_reads.is_set():
+                        return
+                    loop.call_soon_threadsafe(queue.put_nowait, piece)
+
+        task = begin(self.run(work), "an export", expected=Exception)
+        task.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (piece := await queue.get()) is not None:
+                room.release()
+                yield piece
+            await task
+        finally:
+            task.cancel()
+            nobody_reads.set()
+            room.release()
 
     async def streamed(
         self, events: Events, work: Work, request: Request, media_type: str = "application/json"
@@ -114,13 +147,15 @@ class Transfers:
 
     def end(self) -> None:
         """Cancel all; those who wait for them are told."""
+        if not self._is_ending.is_set():
+            self._ended_at = time.monotonic()
         self._is_ending.set()
         for cancelled in self._running.values():
             cancelled.set()
 
     async def wait_end(self) -> None:
-        """Wait until they have ended, for three seconds at most: what came of a pull is kept in any case."""
-        deadline = time.monotonic() + _END_SECONDS
+        """Wait until they have ended, until 3 s after `end` at most: what came of a pull is kept in any case."""
+        deadline = self._ended_at + _END_SECONDS
         while self._running and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_SECONDS)
         if self._running:
@@ -130,7 +165,7 @@ class Transfers:
         if self._is_ending.is_set():
             raise _stopping()
         if len(self._running) >= _MOST:
-            raise BusyError(f"{_MOST} pulls, pushes and uploads run already", retry_after_seconds=30)
+            raise BusyError(f"{_MOST} pulls, pushes, imports and exports run already", retry_after_seconds=30)
         future: Future[_T] = Future()
         loop = asyncio.get_running_loop()
 

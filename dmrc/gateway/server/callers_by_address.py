@@ -5,8 +5,6 @@ Applications that were written for Docker Model Runner call `http://model-runner
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.types import Scope
 
 from dmrc.compose.containers import Containers
@@ -28,6 +26,4 @@ class Addresses:
         """Put into the scope of a request on the bridge which container sends it, as `dmrc.container`."""
         if not self._projects.know_addresses or not scope.get("client"):
             return
-        address = scope["client"][0]
-        self._containers.look(address)
-        scope["dmrc.container"] = await asyncio.to_thread(self._containers.find, address)
+        scope["dmrc.container"] = await self._containers.found(scope["client"][0])
