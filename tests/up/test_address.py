@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import urllib3
 
 from tests.polling import eventually
+from tests.slow_server import slow_server
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
 
@@ -16,6 +20,12 @@ pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 _SAMPLE = question("http://model-runner.docker.internal/engines/v1/", "not-required", TINY)
 _MODELS = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}
+
+
+def pull(port: int, url: str) -> None:
+    """Pull as Ollama's clients do, until whoever sends the file has had enough."""
+    body = {"model": url, "stream": False}
+    urllib3.request("POST", f"http://127.0.0.1:{port}/api/pull", json=body, retries=False, timeout=120)
 
 
 def write(shop: ComposeProject, **options: object) -> None:
@@ -132,3 +142,37 @@ def test_where_port_80_is_taken_the_user_is_told(own_project: MakeProject) -> No
     assert (
         f"http://model-runner.docker.internal is served on port {shop.dmrc.port} only: port 80 on {address} is" in told
     )
+
+
+_ASKED_MS = """read began _ < /proc/uptime
+/busybox wget -qO- http://model-runner.docker.internal/engines/v1/models > /dev/null || exit 1
+read ended _ < /proc/uptime
+echo $began $ended"""
+_PULLS = 7
+_AGAIN_SECONDS = 5.2
+"""After this Docker is asked anew who has an address."""
+
+
+def test_slow_pulls_do_not_delay_who_is_known_by_its_address(project: MakeProject) -> None:
+    """Docker is asked for each address in a thread: behind six pulls that had all of them it took as long as they."""
+    shop = project("samples")
+    shop.write({"services": {"app": service(STAY, models=["llm"])}, "models": _MODELS, "x-dmrc": {"auth": "address"}})
+    shop.up("--detach")
+    id = shop.containers()["app"].id
+
+    def asked_seconds() -> float:
+        time.sleep(_AGAIN_SECONDS)
+        began, ended = map(float, shop.engine.docker("exec", id, "/busybox", "sh", "-c", _ASKED_MS).split())
+        return ended - began
+
+    idle = [asked_seconds() for _ in range(3)]
+    with slow_server(trickles=True) as slow, ThreadPoolExecutor(_PULLS) as pool:
+        pulls = [pool.submit(pull, shop.dmrc.port, slow.url(f"{number}.gguf")) for number in range(_PULLS)]
+        eventually(lambda: len(slow.asked_for) == _PULLS, "beginning of all pulls")
+        busy = [asked_seconds() for _ in range(3)]
+        done = [one.exception() or one.result() for one in pulls if one.done()]
+        shop.dmrc.ok("stop-runner")
+
+    print(f"idle {idle}, during {_PULLS} pulls {busy}, in seconds")
+    assert done == []
+    assert max(busy) < max(idle) + 0.3
