@@ -11,6 +11,9 @@ from dmrc.answer import Answer
 class Session(Protocol):
     """The client of one runner; for one event loop."""
 
+    model: str | None
+    """What its server calls the model, as each request must; None: it takes any name."""
+
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send a request and return its answer, which the caller must `close`, as soon as its headers have come.
 

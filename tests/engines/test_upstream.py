@@ -35,7 +35,8 @@ def to(url: str, key: str | None = None) -> UpstreamSession:
 
 
 async def ask(session: UpstreamSession) -> tuple[int, bytes]:
-    with closing(await session.post(PATH, {"content-type": "application/json"}, b'{"model":"m"}')) as answer:
+    body = json.dumps({"model": session.model}).encode()
+    with closing(await session.post(PATH, {"content-type": "application/json"}, body)) as answer:
         return answer.status, b"".join([chunk async for chunk in answer])
 
 

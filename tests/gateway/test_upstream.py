@@ -69,6 +69,16 @@ def test_the_upstream_gets_its_own_name_and_key_and_nothing_of_ours(project: Pro
     assert exchange["model_digest"] is None
 
 
+def test_a_long_request_reaches_the_upstream_whole_and_under_its_own_name(project: Project) -> None:
+    """It is written in a thread, since it would hold up the streams of others."""
+    messages = [{"role": "user", "content": f"{number}: {'größe ' * 100}"} for number in range(1000)]
+
+    project.up().chat.completions.create(model="plain-model", messages=messages)
+
+    body = project.server.requests[-1][2]
+    assert (body["model"], body["messages"]) == ("vendor/Big-1", messages)
+
+
 def test_it_is_listed_like_any_other_and_let_go_of_like_one(project: Project) -> None:
     client = project.up()
     client.chat.completions.create(model="plain", messages=HELLO)

@@ -17,6 +17,8 @@ from dmrc.engines.http_client.request_head import request_head
 class HttpSession:
     """The client of one server; see `Session`. It follows no redirect, and keeps no cookie."""
 
+    model: str | None = None
+
     def __init__(self, connector: Connector) -> None:
         """Connect by `connector`, at the first request."""
         self._connector = connector

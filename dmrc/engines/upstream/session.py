@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
@@ -86,6 +85,7 @@ class UpstreamSession:
             SettingError: The environment names a proxy that is none.
             UpstreamError: Its URL is none, or the key cannot be sent.
         """
+        self.model: str | None = upstream.model
         self._upstream = upstream
         self._key = key
         self._headers = {"accept": "*/*", "user-agent": f"dmrc/{__version__}", "accept-encoding": "identity"}
@@ -102,15 +102,14 @@ class UpstreamSession:
         self._session = HttpSession(self._connector)
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> UpstreamAnswer:
-        """Send a request under the upstream's own name of the model; see `Session`.
+        """Send a request; see `Session`.
 
         Raises:
             UpstreamError: It cannot be reached, or is somewhere else.
         """
         path = path.removeprefix("/v1")
-        data = json.dumps({**json.loads(body), "model": self._upstream.model}).encode()
         try:
-            return self._read(await self._session.post(path, {**self._headers, **headers}, data), path)
+            return self._read(await self._session.post(path, {**self._headers, **headers}, body), path)
         except ConnectionError as error:
             raise self._unreachable(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -19,6 +20,7 @@ from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
 from dmrc.engines.session import Session
 from dmrc.errors import ContextLengthError, DmrcError, UnsupportedError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, written
 
 _LARGEST_ERROR_BYTES = 1 << 20
 _NO_SUCH_ROUTE = (404, 405, 501)
@@ -73,7 +75,7 @@ class Asking:
             and bool(call.document.get("tools"))
             and call.document.get("tool_choice") != "none"
         )
-        answer = await self._session.post(call.path, self._headers, call.body())
+        answer = await self._session.post(call.path, self._headers, await self._body(call))
         if answer.status < 400:
             return _Parsed(answer, lambda: self._unparsed(call)) if has_calls and is_stream(answer) else answer
         with closing(answer):
@@ -81,6 +83,16 @@ class Asking:
         if has_calls and is_unparsed(answer.status, body):
             return await self._unparsed(call)
         raise self._refusal(call, answer, body)
+
+    async def _body(self, call: Call) -> bytes:
+        """Return the bytes to send, under the name of the model that the server knows; long ones come from a thread."""
+        model = self._session.model
+        if model is None or call.document.get("model") == model:
+            return call.body()
+        document = {**call.document, "model": model}
+        if call.raw is None or len(call.raw) <= AT_ONCE_BYTES:
+            return json.dumps(document).encode()
+        return await asyncio.to_thread(lambda: b"".join(written(document)))
 
     def _refusal(self, call: Call, answer: Answer, body: bytes) -> DmrcError:
         # llama.cpp says what its model lacks by 501.
