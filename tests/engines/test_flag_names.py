@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
-from dmrc.engines.llama_cpp.flags_table import FLAGS
+from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, FORMER
+from tests.engines.flag_examples import examples
+from tests.groups import LLAMA_SERVER
 
 ALLOWED = {name for flag in FLAGS for name in flag.names}
 
+TRIED_WITH = "version: 0.5.0-dev (build 1, commit 0c1e570)"
+"""The llama-server that the table and the list below were last compared with."""
+
 # llama.cpp has taken these away, or never had them, and projects written for Docker Model Runner still hold them.
-FORMER = {"--mlock", "--mmap", "--no-mmap", "-dio", "--direct-io", "-ndio", "--no-direct-io", "--no-metrics"}
+NOT_THERE = {"--no-metrics", "-cd", "--ctx-size-draft"}
+
+# What a llama-server says by itself, and what no project has asked for: to dmrc these are unknown.
+NEITHER = """
+-h --help --usage --version -cl --cache-list --completion-bash --list-devices --log-disable --log-jsonl --no-log-jsonl
+--log-colors -lv --verbosity --log-verbosity --log-prefix --no-log-prefix --log-timestamps --no-log-timestamps
+-e --escape --no-escape -r --reverse-prompt -dt --defrag-thold --models-max --models-autoload --no-models-autoload
+--ui-config-file --webui-config-file
+-lzm --lazy-mode -ncffn --n-cpu-ffn -ctxcp --ctx-checkpoints --swa-checkpoints -cms --checkpoint-min-step
+--cache-idle-slots --no-cache-idle-slots --embd-normalize
+--sampler-seq --sampling-seq --dry-sequence-breaker --adaptive-target --adaptive-decay -l --logit-bias
+--reasoning-effort --reasoning-budget-message --reasoning-preserve --no-reasoning-preserve
+-mmdev --mmproj-device --mtmd-batch-max-tokens --video-fps --video-timestamp-interval --video-ffmpeg-dir
+--spec-default --spec-draft-type-k -ctkd --cache-type-k-draft --spec-draft-type-v -ctvd --cache-type-v-draft
+--spec-draft-cpu-mask -Cd --cpu-mask-draft --spec-draft-cpu-range -Crd --cpu-range-draft --spec-draft-cpu-strict
+--cpu-strict-draft --spec-draft-prio --prio-draft --spec-draft-poll --poll-draft --spec-draft-cpu-mask-batch -Cbd
+--cpu-mask-batch-draft --spec-draft-cpu-strict-batch --cpu-strict-batch-draft --spec-draft-prio-batch
+--prio-batch-draft --spec-draft-poll-batch --poll-batch-draft --spec-draft-cpu-moe -cmoed --cpu-moe-draft
+--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft --spec-draft-backend-sampling
+--no-spec-draft-backend-sampling --spec-synth-len --spec-synth-rates --spec-ngram-mod-n-min --spec-ngram-mod-n-max
+--spec-ngram-mod-n-match --spec-ngram-simple-size-n --spec-ngram-simple-size-m --spec-ngram-simple-min-hits
+--spec-ngram-map-k-size-n --spec-ngram-map-k-size-m --spec-ngram-map-k-min-hits --spec-ngram-map-k4v-size-n
+--spec-ngram-map-k4v-size-m --spec-ngram-map-k4v-min-hits --spec-ngram-size-n --spec-ngram-size-m
+--spec-ngram-min-hits
+--embd-gemma-default --fim-qwen-1.5b-default --fim-qwen-3b-default --fim-qwen-7b-default --fim-qwen-7b-spec
+--fim-qwen-14b-spec --fim-qwen-30b-default --gpt-oss-20b-default --gpt-oss-120b-default --vision-gemma-4b-default
+--vision-gemma-12b-default
+"""
 
 # Source: https://github.com/docker/model-runner/blob/main/pkg/inference/runtime_flags_allowlist.go
 DOCKER_MODEL_RUNNER = """
@@ -51,13 +86,71 @@ def test_every_name_is_one_of_llama_cpps_parser() -> None:
 
     strangers = {name for name in ALLOWED | FORBIDDEN.keys() if name.encode() + b"\0" not in code}
 
-    assert strangers <= FORMER | {"-cd", "--ctx-size-draft"}
+    assert strangers <= NOT_THERE
 
 
 def test_every_flag_that_docker_model_runner_allows_is_known() -> None:
     """A project that was written for it gets an effect or a reason, and never `unknown`."""
-    assert [name for name in DOCKER_MODEL_RUNNER.split() if name not in ALLOWED and name not in FORBIDDEN] == []
+    assert [name for name in DOCKER_MODEL_RUNNER.split() if name not in {*ALLOWED, *FORMER, *FORBIDDEN}] == []
 
 
 def test_no_flag_is_both_allowed_and_forbidden() -> None:
-    assert not ALLOWED & FORBIDDEN.keys()
+    assert not (ALLOWED | FORMER.keys()) & FORBIDDEN.keys()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One flag of `llama-server --help`."""
+
+    names: tuple[str, ...]
+    """All its spellings, and, of a switch, those that turn it off."""
+    takes_value: bool
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert LLAMA_SERVER is not None
+    return subprocess.run([LLAMA_SERVER, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def help_text() -> dict[str, Entry]:
+    """What `--help` tells, by each spelling. A value follows the names after one blank, the description after three."""
+    found: dict[str, Entry] = {}
+    for line in run("--help").stdout.splitlines():
+        if match := re.match(r"--?[a-zA-Z][^\s,]*(,\s+--?[a-zA-Z][^\s,]*)*", line):
+            names = tuple(re.split(r",\s+", match[0]))
+            found |= dict.fromkeys(names, Entry(names, re.match(r" \S", line[match.end() :]) is not None))
+    return found
+
+
+@pytest.fixture
+def version() -> str:
+    said = run("--version")
+    return next(line for line in (said.stderr + said.stdout).splitlines() if line.startswith("version"))
+
+
+@pytest.mark.llama_server
+def test_the_table_is_what_llama_servers_help_says(help_text: dict[str, Entry], version: str) -> None:
+    """Tried with `TRIED_WITH`. A flag that is new in another version is to be decided: allowed, refused, or neither."""
+    wrong = []
+    for flag in FLAGS:
+        takes_value = flag.kind not in ("on", "off")
+        wrong += [name for name in flag.names if name not in help_text or help_text[name].takes_value != takes_value]
+        entries = {help_text[name] for name in flag.names if name in help_text}
+        wrong += [" ".join(flag.names)] if len(entries) != 1 else []
+
+    assert wrong == [], f"these differ in {version}; they were tried with {TRIED_WITH}"
+    assert FORBIDDEN.keys() - help_text.keys() <= NOT_THERE
+    assert not FORMER.keys() & help_text.keys()
+    assert help_text.keys() - ALLOWED - FORBIDDEN.keys() == set(NEITHER.split()), version
+
+
+@pytest.mark.llama_server
+def test_llama_server_takes_every_spelling_and_every_choice_of_a_flag() -> None:
+    """It reads all arguments before it says its help, and ends with an error at the first that it does not take."""
+    flags = [flag for flag in FLAGS if flag.attribute != DMRC]
+    forms = [[name, *values] for flag in flags for _, *values in examples(flag) for name in flag.names]
+
+    ran = run(*(word for form in forms for word in form), "--help")
+
+    assert ran.returncode == 0, ran.stderr

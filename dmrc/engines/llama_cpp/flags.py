@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
-from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, Flag
+from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, FORMER, Flag
 from dmrc.errors import RuntimeFlagError
 from dmrc.project import Mode
 
@@ -27,7 +27,7 @@ class Setting:
     flag: Flag
     """Which."""
     written: str
-    """The spelling used."""
+    """The spelling used, for messages."""
     value: str | None
     """What follows it; None for a switch."""
 
@@ -42,11 +42,13 @@ def parse(flags: Sequence[str]) -> list[Setting]:
     words = iter(flags)
     for word in words:
         name, equals, value = word.partition("=")
-        flag = _known(name)
+        present, fixed = FORMER.get(name, (name, None))
+        flag = _known(present)
         given: str | None = value if equals else None
-        if flag.kind in ("on", "off"):
+        if fixed is not None or flag.kind in ("on", "off"):
             if given is not None:
                 raise RuntimeFlagError(f"runtime flag '{name}' takes no value", remedy=f'Write ["{name}"]')
+            given = fixed
         elif given is None:
             given = _next(words, name)
         if given is not None:
@@ -57,8 +59,12 @@ def parse(flags: Sequence[str]) -> list[Setting]:
 
 def as_arguments(settings: Sequence[Setting]) -> list[str]:
     """Return flags as llama-server reads them, without those that dmrc itself acts on."""
-    passed = [one for one in settings if one.flag.attribute != DMRC]
-    return [word for one in passed for word in ([one.written] if one.value is None else [one.written, one.value])]
+    arguments = []
+    for one in settings:
+        if one.flag.attribute != DMRC:
+            name = one.written if one.written in one.flag.names else one.flag.names[-1]
+            arguments += [name] if one.value is None else [name, one.value]
+    return arguments
 
 
 def parallel(flags: Sequence[str]) -> int | None:
@@ -104,14 +110,14 @@ def _known(name: str) -> Flag:
         raise RuntimeFlagError(f"runtime flag '{name}' is not allowed: {FORBIDDEN[name]}", remedy="Remove it")
     if not name.startswith("-"):
         raise RuntimeFlagError(f"'{name}' is no runtime flag", remedy='Write ["--temp", "0.2"], for example')
-    near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, [*_BY_NAME, *FORMER], n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else "See llama-server's documentation"
     raise RuntimeFlagError(f"runtime flag '{name}' is unknown", remedy=hint)
 
 
 def _next(words: Iterator[str], name: str) -> str:
     value = next(words, None)
-    if value is None or value in _BY_NAME or value in FORBIDDEN:
+    if value is None or value in _BY_NAME or value in FORMER or value in FORBIDDEN:
         raise RuntimeFlagError(f"runtime flag '{name}' has no value", remedy=f'Write ["{name}", "…"]')
     return value
 

@@ -26,7 +26,7 @@ _REASONS = {
     _ROUTES: "--api-key --api-key-file --api-prefix --cors-origins --cors-methods --cors-headers --cors-credentials "
     "--no-cors-credentials --ssl-key-file --ssl-cert-file --sleep-idle-seconds",
     _LORA: "--lora --lora-scaled",
-    _DRAFT: "-md --model-draft --spec-draft-model -hfd --hf-repo-draft --spec-draft-hf",
+    _DRAFT: "-md --model-draft --spec-draft-model -hfd -hfrd --hf-repo-draft --spec-draft-hf",
     _MMPROJ: "-mm --mmproj -mmu --mmproj-url",
     _TEMPLATE: "--chat-template-file",
     _APPLIED: "--lora-init-without-apply",
@@ -41,7 +41,8 @@ _REASONS = {
     _REMOVED: "--draft --draft-n --draft-max --draft-min --draft-n-min",
     _NOTHING: "--control-vector-layer-range -cd --ctx-size-draft",
     _PROJECTOR: "--mmproj-auto --no-mmproj --no-mmproj-auto",
-    _TOOLS: "--tools --tools-runtime --mcp-servers-config --mcp-servers-json -ag --agent --ui-mcp-proxy",
+    _TOOLS: "--tools --tools-runtime --mcp-servers-config --mcp-servers-json -ag --agent "
+    "-no-ag --no-agent --ui-mcp-proxy --webui-mcp-proxy --no-ui-mcp-proxy --no-webui-mcp-proxy",
 }
 
 FORBIDDEN = {name: reason for reason, names in _REASONS.items() for name in names.split()}

@@ -82,7 +82,7 @@ FLAGS = (
     Flag(("--cpu-strict",), "int", "cpuparams.strict_cpu", at_least=0, at_most=1),
     Flag(("--cpu-strict-batch",), "int", "cpuparams_batch.strict_cpu", at_least=0, at_most=1),
     Flag(("--prio",), "choice", "cpuparams.priority", _PRIORITIES),
-    Flag(("--prio-batch",), "choice", "cpuparams_batch.priority", _PRIORITIES),
+    Flag(("--prio-batch",), "choice", "cpuparams_batch.priority", _PRIORITIES[1:]),
     Flag(("--poll",), "int", "cpuparams.poll", at_least=0, at_most=100),
     Flag(("--poll-batch",), "int", "cpuparams_batch.poll", at_least=0, at_most=100),
     Flag(("-b", "--batch-size"), "int", "n_batch", at_least=1),
@@ -92,13 +92,8 @@ FLAGS = (
     Flag(("--numa",), "choice", "numa", _NUMA),
     Flag(("--perf",), "off", "no_perf sampling.no_perf"),
     Flag(("--no-perf",), "on", "no_perf sampling.no_perf"),
-    # How the file is read. The switches are llama.cpp's former spellings of --load-mode.
+    # How the file is read
     Flag(("-lm", "--load-mode"), "choice", "load_mode", _LOAD_MODES),
-    Flag(("--mlock",), "on", "load_mode", (("", f"{_LOAD}MMAP_MLOCK"),)),
-    Flag(("--mmap",), "on", "load_mode", (("", f"{_LOAD}MMAP"),)),
-    Flag(("--no-mmap",), "on", "load_mode", (("", f"{_LOAD}NONE"),)),
-    Flag(("-dio", "--direct-io"), "on", "load_mode", (("", f"{_LOAD}DIRECT_IO"),)),
-    Flag(("-ndio", "--no-direct-io"), "on", "load_mode", (("", f"{_LOAD}AUTO"),)),
     Flag(("--check-tensors",), "on", "check_tensors"),
     Flag(("--warmup",), "on", "warmup"),
     Flag(("--no-warmup",), "off", "warmup"),
@@ -184,6 +179,7 @@ FLAGS = (
     Flag(("--prefill-assistant",), "on", "prefill_assistant"),
     Flag(("--no-prefill-assistant",), "off", "prefill_assistant"),
     Flag(("--skip-chat-parsing",), "on", "force_pure_content_parser"),
+    Flag(("--no-skip-chat-parsing",), "off", "force_pure_content_parser"),
     Flag(("-sp", "--special"), "on", "special"),
     Flag(("--spm-infill",), "on"),
     # Embeddings and images
@@ -209,6 +205,20 @@ FLAGS = (
     # The server
     Flag(("-to", "--timeout"), "int", "timeout_read timeout_write", at_least=1),
     Flag(("--sse-ping-interval",), "int", "sse_ping_interval", at_least=-1),
-    Flag(("-v", "--verbose"), "on", "verbosity", (("", "5"),)),
+    Flag(("-v", "--log-verbose", "--verbose"), "on", "verbosity", (("", "5"),)),
 )
 """The allowlist."""
+
+FORMER = {
+    "--mlock": ("--load-mode", "mmap+mlock"),
+    "--mmap": ("--load-mode", "mmap"),
+    "--no-mmap": ("--load-mode", "none"),
+    "-dio": ("--load-mode", "dio"),
+    "--direct-io": ("--load-mode", "dio"),
+    "-ndio": ("--load-mode", "auto"),
+    "--no-direct-io": ("--load-mode", "auto"),
+}
+"""Switches that llama.cpp has taken away, each with the flag and value that it is read as.
+
+Today's llama-server does not start with one of them.
+"""

@@ -128,7 +128,7 @@ def _value_bytes(facts: GgufFacts, set_to: Mapping[str, str]) -> float:
 
 def _copies(facts: GgufFacts, set_to: Mapping[str, str]) -> int:
     """Return the copies of weights: the file stays mapped beside them, unless it is read instead."""
-    is_read = "--no-mmap" in set_to or set_to.get("--load-mode") in ("none", "dio")
+    is_read = set_to.get("--load-mode") in ("none", "dio")
     return 0 if is_read or "--no-repack" in set_to else repacked_bytes(facts.matrix_bytes)
 
 
