@@ -15,11 +15,11 @@ from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.engine import Engine, Launch, launch_json
 from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.installed_plugins import install_plugins
 from tests.tiny_gguf import write_tiny_llama
 
 MODEL = "local/synthetic"
 _ENGINE = "synthetic"
-_ROOT = Path(__file__).parents[1]
 
 
 class SyntheticEngine(ChildEngine):
@@ -68,11 +68,7 @@ class SyntheticDmrc:
 def synthetic_dmrc(parallel: int = 64, capture: str = "full") -> Iterator[SyntheticDmrc]:
     """Yield it with its runner loaded; `capture` as in `x-dmrc`."""
     with temporary_dmrc() as dmrc:
-        plugin = dmrc.home / "plugin" / "synthetic-1.dist-info"
-        plugin.mkdir(parents=True)
-        (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: synthetic\nVersion: 1\n")
-        (plugin / "entry_points.txt").write_text(f"[dmrc]\nsynthetic = {__name__}\n")
-        dmrc.environment["PYTHONPATH"] = f"{plugin.parent}:{_ROOT}"
+        install_plugins(dmrc, synthetic=__name__)
         (dmrc.home / "compose.yaml").write_text(
             f"name: bench\nx-dmrc: {{capture: {capture}}}\n"
             "services: {app: {image: none, models: [llm]}}\n"

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
-
-_ROOT = Path(__file__).parents[2]
+from tests.installed_plugins import install_plugins
 
 
 @pytest.fixture
 def toy(dmrc: Dmrc) -> Dmrc:
-    plugin = dmrc.home / "plugin" / "toy-1.dist-info"
-    plugin.mkdir(parents=True)
-    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
-    (plugin / "entry_points.txt").write_text("[dmrc]\ntoy = tests.engines.toy\n")
-    dmrc.environment["PYTHONPATH"] = f"{plugin.parent}:{_ROOT}"
+    install_plugins(dmrc, toy="tests.engines.toy")
     files = dmrc.home / "files"
     files.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
