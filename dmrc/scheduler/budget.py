@@ -17,7 +17,7 @@ _LARGEST_PROMPT_CACHE_BYTES = 8 * _GIB  # llama.cpp's own default
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryNeed:
     """What a runner would take with a number of slots."""
 
     parallel: int
@@ -27,7 +27,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MemoryUse:
     """What a living runner holds."""
 
     estimated_bytes: int
@@ -38,7 +38,7 @@ class Held:
     """What its prompt cache may still grow by. Others may have it, and it then starts anew with a smaller one."""
 
     @classmethod
-    def of(cls, need: Need, resident_bytes: int, private_bytes: int) -> Held:
+    def of(cls, need: MemoryNeed, resident_bytes: int, private_bytes: int) -> MemoryUse:
         """Return what a runner holds whose process has so much in memory."""
         bare, cache = need.memory.bare_bytes, need.memory.prompt_cache_bytes
         filled = min(cache, max(0, resident_bytes - bare))
@@ -57,7 +57,7 @@ class Budget:
         self._limit_bytes = limit_bytes
         self._system_available = system_available or FreeMemory()
 
-    def available(self, held: Iterable[Held], going: Iterable[Held] = ()) -> int:
+    def available(self, held: Iterable[MemoryUse], going: Iterable[MemoryUse] = ()) -> int:
         """Return the bytes that a new runner may take beside those that are `held`, once the `going` ones have gone.
 
         A model's weights are mapped from its file, so the system goes on calling them available after they are
@@ -69,7 +69,7 @@ class Budget:
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
         return self._system_available() + sum(runner.private_bytes for runner in going) - promised
 
-    def fit(self, engine: Engine, target: Target, available_bytes: int) -> Need | None:
+    def fit(self, engine: Engine, target: Target, available_bytes: int) -> MemoryNeed | None:
         """Return the need with the most slots that fits, with no prompt cache but the project's own; or None."""
         return next((need for need in needs(engine, target) if need.memory.total_bytes <= available_bytes), None)
 
@@ -92,7 +92,7 @@ class Budget:
         )
 
 
-def with_prompt_cache(need: Need, engine: Engine, target: Target, free_bytes: int) -> Need:
+def with_prompt_cache(need: MemoryNeed, engine: Engine, target: Target, free_bytes: int) -> MemoryNeed:
     """Return a need with memory for earlier prompts, out of what is free for all and promised to nobody.
 
     It is half of what the runner itself leaves, and at least as much as the contexts of its slots, if another runner
@@ -106,19 +106,19 @@ def with_prompt_cache(need: Need, engine: Engine, target: Target, free_bytes: in
     return replace(need, memory=replace(memory, prompt_cache_bytes=min(size, _LARGEST_PROMPT_CACHE_BYTES)))
 
 
-def with_less_prompt_cache(need: Need, most_bytes: int) -> Need:
+def with_less_prompt_cache(need: MemoryNeed, most_bytes: int) -> MemoryNeed:
     """Return a need whose prompt cache has at most so many bytes."""
     size = min(need.memory.prompt_cache_bytes, most_bytes)
     return replace(need, memory=replace(need.memory, prompt_cache_bytes=size))
 
 
-def needs(engine: Engine, target: Target) -> list[Need]:
+def needs(engine: Engine, target: Target) -> list[MemoryNeed]:
     """Return the needs of a target, the one with the most slots first; none where its engine counts no memory."""
     asked = engine.asked_parallel(target.options)
     wanted = (asked,) if asked else _SLOTS_TO_TRY
     slots = dict.fromkeys(min(count, engine.largest_parallel or count) for count in wanted)
     estimates = ((count, engine.estimate(target.model, target.options, count)) for count in slots)
-    return [Need(count, memory) for count, memory in estimates if memory is not None]
+    return [MemoryNeed(count, memory) for count, memory in estimates if memory is not None]
 
 
 def _gib(size_bytes: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dmrc.engines.engine import Counts
-from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.runner import Runner, RunnerState
 
 
 def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, object]:
@@ -27,7 +27,7 @@ def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, o
         "upstream": target.options.upstream.url if target.options.upstream else None,
         "mode": target.mode,
         "state": runner.state.value,
-        "loading": runner.state in (State.WAITING, State.STARTING),
+        "loading": runner.state in (RunnerState.WAITING, RunnerState.STARTING),
         "context_size": target.context_size,
         "parallel": need.parallel if need else None,
         "in_use": runner.in_use,

@@ -1,10 +1,10 @@
-"""Who makes room for whom: the decisions, as values. Nothing here starts or ends anything.
+"""Which runner ends for which: the decisions, as values. Nothing here starts or ends anything.
 
 The rule, when a model waits for memory that others hold:
 
 1. What fits starts at once.
 2. What could not fit beside the pinned runners, were all others gone, is refused with the numbers.
-3. Idle runners go first, the one that rested longest before the others, and only if that helps. One whose last answer
+3. Idle runners go first, the least recently used one first, and only if that helps. One whose last answer
    ended a moment ago counts as busy: its client may be about to ask again, and two clients that take turns without a
    pause would load their models for each single request.
 4. A busy runner goes on for a window, counted from when both it was ready and the other waited: ten seconds, or as long
@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc.errors import BusyError
-from dmrc.scheduler.budget import Budget, Held, Need, with_less_prompt_cache, with_prompt_cache
+from dmrc.scheduler.budget import Budget, MemoryNeed, MemoryUse, with_less_prompt_cache, with_prompt_cache
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.runner import Runner, RunnerState
 
 _FOR_EVER = 3600.0
 
@@ -36,9 +36,9 @@ _FOR_EVER = 3600.0
 class Plan:
     """What a runner that waits for memory is to do next: start, or let others give way, or look again."""
 
-    need: Need | None = None
+    need: MemoryNeed | None = None
     """It starts, with this."""
-    claim: Need | None = None
+    claim: MemoryNeed | None = None
     """What it will have when the `victims` have gone."""
     victims: Sequence[Runner] = ()
     """These give way now, the busy ones as soon as their users have finished."""
@@ -48,8 +48,8 @@ class Plan:
     """It looks again after this time, and whenever something changes."""
 
 
-class Room:
-    """The memory, and who may have it."""
+class Eviction:
+    """Decides which runner gets memory, and which ones have to go for it."""
 
     def __init__(self, budget: Budget, limits: Limits) -> None:
         """Share out `budget`."""
@@ -70,7 +70,7 @@ class Room:
         need = self._budget.fit(runner.engine, runner.target, free)
         if need is not None and not self._is_due(others, runner, now):
             return self._start(runner, need, free, holders)
-        movable = [other for other in holders if not other.is_pinned or other.state is State.DRAINING]
+        movable = [other for other in holders if not other.is_pinned or other.state is RunnerState.DRAINING]
         at_best = self._without(holders, movable, [other for other in holders if other not in movable])
         if self._budget.fit(runner.engine, runner.target, at_best) is None:
             raise self._budget.refuse(runner.engine, runner.target, at_best)
@@ -81,7 +81,7 @@ class Room:
             return Plan(wait_seconds=patience)
         return self._give_way(runner, holders, patience)
 
-    def _start(self, runner: Runner, need: Need, free: int, holders: Sequence[Runner]) -> Plan:
+    def _start(self, runner: Runner, need: MemoryNeed, free: int, holders: Sequence[Runner]) -> Plan:
         """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
         unpromised = free - _unfilled(holders)
         given = with_prompt_cache(need, runner.engine, runner.target, unpromised)
@@ -98,8 +98,8 @@ class Room:
     def _give_way(self, runner: Runner, holders: Sequence[Runner], patience: float) -> Plan:
         """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
         now = time.monotonic()
-        going = [other for other in holders if other.state is State.DRAINING]
-        ready = [other for other in holders if other.state is State.READY and not other.is_pinned]
+        going = [other for other in holders if other.state is RunnerState.DRAINING]
+        ready = [other for other in holders if other.state is RunnerState.READY and not other.is_pinned]
         idle = sorted((other for other in ready if other.is_idle), key=lambda other: other.last_used)
         busy = sorted((other for other in ready if not other.is_idle), key=lambda other: self._until(other, runner))
         candidates = [*idle, *busy]
@@ -131,7 +131,7 @@ class Room:
     def _is_due(self, others: Sequence[Runner], runner: Runner, now: float) -> bool:
         """Return whether one that waits longer may not be overtaken any more."""
         return any(
-            other.state is State.WAITING
+            other.state is RunnerState.WAITING
             and other.claim is None
             and other.waits_since < runner.waits_since
             and now - other.waits_since > self._limits.window_seconds
@@ -143,19 +143,19 @@ class Room:
         free = self._budget.available(holder.held for holder in holders)
         if claimer is None or claimer.claim is None:
             return free
-        going = [holder for holder in holders if holder.state is State.DRAINING]
-        return min(free, self._without(holders, going, more=[Held(claimer.claim.memory.total_bytes, 0)]))
+        going = [holder for holder in holders if holder.state is RunnerState.DRAINING]
+        return min(free, self._without(holders, going, more=[MemoryUse(claimer.claim.memory.total_bytes, 0)]))
 
     def _without(
         self,
         holders: Sequence[Runner],
         going: Sequence[Runner],
         givers: Sequence[Runner] = (),
-        more: Sequence[Held] = (),
+        more: Sequence[MemoryUse] = (),
     ) -> int:
         """Return the bytes that are free once some have gone, `givers` have no prompt cache, and `more` is held."""
         staying = [holder.held for holder in holders if holder not in going and holder not in givers]
-        anew = [Held(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
+        anew = [MemoryUse(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
         return self._budget.available([*staying, *anew, *more], (holder.held for holder in [*going, *givers]))
 
     def _too_long(self, runner: Runner, free: int) -> BusyError:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from dmrc.engines.session import Session
-from dmrc.scheduler.queue import Place
+from dmrc.scheduler.queue import QueueEntry
 from dmrc.scheduler.runner import Runner
 
 
@@ -24,12 +24,12 @@ class Lease:
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
 
     @classmethod
-    def of(cls, runner: Runner, session: Session, place: Place) -> Lease:
+    def of(cls, runner: Runner, session: Session, entry: QueueEntry) -> Lease:
         """Return the lease of a request that has got its slot now."""
-        loaded = max(place.since, runner.ready_since)
+        loaded = max(entry.since, runner.ready_since)
         return cls(
             runner,
             session,
             queue_ms=(time.monotonic() - loaded) * 1000,
-            load_ms=(loaded - place.since) * 1000,
+            load_ms=(loaded - entry.since) * 1000,
         )

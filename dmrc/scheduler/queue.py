@@ -1,4 +1,4 @@
-"""The line of requests that wait for one model with one configuration."""
+"""The queue of requests that wait for one model with one configuration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _LONGEST_RETRY_SECONDS = 60
 
 
 @dataclass(slots=True, eq=False)
-class Place:
-    """The place of one request in a line."""
+class QueueEntry:
+    """One request in a queue."""
 
     keep_alive_seconds: float | None
     """How long the runner stays after it; None is as the target says."""
@@ -31,61 +31,61 @@ class Place:
     """Gets the runner that has a slot for it."""
 
 
-class Line:
+class RequestQueue:
     """Who waits for a target, in the order in which they came. It outlives runners: a new one goes on with it."""
 
     def __init__(self, target: Target, limit: int) -> None:
-        """Make an empty line for at most `limit` requests."""
+        """Make an empty queue for at most `limit` requests."""
         self.target = target
         self.loads = 0
         """Callers who want the runner to be ready, and no slot of it."""
         self._limit = limit
-        self._places: deque[Place] = deque()
+        self._entries: deque[QueueEntry] = deque()
         self._mean_seconds: float | None = None
 
     def __len__(self) -> int:
         """Return how many wait."""
-        return len(self._places)
+        return len(self._entries)
 
     @property
     def is_wanted(self) -> bool:
         """Return whether anybody waits for a runner."""
-        return bool(self._places) or self.loads > 0
+        return bool(self._entries) or self.loads > 0
 
-    def join(self, keep_alive_seconds: float | None, parallel: int) -> Place:
-        """Take a place at the end; `parallel` is how many are served at the same time.
+    def join(self, keep_alive_seconds: float | None, parallel: int) -> QueueEntry:
+        """Add a request at the end; `parallel` is how many are served at the same time.
 
         Raises:
-            BusyError: Too many wait. It says when a place may be free, by how long the last requests took.
+            BusyError: Too many wait. It says when to try again, by how long the last requests took.
         """
-        if len(self._places) >= self._limit:
-            seconds = math.ceil((self._mean_seconds or 1.0) * len(self._places) / parallel)
+        if len(self._entries) >= self._limit:
+            seconds = math.ceil((self._mean_seconds or 1.0) * len(self._entries) / parallel)
             raise BusyError(
-                f"{len(self._places)} requests wait for model '{self.target.reference}' already",
+                f"{len(self._entries)} requests wait for model '{self.target.reference}' already",
                 retry_after_seconds=max(1, min(seconds, _LONGEST_RETRY_SECONDS)),
                 remedy="Try again later, or allow more at once with x-dmrc: {parallel: N}",
             )
-        place = Place(keep_alive_seconds)
-        self._places.append(place)
-        return place
+        entry = QueueEntry(keep_alive_seconds)
+        self._entries.append(entry)
+        return entry
 
-    def next(self) -> Place | None:
-        """Take the first place out of the line; one whose caller has gone is passed over."""
-        while self._places:
-            place = self._places.popleft()
-            if not place.granted.done():
-                return place
+    def next(self) -> QueueEntry | None:
+        """Take the first request out of the queue; one whose caller has gone is passed over."""
+        while self._entries:
+            entry = self._entries.popleft()
+            if not entry.granted.done():
+                return entry
         return None
 
-    def leave(self, place: Place) -> None:
-        """Give a place up, wherever it is."""
-        if place in self._places:
-            self._places.remove(place)
+    def leave(self, entry: QueueEntry) -> None:
+        """Remove a request, wherever it is in the queue."""
+        if entry in self._entries:
+            self._entries.remove(entry)
 
     def fail(self, error: DmrcError) -> None:
         """Tell everyone who waits that it will not be."""
-        while (place := self.next()) is not None:
-            place.granted.set_exception(error)
+        while (entry := self.next()) is not None:
+            entry.granted.set_exception(error)
 
     def took(self, seconds: float) -> None:
         """Learn how long one request held its slot."""

@@ -1,4 +1,4 @@
-"""The memory of runners that are to start: reserved as soon as `room` allows it, and until then waited for."""
+"""The memory of runners that are to start: reserved as soon as `eviction` allows it, and until then waited for."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import time
 from collections.abc import Awaitable, Callable
 
 from dmrc.errors import DmrcError
-from dmrc.scheduler.eviction import Room
+from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import Runner, State
-from dmrc.scheduler.runners import Fleet
+from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
 
 
 class Reservations:
-    """Carries out what `Room` plans. For one event loop."""
+    """Carries out what `Eviction` plans. For one event loop."""
 
     def __init__(
         self,
-        room: Room,
-        fleet: Fleet,
+        eviction: Eviction,
+        runners: Runners,
         limits: Limits,
         give_way: Callable[[Runner], None],
         load: Callable[[Target], Awaitable[Runner]],
     ) -> None:
         """Let others end by `give_way`, and those that only give memory back start anew by `load`."""
-        self._room = room
-        self._fleet = fleet
+        self._eviction = eviction
+        self._runners = runners
         self._limits = limits
         self._give_way = give_way
         self._load = load
@@ -42,27 +42,27 @@ class Reservations:
             BusyError: It has waited too long.
         """
         while True:
-            others = [other for other in self._fleet.alive() if other is not runner]
-            plan = self._room.plan(runner, others)
+            others = [other for other in self._runners.alive() if other is not runner]
+            plan = self._eviction.plan(runner, others)
             for giver in plan.givers:
                 giver.gives_back = True
-                self._fleet.spawn(self._give_back(giver))
+                self._runners.spawn(self._give_back(giver))
             if plan.need is not None:
-                runner.need, runner.claim, runner.state = plan.need, None, State.STARTING
+                runner.need, runner.claim, runner.state = plan.need, None, RunnerState.STARTING
                 return
             runner.claim = plan.claim or runner.claim
             for victim in plan.victims:
                 _log.info("runner %s gives way to %s", victim.target.reference, runner.target.reference)
                 victim.stop_reason = "evicted"
                 self._give_way(victim)
-            await self._fleet.change(plan.wait_seconds)
+            await self._runners.change(plan.wait_seconds)
 
     async def _give_back(self, runner: Runner) -> None:
         """Start a runner anew, with a smaller prompt cache, when it is idle or its window is over."""
         until = time.monotonic() + self._limits.window_seconds
-        while runner.state is State.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:
-            await self._fleet.change(left)
-        if runner.state is not State.READY:
+        while runner.state is RunnerState.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:
+            await self._runners.change(left)
+        if runner.state is not RunnerState.READY:
             return
         _log.info("runner %s starts anew with a smaller prompt cache", runner.target.reference)
         runner.stop_reason = "evicted"

@@ -15,7 +15,7 @@ _TOLD = 10
 
 @dataclass(slots=True)
 class _Record:
-    """The deaths of one runner that followed each other closely."""
+    """The unexpected ends of one runner that followed each other closely."""
 
     count: int = 0
     """How many."""
@@ -26,7 +26,7 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class UnexpectedEnd:
     """One end that nobody had asked for, as it is told later."""
 
     reference: str
@@ -37,23 +37,23 @@ class Death:
     """Unix seconds."""
 
 
-class Deaths:
+class RestartBackoff:
     """The ends of runners that nobody had asked for, starts that failed among them, by the runner's key."""
 
     def __init__(self) -> None:
         """Know of none."""
         self._records: dict[str, _Record] = {}
-        self.latest: deque[Death] = deque(maxlen=_TOLD)
+        self.latest: deque[UnexpectedEnd] = deque(maxlen=_TOLD)
         """The last ones, the newest last."""
 
     def answered(self, key: str) -> None:
-        """Learn that a runner answered: those that die after it are no row with those before."""
+        """Learn that a runner answered: those before no longer count."""
         self._records.pop(key, None)
 
     def note(self, key: str, cause: str, reference: str) -> None:
         """Count one more, and forget those of long ago."""
         now = time.monotonic()
-        self.latest.append(Death(reference, cause, time.time()))
+        self.latest.append(UnexpectedEnd(reference, cause, time.time()))
         self._records = {
             known: record for known, record in self._records.items() if now - record.last < _RECENT_SECONDS
         }
@@ -63,7 +63,7 @@ class Deaths:
         record.cause = cause
 
     def refuse_too_soon(self, key: str) -> None:
-        """Refuse a start before the pause is over: none after the first death, half a minute at most.
+        """Refuse a start before the pause is over: none after the first end, half a minute at most.
 
         Raises:
             BusyError: It must wait; the error repeats the cause, and says how long.

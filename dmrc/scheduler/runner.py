@@ -14,15 +14,15 @@ from typing import Literal, Protocol
 from dmrc.engines.engine import Counts, Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
-from dmrc.scheduler.budget import Held, Need
+from dmrc.scheduler.budget import MemoryNeed, MemoryUse
 from dmrc.scheduler.hang_ups import HangUps
-from dmrc.scheduler.queue import Line, Place
+from dmrc.scheduler.queue import QueueEntry, RequestQueue
 
 _DEATH_SECONDS = 5.0
 _COUNT_SECONDS = 2.0
 
 
-class State(enum.StrEnum):
+class RunnerState(enum.StrEnum):
     """Where a runner is in its life."""
 
     WAITING = "waiting"
@@ -36,10 +36,10 @@ class State(enum.StrEnum):
 
 
 StopReason = Literal["idle", "evicted", "unloaded", "died", "shutdown"]
-"""Why a runner that answered has ended: nobody used it, another needed the room, somebody asked for it, …"""
+"""Why a runner that answered has ended: nobody used it, another needed its memory, somebody asked for it, …"""
 
 
-class Watcher(Protocol):
+class RunnerObserver(Protocol):
     """Hears of runners, on the event loop. Neither waits nor raises."""
 
     def runner_started(self, runner: Runner) -> None:
@@ -53,20 +53,24 @@ class Runner:
     """A runner. All methods run on the event loop of the daemon; only the scheduler changes its state."""
 
     def __init__(
-        self, line: Line, engine: Engine, on_idle: Callable[[Runner], None], watchers: Sequence[Watcher] = ()
+        self,
+        queue: RequestQueue,
+        engine: Engine,
+        on_idle: Callable[[Runner], None],
+        observers: Sequence[RunnerObserver] = (),
     ) -> None:
         """Make a runner of `engine` that holds nothing; `on_idle` is called when its idle time is over."""
         self.engine = engine
-        self.target = line.target
-        self.key = line.target.key
-        self.name = line.target.reference
+        self.target = queue.target
+        self.key = queue.target.key
+        self.name = queue.target.reference
         """What its last user called the model: of one model there may be several tags."""
-        self.state = State.WAITING
-        self.line: Line | None = line
+        self.state = RunnerState.WAITING
+        self.queue: RequestQueue | None = queue
         """Whom it serves; None once it gives way and takes nobody any more."""
-        self.need: Need | None = None
+        self.need: MemoryNeed | None = None
         """The memory that is reserved for it."""
-        self.claim: Need | None = None
+        self.claim: MemoryNeed | None = None
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
         self.session: Session | None = None
@@ -83,14 +87,14 @@ class Runner:
         self.waits_since = time.monotonic()
         self.ready_since = math.inf
         self.idle_since = math.inf
-        self.keep_alive_seconds = line.target.keep_alive_seconds
+        self.keep_alive_seconds = queue.target.keep_alive_seconds
         """How long it stays when idle: as its last user wished."""
         self.stop_reason: StopReason = "unloaded"
         self.failure: str | None = None
         """Why its child ended when nobody had asked for it, as a sentence without a full stop."""
         self.gives_back = False
         """Whether it is about to start anew with a smaller prompt cache, for others need the memory."""
-        self._watchers = watchers
+        self._watchers = observers
         self._has_started = False
         self._on_idle = on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -98,17 +102,17 @@ class Runner:
     @property
     def is_alive(self) -> bool:
         """Return whether it holds memory, or is about to."""
-        return self.state in (State.WAITING, State.STARTING, State.READY, State.DRAINING)
+        return self.state in (RunnerState.WAITING, RunnerState.STARTING, RunnerState.READY, RunnerState.DRAINING)
 
     @property
     def waiting(self) -> int:
         """Return how many requests wait for it."""
-        return len(self.line) if self.line is not None else 0
+        return len(self.queue) if self.queue is not None else 0
 
     @property
     def is_idle(self) -> bool:
         """Return whether nobody uses it and nobody waits for it."""
-        return self.state is State.READY and self.in_use == 0 and self.waiting == 0
+        return self.state is RunnerState.READY and self.in_use == 0 and self.waiting == 0
 
     @property
     def is_pinned(self) -> bool:
@@ -119,7 +123,7 @@ class Runner:
     def has_free_slot(self) -> bool:
         """Return whether it can serve one more request now."""
         has_ended = self.process is not None and self.process.exit_code is not None  # and nobody was told of it yet
-        return self.state in (State.READY, State.DRAINING) and self.in_use < self.parallel and not has_ended
+        return self.state in (RunnerState.READY, RunnerState.DRAINING) and self.in_use < self.parallel and not has_ended
 
     @property
     def parallel(self) -> int:
@@ -135,19 +139,19 @@ class Runner:
         return self.engine.keeps_prompts(self.target.model, self.target.options)
 
     @property
-    def held(self) -> Held:
+    def held(self) -> MemoryUse:
         """Return the memory that it holds or was promised."""
         if self.need is None:
-            return Held(0, 0)
+            return MemoryUse(0, 0)
         resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
         if not self.has_free_prompt_cache:
-            return Held(self.need.memory.total_bytes, private)
-        return Held.of(self.need, resident, private)
+            return MemoryUse(self.need.memory.total_bytes, private)
+        return MemoryUse.of(self.need, resident, private)
 
     @property
     def can_give_back(self) -> bool:
         """Return whether it would take less memory if it started anew."""
-        if self.need is None or self.state is not State.READY or self.gives_back:
+        if self.need is None or self.state is not RunnerState.READY or self.gives_back:
             return False
         return self.has_free_prompt_cache and self.need.memory.prompt_cache_bytes > 0
 
@@ -162,19 +166,19 @@ class Runner:
         """Take requests from now on."""
         self.load_seconds = load_seconds
         self.ready_since = self.idle_since = time.monotonic()
-        self.state = State.READY
+        self.state = RunnerState.READY
         self._has_started = True
         for watcher in self._watchers:
             watcher.runner_started(self)
 
-    def enter(self, place: Place) -> None:
+    def enter(self, entry: QueueEntry) -> None:
         """Give a slot to a request, which keeps the runner from going."""
         self.in_use += 1
         self.served += 1
-        wish = place.keep_alive_seconds
+        wish = entry.keep_alive_seconds
         self.keep_alive_seconds = self.target.keep_alive_seconds if wish is None else wish
         self._cancel_timer()
-        place.granted.set_result(self)
+        entry.granted.set_result(self)
 
     def leave(self) -> None:
         """Count one user less; the last one starts the idle time."""
@@ -246,10 +250,10 @@ class Runner:
             await self.session.close()
         if self.process is not None:
             await self.process.stop()
-        if self.state is State.FAILED:
+        if self.state is RunnerState.FAILED:
             self.stop_reason = "died"
         else:
-            self.state = State.STOPPED
+            self.state = RunnerState.STOPPED
         if self._has_started:
             self._has_started = False
             for watcher in self._watchers:

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Coroutine
 
 from dmrc.background import BackgroundTasks
-from dmrc.scheduler.queue import Line
-from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.queue import RequestQueue
+from dmrc.scheduler.runner import Runner, RunnerState
 
 
-class Fleet:
+class Runners:
     """All runners of a scheduler, in the order of their start. For one event loop."""
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Fleet:
         """Return the runners that hold memory, or wait for it."""
         return [runner for runner in self._runners if runner.is_alive]
 
-    def of(self, line: Line) -> Runner | None:
-        """Return the runner that serves a line, or is going to."""
-        return next((runner for runner in self._runners if runner.line is line), None)
+    def of(self, queue: RequestQueue) -> Runner | None:
+        """Return the runner that serves a queue, or is going to."""
+        return next((runner for runner in self._runners if runner.queue is queue), None)
 
     def add(self, runner: Runner) -> None:
         """Take a new runner in."""
@@ -38,22 +38,22 @@ class Fleet:
 
     def end_if_drained(self, runner: Runner) -> None:
         """Begin to end a runner that drains and has nothing left to do; safe to call twice."""
-        if runner.state is State.DRAINING and runner.in_use == 0 and runner.waiting == 0:
-            runner.line = None
+        if runner.state is RunnerState.DRAINING and runner.in_use == 0 and runner.waiting == 0:
+            runner.queue = None
             self.spawn(self.end(runner))
 
-    def forget_unwanted(self, line: Line) -> None:
+    def forget_unwanted(self, queue: RequestQueue) -> None:
         """Let go of a runner that waits for memory, and that nobody waits for any more."""
-        runner = self.of(line)
-        if runner is not None and runner.state is State.WAITING and not line.is_wanted:
-            runner.line = None
+        runner = self.of(queue)
+        if runner is not None and runner.state is RunnerState.WAITING and not queue.is_wanted:
+            runner.queue = None
             self.cancel(runner)
 
     def cancel(self, runner: Runner) -> None:
         """End a load."""
         if runner.load is not None:
             runner.load.cancel()
-        if runner.state is State.WAITING:  # its task may not have run a step, and then cannot end the runner
+        if runner.state is RunnerState.WAITING:  # its task may not have run a step, and then cannot end the runner
             self.spawn(self.end(runner))
 
     async def end(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler: gives each request a runner, starts what is missing, and lets others give way (see `room`)."""
+"""The scheduler: gives each request a runner, starts what is missing, and lets others give way (see `eviction`)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dmrc.background import begin
 from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Budget, needs
-from dmrc.scheduler.eviction import Room
+from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.queue import Line, Place
+from dmrc.scheduler.queue import QueueEntry, RequestQueue
 from dmrc.scheduler.reservations import Reservations
-from dmrc.scheduler.restart_backoff import Deaths
-from dmrc.scheduler.runner import Runner, State, Watcher
-from dmrc.scheduler.runners import Fleet
+from dmrc.scheduler.restart_backoff import RestartBackoff
+from dmrc.scheduler.runner import Runner, RunnerObserver, RunnerState
+from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
 
@@ -38,21 +38,21 @@ class Scheduler:
         """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left go."""
         for stale in run.glob("runner-*.sock"):
             stale.unlink(missing_ok=True)
-        self.watchers: list[Watcher] = []
+        self.observers: list[RunnerObserver] = []
         self.mask: Callable[[str], str] = str  # takes the secrets of projects out of a line that an engine prints
         self._engines = engines
         self._run = run
         self._logs = logs
         self._limits = limits
-        self._lines: dict[str, Line] = {}
-        self._fleet = Fleet()
-        self._reservations = Reservations(Room(budget, limits), self._fleet, limits, self._give_way, self.load)
+        self._queues: dict[str, RequestQueue] = {}
+        self._runners = Runners()
+        self._reservations = Reservations(Eviction(budget, limits), self._runners, limits, self._give_way, self.load)
         self._numbers = itertools.count(1)
-        self.deaths, self._closing = Deaths(), False
+        self.backoff, self._closing = RestartBackoff(), False
 
     def runners(self) -> list[Runner]:
         """Return the runners that live, in the order of their start; those that wait for memory are among them."""
-        return self._fleet.alive()
+        return self._runners.alive()
 
     @asynccontextmanager
     async def lease(self, target: Target, keep_alive_seconds: float | None = None) -> AsyncIterator[Lease]:
@@ -61,7 +61,7 @@ class Scheduler:
         Requests for equal targets are served in their order. `keep_alive_seconds` is how long the runner stays idle
         afterwards, in place of what the target says; of several, that of the last to get a slot. inf pins nothing.
 
-        Who is cancelled leaves the line at once. A load that has begun goes on, it belongs to the daemon; a runner that
+        Who is cancelled leaves the queue at once. A load that has begun goes on, it is the daemon's; a runner that
         still waits for memory goes with the last one who wanted it.
 
         Raises:
@@ -72,7 +72,7 @@ class Scheduler:
         began, hung_up = time.monotonic(), False
         try:
             yield lease
-            self.deaths.answered(lease.runner.key)
+            self.backoff.answered(lease.runner.key)
         except asyncio.CancelledError:
             hung_up = not self._closing
             raise
@@ -80,10 +80,10 @@ class Scheduler:
             await lease.runner.notice_death()  # before the slot is the next one's
             raise
         finally:
-            if lease.runner.line is not None:
-                lease.runner.line.took(time.monotonic() - began)
+            if lease.runner.queue is not None:
+                lease.runner.queue.took(time.monotonic() - began)
             if hung_up:
-                self._fleet.spawn(self._leave_later(lease.runner))
+                self._runners.spawn(self._leave_later(lease.runner))
             else:
                 self._leave(lease.runner)
 
@@ -93,15 +93,15 @@ class Scheduler:
         Raises:
             EngineError: It does not start, or does not fit.
         """
-        line = self._line(target)
-        runner = self._fleet.of(line) or self._begin(line)
-        line.loads += 1
+        queue = self._queue(target)
+        runner = self._runners.of(queue) or self._begin(queue)
+        queue.loads += 1
         try:
             if runner.load is not None:
                 await asyncio.wait({runner.load})  # a caller that goes away does not end the load
         finally:
-            line.loads -= 1
-            self._fleet.forget_unwanted(line)
+            queue.loads -= 1
+            self._runners.forget_unwanted(queue)
         if runner.load is None or runner.load.cancelled():
             raise _unloaded(target)
         runner.load.result()
@@ -110,54 +110,54 @@ class Scheduler:
 
     async def unload(self, runner: Runner) -> None:
         """Let a runner serve those who wait for it already, then end it; who comes later gets another one."""
-        line = runner.line
-        if line is not None and self._lines.get(runner.key) is line:
-            del self._lines[runner.key]
-        if runner.state in (State.WAITING, State.STARTING):
-            if line is not None:
-                line.fail(_unloaded(runner.target))
-            self._fleet.cancel(runner)
-        elif runner.state is State.READY:
-            runner.state = State.DRAINING
-        self._fleet.end_if_drained(runner)
-        while runner in self._fleet:
-            await self._fleet.change()
+        queue = runner.queue
+        if queue is not None and self._queues.get(runner.key) is queue:
+            del self._queues[runner.key]
+        if runner.state in (RunnerState.WAITING, RunnerState.STARTING):
+            if queue is not None:
+                queue.fail(_unloaded(runner.target))
+            self._runners.cancel(runner)
+        elif runner.state is RunnerState.READY:
+            runner.state = RunnerState.DRAINING
+        self._runners.end_if_drained(runner)
+        while runner in self._runners:
+            await self._runners.change()
 
     def release(self, keys: Collection[str]) -> list[asyncio.Task[None]]:
         """Begin to unload the runners of these targets; the tasks end when they have gone."""
-        return [self._fleet.spawn(self.unload(runner)) for runner in self.runners() if runner.key in keys]
+        return [self._runners.spawn(self.unload(runner)) for runner in self.runners() if runner.key in keys]
 
     async def close(self) -> None:
         """End all runners at once, in parallel, and wait for everything that was begun."""
         self._closing = True
-        served = (runner.line for runner in self._fleet.alive() if runner.line is not None)
-        for line in {*self._lines.values(), *served}:
-            line.fail(_stopping())
-        await self._fleet.close()
+        served = (runner.queue for runner in self._runners.alive() if runner.queue is not None)
+        for queue in {*self._queues.values(), *served}:
+            queue.fail(_stopping())
+        await self._runners.close()
 
     async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
-        """Wait in line for a slot; again where the runner ends in the moment in which it has one."""
+        """Wait in the queue for a slot; again where the runner ends in the moment in which it has one."""
         while True:
-            line = self._line(target)
-            runner = self._fleet.of(line) or self._begin(line)
-            place = line.join(keep_alive_seconds, runner.parallel)
-            self._serve(line)
+            queue = self._queue(target)
+            runner = self._runners.of(queue) or self._begin(queue)
+            entry = queue.join(keep_alive_seconds, runner.parallel)
+            self._serve(queue)
             try:
-                runner = await place.granted
+                runner = await entry.granted
             except BaseException:
-                self._give_up(line, place)
+                self._give_up(queue, entry)
                 raise
             if runner.is_alive and runner.session is not None:
-                return Lease.of(runner, runner.session, place)
+                return Lease.of(runner, runner.session, entry)
             self._leave(runner)
 
     def _leave(self, runner: Runner) -> None:
-        """Free the slot of a request, for the next one in line."""
+        """Free the slot of a request, for the next one in the queue."""
         runner.leave()
-        self._serve(runner.line)
-        self._fleet.end_if_drained(runner)
+        self._serve(runner.queue)
+        self._runners.end_if_drained(runner)
         if runner.is_idle:
-            self._fleet.announce()
+            self._runners.announce()
 
     async def _leave_later(self, runner: Runner) -> None:
         """Free the slot of a caller who has hung up, when the engine has let go of it, too."""
@@ -166,63 +166,63 @@ class Scheduler:
         finally:
             self._leave(runner)
 
-    def _give_up(self, line: Line, place: Place) -> None:
+    def _give_up(self, queue: RequestQueue, entry: QueueEntry) -> None:
         """Undo what was done for a caller who has gone, or who was refused."""
-        line.leave(place)
-        granted = place.granted
+        queue.leave(entry)
+        granted = entry.granted
         if granted.done() and not granted.cancelled() and granted.exception() is None:
             self._leave(granted.result())
             return
-        runner = self._fleet.of(line)
+        runner = self._runners.of(queue)
         if runner is not None:
             runner.rest()  # the last one to wait may have gone away
-            self._fleet.end_if_drained(runner)
-        self._fleet.forget_unwanted(line)
-        self._fleet.announce()
+            self._runners.end_if_drained(runner)
+        self._runners.forget_unwanted(queue)
+        self._runners.announce()
 
-    def _line(self, target: Target) -> Line:
-        """Return the line for a target. The runner learns of it: keep_alive may have changed, the key has not."""
+    def _queue(self, target: Target) -> RequestQueue:
+        """Return the queue for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
             raise _stopping()
         key = target.key
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(target, self._limits.queue)
-        line.target = target
-        runner = self._fleet.of(line)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = RequestQueue(target, self._limits.queue)
+        queue.target = target
+        runner = self._runners.of(queue)
         if runner is not None:
             runner.name = target.reference
         if runner is not None and runner.target.keep_alive_seconds != target.keep_alive_seconds:
             runner.target, runner.keep_alive_seconds = target, target.keep_alive_seconds
-        return line
+        return queue
 
-    def _begin(self, line: Line) -> Runner:
-        """Begin to start a runner for a line. Does not await: it is one decision.
+    def _begin(self, queue: RequestQueue) -> Runner:
+        """Begin to start a runner for a queue. Does not await: it is one decision.
 
         Raises:
             BusyError: The last ones died or did not start, and the pause is not over.
         """
-        self.deaths.refuse_too_soon(line.target.key)
-        engine = self._engines[line.target.engine]
-        runner = Runner(line, engine, on_idle=self._on_idle, watchers=self.watchers)
-        self._fleet.add(runner)
+        self.backoff.refuse_too_soon(queue.target.key)
+        engine = self._engines[queue.target.engine]
+        runner = Runner(queue, engine, on_idle=self._on_idle, observers=self.observers)
+        self._runners.add(runner)
         # A failure is logged where it happens, and there may be no caller left to raise it to.
         runner.load = begin(self._start(runner), "the load of a model", expected=DmrcError)
         return runner
 
-    def _serve(self, line: Line | None) -> None:
+    def _serve(self, queue: RequestQueue | None) -> None:
         """Give free slots to those who wait; start a runner where there is none. None: nobody can wait."""
-        if line is None:
+        if queue is None:
             return
-        runner = self._fleet.of(line)
-        if runner is None and line.is_wanted and not self._closing:
+        runner = self._runners.of(queue)
+        if runner is None and queue.is_wanted and not self._closing:
             try:
-                runner = self._begin(line)
+                runner = self._begin(queue)
             except BusyError as error:  # they have not been near the engine that died: they wait for the next one
                 loop = asyncio.get_running_loop()
-                loop.call_later(error.retry_after_seconds or 1, self._serve, line)
-        while runner is not None and runner.has_free_slot and (place := line.next()) is not None:
-            runner.enter(place)
+                loop.call_later(error.retry_after_seconds or 1, self._serve, queue)
+        while runner is not None and runner.has_free_slot and (entry := queue.next()) is not None:
+            runner.enter(entry)
 
     async def _start(self, runner: Runner) -> None:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
@@ -233,13 +233,14 @@ class Scheduler:
             raise
         runner.become_ready(time.monotonic() - began)
         _log.debug("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
-        self._fleet.spawn(self._watch(runner))
-        if runner.line is not self._lines.get(runner.key):  # the one before it was unloaded, and died with some waiting
-            runner.state = State.DRAINING
-        self._serve(runner.line)
-        self._fleet.end_if_drained(runner)
+        self._runners.spawn(self._watch(runner))
+        # The one before it was unloaded, and died with some waiting.
+        if runner.queue is not self._queues.get(runner.key):
+            runner.state = RunnerState.DRAINING
+        self._serve(runner.queue)
+        self._runners.end_if_drained(runner)
         runner.rest()
-        self._fleet.announce()
+        self._runners.announce()
 
     async def _launch(self, runner: Runner) -> float:
         """Have the server of a runner answer; return when that began, on the monotonic clock."""
@@ -248,7 +249,7 @@ class Scheduler:
         engine.check(target.options, companions)  # before anyone gives way for it
         if needs(engine, target):
             await self._reservations.reserve(runner)
-        runner.state = State.STARTING
+        runner.state = RunnerState.STARTING
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
@@ -258,22 +259,22 @@ class Scheduler:
     async def _fail(self, runner: Runner, error: BaseException) -> None:
         """End a runner that does not become ready, and tell those who wait for it why."""
         had_memory = runner.need is not None
-        runner.state = State.FAILED
-        line, runner.line = runner.line, None
+        runner.state = RunnerState.FAILED
+        queue, runner.queue = runner.queue, None
         if isinstance(error, DmrcError):
             _log.warning("runner %s did not start: %s", runner.target.reference, error)
             if had_memory:
-                self.deaths.note(runner.key, error.message, runner.target.reference)
-        if line is not None:
-            line.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
-        await self._fleet.end(runner)
+                self.backoff.note(runner.key, error.message, runner.target.reference)
+        if queue is not None:
+            queue.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
+        await self._runners.end(runner)
 
     def _give_way(self, victim: Runner) -> None:
         """Let a runner end after its last answer. Those who wait for it get its successor, when that has memory."""
-        line, victim.line = victim.line, None
-        victim.state = State.DRAINING
-        self._fleet.end_if_drained(victim)
-        self._serve(line)
+        queue, victim.queue = victim.queue, None
+        victim.state = RunnerState.DRAINING
+        self._runners.end_if_drained(victim)
+        self._serve(queue)
 
     async def _watch(self, runner: Runner) -> None:
         """Notice the end of a child that nobody asked to end; those who wait for it get another one."""
@@ -286,15 +287,15 @@ class Scheduler:
             await self._ended(runner, why)
 
     async def _ended(self, runner: Runner, why: str) -> None:
-        was_needed = runner.state is State.READY or bool(runner.in_use or runner.waiting)
+        was_needed = runner.state is RunnerState.READY or bool(runner.in_use or runner.waiting)
         if self._closing or not runner.is_alive or not was_needed:
             return
-        runner.state, runner.failure = State.FAILED, why
-        self.deaths.note(runner.key, why, runner.target.reference)
+        runner.state, runner.failure = RunnerState.FAILED, why
+        self.backoff.note(runner.key, why, runner.target.reference)
         _log.warning("runner %s: %s", runner.target.reference, why)
-        line, runner.line = runner.line, None
-        self._serve(line)
-        await self._fleet.end(runner)
+        queue, runner.queue = runner.queue, None
+        self._serve(queue)
+        await self._runners.end(runner)
 
     def _on_idle(self, runner: Runner) -> None:
         if runner.is_idle:

@@ -12,7 +12,7 @@ import time
 from dmrc.background import beside
 from dmrc.engines.process import EngineProcess
 from dmrc.gguf import format_size
-from dmrc.scheduler.budget import Need
+from dmrc.scheduler.budget import MemoryNeed
 from dmrc.scheduler.runner import Runner
 
 LOOK_SECONDS = 3.0
@@ -28,7 +28,7 @@ _BUSY_SHARE = 0.1  # of one core: others may want them all
 _GIB = 1 << 30
 
 
-def most_bytes(need: Need, served: int) -> int:
+def most_bytes(need: MemoryNeed, served: int) -> int:
     """Return what a child that was asked so often may take of memory that is its own: far more than its estimate.
 
     A prompt cache grows by the context of one slot a request, and by as much again for its checkpoints at most.

@@ -10,7 +10,7 @@ from dmrc.engines.engine import LocalModel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
-from dmrc.scheduler.budget import Budget, Held, needs
+from dmrc.scheduler.budget import Budget, MemoryUse, needs
 from dmrc.scheduler.target import Target
 
 GIB = 1 << 30
@@ -83,17 +83,17 @@ def test_of_a_limit_everything_held_is_taken_off() -> None:
     budget = Budget(limit_bytes=10 * GIB, system_available=lambda: 0)
 
     assert budget.available([]) == 10 * GIB
-    assert budget.available([Held(6 * GIB, 1 * GIB), Held(1 * GIB, 0)]) == 3 * GIB
-    assert budget.available([Held(1 * GIB, 0)], going=[Held(6 * GIB, 1 * GIB)]) == 9 * GIB
+    assert budget.available([MemoryUse(6 * GIB, 1 * GIB), MemoryUse(1 * GIB, 0)]) == 3 * GIB
+    assert budget.available([MemoryUse(1 * GIB, 0)], going=[MemoryUse(6 * GIB, 1 * GIB)]) == 9 * GIB
 
 
 def test_of_the_systems_memory_only_what_it_does_not_know_yet_is_taken_off() -> None:
     """A runner of 6 GiB that holds 2 has 4 in its mapped file, which the system goes on calling available."""
     budget = Budget(system_available=lambda: 8 * GIB)
 
-    assert budget.available([Held(6 * GIB, 2 * GIB)]) == 4 * GIB
-    assert budget.available([Held(1 * GIB, 2 * GIB)]) == 8 * GIB
-    assert budget.available([], going=[Held(6 * GIB, 2 * GIB)]) == 10 * GIB
+    assert budget.available([MemoryUse(6 * GIB, 2 * GIB)]) == 4 * GIB
+    assert budget.available([MemoryUse(1 * GIB, 2 * GIB)]) == 8 * GIB
+    assert budget.available([], going=[MemoryUse(6 * GIB, 2 * GIB)]) == 10 * GIB
 
 
 def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dmrc.errors import BusyError, EngineStartError
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, ask, children, hold, play, until, use
@@ -43,7 +43,7 @@ def test_who_waits_in_the_queue_of_a_runner_that_dies_gets_the_next_one(workshop
         waiter = asyncio.create_task(use(scheduler, workshop.target()))
         await until(lambda: got[0].runner.waiting == 1, "the second waits")
         children()[0].kill()
-        await until(lambda: got[0].runner.state is State.FAILED, "the death is noticed")
+        await until(lambda: got[0].runner.state is RunnerState.FAILED, "the death is noticed")
         release.set()
 
         await asyncio.gather(holder, waiter)
@@ -85,7 +85,9 @@ async def crash(scheduler: Scheduler, target: Target) -> None:
 
     with pytest.raises(ConnectionError):
         await ask_for_long()
-    await until(lambda: not any(each.state is State.READY for each in scheduler.runners()), "the death is noticed")
+    await until(
+        lambda: not any(each.state is RunnerState.READY for each in scheduler.runners()), "the death is noticed"
+    )
 
 
 def test_a_runner_that_keeps_dying_has_to_rest(workshop: Workshop) -> None:
@@ -111,7 +113,7 @@ def test_deaths_with_an_answer_between_them_are_no_row(workshop: Workshop) -> No
         for _ in range(4):
             await crash(scheduler, workshop.target())
             await use(scheduler, workshop.target())  # raises where they are told to rest
-        assert len(scheduler.deaths.latest) == 4
+        assert len(scheduler.backoff.latest) == 4
 
     play(scheduler, story)
 
@@ -128,7 +130,7 @@ def test_a_queue_that_has_not_reached_the_engine_waits_through_the_pause(worksho
         await until(lambda: got[0].runner.waiting == 5, "the others wait")
 
         children()[0].kill()
-        await until(lambda: got[0].runner.state is State.FAILED, "the death is noticed")
+        await until(lambda: got[0].runner.state is RunnerState.FAILED, "the death is noticed")
         release.set()
 
         assert len(set(await asyncio.gather(*waiting))) == 1
@@ -167,7 +169,7 @@ def test_a_watch_that_fails_leaves_no_runner_that_looks_ready(
             patch.setattr("psutil.Process.cpu_times", _no_space)
             await until(lambda: not scheduler.runners(), "the runner is ended")
 
-        assert runner.state is State.FAILED
+        assert runner.state is RunnerState.FAILED
         await until(lambda: not child.is_running(), "the child is gone")
         await use(scheduler, workshop.target())
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dmrc.scheduler.runners import Fleet
+from dmrc.scheduler.runners import Runners
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -14,11 +14,11 @@ def test_a_cancellation_that_comes_with_the_change_is_not_swallowed(steps: int) 
     """`asyncio.wait_for` of Python 3.11 does that: a cancelled load went on, and started a child nobody knew of."""
 
     async def story() -> None:
-        fleet = Fleet()
-        waiter = asyncio.create_task(fleet.change(60))
+        runners = Runners()
+        waiter = asyncio.create_task(runners.change(60))
         await asyncio.sleep(0.01)
 
-        fleet.announce()
+        runners.announce()
         for _ in range(steps):
             await asyncio.sleep(0)
         was_waiting = waiter.cancel()
@@ -31,7 +31,7 @@ def test_a_cancellation_that_comes_with_the_change_is_not_swallowed(steps: int) 
 
 def test_a_change_that_does_not_come_ends_the_wait() -> None:
     """The outer limit raises where it does not."""
-    asyncio.run(asyncio.wait_for(Fleet().change(0.01), 10))
+    asyncio.run(asyncio.wait_for(Runners().change(0.01), 10))
 
 
 def test_what_work_beside_raises_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,7 +41,7 @@ def test_what_work_beside_raises_is_in_the_log(caplog: pytest.LogCaptureFixture)
         async def fails() -> None:
             raise OSError(28, "No space left on device")
 
-        await asyncio.wait({Fleet().spawn(fails())})
+        await asyncio.wait({Runners().spawn(fails())})
         await asyncio.sleep(0)
 
     asyncio.run(story())

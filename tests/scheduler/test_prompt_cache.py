@@ -23,10 +23,10 @@ from dmrc.engines.session import Session
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
-from dmrc.scheduler.budget import Budget, Held, needs, with_prompt_cache
+from dmrc.scheduler.budget import Budget, MemoryUse, needs, with_prompt_cache
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.groups import LLAMA_SERVER
@@ -89,9 +89,9 @@ def test_what_a_cache_has_not_filled_counts_as_free_for_others() -> None:
     need = with_prompt_cache(needs(LLAMA_CPP, llama_8b())[0], LLAMA_CPP, llama_8b(), 64 * GIB)
     bare = need.memory.bare_bytes
 
-    assert Held.of(need, bare - GIB, GIB) == Held(bare, GIB, 8 * GIB)
-    assert Held.of(need, bare + 3 * GIB, GIB) == Held(bare + 3 * GIB, GIB, 5 * GIB)
-    assert Held.of(need, bare + 9 * GIB, GIB) == Held(bare + 8 * GIB, GIB, 0)
+    assert MemoryUse.of(need, bare - GIB, GIB) == MemoryUse(bare, GIB, 8 * GIB)
+    assert MemoryUse.of(need, bare + 3 * GIB, GIB) == MemoryUse(bare + 3 * GIB, GIB, 5 * GIB)
+    assert MemoryUse.of(need, bare + 9 * GIB, GIB) == MemoryUse(bare + 8 * GIB, GIB, 0)
 
 
 def test_copies_of_a_sliding_window_are_taken_out_of_the_same_memory(tmp_path: Path) -> None:
@@ -263,12 +263,12 @@ def test_a_new_runner_starts_at_once_in_what_a_busy_ones_cache_has_not_filled(wo
 
         await use(scheduler, workshop.target(512))
 
-        assert first.state is State.READY
+        assert first.state is RunnerState.READY
         assert cache_of(scheduler, 512) == 0
         release.set()
         await holder
         await until(lambda: len(scheduler.runners()) == 2 and first not in scheduler.runners(), "it starts anew")
-        await until(lambda: all(one.state is State.READY for one in scheduler.runners()), "both are ready")
+        await until(lambda: all(one.state is RunnerState.READY for one in scheduler.runners()), "both are ready")
         assert 0 <= cache_of(scheduler, 256) < before
         assert sum(one.need.memory.total_bytes for one in scheduler.runners() if one.need) <= limit
         assert len(children()) == 2
@@ -306,7 +306,7 @@ def test_a_filled_cache_is_given_back_before_a_runner_has_to_go_or_a_load_is_ref
         await use(scheduler, other)
 
         await until(lambda: len(scheduler.runners()) == 2, "both are there")
-        await until(lambda: all(one.state is State.READY for one in scheduler.runners()), "both are ready")
+        await until(lambda: all(one.state is RunnerState.READY for one in scheduler.runners()), "both are ready")
         assert cache_of(scheduler, 1024) + cache_of(scheduler, 1280) <= 20 * MIB
         with pytest.raises(InsufficientMemoryError):
             await use(scheduler, thick_target(workshop, thick, 65536))

@@ -11,7 +11,7 @@ import pytest
 from dmrc.errors import BusyError, EngineError, InsufficientMemoryError
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 from tests.scheduler.conftest import Workshop, ask, children, hold, play, until, use
 
 pytestmark = pytest.mark.engine
@@ -73,7 +73,7 @@ def test_a_pinned_runner_stays_and_the_other_is_refused_with_numbers(workshop: W
         assert "context_size 512 needs " in caught.value.message
         assert "B is free" in caught.value.message
         assert caught.value.remedy is not None
-        assert [runner.state for runner in scheduler.runners()] == [State.READY]
+        assert [runner.state for runner in scheduler.runners()] == [RunnerState.READY]
 
     play(scheduler, story)
 
@@ -89,7 +89,7 @@ def test_what_can_never_fit_is_refused_at_once_and_evicts_nobody(workshop: Works
                 await use(scheduler, workshop.target(1 << 24))
             assert time.monotonic() - began < 5
 
-        assert [runner.state for runner in scheduler.runners()] == [State.READY]
+        assert [runner.state for runner in scheduler.runners()] == [RunnerState.READY]
 
     play(scheduler, story)
 
@@ -148,7 +148,7 @@ def test_a_caller_that_goes_away_does_not_end_the_load(workshop: Workshop) -> No
             await caller
         (runner,) = scheduler.runners()
 
-        await until(lambda: runner.state is State.READY, "the runner is ready")
+        await until(lambda: runner.state is RunnerState.READY, "the runner is ready")
 
         assert runner.waiting == 0
         assert await use(scheduler, workshop.target()) == runner.key
@@ -184,7 +184,7 @@ def test_unload_waits_for_users_and_a_new_request_gets_a_runner_of_its_own(works
         target = workshop.target()
         async with scheduler.lease(target) as old:
             unload = asyncio.create_task(scheduler.unload(old.runner))
-            await until(lambda: old.runner.state is State.DRAINING, "it drains")
+            await until(lambda: old.runner.state is RunnerState.DRAINING, "it drains")
             await use(scheduler, target)
             assert await ask(old) == 200
             assert not unload.done()

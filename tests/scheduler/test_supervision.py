@@ -13,7 +13,7 @@ import pytest
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.scheduler.budget import needs
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.supervision import most_bytes
 from tests.scheduler.conftest import Workshop, children, play, until, use
 from tests.tiny_gguf import write_tiny_llama
@@ -59,9 +59,9 @@ def test_a_child_that_computes_for_nobody_is_ended(
 
         await until(lambda: not scheduler.runners(), "the child is ended", seconds=30)
 
-        assert lease.runner.state is State.FAILED
+        assert lease.runner.state is RunnerState.FAILED
         assert not child.is_running()
-        (death,) = scheduler.deaths.latest
+        (death,) = scheduler.backoff.latest
         assert "was ended: it kept the processor busy" in death.cause
         assert lease.runner.failure == death.cause
         await use(scheduler, workshop.target(gguf=evil))  # whoever asks for something else is served

@@ -11,7 +11,7 @@ import pytest
 from dmrc.errors import BusyError
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, ask, hold, play, until, use
@@ -102,7 +102,7 @@ def test_those_who_wait_keep_their_order_over_a_change_of_models(workshop: Works
         await until(lambda: bool(got), "the first has its slot")
         crowd = [asyncio.create_task(ask_in_turn(number, workshop.target(256))) for number in range(12)]
         other = asyncio.create_task(ask_in_turn(100, workshop.target(512)))
-        await until(lambda: got[0].runner.state is State.DRAINING, "the resident gives way")
+        await until(lambda: got[0].runner.state is RunnerState.DRAINING, "the resident gives way")
         release.set()
 
         await asyncio.gather(first, other, *crowd)
@@ -119,13 +119,13 @@ def test_nobody_gives_way_to_a_caller_who_has_gone(workshop: Workshop) -> None:
         async with scheduler.lease(workshop.target(256)) as held:
             caller = asyncio.create_task(use(scheduler, workshop.target(512)))
             await until(lambda: len(scheduler.runners()) == 2, "the other waits for memory")
-            assert scheduler.runners()[1].state is State.WAITING
+            assert scheduler.runners()[1].state is RunnerState.WAITING
             caller.cancel()
             await asyncio.gather(caller, return_exceptions=True)
 
             await until(lambda: scheduler.runners() == [held.runner], "it is forgotten")
         await asyncio.sleep(0)
-        assert held.runner.state is State.READY
+        assert held.runner.state is RunnerState.READY
 
     play(scheduler, story)
 
@@ -137,7 +137,7 @@ def test_a_small_model_takes_what_is_free_while_a_large_one_waits(workshop: Work
         async with scheduler.lease(workshop.target(256)):
             large = asyncio.create_task(use(scheduler, workshop.target(2048, parallel=64)))
             await until(lambda: len(scheduler.runners()) == 2, "the large one waits for memory")
-            assert scheduler.runners()[1].state is State.WAITING
+            assert scheduler.runners()[1].state is RunnerState.WAITING
 
             await use(scheduler, workshop.target(512))
 
@@ -250,7 +250,7 @@ def test_a_new_configuration_waits_for_the_old_runner_where_both_do_not_fit(work
             await until(lambda: len(scheduler.runners()) == 2, "the new one waits for memory")
 
             assert await ask(held) == 200
-            assert [runner.state for runner in scheduler.runners()] == [State.DRAINING, State.WAITING]
+            assert [runner.state for runner in scheduler.runners()] == [RunnerState.DRAINING, RunnerState.WAITING]
 
         assert (await waiting, await other) == (old.key, new.key)
         assert [runner.key for runner in scheduler.runners()] == [new.key]
@@ -266,7 +266,7 @@ def test_a_crash_while_an_unloaded_runner_serves_its_last_ones_leaves_nobody_wai
             waiting = asyncio.create_task(use(scheduler, workshop.target()))
             await until(lambda: held.runner.waiting == 1, "one waits")
             scheduler.release({held.runner.key})
-            await until(lambda: held.runner.state is State.DRAINING, "it drains")
+            await until(lambda: held.runner.state is RunnerState.DRAINING, "it drains")
             assert held.runner.process is not None
             psutil.Process(held.runner.process.pid).kill()
 

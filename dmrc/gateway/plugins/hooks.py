@@ -48,7 +48,7 @@ class Hooks:
         """Hear from the recorder and the scheduler from now on."""
         recorder.filters.append(self._filter_capture)
         recorder.on_completed.append(self._exchange_completed)
-        scheduler.watchers.append(self)
+        scheduler.observers.append(self)
 
     async def project_up(self, registration: Registration) -> list[Plugin]:
         """Load a project's own plugins, those whose file changed anew, and tell of the project; return its plugins."""

@@ -22,7 +22,7 @@ from dmrc.gateway.server.page_sessions import LOGIN
 from dmrc.project import ServingOptions
 from dmrc.projects import Registration
 from dmrc.scheduler.description import describe_runner
-from dmrc.scheduler.runner import State
+from dmrc.scheduler.runner import RunnerState
 
 if TYPE_CHECKING:
     from dmrc.gateway.daemon import Daemon
@@ -96,7 +96,7 @@ class _Admin:
                 "projects": [known.name for known in daemon.projects.all()],
                 "runners": len(daemon.scheduler.runners()),
                 "in_flight": daemon.work.in_flight - 1,
-                "ended": [asdict(death) for death in daemon.scheduler.deaths.latest],
+                "ended": [asdict(death) for death in daemon.scheduler.backoff.latest],
                 "exchanges_dropped": daemon.recorder.counts().dropped,
             }
         )
@@ -134,14 +134,14 @@ class _Admin:
 
     def _is_used(self) -> bool:
         daemon = self._daemon
-        runs = any(runner.state is not State.DRAINING for runner in daemon.scheduler.runners())
+        runs = any(runner.state is not RunnerState.DRAINING for runner in daemon.scheduler.runners())
         return runs or bool(daemon.projects.all()) or daemon.work.in_flight > 1
 
     def _is_busy(self) -> bool:
         """Return whether somebody would notice an end that the next daemon follows at once."""
         runners = self._daemon.scheduler.runners()
         return self._daemon.work.in_flight > 1 or any(
-            runner.in_use or runner.waiting or runner.state is not State.READY for runner in runners
+            runner.in_use or runner.waiting or runner.state is not RunnerState.READY for runner in runners
         )
 
     async def attach(self, request: Request) -> Response:

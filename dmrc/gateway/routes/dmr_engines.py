@@ -23,7 +23,7 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.scheduler.description import go_duration
-from dmrc.scheduler.runner import Runner, State
+from dmrc.scheduler.runner import Runner, RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.store import Store
 
@@ -142,6 +142,6 @@ def _row(runner: Runner) -> dict[str, object]:
         "mode": "reranking" if mode == "rerank" else mode,
         "last_used": _NEVER if runner.in_use else used,
         **({"in_use": True} if runner.in_use else {}),
-        **({"loading": True} if runner.state in (State.WAITING, State.STARTING) else {}),
+        **({"loading": True} if runner.state in (RunnerState.WAITING, RunnerState.STARTING) else {}),
         "keep_alive": go_duration(runner.keep_alive_seconds),
     }
