@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from dmrc.engines.engine import Counts
-from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
 
 
-def describe_runner(runner: Runner, counts: Counts | None = None) -> dict[str, object]:
+def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict[str, object]:
     """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds.
 
     `counts` is what its engine says of its prompts; None is unknown.

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from dmrc.errors import BusyError
 from dmrc.scheduler.budget import Budget, MemoryNeed, MemoryUse, with_less_prompt_cache, with_prompt_cache
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
 
 _FOR_EVER = 3600.0
 
@@ -40,9 +40,9 @@ class Plan:
     """It starts, with this."""
     claim: MemoryNeed | None = None
     """What it will have when the `victims` have gone."""
-    victims: Sequence[Runner] = ()
+    victims: Sequence[ManagedRunner] = ()
     """These give way now, the busy ones as soon as their users have finished."""
-    givers: Sequence[Runner] = ()
+    givers: Sequence[ManagedRunner] = ()
     """These start anew with a smaller prompt cache: the idle ones now, the others when they are idle."""
     wait_seconds: float = _FOR_EVER
     """It looks again after this time, and whenever something changes."""
@@ -56,7 +56,7 @@ class Eviction:
         self._budget = budget
         self._limits = limits
 
-    def plan(self, runner: Runner, others: Sequence[Runner]) -> Plan:
+    def plan(self, runner: ManagedRunner, others: Sequence[ManagedRunner]) -> Plan:
         """Return what `runner` is to do, where the `others` live.
 
         Raises:
@@ -81,7 +81,7 @@ class Eviction:
             return Plan(wait_seconds=patience)
         return self._give_way(runner, holders, patience)
 
-    def _start(self, runner: Runner, need: MemoryNeed, free: int, holders: Sequence[Runner]) -> Plan:
+    def _start(self, runner: ManagedRunner, need: MemoryNeed, free: int, holders: Sequence[ManagedRunner]) -> Plan:
         """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
         unpromised = free - _unfilled(holders)
         given = with_prompt_cache(need, runner.engine, runner.target, unpromised)
@@ -95,7 +95,7 @@ class Eviction:
                 wanted -= holder.held.unfilled_bytes
         return Plan(need=given, givers=givers)
 
-    def _give_way(self, runner: Runner, holders: Sequence[Runner], patience: float) -> Plan:
+    def _give_way(self, runner: ManagedRunner, holders: Sequence[ManagedRunner], patience: float) -> Plan:
         """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
         now = time.monotonic()
         going = [other for other in holders if other.state is RunnerState.DRAINING]
@@ -121,14 +121,14 @@ class Eviction:
             return Plan(claim=claim, victims=victims, givers=givers, wait_seconds=patience)
         return Plan(wait_seconds=patience)  # others still load
 
-    def _until(self, resident: Runner, runner: Runner) -> float:
+    def _until(self, resident: ManagedRunner, runner: ManagedRunner) -> float:
         """Return when a resident has to give way, on the monotonic clock."""
         limits = self._limits
         window = max(limits.window_seconds, min(resident.load_seconds or 0.0, limits.longest_window_seconds))
         at_the_latest = max(resident.ready_since, runner.waits_since) + window
         return min(at_the_latest, resident.idle_since + limits.linger_seconds) if resident.is_idle else at_the_latest
 
-    def _is_due(self, others: Sequence[Runner], runner: Runner, now: float) -> bool:
+    def _is_due(self, others: Sequence[ManagedRunner], runner: ManagedRunner, now: float) -> bool:
         """Return whether one that waits longer may not be overtaken any more."""
         return any(
             other.state is RunnerState.WAITING
@@ -138,7 +138,7 @@ class Eviction:
             for other in others
         )
 
-    def _free(self, holders: Sequence[Runner], claimer: Runner | None) -> int:
+    def _free(self, holders: Sequence[ManagedRunner], claimer: ManagedRunner | None) -> int:
         """Return the bytes that are free, and are not going to be another's."""
         free = self._budget.available(holder.held for holder in holders)
         if claimer is None or claimer.claim is None:
@@ -148,9 +148,9 @@ class Eviction:
 
     def _without(
         self,
-        holders: Sequence[Runner],
-        going: Sequence[Runner],
-        givers: Sequence[Runner] = (),
+        holders: Sequence[ManagedRunner],
+        going: Sequence[ManagedRunner],
+        givers: Sequence[ManagedRunner] = (),
         more: Sequence[MemoryUse] = (),
     ) -> int:
         """Return the bytes that are free once some have gone, `givers` have no prompt cache, and `more` is held."""
@@ -158,7 +158,7 @@ class Eviction:
         anew = [MemoryUse(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
         return self._budget.available([*staying, *anew, *more], (holder.held for holder in [*going, *givers]))
 
-    def _too_long(self, runner: Runner, free: int) -> BusyError:
+    def _too_long(self, runner: ManagedRunner, free: int) -> BusyError:
         refusal = self._budget.refuse(runner.engine, runner.target, free)
         return BusyError(
             f"{refusal.message}; the models that use the rest were busy for {self._limits.room_seconds:.0f} s",
@@ -167,6 +167,6 @@ class Eviction:
         )
 
 
-def _unfilled(holders: Sequence[Runner]) -> int:
+def _unfilled(holders: Sequence[ManagedRunner]) -> int:
     """Return what the prompt caches of runners may still grow by; those that start anew grow no more."""
     return sum(holder.held.unfilled_bytes for holder in holders if not holder.gives_back)

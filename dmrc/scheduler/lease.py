@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from dmrc.engines.session import Session
 from dmrc.scheduler.queue import QueueEntry
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import ManagedRunner
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A slot of a runner, held by one request."""
 
-    runner: Runner
+    runner: ManagedRunner
     """The runner; it does not go while the lease is held."""
     session: Session
     """HTTP client of the runner."""
@@ -24,7 +24,7 @@ class Lease:
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
 
     @classmethod
-    def of(cls, runner: Runner, session: Session, entry: QueueEntry) -> Lease:
+    def of(cls, runner: ManagedRunner, session: Session, entry: QueueEntry) -> Lease:
         """Return the lease of a request that has got its slot now."""
         loaded = max(entry.since, runner.ready_since)
         return cls(

@@ -13,7 +13,7 @@ from dmrc.errors import BusyError, DmrcError
 from dmrc.scheduler.target import Target
 
 if TYPE_CHECKING:
-    from dmrc.scheduler.runner import Runner
+    from dmrc.scheduler.runner import ManagedRunner
 
 _NEWEST_SHARE = 0.2
 _LONGEST_RETRY_SECONDS = 60
@@ -27,7 +27,7 @@ class QueueEntry:
     """How long the runner stays after it; None is as the target says."""
     since: float = field(default_factory=time.monotonic)
     """When it came, on the monotonic clock."""
-    granted: asyncio.Future[Runner] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    granted: asyncio.Future[ManagedRunner] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Gets the runner that has a slot for it."""
 
 

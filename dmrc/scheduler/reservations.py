@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dmrc.errors import DmrcError
 from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.target import Target
 
@@ -24,8 +24,8 @@ class Reservations:
         eviction: Eviction,
         runners: Runners,
         limits: Limits,
-        give_way: Callable[[Runner], None],
-        load: Callable[[Target], Awaitable[Runner]],
+        give_way: Callable[[ManagedRunner], None],
+        load: Callable[[Target], Awaitable[ManagedRunner]],
     ) -> None:
         """Let others end by `give_way`, and those that only give memory back start anew by `load`."""
         self._eviction = eviction
@@ -34,7 +34,7 @@ class Reservations:
         self._give_way = give_way
         self._load = load
 
-    async def reserve(self, runner: Runner) -> None:
+    async def reserve(self, runner: ManagedRunner) -> None:
         """Wait until a runner has its memory; it is STARTING then.
 
         Raises:
@@ -57,7 +57,7 @@ class Reservations:
                 self._give_way(victim)
             await self._runners.change(plan.wait_seconds)
 
-    async def _give_back(self, runner: Runner) -> None:
+    async def _give_back(self, runner: ManagedRunner) -> None:
         """Start a runner anew, with a smaller prompt cache, when it is idle or its window is over."""
         until = time.monotonic() + self._limits.window_seconds
         while runner.state is RunnerState.READY and not runner.is_idle and (left := until - time.monotonic()) > 0:

@@ -42,21 +42,21 @@ StopReason = Literal["idle", "evicted", "unloaded", "died", "shutdown"]
 class RunnerObserver(Protocol):
     """Hears of runners, on the event loop. Neither waits nor raises."""
 
-    def runner_started(self, runner: Runner) -> None:
+    def runner_started(self, runner: ManagedRunner) -> None:
         """Hear that a runner answers."""
 
-    def runner_stopped(self, runner: Runner) -> None:
+    def runner_stopped(self, runner: ManagedRunner) -> None:
         """Hear that a runner that answered has ended; once for each that started."""
 
 
-class Runner:
+class ManagedRunner:
     """A runner. All methods run on the event loop of the daemon; only the scheduler changes its state."""
 
     def __init__(
         self,
         queue: RequestQueue,
         engine: Engine,
-        on_idle: Callable[[Runner], None],
+        on_idle: Callable[[ManagedRunner], None],
         observers: Sequence[RunnerObserver] = (),
     ) -> None:
         """Make a runner of `engine` that holds nothing; `on_idle` is called when its idle time is over."""

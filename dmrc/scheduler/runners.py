@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 
 from dmrc.background import BackgroundTasks
 from dmrc.scheduler.queue import RequestQueue
-from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
 
 
 class Runners:
@@ -16,27 +16,27 @@ class Runners:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._runners: list[Runner] = []
+        self._runners: list[ManagedRunner] = []
         self._changed = asyncio.Event()
         self._tasks = BackgroundTasks("work on the runners")
 
-    def __contains__(self, runner: Runner) -> bool:
+    def __contains__(self, runner: ManagedRunner) -> bool:
         """Return whether a runner has not ended yet."""
         return runner in self._runners
 
-    def alive(self) -> list[Runner]:
+    def alive(self) -> list[ManagedRunner]:
         """Return the runners that hold memory, or wait for it."""
         return [runner for runner in self._runners if runner.is_alive]
 
-    def of(self, queue: RequestQueue) -> Runner | None:
+    def of(self, queue: RequestQueue) -> ManagedRunner | None:
         """Return the runner that serves a queue, or is going to."""
         return next((runner for runner in self._runners if runner.queue is queue), None)
 
-    def add(self, runner: Runner) -> None:
+    def add(self, runner: ManagedRunner) -> None:
         """Take a new runner in."""
         self._runners.append(runner)
 
-    def end_if_drained(self, runner: Runner) -> None:
+    def end_if_drained(self, runner: ManagedRunner) -> None:
         """Begin to end a runner that drains and has nothing left to do; safe to call twice."""
         if runner.state is RunnerState.DRAINING and runner.in_use == 0 and runner.waiting == 0:
             runner.queue = None
@@ -49,14 +49,14 @@ class Runners:
             runner.queue = None
             self.cancel(runner)
 
-    def cancel(self, runner: Runner) -> None:
+    def cancel(self, runner: ManagedRunner) -> None:
         """End a load."""
         if runner.load is not None:
             runner.load.cancel()
         if runner.state is RunnerState.WAITING:  # its task may not have run a step, and then cannot end the runner
             self.spawn(self.end(runner))
 
-    async def end(self, runner: Runner) -> None:
+    async def end(self, runner: ManagedRunner) -> None:
         """End a runner, whatever it does. It counts as holding its memory until its child has gone."""
         try:
             await runner.stop()

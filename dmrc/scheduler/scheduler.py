@@ -20,7 +20,7 @@ from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.queue import QueueEntry, RequestQueue
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
-from dmrc.scheduler.runner import Runner, RunnerObserver, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerState
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
@@ -50,7 +50,7 @@ class Scheduler:
         self._numbers = itertools.count(1)
         self.backoff, self._closing = RestartBackoff(), False
 
-    def runners(self) -> list[Runner]:
+    def runners(self) -> list[ManagedRunner]:
         """Return the runners that live, in the order of their start; those that wait for memory are among them."""
         return self._runners.alive()
 
@@ -87,7 +87,7 @@ class Scheduler:
             else:
                 self._leave(lease.runner)
 
-    async def load(self, target: Target) -> Runner:
+    async def load(self, target: Target) -> ManagedRunner:
         """Start the runner of `target` and wait until it is ready.
 
         Raises:
@@ -108,7 +108,7 @@ class Scheduler:
         runner.touch()
         return runner
 
-    async def unload(self, runner: Runner) -> None:
+    async def unload(self, runner: ManagedRunner) -> None:
         """Let a runner serve those who wait for it already, then end it; who comes later gets another one."""
         queue = runner.queue
         if queue is not None and self._queues.get(runner.key) is queue:
@@ -151,7 +151,7 @@ class Scheduler:
                 return Lease.of(runner, runner.session, entry)
             self._leave(runner)
 
-    def _leave(self, runner: Runner) -> None:
+    def _leave(self, runner: ManagedRunner) -> None:
         """Free the slot of a request, for the next one in the queue."""
         runner.leave()
         self._serve(runner.queue)
@@ -159,7 +159,7 @@ class Scheduler:
         if runner.is_idle:
             self._runners.announce()
 
-    async def _leave_later(self, runner: Runner) -> None:
+    async def _leave_later(self, runner: ManagedRunner) -> None:
         """Free the slot of a caller who has hung up, when the engine has let go of it, too."""
         try:
             await runner.hang_ups.wait()
@@ -196,7 +196,7 @@ class Scheduler:
             runner.target, runner.keep_alive_seconds = target, target.keep_alive_seconds
         return queue
 
-    def _begin(self, queue: RequestQueue) -> Runner:
+    def _begin(self, queue: RequestQueue) -> ManagedRunner:
         """Begin to start a runner for a queue. Does not await: it is one decision.
 
         Raises:
@@ -204,7 +204,7 @@ class Scheduler:
         """
         self.backoff.refuse_too_soon(queue.target.key)
         engine = self._engines[queue.target.engine]
-        runner = Runner(queue, engine, on_idle=self._on_idle, observers=self.observers)
+        runner = ManagedRunner(queue, engine, on_idle=self._on_idle, observers=self.observers)
         self._runners.add(runner)
         # A failure is logged where it happens, and there may be no caller left to raise it to.
         runner.load = begin(self._start(runner), "the load of a model", expected=DmrcError)
@@ -224,7 +224,7 @@ class Scheduler:
         while runner is not None and runner.has_free_slot and (entry := queue.next()) is not None:
             runner.enter(entry)
 
-    async def _start(self, runner: Runner) -> None:
+    async def _start(self, runner: ManagedRunner) -> None:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
             began = await self._launch(runner)
@@ -242,7 +242,7 @@ class Scheduler:
         runner.rest()
         self._runners.announce()
 
-    async def _launch(self, runner: Runner) -> float:
+    async def _launch(self, runner: ManagedRunner) -> float:
         """Have the server of a runner answer; return when that began, on the monotonic clock."""
         engine, target = runner.engine, runner.target
         companions = target.model.companions.kinds if target.model else []
@@ -256,7 +256,7 @@ class Scheduler:
         await runner.launch(socket, self._logs / f"runner-{runner.key}.log", self.mask)
         return began
 
-    async def _fail(self, runner: Runner, error: BaseException) -> None:
+    async def _fail(self, runner: ManagedRunner, error: BaseException) -> None:
         """End a runner that does not become ready, and tell those who wait for it why."""
         had_memory = runner.need is not None
         runner.state = RunnerState.FAILED
@@ -269,14 +269,14 @@ class Scheduler:
             queue.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
         await self._runners.end(runner)
 
-    def _give_way(self, victim: Runner) -> None:
+    def _give_way(self, victim: ManagedRunner) -> None:
         """Let a runner end after its last answer. Those who wait for it get its successor, when that has memory."""
         queue, victim.queue = victim.queue, None
         victim.state = RunnerState.DRAINING
         self._runners.end_if_drained(victim)
         self._serve(queue)
 
-    async def _watch(self, runner: Runner) -> None:
+    async def _watch(self, runner: ManagedRunner) -> None:
         """Notice the end of a child that nobody asked to end; those who wait for it get another one."""
         if runner.process is None:
             return
@@ -286,7 +286,7 @@ class Scheduler:
         finally:
             await self._ended(runner, why)
 
-    async def _ended(self, runner: Runner, why: str) -> None:
+    async def _ended(self, runner: ManagedRunner, why: str) -> None:
         was_needed = runner.state is RunnerState.READY or bool(runner.in_use or runner.waiting)
         if self._closing or not runner.is_alive or not was_needed:
             return
@@ -297,7 +297,7 @@ class Scheduler:
         self._serve(queue)
         await self._runners.end(runner)
 
-    def _on_idle(self, runner: Runner) -> None:
+    def _on_idle(self, runner: ManagedRunner) -> None:
         if runner.is_idle:
             runner.stop_reason = "idle"
             self._give_way(runner)

@@ -13,7 +13,7 @@ from dmrc.background import beside
 from dmrc.engines.process import EngineProcess
 from dmrc.gguf import format_size
 from dmrc.scheduler.budget import MemoryNeed
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import ManagedRunner
 
 LOOK_SECONDS = 3.0
 """How often."""
@@ -41,7 +41,7 @@ def most_bytes(need: MemoryNeed, served: int) -> int:
 class Supervision:
     """Of one runner with a child."""
 
-    def __init__(self, runner: Runner, process: EngineProcess) -> None:
+    def __init__(self, runner: ManagedRunner, process: EngineProcess) -> None:
         """Begin now, with the child that the runner has."""
         self._runner = runner
         self._process = process

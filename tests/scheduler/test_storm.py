@@ -19,7 +19,7 @@ from dmrc.engines.engine import Launch
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.errors import DmrcError
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, play, until
@@ -98,7 +98,7 @@ class Storm:
                     _kill(runner)
 
 
-def _kill(runner: Runner) -> None:
+def _kill(runner: ManagedRunner) -> None:
     if runner.process is not None and runner.process.exit_code is None:
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(runner.process.pid).send_signal(signal.SIGKILL)

@@ -42,7 +42,7 @@ class Hooks:
         self._catalog = catalog
         self._notices = Notices()
         self._loading = asyncio.Lock()  # two commands may register one project at the same time
-        self._told: dict[scheduled.Runner, tuple[Runner, frozenset[Plugin]]] = {}
+        self._told: dict[scheduled.ManagedRunner, tuple[Runner, frozenset[Plugin]]] = {}
 
     def watch(self, recorder: Recorder, scheduler: Scheduler) -> None:
         """Hear from the recorder and the scheduler from now on."""
@@ -96,7 +96,7 @@ class Hooks:
         implementations = self.plugins.implementations("dmrc_exchange_completed", _project_of(exchange))
         self._notices.tell(implementations, exchange=exchange)
 
-    def runner_started(self, runner: scheduled.Runner) -> None:
+    def runner_started(self, runner: scheduled.ManagedRunner) -> None:
         """Tell of a runner that answers."""
         users = [each.name for each in self._projects.all() if each.plugins and self._uses(each, runner)]
         value = _value(runner)
@@ -104,7 +104,7 @@ class Hooks:
         self._told[runner] = (value, frozenset(told))
         self._notices.tell(self.plugins.implementations("dmrc_runner_started", users), runner=value)
 
-    def runner_stopped(self, runner: scheduled.Runner) -> None:
+    def runner_stopped(self, runner: scheduled.ManagedRunner) -> None:
         """Tell those that were there when it started: every start that a plugin heard of has one end."""
         value, told = self._told.pop(runner)
         projects = {plugin.identity.project for plugin in told if plugin.identity.project}
@@ -113,7 +113,7 @@ class Hooks:
         exit_code = runner.process.exit_code if runner.process else None
         self._notices.tell(implementations, runner=value, exit_code=exit_code, reason=runner.stop_reason)
 
-    def _uses(self, registration: Registration, runner: scheduled.Runner) -> bool:
+    def _uses(self, registration: Registration, runner: scheduled.ManagedRunner) -> bool:
         return runner.key in self._catalog.targets_of([registration])
 
 
@@ -127,7 +127,7 @@ def _project_of(exchange: Exchange) -> tuple[str, ...]:
     return (exchange.project,) if exchange.project else ()
 
 
-def _value(runner: scheduled.Runner) -> Runner:
+def _value(runner: scheduled.ManagedRunner) -> Runner:
     target, need, load_seconds = runner.target, runner.need, runner.load_seconds or 0.0
     return Runner(
         id=runner.key,

@@ -161,7 +161,7 @@ def _error_type(exchange: Exchange) -> str:
     return "broken_stream" if exchange.error_type else ""
 
 
-def _of_daemon(observed: Observed, runners: Iterable[scheduled.Runner]) -> Iterator[Metric]:
+def _of_daemon(observed: Observed, runners: Iterable[scheduled.ManagedRunner]) -> Iterator[Metric]:
     labels = ("runner", "model", "engine")
     gauges = {
         "in_use": GaugeMetricFamily("dmrc_runner_slots_in_use", "Requests being served", labels=labels),
@@ -188,7 +188,7 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.Runner]) -> Itera
     yield from (dropped, refused, recorded, lost)
 
 
-async def _of_engine(runner: scheduled.Runner) -> list[Metric]:
+async def _of_engine(runner: scheduled.ManagedRunner) -> list[Metric]:
     """Return what an engine tells of itself, named by its runner; `dmrc_runner_metrics_up` is 0 where it does not."""
     names = {"runner": runner.key, "model": runner.target.reference, "engine": runner.target.engine}
     up = GaugeMetricFamily("dmrc_runner_metrics_up", "Whether the engine told its own metrics", labels=tuple(names))

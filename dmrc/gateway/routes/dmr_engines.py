@@ -23,7 +23,7 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.scheduler.description import go_duration
-from dmrc.scheduler.runner import Runner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.store import Store
 
@@ -102,7 +102,7 @@ class DmrEngines:
 
 def runners_of(
     scheduler: Scheduler, catalog: Catalog, models: Sequence[str] | None, engine: str | None
-) -> tuple[list[Runner], list[str]]:
+) -> tuple[list[ManagedRunner], list[str]]:
     """Return the runners of these models, and of this engine, and which of the models nobody knows; None is every one.
 
     Unknown is what is not in the store, and does not run.
@@ -123,7 +123,7 @@ def runners_of(
     return [one for one in runners if engine in (None, one.target.engine)], unknown
 
 
-async def unload(scheduler: Scheduler, runners: Sequence[Runner], *, wait: bool = True) -> None:
+async def unload(scheduler: Scheduler, runners: Sequence[ManagedRunner], *, wait: bool = True) -> None:
     """End these runners, each when it has finished what it does; without `wait` it returns when the idle ones have."""
     for runner in runners:
         if wait or not runner.in_use:
@@ -132,7 +132,7 @@ async def unload(scheduler: Scheduler, runners: Sequence[Runner], *, wait: bool 
             scheduler.release({runner.key})
 
 
-def _row(runner: Runner) -> dict[str, object]:
+def _row(runner: ManagedRunner) -> dict[str, object]:
     """Return a runner as Docker Model Runner has it, which leaves out what is false."""
     used = datetime.fromtimestamp(runner.last_used, UTC).isoformat().replace("+00:00", "Z")
     mode = runner.target.mode

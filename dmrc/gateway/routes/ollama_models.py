@@ -30,7 +30,7 @@ from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
 from dmrc.reference import Reference
-from dmrc.scheduler.runner import Runner
+from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.sources import Progress, ProgressEvent
 from dmrc.store import StoredModel
@@ -193,12 +193,12 @@ def _described(name: str, model: StoredModel) -> dict[str, JsonValue]:
     }
 
 
-def _called(runner: Runner, known: Sequence[tuple[str, StoredModel]]) -> tuple[str, StoredModel]:
+def _called(runner: ManagedRunner, known: Sequence[tuple[str, StoredModel]]) -> tuple[str, StoredModel]:
     """Return what `tags` calls the model of a runner: of several names the one that was asked for last."""
     return next((one for one in known if str(Reference.parse(one[0])) == runner.name), known[0])
 
 
-def _running(runner: Runner, name: str, model: StoredModel) -> dict[str, JsonValue]:
+def _running(runner: ManagedRunner, name: str, model: StoredModel) -> dict[str, JsonValue]:
     described = _described(name, model)
     memory = runner.need.memory if runner.need else None
     del described["modified_at"]
