@@ -49,20 +49,20 @@ class Missed:
     """How many."""
 
 
-Event = Started | Exchange | Missed
+LiveEvent = Started | Exchange | Missed
 """What a watcher sees; an exchange is one that completed, as it was recorded."""
 
 
-class Watcher:
+class Subscriber:
     """One who watches. Belongs to the event loop."""
 
     def __init__(self) -> None:
         """Have seen nothing."""
-        self._events: deque[Event] = deque()
+        self._events: deque[LiveEvent] = deque()
         self._missed = 0
         self._wake = asyncio.Event()
 
-    def push(self, event: Event) -> None:
+    def push(self, event: LiveEvent) -> None:
         """Queue an event; in a full queue it is counted instead."""
         if len(self._events) >= _LONGEST_QUEUE:
             self._missed += 1
@@ -74,7 +74,7 @@ class Watcher:
         """End a wait for the next event."""
         self._wake.set()
 
-    async def next(self, timeout: float) -> Event | None:
+    async def next(self, timeout: float) -> LiveEvent | None:
         """Return the next event, or None when there is none for `timeout` seconds, or `wake` was called."""
         if not self._events:
             if self._missed:
@@ -88,46 +88,46 @@ class Watcher:
         return self._events.popleft() if self._events else None
 
 
-class Live:
+class LiveEvents:
     """Hands events to all watchers. Where nobody watches, an event costs the look at an empty set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Belong to the daemon's event loop."""
         self._loop = loop
-        self._watchers: set[Watcher] = set()
+        self._subscribers: set[Subscriber] = set()
         self.is_closed = False
 
     @property
     def is_watched(self) -> bool:
         """Return whether anybody watches, and an event is worth its making."""
-        return bool(self._watchers)
+        return bool(self._subscribers)
 
     @contextmanager
-    def watching(self) -> Iterator[Watcher]:
+    def watching(self) -> Iterator[Subscriber]:
         """Watch, for as long as the context lasts."""
-        watcher = Watcher()
-        self._watchers.add(watcher)
+        subscriber = Subscriber()
+        self._subscribers.add(subscriber)
         try:
-            yield watcher
+            yield subscriber
         finally:
-            self._watchers.discard(watcher)
+            self._subscribers.discard(subscriber)
 
     def close(self) -> None:
         """Wake all watchers, so that they see that there is nothing more to come."""
         self.is_closed = True
-        for watcher in self._watchers:
-            watcher.wake()
+        for subscriber in self._subscribers:
+            subscriber.wake()
 
     def started(self, event: Started) -> None:
         """Tell of a request that started; on the event loop."""
-        for watcher in self._watchers:
-            watcher.push(event)
+        for subscriber in self._subscribers:
+            subscriber.push(event)
 
     def completed(self, exchange: Exchange) -> None:
         """Tell of a request that completed; from the recorder's thread."""
-        if self._watchers:
+        if self._subscribers:
             self._loop.call_soon_threadsafe(self._push_all, exchange)
 
     def _push_all(self, exchange: Exchange) -> None:
-        for watcher in self._watchers:
-            watcher.push(exchange)
+        for subscriber in self._subscribers:
+            subscriber.push(exchange)

@@ -14,18 +14,18 @@ from functools import partial
 from dmrc import daemon_lock
 from dmrc.background import BackgroundTasks
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.live import Live
+from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, StoreError
 from dmrc.gateway.inference.inference import Steps
-from dmrc.gateway.inference.lifecycle import Journal, ProjectPolicy
-from dmrc.gateway.inference.work import Work
+from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
+from dmrc.gateway.inference.work import CallCounter
 from dmrc.gateway.plugins.context import Observed
 from dmrc.gateway.plugins.hooks import Hooks
-from dmrc.gateway.projects.endings import Leavers
+from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.routes.admin import create_admin_app
 from dmrc.gateway.routes.dmr_archives import DmrArchives
@@ -37,13 +37,13 @@ from dmrc.gateway.routes.requests import History
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.app import Gateway
-from dmrc.gateway.server.bindings import Doors
-from dmrc.gateway.server.callers_by_address import Addresses
+from dmrc.gateway.server.bindings import Bindings
+from dmrc.gateway.server.callers_by_address import CallersByAddress
 from dmrc.gateway.server.connection_shares import raise_limit_of_descriptors, shares_of_commands
 from dmrc.gateway.server.cors import Origins
 from dmrc.gateway.server.listeners import Listener, bind_unix
 from dmrc.gateway.server.logging import mask_with
-from dmrc.gateway.server.page_sessions import Pages
+from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
 from dmrc.hooks.plugin import Plugin
@@ -80,13 +80,13 @@ class Daemon:
         self.projects = Projects(paths.registrations)
         self.keys = Keys(paths.registrations)
         self._database = ExchangeDatabase(paths.exchanges)
-        self.live = Live(asyncio.get_running_loop())
+        self.live = LiveEvents(asyncio.get_running_loop())
         self._secrets = KnownSecrets(memory_directory(settings.home), settings.home)
         self._containers = Containers(self._docker_hosts)
-        self._leavers = Leavers(self.projects, self.unregister)
+        self._endings = ProjectEndings(self.projects, self.unregister)
         policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
         self.recorder = Recorder(self._database, policy=policy)
-        self.recorder.on_completed += [self.live.completed, self._leavers.heard]
+        self.recorder.on_completed += [self.live.completed, self._endings.heard]
         budget = Budget(settings.memory_bytes)
         self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
         self.scheduler.mask = self.masked
@@ -102,14 +102,14 @@ class Daemon:
         )
         self.hooks = Hooks(plugins, self.projects, self.catalog)
         self.hooks.watch(self.recorder, self.scheduler)
-        journal = Journal(self.recorder, self._containers, self.live, self.masked)
-        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, journal)
-        self.pages = Pages(settings.port)
+        lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked)
+        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, lifecycle)
+        self.page_sessions = PageSessions(settings.port)
         observed = Observed(
-            *(settings, self.scheduler, self.recorder, self._database, self.live, journal, self.catalog, models),
-            *(self.projects, plugins, self.pages),
+            *(settings, self.scheduler, self.recorder, self._database, self.live, lifecycle, self.catalog, models),
+            *(self.projects, plugins, self.page_sessions),
         )
-        self.work, self._transfers = Work(), Transfers()
+        self.work, self._transfers = CallCounter(), Transfers()
         self._gateway = Gateway(steps, self.configurator, engines, observed)
         self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry, self._transfers).add_to)
         self._gateway.add(
@@ -119,8 +119,8 @@ class Daemon:
         self._gateway.add(LogRoutes(self._admission, self.scheduler, paths).add_to)
         self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler, self._transfers).add_to)
         self._gateway.add(History(self._admission, self._database, self.live).add_to)
-        addresses = Addresses(self.projects, self._containers)
-        self.doors = Doors(self._gateway, self.work, self.pages, addresses, settings.port)
+        addresses = CallersByAddress(self.projects, self._containers)
+        self.bindings = Bindings(self._gateway, self.work, self.page_sessions, addresses, settings.port)
         self._admin: Listener | None = None
         self._stopping = asyncio.Event()
         self._background = BackgroundTasks("work in the background")
@@ -141,9 +141,9 @@ class Daemon:
             self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares_of_commands())
             for registration in self.projects.all():
                 await self._plugins_up(registration)
-            self.doors.open_loopback()
+            self.bindings.open_loopback()
             await self._restore_bridges()
-            self._leavers.look()
+            self._endings.look()
             self.work.ready.set()
             on_ready()
             await self._trim_until_stopped()
@@ -178,7 +178,7 @@ class Daemon:
         self.projects.register(registration.keeping(before[0]) if before else registration)
         registered = self.projects.get(registration.name)
         await self._release(before)
-        self._leavers.look()
+        self._endings.look()
         return await self.hooks.project_up(registered)
 
     async def join(self, registration: Registration) -> None:
@@ -186,7 +186,7 @@ class Daemon:
         before = self._known(registration.name)
         self.projects.register(registration.joined_to(before[0]) if before else registration)
         await self._release(before)
-        self._leavers.look()
+        self._endings.look()
 
     async def leave(self, name: str, service: str) -> bool:
         """Forget one service of a project, and the project with its last one; return whether it was known."""
@@ -266,9 +266,9 @@ class Daemon:
         """Listen again for the projects that were up when the last daemon ended: their containers still run."""
         for docker_host in self._docker_hosts():
             try:
-                await self.doors.attach(docker_host)
+                await self.bindings.attach(docker_host)
                 if any(known.plain_port for known in self.projects.all() if known.docker_host == docker_host):
-                    await self.doors.attach_plainly(docker_host)
+                    await self.bindings.attach_plainly(docker_host)
             except (DmrcError, OSError) as error:
                 _log.warning("containers of %s cannot reach the gateway: %s", docker_host, error)
 
@@ -276,7 +276,7 @@ class Daemon:
         """Keep the record within its limits, once a minute, in a thread; and end projects that nobody uses."""
         while not self._stopping.is_set():
             try:
-                self._leavers.end_unused()
+                self._endings.end_unused()
                 await asyncio.to_thread(self._database.trim, **_RETENTION)
             except StoreError as error:
                 _log.warning("the record of requests is not trimmed: %s", error)
@@ -304,11 +304,11 @@ class Daemon:
                 _log.exception("a step of the daemon's end failed")
 
     async def _close_listeners(self) -> None:
-        await asyncio.gather(self.doors.close(), *([self._admin.close()] if self._admin else []))
+        await asyncio.gather(self.bindings.close(), *([self._admin.close()] if self._admin else []))
 
     async def _close_files(self) -> None:
         self._containers.close()
-        self._leavers.close()
+        self._endings.close()
         self.projects.close()
         self.keys.close()
         self._configurations.close()

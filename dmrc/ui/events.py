@@ -8,35 +8,35 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from dmrc.capture.live import Live, Missed, Started
+from dmrc.capture.live import LiveEvents, Missed, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.summary import cells, outcome, running_cells
 from dmrc.exchange import Exchange
 from dmrc.ui.rendering import render
 
 if TYPE_CHECKING:
-    from dmrc.gateway.inference.lifecycle import Journal
+    from dmrc.gateway.inference.lifecycle import Lifecycle
 
 _PROGRESS_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 15.0
 
 
 async def row_events(
-    live: Live, journal: Journal, query: ExchangeFilter, recorded: Callable[[], dict[str, object]]
+    live: LiveEvents, lifecycle: Lifecycle, query: ExchangeFilter, recorded: Callable[[], dict[str, object]]
 ) -> AsyncIterator[bytes]:
     """Yield `connected` with what `recorded` returns, then `started` and `completed` with a row each.
 
     `progress` tells of those that run; `missed` when it was too much. `recorded` is called in a thread, and waits until
     all that ended before is on the disk: what ended after the page was made and before this began is among its rows.
     """
-    with live.watching() as watcher:
+    with live.watching() as subscriber:
         yield _event("connected", await asyncio.to_thread(recorded))
-        for observation in list(journal.running.values()):
-            if _may_show(told := journal.beginning(observation), query):
+        for builder in list(lifecycle.running.values()):
+            if _may_show(told := lifecycle.beginning(builder), query):
                 yield _event("started", _started(told))
         told_at = time.monotonic()
         while not live.is_closed:
-            event = await watcher.next(_PROGRESS_SECONDS if journal.running else _HEARTBEAT_SECONDS)
+            event = await subscriber.next(_PROGRESS_SECONDS if lifecycle.running else _HEARTBEAT_SECONDS)
             if isinstance(event, Exchange):
                 if is_shown(event, query):
                     yield _event("completed", completed_row(event))
@@ -45,10 +45,10 @@ async def row_events(
                     yield _event("started", _started(event))
             elif isinstance(event, Missed):
                 yield _event("missed", {"count": event.count})
-            elif not journal.running:
+            elif not lifecycle.running:
                 yield b": still here\n\n"
-            if journal.running and time.monotonic() - told_at >= _PROGRESS_SECONDS:
-                yield _event("progress", {each.id: each.chunks for each in journal.running.values()})
+            if lifecycle.running and time.monotonic() - told_at >= _PROGRESS_SECONDS:
+                yield _event("progress", {each.id: each.chunks for each in lifecycle.running.values()})
                 told_at = time.monotonic()
 
 

@@ -84,7 +84,7 @@ class RequestPages:
             rows = self._rows(query, None)
             return {"rows": rows, "has_more": len(rows) == _ROWS}
 
-        events = row_events(self._observed.live, self._observed.journal, query, recorded)
+        events = row_events(self._observed.live, self._observed.lifecycle, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     async def show(self, request: Request) -> Response:
@@ -148,7 +148,7 @@ class RequestPages:
         """Return the exchange of an address. It may have ended just now: the record is written a moment later."""
         id, deadline = request.path_params["id"], time.monotonic() + _RECORD_SECONDS
         while True:
-            may_come = id in self._observed.journal.running or self._observed.recorder.counts().waiting > 0
+            may_come = id in self._observed.lifecycle.running or self._observed.recorder.counts().waiting > 0
             try:
                 return await asyncio.to_thread(self._observed.database.get, id)
             except NotFoundError:

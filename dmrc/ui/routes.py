@@ -77,7 +77,7 @@ class _Login:
     """Takes the one-time token of `dmrc ui`, and gives the browser its cookie."""
 
     def __init__(self, observed: Observed) -> None:
-        self._pages = observed.pages
+        self._pages = observed.page_sessions
 
     async def __call__(self, request: Request) -> Response:
         session = self._pages.open(request.query_params.get("token", ""))

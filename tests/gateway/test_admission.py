@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.projects.keys import Keys
-from dmrc.gateway.server.admission import Admission, Listener
+from dmrc.gateway.server.admission import Admission, ListenerKind
 from dmrc.gateway.server.cors import Origins
 from dmrc.project import Project
 from dmrc.projects import Caller, Projects, Registration
@@ -28,7 +28,12 @@ def projects(tmp_path: Path) -> Projects:
 
 
 def admit(
-    projects: Projects, listener: Listener, *, require_key: bool = False, path_key: str | None = None, **headers: str
+    projects: Projects,
+    listener: ListenerKind,
+    *,
+    require_key: bool = False,
+    path_key: str | None = None,
+    **headers: str,
 ) -> Caller | None:
     origins = Origins(["https://app.example"])
     with tempfile.TemporaryDirectory() as directory:
@@ -50,7 +55,7 @@ def test_a_placeholder_on_loopback_counts_as_no_key(projects: Projects, placehol
 
 
 @pytest.mark.parametrize("listener", ["loopback", "bridge"])
-def test_a_key_tells_who_it_is_on_every_listener(projects: Projects, listener: Listener) -> None:
+def test_a_key_tells_who_it_is_on_every_listener(projects: Projects, listener: ListenerKind) -> None:
     caller = admit(projects, listener, authorization=f"Bearer {KEY}")
 
     assert caller is not None
@@ -58,7 +63,7 @@ def test_a_key_tells_who_it_is_on_every_listener(projects: Projects, listener: L
 
 
 @pytest.mark.parametrize("listener", ["loopback", "bridge"])
-def test_a_key_of_our_form_that_is_unknown_is_refused(projects: Projects, listener: Listener) -> None:
+def test_a_key_of_our_form_that_is_unknown_is_refused(projects: Projects, listener: ListenerKind) -> None:
     with pytest.raises(AuthenticationError, match="unknown or was revoked"):
         admit(projects, listener, authorization="Bearer sk-dmrc-bad")
 
@@ -74,7 +79,7 @@ def test_the_bridge_needs_a_key(projects: Projects, headers: dict[str, str]) -> 
     "headers", [{"authorization": "Bearer tada"}, {"x-api-key": "cannot_be_empty"}, {"authorization": basic("a", "b")}]
 )
 def test_a_key_of_somebody_else_is_told_so_with_both_remedies(
-    projects: Projects, listener: Listener, headers: dict[str, str]
+    projects: Projects, listener: ListenerKind, headers: dict[str, str]
 ) -> None:
     with pytest.raises(AuthenticationError, match="this key is not dmrc's") as caught:
         admit(projects, listener, require_key=True, **headers)

@@ -12,7 +12,7 @@ from dmrc.dialects.dialect import Route
 from dmrc.dialects.ollama.routes import OllamaChat
 from dmrc.dialects.openai.routes import OpenAI
 from dmrc.dialects.responses.routes import Responses
-from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.inference import _cancelled_by_disconnect
 from dmrc.gateway.server.request_bodies import ClientDisconnected
 
@@ -20,7 +20,7 @@ SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "head
 CHAT = OpenAI("chat/completions", "chat")
 
 
-async def streamed(*chunks: bytes, dialect: Route = CHAT) -> Observation:
+async def streamed(*chunks: bytes, dialect: Route = CHAT) -> ExchangeBuilder:
     """Stream to a caller who hangs up before the engine has ended its stream, which takes a moment longer."""
 
     async def send(_message: Message) -> None:
@@ -32,23 +32,23 @@ async def streamed(*chunks: bytes, dialect: Route = CHAT) -> Observation:
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    observation = Observation(SCOPE, dialect, send)
-    with _cancelled_by_disconnect(receive, observation):
-        await observation.start(200, "text/event-stream", None)
+    builder = ExchangeBuilder(SCOPE, dialect, send)
+    with _cancelled_by_disconnect(receive, builder):
+        await builder.start(200, "text/event-stream", None)
         for chunk in chunks:
-            await observation.send(chunk, more=True)
+            await builder.send(chunk, more=True)
         gone.set()
         await asyncio.sleep(0.05)
-        await observation.send(b"", more=False)
-    return observation
+        await builder.send(b"", more=False)
+    return builder
 
 
 @pytest.mark.parametrize("chunks", [(b"data: {}\n\ndata: [DONE]\n\n",), (b"data: {}\n\n", b"data: [DO", b"NE]\n\n")])
 def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
-    observation = asyncio.run(streamed(*chunks))
+    builder = asyncio.run(streamed(*chunks))
 
-    assert observation.is_complete
-    assert not observation.client_disconnected
+    assert builder.is_complete
+    assert not builder.client_disconnected
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
 )
 def test_every_dialect_has_a_last_event(dialect: Route, end: bytes) -> None:
     for cut in (0, 9):
-        observation = asyncio.run(streamed(b"before: {}\n\n", end[:cut], end[cut:], dialect=dialect))
-        assert not observation.client_disconnected
+        builder = asyncio.run(streamed(b"before: {}\n\n", end[:cut], end[cut:], dialect=dialect))
+        assert not builder.client_disconnected
     for early in (end[:-9], end + b"event: error\ndata: {}\n\n"):
         with pytest.raises(ClientDisconnected):
             asyncio.run(streamed(b"before: {}\n\n", early, dialect=dialect))

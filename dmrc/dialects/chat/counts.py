@@ -13,7 +13,7 @@ from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
 
 COUNT_PATH = "/v1/chat/completions/input_tokens"
-"""Answers `{"input_tokens": 12}`. Other servers have no such route: see `Asking`."""
+"""Answers `{"input_tokens": 12}`. Other servers have no such route: see `EngineClient`."""
 
 
 class TokenCount:

@@ -34,7 +34,7 @@ Note = Callable[[str, JsonValue], None]
 """Writes a note into the record of the request."""
 
 
-class Asking:
+class EngineClient:
     """Asks one runner for one caller."""
 
     def __init__(self, session: Session, headers: Mapping[str, str], served: Served, model: bytes, note: Note) -> None:

@@ -34,7 +34,7 @@ _LONGEST_LEFT_OUT = 500
 _TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 
 
-class Observation:
+class ExchangeBuilder:
     """Sends the answer of one request, and notes everything that passes."""
 
     def __init__(self, scope: Scope, route: Route, send: Send) -> None:

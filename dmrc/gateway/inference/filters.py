@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from dmrc.errors import RefusedError
-from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.filters import filter_request, filter_stream
 from dmrc.hooks.plugin import Implementation
@@ -18,13 +18,13 @@ _EVERYBODY: frozenset[str] = frozenset()
 class Filters:
     """The filters that one request passes: everybody's, and those of its project."""
 
-    def __init__(self, plugins: Plugins, caller: Caller | None, observation: Observation) -> None:
+    def __init__(self, plugins: Plugins, caller: Caller | None, builder: ExchangeBuilder) -> None:
         """Look them up."""
         projects = frozenset((caller.registration.name,)) if caller else _EVERYBODY
         self.stream: Sequence[Implementation] = plugins.implementations("dmrc_response_stream", projects)
         self._request = plugins.implementations("dmrc_request", projects)
         self._caller = caller
-        self._observation = observation
+        self._builder = builder
 
     async def answer(self) -> bool:
         """Let filters change the request, and return whether one of them has answered it.
@@ -34,7 +34,7 @@ class Filters:
         """
         if not self._request:
             return False
-        seen = self._observation
+        seen = self._builder
         project = self._caller.registration.to_project() if self._caller else None
         request = Request(path=seen.path, body=seen.document, headers=seen.forwarded_headers())
         filtered = await filter_request(self._request, seen.so_far(), request, project)
@@ -53,14 +53,14 @@ class Filters:
     async def chunks(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """Yield an answer as the filters leave it; to be asked where `stream` of this object is not empty."""
         changed_by: list[str] = []
-        filtered = filter_stream(self.stream, self._observation.so_far(), stream, changed_by)
+        filtered = filter_stream(self.stream, self._builder.so_far(), stream, changed_by)
         try:
             async for chunk in filtered:
                 yield chunk
         finally:
             await filtered.aclose()
             if changed_by:
-                self._observation.annotations["stream_changed_by"] = [*changed_by]
+                self._builder.annotations["stream_changed_by"] = [*changed_by]
 
     async def whole(self, body: bytes) -> bytes:
         """Return an answer that is no stream as the filters leave it: for them it is a stream of one chunk."""
@@ -72,8 +72,8 @@ class Filters:
         body = response.encoded()
         headers = {name.lower(): value for name, value in response.headers.items()}
         content_type = headers.pop("content-type", "application/json")
-        await self._observation.start(response.status, content_type, len(body), headers)
-        await self._observation.send(body, more=False)
+        await self._builder.start(response.status, content_type, len(body), headers)
+        await self._builder.send(body, more=False)
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes]:

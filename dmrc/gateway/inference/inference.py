@@ -19,10 +19,10 @@ from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, Reply, Residence, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
-from dmrc.gateway.inference.asking import Asking
-from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.asking import EngineClient
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
-from dmrc.gateway.inference.lifecycle import Journal
+from dmrc.gateway.inference.lifecycle import Lifecycle
 from dmrc.gateway.inference.media_checks import check_pictures
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.error_responses import error_response
@@ -56,7 +56,7 @@ class Steps:
     """Which model it means."""
     scheduler: Scheduler
     """Which runner serves it."""
-    journal: Journal
+    lifecycle: Lifecycle
     """Who hears of it."""
 
 
@@ -71,64 +71,64 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every outcome ends in one exchange."""
-        observation = Observation(scope, self._route, send)
-        self._steps.journal.arrived(observation)
+        builder = ExchangeBuilder(scope, self._route, send)
+        self._steps.lifecycle.arrived(builder)
         caller: Caller | None = None
         try:
             caller = self._steps.admission.admit(scope)
-            observation.saw_caller(caller)
+            builder.saw_caller(caller)
             async with self._steps.admission.bodies.read(scope, receive) as body:
-                observation.request_body = body.data
-                observation.saw_document(await body.json())
-                self._steps.journal.started(observation)
-                with _cancelled_by_disconnect(receive, observation):
-                    await self._answer(caller, observation)
+                builder.request_body = body.data
+                builder.saw_document(await body.json())
+                self._steps.lifecycle.started(builder)
+                with _cancelled_by_disconnect(receive, builder):
+                    await self._answer(caller, builder)
         except DmrcError as error:
-            await self._fail(error, observation)
+            await self._fail(error, builder)
         except ClientDisconnected:
-            observation.client_disconnected = True
+            builder.client_disconnected = True
         except Exception as error:  # noqa: BLE001 the border: a bug of ours is one answer of 500, and its place in the log
-            _log.error("request %s failed: %s", observation.id, where(error))
-            await self._fail(EngineError("dmrc made a mistake; see: dmrc logs"), observation)
+            _log.error("request %s failed: %s", builder.id, where(error))
+            await self._fail(EngineError("dmrc made a mistake; see: dmrc logs"), builder)
         finally:
             level = caller.registration.capture if caller else None
-            self._steps.journal.completed(observation, level)
+            self._steps.lifecycle.completed(builder, level)
 
-    async def _answer(self, caller: Caller | None, observation: Observation) -> None:
-        filters = Filters(self._steps.plugins, caller, observation)
+    async def _answer(self, caller: Caller | None, builder: ExchangeBuilder) -> None:
+        filters = Filters(self._steps.plugins, caller, builder)
         if await filters.answer():
             return
         project = caller.registration.name if caller else None
         call: Call | Residence = Residence(b"", b"")
-        if not observation.only_preloads:
+        if not builder.only_preloads:
             call = await at_length(
-                observation.request_body,
-                partial(self._route.call, observation.document, observation.request_body, project),
+                builder.request_body,
+                partial(self._route.call, builder.document, builder.request_body, project),
             )
-        resolved = await self._steps.catalog.resolved(caller, observation.model(), self._route.operation)
-        observation.saw_target(resolved.target, resolved.model_key)
+        resolved = await self._steps.catalog.resolved(caller, builder.model(), self._route.operation)
+        builder.saw_target(resolved.target, resolved.model_key)
         self._check_engine(resolved.target)
-        check_pictures(resolved.target, observation.document, observation.request_body)
+        check_pictures(resolved.target, builder.document, builder.request_body)
         served = served_by(resolved.target, resolved.model_key)
         if isinstance(call, Call):
-            call = await at_length(observation.request_body, partial(_prepared, call, served, observation.request_body))
-            observation.left_out(call.left_out)
-        keep_alive_seconds = observation.keep_alive_seconds()
+            call = await at_length(builder.request_body, partial(_prepared, call, served, builder.request_body))
+            builder.left_out(call.left_out)
+        keep_alive_seconds = builder.keep_alive_seconds()
         if isinstance(call, Residence) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)
-            await _send_whole(observation, call.unloaded)
+            await _send_whole(builder, call.unloaded)
             return
         async with self._steps.scheduler.lease(resolved.target, keep_alive_seconds) as lease:
-            observation.saw_lease(lease)
+            builder.saw_lease(lease)
             if isinstance(call, Residence):
-                await _send_whole(observation, call.loaded)
+                await _send_whole(builder, call.loaded)
                 return
-            name = json.dumps(observation.model()).encode()
-            asking = Asking(lease.session, observation.forwarded_headers(), served, name, observation.note)
+            name = json.dumps(builder.model()).encode()
+            client = EngineClient(lease.session, builder.forwarded_headers(), served, name, builder.note)
             try:
-                answer = await asking.ask(call)
+                answer = await client.ask(call)
                 with closing(answer):
-                    await _forward(answer, call.reply, observation, filters)
+                    await _forward(answer, call.reply, builder, filters)
             except ConnectionError as error:
                 why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
                 raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
@@ -148,22 +148,20 @@ class Inference:
             if runner.key == target.key or (caller is None and target.digest and runner.target.digest == target.digest):
                 await scheduler.unload(runner)
 
-    async def _fail(self, error: DmrcError, observation: Observation) -> None:
+    async def _fail(self, error: DmrcError, builder: ExchangeBuilder) -> None:
         """Tell the caller: by a status when nothing was sent yet, else by the last words of a stream.
 
         An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
         """
-        observation.saw_error(error)
-        if observation.client_disconnected:
+        builder.saw_error(error)
+        if builder.client_disconnected:
             return
-        if not observation.started:
+        if not builder.started:
             response = error_response(error, self._route.dialect)
-            await observation.start(
-                response.status_code, "application/json", len(response.body), dict(response.headers)
-            )
-            await observation.send(bytes(response.body), more=False)
-        elif observation.is_stream:
-            await observation.send(self._route.dialect.last_words(error), more=False)
+            await builder.start(response.status_code, "application/json", len(response.body), dict(response.headers))
+            await builder.send(bytes(response.body), more=False)
+        elif builder.is_stream:
+            await builder.send(self._route.dialect.last_words(error), more=False)
 
 
 def _prepared(call: Call, served: Served, body: bytes) -> Call:
@@ -181,38 +179,38 @@ def _spoken_to(call: Call, served: Served) -> Call:
     return replace(call, document={**call.document, **call.of_llama_cpp}, raw=None)
 
 
-async def _forward(answer: Answer, reply: Reply | None, observation: Observation, filters: Filters) -> None:
+async def _forward(answer: Answer, reply: Reply | None, builder: ExchangeBuilder, filters: Filters) -> None:
     """Send the engine's answer to the caller, byte by byte as they come; `reply` translates it."""
     content_type = answer.headers.get("content-type", "application/json")
     chunks = aiter(answer)
     if content_type.startswith("text/event-stream"):
         content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
         if reply is not None:
-            chunks = reply.stream(chunks, observation.timing)
+            chunks = reply.stream(chunks, builder.timing)
     else:
         beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
         if is_whole:
-            body = await filters.whole(reply.whole(beginning, observation.timing) if reply else beginning)
-            await observation.start(answer.status, content_type, len(body))
-            await observation.send(body, more=False)
+            body = await filters.whole(reply.whole(beginning, builder.timing) if reply else beginning)
+            await builder.start(answer.status, content_type, len(body))
+            await builder.send(body, more=False)
             return
         if reply is not None:
             raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
         chunks = _continued(beginning, chunks)
-    await observation.start(answer.status, content_type, None)
+    await builder.start(answer.status, content_type, None)
     if filters.stream:
         async with aclosing(filters.chunks(chunks)) as filtered:
             async for chunk in filtered:
-                await observation.send(chunk, more=True)
+                await builder.send(chunk, more=True)
     else:
         async for chunk in chunks:
-            await observation.send(chunk, more=True)
-    await observation.send(b"", more=False)
+            await builder.send(chunk, more=True)
+    await builder.send(b"", more=False)
 
 
-async def _send_whole(observation: Observation, body: bytes) -> None:
-    await observation.start(200, "application/json", len(body))
-    await observation.send(body, more=False)
+async def _send_whole(builder: ExchangeBuilder, body: bytes) -> None:
+    await builder.start(200, "application/json", len(body))
+    await builder.send(body, more=False)
 
 
 async def _beginning(chunks: AsyncIterator[bytes], longest: int) -> tuple[bytes, bool]:
@@ -238,7 +236,7 @@ async def _continued(beginning: bytes, chunks: AsyncIterator[bytes]) -> AsyncGen
 
 
 @contextmanager
-def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iterator[None]:
+def _cancelled_by_disconnect(receive: Receive, builder: ExchangeBuilder) -> Iterator[None]:
     """Cancel what runs inside when the caller goes away before the answer is complete: the slot is free at once.
 
     Raises:
@@ -249,14 +247,14 @@ def _cancelled_by_disconnect(receive: Receive, observation: Observation) -> Iter
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not observation.is_complete and not observation.has_said_done:
-            observation.client_disconnected = True
+        if not builder.is_complete and not builder.has_said_done:
+            builder.client_disconnected = True
             task.cancel()
 
     try:
         with beside(watch(), "the watch for a caller who hangs up"):
             yield
     except asyncio.CancelledError:
-        if not observation.client_disconnected or task.uncancel():
+        if not builder.client_disconnected or task.uncancel():
             raise
         raise ClientDisconnected from None

@@ -7,24 +7,24 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from dmrc.capture.live import Live, Started
+from dmrc.capture.live import LiveEvents, Started
 from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.secrets import KnownSecrets
 from dmrc.compose.containers import Containers
 from dmrc.exchange import Exchange
-from dmrc.gateway.inference.exchange_builder import Observation
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.projects import Projects
 
 _log = logging.getLogger(__name__)
 
 
-class Journal:
+class Lifecycle:
     """Is told of each request three times, on the event loop; nothing here waits."""
 
     def __init__(
-        self, recorder: Recorder, containers: Containers, live: Live, mask: Callable[[str], str] = str
+        self, recorder: Recorder, containers: Containers, live: LiveEvents, mask: Callable[[str], str] = str
     ) -> None:
         """Tell these; `mask` takes secrets out of a text."""
         self.recorder = recorder
@@ -32,30 +32,30 @@ class Journal:
         self._containers = containers
         self._live = live
         self._mask = mask
-        self.running: dict[str, Observation] = {}
+        self.running: dict[str, ExchangeBuilder] = {}
         """Requests that were read and are not answered, by the ids of their exchanges."""
 
-    def arrived(self, observation: Observation) -> None:
+    def arrived(self, builder: ExchangeBuilder) -> None:
         """Take note of a request of which nothing was checked or read."""
-        if _is_of_a_container(observation.client_address):
-            self._containers.look(str(observation.client_address))
+        if _is_of_a_container(builder.client_address):
+            self._containers.look(str(builder.client_address))
 
-    def started(self, observation: Observation) -> None:
+    def started(self, builder: ExchangeBuilder) -> None:
         """Take note of a request that was read, and goes on its way."""
-        self.running[observation.id] = observation
+        self.running[builder.id] = builder
         if self._live.is_watched:
-            self._live.started(self.beginning(observation))
+            self._live.started(self.beginning(builder))
 
-    def beginning(self, observation: Observation) -> Started:
+    def beginning(self, builder: ExchangeBuilder) -> Started:
         """Return what may be shown of a request that runs: its caller may have written a secret as the model's name."""
-        told = observation.beginning()
+        told = builder.beginning()
         return told if told.model is None else replace(told, model=self._mask(told.model))
 
-    def completed(self, observation: Observation, level: CaptureLevel | None) -> None:
+    def completed(self, builder: ExchangeBuilder, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""
-        self.running.pop(observation.id, None)
-        exchange = observation.finished()
-        self.recorder.record(exchange, level, observation.document_of(exchange.request_body))
+        self.running.pop(builder.id, None)
+        exchange = builder.finished()
+        self.recorder.record(exchange, level, builder.document_of(exchange.request_body))
 
 
 class ProjectPolicy:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _ALWAYS_ANSWERED = ("/", "/stop")
 
 
-class Work:
+class CallCounter:
     """Counts calls: requests, pulls, pushes, uploads, and streams that somebody watches. For one event loop."""
 
     def __init__(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.live import Live
+from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
-from dmrc.gateway.inference.lifecycle import Journal
-from dmrc.gateway.server.page_sessions import Pages
+from dmrc.gateway.inference.lifecycle import Lifecycle
+from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
@@ -29,9 +29,9 @@ class Observed:
     """What was recorded and what was lost."""
     database: ExchangeDatabase
     """The record; to be read in a thread."""
-    live: Live
+    live: LiveEvents
     """What happens now."""
-    journal: Journal
+    lifecycle: Lifecycle
     """Which requests run."""
     catalog: Catalog
     """What names of models mean."""
@@ -41,5 +41,5 @@ class Observed:
     """Which projects are up."""
     plugins: Plugins
     """Which plugins there are, with their counters."""
-    pages: Pages
+    page_sessions: PageSessions
     """Who may use the web page."""

@@ -20,7 +20,7 @@ _NOTED_SECONDS = 3600.0
 """How often it is written down that a project was used."""
 
 
-class Leavers:
+class ProjectEndings:
     """Watches the containers of the projects that are up; made and used on the event loop.
 
     A project ends when it had containers since it was registered last, and has none any more; and when the Compose that

@@ -91,7 +91,7 @@ class _Admin:
                 "pid": os.getpid(),
                 "home": str(daemon.settings.home),
                 "port": daemon.settings.port,
-                "addresses": daemon.doors.addresses,
+                "addresses": daemon.bindings.addresses,
                 "started_at": daemon.started_at,
                 "projects": [known.name for known in daemon.projects.all()],
                 "runners": len(daemon.scheduler.runners()),
@@ -146,11 +146,11 @@ class _Admin:
 
     async def attach(self, request: Request) -> Response:
         document = await request.json()
-        doors, docker_host, refusal = self._daemon.doors, document["docker_host"], None
-        address = await doors.attach(docker_host)
+        bindings, docker_host, refusal = self._daemon.bindings, document["docker_host"], None
+        address = await bindings.attach(docker_host)
         if document.get("plain_port"):
             try:
-                await doors.attach_plainly(docker_host)
+                await bindings.attach_plainly(docker_host)
             except (DaemonError, PortTakenError) as error:
                 refusal = error.message
         return JSONResponse({"address": address, "no_plain_port": refusal})
@@ -248,7 +248,7 @@ class _Admin:
 
     async def page_token(self, _request: Request) -> Response:
         """Return what opens the web page once."""
-        return JSONResponse({"path": LOGIN, "token": self._daemon.pages.mint()})
+        return JSONResponse({"path": LOGIN, "token": self._daemon.page_sessions.mint()})
 
     async def runners(self, _request: Request) -> Response:
         runners = self._daemon.scheduler.runners()

@@ -29,7 +29,7 @@ class PluginRoutes:
 
     def __init__(self, plugins: Plugins, admission: Admission, observed: Observed | None = None) -> None:
         """Ask each plugin for its routes, once; those of dmrc's own may look at `observed`."""
-        self._doors: list[_Door] = []
+        self._bindings: list[_PluginApp] = []
         for implementation in plugins.implementations(_HOOK):
             app = FastAPI(title=implementation.plugin.name, docs_url=None, redoc_url=None, openapi_url=None)
             if implementation.plugin.name in BUILT_IN:
@@ -38,17 +38,19 @@ class PluginRoutes:
                 attempted(implementation, {"app": app})
             except PluginError:
                 continue  # counted and logged
-            admit = observed.pages.admit if observed and implementation.plugin.name == _PAGE else admission.admit
-            self._doors.append(_Door(implementation.plugin, app, admit))
+            admit = (
+                observed.page_sessions.admit if observed and implementation.plugin.name == _PAGE else admission.admit
+            )
+            self._bindings.append(_PluginApp(implementation.plugin, app, admit))
 
     def beside(self, own: FastAPI, scope: Scope) -> ASGIApp:
         """Return the application for a request: `own`, unless only a plugin has a route for it."""
-        if not self._doors or any(route.matches(scope)[0] is not Match.NONE for route in own.routes):
+        if not self._bindings or any(route.matches(scope)[0] is not Match.NONE for route in own.routes):
             return own
-        return next((door for door in self._doors if door.has(scope)), own)
+        return next((door for door in self._bindings if door.has(scope)), own)
 
 
-class _Door:
+class _PluginApp:
     """The ASGI application of one plugin's routes."""
 
     def __init__(self, plugin: Plugin, app: FastAPI, admit: Callable[[Scope], object]) -> None:

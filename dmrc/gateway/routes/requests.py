@@ -16,7 +16,7 @@ from fastapi.responses import Response
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.live import Live, Missed, Started
+from dmrc.capture.live import LiveEvents, Missed, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.reading import text_of_request
 from dmrc.capture.summary import to_json
@@ -42,15 +42,15 @@ class EventStream(ClosingStream):
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-async def live_events(live: Live) -> AsyncGenerator[bytes]:
+async def live_events(live: LiveEvents) -> AsyncGenerator[bytes]:
     """Yield an event for each request that starts (`started`) or completes (`completed`), without content.
 
     `missed` says how many events a listener was too slow for.
     """
-    with live.watching() as watcher:
+    with live.watching() as subscriber:
         yield _event("connected", {})
         while not live.is_closed:
-            event = await watcher.next(_HEARTBEAT_SECONDS)
+            event = await subscriber.next(_HEARTBEAT_SECONDS)
             if event is None:
                 yield _HEARTBEAT
             elif isinstance(event, Exchange):
@@ -63,7 +63,7 @@ async def live_events(live: Live) -> AsyncGenerator[bytes]:
 class History:
     """Answers `GET /engines/requests`: on loopback about all requests, for a service's key about its project's."""
 
-    def __init__(self, admission: Admission, database: ExchangeDatabase, live: Live) -> None:
+    def __init__(self, admission: Admission, database: ExchangeDatabase, live: LiveEvents) -> None:
         """Read from the database; it is only read."""
         self._admission = admission
         self._database = database
@@ -98,13 +98,13 @@ class History:
         return EventStream(self._stream(query, existing=include_existing))
 
     async def _stream(self, query: ExchangeFilter, *, existing: bool) -> AsyncGenerator[bytes]:
-        with self._live.watching() as watcher:
+        with self._live.watching() as subscriber:
             for exchanges in (await asyncio.to_thread(_past, self._database, query)).values() if existing else ():
                 for exchange in exchanges:
                     yield _event("existing_request", [_group([exchange])])
             yield _event("connected", {"status": "connected"})
             while not self._live.is_closed:
-                event = await watcher.next(_HEARTBEAT_SECONDS)
+                event = await subscriber.next(_HEARTBEAT_SECONDS)
                 if event is None:
                     yield _HEARTBEAT
                 elif isinstance(event, Missed):

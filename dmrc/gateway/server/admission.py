@@ -16,7 +16,7 @@ from dmrc.gateway.server.request_bodies import Bodies
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
 
-Listener = Literal["loopback", "bridge"]
+ListenerKind = Literal["loopback", "bridge"]
 """Where a connection came in."""
 
 

@@ -26,14 +26,14 @@ from dmrc.gateway.routes.dmr_configure import add_configure_routes
 from dmrc.gateway.routes.openai_models import OpenAIModels
 from dmrc.gateway.routes.plugins import PluginRoutes
 from dmrc.gateway.routes.responses import ResponseRoutes
-from dmrc.gateway.server.admission import Admission, Listener
+from dmrc.gateway.server.admission import Admission, ListenerKind
 from dmrc.gateway.server.bugs import contain_bugs
-from dmrc.gateway.server.callers_by_address import Addresses
+from dmrc.gateway.server.callers_by_address import CallersByAddress
 from dmrc.gateway.server.content_encodings import with_decoded_body
 from dmrc.gateway.server.cors import answer_preflight, foreign_origin, is_preflight, readable_by
 from dmrc.gateway.server.credentials import split_capability
 from dmrc.gateway.server.error_responses import error_response
-from dmrc.gateway.server.page_sessions import API, Pages
+from dmrc.gateway.server.page_sessions import API, PageSessions
 from dmrc.gateway.server.unrouted import Unrouted, answer_head
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
@@ -89,16 +89,18 @@ class Gateway:
         return await app(scope, receive, send)
 
 
-class Entrance:
+class ListenerApp:
     """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
 
-    def __init__(self, gateway: Gateway, listener: Listener, pages: Pages, addresses: Addresses) -> None:
-        """Stand before `gateway`; `pages` and `addresses` know the browsers and the containers that have no key."""
+    def __init__(
+        self, gateway: Gateway, listener: ListenerKind, page_sessions: PageSessions, addresses: CallersByAddress
+    ) -> None:
+        """Call `gateway`; `page_sessions` knows browsers, and `addresses` containers that have no key."""
         self._gateway = gateway
         self._listener = listener
         self._origins = gateway.origins
-        self._pages = pages
-        self._addresses = addresses
+        self._page_sessions = page_sessions
+        self._callers = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
@@ -112,10 +114,10 @@ class Entrance:
                 scope["raw_path"] = quote(path).encode()
             scope, receive = with_decoded_body(scope, receive)
             if self._listener == "bridge":
-                await self._addresses.mark(scope)
+                await self._callers.mark(scope)
             if path.startswith(f"{API}/") and self._listener == "loopback":
                 try:
-                    self._pages.admit(scope)
+                    self._page_sessions.admit(scope)
                 except DmrcError as error:
                     return await error_response(error)(scope, receive, _with_id(send, OPENAI))
                 scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}

@@ -6,26 +6,28 @@ import asyncio
 import logging
 
 from dmrc.compose.network import bridge_gateway
-from dmrc.gateway.inference.work import Work
-from dmrc.gateway.server.admission import Listener as Where
-from dmrc.gateway.server.app import Entrance, Gateway
-from dmrc.gateway.server.callers_by_address import PLAIN_PORT, Addresses
+from dmrc.gateway.inference.work import CallCounter
+from dmrc.gateway.server.admission import ListenerKind as Where
+from dmrc.gateway.server.app import Gateway, ListenerApp
+from dmrc.gateway.server.callers_by_address import PLAIN_PORT, CallersByAddress
 from dmrc.gateway.server.connection_shares import shares_of_this_process
 from dmrc.gateway.server.listeners import LOOPBACK, Listener, bind_tcp
-from dmrc.gateway.server.page_sessions import Pages
+from dmrc.gateway.server.page_sessions import PageSessions
 
 _log = logging.getLogger(__name__)
 
 
-class Doors:
+class Bindings:
     """The TCP listeners; made and used on the event loop."""
 
-    def __init__(self, gateway: Gateway, work: Work, pages: Pages, addresses: Addresses, port: int) -> None:
+    def __init__(
+        self, gateway: Gateway, work: CallCounter, page_sessions: PageSessions, addresses: CallersByAddress, port: int
+    ) -> None:
         """Lead to `gateway`, and count its calls in `work`; nothing listens yet."""
         self._gateway = gateway
         self._work = work
-        self._pages = pages
-        self._addresses = addresses
+        self._page_sessions = page_sessions
+        self._callers = addresses
         self._port = port
         self._shares = shares_of_this_process()
         self._listeners: dict[str, Listener] = {}
@@ -75,5 +77,5 @@ class Doors:
     def _listener(self, address: str, port: int, where: Where) -> Listener:
         bound = bind_tcp(address, port)
         _log.info("listening on http://%s:%d (%s)", address, port, where)
-        entrance = Entrance(self._gateway, where, self._pages, self._addresses)
+        entrance = ListenerApp(self._gateway, where, self._page_sessions, self._callers)
         return Listener(self._work.counted(entrance), bound, self._shares)

@@ -14,7 +14,7 @@ PLAIN_PORT = 80
 """Of an address without a port."""
 
 
-class Addresses:
+class CallersByAddress:
     """Knows containers by their addresses, and only where a project wants that."""
 
     def __init__(self, projects: Projects, containers: Containers) -> None:

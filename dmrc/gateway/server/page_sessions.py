@@ -25,7 +25,7 @@ _TOKEN_SECONDS = 300.0
 _MOST_SESSIONS = 100
 
 
-class Pages:
+class PageSessions:
     """Tokens and sessions, in memory: they end with the daemon."""
 
     def __init__(self, port: int) -> None:

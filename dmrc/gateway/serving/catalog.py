@@ -12,7 +12,7 @@ from dmrc.engines.engine import Engine, LocalModel
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft
-from dmrc.gateway.serving.model_names import Spellings, who
+from dmrc.gateway.serving.model_names import ModelNames, who
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOptions, Upstream, merge, own_names
@@ -57,7 +57,7 @@ class Catalog:
         self._engines = engines
         self._configurations = configurations
         self.default_registry = default_registry
-        self._spellings = Spellings(default_registry)
+        self._model_names = ModelNames(default_registry)
         self.upstream_keys = UpstreamKeys()
         self._companions = CompanionFinder(store, self._stored)
         self._facts: dict[str, GgufFacts | None] = {}
@@ -89,7 +89,7 @@ class Catalog:
 
     def _at_hand(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved | None:
         """Return what is remembered of a name that a caller may use."""
-        found = None if caller is None else self._spellings.find(caller.models.values(), model)
+        found = None if caller is None else self._model_names.find(caller.models.values(), model)
         if caller is None or (found is None and caller.registration.any_model):
             project, key = None, None
         elif found is None or found.options.upstream is not None:
@@ -157,7 +157,7 @@ class Catalog:
         others = self.names(None) if caller.registration.any_model else []
         return [
             *present.items(),
-            *(pair for pair in others if not self._spellings.find(caller.models.values(), pair[0])),
+            *(pair for pair in others if not self._model_names.find(caller.models.values(), pair[0])),
         ]
 
     def _declared(self, caller: Caller, model: str) -> ModelDeclaration | None:
@@ -168,7 +168,7 @@ class Catalog:
             ModelNotFoundError: Nobody has it.
         """
         declared = caller.models.values()
-        found = self._spellings.find(declared, model)
+        found = self._model_names.find(declared, model)
         if found is not None or caller.registration.any_model:
             return found
         names = ", ".join(f"'{name}'" for name in own_names(declared))
@@ -183,7 +183,7 @@ class Catalog:
 
     def _exists(self, caller: Caller, model: str) -> bool:
         """Return whether there is such a model: declared by another service of the project, or in the store."""
-        if self._spellings.find(caller.registration.models.values(), model):
+        if self._model_names.find(caller.registration.models.values(), model):
             return True
         with contextlib.suppress(DmrcError):
             self._stored(model)
@@ -192,7 +192,7 @@ class Catalog:
 
     def _full_name(self, stored: StoredModel, model: str) -> str:
         """Return the tag that a caller means: one model may have several."""
-        name = str(self._spellings.parse(model))
+        name = str(self._model_names.parse(model))
         return name if name in stored.tags else next(iter(stored.tags), stored.digest)
 
     def _stored(self, model: str) -> StoredModel:

@@ -16,7 +16,7 @@ from dmrc.store import ModelFiles, Store, StoredModel
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class CompanionFiles:
     """What stands beside a model's own GGUF file."""
 
     companions: Companions
@@ -59,7 +59,7 @@ class CompanionFinder:
 
     def beside(
         self, files: ModelFiles, declaration: ModelDeclaration | None, configured: ConfiguredDraft | None
-    ) -> Beside:
+    ) -> CompanionFiles:
         """Return what is loaded beside a model with these files: what the project names goes before the package's.
 
         `configured` is the draft for a project that names none.
@@ -92,7 +92,7 @@ class CompanionFinder:
             draft=None if draft is None else self._companion(draft),
         )
         source = None if template is None else self._template(template)
-        return Beside(companions, template, source, tuple(identities))
+        return CompanionFiles(companions, template, source, tuple(identities))
 
     def _path(self, name: str, where: str, identities: list[str]) -> Path:
         if is_path(name):

@@ -10,7 +10,7 @@ from dmrc.projects import Caller
 from dmrc.reference import Reference
 
 
-class Spellings:
+class ModelNames:
     """Reads names as references of a registry."""
 
     def __init__(self, default_registry: str) -> None:
