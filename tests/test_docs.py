@@ -178,7 +178,7 @@ def test_the_table_of_hooks_is_the_specification() -> None:
 
 
 def test_the_table_of_kinds_is_the_specification() -> None:
-    assert {row[0] for row in rows(HOOKS) if row[0].isalpha()} == {kind.value for kind in specs.Kind}
+    assert {row[0] for row in rows(HOOKS) if row[0].isalpha()} == {kind.value for kind in specs.HookKind}
 
 
 def test_every_dependency_earns_its_place_in_one_line() -> None:

@@ -119,12 +119,12 @@ class App:
         try:
             self.daemon.request("POST", "/pulled", json.dumps(facts))
         except DaemonNotRunningError:
-            from dmrc.hooks.notifications import Notices
+            from dmrc.hooks.notifications import Notifications
 
             self.plugins.load()  # our own listen in the daemon only
-            notices = Notices()
-            notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
-            notices.close()
+            notifications = Notifications()
+            notifications.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
+            notifications.close()
         except DaemonError as error:
             note(f"plugins are not told of the pull: {error}")
 

@@ -20,7 +20,7 @@ QUEUE_BYTES = 64 << 20
 Arguments = Mapping[str, object]
 
 
-class Notices:
+class Notifications:
     """Tells plugins what happened. `tell` may be called from any thread, never blocks and never raises."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 60.0
 
-State = Literal["loaded", "failed", "disabled"]
+PluginState = Literal["loaded", "failed", "disabled"]
 """In use; skipped, with a reason; left out by `DMRC_PLUGINS`."""
 
 
@@ -46,7 +46,7 @@ class Plugin:
     def __init__(self, identity: Identity) -> None:
         """Begin with one that is not loaded yet."""
         self.identity = identity
-        self.state: State = "disabled"
+        self.state: PluginState = "disabled"
         self.reason: str | None = None
         self.hooks: tuple[str, ...] = ()
         self._running: dict[Future[object], float] = {}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("dmrc")
 
 
-class Kind(StrEnum):
+class HookKind(StrEnum):
     """How a hook is called; each kind is one function or class of this room."""
 
     COLLECT = "collect"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
     CHAIN = "chain"
     """Each gets what the one before made of it: `Plugins.service_environment`."""
     NOTIFY = "notify"
-    """Told what happened, later and elsewhere: `Notices`."""
+    """Told what happened, later and elsewhere: `Notifications`."""
     FILTER = "filter"
     """Asked while something happens, and may change it, within a time limit: `dmrc.hooks.filters`."""
 
@@ -187,25 +187,25 @@ def dmrc_exchange_completed(exchange: Exchange) -> None:
     """
 
 
-KINDS: dict[str, Kind] = {
-    "dmrc_register_commands": Kind.COLLECT,
-    "dmrc_register_engines": Kind.COLLECT,
-    "dmrc_register_sources": Kind.COLLECT,
-    "dmrc_register_routes": Kind.COLLECT,
-    "dmrc_project_loaded": Kind.NOTIFY,
-    "dmrc_service_environment": Kind.CHAIN,
-    "dmrc_model_pulled": Kind.NOTIFY,
-    "dmrc_runner_started": Kind.NOTIFY,
-    "dmrc_runner_stopped": Kind.NOTIFY,
-    "dmrc_request": Kind.FILTER,
-    "dmrc_response_stream": Kind.FILTER,
-    "dmrc_filter_capture": Kind.FILTER,
-    "dmrc_exchange_completed": Kind.NOTIFY,
+KINDS: dict[str, HookKind] = {
+    "dmrc_register_commands": HookKind.COLLECT,
+    "dmrc_register_engines": HookKind.COLLECT,
+    "dmrc_register_sources": HookKind.COLLECT,
+    "dmrc_register_routes": HookKind.COLLECT,
+    "dmrc_project_loaded": HookKind.NOTIFY,
+    "dmrc_service_environment": HookKind.CHAIN,
+    "dmrc_model_pulled": HookKind.NOTIFY,
+    "dmrc_runner_started": HookKind.NOTIFY,
+    "dmrc_runner_stopped": HookKind.NOTIFY,
+    "dmrc_request": HookKind.FILTER,
+    "dmrc_response_stream": HookKind.FILTER,
+    "dmrc_filter_capture": HookKind.FILTER,
+    "dmrc_exchange_completed": HookKind.NOTIFY,
 }
 """Each hook and how it is called."""
 
 AWAITED = frozenset({"dmrc_request", "dmrc_response_stream"})
 """Hooks that may be `async`; of all others nobody would await the result, so such a plugin is refused."""
 
-WIDE = frozenset({*(name for name, kind in KINDS.items() if kind is Kind.COLLECT), "dmrc_model_pulled"})
+WIDE = frozenset({*(name for name, kind in KINDS.items() if kind is HookKind.COLLECT), "dmrc_model_pulled"})
 """Hooks that concern no single project; a project's own plugin that implements one is refused."""

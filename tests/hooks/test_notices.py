@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.hooks import notifications as module
-from dmrc.hooks.notifications import Notices
+from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugins import Plugins
 from tests.hooks.test_filters import EXCHANGE
 from tests.hooks.written import PROJECT, loaded
@@ -21,9 +21,9 @@ SLEEPS = NOTES.replace("    heard", "    time.sleep(10)\n    heard")
 RAISES = NOTES.replace("    heard", "    raise ValueError('no')\n    heard")
 
 
-def tell(plugins: Plugins, notices: Notices, times: int = 1) -> None:
+def tell(plugins: Plugins, notifications: Notifications, times: int = 1) -> None:
     for _ in range(times):
-        notices.tell(plugins.implementations("dmrc_exchange_completed", (PROJECT,)), exchange=EXCHANGE)
+        notifications.tell(plugins.implementations("dmrc_exchange_completed", (PROJECT,)), exchange=EXCHANGE)
 
 
 def heard(plugins: Plugins, name: str) -> list[tuple[object, str]]:
@@ -40,24 +40,24 @@ def count(plugins: Plugins, name: str, what: str) -> object:
 
 
 def test_a_plugin_that_sleeps_ten_seconds_delays_nobody_else(tmp_path: Path) -> None:
-    plugins, notices = loaded(tmp_path, NOTES, SLEEPS), Notices()
+    plugins, notifications = loaded(tmp_path, NOTES, SLEEPS), Notifications()
     began = time.monotonic()
 
-    tell(plugins, notices, times=5)
+    tell(plugins, notifications, times=5)
 
     assert time.monotonic() - began < 1
     eventually(lambda: len(heard(plugins, "one")) == 5, seconds=5)
     assert {thread for _, thread in heard(plugins, "one")} == {"dmrc-notices-one"}
-    notices.close(timeout=0.2)
+    notifications.close(timeout=0.2)
     assert time.monotonic() - began < 5
     assert count(plugins, "two", "dropped") == 4
 
 
 def test_a_plugin_that_raises_hears_of_the_next_one_all_the_same(tmp_path: Path) -> None:
-    plugins, notices = loaded(tmp_path, NOTES, RAISES), Notices()
+    plugins, notifications = loaded(tmp_path, NOTES, RAISES), Notifications()
 
-    tell(plugins, notices, times=3)
-    notices.close()
+    tell(plugins, notifications, times=3)
+    notifications.close()
 
     assert len(heard(plugins, "one")) == 3
     assert (count(plugins, "two", "calls"), count(plugins, "two", "errors")) == (3, 3)
@@ -65,23 +65,23 @@ def test_a_plugin_that_raises_hears_of_the_next_one_all_the_same(tmp_path: Path)
 
 def test_what_does_not_fit_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUEUE_NOTICES", 2)
-    plugins, notices = loaded(tmp_path, SLEEPS), Notices()
+    plugins, notifications = loaded(tmp_path, SLEEPS), Notifications()
 
-    tell(plugins, notices)
-    eventually(lambda: notices._queues and not next(iter(notices._queues.values()))._waiting)
-    tell(plugins, notices, times=5)
+    tell(plugins, notifications)
+    eventually(lambda: notifications._queues and not next(iter(notifications._queues.values()))._waiting)
+    tell(plugins, notifications, times=5)
 
     assert count(plugins, "one", "dropped") == 3
 
 
 def test_the_thread_of_a_plugin_that_was_unloaded_ends_when_it_has_told_all(tmp_path: Path) -> None:
-    plugins, notices = loaded(tmp_path, NOTES), Notices()
+    plugins, notifications = loaded(tmp_path, NOTES), Notifications()
     noted = heard(plugins, "one")
-    tell(plugins, notices)
-    thread = next(iter(notices._queues.values()))._thread
+    tell(plugins, notifications)
+    thread = next(iter(notifications._queues.values()))._thread
 
     for plugin in plugins.unload_project(PROJECT):
-        notices.forget(plugin)
+        notifications.forget(plugin)
 
     thread.join(5)
     assert not thread.is_alive()

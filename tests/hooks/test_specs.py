@@ -5,7 +5,7 @@ import pytest
 
 from dmrc.hooks import specs
 from dmrc.hooks.plugins import BUILT_IN
-from dmrc.hooks.specs import AWAITED, KINDS, WIDE, Kind
+from dmrc.hooks.specs import AWAITED, KINDS, WIDE, HookKind
 
 ROOT = Path(__file__).parent.parent.parent
 HOOKS = [name for name in vars(specs) if name.startswith("dmrc_")]
@@ -13,7 +13,7 @@ HOOKS = [name for name in vars(specs) if name.startswith("dmrc_")]
 
 def test_every_hook_has_a_kind() -> None:
     assert set(HOOKS) == set(KINDS)
-    assert {name for name, kind in KINDS.items() if kind is Kind.FILTER} >= AWAITED
+    assert {name for name, kind in KINDS.items() if kind is HookKind.FILTER} >= AWAITED
     assert set(KINDS) >= WIDE
 
 

@@ -17,7 +17,7 @@ from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.event_types import Runner
 from dmrc.hooks.files import LocalPlugin, import_file
 from dmrc.hooks.filters import filter_capture
-from dmrc.hooks.notifications import Notices
+from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.hooks.specs import KINDS
@@ -40,7 +40,7 @@ class Hooks:
         self.plugins = plugins
         self._projects = projects
         self._catalog = catalog
-        self._notices = Notices()
+        self._notifications = Notifications()
         self._loading = asyncio.Lock()  # two commands may register one project at the same time
         self._told: dict[scheduled.ManagedRunner, tuple[Runner, frozenset[Plugin]]] = {}
 
@@ -59,21 +59,21 @@ class Hooks:
                 self.plugins.find_local(name, local) or await self._load(name, local) for local in registration.plugins
             ]
         implementations = self.plugins.implementations("dmrc_project_loaded", (name,))
-        self._notices.tell(implementations, project=registration.to_project())
+        self._notifications.tell(implementations, project=registration.to_project())
         return own
 
     def project_down(self, name: str, but: Iterable[LocalPlugin] = ()) -> None:
         """Let go of a project's own plugins, but for these."""
         for plugin in self.plugins.unload_project(name, but):
-            self._notices.forget(plugin)
+            self._notifications.forget(plugin)
 
     def model_pulled(self, facts: dict[str, JsonValue]) -> None:
         """Tell of a model that came; `facts` are the arguments of `dmrc_model_pulled`."""
-        self._notices.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
+        self._notifications.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
 
     def close(self) -> None:
         """Wait a short time for plugins to hear what they were not told yet. Blocks."""
-        self._notices.close()
+        self._notifications.close()
 
     async def _load(self, project: str, local: LocalPlugin) -> Plugin:
         """Load one. Its import runs in a thread, and is given up when it hangs."""
@@ -94,7 +94,7 @@ class Hooks:
 
     def _exchange_completed(self, exchange: Exchange) -> None:
         implementations = self.plugins.implementations("dmrc_exchange_completed", _project_of(exchange))
-        self._notices.tell(implementations, exchange=exchange)
+        self._notifications.tell(implementations, exchange=exchange)
 
     def runner_started(self, runner: scheduled.ManagedRunner) -> None:
         """Tell of a runner that answers."""
@@ -102,7 +102,7 @@ class Hooks:
         value = _value(runner)
         told = [one.plugin for one in self.plugins.implementations("dmrc_runner_stopped", users)]
         self._told[runner] = (value, frozenset(told))
-        self._notices.tell(self.plugins.implementations("dmrc_runner_started", users), runner=value)
+        self._notifications.tell(self.plugins.implementations("dmrc_runner_started", users), runner=value)
 
     def runner_stopped(self, runner: scheduled.ManagedRunner) -> None:
         """Tell those that were there when it started: every start that a plugin heard of has one end."""
@@ -111,7 +111,7 @@ class Hooks:
         every = self.plugins.implementations("dmrc_runner_stopped", projects)
         implementations = [one for one in every if one.plugin in told]
         exit_code = runner.process.exit_code if runner.process else None
-        self._notices.tell(implementations, runner=value, exit_code=exit_code, reason=runner.stop_reason)
+        self._notifications.tell(implementations, runner=value, exit_code=exit_code, reason=runner.stop_reason)
 
     def _uses(self, registration: Registration, runner: scheduled.ManagedRunner) -> bool:
         return runner.key in self._catalog.targets_of([registration])
