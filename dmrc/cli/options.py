@@ -66,7 +66,7 @@ def project_options(command: Callable[..., R]) -> Callable[..., R]:
     return wrapped
 
 
-class Words(click.ParamType[str]):
+class TextArgument(click.ParamType[str]):
     """What a person says, as text: bytes that are not UTF-8 become U+FFFD, for JSON can hold none."""
 
     name = "text"
@@ -76,7 +76,7 @@ class Words(click.ParamType[str]):
         return as_text(value.encode(errors="surrogateescape"))
 
 
-words = Words()
+words = TextArgument()
 """The type of an argument that is said to a model."""
 
 
@@ -85,7 +85,7 @@ def as_text(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
-class ModelName(click.ParamType[str]):
+class ModelArgument(click.ParamType[str]):
     """The name of a model in the store, which the shell can complete."""
 
     name = "model"
@@ -111,5 +111,5 @@ class ModelName(click.ParamType[str]):
         return [CompletionItem(name) for name in next(filter(None, found), [])]
 
 
-model_name = ModelName()
+model_name = ModelArgument()
 """The type of an argument that names a model in the store."""

@@ -86,11 +86,11 @@ def _list_far(url: str, pattern: str | None, *, as_json: bool) -> None:
     import json
     from fnmatch import fnmatchcase
 
-    from dmrc.cli.serving.chat.server import Server
+    from dmrc.cli.serving.chat.server import ChatServer
     from dmrc.cli.tables import print_table
     from dmrc.json_values import items_of, parse_object
 
-    server = Server.named(url)
+    server = ChatServer.named(url)
     with server.answer("GET", "/models") as answer:
         found = parse_object(answer.read()).get("data")
     if not isinstance(found, list):

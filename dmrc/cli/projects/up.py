@@ -32,7 +32,7 @@ def up(
 
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
-    from dmrc.cli.projects.setup.prepare import Wish, override_path, prepare
+    from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
     from dmrc.cli.projects.setup.project_lock import project_lock
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
     from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
@@ -56,7 +56,7 @@ def up(
     check_reachable(endpoint.host)
     keys = upstream_keys(project, models, options, os.environ)
     rest = for_compose(project, arguments)
-    prepared = prepare(app, project, Wish(endpoint.host, keys, models, becomes_compose=rest is not None))
+    prepared = prepare(app, project, PrepareOptions(endpoint.host, keys, models, becomes_compose=rest is not None))
     load_plugins(app, project)
     gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
     injected = with_plugins(app, project, injections(project, prepared.keys, gateway))

@@ -40,7 +40,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Measurement:
     """One answer."""
 
     tokens: int
@@ -124,7 +124,7 @@ def measure(load: Load, level: int) -> Document:
     }
 
 
-def _ask_until(load: Load, end: float) -> list[Answer]:
+def _ask_until(load: Load, end: float) -> list[Measurement]:
     """Ask at least once."""
     answers = [_ask(load)]
     while time.monotonic() < end:
@@ -132,7 +132,7 @@ def _ask_until(load: Load, end: float) -> list[Answer]:
     return answers
 
 
-def _ask(load: Load) -> Answer:
+def _ask(load: Load) -> Measurement:
     from dmrc.errors import EngineError
 
     body = {
@@ -154,7 +154,7 @@ def _ask(load: Load) -> Answer:
     if answer.status != 200:
         raise EngineError(str(document["error"]["message"]))
     timings = document.get("timings", {})
-    return Answer(
+    return Measurement(
         document["usage"]["completion_tokens"], timings.get("prompt_per_second"), timings.get("predicted_per_second")
     )
 

@@ -10,7 +10,14 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
-from dmrc.cli.serving.launch_apps import CONTAINER_APPS, HOST_APPS, Endpoint, Launch, container_launch, container_name
+from dmrc.cli.serving.launch_apps import (
+    CONTAINER_APPS,
+    HOST_APPS,
+    AppCommand,
+    ModelEndpoint,
+    container_launch,
+    container_name,
+)
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 
 _DIRECTORY = "dmrc-launch"
@@ -81,12 +88,12 @@ def launch(
     _become(prepared, arguments)
 
 
-def _prepared(app: App, name: str, model: str, said: _Container, key: str) -> Launch:
+def _prepared(app: App, name: str, model: str, said: _Container, key: str) -> AppCommand:
     """Return how an application is started; the key counts for a container only."""
     tokens = _context_tokens(app, model)
     if name in HOST_APPS:
-        return HOST_APPS[name](Endpoint(f"http://127.0.0.1:{app.settings.port}", model, context_tokens=tokens))
-    endpoint = Endpoint(f"http://{GATEWAY_HOST}:{app.settings.port}", model, key, tokens)
+        return HOST_APPS[name](ModelEndpoint(f"http://127.0.0.1:{app.settings.port}", model, context_tokens=tokens))
+    endpoint = ModelEndpoint(f"http://{GATEWAY_HOST}:{app.settings.port}", model, key, tokens)
     return container_launch(name, endpoint, said.image, said.port, detach=said.detach)
 
 
@@ -158,7 +165,7 @@ def _names(app: App) -> list[str]:
     return [Reference.parse(model.tags[0]).display() for model in app.store.models() if model.tags]
 
 
-def _print(prepared: Launch, arguments: tuple[str, ...], *, as_json: bool) -> None:
+def _print(prepared: AppCommand, arguments: tuple[str, ...], *, as_json: bool) -> None:
     import shlex
 
     command = (*prepared.argv, *arguments)
@@ -173,7 +180,7 @@ def _print(prepared: Launch, arguments: tuple[str, ...], *, as_json: bool) -> No
     click.echo(shlex.join(command))
 
 
-def _check(app: App, name: str, prepared: Launch) -> None:
+def _check(app: App, name: str, prepared: AppCommand) -> None:
     """Check what can be told before anything is pulled.
 
     Raises:
@@ -224,7 +231,7 @@ def _join(app: App, name: str, model: str) -> str:
     return key
 
 
-def _become(prepared: Launch, arguments: tuple[str, ...]) -> NoReturn:
+def _become(prepared: AppCommand, arguments: tuple[str, ...]) -> NoReturn:
     """Become the program; one that must be set up by its own commands is started all the same, and they are told."""
     import os
     import shlex

@@ -13,7 +13,7 @@ NO_KEY = "not-required"
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ModelEndpoint:
     """What an application asks."""
 
     url: str
@@ -27,7 +27,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class AppCommand:
     """How a program is started."""
 
     argv: tuple[str, ...]
@@ -50,17 +50,17 @@ class ContainerApp:
     """Where it listens."""
     data: str
     """Directory in the container that a volume keeps."""
-    variables: Callable[[Endpoint, int], dict[str, str]]
+    variables: Callable[[ModelEndpoint, int], dict[str, str]]
     """What it is told; the number is the port on loopback."""
 
 
-def _aider(endpoint: Endpoint) -> Launch:
+def _aider(endpoint: ModelEndpoint) -> AppCommand:
     """Source: https://aider.chat/docs/llms/openai-compat.html."""
     variables = {"OPENAI_API_BASE": f"{endpoint.url}/v1", "OPENAI_API_KEY": endpoint.key}
-    return Launch(("aider", "--model", f"openai/{endpoint.model}"), variables)
+    return AppCommand(("aider", "--model", f"openai/{endpoint.model}"), variables)
 
 
-def _claude(endpoint: Endpoint) -> Launch:
+def _claude(endpoint: ModelEndpoint) -> AppCommand:
     """Source: https://code.claude.com/docs/en/env-vars."""
     sizes = {f"ANTHROPIC_DEFAULT_{size}_MODEL": endpoint.model for size in ("HAIKU", "SONNET", "OPUS")}
     variables = {
@@ -70,18 +70,18 @@ def _claude(endpoint: Endpoint) -> Launch:
         **sizes,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
-    return Launch(("claude",), variables)
+    return AppCommand(("claude",), variables)
 
 
-def _codex(endpoint: Endpoint) -> Launch:
+def _codex(endpoint: ModelEndpoint) -> AppCommand:
     """Source: https://developers.openai.com/codex/config-reference; a value is TOML, as JSON's strings are."""
     provider = {"name": "dmrc", "base_url": f"{endpoint.url}/v1", "wire_api": "responses"}
     values = {"model_provider": "dmrc", **{f"model_providers.dmrc.{name}": value for name, value in provider.items()}}
     options = [word for name, value in values.items() for word in ("-c", f"{name}={json.dumps(value)}")]
-    return Launch(("codex", *options, "--model", endpoint.model))
+    return AppCommand(("codex", *options, "--model", endpoint.model))
 
 
-def _openclaw(endpoint: Endpoint) -> Launch:
+def _openclaw(endpoint: ModelEndpoint) -> AppCommand:
     """Source: https://docs.openclaw.ai/gateway/config-tools/custom-providers."""
     provider = {
         "baseUrl": f"{endpoint.url}/v1",
@@ -100,10 +100,10 @@ def _openclaw(endpoint: Endpoint) -> Launch:
         ("openclaw", "config", "set", "models.providers.dmrc", json.dumps(provider)),
         ("openclaw", "models", "set", f"dmrc/{endpoint.model}"),
     )
-    return Launch(("openclaw",), once=once)
+    return AppCommand(("openclaw",), once=once)
 
 
-def _opencode(endpoint: Endpoint) -> Launch:
+def _opencode(endpoint: ModelEndpoint) -> AppCommand:
     """Source: https://opencode.ai/docs/config/#precedence-order and https://opencode.ai/docs/providers/."""
     provider = {
         "npm": "@ai-sdk/openai-compatible",
@@ -116,10 +116,10 @@ def _opencode(endpoint: Endpoint) -> Launch:
         "provider": {"dmrc": provider},
         "model": f"dmrc/{endpoint.model}",
     }
-    return Launch(("opencode",), {"OPENCODE_CONFIG_CONTENT": json.dumps(config)})
+    return AppCommand(("opencode",), {"OPENCODE_CONFIG_CONTENT": json.dumps(config)})
 
 
-def _anythingllm(endpoint: Endpoint, _port: int) -> dict[str, str]:
+def _anythingllm(endpoint: ModelEndpoint, _port: int) -> dict[str, str]:
     """Source: https://github.com/Mintplex-Labs/anything-llm/blob/master/docker/.env.example."""
     return {
         "STORAGE_DIR": "/app/server/storage",
@@ -131,7 +131,7 @@ def _anythingllm(endpoint: Endpoint, _port: int) -> dict[str, str]:
     }
 
 
-def _openwebui(endpoint: Endpoint, port: int) -> dict[str, str]:
+def _openwebui(endpoint: ModelEndpoint, port: int) -> dict[str, str]:
     """Source: https://docs.openwebui.com/getting-started/env-configuration.
 
     It listens on loopback alone, so nobody has to log in; pages of others may not read it.
@@ -146,7 +146,7 @@ def _openwebui(endpoint: Endpoint, port: int) -> dict[str, str]:
     }
 
 
-HOST_APPS: Mapping[str, Callable[[Endpoint], Launch]] = {
+HOST_APPS: Mapping[str, Callable[[ModelEndpoint], AppCommand]] = {
     "aider": _aider,
     "claude": _claude,
     "codex": _codex,
@@ -171,7 +171,9 @@ def container_name(name: str) -> str:
     return f"dmrc-{name}"
 
 
-def container_launch(name: str, endpoint: Endpoint, image: str | None, port: int | None, *, detach: bool) -> Launch:
+def container_launch(
+    name: str, endpoint: ModelEndpoint, image: str | None, port: int | None, *, detach: bool
+) -> AppCommand:
     """Return how an application's container is started; what it is told stands in no command line, its key least."""
     app = CONTAINER_APPS[name]
     published = port or app.port
@@ -184,4 +186,4 @@ def container_launch(name: str, endpoint: Endpoint, image: str | None, port: int
         *("--volume", f"{container_name(name)}:{app.data}"),
         *(word for variable in variables for word in ("--env", variable)),
     )
-    return Launch(("docker", "run", *options, image or app.image), variables)
+    return AppCommand(("docker", "run", *options, image or app.image), variables)

@@ -41,7 +41,7 @@ def run(
     """
     from dmrc.cli.progress import PullProgress
     from dmrc.cli.serving.chat.conversation import Conversation
-    from dmrc.cli.serving.chat.server import Server
+    from dmrc.cli.serving.chat.server import ChatServer
     from dmrc.project import parse_keep_alive
 
     parse_keep_alive(keep_alive, "--keep-alive")
@@ -49,7 +49,9 @@ def run(
         raise click.UsageError("--detach and --keep-alive are for models that are served here, not for --openaiurl")
     question = None if detach else _question(prompt)
     if url is not None:
-        _converse(app, Conversation(Server.named(url), reference, system), question, verbose=verbose, as_json=as_json)
+        _converse(
+            app, Conversation(ChatServer.named(url), reference, system), question, verbose=verbose, as_json=as_json
+        )
         return
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
@@ -57,7 +59,7 @@ def run(
         if detach:
             app.daemon.preload(reference)
             return
-        conversation = Conversation(Server.gateway(app.settings.port), reference, system)
+        conversation = Conversation(ChatServer.gateway(app.settings.port), reference, system)
         if keep_alive is not None:
             conversation.parameters["keep_alive"] = keep_alive
         if question is None:
@@ -94,9 +96,9 @@ def _converse(app: App, conversation: Conversation, question: Content | None, *,
     if question is not None:
         _ask(conversation, question, verbose=verbose, as_json=as_json)
         return
-    from dmrc.cli.serving.chat.session import Session, terminal
+    from dmrc.cli.serving.chat.session import ChatSession, terminal
 
-    Session(conversation, terminal(app.settings.home / "chat_history"), verbose=verbose).run()
+    ChatSession(conversation, terminal(app.settings.home / "chat_history"), verbose=verbose).run()
 
 
 def _ask(conversation: Conversation, question: Content, *, verbose: bool, as_json: bool) -> None:

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from dmrc.cli.serving.chat.conversation import Conversation, printable
-from dmrc.cli.serving.chat.server import Server
-from dmrc.cli.serving.chat.session import Session
+from dmrc.cli.serving.chat.server import ChatServer
+from dmrc.cli.serving.chat.session import ChatSession
 from dmrc.errors import EngineError
 from tests.serving import serving
 
@@ -31,20 +31,20 @@ class Typed:
 @pytest.fixture
 def conversation() -> Iterator[Conversation]:
     """A conversation whose gateway does not exist: nothing here asks it."""
-    yield Conversation(Server.gateway(1), "ai/model")
+    yield Conversation(ChatServer.gateway(1), "ai/model")
 
 
 def test_settings_reach_the_request(conversation: Conversation) -> None:
     lines = ("/set system Be brief.", "/set parameter temperature 0.2", "/set parameter num_predict 8", "/bye")
 
-    Session(conversation, Typed(*lines)).run()
+    ChatSession(conversation, Typed(*lines)).run()
 
     assert conversation.system == "Be brief."
     assert conversation.parameters == {"temperature": 0.2, "max_tokens": 8}
 
 
 def test_commands_say_what_they_know(conversation: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
-    Session(
+    ChatSession(
         conversation, Typed("/?", "/show", "/nonsense", "/set nonsense", "/set num_ctx 8192", KeyboardInterrupt)
     ).run()
 
@@ -60,7 +60,7 @@ def test_commands_say_what_they_know(conversation: Conversation, capsys: pytest.
 def test_a_gateway_that_is_away_is_an_error_and_the_session_goes_on(
     conversation: Conversation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Session(conversation, Typed("Hi", "/show")).run()
+    ChatSession(conversation, Typed("Hi", "/show")).run()
 
     printed = capsys.readouterr()
     assert "the gateway broke off" in printed.err
@@ -81,7 +81,7 @@ class Answering(HTTPServer):
         super().__init__(("127.0.0.1", 0), handler or _Handler)
 
     def conversation(self) -> Conversation:
-        return Conversation(Server(f"http://127.0.0.1:{self.server_port}"), "m")
+        return Conversation(ChatServer(f"http://127.0.0.1:{self.server_port}"), "m")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -147,6 +147,8 @@ def test_what_answers_and_is_no_such_server_is_told(status: int, body: bytes, wo
 def test_what_is_typed_is_asked_as_text_and_a_path_is_no_command() -> None:
     """A terminal hands over bytes that are not UTF-8 as lone surrogates, which JSON cannot hold."""
     with serving(server := Answering()):
-        Session(server.conversation(), Typed("caf\udce9", "/nowhere/cat.png: what is it?", '"""a', 'b\udcff"""')).run()
+        ChatSession(
+            server.conversation(), Typed("caf\udce9", "/nowhere/cat.png: what is it?", '"""a', 'b\udcff"""')
+        ).run()
 
     assert server.asked == ["caf\ufffd", "/nowhere/cat.png: what is it?", "a\nb\ufffd"]

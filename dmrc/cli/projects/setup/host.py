@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dmrc.cli.app import App
 from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
-from dmrc.cli.projects.setup.prepare import Wish, override_path, prepare
+from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
@@ -47,7 +47,7 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     docker_host = known.get(project.name, {}).get("docker_host")
     models = project.models_of([wanted])
     keys = upstream_keys(project, models, options, os.environ)
-    wish = Wish(str(docker_host) if docker_host else None, keys, models, load, is_used_here=True)
+    wish = PrepareOptions(str(docker_host) if docker_host else None, keys, models, load, is_used_here=True)
     prepared = prepare(app, project, wish)
     load_plugins(app, project)
     if not override_path(app, project.name).exists():

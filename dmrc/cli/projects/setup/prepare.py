@@ -41,7 +41,7 @@ def override_path(app: App, project_name: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PrepareOptions:
     """How a project should be made ready."""
 
     docker_host: str | None
@@ -58,7 +58,7 @@ class Wish:
     """Whether a program on this machine is given the variables of a service."""
 
 
-def prepare(app: App, project: Project, wish: Wish) -> Prepared:
+def prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     """Make `project` ready, in the order that a user waits for it; see the steps below.
 
     Raises:
@@ -69,7 +69,7 @@ def prepare(app: App, project: Project, wish: Wish) -> Prepared:
         return _prepare(app, project, wish)
 
 
-def _prepare(app: App, project: Project, wish: Wish) -> Prepared:
+def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     address = attach(app, wish.docker_host, plain_port=project.uses_plain_port)
     pulled = _pull_missing(app, wish.models)
     keys = stable_keys(app, project.name, [service.name for service in project.consumers])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from dmrc.cli.serving.chat.server import Server
+from dmrc.cli.serving.chat.server import ChatServer
 from dmrc.errors import EngineError
 from dmrc.event_stream import EventReader
 from dmrc.exchange import JsonValue
@@ -23,7 +23,7 @@ _READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AnswerPart:
     """A part of an answer as it came."""
 
     text: str = ""
@@ -36,7 +36,7 @@ class Piece:
 class Conversation:
     """The messages so far. An answer that fails or is cut short leaves the conversation as it was before."""
 
-    server: Server
+    server: ChatServer
     """Who answers."""
     model: str
     """As the user named it."""
@@ -49,7 +49,7 @@ class Conversation:
     last_usage: dict[str, float] = field(default_factory=dict)
     """Of the last answer: `prompt_tokens`, `completion_tokens`, `tokens_per_second`, as far as the engine said."""
 
-    def ask(self, content: Content) -> Generator[Piece]:
+    def ask(self, content: Content) -> Generator[AnswerPart]:
         """Send a message, and yield the answer; closing the iterator ends the request and frees the model.
 
         Raises:
@@ -65,7 +65,7 @@ class Conversation:
     def _before(self) -> list[JsonValue]:
         return [{"role": "system", "content": self.system}] if self.system else []
 
-    def _stream(self, messages: list[JsonValue]) -> Iterator[Piece]:
+    def _stream(self, messages: list[JsonValue]) -> Iterator[AnswerPart]:
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         with self.server.answer("POST", "/chat/completions", json.dumps({**body, **self.parameters})) as answer:
             reader, events = EventReader(), 0
@@ -80,14 +80,14 @@ class Conversation:
         if not events:
             raise self.server.no_answer()
 
-    def _whole(self, body: bytes) -> Iterator[Piece]:
+    def _whole(self, body: bytes) -> Iterator[AnswerPart]:
         document = parse_object(body)
         choices = items_of(document.get("choices"))
         if not choices and "error" not in document:
             raise self.server.no_answer()
         yield from self._pieces({**document, "choices": [{"delta": choice.get("message")} for choice in choices]})
 
-    def _pieces(self, document: dict[str, JsonValue]) -> Iterator[Piece]:
+    def _pieces(self, document: dict[str, JsonValue]) -> Iterator[AnswerPart]:
         if isinstance(error := document.get("error"), dict):
             raise EngineError(str(error.get("message")))
         self._note(document)
@@ -98,7 +98,7 @@ class Conversation:
                 text = delta.get("content")
                 # vLLM leaves out the second half of the name.
                 reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-                yield Piece(printable(str(text or "")), printable(str(reasoning or "")))
+                yield AnswerPart(printable(str(text or "")), printable(str(reasoning or "")))
 
     def _note(self, document: dict[str, JsonValue]) -> None:
         usage, timings = document.get("usage"), document.get("timings")

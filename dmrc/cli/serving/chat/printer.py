@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import click
 
-from dmrc.cli.serving.chat.conversation import Conversation, Piece
+from dmrc.cli.serving.chat.conversation import AnswerPart, Conversation
 from dmrc.cli.serving.chat.wrapping import WordWrap
 
 
-def print_answer(pieces: Iterator[Piece]) -> str:
+def print_answer(pieces: Iterator[AnswerPart]) -> str:
     """Print an answer to its end, and return what was said. On a terminal thoughts are dimmed; else they go to stderr.
 
     A caller that is interrupted closes the iterator, which ends the request.

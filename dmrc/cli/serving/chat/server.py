@@ -21,7 +21,7 @@ _IS_IT = "Check that it is the base URL of an OpenAI-compatible server, with /v1
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ChatServer:
     """Where to ask."""
 
     url: str

@@ -34,11 +34,11 @@ _QUOTES = '"""'
 _ALIASES = {"num_predict": "max_tokens", "n_predict": "max_tokens"}
 
 
-class Leave(Exception):
+class QuitChat(Exception):
     """The user is done."""
 
 
-class Session:
+class ChatSession:
     """Reads, asks and prints until the user leaves."""
 
     def __init__(self, conversation: Conversation, read: ReadLine, *, verbose: bool = False) -> None:
@@ -54,7 +54,7 @@ class Session:
                 self._turn()
             except KeyboardInterrupt:
                 click.echo("\nUse Ctrl+D or /bye to leave.", err=True)
-            except (EOFError, Leave):
+            except (EOFError, QuitChat):
                 return
             except DmrcError as error:
                 click.echo(f"dmrc: {error}", err=True)
@@ -94,7 +94,7 @@ class Session:
         name, _, rest = text.partition(" ")
         match name:
             case "/bye" | "/exit" | "/quit":
-                raise Leave
+                raise QuitChat
             case "/help" | "/?":
                 click.echo(HELP)
             case "/clear":
