@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dmrc.compose.includes import included_files
 from dmrc.compose.tagged import documents, unwrapped
-from dmrc.compose.yaml_text import Tagged
+from dmrc.compose.yaml_text import TaggedValue
 
 
 def restore_order(document: dict[str, object], files: Sequence[Path]) -> None:
@@ -38,7 +38,7 @@ def _declared(files: Sequence[Path]) -> dict[str, list[str]]:
         for document in documents(file):
             for name, service in _services(document).items():
                 known = order.setdefault(name, [])
-                if isinstance(service, Tagged):
+                if isinstance(service, TaggedValue):
                     known.clear()
                 _add(known, file, document, service, frozenset())
     return order
@@ -54,7 +54,7 @@ def _add(
             if (place, name) not in seen and name in _services(base):
                 _add(known, place, base, _services(base)[name], seen | {(place, name)})
     models = fields.get("models")
-    if isinstance(models, Tagged):
+    if isinstance(models, TaggedValue):
         known.clear()
     models = unwrapped(models)
     if isinstance(models, list | dict):  # the short syntax, or the long one

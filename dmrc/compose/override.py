@@ -35,7 +35,7 @@ _Dumper.add_representer(_Reset, lambda dumper, _: dumper.represent_scalar("!rese
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayAddress:
     """The gateway as the containers of one Docker engine find it."""
 
     address: str
@@ -65,7 +65,7 @@ def has_own_hosts_file(service: Service) -> bool:
     return not (service.network_mode or "").startswith(("service:", "container:"))
 
 
-def injections(project: Project, keys: Mapping[str, str], gateway: Gateway) -> dict[str, Injection]:
+def injections(project: Project, keys: Mapping[str, str], gateway: GatewayAddress) -> dict[str, Injection]:
     """Return what each service that may ask is given; `keys` are the plain keys of those with models."""
     return {
         service.name: inject(project, service, gateway.access(service, keys.get(service.name, "")))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dmrc.compose import yaml_text
-from dmrc.compose.yaml_text import Tagged
+from dmrc.compose.yaml_text import TaggedValue
 from dmrc.errors import ProjectError
 
 
@@ -22,6 +22,6 @@ def documents(file: Path) -> Iterator[dict[str, object]]:
 
 def unwrapped(value: object) -> object:
     """Return what stands behind a tag: nothing behind `!reset`."""
-    if isinstance(value, Tagged):
+    if isinstance(value, TaggedValue):
         return None if value.tag == "!reset" else value.value
     return value

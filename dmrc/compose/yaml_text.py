@@ -41,7 +41,7 @@ _TIME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class TaggedValue:
     """A value with a tag of Compose's."""
 
     tag: str
@@ -53,7 +53,7 @@ class Tagged:
 def read(text: str, name: str, *, keeps_tags: bool = False) -> Iterator[object]:
     """Yield the value of each document in `text`; `name` is the file's, for messages.
 
-    With `keeps_tags` a value behind a tag of Compose's is `Tagged`; else the tag is refused.
+    With `keeps_tags` a value behind a tag of Compose's is `TaggedValue`; else the tag is refused.
 
     Shape:
         Mappings are `dict[str, object]` in the order of the file, dates are aware datetimes. Every
@@ -101,7 +101,7 @@ class _Constructor:
             raise self._error(node, f"the file holds more than {_MOST_VALUES} values, aliases resolved")
         if node.tag in _TAGS_OF_COMPOSE:
             if self._keeps_tags:
-                return Tagged(node.tag, self._value(node, key))
+                return TaggedValue(node.tag, self._value(node, key))
             raise self._error(node, f"{key} is tagged {node.tag}", remedy=_INSTALL)
         return self._value(node, key)
 

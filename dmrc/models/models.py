@@ -14,7 +14,7 @@ from dmrc.models.packaging import Packager, Parts
 from dmrc.models.pushing import Pushed, Pusher
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.secret_names import hidden_in_urls
-from dmrc.sources import Connections, Looking, Progress, ProgressEvent, Source, Transfer
+from dmrc.sources import Connections, Inspectable, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
 from dmrc.store.lookup import near_name
@@ -112,7 +112,7 @@ class Models:
             ArtifactError: What is there is no model that can be served.
         """
         source, _ = self._recognize(text)
-        if not isinstance(source, Looking):
+        if not isinstance(source, Inspectable):
             raise InputError(f"model '{text}' can only be shown from the store", remedy="Pull it first")
         with _named(text, "shown"):
             manifest, config = source.look(text, Transfer(self.store, connections=self._connections))

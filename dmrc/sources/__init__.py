@@ -2,29 +2,29 @@
 
 from dmrc.sources.connections import Connections
 from dmrc.sources.destination import Destination, Outgoing
-from dmrc.sources.looking import Looking
+from dmrc.sources.looking import Inspectable
 from dmrc.sources.search import Searchable
 from dmrc.sources.source import (
     BlobSink,
-    BlobWriter,
-    PartialBlob,
     Progress,
     ProgressEvent,
+    ResumableBlob,
     Source,
     Transfer,
+    WritableBlob,
 )
 
 __all__ = [
     "BlobSink",
-    "BlobWriter",
     "Connections",
     "Destination",
-    "Looking",
+    "Inspectable",
     "Outgoing",
-    "PartialBlob",
     "Progress",
     "ProgressEvent",
+    "ResumableBlob",
     "Searchable",
     "Source",
     "Transfer",
+    "WritableBlob",
 ]

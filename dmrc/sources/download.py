@@ -15,7 +15,7 @@ from typing import Protocol
 from dmrc.errors import DigestMismatchError, StoreError
 from dmrc.sources.connections import MOST_CONNECTIONS
 from dmrc.sources.retry import TransientError, retry
-from dmrc.sources.source import PartialBlob, ProgressEvent, Transfer
+from dmrc.sources.source import ProgressEvent, ResumableBlob, Transfer
 from dmrc.sources.threads import start
 
 _ATTEMPTS = 6
@@ -28,7 +28,7 @@ _STALL_SECONDS = 20
 _STALL_BYTES = 20 << 10
 
 
-class Part(Protocol):
+class ByteRange(Protocol):
     """What a server sends of a blob."""
 
     start: int
@@ -42,10 +42,10 @@ class Part(Protocol):
         """Return the bytes that have come, at least one and at most `size`; none at the end."""
 
 
-class Origin(Protocol):
+class DownloadOrigin(Protocol):
     """Where the bytes of one blob come from. Threads may share it."""
 
-    def open(self, start: int, end: int) -> AbstractContextManager[Part]:
+    def open(self, start: int, end: int) -> AbstractContextManager[ByteRange]:
         """Ask for the bytes from `start` up to and without `end`; the body is read within the block.
 
         Raises:
@@ -55,7 +55,7 @@ class Origin(Protocol):
         """
 
 
-def download(origin: Origin, digest: str | None, size_bytes: int, transfer: Transfer, *, name: str = "") -> str:
+def download(origin: DownloadOrigin, digest: str | None, size_bytes: int, transfer: Transfer, *, name: str = "") -> str:
     """Bring a blob into `transfer.sink`, unless it is there, and return its digest.
 
     Without a digest any bytes are taken, and `name` must stand for these very bytes (a URL with its ETag): a later
@@ -87,7 +87,7 @@ def download(origin: Origin, digest: str | None, size_bytes: int, transfer: Tran
     return label if digest is None else digest
 
 
-def _bring(origin: Origin, digest: str | None, blob: PartialBlob, progress: _Progress) -> str:
+def _bring(origin: DownloadOrigin, digest: str | None, blob: ResumableBlob, progress: _Progress) -> str:
     """Fetch what is missing, and all of it once more when what an earlier attempt left was damaged."""
     while True:
         was_resumed = blob.is_resumed
@@ -103,7 +103,7 @@ def _bring(origin: Origin, digest: str | None, blob: PartialBlob, progress: _Pro
 
 
 @contextmanager
-def _turn(name: str, size_bytes: int, transfer: Transfer) -> Iterator[PartialBlob]:
+def _turn(name: str, size_bytes: int, transfer: Transfer) -> Iterator[ResumableBlob]:
     """Hold the blob; wait while somebody else brings it, who may finish, give up or die."""
     is_waiting = False
     while (held := transfer.sink.open_partial(name, size_bytes)) is None:
@@ -118,7 +118,7 @@ def _turn(name: str, size_bytes: int, transfer: Transfer) -> Iterator[PartialBlo
 class _Progress:
     """Tells of one blob, a few times a second."""
 
-    def __init__(self, transfer: Transfer, blob: PartialBlob, label: str, size_bytes: int) -> None:
+    def __init__(self, transfer: Transfer, blob: ResumableBlob, label: str, size_bytes: int) -> None:
         self.transfer = transfer
         self.size_bytes = size_bytes
         self.label = label
@@ -153,7 +153,7 @@ class _Download:
     whole blob for an answer, it alone goes on with it.
     """
 
-    def __init__(self, origin: Origin, blob: PartialBlob, progress: _Progress) -> None:
+    def __init__(self, origin: DownloadOrigin, blob: ResumableBlob, progress: _Progress) -> None:
         self._origin = origin
         self._blob = blob
         self._progress = progress
@@ -198,13 +198,13 @@ class _Download:
             if self._is_accepted(part, gap):
                 self._read(part, gap)
 
-    def _check_size(self, part: Part) -> None:
+    def _check_size(self, part: ByteRange) -> None:
         size_bytes = self._progress.size_bytes
         if part.total_bytes not in (None, size_bytes):
             label, total = self._progress.label, part.total_bytes
             raise DigestMismatchError(f"blob {label} should have {size_bytes} bytes, but the server has {total}")
 
-    def _is_accepted(self, part: Part, gap: _Gap) -> bool:
+    def _is_accepted(self, part: ByteRange, gap: _Gap) -> bool:
         """Choose between ranges and one stream; return whether this thread is to read its part."""
         size_bytes = self._progress.size_bytes
         with self._lock:
@@ -215,7 +215,7 @@ class _Download:
                 self._start(min(MOST_CONNECTIONS - 1, len(self._gaps)))
             return self._stream in (None, gap)
 
-    def _read(self, part: Part, gap: _Gap) -> None:
+    def _read(self, part: ByteRange, gap: _Gap) -> None:
         offset, pace = part.start, _Pace()
         while offset < gap.end and self._stream in (None, gap):
             self._transfer.check()

@@ -8,7 +8,7 @@ from dmrc.sources.source import Transfer
 
 
 @runtime_checkable
-class Looking(Protocol):
+class Inspectable(Protocol):
     """A source with this method, too. It is for the references that it recognizes."""
 
     def look(self, text: str, transfer: Transfer) -> tuple[bytes, bytes]:

@@ -88,7 +88,7 @@ class OciSource:
         return self._from_first(text, lambda endpoint, reference: self._fetch_from(endpoint, reference, transfer))
 
     def look(self, text: str, transfer: Transfer) -> tuple[bytes, bytes]:
-        """Return the manifest and the config of a model; see `Looking.look`."""
+        """Return the manifest and the config of a model; see `Inspectable.look`."""
 
         def read(endpoint: Endpoint, reference: Reference) -> tuple[bytes, bytes]:
             with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:

@@ -10,7 +10,7 @@ from dmrc.artifact import MANIFEST
 from dmrc.errors import DigestMismatchError
 from dmrc.sources.destination import Outgoing
 from dmrc.sources.registry import Registry
-from dmrc.sources.request import Request
+from dmrc.sources.request import RegistryRequest
 from dmrc.sources.retry import retry
 from dmrc.sources.source import ProgressEvent, Transfer
 from dmrc.sources.threads import together
@@ -51,7 +51,7 @@ def push(registry: Registry, model: Outgoing, transfer: Transfer) -> None:
 
 def _put_manifest(registry: Registry, model: Outgoing, transfer: Transfer) -> None:
     media_type = json.loads(model.document).get("mediaType") or MANIFEST
-    request = Request("PUT", f"manifests/{model.reference.tag}", {"Content-Type": media_type}, model.document)
+    request = RegistryRequest("PUT", f"manifests/{model.reference.tag}", {"Content-Type": media_type}, model.document)
 
     def put() -> None:
         with registry.send(request, (200, 201, 202, 204)) as response:

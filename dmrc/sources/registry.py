@@ -22,9 +22,9 @@ from dmrc.errors import ModelNotFoundError, RegistryAuthError, RegistryError
 from dmrc.reference import Reference
 from dmrc.sources.authentication import Authentication, Challenge
 from dmrc.sources.credentials import Credentials
-from dmrc.sources.download import Part
+from dmrc.sources.download import ByteRange
 from dmrc.sources.http import HttpClient, dismiss, failure, is_loopback, joined, open_part, origin_of
-from dmrc.sources.request import Request
+from dmrc.sources.request import RegistryRequest
 
 _REDIRECTS = 5
 _PUSH = "push"
@@ -105,7 +105,7 @@ class Registry:
                 yield response
 
     @contextlib.contextmanager
-    def send(self, request: Request, accepted: Sequence[int]) -> Iterator[urllib3.BaseHTTPResponse]:
+    def send(self, request: RegistryRequest, accepted: Sequence[int]) -> Iterator[urllib3.BaseHTTPResponse]:
         """Send a request for a push, and yield an answer of a status in `accepted`; redirects are not followed.
 
         Raises:
@@ -129,7 +129,7 @@ class Registry:
                     raise self._refused(response, _PUSH)
                 yield response
 
-    def _sent(self, request: Request, url: str, authorization: str | None) -> urllib3.BaseHTTPResponse:
+    def _sent(self, request: RegistryRequest, url: str, authorization: str | None) -> urllib3.BaseHTTPResponse:
         headers = {**request.headers, **({"Authorization": authorization} if authorization else {})}
         return self._http.request(request.method, url, headers, request.body)
 
@@ -224,7 +224,7 @@ class BlobOrigin:
         """Ask `registry` for the blob."""
         self._get = partial(registry.get, f"blobs/{digest}")
 
-    def open(self, start: int, end: int) -> AbstractContextManager[Part]:
+    def open(self, start: int, end: int) -> AbstractContextManager[ByteRange]:
         """GET a range; see `Origin.open`."""
         return open_part(self._get, start, end)
 

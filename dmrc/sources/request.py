@@ -50,7 +50,7 @@ class FileRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RegistryRequest:
     """What a push asks of a registry."""
 
     method: str

@@ -40,7 +40,7 @@ class Progress(Protocol):
         """Take one event. Events may come from several threads, but never two at the same time."""
 
 
-class BlobWriter(Protocol):
+class WritableBlob(Protocol):
     """A blob that is being written in one go."""
 
     digest: str | None
@@ -53,7 +53,7 @@ class BlobWriter(Protocol):
         """Make it a copy of a file; `progress` gets the bytes so far."""
 
 
-class PartialBlob(Protocol):
+class ResumableBlob(Protocol):
     """A blob that comes in pieces, in any order. What came is kept when its block ends without `finish`.
 
     `write` may be called by several threads at once, the rest by one.
@@ -90,7 +90,7 @@ class BlobSink(Protocol):
     def has_blob(self, digest: str, size_bytes: int) -> bool:
         """Return whether the blob is there already."""
 
-    def write_blob(self, digest: str | None, size_bytes: int, /) -> AbstractContextManager[BlobWriter]:
+    def write_blob(self, digest: str | None, size_bytes: int, /) -> AbstractContextManager[WritableBlob]:
         """Return a context manager that keeps the blob when its block ends well and the digest is right."""
 
     def open_blob(self, digest: str, size_bytes: int, /) -> BinaryIO:
@@ -100,7 +100,7 @@ class BlobSink(Protocol):
             StoreError: It is not there, or not whole.
         """
 
-    def open_partial(self, name: str, size_bytes: int, /) -> AbstractContextManager[PartialBlob] | None:
+    def open_partial(self, name: str, size_bytes: int, /) -> AbstractContextManager[ResumableBlob] | None:
         """Hold a blob, named by its digest or otherwise; None while another thread or process brings it."""
 
 

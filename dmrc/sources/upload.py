@@ -17,7 +17,7 @@ import urllib3
 from dmrc.artifact import Descriptor
 from dmrc.errors import DigestMismatchError, RegistryError
 from dmrc.sources.registry import Registry
-from dmrc.sources.request import FileRange, Request
+from dmrc.sources.request import FileRange, RegistryRequest
 from dmrc.sources.retry import TransientError, retry
 from dmrc.sources.source import ProgressEvent, Transfer
 
@@ -79,7 +79,7 @@ class Upload:
     def _is_there(self) -> bool:
         # A registry redirects, to where the bytes are, only for a blob that it has.
         accepted = (200, 302, 307, 404)
-        with self._registry.send(Request("HEAD", f"blobs/{self._blob.digest}"), accepted) as response:
+        with self._registry.send(RegistryRequest("HEAD", f"blobs/{self._blob.digest}"), accepted) as response:
             return response.status != 404
 
     def _begin(self) -> str | None:
@@ -87,13 +87,13 @@ class Upload:
         for repository in self._mounts[:_MOST_MOUNTS]:
             query = urlencode({"mount": self._blob.digest, "from": repository})
             # Whatever else is answered, a plain upload says what is wrong.
-            with self._registry.send(Request("POST", f"{_UPLOADS}?{query}"), _ANY) as response:
+            with self._registry.send(RegistryRequest("POST", f"{_UPLOADS}?{query}"), _ANY) as response:
                 if response.status == 201:
                     return repository
                 if response.status == 202:
                     self._took(response)
         if self._location is None:
-            with self._registry.send(Request("POST", _UPLOADS), (202,)) as response:
+            with self._registry.send(RegistryRequest("POST", _UPLOADS), (202,)) as response:
                 self._took(response)
         self._offset = 0
         self._report(0)
@@ -102,7 +102,7 @@ class Upload:
     def _resume(self, location: str) -> None:
         """Ask how far the upload has come; forget it where the registry has forgotten it."""
         self._location = None
-        with self._registry.send(Request("GET", location), _ANY) as response:
+        with self._registry.send(RegistryRequest("GET", location), _ANY) as response:
             match = _RANGE.fullmatch(response.headers.get("Range", ""))
             # `0-0` is also what registries say of an upload with no byte.
             if response.status in (202, 204) and match is not None and 0 < int(match[1]) < self._blob.size_bytes:
@@ -121,7 +121,7 @@ class Upload:
             headers["Content-Range"] = f"{first}-{end - 1}"
         body = FileRange(stream.fileno(), first, end, self._on_sent)
         with self._registry.send(
-            Request("PATCH", str(self._location), headers, body), (202, 204, 404, 416)
+            RegistryRequest("PATCH", str(self._location), headers, body), (202, 204, 404, 416)
         ) as response:
             if response.status in (404, 416):
                 self._location = None
@@ -133,7 +133,7 @@ class Upload:
         """Tell the registry that this was all, and under which digest it should keep it."""
         location = str(self._location)
         target = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': self._blob.digest})}"
-        with self._registry.send(Request("PUT", target), (200, 201, 202, 204, 400, 404, 416)) as response:
+        with self._registry.send(RegistryRequest("PUT", target), (200, 201, 202, 204, 400, 404, 416)) as response:
             if response.status in (404, 416):
                 self._location = None
                 raise TransientError(f"the registry has forgotten the upload of {self._blob.digest}")

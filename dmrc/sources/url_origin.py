@@ -9,26 +9,26 @@ from contextlib import AbstractContextManager
 import urllib3
 
 from dmrc.errors import RegistryError
-from dmrc.sources.download import Part
+from dmrc.sources.download import ByteRange
 from dmrc.sources.http import HttpClient, failure, open_part, origin_of
 
 _REDIRECTS = 5
 
-Refusal = Callable[[int], Exception | None]
+RefusalCheck = Callable[[int], Exception | None]
 """Returns the error for a status, or None where there is nothing special to say."""
 
 
 class UrlOrigin:
     """One file over HTTP. Its authorization goes to the host of its URL and nowhere else. Threads may share it."""
 
-    def __init__(self, client: HttpClient, url: str, authorization: str | None, refused: Refusal) -> None:
+    def __init__(self, client: HttpClient, url: str, authorization: str | None, refused: RefusalCheck) -> None:
         """Ask `client` for `url`; `refused` explains the statuses that mean something there."""
         self._client = client
         self._url = url
         self._authorization = authorization
         self._refused = refused
 
-    def open(self, start: int, end: int) -> AbstractContextManager[Part]:
+    def open(self, start: int, end: int) -> AbstractContextManager[ByteRange]:
         """GET a range; see `Origin.open`."""
         return open_part(self._get, start, end)
 

@@ -23,7 +23,7 @@ _COUNT = struct.Struct("<Q")
 _MAGIC = b"dmrc-partial-1"
 
 
-class Journal:
+class DownloadJournal:
     """The counts of one blob, in memory and on disk. The kernel ends its lock with the process."""
 
     def __init__(self, path: Path, descriptor: int, size_bytes: int) -> None:

@@ -19,7 +19,7 @@ from dmrc.errors import CancelledError, DigestMismatchError, StoreError
 from dmrc.reference import is_digest
 from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors
 from dmrc.store.garbage import Garbage
-from dmrc.store.journal import PIECE_BYTES, Journal, is_held, remove_unless_held
+from dmrc.store.journal import PIECE_BYTES, DownloadJournal, is_held, remove_unless_held
 
 _HASH_BYTES = 1 << 20
 
@@ -30,7 +30,7 @@ class PartialBlob:
     `write` may be called by several threads at once, the rest by one.
     """
 
-    def __init__(self, journal: Journal, blobs: Path) -> None:
+    def __init__(self, journal: DownloadJournal, blobs: Path) -> None:
         """Go on with what the journal, which is locked, says is there. See `open_partial`."""
         self.size_bytes = journal.size_bytes
         """Bytes of the whole blob."""
@@ -214,7 +214,7 @@ class Partials:
         with storage_errors(self._directory):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_room(path.with_suffix(".data"), size_bytes)
-            journal = Journal.acquire(path, size_bytes)
+            journal = DownloadJournal.acquire(path, size_bytes)
             if journal is None:
                 return None
             try:

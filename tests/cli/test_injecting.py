@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.cli.projects.setup.injection import what_to_say
-from dmrc.compose.override import Gateway, injections
+from dmrc.compose.override import GatewayAddress, injections
 from dmrc.project import Project
 
 _LLM = {"llm": {"model": "ai/smollm2"}}
@@ -12,7 +12,7 @@ _LLM = {"llm": {"model": "ai/smollm2"}}
 def said(**document: object) -> list[str]:
     project = Project.parse({"name": "demo", **document}, (Path("/app/compose.yaml"),))
     keys = dict.fromkeys(project.services, "sk-dmrc-1")
-    return what_to_say(project, injections(project, keys, Gateway("172.17.0.1", 12434)))
+    return what_to_say(project, injections(project, keys, GatewayAddress("172.17.0.1", 12434)))
 
 
 def test_what_a_service_keeps_and_what_it_is_not_given_for_that_is_said() -> None:

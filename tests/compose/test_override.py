@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from dmrc.compose.override import Gateway, injections, render, write
+from dmrc.compose.override import GatewayAddress, injections, render, write
 from dmrc.project import Project
 
 KEYS = {"app": "sk-dmrc-app", "host": "sk-dmrc-host", "beside": "sk-dmrc-beside"}
@@ -23,7 +23,7 @@ def project() -> Project:
 
 
 def rendered() -> str:
-    return render(project(), injections(project(), KEYS, Gateway("172.17.0.1", 12434)))
+    return render(project(), injections(project(), KEYS, GatewayAddress("172.17.0.1", 12434)))
 
 
 def services() -> dict[str, dict[str, object]]:
@@ -62,7 +62,7 @@ def test_a_dollar_in_a_value_is_written_so_that_compose_keeps_it() -> None:
     document = {"name": "d", "models": {"m": {"model": "a$b"}}, "services": {"app": {"models": ["m"]}}}
     parsed = Project.parse(document, ())
 
-    text = render(parsed, injections(parsed, {"app": "k"}, Gateway("127.0.0.1", 1)))
+    text = render(parsed, injections(parsed, {"app": "k"}, GatewayAddress("127.0.0.1", 1)))
 
     assert "a$$b" in text
 
@@ -85,7 +85,7 @@ def test_by_address_every_service_gets_the_name_of_the_gateway_and_no_other_is_t
     }
     parsed = Project.parse(document, ())
 
-    text = render(parsed, injections(parsed, {}, Gateway("172.17.0.1", 12434)))
+    text = render(parsed, injections(parsed, {}, GatewayAddress("172.17.0.1", 12434)))
 
     written = yaml.safe_load(text)["services"]
     assert {name: service["extra_hosts"] for name, service in written.items()} == {

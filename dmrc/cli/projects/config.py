@@ -39,7 +39,7 @@ def config(
     from dmrc.cli.projects.setup.read_project import read_project
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import bridge_gateway
-    from dmrc.compose.override import Gateway, injections, render
+    from dmrc.compose.override import GatewayAddress, injections, render
     from dmrc.errors import DockerError
     from dmrc.project import GATEWAY_HOST
 
@@ -51,7 +51,7 @@ def config(
     for plugin in load_plugins(app, project):
         if plugin.state == "failed":
             note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
-    gateway = Gateway(GATEWAY_HOST, app.settings.port)
+    gateway = GatewayAddress(GATEWAY_HOST, app.settings.port)
     with contextlib.suppress(DockerError):  # this command works without Docker, too
         host = docker_endpoint(os.environ).host
         gateway = replace(gateway, no_proxy=no_proxy_of_docker(os.environ, host))

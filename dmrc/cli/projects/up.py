@@ -39,7 +39,7 @@ def up(
     from dmrc.compose.command import Compose
     from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import check_reachable
-    from dmrc.compose.override import Gateway, injections, render, write
+    from dmrc.compose.override import GatewayAddress, injections, render, write
 
     options = selection.options()
     compose = Compose(os.environ)
@@ -58,7 +58,7 @@ def up(
     rest = for_compose(project, arguments)
     prepared = prepare(app, project, PrepareOptions(endpoint.host, keys, models, becomes_compose=rest is not None))
     load_plugins(app, project)
-    gateway = Gateway(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
+    gateway = GatewayAddress(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
     injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
     for line in what_to_say(project, injected):
         note(line)

@@ -12,7 +12,7 @@ from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepa
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
-from dmrc.compose.override import Gateway, injections, render, write
+from dmrc.compose.override import GatewayAddress, injections, render, write
 from dmrc.project import GATEWAY_HOST, Access, inject
 from dmrc.project.injection import URL_NAMES
 
@@ -54,7 +54,7 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
         with project_lock(app, project.name):
             if not override_path(app, project.name).exists():
                 # The web page shows what services are given.
-                gateway = Gateway(prepared.address, app.settings.port)
+                gateway = GatewayAddress(prepared.address, app.settings.port)
                 everything = with_plugins(app, project, injections(project, prepared.keys, gateway))
                 write(override_path(app, project.name), render(project, everything))
     injection = inject(project, wanted, _access(app, prepared.keys[service]))
