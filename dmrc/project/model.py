@@ -12,7 +12,7 @@ from dmrc.fields import Faults, JsonValue, mapping, refuse_unknown
 from dmrc.project.serving_options import (
     DEFAULT_ENGINE,
     OPTIONS,
-    Place,
+    FieldPlace,
     ServingOptions,
     without_secrets,
     written_names,
@@ -62,7 +62,7 @@ class ModelDeclaration:
         faults = Faults()
         with faults.noted():
             refuse_unknown(own, MODEL_OPTIONS, f"{where}.x-dmrc")
-        options = ServingOptions.parse({"": fields, "x-dmrc": own}, Place(where, directory, model.strip()), faults)
+        options = ServingOptions.parse({"": fields, "x-dmrc": own}, FieldPlace(where, directory, model.strip()), faults)
         with faults.noted():
             _check_upstream(options, where)
         with faults.noted():

@@ -26,7 +26,7 @@ TYPES = ("model", "dmrc")
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class ProviderOption:
     """One option of such a provider."""
 
     description: str
@@ -37,16 +37,16 @@ class Option:
     """Whether there is no provider without it."""
 
 
-OPTIONS: Mapping[str, Option] = {
-    "model": Option("Model reference; may be a list", required=True),
-    "context-size": Option("Tokens that each request may use; -1 is the default", "integer"),
-    "runtime-flags": Option("Flags for the engine, in one string"),
-    "backend": Option("Engine that serves it: llama.cpp"),
-    "speculative-draft-model": Option("Smaller model with the same vocabulary that guesses ahead"),
-    "speculative-num-tokens": Option("Tokens that it guesses ahead", "integer"),
-    "speculative-min-acceptance-rate": Option("How likely a guess must be, 0 to 1", "number"),
-    "keep-alive": Option("How long an idle model stays loaded: 5m, 0, -1"),
-    "parallel": Option("Requests served at the same time", "integer"),
+OPTIONS: Mapping[str, ProviderOption] = {
+    "model": ProviderOption("Model reference; may be a list", required=True),
+    "context-size": ProviderOption("Tokens that each request may use; -1 is the default", "integer"),
+    "runtime-flags": ProviderOption("Flags for the engine, in one string"),
+    "backend": ProviderOption("Engine that serves it: llama.cpp"),
+    "speculative-draft-model": ProviderOption("Smaller model with the same vocabulary that guesses ahead"),
+    "speculative-num-tokens": ProviderOption("Tokens that it guesses ahead", "integer"),
+    "speculative-min-acceptance-rate": ProviderOption("How likely a guess must be, 0 to 1", "number"),
+    "keep-alive": ProviderOption("How long an idle model stays loaded: 5m, 0, -1"),
+    "parallel": ProviderOption("Requests served at the same time", "integer"),
 }
 """Compose passes on what the metadata names, and drops all else without a word."""
 

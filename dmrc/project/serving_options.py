@@ -42,7 +42,7 @@ _FOR_EVER_SECONDS = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldPlace:
     """Where a value stands in a compose file."""
 
     where: str
@@ -53,12 +53,12 @@ class Place:
     """`model` of the same entry."""
 
 
-Reader = Callable[[object, Place], Any]
+Reader = Callable[[object, FieldPlace], Any]
 """Checks the value of a compose file, which is never None, and returns it as its field holds it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class OptionField:
     """What is known of one field, beside its type."""
 
     written: str
@@ -90,8 +90,8 @@ def _option(
     names_runner: bool = True,
     to_json: Callable[[Any], JsonValue] = _same,
     from_json: Callable[[Any], Any] = _same,
-) -> dict[str, Option]:
-    return {"option": Option(written, section, read, is_local, names_runner, to_json, from_json)}
+) -> dict[str, OptionField]:
+    return {"option": OptionField(written, section, read, is_local, names_runner, to_json, from_json)}
 
 
 def _checked(check: Callable[[object, str], Any]) -> Reader:
@@ -128,20 +128,20 @@ def is_path(name: str) -> bool:
     return Path(name).is_absolute()
 
 
-def _path(value: object, place: Place) -> str:
+def _path(value: object, place: FieldPlace) -> str:
     try:
         return str((place.directory / expanded(text(value, place.where))).absolute())
     except InputError as error:
         raise ProjectError(f"{place.where}: {error.message}", remedy=error.remedy) from error
 
 
-def _path_or_reference(value: object, place: Place) -> str:
+def _path_or_reference(value: object, place: FieldPlace) -> str:
     """As in Compose's volumes a path begins with `.`, `/` or `~`."""
     name = text(value, place.where).strip()
     return _path(name, place) if name.startswith((".", "/", "~")) else name
 
 
-def _paths_or_references(value: object, place: Place) -> tuple[str, ...] | None:
+def _paths_or_references(value: object, place: FieldPlace) -> tuple[str, ...] | None:
     return tuple(_path_or_reference(one, place) for one in (value if isinstance(value, list) else [value])) or None
 
 
@@ -204,7 +204,7 @@ class ServingOptions:
     """How sure it must be of a token, from 0 to 1."""
 
     @classmethod
-    def parse(cls, document: Mapping[str, Mapping[str, object]], place: Place, faults: Faults) -> ServingOptions:
+    def parse(cls, document: Mapping[str, Mapping[str, object]], place: FieldPlace, faults: Faults) -> ServingOptions:
         """Read what a compose file says of one model; what is wrong goes to `faults`.
 
         `document` has the fields of each section: `{"": {"context_size": 4096}, "x-dmrc": {"parallel": 2}}`.
@@ -269,10 +269,10 @@ class ServingOptions:
         return (*(self.loras or ()), *([self.draft] if self.draft else []))
 
 
-def _options() -> dict[str, Option]:
+def _options() -> dict[str, OptionField]:
     found = {}
     for one in fields(ServingOptions):
-        option: Option = (one.metadata or _option())["option"]
+        option: OptionField = (one.metadata or _option())["option"]
         found[one.name] = replace(option, written=option.written or one.name)
     return found
 

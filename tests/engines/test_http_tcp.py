@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dmrc.engines.http_client.connection import Habits
+from dmrc.engines.http_client.connection import ConnectionOptions
 from dmrc.engines.http_client.connectors import UnreachableError
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.http_client.tcp_connector import TcpConnector
@@ -24,9 +24,9 @@ FINE = (200, b'{"fine":true}')
 STREAM = STREAM_HEAD + b"6\r\nabcdef\r\n0\r\n\r\n"
 
 
-def session_to(url: str, **habits: Any) -> HttpSession:
+def session_to(url: str, **options: Any) -> HttpSession:
     connector = TcpConnector(url, None)
-    connector.habits = Habits(**habits) if habits else connector.habits
+    connector.options = ConnectionOptions(**options) if options else connector.options
     return HttpSession(connector)
 
 

@@ -20,7 +20,7 @@ _LENIENCIES = {"lenient_headers": True, "lenient_optional_cr_before_lf": True, "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class ConnectionOptions:
     """How long a server is waited for, and how it keeps its connections."""
 
     silence_seconds: float | None = None
@@ -38,7 +38,7 @@ class UnansweredError(ConnectionError):
 class HttpAnswer:
     """One answer, fed by its connection; see `Answer`."""
 
-    def __init__(self, connection: ClientConnection, habits: Habits) -> None:
+    def __init__(self, connection: ClientConnection, options: ConnectionOptions) -> None:
         """Expect the answer on `connection`."""
         self.status = 0
         self.reason = ""
@@ -48,8 +48,8 @@ class HttpAnswer:
         self._saw_bytes = False
         self._has_headers = False
         self._connection = connection
-        self._keeps_after_streams = habits.keeps_after_streams
-        self._silence_seconds = habits.silence_seconds
+        self._keeps_after_streams = options.keeps_after_streams
+        self._silence_seconds = options.silence_seconds
         self._loop = asyncio.get_running_loop()  # to ask for it each time would be a system call each time
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(**_LENIENCIES)
@@ -188,10 +188,10 @@ class HttpAnswer:
 class ClientConnection(asyncio.Protocol):
     """One connection, which carries one answer at a time."""
 
-    def __init__(self, idle: IdleConnections[ClientConnection], habits: Habits) -> None:
+    def __init__(self, idle: IdleConnections[ClientConnection], options: ConnectionOptions) -> None:
         """Rest among `idle` between two requests."""
         self._idle = idle
-        self._habits = habits
+        self._options = options
         self._answer: HttpAnswer | None = None
         self._sending: Sending | None = None
         self._transport: asyncio.Transport
@@ -203,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
             UnansweredError: The connection ended before any byte of it had come.
             ConnectionError: The answer broke off, or is none.
         """
-        answer = self._answer = HttpAnswer(self, self._habits)
+        answer = self._answer = HttpAnswer(self, self._options)
         self._transport.writelines((head, body[:PIECE_BYTES]))
         self._sending = Sending(self._transport, body) if len(body) > PIECE_BYTES else None
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from dmrc.engines.http_client.connection import ClientConnection, Habits
+from dmrc.engines.http_client.connection import ClientConnection, ConnectionOptions
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_PAUSE_SECONDS = 0.005
@@ -36,7 +36,7 @@ class Connector(Protocol):
     """What stands before a path in the request line: nothing, or as a proxy wants it, `http://api.example.com`."""
     headers: Mapping[str, str]
     """What is sent beside each request: what a proxy wants."""
-    habits: Habits
+    options: ConnectionOptions
     """How it is waited for, and how it keeps its connections."""
 
     async def connect(self, new: NewConnection) -> ClientConnection:
@@ -54,7 +54,7 @@ class UnixConnector:
     prefix = ""
     headers: Mapping[str, str] = {}
     # llama.cpp's server ends the connection after a stream without a word before.
-    habits = Habits(keeps_after_streams=False)
+    options = ConnectionOptions(keeps_after_streams=False)
 
     def __init__(self, socket: Path) -> None:
         """Connect to `socket`."""

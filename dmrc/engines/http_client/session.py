@@ -22,7 +22,7 @@ class HttpSession:
     def __init__(self, connector: Connector) -> None:
         """Connect by `connector`, at the first request."""
         self._connector = connector
-        self._idle = IdleConnections[ClientConnection](connector.habits.rest_seconds)
+        self._idle = IdleConnections[ClientConnection](connector.options.rest_seconds)
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Send a request and return its answer; see `Session`.
@@ -50,7 +50,7 @@ class HttpSession:
         if (kept := self._idle.take()) is not None:
             with suppress(UnansweredError):
                 return await kept.ask(head, body)
-        connection = await self._connector.connect(lambda: ClientConnection(self._idle, self._connector.habits))
+        connection = await self._connector.connect(lambda: ClientConnection(self._idle, self._connector.options))
         return await connection.ask(head, body)
 
     async def close(self) -> None:

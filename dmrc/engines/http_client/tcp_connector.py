@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from dmrc.engines.http_client.addresses import connected_socket
-from dmrc.engines.http_client.connection import ClientConnection, Habits
+from dmrc.engines.http_client.connection import ClientConnection, ConnectionOptions
 from dmrc.engines.http_client.connectors import NewConnection, UnreachableError
 from dmrc.engines.http_client.request_head import request_head
 from dmrc.proxies import Proxy
@@ -27,7 +27,7 @@ class TcpConnector:
 
     # An answer may take minutes; a silence of ten is a server that is gone. Many forget a connection after a while
     # without a word to anybody, or something between does: after 15 seconds none is trusted.
-    habits = Habits(silence_seconds=600, rest_seconds=15)
+    options = ConnectionOptions(silence_seconds=600, rest_seconds=15)
 
     def __init__(self, url: str, proxy: Proxy | None) -> None:
         """Connect to the server of `url`, whose path goes before that of each request.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["int", "float", "text", "json", "word", "choice", "on", "off"]
+FlagKind = Literal["int", "float", "text", "json", "word", "choice", "on", "off"]
 
 DMRC = "dmrc"
 """In place of an attribute: the flag is a wish to dmrc, and never reaches the engine."""
@@ -23,7 +23,7 @@ class Flag:
 
     names: tuple[str, ...]
     """All spellings; the last one is what code calls it."""
-    kind: Kind
+    kind: FlagKind
     """What follows it: a value of that type (`word` is text that cannot be a path), or for `on` and `off` nothing."""
     attribute: str | None = None
     """Dotted place in xllamacpp's `CommonParams`, or several with spaces; None: only a llama-server binary has it."""

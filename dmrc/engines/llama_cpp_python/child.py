@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from dmrc.background import begin
-from dmrc.engines.llama_cpp_python.requests import Kind, RefusedError, arguments
+from dmrc.engines.llama_cpp_python.requests import RequestKind, UnsupportedRequestError, arguments
 from dmrc.engines.llama_cpp_python.stream import Document, Pieces
 from dmrc.engines.parent_death import die_with_parent
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from dmrc.engines.llama_cpp_python.model import Model
+    from dmrc.engines.llama_cpp_python.model import LoadedModel
 
 _END: Document = {}
 
@@ -31,10 +31,10 @@ _END: Document = {}
 class _Routes:
     """The handlers of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         self._model = model
 
-    def of(self, kind: Kind) -> Callable[[Request], Awaitable[Response]]:
+    def of(self, kind: RequestKind) -> Callable[[Request], Awaitable[Response]]:
         """Return the handler for one kind of request."""
         from starlette.responses import JSONResponse
 
@@ -49,7 +49,7 @@ class _Routes:
                     with_usage = (request.get("stream_options") or {}).get("include_usage", False)
                     return await self._stream(kind, given, with_usage=with_usage)
                 return await self._whole(kind, given, http)
-            except (RefusedError, ValueError) as error:
+            except (UnsupportedRequestError, ValueError) as error:
                 return JSONResponse(_refusal(error), getattr(error, "status", 400))
 
         return endpoint
@@ -57,7 +57,7 @@ class _Routes:
     async def _run(self, work: Callable[[], Document]) -> Document:
         return await asyncio.get_running_loop().run_in_executor(self._model.thread, work)
 
-    async def _whole(self, kind: Kind, given: Document, http: Request) -> Response:
+    async def _whole(self, kind: RequestKind, given: Document, http: Request) -> Response:
         """Answer at once; when the caller goes away the computing ends, and the next one has its turn."""
         from starlette.responses import JSONResponse, Response
 
@@ -73,7 +73,7 @@ class _Routes:
         gone.cancel()
         return JSONResponse(work.result())
 
-    async def _stream(self, kind: Kind, given: Document, *, with_usage: bool) -> Response:
+    async def _stream(self, kind: RequestKind, given: Document, *, with_usage: bool) -> Response:
         """Answer in pieces. The first one is waited for before the status is sent, so that a refusal is one."""
         from starlette.responses import StreamingResponse
 
@@ -115,7 +115,7 @@ async def _events(
         working.cancel()
 
 
-def create_app(model: Model) -> Starlette:
+def create_app(model: LoadedModel) -> Starlette:
     """Return the application with the routes that the gateway asks for."""
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
@@ -125,7 +125,7 @@ def create_app(model: Model) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     routes, handlers = [Route("/health", health)], _Routes(model)
-    kinds: tuple[tuple[str, Kind], ...] = (
+    kinds: tuple[tuple[str, RequestKind], ...] = (
         ("chat/completions", "chat"),
         ("completions", "completion"),
         ("embeddings", "embedding"),
@@ -152,11 +152,11 @@ def main(text: str) -> None:
 
     os.umask(0o177)
     die_with_parent()
-    from dmrc.engines.llama_cpp_python.model import Model
+    from dmrc.engines.llama_cpp_python.model import LoadedModel
 
     launch = json.loads(text)
     try:
-        model = Model(launch)
+        model = LoadedModel(launch)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     uvicorn.run(create_app(model), uds=launch["socket"], log_level="warning", lifespan="off")

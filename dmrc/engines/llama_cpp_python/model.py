@@ -16,7 +16,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.llama_cpp_python.engine import LOAD_FLAGS, REQUEST_FLAGS, SPECIAL_FLAGS
-from dmrc.engines.llama_cpp_python.requests import Kind
+from dmrc.engines.llama_cpp_python.requests import RequestKind
 from dmrc.engines.llama_cpp_python.stream import Document
 
 
@@ -50,7 +50,7 @@ class _Tapped(llama_cpp.Llama):  # type: ignore[misc]
             yield token
 
 
-class Model:
+class LoadedModel:
     """A loaded model."""
 
     def __init__(self, launch: Document) -> None:
@@ -73,7 +73,11 @@ class Model:
         self.thread = ThreadPoolExecutor(1)
 
     def answer(
-        self, kind: Kind, given: Document, cancelled: threading.Event, on_bytes: Callable[[bytes], None] | None = None
+        self,
+        kind: RequestKind,
+        given: Document,
+        cancelled: threading.Event,
+        on_bytes: Callable[[bytes], None] | None = None,
     ) -> Document:
         """Return a whole answer; runs on the model's thread. `on_bytes` gets those of each token as it comes.
 

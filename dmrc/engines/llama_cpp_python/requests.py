@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["chat", "completion", "embedding"]
+RequestKind = Literal["chat", "completion", "embedding"]
 """What a request asks for."""
 
 # What `Llama` takes; the rest would be a TypeError.
@@ -16,7 +16,7 @@ _SAMPLING = frozenset(
         *("presence_penalty", "frequency_penalty", "repeat_penalty", "mirostat_mode", "mirostat_tau", "mirostat_eta"),
     }
 )
-_SERVED: Mapping[Kind, frozenset[str]] = {
+_SERVED: Mapping[RequestKind, frozenset[str]] = {
     "chat": _SAMPLING | {"messages", "tools", "tool_choice", "response_format"},
     "completion": _SAMPLING | {"prompt", "suffix", "echo"},
     "embedding": frozenset({"input"}),
@@ -32,7 +32,7 @@ _NOTES = frozenset(
 _PLAIN: Mapping[str, tuple[object, ...]] = {"n": (1,), "best_of": (1,), "logprobs": (False,), "top_logprobs": (0,)}
 
 
-class RefusedError(Exception):
+class UnsupportedRequestError(Exception):
     """A request that this engine does not serve."""
 
     def __init__(self, message: str, status: int = 501, kind: str = "not_supported_error") -> None:
@@ -42,7 +42,7 @@ class RefusedError(Exception):
         self.kind = kind
 
 
-def arguments(kind: Kind, request: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(kind: RequestKind, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what to call `Llama` with.
 
     Raises:
@@ -53,7 +53,9 @@ def arguments(kind: Kind, request: Mapping[str, Any]) -> dict[str, Any]:
         given.setdefault("max_tokens", given["max_completion_tokens"])
     for name, value in given.items():
         if name not in _SERVED[kind] | _NOTES and value not in _PLAIN.get(name, ()):
-            raise RefusedError(f"engine 'llama-cpp-python' does not know '{name}' here. Use engine llama.cpp")
+            raise UnsupportedRequestError(
+                f"engine 'llama-cpp-python' does not know '{name}' here. Use engine llama.cpp"
+            )
     served = {name: value for name, value in given.items() if name in _SERVED[kind]}
     if kind == "chat":
         served["messages"] = [_message(message) for message in served.get("messages", [])]
@@ -70,7 +72,7 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
         return dict(message)
     others = [part.get("type") for part in content if part.get("type") != "text"]
     if others:
-        raise RefusedError(f"engine 'llama-cpp-python' reads no '{others[0]}'. Use engine llama.cpp")
+        raise UnsupportedRequestError(f"engine 'llama-cpp-python' reads no '{others[0]}'. Use engine llama.cpp")
     return {**message, "content": "".join(part["text"] for part in content)}
 
 
@@ -82,7 +84,7 @@ def _tools(request: Mapping[str, Any]) -> dict[str, Any]:
     if choice == "required" and len(tools) == 1:
         choice = {"type": "function", "function": {"name": tools[0]["function"]["name"]}}
     if not isinstance(choice, dict) or choice.get("type") != "function":
-        raise RefusedError(
+        raise UnsupportedRequestError(
             "engine 'llama-cpp-python' calls a tool only where tool_choice names it. Use engine llama.cpp"
         )
     for tool in tools:
@@ -100,7 +102,9 @@ def _format(wanted: Mapping[str, Any]) -> dict[str, Any]:
         case "json_schema":
             schema = wanted.get("json_schema", {}).get("schema", {})
         case other:
-            raise RefusedError(f"engine 'llama-cpp-python' has no response_format '{other}'. Use engine llama.cpp")
+            raise UnsupportedRequestError(
+                f"engine 'llama-cpp-python' has no response_format '{other}'. Use engine llama.cpp"
+            )
     if schema is None:
         return {"type": "json_object"}
     _check_schema(schema)
@@ -114,4 +118,6 @@ def _check_schema(schema: object) -> None:
     try:
         json_schema_to_gbnf(json.dumps(schema))
     except Exception as error:
-        raise RefusedError(f"the JSON schema cannot be followed: {error}", 400, "invalid_request_error") from error
+        raise UnsupportedRequestError(
+            f"the JSON schema cannot be followed: {error}", 400, "invalid_request_error"
+        ) from error

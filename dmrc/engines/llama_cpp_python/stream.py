@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from dmrc.engines.llama_cpp_python.requests import Kind
+from dmrc.engines.llama_cpp_python.requests import RequestKind
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 class Pieces:
     """Turns the bytes of tokens into chunks in OpenAI's form, and at the end a whole answer into the rest of them."""
 
-    def __init__(self, kind: Kind, given: Document, name: str, emit: Callable[[Document], object]) -> None:
+    def __init__(self, kind: RequestKind, given: Document, name: str, emit: Callable[[Document], object]) -> None:
         """Give chunks of a model called `name` to `emit`; `given` are the arguments of the request."""
         stop = given.get("stop") or []
         # What may be the beginning of a stop word waits until it is known to be none.
