@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.exchange import KEY_SCOPE, JsonValue
-from dmrc.hooks.files import LocalPlugin
-from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, ModelDeclaration, Project, Service
+from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Service
 from dmrc.state import BAD_ROW, StateDatabase, known, known_fields
 
 _log = logging.getLogger(__name__)

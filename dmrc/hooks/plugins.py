@@ -18,9 +18,10 @@ import pluggy
 from dmrc import __version__
 from dmrc.errors import PluginError
 from dmrc.hooks import specs
-from dmrc.hooks.files import LocalPlugin, import_file, is_path
+from dmrc.hooks.files import import_file, is_path
 from dmrc.hooks.plugin import Identity, Implementation, Plugin, first_line
 from dmrc.hooks.validation import check
+from dmrc.project import LocalPlugin
 
 if TYPE_CHECKING:
     from dmrc.project import Project, Service

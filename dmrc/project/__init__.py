@@ -4,8 +4,10 @@ from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.injection import Injection, inject
+from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
-from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project, Service
+from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
+from dmrc.project.service import Service
 from dmrc.project.serving_options import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_ENGINE,
@@ -33,6 +35,7 @@ __all__ = [
     "Auth",
     "Binding",
     "Injection",
+    "LocalPlugin",
     "Merged",
     "Mode",
     "ModelDeclaration",

@@ -9,7 +9,8 @@ from typing import Literal
 from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.model import own_names
-from dmrc.project.project import Project, Service
+from dmrc.project.project import Project
+from dmrc.project.service import Service
 
 _URL, _KEY, _MODEL = "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"
 _OPENAI = (_URL, _KEY, _MODEL)

@@ -16,6 +16,7 @@ from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAI
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
+from dmrc.project.service import Service
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
@@ -26,45 +27,6 @@ KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
 
 _EXTENSION_PREFIX = "x-dmrc-"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service, as far as models concern it."""
-
-    name: str
-    """Its name."""
-    bindings: tuple[Binding, ...] = ()
-    """The models that it uses, in the order declared."""
-    environment: Mapping[str, str | None] = field(default_factory=dict)
-    """What the user wrote under `environment:` and `env_file:`."""
-    network_mode: str | None = None
-    """`network_mode`, as written."""
-    default_model: str | None = None
-    """Key that `OPENAI_MODEL` names, where the user chose one."""
-    openai: OpenAI = "auto"
-    """Whether it is given `OPENAI_*` (`x-dmrc: {openai: …}` of its own, else the project's)."""
-    extensions: Mapping[str, JsonValue] = field(default_factory=dict)
-    """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""
-    depends_on: tuple[str, ...] = ()
-    """Services that Compose starts before it; their networks and volumes may be its own."""
-    provides: tuple[str, ...] = ()
-    """Keys of its models, where it is a provider service and no program."""
-    gateway_host: str | None = None
-    """What its own `extra_hosts` says the gateway's name means; None where it says nothing of it."""
-    containers: int = 1
-    """How many containers of it start (`scale`, or `deploy: {replicas: …}`); none of a provider service."""
-
-    @property
-    def first_binding(self) -> Binding:
-        """Return the binding that `OPENAI_MODEL` names."""
-        return next((b for b in self.bindings if b.key == self.default_model), self.bindings[0])
-
-    @property
-    def model_keys(self) -> tuple[str, ...]:
-        """Return the keys of its models, that of `OPENAI_MODEL` first; of none where it uses none."""
-        first = self.first_binding.key if self.bindings else None
-        return tuple(sorted((binding.key for binding in self.bindings), key=lambda key: key != first))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dmrc.errors import ProjectError
 from dmrc.fields import mapping, refuse_unknown
 from dmrc.project.binding import Binding
 from dmrc.project.model import ModelDeclaration
+from dmrc.project.service import Service
 from dmrc.project.serving_options import DEFAULT_ENGINE
-
-if TYPE_CHECKING:
-    from dmrc.project.project import Service
 
 TYPES = ("model", "dmrc")
 """Values of `provider.type` that mean a model: Docker Model Runner's, and ours."""

@@ -24,7 +24,7 @@ class Lease:
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
 
     @classmethod
-    def of(cls, runner: ManagedRunner, session: Session, entry: QueueEntry) -> Lease:
+    def of(cls, runner: ManagedRunner, session: Session, entry: QueueEntry[ManagedRunner]) -> Lease:
         """Return the lease of a request that has got its slot now."""
         loaded = max(entry.since, runner.ready_since)
         return cls(

@@ -7,31 +7,31 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from dmrc.errors import BusyError, DmrcError
 from dmrc.scheduler.target import Target
 
-if TYPE_CHECKING:
-    from dmrc.scheduler.runner import ManagedRunner
+R = TypeVar("R")
+"""The runner that serves; a queue does nothing with it but to hand it over."""
 
 _NEWEST_SHARE = 0.2
 _LONGEST_RETRY_SECONDS = 60
 
 
 @dataclass(slots=True, eq=False)
-class QueueEntry:
+class QueueEntry(Generic[R]):
     """One request in a queue."""
 
     keep_alive_seconds: float | None
     """How long the runner stays after it; None is as the target says."""
     since: float = field(default_factory=time.monotonic)
     """When it came, on the monotonic clock."""
-    granted: asyncio.Future[ManagedRunner] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    granted: asyncio.Future[R] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Gets the runner that has a slot for it."""
 
 
-class RequestQueue:
+class RequestQueue(Generic[R]):
     """Who waits for a target, in the order in which they came. It outlives runners: a new one goes on with it."""
 
     def __init__(self, target: Target, limit: int) -> None:
@@ -40,7 +40,7 @@ class RequestQueue:
         self.loads = 0
         """Callers who want the runner to be ready, and no slot of it."""
         self._limit = limit
-        self._entries: deque[QueueEntry] = deque()
+        self._entries: deque[QueueEntry[R]] = deque()
         self._mean_seconds: float | None = None
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class RequestQueue:
         """Return whether anybody waits for a runner."""
         return bool(self._entries) or self.loads > 0
 
-    def join(self, keep_alive_seconds: float | None, parallel: int) -> QueueEntry:
+    def join(self, keep_alive_seconds: float | None, parallel: int) -> QueueEntry[R]:
         """Add a request at the end; `parallel` is how many are served at the same time.
 
         Raises:
@@ -65,11 +65,11 @@ class RequestQueue:
                 retry_after_seconds=max(1, min(seconds, _LONGEST_RETRY_SECONDS)),
                 remedy="Try again later, or allow more at once with x-dmrc: {parallel: N}",
             )
-        entry = QueueEntry(keep_alive_seconds)
+        entry: QueueEntry[R] = QueueEntry(keep_alive_seconds)
         self._entries.append(entry)
         return entry
 
-    def next(self) -> QueueEntry | None:
+    def next(self) -> QueueEntry[R] | None:
         """Take the first request out of the queue; one whose caller has gone is passed over."""
         while self._entries:
             entry = self._entries.popleft()
@@ -77,7 +77,7 @@ class RequestQueue:
                 return entry
         return None
 
-    def leave(self, entry: QueueEntry) -> None:
+    def leave(self, entry: QueueEntry[R]) -> None:
         """Remove a request, wherever it is in the queue."""
         if entry in self._entries:
             self._entries.remove(entry)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from dmrc.engines.engine import Counts, Engine, Launch
 from dmrc.engines.process import EngineProcess
@@ -54,7 +54,7 @@ class ManagedRunner:
 
     def __init__(
         self,
-        queue: RequestQueue,
+        queue: RunnerQueue,
         engine: Engine,
         on_idle: Callable[[ManagedRunner], None],
         observers: Sequence[RunnerObserver] = (),
@@ -66,7 +66,7 @@ class ManagedRunner:
         self.name = queue.target.reference
         """What its last user called the model: of one model there may be several tags."""
         self.state = RunnerState.WAITING
-        self.queue: RequestQueue | None = queue
+        self.queue: RunnerQueue | None = queue
         """Whom it serves; None once it gives way and takes nobody any more."""
         self.need: MemoryNeed | None = None
         """The memory that is reserved for it."""
@@ -171,7 +171,7 @@ class ManagedRunner:
         for watcher in self._watchers:
             watcher.runner_started(self)
 
-    def enter(self, entry: QueueEntry) -> None:
+    def enter(self, entry: QueueEntry[ManagedRunner]) -> None:
         """Give a slot to a request, which keeps the runner from going."""
         self.in_use += 1
         self.served += 1
@@ -263,3 +263,7 @@ class ManagedRunner:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+
+
+RunnerQueue: TypeAlias = RequestQueue[ManagedRunner]
+"""The requests that wait for a slot of a runner."""

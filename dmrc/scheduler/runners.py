@@ -7,8 +7,7 @@ import contextlib
 from collections.abc import Coroutine
 
 from dmrc.background import BackgroundTasks
-from dmrc.scheduler.queue import RequestQueue
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerQueue, RunnerState
 
 
 class Runners:
@@ -28,7 +27,7 @@ class Runners:
         """Return the runners that hold memory, or wait for it."""
         return [runner for runner in self._runners if runner.is_alive]
 
-    def of(self, queue: RequestQueue) -> ManagedRunner | None:
+    def of(self, queue: RunnerQueue) -> ManagedRunner | None:
         """Return the runner that serves a queue, or is going to."""
         return next((runner for runner in self._runners if runner.queue is queue), None)
 
@@ -42,7 +41,7 @@ class Runners:
             runner.queue = None
             self.spawn(self.end(runner))
 
-    def forget_unwanted(self, queue: RequestQueue) -> None:
+    def forget_unwanted(self, queue: RunnerQueue) -> None:
         """Let go of a runner that waits for memory, and that nobody waits for any more."""
         runner = self.of(queue)
         if runner is not None and runner.state is RunnerState.WAITING and not queue.is_wanted:

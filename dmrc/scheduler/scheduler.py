@@ -17,10 +17,10 @@ from dmrc.scheduler.budget import Budget, needs
 from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.queue import QueueEntry, RequestQueue
+from dmrc.scheduler.queue import QueueEntry
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
-from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue, RunnerState
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
@@ -44,7 +44,7 @@ class Scheduler:
         self._run = run
         self._logs = logs
         self._limits = limits
-        self._queues: dict[str, RequestQueue] = {}
+        self._queues: dict[str, RunnerQueue] = {}
         self._runners = Runners()
         self._reservations = Reservations(Eviction(budget, limits), self._runners, limits, self._give_way, self.load)
         self._numbers = itertools.count(1)
@@ -166,7 +166,7 @@ class Scheduler:
         finally:
             self._leave(runner)
 
-    def _give_up(self, queue: RequestQueue, entry: QueueEntry) -> None:
+    def _give_up(self, queue: RunnerQueue, entry: QueueEntry[ManagedRunner]) -> None:
         """Undo what was done for a caller who has gone, or who was refused."""
         queue.leave(entry)
         granted = entry.granted
@@ -180,14 +180,14 @@ class Scheduler:
         self._runners.forget_unwanted(queue)
         self._runners.announce()
 
-    def _queue(self, target: Target) -> RequestQueue:
+    def _queue(self, target: Target) -> RunnerQueue:
         """Return the queue for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
             raise _stopping()
         key = target.key
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = RequestQueue(target, self._limits.queue)
+            queue = self._queues[key] = RunnerQueue(target, self._limits.queue)
         queue.target = target
         runner = self._runners.of(queue)
         if runner is not None:
@@ -196,7 +196,7 @@ class Scheduler:
             runner.target, runner.keep_alive_seconds = target, target.keep_alive_seconds
         return queue
 
-    def _begin(self, queue: RequestQueue) -> ManagedRunner:
+    def _begin(self, queue: RunnerQueue) -> ManagedRunner:
         """Begin to start a runner for a queue. Does not await: it is one decision.
 
         Raises:
@@ -210,7 +210,7 @@ class Scheduler:
         runner.load = begin(self._start(runner), "the load of a model", expected=DmrcError)
         return runner
 
-    def _serve(self, queue: RequestQueue | None) -> None:
+    def _serve(self, queue: RunnerQueue | None) -> None:
         """Give free slots to those who wait; start a runner where there is none. None: nobody can wait."""
         if queue is None:
             return

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from dmrc import hookimpl
-from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import BUILT_IN, Plugins
+from dmrc.project import LocalPlugin
 from tests.hooks.written import PROJECT, load, write
 
 COMMANDS = """

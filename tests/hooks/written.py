@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
+from dmrc.project import LocalPlugin
 
 PROJECT = "shop"
 

@@ -15,13 +15,14 @@ from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.event_types import Runner
-from dmrc.hooks.files import LocalPlugin, import_file
+from dmrc.hooks.files import import_file
 from dmrc.hooks.filters import filter_capture
 from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.hooks.specs import KINDS
 from dmrc.hooks.timeouts import in_thread
+from dmrc.project import LocalPlugin
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler import runner as scheduled
 from dmrc.scheduler.scheduler import Scheduler

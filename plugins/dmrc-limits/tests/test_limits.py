@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dmrc import Exchange, Project, Refusal, Service
-from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugins import Plugins
+from dmrc.project import LocalPlugin
 
 FILE = Path(__file__).parent.parent / "dmrc_limits.py"
 EXCHANGE = Exchange(

@@ -15,8 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from dmrc import Exchange
-from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugins import Plugins
+from dmrc.project import LocalPlugin
 from tests.dmrc_command import Dmrc
 from tests.gateway.plugged import MODEL, Shop
 from tests.polling import eventually

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dmrc.cli.app import App
-from dmrc.hooks.files import LocalPlugin
 from dmrc.hooks.plugin import Plugin
-from dmrc.project import Injection, Project
+from dmrc.project import Injection, LocalPlugin, Project
 
 _HOOK = "dmrc_service_environment"
 
