@@ -23,7 +23,7 @@ from dmrc.errors import DmrcError, StoreError
 from dmrc.gateway.inference.inference import Steps
 from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
 from dmrc.gateway.inference.work import CallCounter
-from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.projects.keys import Keys
@@ -105,12 +105,12 @@ class Daemon:
         lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked)
         steps = Steps(self._admission, plugins, self.catalog, self.scheduler, lifecycle)
         self.page_sessions = PageSessions(settings.port)
-        observed = Observed(
+        parts = DaemonParts(
             *(settings, self.scheduler, self.recorder, self._database, self.live, lifecycle, self.catalog, models),
             *(self.projects, plugins, self.page_sessions),
         )
         self.work, self._transfers = CallCounter(), Transfers()
-        self._gateway = Gateway(steps, self.configurator, engines, observed)
+        self._gateway = Gateway(steps, self.configurator, engines, parts)
         self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry, self._transfers).add_to)
         self._gateway.add(
             DmrModels(self._admission, models, self.scheduler, settings.default_registry, self._transfers).add_to

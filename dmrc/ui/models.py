@@ -18,7 +18,7 @@ from dmrc.scheduler.description import describe_runner
 from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
-    from dmrc.gateway.plugins.context import Observed
+    from dmrc.gateway.plugins.context import DaemonParts
     from dmrc.store import StoredModel
 
 _LOG_LINES = 500
@@ -27,10 +27,10 @@ _LOG_LINES = 500
 class ModelPages:
     """The handlers. Pulling and removing are the gateway's own routes, which the page's scripts call."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, parts: DaemonParts) -> None:
         """Show the store, and what the scheduler runs."""
-        self._observed = observed
-        self._registry = observed.settings.default_registry
+        self._parts = parts
+        self._registry = parts.settings.default_registry
 
     async def index(self, _request: Request) -> Response:
         """Return the page of all models."""
@@ -47,9 +47,7 @@ class ModelPages:
 
     async def show(self, request: Request) -> Response:
         """Return the page of one model."""
-        model = await asyncio.to_thread(
-            self._observed.models.store.resolve, request.path_params["name"], self._registry
-        )
+        model = await asyncio.to_thread(self._parts.models.store.resolve, request.path_params["name"], self._registry)
         runners = [runner for runner in self._runners() if runner["digest"] == model.digest]
         pulled_at = (
             None if model.pulled_at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(model.pulled_at))
@@ -72,31 +70,31 @@ class ModelPages:
         known = next((runner for runner in self._runners() if runner["id"] == id), None)
         if known is None:
             raise NotFoundError(f"there is no runner '{id}' any more", remedy="See: dmrc logs MODEL")
-        path = self._observed.settings.paths.logs / f"runner-{id}.log"
+        path = self._parts.settings.paths.logs / f"runner-{id}.log"
         return page("log.html", here="models", runner=known, lines=await asyncio.to_thread(_tail, path))
 
     async def load(self, request: Request) -> Response:
         """Load a model; answers when it is ready."""
         name = await _named(request, "model")
-        target = (await self._observed.catalog.resolved(None, name, None)).target
-        return JSONResponse(describe_runner(await self._observed.scheduler.load(target)))
+        target = (await self._parts.catalog.resolved(None, name, None)).target
+        return JSONResponse(describe_runner(await self._parts.scheduler.load(target)))
 
     async def unload(self, request: Request) -> Response:
         """End a runner."""
         id = await _named(request, "id")
-        found = [runner for runner in self._observed.scheduler.runners() if runner.key == id]
+        found = [runner for runner in self._parts.scheduler.runners() if runner.key == id]
         for runner in found:
-            await self._observed.scheduler.unload(runner)
+            await self._parts.scheduler.unload(runner)
         return JSONResponse({"unloaded": len(found)})
 
     def _runners(self) -> list[dict[str, object]]:
         return [
             {**describe_runner(runner), "name": self._display(runner.target.reference)}
-            for runner in self._observed.scheduler.runners()
+            for runner in self._parts.scheduler.runners()
         ]
 
     def _stored(self) -> list[dict[str, object]]:
-        rows = [self._row(model) for model in self._observed.models.store.models()]
+        rows = [self._row(model) for model in self._parts.models.store.models()]
         return sorted(rows, key=lambda row: str(row["name"]))
 
     def _display(self, tag: str) -> str:

@@ -19,7 +19,7 @@ from dmrc.projects import WHOLE_PROJECT, Registration
 from dmrc.ui.rendering import page
 
 if TYPE_CHECKING:
-    from dmrc.gateway.plugins.context import Observed
+    from dmrc.gateway.plugins.context import DaemonParts
 
 _SECONDS = 86400.0
 _MASKED = "…"
@@ -29,19 +29,19 @@ _KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\w-]+")
 class ProjectPages:
     """The handler."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, parts: DaemonParts) -> None:
         """Show the projects that are up."""
-        self._observed = observed
-        self._totals = Totals(observed.settings.paths.exchanges)
+        self._parts = parts
+        self._totals = Totals(parts.settings.paths.exchanges)
 
     async def index(self, _request: Request) -> Response:
         """Return the page of all projects."""
         sums = await asyncio.to_thread(self._totals.by_service, time.time() - _SECONDS)
-        projects = [self._project(known, sums) for known in self._observed.projects.all()]
+        projects = [self._project(known, sums) for known in self._parts.projects.all()]
         return page("projects.html", here="projects", projects=projects)
 
     def _project(self, known: Registration, sums: dict[tuple[str | None, str | None], Sums]) -> dict[str, object]:
-        override = self._observed.settings.paths.projects / known.name / "override.yaml"
+        override = self._parts.settings.paths.projects / known.name / "override.yaml"
         variables = _variables(override)
         services = [
             {

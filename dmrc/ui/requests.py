@@ -24,7 +24,7 @@ from dmrc.ui.rendering import page, render
 from dmrc.ui.timeline import chunks, segments, ticks
 
 if TYPE_CHECKING:
-    from dmrc.gateway.plugins.context import Observed
+    from dmrc.gateway.plugins.context import DaemonParts
 
 _ROWS = 100
 _BUCKETS = 48
@@ -37,10 +37,10 @@ _COPIES = ("curl", "python", "node")
 class RequestPages:
     """The handlers."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, parts: DaemonParts) -> None:
         """Show what the daemon records."""
-        self._observed = observed
-        self._totals = Totals(observed.settings.paths.exchanges)
+        self._parts = parts
+        self._totals = Totals(parts.settings.paths.exchanges)
 
     async def index(self, request: Request) -> Response:
         """Return the list, with the filters of the address."""
@@ -57,7 +57,7 @@ class RequestPages:
             rows=[row["html"] for row in rows],
             has_more=len(rows) == _ROWS,
             error=error,
-            projects=self._observed.projects.all(),
+            projects=self._parts.projects.all(),
         )
 
     async def rows(self, request: Request) -> Response:
@@ -77,14 +77,14 @@ class RequestPages:
 
     async def events(self, request: Request) -> Response:
         """Stream what happens now."""
-        query, recorder = read_filter(_given(request)), self._observed.recorder
+        query, recorder = read_filter(_given(request)), self._parts.recorder
 
         def recorded() -> dict[str, object]:
             recorder.flush(_FLUSH_SECONDS)
             rows = self._rows(query, None)
             return {"rows": rows, "has_more": len(rows) == _ROWS}
 
-        events = row_events(self._observed.live, self._observed.lifecycle, query, recorded)
+        events = row_events(self._parts.live, self._parts.lifecycle, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     async def show(self, request: Request) -> Response:
@@ -137,7 +137,7 @@ class RequestPages:
         form = FORMS.get(request.path_params["form"])
         if form is None or not form.accepts(exchange):
             raise NotFoundError(f"this request cannot be written as '{request.path_params['form']}'")
-        url = f"http://127.0.0.1:{self._observed.settings.port}"
+        url = f"http://127.0.0.1:{self._parts.settings.port}"
         return PlainTextResponse(form.text([exchange], url))
 
     async def playground(self, _request: Request) -> Response:
@@ -148,19 +148,19 @@ class RequestPages:
         """Return the exchange of an address. It may have ended just now: the record is written a moment later."""
         id, deadline = request.path_params["id"], time.monotonic() + _RECORD_SECONDS
         while True:
-            may_come = id in self._observed.lifecycle.running or self._observed.recorder.counts().waiting > 0
+            may_come = id in self._parts.lifecycle.running or self._parts.recorder.counts().waiting > 0
             try:
-                return await asyncio.to_thread(self._observed.database.get, id)
+                return await asyncio.to_thread(self._parts.database.get, id)
             except NotFoundError:
                 if not may_come or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.05)
 
     def _models(self) -> list[str]:
-        return sorted(name for name, _ in self._observed.catalog.names(None))
+        return sorted(name for name, _ in self._parts.catalog.names(None))
 
     def _rows(self, query: ExchangeFilter, after: str | None) -> list[dict[str, str]]:
-        database = self._observed.database
+        database = self._parts.database
         exchanges = database.page(query, _ROWS, after)
         excerpts = database.excerpts(exchanges)
         return [completed_row(exchange, excerpts.get(exchange.id, "")) for exchange in exchanges]

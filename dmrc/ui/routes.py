@@ -20,7 +20,7 @@ from dmrc.ui.rendering import page
 from dmrc.ui.requests import RequestPages
 
 if TYPE_CHECKING:
-    from dmrc.gateway.plugins.context import Observed
+    from dmrc.gateway.plugins.context import DaemonParts
 
 _SAFE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -33,12 +33,12 @@ _COOKIE_SECONDS = 7 * 86400
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _routes(observed: Observed) -> list[tuple[str, str, Handler]]:
-    requests, models, projects = RequestPages(observed), ModelPages(observed), ProjectPages(observed)
+def _routes(parts: DaemonParts) -> list[tuple[str, str, Handler]]:
+    requests, models, projects = RequestPages(parts), ModelPages(parts), ProjectPages(parts)
     return [
         ("GET", "/ui", _home),
         ("GET", "/ui/", _home),
-        ("GET", "/ui/login", _Login(observed)),
+        ("GET", "/ui/login", _Login(parts)),
         ("GET", "/ui/events", requests.events),
         ("GET", "/ui/requests", requests.index),
         ("GET", "/ui/requests/rows", requests.rows),
@@ -62,7 +62,7 @@ def _routes(observed: Observed) -> list[tuple[str, str, Handler]]:
 @hookimpl
 def dmrc_register_routes(app: FastAPI) -> None:
     """Add the pages. Who may see them was checked before they are asked."""
-    for method, path, handler in _routes(app.state.observed):
+    for method, path, handler in _routes(app.state.parts):
         app.add_api_route(path, handler, methods=[method], response_model=None)
     app.mount("/ui/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_exception_handler(DmrcError, _on_error)
@@ -76,8 +76,8 @@ async def _home(_request: Request) -> Response:
 class _Login:
     """Takes the one-time token of `dmrc ui`, and gives the browser its cookie."""
 
-    def __init__(self, observed: Observed) -> None:
-        self._pages = observed.page_sessions
+    def __init__(self, parts: DaemonParts) -> None:
+        self._pages = parts.page_sessions
 
     async def __call__(self, request: Request) -> Response:
         session = self._pages.open(request.query_params.get("token", ""))

@@ -18,8 +18,8 @@ from dmrc.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """Parts of the daemon, found as `app.state.observed`; to be read on its event loop."""
+class DaemonParts:
+    """Parts of the daemon, found as `app.state.parts`; to be read on its event loop."""
 
     settings: Settings
     """Where things are."""

@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from dmrc import Exchange, Runner, hookimpl
 from dmrc.engines.session import Session
-from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.scheduler import runner as scheduled
 
 _WHO = ("project", "service", "model", "engine")
@@ -126,12 +126,12 @@ def dmrc_model_pulled(size_bytes: int) -> None:
 @hookimpl
 def dmrc_register_routes(app: FastAPI) -> None:
     """Add `/metrics`."""
-    observed: Observed = app.state.observed
+    parts: DaemonParts = app.state.parts
 
     async def metrics(request: Request) -> Response:
-        runners = observed.scheduler.runners()
+        runners = parts.scheduler.runners()
         engines = await asyncio.gather(*(_of_engine(runner) for runner in runners))
-        scrape = _Scrape([*_registry.collect(), *_of_daemon(observed, runners), *_merged(engines)])
+        scrape = _Scrape([*_registry.collect(), *_of_daemon(parts, runners), *_merged(engines)])
         if _OPENMETRICS not in request.headers.get("accept", ""):
             return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
         # Every name is legal in both forms. Any other escaping makes `_` of the `:` in llama.cpp's names, and only in
@@ -161,7 +161,7 @@ def _error_type(exchange: Exchange) -> str:
     return "broken_stream" if exchange.error_type else ""
 
 
-def _of_daemon(observed: Observed, runners: Iterable[scheduled.ManagedRunner]) -> Iterator[Metric]:
+def _of_daemon(parts: DaemonParts, runners: Iterable[scheduled.ManagedRunner]) -> Iterator[Metric]:
     labels = ("runner", "model", "engine")
     gauges = {
         "in_use": GaugeMetricFamily("dmrc_runner_slots_in_use", "Requests being served", labels=labels),
@@ -175,7 +175,7 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.ManagedRunner]) -
             gauge.add_metric(names, getattr(runner, attribute))
         memory.add_metric(names, runner.held.estimated_bytes)
     yield from (*gauges.values(), memory)
-    counts = observed.recorder.counts()
+    counts = parts.recorder.counts()
     dropped = CounterMetricFamily("dmrc_captures_dropped", "Requests that could not be recorded")
     dropped.add_metric((), counts.dropped)
     refused = CounterMetricFamily("dmrc_captures_refused", "Requests that a filter kept out of the record")
@@ -183,7 +183,7 @@ def _of_daemon(observed: Observed, runners: Iterable[scheduled.ManagedRunner]) -
     recorded = CounterMetricFamily("dmrc_captures_recorded", "Requests on record")
     recorded.add_metric((), counts.recorded)
     lost = CounterMetricFamily("dmrc_notices_dropped", "Notifications that a plugin did not get", labels=("plugin",))
-    for plugin in observed.plugins.all():
+    for plugin in parts.plugins.all():
         lost.add_metric((plugin.name,), plugin.dropped)
     yield from (dropped, refused, recorded, lost)
 

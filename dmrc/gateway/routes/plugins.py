@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dmrc.errors import DmrcError, PluginError
-from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.unrouted import Unrouted
@@ -27,20 +27,18 @@ _Explain = Callable[[Request, Exception], Awaitable[Response]]
 class PluginRoutes:
     """The applications of the plugins that implement `dmrc_register_routes`."""
 
-    def __init__(self, plugins: Plugins, admission: Admission, observed: Observed | None = None) -> None:
-        """Ask each plugin for its routes, once; those of dmrc's own may look at `observed`."""
+    def __init__(self, plugins: Plugins, admission: Admission, parts: DaemonParts | None = None) -> None:
+        """Ask each plugin for its routes, once; those of dmrc's own may look at `parts`."""
         self._bindings: list[_PluginApp] = []
         for implementation in plugins.implementations(_HOOK):
             app = FastAPI(title=implementation.plugin.name, docs_url=None, redoc_url=None, openapi_url=None)
             if implementation.plugin.name in BUILT_IN:
-                app.state.observed = observed
+                app.state.parts = parts
             try:
                 attempted(implementation, {"app": app})
             except PluginError:
                 continue  # counted and logged
-            admit = (
-                observed.page_sessions.admit if observed and implementation.plugin.name == _PAGE else admission.admit
-            )
+            admit = parts.page_sessions.admit if parts and implementation.plugin.name == _PAGE else admission.admit
             self._bindings.append(_PluginApp(implementation.plugin, app, admit))
 
     def beside(self, own: FastAPI, scope: Scope) -> ASGIApp:

@@ -19,7 +19,7 @@ from dmrc.dialects.table import DIALECTS, OPENAI, RESPONSES, dialect_at
 from dmrc.errors import DmrcError
 from dmrc.exchange import new_exchange_id
 from dmrc.gateway.inference.inference import Inference, Steps
-from dmrc.gateway.plugins.context import Observed
+from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.routes.anthropic_models import AnthropicModels
 from dmrc.gateway.routes.description import Description
 from dmrc.gateway.routes.dmr_configure import add_configure_routes
@@ -47,7 +47,7 @@ _SLASHES = re.compile(r"/{2,}")
 class Gateway:
     """The application that all TCP listeners share."""
 
-    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str], observed: Observed) -> None:
+    def __init__(self, steps: Steps, configurator: Configurator, engines: Iterable[str], parts: DaemonParts) -> None:
         """Know the routes: inference past FastAPI, whose layers would see every chunk of a stream; the rest by it."""
         prefixes = {**dict.fromkeys(PREFIXES), **{f"/engines/{name}/v1": name for name in engines}}
         self.origins = steps.admission.origins
@@ -67,7 +67,7 @@ class Gateway:
         unrouted = Unrouted(self._inference, self._others.routes)
         for status in (404, 405):
             self._others.add_exception_handler(status, unrouted)
-        self._of_plugins = PluginRoutes(steps.plugins, steps.admission, observed)
+        self._of_plugins = PluginRoutes(steps.plugins, steps.admission, parts)
         described = Description(steps.admission, lambda: self._others.routes)
         self.add(described.add_to)
 
