@@ -176,15 +176,26 @@ class Registration:
             ProjectError: It is no registration.
         """
         try:
-            return cls._read(json.loads(text))
+            document = json.loads(text)
+        except ValueError as error:
+            raise ProjectError(f"a registration cannot be read: {type(error).__name__}: {error}") from error
+        return cls.from_document(document)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Registration:
+        """Read the same when it is JSON no more; raises as `from_json` does. The document is used up."""
+        try:
+            return cls._read(document)
         except BAD_ROW as error:
             raise ProjectError(f"a registration cannot be read: {type(error).__name__}: {error}") from error
 
     @classmethod
     def _read(cls, document: dict[str, Any]) -> Registration:
         where = f"project '{document.get('name')}'"
-        models = {key: _model(fields, f"model '{key}' of {where}") for key, fields in document.pop("models").items()}
-        services = {name: tuple(keys) for name, keys in document.pop("services").items()}
+        models = {
+            key: _model(fields, f"model '{key}' of {where}") for key, fields in document.pop("models", {}).items()
+        }
+        services = {name: tuple(keys) for name, keys in document.pop("services", {}).items()}
         if unknown := {key for keys in services.values() for key in keys} - models.keys():
             raise ValueError(f"a service uses the model '{min(unknown)}', which is not declared")
         without_models = tuple(document.pop("without_models", ()))

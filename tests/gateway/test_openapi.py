@@ -16,7 +16,8 @@ from starlette.types import Message, Scope
 from dmrc.dialects.table import dialect_at
 from dmrc.errors import AuthenticationError, DmrcError, PermissionDeniedError
 from dmrc.gateway.projects.keys import Keys
-from dmrc.gateway.routes.description import Description
+from dmrc.gateway.routes.description import Description, admit_on_loopback
+from dmrc.gateway.routes.error_documents import ERRORS
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.app import _on_error
 from dmrc.gateway.server.cors import Origins
@@ -153,7 +154,7 @@ def test_containers_do_not_get_it(tmp_path: Path) -> None:
     projects.register(Registration.of(Project.parse(document, ()), {"app": KEY}, None))
     admission = Admission(projects, Keys(tmp_path / "projects.sqlite3"), require_key=False, origins=Origins(()))
     app = FastAPI(openapi_url=None)
-    Description(admission, lambda: app.routes).add_to(app)
+    Description("dmrc", lambda: app.routes, ERRORS, admit_on_loopback(admission)).add_to(app)
     app.add_exception_handler(DmrcError, _on_error)
 
     def status(listener: str, key: str = "") -> int:

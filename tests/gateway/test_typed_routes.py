@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import HealthCheck, given, settings
 from pydantic import BaseModel, TypeAdapter
 from starlette.types import Message, Receive, Scope, Send
 
 from dmrc.errors import DmrcError, PermissionDeniedError
 from dmrc.gateway.routes.dmr_documents import Backend, Configure, Create, Repackage, Unload
+from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.routes.ollama_documents import Copy, ModelName, Pull
 from dmrc.gateway.server.app import _on_error
 from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
@@ -32,7 +32,7 @@ def application(admit: Any = None, bad_body: int = 422) -> FastAPI:
         return {"most": most, "deep": deep}
 
     app = FastAPI()
-    router = typed_router(route_class(admit, bad_body=bad_body), "test")
+    router = typed_router(route_class(admit, bad_body=bad_body), "test", OpenAIError)
     router.post("/engines/_configure", response_model=dict[str, Any])(configure)
     router.post("/api/configure", response_model=dict[str, Any])(configure)
     router.get("/count", response_model=dict[str, Any])(count)
@@ -162,18 +162,20 @@ def test_a_body_that_is_too_long_is_413() -> None:
 
 
 @pytest.mark.parametrize("model", BODIES, ids=lambda model: model.__name__)
-@given(data=some.data())
-def test_what_the_schema_of_a_body_allows_is_read_and_comes_back(model: type[BaseModel], data: some.DataObject) -> None:
+def test_what_the_schema_of_a_body_allows_is_read_and_comes_back(model: type[BaseModel]) -> None:
     schema = TypeAdapter(model).json_schema()
-    schema["properties"].pop("vllm", None)  # each of its values is refused
-    for name in ("keep_alive", "raw-runtime-flags"):  # words of a language of their own
+    for name in ("vllm", "keep_alive", "raw-runtime-flags"):  # refused, and words of a language of their own
         schema["properties"].pop(name, None)
-    document = data.draw(values_of(schema, schema.get("$defs", {})))
 
-    read = model.model_validate(document)
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))  # the machine may be busy
+    @given(document=values_of(schema, schema.get("$defs", {})))
+    def check_one(document: dict[str, Any]) -> None:
+        read = model.model_validate(document)
 
-    assert read.model_dump(by_alias=True, exclude_unset=True) == _without_null(document)
-    assert model.model_validate(read.model_dump(by_alias=True)) == model.model_validate(_without_null(document))
+        assert read.model_dump(by_alias=True, exclude_unset=True) == _without_null(document)
+        assert model.model_validate(read.model_dump(by_alias=True)) == model.model_validate(_without_null(document))
+
+    check_one()
 
 
 def _without_null(value: Any) -> Any:

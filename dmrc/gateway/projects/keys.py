@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import KEY_SCOPE
@@ -55,7 +56,11 @@ class NamedKey:
     @classmethod
     def from_json(cls, text: str | bytes) -> NamedKey:
         """Read what `json.dumps(asdict(key))` wrote, here or in another version; fields not known are ignored."""
-        document = json.loads(text)
+        return cls.from_document(json.loads(text))
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> NamedKey:
+        """Read the same when it is JSON no more; the document is used up."""
         models = tuple(map(str, document.pop("models", ())))
         return cls(models=models, **known_fields(cls, document, "a key"))
 

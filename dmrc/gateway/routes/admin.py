@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.errors import BusyError, DaemonError, DmrcError, PortTakenError
-from dmrc.gateway.projects.claims import Claims
+from dmrc.errors import BusyError, DaemonError, DmrcError, InputError, NotFoundError
+from dmrc.exchange import JsonValue
+from dmrc.gateway.routes.admin_documents import (
+    AdminError,
+    Configure,
+    Configured,
+    Done,
+    Flushed,
+    Known,
+    Loaded,
+    PageToken,
+    Plugin,
+    Preload,
+    Pulled,
+    Runner,
+    Status,
+    Stopping,
+    Unload,
+    Unloaded,
+)
+from dmrc.gateway.routes.admin_projects import ProjectRoutes
+from dmrc.gateway.routes.description import Description
+from dmrc.gateway.routes.dmr_documents import Configured as ShownConfiguration
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
+from dmrc.gateway.routes.documents import EVENTS
 from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
 from dmrc.gateway.server.page_sessions import LOGIN
-from dmrc.project import ServingOptions
-from dmrc.projects import Registration
+from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.runner import RunnerState
 
@@ -34,46 +56,25 @@ _LOOK_SECONDS = 0.02
 
 
 def create_admin_app(daemon: Daemon) -> FastAPI:
-    """Return the application; each route is a line of `_routes`."""
+    """Return the application, with an OpenAPI document of its own: who may open the socket may do all that it says."""
     app = FastAPI(title="dmrc admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    for method, path, handler in [*_routes(_Admin(daemon)), *KeyRoutes(daemon.keys).routes()]:
-        app.add_api_route(path, handler, methods=[method], response_model=None)
+    router = typed_router(route_class(read=_read), "admin", AdminError)
+    _Admin(daemon).add_to(router)
+    ProjectRoutes(daemon).add_to(router)
+    KeyRoutes(daemon.keys).add_to(router)
+    include(app, router)
+    Description("dmrc admin", lambda: router.routes, [AdminError]).add_to(app)
     app.add_exception_handler(DmrcError, _on_error)
     app.add_exception_handler(Exception, _on_mistake)
     return app
 
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def _routes(admin: _Admin) -> list[tuple[str, str, Handler]]:
-    return [
-        ("GET", "/status", admin.status),
-        ("POST", "/stop", admin.stop),
-        ("GET", "/use", admin.use),
-        ("POST", "/attach", admin.attach),
-        ("GET", "/projects", admin.projects),
-        ("PUT", "/projects/{name}", admin.register),
-        ("PUT", "/projects/{name}/secrets", admin.remember_secrets),
-        ("DELETE", "/projects/{name}", admin.unregister),
-        ("POST", "/projects/{name}/settle", admin.settle),
-        ("PUT", "/projects/{name}/upstream-keys", admin.upstream_keys),
-        ("POST", "/projects/{name}/join", admin.join),
-        ("DELETE", "/projects/{name}/services/{service}", admin.leave),
-        ("POST", "/projects/{name}/services/{service}/rest", admin.rest),
-        ("POST", "/projects/{name}/load/{key:path}", admin.load),
-        ("POST", "/load", admin.preload),
-        ("GET", "/requests/live", admin.live),
-        ("POST", "/requests/flush", admin.flush),
-        ("POST", "/ui-token", admin.page_token),
-        ("GET", "/runners", admin.runners),
-        ("POST", "/unload", admin.unload),
-        ("GET", "/configurations", admin.configurations),
-        ("PUT", "/configurations", admin.configure),
-        ("DELETE", "/configurations", admin.reset),
-        ("GET", "/plugins", admin.plugins),
-        ("POST", "/pulled", admin.pulled),
-    ]
+async def _read(request: Request) -> object:
+    """Return a body as JSON; one of a command may be long, and hold halves of characters, as bytes of a variable do."""
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the request body is not JSON: {error}") from error
 
 
 class _Admin:
@@ -81,44 +82,59 @@ class _Admin:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._claims = Claims()
 
-    async def status(self, _request: Request) -> Response:
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
+        router.get("/status", response_model=Status)(self.status)
+        router.post("/stop", response_model=Stopping)(self.stop)
+        router.get("/use", response_class=Response, responses=EVENTS)(self.use)
+        router.post("/projects/{name}/load/{key:path}", response_model=Loaded)(self.load)
+        router.post("/load", response_model=Done)(self.preload)
+        router.get("/requests/live", response_class=Response, responses=EVENTS)(self.live)
+        router.post("/requests/flush", response_model=Flushed)(self.flush)
+        router.post("/ui-token", response_model=PageToken)(self.page_token)
+        router.get("/runners", response_model=list[Runner])(self.runners)
+        router.post("/unload", response_model=Unloaded)(self.unload)
+        router.get("/configurations", response_model=list[ShownConfiguration])(self.configurations)
+        router.put("/configurations", response_model=Done)(self.configure)
+        router.delete("/configurations", response_model=Known)(self.reset)
+        router.get("/plugins", response_model=list[Plugin])(self.plugins)
+        router.post("/pulled", response_model=Done)(self.pulled)
+
+    async def status(self) -> dict[str, object]:
+        """Return how the daemon is."""
         daemon = self._daemon
-        return JSONResponse(
-            {
-                "version": __version__,
-                "pid": os.getpid(),
-                "home": str(daemon.settings.home),
-                "port": daemon.settings.port,
-                "addresses": daemon.bindings.addresses,
-                "started_at": daemon.started_at,
-                "projects": [known.name for known in daemon.projects.all()],
-                "runners": len(daemon.scheduler.runners()),
-                "in_flight": daemon.work.in_flight - 1,
-                "ended": [asdict(death) for death in daemon.scheduler.backoff.latest],
-                "exchanges_dropped": daemon.recorder.counts().dropped,
-            }
-        )
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "home": str(daemon.settings.home),
+            "port": daemon.settings.port,
+            "addresses": daemon.bindings.addresses,
+            "started_at": daemon.started_at,
+            "projects": [known.name for known in daemon.projects.all()],
+            "runners": len(daemon.scheduler.runners()),
+            "in_flight": daemon.work.in_flight - 1,
+            "ended": [asdict(death) for death in daemon.scheduler.backoff.latest],
+            "exchanges_dropped": daemon.recorder.counts().dropped,
+        }
 
-    async def stop(self, request: Request) -> Response:
+    async def stop(self, unless: Literal["used", "busy"] | None = None) -> dict[str, bool]:
         """Begin to end; with `?unless=used` only when there is no project, no runner, and no call but this one.
 
         With `?unless=busy` projects and runners that rest do not count: the next daemon takes them over. A call whose
         caller has just gone gets a moment to end.
         """
-        unless = request.query_params.get("unless")
         if unless is not None:
             is_wanted = self._is_used if unless == "used" else self._is_busy
             deadline = time.monotonic() + _HANG_UP_SECONDS
             while (wanted := is_wanted()) and self._daemon.work.in_flight > 1 and time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK_SECONDS)
             if wanted:
-                return JSONResponse({"stopping": False})
+                return {"stopping": False}
         self._daemon.stop()
-        return JSONResponse({"stopping": True})
+        return {"stopping": True}
 
-    async def use(self, _request: Request) -> Response:
+    async def use(self) -> Response:
         """Count as a call until the caller hangs up, or the daemon ends: a command has work for it.
 
         Raises:
@@ -144,142 +160,79 @@ class _Admin:
             runner.in_use or runner.waiting or runner.state is not RunnerState.READY for runner in runners
         )
 
-    async def attach(self, request: Request) -> Response:
-        document = await request.json()
-        bindings, docker_host, refusal = self._daemon.bindings, document["docker_host"], None
-        address = await bindings.attach(docker_host)
-        if document.get("plain_port"):
-            try:
-                await bindings.attach_plainly(docker_host)
-            except (DaemonError, PortTakenError) as error:
-                refusal = error.message
-        return JSONResponse({"address": address, "no_plain_port": refusal})
-
-    async def projects(self, _request: Request) -> Response:
-        return JSONResponse(
-            [
-                {"name": known.name, "directory": known.directory, "docker_host": known.docker_host}
-                for known in self._daemon.projects.all()
-            ]
-        )
-
-    async def register(self, request: Request) -> Response:
-        """Take a project in; `?claim=` is to be settled, or let go where the command fails."""
-        registration = Registration.from_json(await request.body())
-        if (claim := request.query_params.get("claim")) is not None:
-            is_new = self._daemon.projects.find(registration.name) is None
-            self._claims.claim(registration.name, claim, is_new=is_new)
-        plugins = await self._daemon.register(registration)
-        return JSONResponse({"plugins": [plugin.to_json() for plugin in plugins]})
-
-    async def settle(self, request: Request) -> Response:
-        """Hear from a command that its project is ready."""
-        self._claims.settle(request.path_params["name"])
-        return JSONResponse({})
-
-    async def join(self, request: Request) -> Response:
-        registration = Registration.from_json(await request.body())
-        self._claims.settle(registration.name)
-        await self._daemon.join(registration)
-        return JSONResponse({})
-
-    async def leave(self, request: Request) -> Response:
-        name, service = request.path_params["name"], request.path_params["service"]
-        return JSONResponse({"known": await self._daemon.leave(name, service)})
-
-    async def rest(self, request: Request) -> Response:
-        await self._daemon.rest(request.path_params["name"], request.path_params["service"])
-        return JSONResponse({})
-
-    async def remember_secrets(self, request: Request) -> Response:
-        """Take a list of strings, which must not be recorded."""
-        self._daemon.remember_secrets(request.path_params["name"], await request.json())
-        return JSONResponse({})
-
-    async def live(self, _request: Request) -> Response:
+    async def live(self) -> Response:
         """Stream requests as they start and complete."""
         return EventStream(live_events(self._daemon.live))
 
-    async def flush(self, _request: Request) -> Response:
+    async def flush(self) -> dict[str, bool]:
         """Answer when what was recorded so far is on disk, or cannot be written soon."""
-        return JSONResponse({"written": await asyncio.to_thread(self._daemon.recorder.flush, _FLUSH_SECONDS)})
+        return {"written": await asyncio.to_thread(self._daemon.recorder.flush, _FLUSH_SECONDS)}
 
-    async def unregister(self, request: Request) -> Response:
-        """End a project; with `?claim=` only where no other command prepares it or has made it ready."""
-        name, claim = request.path_params["name"], request.query_params.get("claim")
-        if claim is not None and not self._claims.abandon(name, claim):
-            return JSONResponse({"known": True})
-        self._claims.settle(name)
-        return JSONResponse({"known": await self._daemon.unregister(name)})
-
-    async def upstream_keys(self, request: Request) -> Response:
-        """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""
-        self._daemon.catalog.upstream_keys.put(request.path_params["name"], await request.json())
-        return JSONResponse({})
-
-    async def load(self, request: Request) -> Response:
-        registration = self._daemon.projects.get(request.path_params["name"])
-        declaration = registration.models[request.path_params["key"]]
-        wanted = (registration.name, declaration.model, declaration, None)
-        target = await asyncio.to_thread(self._daemon.catalog.target, *wanted)
-        if request.query_params.get("wait") == "0":
+    async def load(self, name: str, key: str, wait: bool = True) -> Response | dict[str, object]:
+        """Load a model of a project; without `wait` the answer is an empty object, at once."""
+        registration = self._daemon.projects.get(name)
+        declaration = registration.models.get(key)
+        if declaration is None:
+            raise NotFoundError(f"project '{name}' declares no model '{key}'")
+        target = await asyncio.to_thread(self._daemon.catalog.target, name, declaration.model, declaration, None)
+        if not wait:
             self._daemon.load_in_background(target)
             return JSONResponse({})
         present = {runner.target.key for runner in self._daemon.scheduler.runners()}
         runner = await self._daemon.scheduler.load(target)
-        return JSONResponse({**describe_runner(runner), "was_loaded": target.key in present})
+        return {**describe_runner(runner), "was_loaded": target.key in present}
 
-    async def preload(self, request: Request) -> Response:
-        """Load a model that a person names; with `?wait=0` answer at once."""
-        target = (await self._daemon.catalog.resolved(None, (await request.json())["model"], None)).target
-        if request.query_params.get("wait") == "0":
-            self._daemon.load_in_background(target)
-        else:
+    async def preload(self, body: Preload, wait: bool = True) -> dict[str, object]:
+        """Load a model that a person names; without `wait` answer at once."""
+        target = (await self._daemon.catalog.resolved(None, body.model, None)).target
+        if wait:
             await self._daemon.scheduler.load(target)
-        return JSONResponse({})
+        else:
+            self._daemon.load_in_background(target)
+        return {}
 
-    async def plugins(self, _request: Request) -> Response:
-        return JSONResponse([plugin.to_json() for plugin in self._daemon.hooks.plugins.all()])
+    async def plugins(self) -> list[dict[str, JsonValue]]:
+        """Return the plugins."""
+        return [plugin.to_json() for plugin in self._daemon.hooks.plugins.all()]
 
-    async def pulled(self, request: Request) -> Response:
+    async def pulled(self, body: Pulled) -> dict[str, object]:
         """Hear from a command that it pulled a model."""
-        self._daemon.hooks.model_pulled(await request.json())
-        return JSONResponse({})
+        self._daemon.hooks.model_pulled(body.model_dump())
+        return {}
 
-    async def page_token(self, _request: Request) -> Response:
+    async def page_token(self) -> dict[str, str]:
         """Return what opens the web page once."""
-        return JSONResponse({"path": LOGIN, "token": self._daemon.page_sessions.mint()})
+        return {"path": LOGIN, "token": self._daemon.page_sessions.mint()}
 
-    async def runners(self, _request: Request) -> Response:
+    async def runners(self) -> list[dict[str, object]]:
+        """Return the runners."""
         runners = self._daemon.scheduler.runners()
         counts = await asyncio.gather(*(runner.hang_ups.counts() for runner in runners))
-        return JSONResponse([describe_runner(*one) for one in zip(runners, counts, strict=True)])
+        return [describe_runner(*one) for one in zip(runners, counts, strict=True)]
 
-    async def unload(self, request: Request) -> Response:
-        """End the runners of the models named, or all, of an engine where one is named; all those of one model.
+    async def unload(self, body: Unload) -> dict[str, list[str]]:
+        """End the runners of the models named, or all, of an engine where one is named.
 
-        Where the body says `"wait": false`, one in use goes on, and ends when its requests have.
+        Without `wait` one in use goes on, and ends when its requests have.
         """
-        document = await request.json()
-        wanted = None if document.get("all") else document.get("models", [])
         scheduler = self._daemon.scheduler
-        runners, unknown = runners_of(scheduler, self._daemon.catalog, wanted, document.get("engine"))
-        await unload(scheduler, runners, wait=document.get("wait", True))
-        return JSONResponse({"unloaded": [runner.target.reference for runner in runners], "unknown": unknown})
+        wanted = None if body.all else body.models
+        runners, unknown = runners_of(scheduler, self._daemon.catalog, wanted, body.engine)
+        await unload(scheduler, runners, wait=body.wait)
+        return {"unloaded": [runner.target.reference for runner in runners], "unknown": unknown}
 
-    async def configurations(self, request: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(self._daemon.configurator.show, request.query_params.get("model")))
+    async def configurations(self, model: str | None = None) -> list[dict[str, object]]:
+        """Return how models are served: one, or all that are configured or declared."""
+        return await asyncio.to_thread(self._daemon.configurator.show, model)
 
-    async def configure(self, request: Request) -> Response:
-        document = await request.json()
-        options = ServingOptions.from_json(document["options"])
-        replace = document.get("replace", False)
-        await self._daemon.configurator.configure(document["model"], document["project"], options, replace=replace)
-        return JSONResponse({})
+    async def configure(self, body: Configure) -> dict[str, object]:
+        """Set how a model is served, in one project or in all."""
+        await self._daemon.configurator.configure(body.model, body.project, body.options, replace=body.replace)
+        return {}
 
-    async def reset(self, request: Request) -> Response:
-        document = await request.json()
-        return JSONResponse({"known": await self._daemon.configurator.reset(document["model"], document["project"])})
+    async def reset(self, body: Configured) -> dict[str, bool]:
+        """Forget what was set for a model."""
+        return {"known": await self._daemon.configurator.reset(body.model, body.project)}
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

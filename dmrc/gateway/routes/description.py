@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from dmrc import __version__
 from dmrc.errors import PermissionDeniedError
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.typed_routes import include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import route_class
 
 PATH = "/openapi.json"
 """Where it is."""
@@ -29,17 +32,23 @@ PATH = "/openapi.json"
 class Description:
     """The handler; the document is made when it is asked for first."""
 
-    def __init__(self, admission: Admission, routes: Callable[[], Sequence[BaseRoute]]) -> None:
-        """Describe what `routes` returns."""
-        self._admission = admission
+    def __init__(
+        self,
+        title: str,
+        routes: Callable[[], Sequence[BaseRoute]],
+        errors: Sequence[type[BaseModel]],
+        admit: Callable[[Scope], None] | None = None,
+    ) -> None:
+        """Describe what `routes` returns to those whom `admit` lets in, None is everybody; `errors` are its errors."""
+        self._errors = errors
+        self._title = title
+        self._admit = admit
         self._routes = routes
         self._document: bytes | None = None
 
     def add_to(self, app: FastAPI) -> None:
         """Add the route."""
-        router = typed_router(route_class(self._admit), "dmrc")
-        router.get(PATH, include_in_schema=False)(self.describe)
-        include(app, router)
+        app.router.routes.append(route_class(self._admit)(PATH, self.describe, include_in_schema=False))
 
     async def describe(self) -> Response:
         """Return the document."""
@@ -48,8 +57,19 @@ class Description:
         return Response(self._document, media_type="application/json")
 
     def _written(self) -> bytes:
-        return json.dumps(get_openapi(title="dmrc", version=__version__, routes=self._routes())).encode()
+        document = get_openapi(title=self._title, version=__version__, routes=self._routes())
+        answers: Literal["serialization"] = "serialization"
+        models = [(each, answers) for each in self._errors]
+        _, errors = models_json_schema(models, ref_template="#/components/schemas/{model}")
+        document.setdefault("components", {}).setdefault("schemas", {}).update(errors["$defs"])
+        return json.dumps(document).encode()
 
-    def _admit(self, scope: Scope) -> None:
-        if self._admission.admit(scope) is not None or scope["dmrc.listener"] != "loopback":
+
+def admit_on_loopback(admission: Admission) -> Callable[[Scope], None]:
+    """Return what lets in whoever may manage, and no container; it raises as `admit_manager` does."""
+
+    def admit(scope: Scope) -> None:
+        if admission.admit(scope) is not None or scope["dmrc.listener"] != "loopback":
             raise PermissionDeniedError("a service may not read how dmrc is managed", remedy="Ask on the host")
+
+    return admit

@@ -32,3 +32,6 @@ Responses = dict[int | str, dict[str, Any]]
 
 TEXT: Responses = {200: {"content": {"text/plain": {}}, "description": "Plain text"}}
 """What is no JSON."""
+
+EVENTS: Responses = {200: {"content": {"text/event-stream": {}}, "description": "Server-Sent Events"}}
+"""A stream that goes on."""

@@ -38,3 +38,7 @@ class AnthropicError(BaseModel):
 
     type: str = Field(description="`error`")
     error: AnthropicErrorDetails
+
+
+ERRORS: list[type[BaseModel]] = [OpenAIError, OllamaError, AnthropicError]
+"""All of them."""

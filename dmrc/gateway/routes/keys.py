@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter
 
 from dmrc.gateway.projects.keys import Keys, NamedKey
-
-if TYPE_CHECKING:
-    from dmrc.gateway.routes.admin import Handler
+from dmrc.gateway.routes.admin_documents import Done, Key, KeyForm
 
 
 class KeyRoutes:
@@ -22,28 +18,26 @@ class KeyRoutes:
         """Show and change these keys."""
         self._keys = keys
 
-    def routes(self) -> list[tuple[str, str, Handler]]:
-        """Return method, path and handler of each."""
-        return [
-            ("GET", "/keys", self.list),
-            ("POST", "/keys", self.create),
-            ("DELETE", "/keys/{name}", self.revoke),
-        ]
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
+        router.get("/keys", response_model=list[Key])(self.list)
+        router.post("/keys", response_model=Key)(self.create)
+        router.delete("/keys/{name}", response_model=Done)(self.revoke)
 
-    async def list(self, _request: Request) -> Response:
+    async def list(self) -> list[dict[str, object]]:
         """Return the keys without their hashes, the oldest first."""
-        return JSONResponse([_document(key) for key in self._keys.all()])
+        return [_document(key) for key in self._keys.all()]
 
-    async def create(self, request: Request) -> Response:
-        """Take a `NamedKey` as JSON; its time is ours."""
-        key = replace(NamedKey.from_json(await request.body()), created_at=time.time())
+    async def create(self, wish: KeyForm) -> dict[str, object]:
+        """Take a key; its time is ours."""
+        key = replace(wish, created_at=time.time())
         self._keys.add(key)
-        return JSONResponse(_document(key))
+        return _document(key)
 
-    async def revoke(self, request: Request) -> Response:
+    async def revoke(self, name: str) -> dict[str, object]:
         """End a key."""
-        self._keys.revoke(request.path_params["name"])
-        return JSONResponse({})
+        self._keys.revoke(name)
+        return {}
 
 
 def _document(key: NamedKey) -> dict[str, object]:

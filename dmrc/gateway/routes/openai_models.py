@@ -13,7 +13,7 @@ from dmrc.exchange import JsonValue
 from dmrc.gateway.routes.documents import Told
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import CallerOf, include, repeat, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.models import openai_model
 from dmrc.projects import Caller
@@ -58,9 +58,10 @@ class OpenAIModels:
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
         router = typed_router(route_class(self._admission.admit), "OpenAI", OpenAIError)
-        for prefix in self._prefixes:
-            router.get(f"{prefix}/models", response_model=OpenAIModelList)(self.models)
-            router.get(f"{prefix}/models/{{name:path}}", response_model=OpenAIModel)(self.model)
+        first, *others = self._prefixes
+        router.get(f"{first}/models", response_model=OpenAIModelList)(self.models)
+        router.get(f"{first}/models/{{name:path}}", response_model=OpenAIModel)(self.model)
+        repeat(router, first, others)
         # Docker Model Runner lists its models for an engine of any name.
         router.get("/engines/{engine}/v1/models", response_model=OpenAIModelList)(self.models_beside)
         include(app, router)

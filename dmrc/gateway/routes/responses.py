@@ -16,7 +16,7 @@ from dmrc.errors import InputError
 from dmrc.gateway.routes.documents import Told
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import CallerOf, include, repeat, route_class, typed_router
 from dmrc.json_values import items_of
 from dmrc.projects import Caller
 
@@ -58,10 +58,11 @@ class ResponseRoutes:
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
         router = typed_router(route_class(self._admission.admit), "OpenAI", OpenAIError)
-        for path in self._paths:
-            router.get(f"{path}/{{id}}", response_model=Response)(self.show)
-            router.delete(f"{path}/{{id}}", response_model=Deleted)(self.forget)
-            router.get(f"{path}/{{id}}/input_items", response_model=InputItems)(self.input_items)
+        first, *others = self._paths
+        router.get(f"{first}/{{id}}", response_model=Response)(self.show)
+        router.delete(f"{first}/{{id}}", response_model=Deleted)(self.forget)
+        router.get(f"{first}/{{id}}/input_items", response_model=InputItems)(self.input_items)
+        repeat(router, first, others)
         include(app, router)
 
     async def show(self, caller: CallerOf, id: str, stream: str = "") -> Document:

@@ -21,8 +21,9 @@ from dmrc.exchange import new_exchange_id
 from dmrc.gateway.inference.inference import Inference, Steps
 from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.routes.anthropic_models import AnthropicModels
-from dmrc.gateway.routes.description import Description
+from dmrc.gateway.routes.description import Description, admit_on_loopback
 from dmrc.gateway.routes.dmr_configure import add_configure_routes
+from dmrc.gateway.routes.error_documents import ERRORS
 from dmrc.gateway.routes.openai_models import OpenAIModels
 from dmrc.gateway.routes.plugins import PluginRoutes
 from dmrc.gateway.routes.responses import ResponseRoutes
@@ -68,7 +69,7 @@ class Gateway:
         for status in (404, 405):
             self._others.add_exception_handler(status, unrouted)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, parts)
-        described = Description(steps.admission, lambda: self._others.routes)
+        described = Description("dmrc", lambda: self._others.routes, ERRORS, admit_on_loopback(steps.admission))
         self.add(described.add_to)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:

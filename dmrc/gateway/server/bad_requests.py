@@ -21,20 +21,20 @@ _KINDS = {"string": "text", "integer": "a whole number", "number": "a number", "
 _KINDS |= {"array": "a list", "object": "an object", "null": "null"}
 
 
-def refusal(route: APIRoute, error: RequestValidationError, bad_body: int) -> HttpInputError:
+def refusal(fields: Fields, error: RequestValidationError, bad_body: int) -> HttpInputError:
     """Return what is wrong; the status is `bad_body`, or 400 where only the address is wrong."""
-    lookup = _Lookup(route)
-    found = dict(lookup.told(one) for one in error.errors())
+    found = dict(fields.told(one) for one in error.errors())
     is_in_body = any(one["loc"][0] == "body" for one in error.errors())
     examples = {name: value for example in found.values() for name, value in example.items()}
     remedy = f"Send {json.dumps(examples)}" if all(found.values()) else None
     return HttpInputError("; ".join([*found][:_MOST]), status=bad_body if is_in_body else 400, remedy=remedy)
 
 
-class _Lookup:
-    """Finds the schema of a field."""
+class Fields:
+    """What a route takes, by its schema."""
 
     def __init__(self, route: APIRoute) -> None:
+        """Have FastAPI describe the route, which takes some milliseconds."""
         document = get_openapi(title="", version="", routes=[route])
         self._named: Mapping[str, _Schema] = document.get("components", {}).get("schemas", {})
         (operation, *_) = document["paths"][route.path_format].values() if route.include_in_schema else [{}]

@@ -6,18 +6,22 @@ do not send. Source: https://fastapi.tiangolo.com/how-to/custom-request-and-rout
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Annotated, Any
+import copy
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from fastapi.utils import generate_unique_id
 from pydantic import BaseModel, BeforeValidator
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from dmrc.errors import HttpInputError, InputError
-from dmrc.gateway.server.bad_requests import refusal
+from dmrc.gateway.server.bad_requests import Fields, refusal
 from dmrc.gateway.server.request_bodies import value_of
 from dmrc.projects import Caller
 
@@ -42,6 +46,7 @@ def route_class(
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             # What a handler leaves out of its answer stays out: no field has a default there.
             super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
+            self._fields: Fields | None = None
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
@@ -54,17 +59,35 @@ def route_class(
                 try:
                     return await handle(request)
                 except RequestValidationError as error:
-                    raise refusal(self, error, bad_body) from error
+                    self._fields = self._fields or Fields(self)
+                    raise refusal(self._fields, error, bad_body) from error
 
             return answer
 
     return TypedRoute
 
 
-def typed_router(routes: type[APIRoute], tag: str, error: type[BaseModel] | None = None) -> APIRouter:
-    """Return a router for `routes`; `tag` is the API that they belong to, `error` how it words errors."""
-    words: Mapping[int | str, dict[str, Any]] = {"4XX": {"model": error, "description": "What is wrong"}}
-    return APIRouter(route_class=routes, tags=[tag], responses=dict(words) if error else None)
+def typed_router(routes: type[APIRoute], tag: str, error: type[BaseModel]) -> APIRouter:
+    """Return a router for `routes`; `tag` is the API that they belong to, `error` how it words errors.
+
+    The error's schema is named and not given: it would be built once for each route. `Description` has it.
+    """
+    schema = {"$ref": f"#/components/schemas/{error.__name__}"}
+    words: dict[str, Any] = {"description": "What is wrong", "content": {"application/json": {"schema": schema}}}
+    return APIRouter(route_class=routes, tags=[tag], responses={"4XX": words})
+
+
+def repeat(router: APIRouter, prefix: str, others: Iterable[str]) -> None:
+    """Have the routes of a router, which begin with `prefix`, below others, too.
+
+    They are copied: FastAPI takes a millisecond to make one, and a daemon that starts is waited for.
+    """
+    for known, other in itertools.product([*router.routes], others):
+        route = copy.copy(cast(APIRoute, known))
+        route.path = other + route.path.removeprefix(prefix)
+        route.path_regex, route.path_format, route.param_convertors = compile_path(route.path)
+        route.unique_id = generate_unique_id(route)
+        router.routes.append(route)
 
 
 def include(app: FastAPI, router: APIRouter) -> None:

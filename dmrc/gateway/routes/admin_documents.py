@@ -1,0 +1,244 @@
+"""Bodies and answers of the admin API. Its bodies are read strictly: nobody but dmrc's own commands sends them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
+
+from dmrc.gateway.projects.keys import NamedKey
+from dmrc.gateway.routes.documents import Name, Told
+from dmrc.gateway.routes.json_forms import JsonForm, model_of
+from dmrc.project import ServingOptions
+from dmrc.project.model import Ready
+from dmrc.projects import Registration
+
+Seconds = int | float
+
+# As `ModelDeclaration.to_json` writes it: its options stand beside its name.
+_DECLARATION: Any = create_model(
+    "ModelDeclaration", __base__=model_of(ServingOptions, key=Name, model=Name), ready=(Ready, Field(default=None))
+)
+OptionsForm = Annotated[ServingOptions, JsonForm(ServingOptions.from_json)]
+"""How a model is served, as `ServingOptions.to_json` writes it."""
+
+RegistrationForm = Annotated[
+    Registration,
+    JsonForm(
+        Registration.from_document,
+        models=dict[str, _DECLARATION],
+        extensions=dict[str, dict[str, JsonValue]],
+    ),
+]
+"""A project, as `Registration.to_json` writes it."""
+
+KeyForm = Annotated[NamedKey, JsonForm(NamedKey.from_document)]
+"""A key without itself: its hash, and what it opens."""
+
+
+class Asked(BaseModel):
+    """A body; what is not known is refused, for it may have been meant to do less."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Attach(Asked):
+    """Where containers are."""
+
+    docker_host: str = Field(examples=["unix:///var/run/docker.sock"], description="Address of a Docker engine")
+    plain_port: bool = Field(default=False, description="Whether on port 80, too")
+
+
+class Preload(Asked):
+    """A model to load."""
+
+    model: str = Field(examples=["ai/smollm2"], description="Its reference")
+
+
+class Unload(Asked):
+    """The runners to end."""
+
+    models: list[str] = Field(default=[], description="References or digests")
+    all: bool = Field(default=False, description="Whether those of every model; `models` says nothing then")
+    engine: str | None = Field(default=None, description="Only its runners end; null is any")
+    wait: bool = Field(default=True, description="Whether the answer comes when those in use have ended, too")
+
+
+class Pulled(Asked):
+    """A model that came."""
+
+    reference: str
+    digest: str
+    size_bytes: int
+    seconds: Seconds
+
+
+class Configured(Asked):
+    """Which configuration."""
+
+    model: str = Field(examples=["ai/smollm2"], description="Reference of the model")
+    project: str | None = Field(description="Compose project that it is for; null is every one")
+
+
+class Configure(Configured):
+    """How a model is to be served."""
+
+    options: OptionsForm = Field(description="What is set")
+    replace: bool = Field(default=False, description="Whether what is not set here is forgotten")
+
+
+class Done(Told):
+    """Nothing to tell."""
+
+
+class End(Told):
+    """An end of a runner that nobody had asked for."""
+
+    reference: str = Field(description="The model")
+    cause: str
+    at: Seconds = Field(description="Unix seconds")
+
+
+class Status(Told):
+    """How the daemon is."""
+
+    version: str
+    pid: int
+    home: str
+    port: int
+    addresses: list[str] = Field(description="Where it listens at that port")
+    started_at: Seconds = Field(description="Unix seconds")
+    projects: list[str]
+    runners: int
+    in_flight: int = Field(description="Calls that it answers, but this one")
+    ended: list[End]
+    exchanges_dropped: int
+
+
+class Stopping(Told):
+    """Whether it ends now."""
+
+    stopping: bool
+
+
+class Attached(Told):
+    """Where containers reach the gateway."""
+
+    address: str
+    no_plain_port: str | None = Field(description="Why not on port 80, where it was wanted")
+
+
+class Project(Told):
+    """A project that is up."""
+
+    name: str
+    directory: str
+    docker_host: str | None
+
+
+class Plugin(Told):
+    """A plugin and what came of it."""
+
+    name: str
+    version: str | None
+    origin: str = Field(alias="from")
+    project: str | None
+    state: str
+    reason: str | None
+    hooks: list[str]
+    calls: int
+    errors: int
+    mean_ms: Seconds | None
+    dropped: int
+
+
+class Registered(Told):
+    """What the project brought along."""
+
+    plugins: list[Plugin]
+
+
+class Known(Told):
+    """Whether there was such a thing."""
+
+    known: bool
+
+
+class Flushed(Told):
+    """Whether all is on disk."""
+
+    written: bool
+
+
+class PageToken(Told):
+    """What opens the web page once."""
+
+    path: str
+    token: str
+
+
+class Runner(Told):
+    """A runner; sizes are bytes, times Unix seconds."""
+
+    id: str
+    model: str
+    model_name: str
+    backend_name: str
+    digest: str | None
+    engine: str
+    upstream: str | None
+    mode: str
+    state: str
+    loading: bool
+    context_size: int | None
+    parallel: int | None
+    in_use: int
+    waiting: int
+    memory_estimated_bytes: int | None
+    memory_resident_bytes: int | None
+    prompt_cache_bytes: int | None
+    prompt_tokens_computed: int | None
+    prompt_tokens_reused: int | None
+    began_at: Seconds
+    load_seconds: Seconds | None
+    last_used: Seconds
+    keep_alive: str = Field(description="As Go writes a time; `-1` is for ever")
+    keep_alive_seconds: Seconds
+    expires_at: Seconds | None
+
+
+class Loaded(Runner):
+    """A runner that answers."""
+
+    was_loaded: bool = Field(description="Whether it answered before")
+
+
+class Unloaded(Told):
+    """What came of it."""
+
+    unloaded: list[str] = Field(description="References of the models whose runners end")
+    unknown: list[str] = Field(description="Those that do not run, and are not in the store")
+
+
+class Key(Told):
+    """A key, without its hash."""
+
+    name: str
+    scope: str = Field(description="What stands in the record where a service has its project")
+    models: list[str] = Field(description="What it opens; none is all that the store has")
+    created_at: Seconds
+
+
+class AdminErrorDetails(Told):
+    """What failed."""
+
+    kind: str = Field(description="Class of the error")
+    message: str
+    remedy: str | None
+    log_tail: list[Any] = Field(description="Last lines of the log that tells more")
+
+
+class AdminError(Told):
+    """An error."""
+
+    error: AdminErrorDetails

@@ -1,0 +1,105 @@
+"""The routes of the admin API behind `dmrc up`, `down`, `exec` and `env`: which projects are up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Body
+
+from dmrc.errors import DaemonError, InputError, PortTakenError
+from dmrc.gateway.projects.claims import Claims
+from dmrc.gateway.routes.admin_documents import Attach, Attached, Done, Known, Project, Registered, RegistrationForm
+from dmrc.projects import Registration
+
+if TYPE_CHECKING:
+    from dmrc.gateway.daemon import Daemon
+
+
+class ProjectRoutes:
+    """The handlers."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        """Change what `daemon` knows of projects."""
+        self._daemon = daemon
+        self._claims = Claims()
+
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
+        router.post("/attach", response_model=Attached)(self.attach)
+        router.get("/projects", response_model=list[Project])(self.projects)
+        router.put("/projects/{name}", response_model=Registered)(self.register)
+        router.put("/projects/{name}/secrets", response_model=Done)(self.remember_secrets)
+        router.delete("/projects/{name}", response_model=Known)(self.unregister)
+        router.post("/projects/{name}/settle", response_model=Done)(self.settle)
+        router.put("/projects/{name}/upstream-keys", response_model=Done)(self.upstream_keys)
+        router.post("/projects/{name}/join", response_model=Done)(self.join)
+        router.delete("/projects/{name}/services/{service}", response_model=Known)(self.leave)
+        router.post("/projects/{name}/services/{service}/rest", response_model=Done)(self.rest)
+
+    async def attach(self, body: Attach) -> dict[str, str | None]:
+        """Listen where containers of a Docker engine reach this machine."""
+        bindings, refusal = self._daemon.bindings, None
+        address = await bindings.attach(body.docker_host)
+        if body.plain_port:
+            try:
+                await bindings.attach_plainly(body.docker_host)
+            except (DaemonError, PortTakenError) as error:
+                refusal = error.message
+        return {"address": address, "no_plain_port": refusal}
+
+    async def projects(self) -> list[dict[str, str | None]]:
+        """Return the projects that are up."""
+        return [
+            {"name": known.name, "directory": known.directory, "docker_host": known.docker_host}
+            for known in self._daemon.projects.all()
+        ]
+
+    async def register(self, name: str, body: RegistrationForm, claim: str | None = None) -> dict[str, object]:
+        """Take a project in; `claim` is to be settled, or let go where the command fails."""
+        _check_name(name, body)
+        if claim is not None:
+            self._claims.claim(name, claim, is_new=self._daemon.projects.find(name) is None)
+        return {"plugins": [plugin.to_json() for plugin in await self._daemon.register(body)]}
+
+    async def settle(self, name: str) -> dict[str, object]:
+        """Hear from a command that its project is ready."""
+        self._claims.settle(name)
+        return {}
+
+    async def join(self, name: str, body: RegistrationForm) -> dict[str, object]:
+        """Add services to a project, which need not be known yet."""
+        _check_name(name, body)
+        self._claims.settle(name)
+        await self._daemon.join(body)
+        return {}
+
+    async def leave(self, name: str, service: str) -> dict[str, bool]:
+        """Forget one service of a project, and the project with its last one."""
+        return {"known": await self._daemon.leave(name, service)}
+
+    async def rest(self, name: str, service: str) -> dict[str, object]:
+        """Let go of the runners that only one service uses; its key stays."""
+        await self._daemon.rest(name, service)
+        return {}
+
+    async def remember_secrets(self, name: str, body: Annotated[list[str], Body()]) -> dict[str, object]:
+        """Keep these texts of a project out of the record."""
+        self._daemon.remember_secrets(name, body)
+        return {}
+
+    async def unregister(self, name: str, claim: str | None = None) -> dict[str, bool]:
+        """End a project; with `claim` only where no other command prepares it or has made it ready."""
+        if claim is not None and not self._claims.abandon(name, claim):
+            return {"known": True}
+        self._claims.settle(name)
+        return {"known": await self._daemon.unregister(name)}
+
+    async def upstream_keys(self, name: str, body: dict[str, str]) -> dict[str, object]:
+        """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""
+        self._daemon.catalog.upstream_keys.put(name, body)
+        return {}
+
+
+def _check_name(name: str, registration: Registration) -> None:
+    if registration.name != name:
+        raise InputError(f"the body is of project '{registration.name}', and the address of '{name}'")
