@@ -187,3 +187,12 @@ def test_every_dependency_earns_its_place_in_one_line() -> None:
 
     table = rows(section(page("CONTRIBUTING.md"), "Dependencies, and why each"))
     assert {name for names, _ in table for name in names.split(", ")} == declared
+
+
+def test_the_ten_changes_have_their_lists() -> None:
+    """That each file of them is there is looked at in test_references."""
+    changes = section(page("CONTRIBUTING.md"), "Ten usual changes, and the files of each")
+
+    assert len(re.findall(r"^### ", changes, re.MULTILINE)) == 10
+    for change in changes.split("\n### ")[1:]:
+        assert re.search(r"^1\. .*\n(?:   .*\n)*2\. ", change, re.MULTILINE), change.splitlines()[0]
