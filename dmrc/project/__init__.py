@@ -4,6 +4,7 @@ from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.injection import Injection, inject
+from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
@@ -15,11 +16,11 @@ from dmrc.project.serving_options import (
     OPTIONS,
     Merged,
     Mode,
+    OptionField,
     Origin,
     ServingOptions,
     is_path,
     merge,
-    parse_keep_alive,
 )
 from dmrc.project.upstream import Upstream
 
@@ -39,6 +40,7 @@ __all__ = [
     "Merged",
     "Mode",
     "ModelDeclaration",
+    "OptionField",
     "Origin",
     "Project",
     "Service",

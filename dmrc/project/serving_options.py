@@ -6,7 +6,6 @@ A new field of `x-dmrc` under a model is one line of `ServingOptions`, and the e
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from dmrc.errors import InputError, ProjectError
 from dmrc.fields import Faults, JsonValue, positive, strings, text
 from dmrc.paths import expanded
+from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.upstream import Upstream
 from dmrc.secret_names import secrets_in_urls
 
@@ -34,11 +34,6 @@ DEFAULT_CONTEXT_SIZE = 4096
 
 DEFAULT_KEEP_ALIVE_SECONDS = 300.0
 """How long an idle runner stays loaded. Source: Docker Model Runner and Ollama have the same."""
-
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", re.ASCII)
-_DURATION = re.compile(r"-?(?:(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?)", re.ASCII)
-_DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FOR_EVER_SECONDS = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +62,8 @@ class OptionField:
     """Whether it stands under the model itself, or under its `x-dmrc`."""
     read: Reader | None
     """How a compose file's value is read; None: no compose file has it, only `dmrc configure`."""
+    file: Literal["", "any", "text"]
+    """Whether it names files, which must be the project's: any ones, or texts. What is not a path is a reference."""
     is_local: bool
     """Whether it has no effect on a model that another server serves."""
     names_runner: bool
@@ -86,33 +83,17 @@ def _option(
     *,
     written: str = "",
     section: Literal["", "x-dmrc"] = "x-dmrc",
+    file: Literal["", "any", "text"] = "",
     is_local: bool = False,
     names_runner: bool = True,
     to_json: Callable[[Any], JsonValue] = _same,
     from_json: Callable[[Any], Any] = _same,
 ) -> dict[str, OptionField]:
-    return {"option": OptionField(written, section, read, is_local, names_runner, to_json, from_json)}
+    return {"option": OptionField(written, section, read, file, is_local, names_runner, to_json, from_json)}
 
 
 def _checked(check: Callable[[object, str], Any]) -> Reader:
     return lambda value, place: check(value, place.where)
-
-
-def parse_keep_alive(value: object, where: str) -> float | None:
-    """Return the seconds that `5m`, `1h30m`, `90` or `0` mean; below zero is for ever (inf), None stays None.
-
-    Source: https://github.com/ollama/ollama/blob/main/docs/faq.md, which has the same forms.
-
-    Raises:
-        ProjectError: It is none of these.
-    """
-    if value is None:
-        return None
-    written = str(value).strip()
-    if isinstance(value, bool) or not _DURATION.fullmatch(written):
-        raise ProjectError(f"{where} is '{written[:40]}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
-    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(written))
-    return math.inf if seconds > _FOR_EVER_SECONDS or (written[0] == "-" and seconds > 0) else seconds
 
 
 def without_secrets(reference: str) -> str:
@@ -185,14 +166,14 @@ class ServingOptions:
     )
     """The server that serves it instead of an engine of ours."""
     loras: tuple[str, ...] | None = field(
-        default=None, metadata=_option(_paths_or_references, written="lora", is_local=True, from_json=tuple)
+        default=None, metadata=_option(_paths_or_references, written="lora", file="any", is_local=True, from_json=tuple)
     )
     """LoRA adapters: absolute paths of GGUF files, or references."""
-    draft: str | None = field(default=None, metadata=_option(_path_or_reference, is_local=True))
+    draft: str | None = field(default=None, metadata=_option(_path_or_reference, file="any", is_local=True))
     """Smaller model with the same vocabulary that guesses ahead: an absolute path or a reference."""
-    mmproj: str | None = field(default=None, metadata=_option(_path, is_local=True))
+    mmproj: str | None = field(default=None, metadata=_option(_path, file="any", is_local=True))
     """Absolute path of a multimodal projector, before the one of the package."""
-    chat_template: str | None = field(default=None, metadata=_option(_path, is_local=True))
+    chat_template: str | None = field(default=None, metadata=_option(_path, file="text", is_local=True))
     """Absolute path of a Jinja template, before the one of the package."""
     mode: Mode | None = None
     """What the model is loaded for before a request says it: by `dmrc up`."""
@@ -243,20 +224,27 @@ class ServingOptions:
 
     def without_secrets(self) -> ServingOptions:
         """Return them as others than the command that pulls may know them."""
-        draft = None if self.draft is None else without_secrets(self.draft)
-        loras = None if self.loras is None else tuple(map(without_secrets, self.loras))
-        return replace(self, loras=loras, draft=draft)
+        return self.with_files(lambda name, _field: name if is_path(name) else without_secrets(name))
+
+    def with_files(self, change: Callable[[str, OptionField], str]) -> ServingOptions:
+        """Return these options with each path and each reference changed."""
+        changed: dict[str, Any] = {}
+        for name, value in self.said().items():
+            option = OPTIONS[name]
+            if option.file:
+                is_list = isinstance(value, tuple)
+                changed[name] = tuple(change(one, option) for one in value) if is_list else change(value, option)
+        return replace(self, **changed)
 
     @property
     def references(self) -> tuple[str, ...]:
         """Return the models beside the model itself that must be in the store."""
-        return tuple(name for name in self._beside if not is_path(name))
+        return tuple(name for name in self._files() if not is_path(name))
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Return the files that a project brings along."""
-        files = [name for name in (self.mmproj, self.chat_template) if name]
-        return (*(name for name in self._beside if is_path(name)), *files)
+        return tuple(name for name in self._files() if is_path(name))
 
     @property
     def companions(self) -> list[str]:
@@ -264,9 +252,9 @@ class ServingOptions:
         kinds = ["mmproj"] if self.mmproj else []
         return kinds + ["lora"] * len(self.loras or ()) + (["draft"] if self.draft else [])
 
-    @property
-    def _beside(self) -> tuple[str, ...]:
-        return (*(self.loras or ()), *([self.draft] if self.draft else []))
+    def _files(self) -> list[str]:
+        said = [value for name, value in self.said().items() if OPTIONS[name].file]
+        return [name for value in said for name in (value if isinstance(value, tuple) else (value,))]
 
 
 def _options() -> dict[str, OptionField]:

@@ -1,6 +1,6 @@
 """What scripts of `docker model` users write: each line was run against Docker Model Runner 642c7211, too.
 
-Usage errors are 2 here and 1 there, which README says.
+Usage errors are 2 here and 1 there, which docs/commands.md says.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.errors import InputError
-from dmrc.project import ModelDeclaration, Project, is_path
+from dmrc.project import ModelDeclaration, OptionField, Project, is_path
 
 _LARGEST_TEXT_BYTES = 4 << 20
 
@@ -43,20 +43,11 @@ class Allowed:
         """
         where = f"models.{model.key}.x-dmrc"
 
-        def found(name: str | None, option: str, limit: int | None = None) -> str | None:
-            if name is None or not is_path(name):
-                return name
-            return str(self._file(Path(name), f"{where}.{option}", limit))
+        def found(name: str, field: OptionField) -> str:
+            limit = _LARGEST_TEXT_BYTES if field.file == "text" else None
+            return str(self._file(Path(name), f"{where}.{field.written}", limit)) if is_path(name) else name
 
-        options = model.options
-        resolved = replace(
-            options,
-            loras=tuple(str(found(name, "lora")) for name in options.loras or ()) or None,
-            draft=found(options.draft, "draft"),
-            mmproj=found(options.mmproj, "mmproj"),
-            chat_template=found(options.chat_template, "chat_template", _LARGEST_TEXT_BYTES),
-        )
-        return replace(model, options=resolved)
+        return replace(model, options=model.options.with_files(found))
 
     def _plugin(self, path: Path) -> Path:
         """Return the path of a plugin; where there is no such file it is skipped later, with a line."""
