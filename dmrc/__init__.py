@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from dmrc.capture.redaction import mask
+    from dmrc.capture.replacing import mask
     from dmrc.exchange import Exchange
     from dmrc.hooks.event_types import Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
@@ -42,7 +42,7 @@ _MODULES = {
     "Response": "dmrc.hooks.event_types",
     "Runner": "dmrc.hooks.event_types",
     "Service": "dmrc.project",
-    "mask": "dmrc.capture.redaction",
+    "mask": "dmrc.capture.replacing",
 }
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from dmrc import __version__
 from dmrc.capture.conversation import answered
-from dmrc.capture.redaction import REDACTED
+from dmrc.capture.replacing import REDACTED
 from dmrc.capture.summary import outcome, plain, to_json
 from dmrc.dialects.table import OPENAI, dialect_of
 from dmrc.exchange import Exchange, JsonValue

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from dmrc.capture.bodies import Bodies
 from dmrc.capture.media import without_media
-from dmrc.capture.redaction import REDACTED, Redactor
+from dmrc.capture.redaction import Redactor
+from dmrc.capture.replacing import REDACTED
 from dmrc.exchange import Exchange
 from dmrc.secret_names import is_secret_name
 

@@ -1,34 +1,24 @@
-"""Secrets out of what is recorded: wherever they stand, however they were escaped, and split over a stream's events."""
+"""The secrets of a project: wherever they stand, however they were escaped, and split over a stream's events."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 from dmrc.capture.bodies import Bodies
-from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
+from dmrc.capture.documents import Edit, Spans, apply
 from dmrc.capture.layers import layers, unescaped
-from dmrc.capture.texts import is_free_of, rewrite, rewrite_named
-from dmrc.exchange import Exchange, JsonValue
+from dmrc.capture.replacing import LARGEST_DOCUMENT_BYTES, mask_with, masked_text
+from dmrc.capture.replacing import REDACTED as REDACTED
+from dmrc.exchange import Exchange
 from dmrc.project import KEY_PREFIX
 from dmrc.secret_texts import merged, secrets_in_text
 
-REDACTED = "[redacted]"
-"""Stands where a secret stood."""
-
-_TEXTS = (
-    *("session_id", "user_agent", "path", "model_requested", "finish_reason", "error_type", "error_message"),
-    *("trace_id", "span_id"),
-)
 # A regular expression holds the GIL, and the gateway with it, until it returns: 64 KiB take a millisecond or two.
 _WINDOW_BYTES = 64 << 10
-# Its JSON is taken apart as a whole; of a longer body only the bytes are searched.
-_LARGEST_DOCUMENT_BYTES = 8 << 20
 _OWN_KEY = re.compile(KEY_PREFIX.encode() + rb"[A-Za-z0-9_-]{16,}")
 _ESCAPE = rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])'
 _SHORTEST_ENCODED = 8
@@ -36,19 +26,6 @@ _SHORTEST_ENCODED = 8
 _BETWEEN = "\n" * 9
 # A text with one of these is searched alone: what they begin may reach beyond its end.
 _SEARCHED_ALONE = ("\\", "%", "&", '"', "form-data")
-
-
-class Finder(Protocol):
-    """Finds what must not be recorded."""
-
-    def in_bytes(self, body: bytes) -> Spans:
-        """Return the spans in a body as it is, escapes and all."""
-
-    def in_text(self, text: str) -> Spans:
-        """Return the spans in a text without escapes."""
-
-    def finds_in(self, texts: Sequence[str]) -> bool:
-        """Return whether `in_text` finds anything in one of the texts."""
 
 
 class Redactor:
@@ -73,7 +50,7 @@ class Redactor:
         """Return a text without any of the values, escaped or not."""
         body = text.encode("utf-8", "surrogatepass")
         edits = [Edit(start, end, REDACTED.encode()) for start, end in self.in_bytes(body)]
-        return _masked(self, apply(body, edits).decode("utf-8", "surrogatepass") if edits else text)
+        return masked_text(self, apply(body, edits).decode("utf-8", "surrogatepass") if edits else text)
 
     def in_bytes(self, body: bytes) -> Spans:
         """Return the spans in a body as it is."""
@@ -83,7 +60,7 @@ class Redactor:
         # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.
         pattern = re.compile(rb"(%s)|%s" % (b"|".join(patterns), _ESCAPE))
         spans = list(_spans(pattern, body, max(self.longest, 256))) if patterns else []
-        if self._texts and b"\\u" in body and len(body) <= _LARGEST_DOCUMENT_BYTES:
+        if self._texts and b"\\u" in body and len(body) <= LARGEST_DOCUMENT_BYTES:
             spans = merged([*spans, *self._escaped_in(body)])
         return spans
 
@@ -134,123 +111,6 @@ class Redactor:
             if not text.isascii():
                 start, end = (len(text[:at].encode("utf-8", "surrogateescape")) for at in (start, end))
             yield start, end
-
-
-class _Patterns:
-    """Finds what a plugin's regular expressions match. They are made for texts, so bytes are left to `in_text`."""
-
-    def __init__(self, patterns: Iterable[str | re.Pattern[str]]) -> None:
-        self._patterns = [re.compile(pattern) for pattern in patterns]
-
-    def in_bytes(self, _body: bytes) -> Spans:
-        return ()
-
-    def in_text(self, text: str) -> Spans:
-        return merged(match.span() for pattern in self._patterns for match in pattern.finditer(text) if match[0])
-
-    def finds_in(self, texts: Sequence[str]) -> bool:
-        return any(map(self.in_text, texts))
-
-
-def mask(
-    exchange: Exchange, patterns: Iterable[str | re.Pattern[str]] = (), json_paths: Sequence[str] = ()
-) -> Exchange:
-    """Return the exchange with `[redacted]` for what a plugin wants hidden; for use in `dmrc_filter_capture`.
-
-    `patterns` are regular expressions, matched against texts as a person reads them: unescaped, and joined over the
-    events of a stream. `json_paths` name values in the bodies, and in each event of a stream: `messages.*.content`.
-    """
-    return mask_with(_Patterns(patterns), exchange, json_paths)
-
-
-def mask_with(
-    finder: Finder, exchange: Exchange, json_paths: Sequence[str] = (), bodies: Bodies | None = None
-) -> Exchange:
-    """Return the exchange with `[redacted]` for all that the finder finds, and at the paths; itself without any."""
-    bodies = bodies or Bodies()
-    request, _ = _masked_body(finder, exchange.request_body, json_paths, bodies)
-    response, edits = _masked_body(finder, exchange.response_body, json_paths, bodies)
-    news: dict[str, Any] = {}
-    texts = {name: value for name in _TEXTS if (value := getattr(exchange, name)) is not None}
-    headers = {name: getattr(exchange, name) for name in ("request_headers", "response_headers")}
-    said = (part for one in headers.values() for part in (" ".join(one), *one.values()))
-    if finder.finds_in([*texts.values(), *said]):
-        news = {name: _masked(finder, value) for name, value in texts.items()}
-        news |= {name: _masked_headers(finder, value) for name, value in headers.items()}
-    notes = _masked_notes(finder, exchange.annotations)
-    if notes is not exchange.annotations:
-        news["annotations"] = notes
-    if request is not exchange.request_body or response is not exchange.response_body:
-        offsets = exchange.chunk_offsets
-        for made in edits:
-            offsets = moved(offsets, made)
-        news |= {"request_body": request, "response_body": response, "chunk_offsets": offsets}
-    return replace(exchange, **news) if news else exchange
-
-
-def _masked_body(
-    finder: Finder, body: bytes, json_paths: Sequence[str], bodies: Bodies
-) -> tuple[bytes, list[list[Edit]]]:
-    """Return the body, masked, and the edits in the order in which they were made; the body itself without any."""
-    made = []
-    is_long = len(body) > _LARGEST_DOCUMENT_BYTES
-    if edits := [Edit(start, end, REDACTED.encode()) for start, end in finder.in_bytes(body)]:
-        made.append(edits)
-        body = apply(body, edits)
-    elif not json_paths and not is_long and (read := bodies.of(body)).documents and is_free_of(read, finder.finds_in):
-        return body, made
-    # Read for itself alone: what was read before is not changed.
-    documents = Documents(body) if is_long else Documents.of(body)
-    if not documents.documents:
-        text = body.decode("utf-8", "surrogateescape")
-        changed = _replaced(text, finder.in_text(text))
-        return (changed.encode("utf-8", "surrogateescape") if changed != text else body), made
-    rewrite(documents, finder.in_text, REDACTED)
-    for path in json_paths:
-        documents.put(path, REDACTED)
-    if made or documents.is_changed:
-        # The tokens of an answer, one by one and as numbers, say the same as its text.
-        documents.drop("logprobs")
-    rewrite_named(documents, REDACTED)
-    if rewritten := documents.edits():
-        made.append(rewritten)
-        body = apply(body, rewritten)
-    return body, made
-
-
-def _masked(finder: Finder, text: str) -> str:
-    return _replaced(text, finder.in_text(text))
-
-
-def _replaced(text: str, spans: Spans) -> str:
-    parts, position = [], 0
-    for start, end in spans:
-        parts += [text[position:start], REDACTED]
-        position = end
-    return "".join([*parts, text[position:]]) if parts else text
-
-
-def _masked_headers(finder: Finder, headers: Mapping[str, str]) -> dict[str, str]:
-    if finder.in_text(" ".join(headers)):
-        headers = {_masked(finder, name): value for name, value in headers.items()}
-    return {name: _masked(finder, value) for name, value in headers.items()}
-
-
-def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    if not notes:
-        return notes
-    documents = Documents.of(json.dumps(_renamed(finder, dict(notes))).encode())
-    rewrite(documents, finder.in_text, REDACTED)
-    rewrite_named(documents, REDACTED)
-    (document,) = documents.documents
-    return document.value if isinstance(document.value, dict) and document.value != notes else notes
-
-
-def _renamed(finder: Finder, value: JsonValue) -> JsonValue:
-    """Return a value without secrets in its keys."""
-    if isinstance(value, dict):
-        return {_masked(finder, name): _renamed(finder, inner) for name, inner in value.items()}
-    return [_renamed(finder, inner) for inner in value] if isinstance(value, list) else value
 
 
 def _pattern(form: bytes) -> bytes:

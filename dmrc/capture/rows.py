@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from sqlite3 import Row
 from typing import Any
 
@@ -17,6 +18,7 @@ CONTENT_COLUMNS = ("request_headers", "request_body", "response_headers", "respo
 SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in CONTENT_COLUMNS)
 """Fields that lie in the table `exchanges`, each in a column of its name."""
 
+_scalars, _content = attrgetter(*SCALAR_COLUMNS), attrgetter(*CONTENT_COLUMNS)
 _FLAGS = ("stream", "client_disconnected", "request_truncated", "response_truncated")
 _MAPPINGS = ("request_headers", "response_headers", "annotations")
 _LONGEST_EXCERPT = 200
@@ -61,8 +63,8 @@ def to_rows(exchange: Exchange, words: Words | None = None) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so. `words` None: they are read from the bodies."""
     words = words or words_of(exchange)
     return Rows(
-        scalars=(*[_value(exchange, name) for name in SCALAR_COLUMNS], words.asked[:_LONGEST_EXCERPT]),
-        content=tuple([_value(exchange, name) for name in CONTENT_COLUMNS]),
+        scalars=(*map(_value, SCALAR_COLUMNS, _scalars(exchange)), words.asked[:_LONGEST_EXCERPT]),
+        content=tuple(map(_value, CONTENT_COLUMNS, _content(exchange))),
         words=(words.asked, words.context, words.answer),
     )
 
@@ -82,9 +84,10 @@ def from_row(row: Row, content: Row | None = None) -> Exchange:
     return Exchange(**values)
 
 
-def _value(exchange: Exchange, name: str) -> SqlValue:
+def _value(name: str, value: Any) -> SqlValue:
     """Return a field as its column holds it; which column that is, its name says."""
-    value: Any = getattr(exchange, name)
+    if value is None:
+        return None
     if isinstance(value, str):
         return storable(value)
     if name in _MAPPINGS:

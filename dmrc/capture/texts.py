@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from dmrc.capture.documents import Document, Documents, Holder, Spans, children
 from dmrc.capture.named import OTHER_NAMES, has_named, is_telling_name, mask_named, named_in_text
@@ -14,37 +15,33 @@ _REPEATED = frozenset({"id", "object", "model", "type", "item_id", "system_finge
 _JSON_BEGINNINGS = ("{", "[")
 
 
+_T = TypeVar("_T")
+
+
 @dataclass(slots=True)
-class _Run:
-    """The texts at the paths of successive documents that begin with the same steps."""
+class _Run(Generic[_T]):
+    """The texts, or their places, at the paths of successive documents that begin with the same steps."""
 
-    texts: dict[str | int, list[str]] = field(default_factory=dict)
-    below: dict[str | int, _Run] = field(default_factory=dict)
+    texts: dict[str | int, list[_T]] = field(default_factory=dict)
+    below: dict[str | int, _Run[_T]] = field(default_factory=dict)
 
 
-def is_free_of(documents: Documents, finds_in: Callable[[list[str]], bool]) -> bool:
-    """Return whether no text holds what `finds_in` finds, and no name calls a value a secret. Changes nothing.
-
-    This is asked of all that is recorded, and answered by True for nearly all of it.
-    """
-    runs: dict[object, _Run] = {}
+def texts_of(documents: Documents) -> list[str] | None:
+    """Return the texts, as `rewrite` finds them; None where a name calls a value a secret. Changes nothing."""
+    runs: dict[object, _Run[str]] = {}
     names: set[str] = set()
     for document in documents.documents:
-        part = _part_of(document.value)
-        run = runs.get(part)
-        if run is None:
-            run = runs[part] = _Run()
-        _gather(document.value, run, names)
+        _gather(document.value, _run_of(document, runs), names)
     if any(map(is_telling_name, names)) and any(has_named(document.value) for document in documents.documents):
-        return False
+        return None
     texts = [pieces for run in runs.values() for pieces in _pieces(run)]
     alone = (pieces[0] for pieces in texts if len(pieces) == 1)
     if any(text[:1] in _JSON_BEGINNINGS and named_in_text(text, "") is not None for text in alone):
-        return False
-    return not finds_in(["".join(pieces) for pieces in texts])
+        return None
+    return ["".join(pieces) for pieces in texts]
 
 
-def _gather(holder: Holder, run: _Run, names: set[str]) -> None:
+def _gather(holder: Holder, run: _Run[str], names: set[str]) -> None:
     """Add each text to those of its path. This is done for each event of a stream, so it makes little on its way."""
     if isinstance(holder, dict):
         names.update(holder)
@@ -62,19 +59,29 @@ def _gather(holder: Holder, run: _Run, names: set[str]) -> None:
         if isinstance(inner, str):
             run.texts.setdefault(position, []).append(inner)
         elif isinstance(inner, dict):
+            # It may say its place itself: a stream gives each answer of several as the only one.
             _gather(inner, _below(run, _index(inner, position)), names)
         elif isinstance(inner, list):
             _gather(inner, _below(run, position), names)
 
 
-def _below(run: _Run, step: str | int) -> _Run:
+def _run_of(document: Document, runs: dict[object, _Run[_T]]) -> _Run[_T]:
+    """Return the run of the part of an answer that a document tells of."""
+    part = _part_of(document.value)
+    run = runs.get(part)
+    if run is None:
+        run = runs[part] = _Run()
+    return run
+
+
+def _below(run: _Run[_T], step: str | int) -> _Run[_T]:
     there = run.below.get(step)
     if there is None:
         there = run.below[step] = _Run()
     return there
 
 
-def _pieces(run: _Run) -> Iterator[list[str]]:
+def _pieces(run: _Run[_T]) -> Iterator[list[_T]]:
     yield from run.texts.values()
     for inner in run.below.values():
         yield from _pieces(inner)
@@ -90,10 +97,10 @@ def rewrite(documents: Documents, find: Callable[[str], Spans], replacement: str
     In a stream the pieces of a text that lie at the same path of successive events are one text; the replacement
     goes to the piece in which the span begins. One that is JSON as a whole, such as arguments, stays JSON.
     """
-    runs: dict[tuple[object, ...], list[_Piece]] = {}
+    runs: dict[object, _Run[_Piece]] = {}
     for document in documents.documents:
-        _collect(document, document.value, (_part_of(document.value),), runs)
-    for pieces in runs.values():
+        _collect(document, document.value, _run_of(document, runs))
+    for pieces in (pieces for run in runs.values() for pieces in _pieces(run)):
         if len(pieces) == 1 and pieces[0][3][:1] in _JSON_BEGINNINGS:
             pieces = [_with_names_masked(pieces[0], replacement)]
         texts = [text for _, _, _, text in pieces]
@@ -109,18 +116,15 @@ def rewrite_named(documents: Documents, replacement: str) -> None:
         document.changed |= mask_named(document.value, replacement)
 
 
-def _collect(
-    document: Document, holder: Holder, path: tuple[object, ...], runs: dict[tuple[object, ...], list[_Piece]]
-) -> None:
+def _collect(document: Document, holder: Holder, run: _Run[_Piece]) -> None:
     """Add each text to those of its path, with its place."""
     key: str | int
     for key, inner in children(holder):
-        # An entry of a list may say its place itself: a stream gives each answer of several as the only one.
-        step = _index(inner, key) if isinstance(holder, list) and isinstance(inner, dict) else key
         if isinstance(inner, str):
-            runs.setdefault((*path, step), []).append((document, holder, key, inner))
+            run.texts.setdefault(key, []).append((document, holder, key, inner))
         elif isinstance(inner, (dict, list)):
-            _collect(document, inner, (*path, step), runs)
+            step = _index(inner, key) if isinstance(holder, list) and isinstance(inner, dict) else key
+            _collect(document, inner, _below(run, step))
 
 
 def _part_of(event: Holder) -> object:
