@@ -243,16 +243,18 @@ class Daemon:
         """Begin to end the runners that nobody uses any more; None: `after` is what is registered."""
         if not before:
             return []
-        # What must be read of files for it is read in a thread.
-        await asyncio.to_thread(self.catalog.targets_of, [*before, *self.projects.all()])
+        used = await self.catalog.targets_of(before)
+        # What is read for the others now is at hand below: nothing may be registered between the list and its use.
+        await self.catalog.targets_of(self.projects.all())
         after = self.projects.all() if after is None else after
-        return self.scheduler.release(self.catalog.targets_of(before) - self.catalog.targets_of(after))
+        return self.scheduler.release(used - await self.catalog.targets_of(after))
 
     def _forget_plugins(self, name: str, ending: list[asyncio.Task[None]]) -> None:
         """Let go of the plugins of a project that has ended, when they have heard of the end of its runners."""
 
         async def forget() -> None:
             await asyncio.gather(*ending, return_exceptions=True)
+            await self.hooks.settled()
             if not self._known(name):
                 self.hooks.project_down(name)
 
@@ -294,7 +296,7 @@ class Daemon:
             self.scheduler.close,
             partial(asyncio.to_thread, self.settings.paths.admin_socket.unlink, missing_ok=True),
             partial(asyncio.to_thread, self.recorder.close),
-            partial(asyncio.to_thread, self.hooks.close),
+            self.hooks.close,
             self._close_files,
         )
         for step in steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dmrc.errors import InputError
@@ -53,9 +53,7 @@ class Configurations:
 
     def of(self, project: str | None, model: str) -> ServingOptions:
         """Return what holds for a model in a project: what was set for that, then what was set for all."""
-        everywhere = self._options.get((None, model), _NOTHING)
-        own = self._options.get((project, model)) if project is not None else None
-        return everywhere if own is None else own.over(everywhere)
+        return configured_in(self._options, project, model)
 
     def set(self, project: str | None, model: str, options: ServingOptions, *, replace: bool = False) -> None:
         """Set the fields that `options` says; the others stay as they were, or with `replace` are forgotten.
@@ -95,6 +93,15 @@ class Configurations:
                 yield (project or None, model), _read(text)
             except InputError as error:
                 _log.warning("what was configured for model '%s' does not hold any more: %s", model, error)
+
+
+def configured_in(
+    options: Mapping[tuple[str | None, str], ServingOptions], project: str | None, model: str
+) -> ServingOptions:
+    """Return what holds for a model in a project, of all that was set: see `Configurations.of` and `all`."""
+    everywhere = options.get((None, model), _NOTHING)
+    own = options.get((project, model)) if project is not None else None
+    return everywhere if own is None else own.over(everywhere)
 
 
 def _read(text: str | bytes) -> ServingOptions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -62,10 +63,7 @@ class Entry:
     def tag(self) -> str | None:
         """Return the full reference, or None without one."""
         tag = self._annotation(_TAG)
-        try:
-            return None if tag is None else str(Reference.parse(tag))
-        except InvalidReferenceError:
-            return None
+        return None if tag is None else _full(tag)
 
     @property
     def pulled_at(self) -> int | None:
@@ -77,6 +75,14 @@ class Entry:
         annotations = self.descriptor.get("annotations")
         value = annotations.get(key) if isinstance(annotations, dict) else None
         return value if isinstance(value, str) else None
+
+
+@functools.lru_cache(maxsize=4096)  # each index says nearly the same as the one before it
+def _full(tag: str) -> str | None:
+    try:
+        return str(Reference.parse(tag))
+    except InvalidReferenceError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,14 @@ class Layout:
                 if time.monotonic() > deadline:
                     raise StoreError(f"'{self._index}' is damaged: it is no OCI index") from error
                 time.sleep(0.02)
+
+    def version(self) -> tuple[int, int] | None:
+        """Return when the index was written and which file it is; None where there is none."""
+        try:
+            status = self._index.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino
 
     def named(self) -> list[Named]:
         """Return each manifest of the index once, in the order in which they came.

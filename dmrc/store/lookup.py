@@ -24,23 +24,37 @@ def missing(digest: str, model: StoredModel | Named) -> BlobMissingError:
     return BlobMissingError(f"blob {digest} of model '{name}' is missing or not whole", remedy=remedy)
 
 
+def search(models: Sequence[Named], text: str, default_registry: str) -> Named | None:
+    """Return the model that a reference or an ID names, whether its files are here or not; None where there is none.
+
+    Raises:
+        InvalidReferenceError: `text` is neither.
+    """
+    prefix = model_id(text)
+    for model in models if prefix is not None else ():
+        if model.digest.startswith(f"sha256:{prefix}"):
+            return model
+    if prefix is not None and len(prefix) == 64:
+        return None
+    reference = Reference.parse(text, default_registry=default_registry)
+    full, digest = str(reference), reference.digest
+    return next((model for model in models if full in model.tags or digest == model.digest), None)
+
+
 def find(models: Sequence[Named], text: str, default_registry: str) -> Named:
-    """Return the model that a reference or an ID names, whether its files are here or not.
+    """Do what `search` does, and look for names that are near where there is none, which takes a while among many.
 
     Raises:
         ModelNotFoundError: There is none.
         InvalidReferenceError: `text` is neither.
     """
+    found = search(models, text, default_registry)
+    if found is not None:
+        return found
     name, prefix = text.strip(), model_id(text)
-    for model in models:
-        if prefix is not None and model.digest.startswith(f"sha256:{prefix}"):
-            return model
     if prefix is not None and len(prefix) == 64:
         raise ModelNotFoundError(f"model '{name}' is not in the store", remedy="Run: dmrc list")
     reference = Reference.parse(text, default_registry=default_registry)
-    for model in models:
-        if str(reference) in model.tags or reference.digest == model.digest:
-            return model
     known = [tag for model in models for tag in model.tags]
     near = near_name(known, name)
     is_misspelt = near != "" and _last(reference) not in map(_last, map(Reference.parse, known))

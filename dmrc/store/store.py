@@ -38,6 +38,18 @@ class Store:
         self.partials = Partials(root / "partial", self._layout.blobs)
         """Blobs that are on their way, and what interrupted pulls left of some."""
 
+    def version(self) -> tuple[int, int] | None:
+        """Return what another index is told by: whoever changes the store replaces that file. None without one."""
+        return self._layout.version()
+
+    def named(self) -> list[Named]:
+        """Return what the index says of each manifest, in the order in which they came.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return self._layout.named()
+
     def models(self) -> list[StoredModel]:
         """Return every model, in the order in which they came. What is no model, or damaged, is left out.
 
@@ -47,7 +59,7 @@ class Store:
         models = []
         for named in self._layout.named():
             try:
-                models.append(self._read(named))
+                models.append(self.read(named))
             except (ArtifactError, BlobMissingError) as error:
                 _log.debug("left out of the list: %s", error)
         return models
@@ -69,7 +81,7 @@ class Store:
             ArtifactError: Something by that name is in the store, but it is no model.
             InvalidReferenceError: `text` is neither.
         """
-        return self._read(find(self._layout.named(), text, default_registry))
+        return self.read(find(self._layout.named(), text, default_registry))
 
     def knows(self, text: str, default_registry: str = DEFAULT_REGISTRY) -> bool:
         """Return whether there is a model of that name or ID, whole or not.
@@ -299,9 +311,15 @@ class Store:
         named = next((named for named in self._layout.named() if named.digest == digest), None)
         if named is None:
             raise ModelNotFoundError(f"model '{digest}' was removed meanwhile", remedy="Try again")
-        return self._read(named)
+        return self.read(named)
 
-    def _read(self, named: Named) -> StoredModel:
+    def read(self, named: Named) -> StoredModel:
+        """Return a model of the index.
+
+        Raises:
+            BlobMissingError: Its manifest or config is missing or damaged.
+            ArtifactError: It is no model.
+        """
         manifest = Manifest.parse(self._document(named, named.digest), name=named.digest)
         config = ModelConfig.parse(self._document(named, manifest.config.digest), name=named.digest)
         if config.context_size is None:

@@ -106,7 +106,7 @@ class RequestPages:
             received=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(exchange.received_at)),
             copies=[name for name in _COPIES if FORMS[name].accepts(exchange)],
             is_whole=is_whole(exchange),
-            models=await asyncio.to_thread(self._models),
+            models=await self._models(),
         )
 
     async def answer(self, request: Request) -> Response:
@@ -142,7 +142,7 @@ class RequestPages:
 
     async def playground(self, _request: Request) -> Response:
         """Return the playground."""
-        return page("playground.html", here="playground", models=await asyncio.to_thread(self._models))
+        return page("playground.html", here="playground", models=await self._models())
 
     async def _exchange(self, request: Request) -> Exchange:
         """Return the exchange of an address. It may have ended just now: the record is written a moment later."""
@@ -156,8 +156,8 @@ class RequestPages:
                     raise
             await asyncio.sleep(0.05)
 
-    def _models(self) -> list[str]:
-        return sorted(name for name, _ in self._parts.catalog.names(None))
+    async def _models(self) -> list[str]:
+        return sorted(name for name, _ in await self._parts.catalog.names(None))
 
     def _rows(self, query: ExchangeFilter, after: str | None) -> list[dict[str, str]]:
         database = self._parts.database

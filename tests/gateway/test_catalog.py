@@ -1,70 +1,188 @@
-"""Names of models, asked for by the event loop and by threads at the same time."""
+"""Names of models: snapshots of the store, read in threads and swapped on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import threading
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.errors import ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gateway.serving.targets import Use
 from dmrc.gguf import GgufFacts
+from dmrc.project import ModelDeclaration, ServingOptions
+from dmrc.reference import Reference
 from dmrc.scheduler.configuration import Configurations
 from dmrc.store import Store, StoredModel
 from tests.dmrc_command import Dmrc
+
+_T = TypeVar("_T")
+
+
+def catalog_of(dmrc: Dmrc, store: Store) -> Catalog:
+    return Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), {"llama.cpp": LlamaCpp(None)}, "docker.io")
+
+
+async def package(dmrc: Dmrc, gguf: Path, context_size: int, name: str) -> None:
+    await asyncio.to_thread(dmrc.ok, "package", "--gguf", gguf, "--context-size", str(context_size), name)
 
 
 def test_who_began_before_a_tag_moved_leaves_nothing_old_behind(
     dmrc: Dmrc, gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old model stood under the new state of the store, until its next change."""
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "me/a")
     store = Store(dmrc.home / "store")
-    catalog = Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), {"llama.cpp": LlamaCpp(None)}, "docker.io")
     has_read, may_go_on = threading.Event(), threading.Event()
-    resolve = store.resolve
+    facts = store.facts
 
-    def slow(name: str, registry: str = "docker.io") -> StoredModel:
-        found = resolve(name, registry)
-        if threading.current_thread() is not threading.main_thread():
+    def slow(model: StoredModel) -> GgufFacts | None:
+        found = facts(model)
+        if not has_read.is_set():
             has_read.set()
             may_go_on.wait(60)
         return found
 
-    monkeypatch.setattr(store, "resolve", slow)
-    thread = threading.Thread(target=catalog.full_name, args=("me/a",))
-    thread.start()
-    assert has_read.wait(20)
-    before = resolve("me/a", "docker.io").digest
+    monkeypatch.setattr(store, "facts", slow)
 
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "128", "me/a")
-    catalog.targets_of([], ["me/b"])  # the loop sees the change first
-    may_go_on.set()
-    thread.join()
+    async def story() -> None:
+        await package(dmrc, gguf, 64, "me/a")
+        catalog = catalog_of(dmrc, store)
+        first = asyncio.create_task(catalog.resolved(None, "me/a", "chat"))
+        await asyncio.to_thread(has_read.wait, 20)
+        before = await catalog.digest("me/a")
 
-    target = catalog.target(None, "me/a", None, "chat")
-    assert target.digest == resolve("me/a", "docker.io").digest != before
+        await package(dmrc, gguf, 128, "me/a")
+        after = (await catalog.resolved(None, "me/a", "chat")).target
+        may_go_on.set()
+
+        assert (await first).target.digest == before
+        assert (await catalog.resolved(None, "me/a", "chat")).target is after
+        assert after.digest == store.resolve("me/a").digest != before
+
+    asyncio.run(story())
 
 
-def test_the_event_loop_reads_no_file_of_a_model(dmrc: Dmrc, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_event_loop_reads_no_file_and_a_header_is_read_once(
+    dmrc: Dmrc, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The words in a file's header can take a quarter of a second, in which everybody waited."""
+    store = Store(dmrc.home / "store")
+    readers: dict[str, list[str]] = {}
+
+    def watched(name: str, read: Callable[..., _T]) -> Callable[..., _T]:
+        def call(*arguments: object) -> _T:
+            readers.setdefault(name, []).append(threading.current_thread().name)
+            return read(*arguments)
+
+        return call
+
+    for name in ("facts", "read", "named", "files"):
+        monkeypatch.setattr(store, name, watched(name, getattr(store, name)))
+
+    async def story() -> None:
+        await package(dmrc, gguf, 64, "me/a")
+        catalog = catalog_of(dmrc, store)
+
+        found = await asyncio.gather(*(catalog.resolved(None, "me/a", "chat") for _ in range(20)))
+        await asyncio.to_thread(dmrc.ok, "tag", "me/a", "me/b")
+        again = await catalog.resolved(None, "me/b", "chat")
+
+        assert len({id(one.target) for one in found}) == 1
+        assert again.target.key == found[0].target.key
+        assert [len(readers[name]) for name in ("named", "facts")] == [2, 1]
+        assert threading.main_thread().name not in {one for names in readers.values() for one in names}
+
+    asyncio.run(story())
+
+
+def test_a_snapshot_does_not_change_under_who_reads_it(dmrc: Dmrc, gguf: Path) -> None:
+    async def story() -> None:
+        await package(dmrc, gguf, 64, "me/a")
+        catalog = catalog_of(dmrc, Store(dmrc.home / "store"))
+        before = await catalog.now()
+        assert await catalog.now() is before
+
+        await asyncio.to_thread(dmrc.ok, "rm", "me/a")
+
+        assert before.find("me/a") is not None
+        assert (await catalog.now()).find("me/a") is None
+        with pytest.raises(ModelNotFoundError):
+            await catalog.full_name("me/a")
+
+    asyncio.run(story())
+
+
+def test_a_template_that_changes_without_a_word_is_read_anew(dmrc: Dmrc, gguf: Path) -> None:
+    template = dmrc.home / "chat.jinja"
+    template.write_text("one")
+    options = ServingOptions(chat_template=str(template))
+    use = Use("shop", "me/a", ModelDeclaration(key="llm", model="me/a", options=options))
+
+    async def story() -> None:
+        await package(dmrc, gguf, 64, "me/a")
+        catalog = catalog_of(dmrc, Store(dmrc.home / "store"))
+        first = await catalog.target(use, "chat")
+        template.write_text("another")
+
+        second = await catalog.target(use, "chat")
+
+        assert (first.template, second.template) == ("one", "another")
+        assert first.key != second.key
+
+    asyncio.run(story())
+
+
+_MODELS = 1000
+
+
+def _fill(store: Store, digest: str) -> None:
+    """Put as many models into the store that differ from this one in a note, past the lock and the fsync of each."""
+    index = json.loads((store.root / "index.json").read_bytes())
+    blobs = store.root / "blobs" / "sha256"
+    manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_bytes())
+    for number in range(_MODELS):
+        data = json.dumps({**manifest, "annotations": {"note": str(number)}}).encode()
+        name = hashlib.sha256(data).hexdigest()
+        (blobs / name).write_bytes(data)
+        tag = {"org.opencontainers.image.ref.name": f"docker.io/many/model{number}:latest"}
+        entry = {"mediaType": manifest["mediaType"], "digest": f"sha256:{name}", "size": len(data)}
+        index["manifests"].append({**entry, "annotations": tag})
+    (store.root / "index.json").write_text(json.dumps(index))
+
+
+def test_a_change_of_a_store_of_a_thousand_models_costs_milliseconds(dmrc: Dmrc, gguf: Path) -> None:
+    """Only the index is read; what it names is read when it is asked for, and once."""
     dmrc.ok("package", "--gguf", gguf, "--context-size", "64", "me/a")
     store = Store(dmrc.home / "store")
-    catalog = Catalog(store, Configurations(dmrc.home / "projects.sqlite3"), "docker.io")
-    readers: list[str] = []
-    facts = store.facts
+    like = store.resolve("me/a")
+    _fill(store, like.digest)
 
-    def read(model: StoredModel) -> GgufFacts:
-        readers.append(threading.current_thread().name)
-        return facts(model)
+    async def story() -> tuple[float, float, float, float]:
+        catalog = catalog_of(dmrc, store)
+        first = await seconds(catalog.now())
+        listed = await seconds(catalog.names(None))
+        assert len(await catalog.names(None)) == _MODELS + 1
+        changes = []
+        for number in range(5):
+            store.tag(like, Reference.parse(f"me/new{number}"))
+            changes.append(await seconds(catalog.resolved(None, f"me/new{number}", "chat")))
+        return first, listed, min(changes), await seconds(catalog.names(None))
 
-    monkeypatch.setattr(store, "facts", read)
+    async def seconds(work: Awaitable[object]) -> float:
+        began = time.perf_counter()
+        await work
+        return time.perf_counter() - began
 
-    first = asyncio.run(catalog.resolved(None, "me/a", "chat"))
-    again = asyncio.run(catalog.resolved(None, "me/a", "chat"))
+    first, listed, changed, again = asyncio.run(story())
 
-    assert again.target is first.target
-    assert len(readers) == 1
-    assert readers != [threading.main_thread().name]
+    print(f"index {first:.3f} s, list {listed:.3f} s, after a change {changed:.3f} s, list again {again:.3f} s")
+    assert changed < 0.15
+    assert again < listed

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from dmrc.background import BackgroundTasks
 from dmrc.capture.recorder import Recorder
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 _IMPORT_SECONDS = 10.0
 
+_Told = tuple[Runner, frozenset[Plugin]]
+"""A runner, and who is to hear of its end."""
+
 
 class Hooks:
     """What is told to whom. Made and used on the daemon's event loop; the recorder calls from its thread."""
@@ -43,7 +47,8 @@ class Hooks:
         self._catalog = catalog
         self._notifications = Notifications()
         self._loading = asyncio.Lock()  # two commands may register one project at the same time
-        self._told: dict[scheduled.ManagedRunner, tuple[Runner, frozenset[Plugin]]] = {}
+        self._starts: dict[scheduled.ManagedRunner, asyncio.Task[_Told]] = {}
+        self._telling = BackgroundTasks("telling plugins of a runner")
 
     def watch(self, recorder: Recorder, scheduler: Scheduler) -> None:
         """Hear from the recorder and the scheduler from now on."""
@@ -72,9 +77,14 @@ class Hooks:
         """Tell of a model that came; `facts` are the arguments of `dmrc_model_pulled`."""
         self._notifications.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
 
-    def close(self) -> None:
-        """Wait a short time for plugins to hear what they were not told yet. Blocks."""
-        self._notifications.close()
+    async def settled(self) -> None:
+        """Wait until all is on its way to plugins that has happened."""
+        await asyncio.gather(*self._telling.running(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Wait a short time for plugins to hear what they were not told yet."""
+        await self.settled()
+        await asyncio.to_thread(self._notifications.close)
 
     async def _load(self, project: str, local: LocalPlugin) -> Plugin:
         """Load one. Its import runs in a thread, and is given up when it hangs."""
@@ -99,23 +109,26 @@ class Hooks:
 
     def runner_started(self, runner: scheduled.ManagedRunner) -> None:
         """Tell of a runner that answers."""
-        users = [each.name for each in self._projects.all() if each.plugins and self._uses(each, runner)]
-        value = _value(runner)
-        told = [one.plugin for one in self.plugins.implementations("dmrc_runner_stopped", users)]
-        self._told[runner] = (value, frozenset(told))
-        self._notifications.tell(self.plugins.implementations("dmrc_runner_started", users), runner=value)
+        self._starts[runner] = self._telling.spawn(self._tell_start(_value(runner)))
 
     def runner_stopped(self, runner: scheduled.ManagedRunner) -> None:
         """Tell those that were there when it started: every start that a plugin heard of has one end."""
-        value, told = self._told.pop(runner)
+        exit_code = runner.process.exit_code if runner.process else None
+        self._telling.spawn(self._tell_end(self._starts.pop(runner), exit_code, runner.stop_reason))
+
+    async def _tell_start(self, runner: Runner) -> _Told:
+        projects = [each for each in self._projects.all() if each.plugins]
+        users = [each.name for each in projects if runner.id in await self._catalog.targets_of([each])]
+        told = [one.plugin for one in self.plugins.implementations("dmrc_runner_stopped", users)]
+        self._notifications.tell(self.plugins.implementations("dmrc_runner_started", users), runner=runner)
+        return runner, frozenset(told)
+
+    async def _tell_end(self, start: asyncio.Task[_Told], exit_code: int | None, reason: scheduled.StopReason) -> None:
+        runner, told = await start
         projects = {plugin.identity.project for plugin in told if plugin.identity.project}
         every = self.plugins.implementations("dmrc_runner_stopped", projects)
         implementations = [one for one in every if one.plugin in told]
-        exit_code = runner.process.exit_code if runner.process else None
-        self._notifications.tell(implementations, runner=value, exit_code=exit_code, reason=runner.stop_reason)
-
-    def _uses(self, registration: Registration, runner: scheduled.ManagedRunner) -> bool:
-        return runner.key in self._catalog.targets_of([registration])
+        self._notifications.tell(implementations, runner=runner, exit_code=exit_code, reason=reason)
 
 
 def _imported(future: asyncio.Future[ModuleType]) -> ModuleType:

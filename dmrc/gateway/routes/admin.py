@@ -43,6 +43,7 @@ from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
 from dmrc.gateway.server.page_sessions import LOGIN
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
+from dmrc.gateway.serving.targets import Use
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.runner import RunnerState
 
@@ -174,7 +175,7 @@ class _Admin:
         declaration = registration.models.get(key)
         if declaration is None:
             raise NotFoundError(f"project '{name}' declares no model '{key}'")
-        target = await asyncio.to_thread(self._daemon.catalog.target, name, declaration.model, declaration, None)
+        target = await self._daemon.catalog.target(Use(name, declaration.model, declaration), None)
         if not wait:
             self._daemon.load_in_background(target)
             return JSONResponse({})
@@ -217,13 +218,13 @@ class _Admin:
         """
         scheduler = self._daemon.scheduler
         wanted = None if body.all else body.models
-        runners, unknown = runners_of(scheduler, self._daemon.catalog, wanted, body.engine)
+        runners, unknown = await runners_of(scheduler, self._daemon.catalog, wanted, body.engine)
         await unload(scheduler, runners, wait=body.wait)
         return {"unloaded": [runner.target.reference for runner in runners], "unknown": unknown}
 
     async def configurations(self, model: str | None = None) -> list[dict[str, object]]:
         """Return how models are served: one, or all that are configured or declared."""
-        return await asyncio.to_thread(self._daemon.configurator.show, model)
+        return await self._daemon.configurator.show(model)
 
     async def configure(self, body: Configure) -> dict[str, object]:
         """Set how a model is served, in one project or in all."""

@@ -5,7 +5,6 @@ Source: https://docs.anthropic.com/en/api/models-list
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
@@ -17,7 +16,6 @@ from dmrc.gateway.routes.error_documents import AnthropicError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.projects import Caller
 from dmrc.store import StoredModel
 
 _PATH = "/anthropic/v1/models"
@@ -59,20 +57,17 @@ class AnthropicModels:
 
     async def models(self, caller: CallerOf) -> dict[str, object]:
         """Return the models that the caller may use."""
-        models = [_told(*one) for one in await asyncio.to_thread(self._catalog.names, caller)]
+        models = [_told(*one) for one in await self._catalog.names(caller)]
         ends = {"first_id": models[0]["id"], "last_id": models[-1]["id"]} if models else {}
         return {"data": models, "has_more": False, "first_id": None, "last_id": None, **ends}
 
     async def model(self, caller: CallerOf, name: str) -> dict[str, object]:
         """Return one of them."""
-        return await asyncio.to_thread(self._model, caller, name)
-
-    def _model(self, caller: Caller | None, wanted: str) -> dict[str, object]:
-        target = self._catalog.resolve(caller, wanted, None).target
-        for name, model in self._catalog.names(caller):
-            if (name == target.reference) if model is None else (model.digest == target.digest):
-                return _told(wanted, model)
-        raise ModelNotFoundError(f"model '{wanted}' is not in the store")
+        target = (await self._catalog.resolved(caller, name, None)).target
+        for known, model in await self._catalog.names(caller):
+            if (known == target.reference) if model is None else (model.digest == target.digest):
+                return _told(name, model)
+        raise ModelNotFoundError(f"model '{name}' is not in the store")
 
 
 def _told(name: str, model: StoredModel | None) -> dict[str, object]:

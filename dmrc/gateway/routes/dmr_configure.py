@@ -5,8 +5,6 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.types import Scope
@@ -39,7 +37,7 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
     async def configurations(model: str | None = None) -> list[dict[str, object]]:
         """Return how models are served: one, or all that are configured or declared."""
         try:
-            return await asyncio.to_thread(configurator.show, model)
+            return await configurator.show(model)
         except ModelNotFoundError:
             return []
 

@@ -78,7 +78,7 @@ class DmrEngines:
     async def unload(self, body: Unload) -> dict[str, int]:
         """Unload models, of one engine where it is named; what does not run, or is not there, counts as none."""
         wanted = None if body.all else body.models
-        runners, _ = runners_of(self._scheduler, self._catalog, wanted, body.backend or None)
+        runners, _ = await runners_of(self._scheduler, self._catalog, wanted, body.backend or None)
         await unload(self._scheduler, runners)
         return {"unloaded_runners": len(runners)}
 
@@ -100,27 +100,29 @@ class DmrEngines:
         return self._engines[body.backend]
 
 
-def runners_of(
+async def runners_of(
     scheduler: Scheduler, catalog: Catalog, models: Sequence[str] | None, engine: str | None
 ) -> tuple[list[ManagedRunner], list[str]]:
     """Return the runners of these models, and of this engine, and which of the models nobody knows; None is every one.
 
     Unknown is what is not in the store, and does not run.
     """
-    runners = scheduler.runners()
     unknown: list[str] = []
+    wanted: set[str | None] = set()
+    for name in models or ():
+        try:
+            # What runs may be removed meanwhile, or be an upstream's, which has no files.
+            wanted.add(name if name in _running(scheduler) else await catalog.digest(name))
+        except ModelNotFoundError:
+            unknown.append(name)
+    runners = scheduler.runners()
     if models is not None:
-        # A model whose files are damaged cannot be resolved, and its digest still says which runners are its own;
-        # an upstream's has no files.
-        known = {name for runner in runners for name in (runner.target.digest, runner.target.reference)}
-        wanted: set[str | None] = set()
-        for name in models:
-            try:
-                wanted.add(name if name in known else catalog.digest(name))
-            except ModelNotFoundError:
-                unknown.append(name)
         runners = [one for one in runners if {one.target.digest, one.target.reference} & wanted]
     return [one for one in runners if engine in (None, one.target.engine)], unknown
+
+
+def _running(scheduler: Scheduler) -> set[str | None]:
+    return {name for one in scheduler.runners() for name in (one.target.digest, one.target.reference)}
 
 
 async def unload(scheduler: Scheduler, runners: Sequence[ManagedRunner], *, wait: bool = True) -> None:

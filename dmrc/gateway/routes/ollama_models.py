@@ -103,13 +103,13 @@ class OllamaModels:
 
     async def tags(self, caller: CallerOf) -> dict[str, object]:
         """Return the models that the caller may use."""
-        names = await asyncio.to_thread(self._catalog.names, caller)
+        names = await self._catalog.names(caller)
         # A model of an upstream has no files to describe; it can be asked all the same.
         return {"models": [_described(name, model) for name, model in names if model is not None]}
 
     async def ps(self, caller: CallerOf) -> dict[str, object]:
         """Return those of them that run."""
-        names = await asyncio.to_thread(self._catalog.names, caller)
+        names = await self._catalog.names(caller)
         known = [(name, model) for name, model in names if model is not None]
         running = [
             (runner, *_called(runner, those))
@@ -120,7 +120,7 @@ class OllamaModels:
 
     async def show(self, caller: CallerOf, body: ModelName) -> dict[str, object]:
         """Return one model in detail."""
-        target = (await asyncio.to_thread(self._catalog.resolve, caller, body.name, "chat")).target
+        target = (await self._catalog.resolved(caller, body.name, "chat")).target
         local = target.model
         if local is None or target.digest is None:
             raise NotFoundError(

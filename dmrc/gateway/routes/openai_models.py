@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from fastapi import FastAPI
@@ -16,7 +15,6 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, repeat, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.models import openai_model
-from dmrc.projects import Caller
 
 
 class OpenAIModelFacts(Told):
@@ -68,7 +66,7 @@ class OpenAIModels:
 
     async def models(self, caller: CallerOf) -> dict[str, object]:
         """Return the models that the caller may use."""
-        names = await asyncio.to_thread(self._catalog.names, caller)
+        names = await self._catalog.names(caller)
         return {"object": "list", "data": [openai_model(name, model) for name, model in names]}
 
     async def models_beside(self, caller: CallerOf, engine: str) -> dict[str, object]:
@@ -78,12 +76,9 @@ class OpenAIModels:
 
     async def model(self, caller: CallerOf, name: str) -> dict[str, JsonValue]:
         """Return one of them."""
-        return await asyncio.to_thread(self._model, caller, name)
-
-    def _model(self, caller: Caller | None, wanted: str) -> dict[str, JsonValue]:
-        target = self._catalog.resolve(caller, wanted, None).target
-        named = self._catalog.names(caller)
-        for name, stored in sorted(named, key=lambda pair: pair[0] != wanted):
-            if (name in (wanted, target.reference)) if stored is None else (stored.digest == target.digest):
-                return openai_model(name, stored)
-        raise ModelNotFoundError(f"model '{wanted}' is not in the store")
+        target = (await self._catalog.resolved(caller, name, None)).target
+        named = await self._catalog.names(caller)
+        for known, stored in sorted(named, key=lambda pair: pair[0] != name):
+            if (known in (name, target.reference)) if stored is None else (stored.digest == target.digest):
+                return openai_model(known, stored)
+        raise ModelNotFoundError(f"model '{name}' is not in the store")

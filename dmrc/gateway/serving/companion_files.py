@@ -50,19 +50,22 @@ class ConfiguredDraft:
 class CompanionFinder:
     """Finds them, and remembers what their headers say as long as they are the same files."""
 
-    def __init__(self, store: Store, stored: Callable[[str], StoredModel]) -> None:
-        """Find references with `stored` in `store`."""
+    def __init__(self, store: Store) -> None:
+        """Find the files of references in `store`."""
         self._store = store
-        self._stored = stored
         self._facts: dict[str, GgufFacts] = {}
         self._templates: dict[str, str] = {}
 
     def beside(
-        self, files: ModelFiles, declaration: ModelDeclaration | None, configured: ConfiguredDraft | None
+        self,
+        files: ModelFiles,
+        declaration: ModelDeclaration | None,
+        configured: ConfiguredDraft | None,
+        stored: Callable[[str], StoredModel],
     ) -> CompanionFiles:
         """Return what is loaded beside a model with these files: what the project names goes before the package's.
 
-        `configured` is the draft for a project that names none.
+        `configured` is the draft for a project that names none; `stored` finds models by their names.
 
         Raises:
             InputError: A file that the project names cannot be read.
@@ -79,13 +82,13 @@ class CompanionFinder:
             if options.chat_template:
                 template = _file(options.chat_template, f"{where}.chat_template", identities)
             with _told(f"{where}.lora"):
-                loras += [self._path(name, f"{where}.lora", identities) for name in options.loras or ()]
+                loras += [self._path(name, f"{where}.lora", identities, stored) for name in options.loras or ()]
             if options.draft:
                 with _told(f"{where}.draft"):
-                    draft = self._path(options.draft, f"{where}.draft", identities)
+                    draft = self._path(options.draft, f"{where}.draft", identities, stored)
         if draft is None and configured is not None:
             with _told(f"the draft of model '{configured.drafted}'", configured.undo):
-                draft = self._path(configured.reference, "draft", identities)
+                draft = self._path(configured.reference, "draft", identities, stored)
         companions = Companions(
             mmproj=None if mmproj is None else self._companion(mmproj),
             loras=tuple(self._companion(path) for path in loras),
@@ -94,10 +97,10 @@ class CompanionFinder:
         source = None if template is None else self._template(template)
         return CompanionFiles(companions, template, source, tuple(identities))
 
-    def _path(self, name: str, where: str, identities: list[str]) -> Path:
+    def _path(self, name: str, where: str, identities: list[str], stored: Callable[[str], StoredModel]) -> Path:
         if is_path(name):
             return _file(name, where, identities)
-        path = self._store.files(self._stored(name)).path
+        path = self._store.files(stored(name)).path
         identities.append(f"{where}={path}")  # a blob's name is its digest
         return path
 

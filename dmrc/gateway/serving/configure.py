@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError
 from dmrc.fields import near
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOptions, merge
+from dmrc.gateway.serving.targets import Use
+from dmrc.project import DEFAULT_ENGINE, Merged, ServingOptions, merge
 from dmrc.projects import Projects
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations
@@ -29,15 +28,6 @@ _SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acc
 _ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
 _FILES = ("upstream", "loras", "mmproj", "chat_template")
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """One way in which a model may be asked for."""
-
-    project: str | None
-    model: str
-    declaration: ModelDeclaration | None
 
 
 class Configurator:
@@ -72,9 +62,9 @@ class Configurator:
             ModelNotFoundError: It is not in the store.
             InputError: The engine is unknown, or refuses the flags.
         """
-        name = self._name(model) if replace else self._catalog.full_name(model)
+        name = await self._name(model) if replace else await self._catalog.full_name(model)
         if options.draft is not None:
-            options = dataclasses.replace(options, draft=self._name(options.draft))
+            options = dataclasses.replace(options, draft=await self._name(options.draft))
         before_it = ServingOptions() if replace else self._configurations.of(project, name)
         engine = options.engine or before_it.engine or DEFAULT_ENGINE
         if engine not in self._engines:
@@ -89,13 +79,13 @@ class Configurator:
 
     async def reset(self, model: str, project: str | None) -> bool:
         """Forget what was set for a model, in one project or for all; return whether there was anything."""
-        name = self._name(model)
+        name = await self._name(model)
         before = await self._keys(name)
         known = self._configurations.remove(project, name)
         self._scheduler.release(before - await self._keys(name))
         return known
 
-    def show(self, model: str | None) -> list[dict[str, object]]:
+    async def show(self, model: str | None) -> list[dict[str, object]]:
         """Return how models are served, and who says so: one, or all that are configured or declared.
 
         Shape: `[{"Backend": "llama.cpp", "Model": "docker.io/ai/x:latest", "ModelID": "sha256:…", "Mode": "completion",
@@ -106,11 +96,11 @@ class Configurator:
         Raises:
             ModelNotFoundError: It is not in the store.
         """
-        wanted = None if model is None else self._catalog.full_name(model)
+        wanted = None if model is None else await self._catalog.full_name(model)
         entries = []
-        for use in self._uses(wanted):
+        for use in await self._uses(wanted):
             try:
-                entries.append(self._entry(use))
+                entries.append(await self._entry(use))
             except ModelNotFoundError:
                 if (use.project, use.model) in self._configurations.all():
                     entries.append(self._waiting(use))
@@ -118,24 +108,24 @@ class Configurator:
                 continue  # declared with something that is not there
         return entries
 
-    def _uses(self, wanted: str | None) -> list[_Use]:
-        found: dict[tuple[str | None, str], _Use] = {}
+    async def _uses(self, wanted: str | None) -> list[Use]:
+        found: dict[tuple[str | None, str], Use] = {}
         if wanted is not None:
-            found[None, wanted] = _Use(None, wanted, None)
+            found[None, wanted] = Use(None, wanted, None)
         for known in self._projects.all():
             for declaration in known.models.values():
                 try:
-                    name = self._catalog.full_name(declaration.model)
+                    name = await self._catalog.full_name(declaration.model)
                 except DmrcError:
                     continue  # declared, and removed from the store since
-                found[known.name, name] = _Use(known.name, declaration.model, declaration)
+                found[known.name, name] = Use(known.name, declaration.model, declaration)
         for project, name in self._configurations.all():
-            found.setdefault((project, name), _Use(project, name, None))
+            found.setdefault((project, name), Use(project, name, None))
         return [use for (_, name), use in found.items() if wanted in (None, name)]
 
-    def _entry(self, use: _Use) -> dict[str, object]:
-        merged = self._catalog.merged(use.project, use.model, use.declaration)
-        target = self._catalog.target(use.project, use.model, use.declaration, None)
+    async def _entry(self, use: Use) -> dict[str, object]:
+        merged = await self._catalog.merged(use)
+        target = await self._catalog.target(use, None)
         return {
             "Backend": target.engine,
             "Model": target.reference,
@@ -145,7 +135,7 @@ class Configurator:
             "Project": use.project,
         }
 
-    def _waiting(self, use: _Use) -> dict[str, object]:
+    def _waiting(self, use: Use) -> dict[str, object]:
         """Return what was set for a model that is not in the store yet."""
         merged = merge((("command line", self._configurations.of(use.project, use.model)), ("default", DEFAULTS)))
         options = merged.options
@@ -158,16 +148,15 @@ class Configurator:
             "Project": use.project,
         }
 
-    def _name(self, model: str) -> str:
+    async def _name(self, model: str) -> str:
         """Return the full reference of a model, whether it is in the store or not."""
         try:
-            return self._catalog.full_name(model)
+            return await self._catalog.full_name(model)
         except ModelNotFoundError:
             return str(Reference.parse(model, default_registry=self._catalog.default_registry))
 
     async def _keys(self, name: str) -> set[str]:
-        await asyncio.to_thread(self._catalog.targets_of, self._projects.all(), (name,))  # this one reads the files
-        return self._catalog.targets_of(self._projects.all(), (name,))
+        return await self._catalog.targets_of(self._projects.all(), (name,))
 
 
 def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
