@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Protocol, TypeVar
 
 from dmrc import daemon_lock
 from dmrc.background import BackgroundTasks
@@ -27,6 +29,7 @@ from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.projects.keys import Keys
+from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin import create_admin_app
 from dmrc.gateway.routes.dmr_archives import DmrArchives
 from dmrc.gateway.routes.dmr_engines import DmrEngines
@@ -39,14 +42,12 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.app import Gateway
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.server.callers_by_address import CallersByAddress
-from dmrc.gateway.server.connection_shares import raise_limit_of_descriptors, shares_of_commands
+from dmrc.gateway.server.connection_shares import raise_limit_of_descriptors
 from dmrc.gateway.server.cors import Origins
-from dmrc.gateway.server.listeners import Listener, bind_unix
 from dmrc.gateway.server.logging import mask_with
 from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
-from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
 from dmrc.projects import Projects, Registration
@@ -65,90 +66,129 @@ SWITCH_SECONDS = 0.0005
 _RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 30 * 86400}
 
 
+class _Closes(Protocol):
+    def close(self) -> object: ...
+
+
+_Part = TypeVar("_Part", bound=_Closes)
+
+
 class Daemon:
     """Everything that lives as long as the daemon does; made and used on one event loop."""
 
-    def __init__(self, settings: Settings, models: Models, engines: Mapping[str, Engine], plugins: Plugins) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        engines: Mapping[str, Engine],
+        plugins: Plugins,
+        parts: AsyncExitStack,
+    ) -> None:
         """Open the databases, load plugins but those of projects; nothing listens yet.
+
+        Each part is closed with `parts`, before those that were made earlier.
 
         Raises:
             StoreError: The state directory cannot be used.
         """
-        paths = settings.paths
+        paths, self._parts = settings.paths, parts
         self.settings = settings
         self.started_at = time.time()
-        self.projects = Projects(paths.registrations)
-        self.keys = Keys(paths.registrations)
-        self._database = ExchangeDatabase(paths.exchanges)
+        self._stopping = asyncio.Event()
+        self._background = BackgroundTasks("work in the background")
         self.live = LiveEvents(asyncio.get_running_loop())
-        self._secrets = KnownSecrets(memory_directory(settings.home), settings.home)
-        self._containers = Containers(self._docker_hosts)
-        self._endings = ProjectEndings(self.projects, self.unregister)
-        policy = ProjectPolicy(self.projects, self._secrets, self._containers, settings.capture or "full")
-        self.recorder = Recorder(self._database, policy=policy)
+
+        self.projects = self._kept(Projects(paths.registrations))
+        self.keys = self._kept(Keys(paths.registrations))
+        configurations = self._kept(Configurations(paths.registrations))
+        secrets = KnownSecrets(memory_directory(settings.home), settings.home)
+        self.masked = secrets.masked
+        """Returns a text without the secrets of the projects."""
+        self._containers = self._kept(Containers(self._docker_hosts))
+        self._endings = self._kept(ProjectEndings(self.projects, self._end_project))
+        self.catalog = Catalog(models.store, configurations, engines, settings.default_registry)
+
+        self.hooks = self._kept(Hooks(plugins, self.projects, self.catalog))
+        self.database = ExchangeDatabase(paths.exchanges)
+        policy = ProjectPolicy(self.projects, secrets, self._containers, settings.capture or "full")
+        self.recorder = self._kept(Recorder(self.database, policy=policy), blocks=True)
         self.recorder.on_completed += [self.live.completed, self._endings.heard]
-        budget = Budget(settings.memory_bytes)
-        self.scheduler = Scheduler(engines, paths.run, paths.logs, budget)
+        parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
+        self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
         self.scheduler.mask = self.masked
-        self._configurations = Configurations(paths.registrations)
-        self.catalog = Catalog(models.store, self._configurations, engines, settings.default_registry)
-        self.configurator = Configurator(self._configurations, self.catalog, self.projects, self.scheduler, engines)
-        self._admission = Admission(
+        self.hooks.watch(self.recorder, self.scheduler)
+        self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
+        self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)
+
+        self.page_sessions, self.work = PageSessions(settings.port), CallCounter()
+        self._transfers = self._kept(Transfers())
+        gateway = self._gateway(models, engines, plugins)
+        addresses = CallersByAddress(self.projects, self._containers)
+        self.bindings = self._kept(Bindings(gateway, self.work, self.page_sessions, addresses, settings.port))
+
+    def _kept(self, part: _Part, *, blocks: bool = False) -> _Part:
+        """Have a part closed at the end, in a thread where that blocks; one that fails keeps no other from its end."""
+
+        async def close() -> None:
+            try:
+                closing = asyncio.to_thread(part.close) if blocks else part.close()
+                if inspect.isawaitable(closing):
+                    await closing
+            except Exception:  # noqa: BLE001 the other parts still have to be closed
+                _log.exception("a step of the daemon's end failed")
+
+        self._parts.push_async_callback(close)
+        return part
+
+    def _gateway(self, models: Models, engines: Mapping[str, Engine], plugins: Plugins) -> Gateway:
+        """Return the gateway with all its routes."""
+        settings, store, scheduler, catalog = self.settings, models.store, self.scheduler, self.catalog
+        registry, transfers = settings.default_registry, self._transfers
+        admission = Admission(
             self.projects,
             self.keys,
             require_key=settings.require_key,
             origins=Origins(settings.origins),
             hosts=settings.hosts,
         )
-        self.hooks = Hooks(plugins, self.projects, self.catalog)
-        self.hooks.watch(self.recorder, self.scheduler)
         lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked)
-        steps = Steps(self._admission, plugins, self.catalog, self.scheduler, lifecycle)
-        self.page_sessions = PageSessions(settings.port)
-        parts = DaemonParts(
-            *(settings, self.scheduler, self.recorder, self._database, self.live, lifecycle, self.catalog, models),
+        shown = DaemonParts(
+            *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
             *(self.projects, plugins, self.page_sessions),
         )
-        self.work, self._transfers = CallCounter(), Transfers()
-        self._gateway = Gateway(steps, self.configurator, engines, parts)
-        self._gateway.add(DmrArchives(self._admission, models.store, settings.default_registry, self._transfers).add_to)
-        self._gateway.add(
-            DmrModels(self._admission, models, self.scheduler, settings.default_registry, self._transfers).add_to
-        )
-        self._gateway.add(DmrEngines(self._admission, models.store, self.scheduler, self.catalog, engines).add_to)
-        self._gateway.add(LogRoutes(self._admission, self.scheduler, paths).add_to)
-        self._gateway.add(OllamaModels(self._admission, models, self.catalog, self.scheduler, self._transfers).add_to)
-        self._gateway.add(History(self._admission, self._database, self.live).add_to)
-        addresses = CallersByAddress(self.projects, self._containers)
-        self.bindings = Bindings(self._gateway, self.work, self.page_sessions, addresses, settings.port)
-        self._admin: Listener | None = None
-        self._stopping = asyncio.Event()
-        self._background = BackgroundTasks("work in the background")
+        steps = Steps(admission, plugins, catalog, scheduler, lifecycle)
+        gateway = Gateway(steps, self.configurator, engines, shown)
+        gateway.add(DmrArchives(admission, store, registry, transfers).add_to)
+        gateway.add(DmrModels(admission, models, scheduler, registry, transfers).add_to)
+        gateway.add(DmrEngines(admission, store, scheduler, catalog, engines).add_to)
+        gateway.add(LogRoutes(admission, scheduler, settings.paths).add_to)
+        gateway.add(OllamaModels(admission, models, catalog, scheduler, transfers).add_to)
+        gateway.add(History(admission, self.database, self.live).add_to)
+        return gateway
+
+    async def _end_project(self, name: str) -> bool:
+        return await self.members.unregister(name)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Listen until SIGTERM, SIGINT or `stop`; then end the runners and close everything.
+        """Listen until SIGTERM, SIGINT or `stop`.
 
         Raises:
             PortTakenError: Another process listens on the port.
         """
-        try:
-            loop = asyncio.get_running_loop()
-            for number in _ENDING:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                    loop.add_signal_handler(number, self.stop)
-            # First of all: a command that asks meanwhile waits, and does not take this daemon for none.
-            admin = self.work.counted(create_admin_app(self), waits=True)
-            self._admin = Listener(admin, bind_unix(self.settings.paths.admin_socket), shares_of_commands())
-            for registration in self.projects.all():
-                await self._plugins_up(registration)
-            self.bindings.open_loopback()
-            await self._restore_bridges()
-            self._endings.look()
-            self.work.ready.set()
-            on_ready()
-            await self._trim_until_stopped()
-        finally:
-            await self._close()
+        loop = asyncio.get_running_loop()
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(number, self.stop)
+        # First of all: a command that asks meanwhile waits, and does not take this daemon for none.
+        self.bindings.open_admin(create_admin_app(self), self.settings.paths.admin_socket)
+        for registration in self.projects.all():
+            await self._plugins_up(registration)
+        self.bindings.open_loopback()
+        await self._restore_bridges()
+        self._endings.look()
+        self.work.ready.set()
+        on_ready()
+        await self._trim_until_stopped()
 
     def stop(self) -> None:
         """Begin to end."""
@@ -172,60 +212,6 @@ class Daemon:
         except Exception:  # noqa: BLE001 one project must not keep the others from being served
             _log.exception("the plugins of project '%s' are not told of it", registration.name)
 
-    async def register(self, registration: Registration) -> list[Plugin]:
-        """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
-        before = self._known(registration.name)
-        self.projects.register(registration.keeping(before[0]) if before else registration)
-        registered = self.projects.get(registration.name)
-        await self._release(before)
-        self._endings.look()
-        return await self.hooks.project_up(registered)
-
-    async def join(self, registration: Registration) -> None:
-        """Add services to a project, which need not be known yet."""
-        before = self._known(registration.name)
-        self.projects.register(registration.joined_to(before[0]) if before else registration)
-        await self._release(before)
-        self._endings.look()
-
-    async def leave(self, name: str, service: str) -> bool:
-        """Forget one service of a project, and the project with its last one; return whether it was known."""
-        before = [known for known in self._known(name) if service in known.services]
-        for known in before:
-            left = known.without(service)
-            if left is None:
-                self.projects.unregister(name)
-                self._secrets.forget(name)
-            else:
-                self.projects.register(left)
-        self._forget_plugins(name, await self._release(before))
-        return bool(before)
-
-    async def rest(self, name: str, service: str) -> None:
-        """Let go of the runners that only one service of a project uses; its key stays."""
-        before = self._known(name)
-        others = [known for known in self.projects.all() if known.name != name]
-        others += [left for known in before if (left := known.without(service)) is not None]
-        await self._release(before, others)
-
-    def masked(self, text: str) -> str:
-        """Return a text without the secrets of the projects."""
-        return self._secrets.masked(text)
-
-    def remember_secrets(self, name: str, values: list[str]) -> None:
-        """Keep these values of a project out of the record."""
-        self._secrets.remember(name, values)
-
-    async def unregister(self, name: str) -> bool:
-        """Forget a project, its keys, and the runners that only it used."""
-        before = self._known(name)
-        known = self.projects.unregister(name)
-        self._secrets.forget(name)
-        self._forget_plugins(name, await self._release(before))
-        if not self._known(name):  # it may have come again meanwhile
-            self.catalog.upstream_keys.forget(name)
-        return known
-
     def load_in_background(self, target: Target) -> None:
         """Load a model for the requests to come; why it cannot be loaded is in the log, and said to the first one."""
         self._background.spawn(self._load(target))
@@ -233,32 +219,6 @@ class Daemon:
     async def _load(self, target: Target) -> None:
         with contextlib.suppress(DmrcError):  # the scheduler has logged it
             await self.scheduler.load(target)
-
-    def _known(self, name: str) -> list[Registration]:
-        return [known for known in self.projects.all() if known.name == name]
-
-    async def _release(
-        self, before: list[Registration], after: list[Registration] | None = None
-    ) -> list[asyncio.Task[None]]:
-        """Begin to end the runners that nobody uses any more; None: `after` is what is registered."""
-        if not before:
-            return []
-        used = await self.catalog.targets_of(before)
-        # What is read for the others now is at hand below: nothing may be registered between the list and its use.
-        await self.catalog.targets_of(self.projects.all())
-        after = self.projects.all() if after is None else after
-        return self.scheduler.release(used - await self.catalog.targets_of(after))
-
-    def _forget_plugins(self, name: str, ending: list[asyncio.Task[None]]) -> None:
-        """Let go of the plugins of a project that has ended, when they have heard of the end of its runners."""
-
-        async def forget() -> None:
-            await asyncio.gather(*ending, return_exceptions=True)
-            await self.hooks.settled()
-            if not self._known(name):
-                self.hooks.project_down(name)
-
-        self._background.spawn(forget())
 
     def _docker_hosts(self) -> set[str]:
         hosts = [*(known.docker_host for known in self.projects.all()), *(key.docker_host for key in self.keys.all())]
@@ -279,41 +239,13 @@ class Daemon:
         while not self._stopping.is_set():
             try:
                 self._endings.end_unused()
-                await asyncio.to_thread(self._database.trim, **_RETENTION)
+                await asyncio.to_thread(self.database.trim, **_RETENTION)
             except StoreError as error:
                 _log.warning("the record of requests is not trimmed: %s", error)
             except Exception:  # noqa: BLE001 the daemon waits here: housekeeping must not end it
                 _log.exception("the housekeeping of a minute failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
-
-    async def _close(self) -> None:
-        """End everything, in this order; a step that fails keeps none of the others from being done."""
-        self._transfers.end()
-        steps: tuple[Callable[[], Awaitable[object]], ...] = (
-            self._close_listeners,
-            self._transfers.wait_end,
-            self.scheduler.close,
-            partial(asyncio.to_thread, self.settings.paths.admin_socket.unlink, missing_ok=True),
-            partial(asyncio.to_thread, self.recorder.close),
-            self.hooks.close,
-            self._close_files,
-        )
-        for step in steps:
-            try:
-                await step()
-            except Exception:  # noqa: BLE001 the next steps still have to be done
-                _log.exception("a step of the daemon's end failed")
-
-    async def _close_listeners(self) -> None:
-        await asyncio.gather(self.bindings.close(), *([self._admin.close()] if self._admin else []))
-
-    async def _close_files(self) -> None:
-        self._containers.close()
-        self._endings.close()
-        self.projects.close()
-        self.keys.close()
-        self._configurations.close()
 
 
 def serve(
@@ -332,9 +264,10 @@ def serve(
     import uvloop
 
     async def main() -> None:
-        daemon = Daemon(settings, models, engines, plugins)
-        mask_with(daemon.masked)
-        await daemon.run(on_ready)
+        async with AsyncExitStack() as parts:
+            daemon = Daemon(settings, models, engines, plugins, parts)
+            mask_with(daemon.masked)
+            await daemon.run(on_ready)
 
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_limit_of_descriptors()

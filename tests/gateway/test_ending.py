@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -91,6 +92,16 @@ def test_what_trickles_in_ends_as_soon(dmrc: Dmrc) -> None:
     print(f"answered after {answered:.2f} s, ended after {seconds:.2f} s")
     assert status == 503
     assert seconds < 5
+
+
+def test_what_was_begun_is_undone_where_the_start_fails(dmrc: Dmrc) -> None:
+    with socket.create_server(("127.0.0.1", dmrc.port)):
+        failed = dmrc.run("serve", timeout=30)
+
+    assert failed.returncode == 1
+    assert f"port {dmrc.port} on 127.0.0.1 is taken" in failed.stderr
+    assert not (dmrc.home / "run" / "admin.sock").exists()
+    dmrc.ok("configure", "show")
 
 
 def test_a_streamed_pull_ends_with_a_line(dmrc: Dmrc, slow: SlowServer) -> None:

@@ -59,7 +59,7 @@ class ProjectRoutes:
         _check_name(name, body)
         if claim is not None:
             self._claims.claim(name, claim, is_new=self._daemon.projects.find(name) is None)
-        return {"plugins": [plugin.to_json() for plugin in await self._daemon.register(body)]}
+        return {"plugins": [plugin.to_json() for plugin in await self._daemon.members.register(body)]}
 
     async def settle(self, name: str) -> dict[str, object]:
         """Hear from a command that its project is ready."""
@@ -70,21 +70,21 @@ class ProjectRoutes:
         """Add services to a project, which need not be known yet."""
         _check_name(name, body)
         self._claims.settle(name)
-        await self._daemon.join(body)
+        await self._daemon.members.join(body)
         return {}
 
     async def leave(self, name: str, service: str) -> dict[str, bool]:
         """Forget one service of a project, and the project with its last one."""
-        return {"known": await self._daemon.leave(name, service)}
+        return {"known": await self._daemon.members.leave(name, service)}
 
     async def rest(self, name: str, service: str) -> dict[str, object]:
         """Let go of the runners that only one service uses; its key stays."""
-        await self._daemon.rest(name, service)
+        await self._daemon.members.rest(name, service)
         return {}
 
     async def remember_secrets(self, name: str, body: Annotated[list[str], Body()]) -> dict[str, object]:
         """Keep these texts of a project out of the record."""
-        self._daemon.remember_secrets(name, body)
+        self._daemon.members.remember_secrets(name, body)
         return {}
 
     async def unregister(self, name: str, claim: str | None = None) -> dict[str, bool]:
@@ -92,7 +92,7 @@ class ProjectRoutes:
         if claim is not None and not self._claims.abandon(name, claim):
             return {"known": True}
         self._claims.settle(name)
-        return {"known": await self._daemon.unregister(name)}
+        return {"known": await self._daemon.members.unregister(name)}
 
     async def upstream_keys(self, name: str, body: dict[str, str]) -> dict[str, object]:
         """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""

@@ -153,8 +153,9 @@ class Transfers:
         for cancelled in self._running.values():
             cancelled.set()
 
-    async def wait_end(self) -> None:
+    async def close(self) -> None:
         """Wait until they have ended, until 3 s after `end` at most: what came of a pull is kept in any case."""
+        self.end()
         deadline = self._ended_at + _END_SECONDS
         while self._running and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_SECONDS)

@@ -1,24 +1,27 @@
-"""Where the gateway listens: loopback, and the bridge of each Docker engine that a project uses."""
+"""Where the daemon listens: loopback, the bridge of each Docker engine that a project uses, and a unix socket."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
+
+from starlette.types import ASGIApp
 
 from dmrc.compose.network import bridge_gateway
 from dmrc.gateway.inference.work import CallCounter
 from dmrc.gateway.server.admission import ListenerKind as Where
 from dmrc.gateway.server.app import Gateway, ListenerApp
 from dmrc.gateway.server.callers_by_address import PLAIN_PORT, CallersByAddress
-from dmrc.gateway.server.connection_shares import shares_of_this_process
-from dmrc.gateway.server.listeners import LOOPBACK, Listener, bind_tcp
+from dmrc.gateway.server.connection_shares import shares_of_commands, shares_of_this_process
+from dmrc.gateway.server.listeners import LOOPBACK, Listener, bind_tcp, bind_unix
 from dmrc.gateway.server.page_sessions import PageSessions
 
 _log = logging.getLogger(__name__)
 
 
 class Bindings:
-    """The TCP listeners; made and used on the event loop."""
+    """The listeners; made and used on the event loop."""
 
     def __init__(
         self, gateway: Gateway, work: CallCounter, page_sessions: PageSessions, addresses: CallersByAddress, port: int
@@ -32,11 +35,16 @@ class Bindings:
         self._shares = shares_of_this_process()
         self._listeners: dict[str, Listener] = {}
         self._plain: dict[str, Listener] = {}
+        self._admin: Listener | None = None
 
     @property
     def addresses(self) -> list[str]:
         """Return the addresses that the gateway listens on, at its port."""
         return list(self._listeners)
+
+    def open_admin(self, app: ASGIApp, path: Path) -> None:
+        """Listen for commands, which wait until the daemon serves."""
+        self._admin = Listener(self._work.counted(app, waits=True), bind_unix(path), shares_of_commands())
 
     def open_loopback(self) -> None:
         """Listen for programs of this machine.
@@ -72,7 +80,8 @@ class Bindings:
 
     async def close(self) -> None:
         """Stop listening; requests in flight get two seconds."""
-        await asyncio.gather(*(one.close() for one in (*self._listeners.values(), *self._plain.values())))
+        admin = () if self._admin is None else (self._admin,)
+        await asyncio.gather(*(one.close() for one in (*self._listeners.values(), *self._plain.values(), *admin)))
 
     def _listener(self, address: str, port: int, where: Where) -> Listener:
         bound = bind_tcp(address, port)
