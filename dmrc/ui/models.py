@@ -8,13 +8,15 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastapi import Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, Response
 
-from dmrc.errors import InputError, InvalidReferenceError, NotFoundError
+from dmrc.errors import InvalidReferenceError, NotFoundError
+from dmrc.gateway.routes.admin_documents import Runner
 from dmrc.models.description import describe, trained_context
 from dmrc.reference import Reference
 from dmrc.scheduler.description import describe_runner
+from dmrc.ui.documents import HTML, EndedRunners, EndRunner, LoadModel
 from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
@@ -32,22 +34,32 @@ class ModelPages:
         self._parts = parts
         self._registry = parts.settings.default_registry
 
-    async def index(self, _request: Request) -> Response:
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes; the order matters, for a name may hold slashes."""
+        router.get("/ui/models", response_class=Response, responses=HTML)(self.index)
+        router.get("/ui/models/running", response_class=Response, responses=HTML)(self.running)
+        router.get("/ui/models/stored", response_class=Response, responses=HTML)(self.stored)
+        router.post("/ui/models/load", response_model=Runner)(self.load)
+        router.post("/ui/models/unload", response_model=EndedRunners)(self.unload)
+        router.get("/ui/models/{name:path}", response_class=Response, responses=HTML)(self.show)
+        router.get("/ui/logs/{id}", response_class=Response, responses=HTML)(self.log)
+
+    async def index(self) -> Response:
         """Return the page of all models."""
         stored = await asyncio.to_thread(self._stored)
         return page("models.html", here="models", stored=stored, runners=self._runners(), now=time.time())
 
-    async def running(self, _request: Request) -> Response:
+    async def running(self) -> Response:
         """Return the table of runners without a page."""
         return HTMLResponse(render("running.html", runners=self._runners(), now=time.time()))
 
-    async def stored(self, _request: Request) -> Response:
+    async def stored(self) -> Response:
         """Return the table of the store without a page."""
         return HTMLResponse(render("stored.html", stored=await asyncio.to_thread(self._stored)))
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, name: str) -> Response:
         """Return the page of one model."""
-        model = await asyncio.to_thread(self._parts.models.store.resolve, request.path_params["name"], self._registry)
+        model = await asyncio.to_thread(self._parts.models.store.resolve, name, self._registry)
         runners = [runner for runner in self._runners() if runner["digest"] == model.digest]
         pulled_at = (
             None if model.pulled_at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(model.pulled_at))
@@ -55,7 +67,7 @@ class ModelPages:
         return page(
             "model.html",
             here="models",
-            name=request.path_params["name"],
+            name=name,
             row=self._row(model),
             document=describe(model),
             blobs=model.manifest.blobs,
@@ -64,28 +76,25 @@ class ModelPages:
             now=time.time(),
         )
 
-    async def log(self, request: Request) -> Response:
+    async def log(self, id: str) -> Response:
         """Return the last lines that a runner wrote."""
-        id = request.path_params["id"]
         known = next((runner for runner in self._runners() if runner["id"] == id), None)
         if known is None:
             raise NotFoundError(f"there is no runner '{id}' any more", remedy="See: dmrc logs MODEL")
         path = self._parts.settings.paths.logs / f"runner-{id}.log"
         return page("log.html", here="models", runner=known, lines=await asyncio.to_thread(_tail, path))
 
-    async def load(self, request: Request) -> Response:
+    async def load(self, body: LoadModel) -> dict[str, object]:
         """Load a model; answers when it is ready."""
-        name = await _named(request, "model")
-        target = (await self._parts.catalog.resolved(None, name, None)).target
-        return JSONResponse(describe_runner(await self._parts.scheduler.load(target)))
+        target = (await self._parts.catalog.resolved(None, body.model, None)).target
+        return describe_runner(await self._parts.scheduler.load(target))
 
-    async def unload(self, request: Request) -> Response:
+    async def unload(self, body: EndRunner) -> dict[str, int]:
         """End a runner."""
-        id = await _named(request, "id")
-        found = [runner for runner in self._parts.scheduler.runners() if runner.key == id]
+        found = [runner for runner in self._parts.scheduler.runners() if runner.key == body.id]
         for runner in found:
             await self._parts.scheduler.unload(runner)
-        return JSONResponse({"unloaded": len(found)})
+        return {"unloaded": len(found)}
 
     def _runners(self) -> list[dict[str, object]]:
         return [
@@ -115,22 +124,6 @@ class ModelPages:
             "context": model.config.context_size or trained_context(model) or "-",
             "size_bytes": model.size_bytes,
         }
-
-
-async def _named(request: Request, key: str) -> str:
-    """Return one text of a body: `{"model": "ai/smollm2"}`.
-
-    Raises:
-        InputError: It is not there.
-    """
-    try:
-        document = await request.json()
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"the request body is not JSON: {error}") from error
-    value = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(value, str) or not value:
-        raise InputError(f"'{key}' is missing from the request body")
-    return value
 
 
 def _tail(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastapi import Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from dmrc.capture.totals import Sums, Totals
@@ -16,6 +16,7 @@ from dmrc.compose.override import read_environments
 from dmrc.compose.secrets import secrets_in
 from dmrc.project import KEY_PREFIX
 from dmrc.projects import WHOLE_PROJECT, Registration
+from dmrc.ui.documents import HTML
 from dmrc.ui.rendering import page
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ class ProjectPages:
         self._parts = parts
         self._totals = Totals(parts.settings.paths.exchanges)
 
-    async def index(self, _request: Request) -> Response:
+    def add_to(self, router: APIRouter) -> None:
+        """Add the route."""
+        router.get("/ui/projects", response_class=Response, responses=HTML)(self.index)
+
+    async def index(self) -> Response:
         """Return the page of all projects."""
         sums = await asyncio.to_thread(self._totals.by_service, time.time() - _SECONDS)
         projects = [self._project(known, sums) for known in self._parts.projects.all()]

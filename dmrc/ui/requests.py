@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
 from dmrc.capture.conversation import answered, asked
 from dmrc.capture.exports import FORMS, is_whole
@@ -19,6 +18,9 @@ from dmrc.capture.summary import cells, outcome
 from dmrc.capture.totals import Totals, together
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
+from dmrc.gateway.routes.documents import EVENTS, TEXT
+from dmrc.ui import documents
+from dmrc.ui.documents import HTML, Filters, FiltersAfter
 from dmrc.ui.events import completed_row, row_events
 from dmrc.ui.rendering import page, render
 from dmrc.ui.timeline import chunks, segments, ticks
@@ -33,6 +35,9 @@ _RECORD_SECONDS = 10.0
 _FLUSH_SECONDS = 1.0
 _COPIES = ("curl", "python", "node")
 
+Wanted = Annotated[Filters, Query()]
+"""The filters of an address."""
+
 
 class RequestPages:
     """The handlers."""
@@ -42,9 +47,21 @@ class RequestPages:
         self._parts = parts
         self._totals = Totals(parts.settings.paths.exchanges)
 
-    async def index(self, request: Request) -> Response:
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
+        router.get("/ui/events", response_class=Response, responses=EVENTS)(self.events)
+        router.get("/ui/requests", response_class=Response, responses=HTML)(self.index)
+        router.get("/ui/requests/rows", response_class=Response, responses=HTML)(self.rows)
+        router.get("/ui/requests/totals", response_model=documents.Totals)(self.totals)
+        router.get("/ui/requests/{id}", response_class=Response, responses=HTML)(self.show)
+        router.get("/ui/requests/{id}/answer", response_class=Response, responses=HTML)(self.answer)
+        router.get("/ui/requests/{id}/as/{form}", response_class=Response, responses=TEXT)(self.copy)
+        router.get("/ui/requests/{id}/{part}", response_class=Response, responses=TEXT)(self.body)
+        router.get("/ui/playground", response_class=Response, responses=HTML)(self.playground)
+
+    async def index(self, filters: Wanted) -> Response:
         """Return the list, with the filters of the address."""
-        given = _given(request)
+        given = filters.given()
         try:
             rows, error = await asyncio.to_thread(self._rows, read_filter(given), None), None
         except InputError as wrong:
@@ -60,24 +77,23 @@ class RequestPages:
             projects=self._parts.projects.all(),
         )
 
-    async def rows(self, request: Request) -> Response:
+    async def rows(self, filters: Annotated[FiltersAfter, Query()]) -> Response:
         """Return rows without a page; `?after=` is the id of the last one that is shown."""
-        query, after = read_filter(_given(request)), request.query_params.get("after")
-        rows = await asyncio.to_thread(self._rows, query, after)
+        rows = await asyncio.to_thread(self._rows, read_filter(filters.given()), filters.after)
         return HTMLResponse("".join(row["html"] for row in rows), headers={"x-more": str(len(rows) == _ROWS).lower()})
 
-    async def totals(self, request: Request) -> Response:
+    async def totals(self, filters: Wanted) -> dict[str, object]:
         """Return sums over the chosen time, or the last day, and what they are made of."""
-        query, now = read_filter(_given(request)), time.time()
+        query, now = read_filter(filters.given()), time.time()
         end = min(now, query.before or now)
         start = query.since or end - _CHART_SECONDS
         parts = await asyncio.to_thread(self._totals.over_time, query, start, end, _BUCKETS)
         whole = asdict(together(parts))
-        return JSONResponse({"start": start, "end": end, **whole, "parts": [asdict(part) for part in parts]})
+        return {"start": start, "end": end, **whole, "parts": [asdict(part) for part in parts]}
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, filters: Wanted) -> Response:
         """Stream what happens now."""
-        query, recorder = read_filter(_given(request)), self._parts.recorder
+        query, recorder = read_filter(filters.given()), self._parts.recorder
 
         def recorded() -> dict[str, object]:
             recorder.flush(_FLUSH_SECONDS)
@@ -87,9 +103,9 @@ class RequestPages:
         events = row_events(self._parts.live, self._parts.lifecycle, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, id: str) -> Response:
         """Return the page of one request."""
-        exchange = await self._exchange(request)
+        exchange = await self._exchange(id)
         return page(
             "request.html",
             here="requests",
@@ -109,9 +125,9 @@ class RequestPages:
             models=await self._models(),
         )
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, id: str) -> Response:
         """Return the answer of one request without a page, to stand beside another."""
-        exchange = await self._exchange(request)
+        exchange = await self._exchange(id)
         return HTMLResponse(
             render(
                 "answer.html",
@@ -123,30 +139,29 @@ class RequestPages:
             )
         )
 
-    async def body(self, request: Request) -> Response:
+    async def body(self, id: str, part: str) -> Response:
         """Return what was sent or answered, byte by byte."""
-        exchange = await self._exchange(request)
-        part = request.path_params["part"]
+        exchange = await self._exchange(id)
         if part not in ("request", "response"):
             raise NotFoundError(f"a request has no '{part}'", remedy="Use request or response")
         return PlainTextResponse(exchange.request_body if part == "request" else exchange.response_body)
 
-    async def copy(self, request: Request) -> Response:
+    async def copy(self, id: str, form: str) -> Response:
         """Return a request as a program that asks again."""
-        exchange = await self._exchange(request)
-        form = FORMS.get(request.path_params["form"])
-        if form is None or not form.accepts(exchange):
-            raise NotFoundError(f"this request cannot be written as '{request.path_params['form']}'")
+        exchange = await self._exchange(id)
+        known = FORMS.get(form)
+        if known is None or not known.accepts(exchange):
+            raise NotFoundError(f"this request cannot be written as '{form}'")
         url = f"http://127.0.0.1:{self._parts.settings.port}"
-        return PlainTextResponse(form.text([exchange], url))
+        return PlainTextResponse(known.text([exchange], url))
 
-    async def playground(self, _request: Request) -> Response:
+    async def playground(self) -> Response:
         """Return the playground."""
         return page("playground.html", here="playground", models=await self._models())
 
-    async def _exchange(self, request: Request) -> Exchange:
+    async def _exchange(self, id: str) -> Exchange:
         """Return the exchange of an address. It may have ended just now: the record is written a moment later."""
-        id, deadline = request.path_params["id"], time.monotonic() + _RECORD_SECONDS
+        deadline = time.monotonic() + _RECORD_SECONDS
         while True:
             may_come = id in self._parts.lifecycle.running or self._parts.recorder.counts().waiting > 0
             try:
@@ -164,8 +179,3 @@ class RequestPages:
         exchanges = database.page(query, _ROWS, after)
         excerpts = database.excerpts(exchanges)
         return [completed_row(exchange, excerpts.get(exchange.id, "")) for exchange in exchanges]
-
-
-def _given(request: Request) -> Mapping[str, str]:
-    """Return the filters of an address; an empty field is none."""
-    return {name: value for name in NAMES if (value := request.query_params.get(name, "").strip())}

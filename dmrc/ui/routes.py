@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmrc import hookimpl
 from dmrc.errors import DmrcError
+from dmrc.gateway.routes.error_documents import PageError
+from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.ui.models import ModelPages
 from dmrc.ui.projects import ProjectPages
 from dmrc.ui.rendering import page
@@ -30,46 +31,25 @@ _SAFE_HEADERS = {
 }
 _COOKIE_SECONDS = 7 * 86400
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def _routes(parts: DaemonParts) -> list[tuple[str, str, Handler]]:
-    requests, models, projects = RequestPages(parts), ModelPages(parts), ProjectPages(parts)
-    return [
-        ("GET", "/ui", _home),
-        ("GET", "/ui/", _home),
-        ("GET", "/ui/login", _Login(parts)),
-        ("GET", "/ui/events", requests.events),
-        ("GET", "/ui/requests", requests.index),
-        ("GET", "/ui/requests/rows", requests.rows),
-        ("GET", "/ui/requests/totals", requests.totals),
-        ("GET", "/ui/requests/{id}", requests.show),
-        ("GET", "/ui/requests/{id}/answer", requests.answer),
-        ("GET", "/ui/requests/{id}/as/{form}", requests.copy),
-        ("GET", "/ui/requests/{id}/{part}", requests.body),
-        ("GET", "/ui/models", models.index),
-        ("GET", "/ui/models/running", models.running),
-        ("GET", "/ui/models/stored", models.stored),
-        ("POST", "/ui/models/load", models.load),
-        ("POST", "/ui/models/unload", models.unload),
-        ("GET", "/ui/models/{name:path}", models.show),
-        ("GET", "/ui/logs/{id}", models.log),
-        ("GET", "/ui/projects", projects.index),
-        ("GET", "/ui/playground", requests.playground),
-    ]
-
 
 @hookimpl
 def dmrc_register_routes(app: FastAPI) -> None:
     """Add the pages. Who may see them was checked before they are asked."""
-    for method, path, handler in _routes(app.state.parts):
-        app.add_api_route(path, handler, methods=[method], response_model=None)
+    parts: DaemonParts = app.state.parts
+    router = typed_router(route_class(), "web page", PageError)
+    for path in ("/ui", "/ui/"):
+        router.get(path, include_in_schema=False)(_home)
+    router.get("/ui/login", status_code=303, response_class=Response)(_Login(parts).login)
+    RequestPages(parts).add_to(router)
+    ModelPages(parts).add_to(router)
+    ProjectPages(parts).add_to(router)
+    include(app, router)
     app.mount("/ui/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_exception_handler(DmrcError, _on_error)
     app.add_middleware(_SafeHeaders)
 
 
-async def _home(_request: Request) -> Response:
+async def _home() -> Response:
     return RedirectResponse("/ui/requests", 303)
 
 
@@ -79,8 +59,9 @@ class _Login:
     def __init__(self, parts: DaemonParts) -> None:
         self._pages = parts.page_sessions
 
-    async def __call__(self, request: Request) -> Response:
-        session = self._pages.open(request.query_params.get("token", ""))
+    async def login(self, token: str = "") -> Response:
+        """Take the token, and lead to the page."""
+        session = self._pages.open(token)
         # The token is not in the address of the page that follows.
         response = RedirectResponse("/ui/requests", 303)
         response.set_cookie(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from dmrc.compose.override import render, write
 from dmrc.project import Binding, Injection, Project, Service
@@ -15,12 +17,24 @@ from tests.ui.conftest import MODEL, Site
 
 pytestmark = pytest.mark.engine
 
-# The table of contents, as it stands in the source: a route that is added is tested too.
+
+def pages() -> list[tuple[str, str]]:
+    """Return the routes of the page: one that is added is tested too."""
+    app = FastAPI()
+    app.state.parts = MagicMock()
+    routes.dmrc_register_routes(app)
+    return [
+        (method, re.sub(r"\{.*?\}", "x", route.path))
+        for route in app.routes
+        if isinstance(route, APIRoute) and route.path != "/ui/login"
+        for method in route.methods
+    ]
+
+
 ROUTES = [
-    (method, re.sub(r"\{.*?\}", "x", path))
-    for method, path in re.findall(r'\("(GET|POST)", "(/ui[^"]*)"', inspect.getsource(routes._routes))
-    if path != "/ui/login"
-] + [("GET", "/ui/static/page.js"), ("GET", "/ui/api/models"), ("POST", "/ui/api/engines/v1/chat/completions")]
+    *pages(),
+    *(("GET", "/ui/static/page.js"), ("GET", "/ui/api/models"), ("POST", "/ui/api/engines/v1/chat/completions")),
+]
 
 
 def headers_of(site: Site, **more: str) -> dict[str, str]:
@@ -130,6 +144,22 @@ def test_a_request_that_never_was_is_404_at_once(site: Site, session: dict[str, 
     never = "01a209b3-6c23-7932-a0c7-2495b49319a4"
 
     assert httpx.get(f"{site.url}/ui/requests/{never}", headers=session, timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/ui/models/load", {}, '\'model\' is missing from the body. Send {"model": "ai/smollm2"}'),
+        ("/ui/models/load", {"model": 5}, '\'model\' must be text that is not empty. Send {"model": "ai/smollm2"}'),
+        ("/ui/models/unload", {"id": "x", "model": "y"}, "'model' is not known here"),
+        ("/ui/models/unload", [], "the request body must be a JSON object"),
+    ],
+)
+def test_a_bad_body_is_told_to_a_script(path: str, body: object, message: str, site: Site) -> None:
+    answer = httpx.post(site.url + path, headers=headers_of(site), json=body)
+
+    error = {"message": message, "type": "invalid_request_error"}
+    assert (answer.status_code, answer.json()) == (422, {"error": error})
 
 
 def test_a_filter_that_means_nothing_is_said_in_the_page(site: Site, session: dict[str, str]) -> None:

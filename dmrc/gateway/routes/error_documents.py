@@ -40,5 +40,18 @@ class AnthropicError(BaseModel):
     error: AnthropicErrorDetails
 
 
-ERRORS: list[type[BaseModel]] = [OpenAIError, OllamaError, AnthropicError]
+class PageErrorDetails(BaseModel):
+    """What failed."""
+
+    message: str = Field(description="What failed, why, and what to do next")
+    type: str = Field(description="Kind of error, as `not_found_error`")
+
+
+class PageError(BaseModel):
+    """An error of the web page's routes, for its scripts; a person gets a page."""
+
+    error: PageErrorDetails
+
+
+ERRORS: list[type[BaseModel]] = [OpenAIError, OllamaError, AnthropicError, PageError]
 """All of them."""

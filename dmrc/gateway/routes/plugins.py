@@ -30,6 +30,8 @@ class PluginRoutes:
     def __init__(self, plugins: Plugins, admission: Admission, parts: DaemonParts | None = None) -> None:
         """Ask each plugin for its routes, once; those of dmrc's own may look at `parts`."""
         self._bindings: list[_PluginApp] = []
+        self.built_in: list[BaseRoute] = []
+        """The routes of dmrc's own plugins."""
         for implementation in plugins.implementations(_HOOK):
             app = FastAPI(title=implementation.plugin.name, docs_url=None, redoc_url=None, openapi_url=None)
             if implementation.plugin.name in BUILT_IN:
@@ -38,6 +40,8 @@ class PluginRoutes:
                 attempted(implementation, {"app": app})
             except PluginError:
                 continue  # counted and logged
+            if implementation.plugin.name in BUILT_IN:
+                self.built_in += app.routes
             admit = parts.page_sessions.admit if parts and implementation.plugin.name == _PAGE else admission.admit
             self._bindings.append(_PluginApp(implementation.plugin, app, admit))
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.datastructures import Headers
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmrc import __version__
@@ -69,12 +70,15 @@ class Gateway:
         for status in (404, 405):
             self._others.add_exception_handler(status, unrouted)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, parts)
-        described = Description("dmrc", lambda: self._others.routes, ERRORS, admit_on_loopback(steps.admission))
-        self.add(described.add_to)
+        self.add(Description("dmrc", self._described, ERRORS, admit_on_loopback(steps.admission)).add_to)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
         """Let `routes` add routes that are not inference."""
         routes(self._others)
+
+    def _described(self) -> list[BaseRoute]:
+        """Return the routes that are not inference, the page's among them."""
+        return [*self._others.routes, *self._of_plugins.built_in]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. A route of our own wins over a plugin's."""

@@ -1,0 +1,76 @@
+"""What the page's scripts send and get, and the filters of its addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dmrc.gateway.routes.documents import Name, Responses, Told
+
+HTML: Responses = {200: {"content": {"text/html": {}}, "description": "A page, or a part of one"}}
+"""What a person reads."""
+
+
+class Filters(BaseModel):
+    """Which requests are wanted; an empty text is no condition. `dmrc requests` has the same."""
+
+    project: str = ""
+    service: str = ""
+    model: str = ""
+    status: str = Field(default="", description="`200`, `4xx` or `400-499`")
+    errors: str = Field(default="", description="Any text: only those that failed")
+    slow: str = Field(default="", description="Longer than this: `2s`")
+    since: str = Field(default="", description="`1h`, or a date")
+    before: str = Field(default="", description="`1h`, or a date")
+    grep: str = Field(default="", description="Words of the question or the answer")
+
+    def given(self) -> dict[str, str]:
+        """Return those that say something."""
+        fields = {name: str(getattr(self, name)).strip() for name in Filters.model_fields}
+        return {name: value for name, value in fields.items() if value}
+
+
+class FiltersAfter(Filters):
+    """Which requests are wanted, from one on."""
+
+    after: str | None = Field(default=None, description="Id of the last one that is shown")
+
+
+class Asked(BaseModel):
+    """A body; only the page's own scripts send one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LoadModel(Asked):
+    """A model to load."""
+
+    model: Name = Field(examples=["ai/smollm2"], description="Its reference")
+
+
+class EndRunner(Asked):
+    """A runner to end."""
+
+    id: Name = Field(examples=["3f1ab2c4d5e6"], description="As its row has it")
+
+
+class EndedRunners(Told):
+    """How many runners ended."""
+
+    unloaded: int
+
+
+class Totals(Told):
+    """Sums over a time, and over each part of it."""
+
+    start: float = Field(description="Unix seconds")
+    end: float = Field(description="Unix seconds")
+    requests: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_per_second: float | None
+    first_token_ms: float | None
+    total_ms: float | None
+    parts: list[dict[str, Any]] = Field(description="The same sums of each part, the oldest first")
