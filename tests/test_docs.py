@@ -14,8 +14,10 @@ import pytest
 from dmrc import errors, settings
 from dmrc.cli.commands import COMMANDS
 from dmrc.compose import yaml_text
+from dmrc.dialects.table import DIALECTS
 from dmrc.docker_model.commands import COMMANDS as DOCKER_MODEL_COMMANDS
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.gateway.server.app import PREFIXES
 from dmrc.hooks import specs
 from dmrc.paths import Paths
 from dmrc.project import Project
@@ -196,3 +198,11 @@ def test_the_ten_changes_have_their_lists() -> None:
     assert len(re.findall(r"^### ", changes, re.MULTILINE)) == 10
     for change in changes.split("\n### ")[1:]:
         assert re.search(r"^1\. .*\n(?:   .*\n)*2\. ", change, re.MULTILINE), change.splitlines()[0]
+
+
+def test_the_table_of_base_urls_covers_every_route_of_every_dialect() -> None:
+    bases = [code for _, cell in rows(section(COMMAND_PAGE, "HTTP")) for code in codes(cell)]
+    paths = [path.format(v1="/v1", root="/engines") for dialect in DIALECTS for path in dialect.routes()]
+
+    assert [path for path in paths if not any(path.startswith(f"{base}/") for base in bases)] == []
+    assert [base for base in PREFIXES if base not in bases] == []
