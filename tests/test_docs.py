@@ -204,5 +204,5 @@ def test_the_table_of_base_urls_covers_every_route_of_every_dialect() -> None:
     bases = [code for _, cell in rows(section(COMMAND_PAGE, "HTTP")) for code in codes(cell)]
     paths = [path.format(v1="/v1", root="/engines") for dialect in DIALECTS for path in dialect.routes()]
 
-    assert [path for path in paths if not any(path.startswith(f"{base}/") for base in bases)] == []
+    assert [path for path in paths if not any(f"{path}/".startswith(f"{base}/") for base in bases)] == []
     assert [base for base in PREFIXES if base not in bases] == []
