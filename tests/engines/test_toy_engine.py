@@ -1,4 +1,7 @@
-"""A stranger's engine: files that are no GGUF, flags of its own, no memory counted, and not a line changed for it."""
+"""A stranger's engine: files that are no GGUF, flags of its own, no memory counted, and not a line changed for it.
+
+That it serves as the others do is in `conformance/test_basic.py`, where it is one of the engines.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,12 @@ import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
-from tests.installed_plugins import install_plugins
+from tests.engines.installed_toy import install_toy
 
 
 @pytest.fixture
 def toy(dmrc: Dmrc) -> Dmrc:
-    install_plugins(dmrc, toy="tests.engines.toy")
-    files = dmrc.home / "files"
-    files.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (files / name).write_text("{}")
-    dmrc.ok("package", "--safetensors-dir", files, "local/toy")
+    install_toy(dmrc)
     return dmrc
 
 

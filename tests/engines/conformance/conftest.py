@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.engines.installed_toy import install_toy
 from tests.groups import LLAMA_SERVER
 from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
@@ -51,6 +52,10 @@ class Variant:
     environment: dict[str, str] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
     """What it refuses by its nature: `rerank`, `logprobs`."""
+    speaks: str = "completions"
+    """The route that it streams a long text by."""
+    model: str = "local/smollm2"
+    """Its model for chats."""
 
 
 def _path_without_llama_server() -> str:
@@ -73,6 +78,16 @@ VARIANTS = [
     ),
     pytest.param(Variant("upstream", "upstream", _WHEEL), marks=pytest.mark.engine, id="upstream"),
 ]
+
+TOY_VARIANT = Variant("toy", "toy", speaks="chat/completions", model="local/toy")
+"""A stranger's engine of 60 lines, which does what every engine must, and no more: `test_basic.py`."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test with every engine, and those that hold for any engine at all with the toy too."""
+    if "served" in metafunc.fixturenames:
+        basic = [pytest.param(TOY_VARIANT, id="toy")] if metafunc.module.__name__.endswith("test_basic") else []
+        metafunc.parametrize("served", VARIANTS + basic, indirect=True, scope="package")
 
 
 @dataclass
@@ -106,12 +121,18 @@ class Served:
     def in_use(self) -> int:
         return sum(runner["in_use"] for runner in json.loads(self.dmrc.ok("ps", "--json")))
 
+    def answer(self, timeout: float = 120) -> str:
+        """Return the first word that the chat model says."""
+        messages = [{"role": "user", "content": "One"}]
+        said = self.client.chat.completions.create(model="chat", messages=messages, max_tokens=1, timeout=timeout)
+        return said.choices[0].message.content or ""
+
     def recovered(self) -> None:
         """Wait until the chat model answers: after a crash it backs off for a moment."""
 
         def answers() -> bool:
             with contextlib.suppress(openai.InternalServerError):
-                self.client.completions.create(model="chat", prompt="One", max_tokens=1)
+                self.answer()
                 return True
             return False
 
@@ -132,12 +153,21 @@ def declarations(variant: Variant, behind: Dmrc) -> dict[str, str]:
             key: f"model: {key}-there, x-dmrc: {{upstream: {{url: '{url}', model: {name}}}}}"
             for key, name in _MODELS.items()
         }
+    if variant is TOY_VARIANT:
+        return {"chat": "model: local/toy, x-dmrc: {engine: toy, parallel: 1}"}
     options = f"engine: {variant.engine}, parallel: 1, ready: pulled"
     template = {"chat": ", chat_template: ./template.jinja"}
     return {
         key: f"model: {name}, {_LOCAL.get(key, 'context_size: 256')}, x-dmrc: {{{options}{template.get(key, '')}}}"
         for key, name in _MODELS.items()
     }
+
+
+def failure(served: Served, directory: Path, inside: str) -> tuple[int, str]:
+    """Return the exit code and the last line of a command that needs the model, which is declared so."""
+    (directory / "compose.yaml").write_text(compose({"llm": inside}).replace("conformance", "failing"))
+    done = served.dmrc.run("exec", "app", "--", "true", cwd=directory)
+    return done.returncode, done.stderr.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="session")
@@ -152,10 +182,8 @@ def model_files(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict
     }
 
 
-@pytest.fixture(scope="package", params=VARIANTS)
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model_files: dict[str, Path]
-) -> Iterator[Served]:
+@pytest.fixture(scope="package")
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     variant: Variant = request.param
     directory = tmp_path_factory.mktemp("conformance")
     template = directory / "template.jinja"
@@ -163,9 +191,12 @@ def served(
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(temporary_dmrc())
         behind.environment |= variant.environment
-        for name, path in model_files.items():
-            options = ["--context-size", str(CONTEXT), "--chat-template", template] if name == _MODELS["chat"] else []
-            behind.ok("package", "--gguf", path, *options, name)
+        if variant is TOY_VARIANT:
+            install_toy(behind)
+        else:
+            for name, path in request.getfixturevalue("model_files").items():
+                more = ["--context-size", str(CONTEXT), "--chat-template", template] if name == _MODELS["chat"] else []
+                behind.ok("package", "--gguf", path, *more, name)
         dmrc = behind
         if variant.engine == "upstream":
             behind.ok("exec", "app", "--", "true", cwd=_project(directory / "behind", {"chat": "model: local/smollm2"}))

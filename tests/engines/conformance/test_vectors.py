@@ -69,13 +69,3 @@ def test_a_model_is_not_asked_for_what_it_is_not_made_for(served: Served) -> Non
         served.client.completions.create(model="embed", prompt="a")
     with pytest.raises(openai.BadRequestError, match="is a reranker"):
         served.client.embeddings.create(model="rank", input="a")
-
-
-def test_the_name_of_another_engine_is_an_error_that_says_which_serves_it(served: Served) -> None:
-    other = next(name for name in ("llama.cpp", "upstream") if name != served.variant.engine)
-    client = openai.OpenAI(
-        base_url=f"http://127.0.0.1:{served.dmrc.port}/engines/{other}/v1", api_key=served.key, max_retries=0
-    )
-
-    with pytest.raises(openai.BadRequestError, match=f"served by engine '{served.variant.engine}', not by '{other}'"):
-        client.completions.create(model="chat", prompt="a", max_tokens=1)

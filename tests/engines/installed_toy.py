@@ -1,0 +1,14 @@
+"""The toy engine, as somebody has it who has installed its package, and a model in its format."""
+
+from tests.dmrc_command import Dmrc
+from tests.installed_plugins import install_plugins
+
+
+def install_toy(dmrc: Dmrc) -> None:
+    """Register the toy by `dmrc_register_engines`, and put `local/toy` into the store."""
+    install_plugins(dmrc, toy="tests.engines.toy")
+    files = dmrc.home / "files"
+    files.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (files / name).write_text("{}")
+    dmrc.ok("package", "--safetensors-dir", files, "local/toy")
