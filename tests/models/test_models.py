@@ -82,10 +82,10 @@ def test_a_damaged_model_is_pulled_again(registry: RegistryServer, both: tuple[S
     registry.push_model("ai/tiny:latest", tiny)
     name = f"{registry.address}/ai/tiny"
     models.pull(name)
-    store.files(store.resolve(name)).gguf.unlink()
+    store.files(store.resolve(name)).path.unlink()
 
     assert not models.pull(name).was_present
-    assert store.files(store.resolve(name)).gguf.read_bytes() == tiny.read_bytes()
+    assert store.files(store.resolve(name)).path.read_bytes() == tiny.read_bytes()
 
 
 def _pull(root: Path, name: str, results: multiprocessing.SimpleQueue) -> None:
@@ -109,7 +109,7 @@ def test_processes_that_pull_the_same_model_share_one_pull(
 
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(store.models()) == 1
-    assert store.files(store.resolve(name)).gguf.stat().st_size == tiny.stat().st_size + (30 << 20)
+    assert store.files(store.resolve(name)).path.stat().st_size == tiny.stat().st_size + (30 << 20)
     assert not list(store.root.rglob("*.part"))
 
 

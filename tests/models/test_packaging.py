@@ -73,7 +73,7 @@ def test_packaging_copies_and_tells_how_far_it_is(both: tuple[Store, Models], ti
     model = models.package(Parts(gguf=tiny), "tiny", progress=events.append)
     tiny.write_bytes(b"changed")
 
-    assert store.files(model).gguf.read_bytes() == content
+    assert store.files(model).path.read_bytes() == content
     assert (events[-1].layer, events[-1].current_bytes) == ("tiny.gguf", len(content))
 
 
@@ -85,14 +85,14 @@ def test_a_split_model_is_packaged_by_its_first_file(both: tuple[Store, Models],
     model = models.package(Parts(gguf=first), "split")
 
     files = store.files(model)
-    assert files.gguf.name == "model-00001-of-00003.gguf"
-    assert sorted(path.name for path in files.gguf.parent.iterdir())[-1] == "model-00003-of-00003.gguf"
-    assert files.gguf.stat().st_nlink == 2
+    assert files.path.name == "model-00001-of-00003.gguf"
+    assert sorted(path.name for path in files.path.parent.iterdir())[-1] == "model-00003-of-00003.gguf"
+    assert files.path.stat().st_nlink == 2
     assert store.files(model) == files
     assert store.facts(model).parameters == store.facts(whole).parameters
     assert model.config.size == whole.config.size
     store.remove("split")
-    assert not files.gguf.exists()
+    assert not files.path.exists()
 
 
 def test_a_split_model_must_be_whole(both: tuple[Store, Models], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_model_comes_with_all_its_blobs_and_progress(
     manifest = source.fetch(f"{registry.address}/ai/tiny", Transfer(store, events.append))
 
     assert digest_of(manifest) == digest
-    assert store.files(store.add(manifest)).gguf.read_bytes() == WEIGHTS
+    assert store.files(store.add(manifest)).path.read_bytes() == WEIGHTS
     last = events[-1]
     assert (last.status, last.layer, last.current_bytes) == ("Pull complete", digest_of(WEIGHTS), len(WEIGHTS))
 

@@ -72,7 +72,7 @@ def test_prune_takes_what_nothing_refers_to_and_leaves_the_rest(store: Store) ->
     assert store.has_blob(digest, size)
     assert store.prune() == told
     assert not any(each.path.exists() for each in told.removed)
-    assert store.files(model).gguf.exists()
+    assert store.files(model).path.exists()
     assert names(store) == set()
 
 

@@ -50,7 +50,7 @@ def test_skopeo_copies_out_of_the_store_and_what_comes_back_is_the_same(
 
     found = other.resolve(name)
     assert (found.digest, found.tags) == (model.digest, (name,))
-    assert other.files(found).gguf.read_bytes() == b"weights"
+    assert other.files(found).path.read_bytes() == b"weights"
     assert abs(found.pulled_at - time.time()) < 300
     assert other.prune().removed == ()
 
@@ -67,7 +67,7 @@ def test_what_skopeo_copies_into_the_store_is_a_model_like_others(store: Store, 
     model = store.resolve("tiny:v1")
     tags = ("docker.io/ai/tiny:latest", "docker.io/ai/tiny:v1", "registry.example.com:5000/ai/tiny:v2")
     assert (model.digest, model.tags) == (digest, tags)
-    assert store.files(model).gguf.read_bytes() == b"GGUF of the registry"
+    assert store.files(model).path.read_bytes() == b"GGUF of the registry"
     assert [each.digest for each in store.models()] == [first.digest, digest]
     assert store.remove("tiny").untagged == ("docker.io/ai/tiny:latest",)
     assert store.remove(digest, force=True).deleted == (digest,)

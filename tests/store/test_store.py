@@ -140,7 +140,7 @@ def test_removal_keeps_blobs_that_another_model_uses(store: Store) -> None:
     store.remove("gone")
 
     assert [model.digest for model in store.models()] == [kept.digest]
-    assert store.files(kept).gguf.read_bytes() == b"shared"
+    assert store.files(kept).path.read_bytes() == b"shared"
     assert variant.manifest.config.digest[7:] not in blobs(store)
     assert gone.manifest.layers[0].digest[7:] not in blobs(store)
 
@@ -244,10 +244,10 @@ def test_a_list_reads_no_weights(store: Store) -> None:
     assert store.models() == [model]
 
 
-def test_a_model_in_another_format_is_not_served(store: Store) -> None:
+def test_a_model_whose_files_have_no_names_is_not_served(store: Store) -> None:
     model = add(store, "x", media_type="application/vnd.docker.ai.safetensors")
 
-    with pytest.raises(ArtifactError, match="only gguf is served"):
+    with pytest.raises(ArtifactError, match="model 'x' has no GGUF file, and no safetensors with their paths"):
         store.files(model)
 
 
@@ -256,7 +256,7 @@ def test_facts_come_from_the_file(store: Store, tmp_path: Path) -> None:
     model = add(store, "tiny", gguf=path.read_bytes())
 
     assert store.facts(model).context_length == 128
-    assert store.files(model).gguf.read_bytes() == path.read_bytes()
+    assert store.files(model).path.read_bytes() == path.read_bytes()
 
 
 def test_a_damaged_index_is_named(store: Store) -> None:

@@ -130,5 +130,5 @@ def test_a_pull_after_a_verify_brings_what_was_damaged(
     assert not models.pull(name).was_present
 
     assert store.verify([], silent).damaged == ()
-    assert store.files(store.resolve(name)).gguf.read_bytes() == b"GGUF" + bytes(100_000)
+    assert store.files(store.resolve(name)).path.read_bytes() == b"GGUF" + bytes(100_000)
     assert store.prune().removed[0].path.name.endswith(".damaged")
