@@ -1,6 +1,6 @@
 """Models as OCI artifacts: what manifests and configs say, and how ours are written."""
 
-from dmrc.artifact.reading import (
+from dmrc.artifact.media_types import (
     CHAT_TEMPLATE,
     CONFIG,
     CONFIG_OF_FILES,
@@ -11,16 +11,12 @@ from dmrc.artifact.reading import (
     INDEX,
     LICENSE,
     MANIFEST,
-    MAX_DOCUMENT_BYTES,
     MMPROJ,
     MODEL_FILE,
     SAFETENSORS,
-    Descriptor,
-    Manifest,
-    ModelConfig,
     Role,
-    select_manifest,
 )
+from dmrc.artifact.reading import MAX_DOCUMENT_BYTES, Descriptor, Manifest, ModelConfig, select_manifest
 from dmrc.artifact.writing import (
     Form,
     build_manifest,

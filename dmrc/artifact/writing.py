@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from dmrc.artifact.reading import (
+from dmrc.artifact.media_types import (
     CHAT_TEMPLATE,
     CNCF_CONFIG,
     CNCF_DOC,
@@ -26,10 +26,9 @@ from dmrc.artifact.reading import (
     MMPROJ,
     MODEL_FILE,
     SAFETENSORS,
-    Descriptor,
-    ModelConfig,
     Role,
 )
+from dmrc.artifact.reading import Descriptor, ModelConfig
 
 Form = Literal["docker", "cncf"]
 """Docker Model Runner's form, or CNCF ModelPack's."""

@@ -111,6 +111,13 @@ class Layout:
         """Return the path of a blob, whether it is there or not."""
         return self.blobs / digest.removeprefix("sha256:")
 
+    def has_blob(self, digest: str, size_bytes: int) -> bool:
+        """Return whether the blob is here with that size; its bytes were checked when it came."""
+        try:
+            return self.blob(digest).stat().st_size == size_bytes
+        except OSError:
+            return False
+
     def create(self) -> None:
         """Make the directories and the marker file of a layout."""
         with storage_errors(self.root):

@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dmrc.artifact import Descriptor, Manifest, ModelConfig
+from dmrc.artifact import Manifest, ModelConfig
 from dmrc.errors import ArtifactError, ConflictError, InvalidReferenceError, ModelNotFoundError
 from dmrc.gguf import GgufFacts
 from dmrc.reference import DEFAULT_REGISTRY, Reference, model_id
 from dmrc.store.blobs import BlobWriter
-from dmrc.store.bundles import linked, split_files
 from dmrc.store.files import storage_errors
 from dmrc.store.garbage import Pruned, Usage, prune, usage
 from dmrc.store.layout import Layout, Named, with_tags
-from dmrc.store.lookup import find, missing, name_of
+from dmrc.store.lookup import find, missing
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
+from dmrc.store.model_files import facts_of, files_of
 from dmrc.store.partials import PartialBlob, Partials
 from dmrc.store.verification import HashProgress, Verified, verify
 
@@ -102,49 +102,7 @@ class Store:
             BlobMissingError: A file is missing.
             ArtifactError: The model is in a format that is not known.
         """
-        shards = self._paths(model.manifest.gguf_layers, model)
-        if not shards:
-            return self._directory(model)
-        if len(shards) > 1:
-            with storage_errors(self.root):
-                shards = split_files(self._layout.bundles, model.digest, self._in_order(shards, model))
-        mmproj = self._paths(model.manifest.with_role("mmproj"), model)
-        template = self._paths(model.manifest.with_role("chat_template"), model)
-        loras = tuple(self._paths(model.manifest.with_role("lora"), model))
-        return ModelFiles(shards[0], "gguf", next(iter(mmproj), None), next(iter(template), None), loras)
-
-    def _directory(self, model: StoredModel) -> ModelFiles:
-        layers = model.manifest.directory_layers
-        if not layers:
-            told = model.config.format
-            raise ArtifactError(f"model '{name_of(model)}' is in the format '{told}', which dmrc does not know")
-        paths = self._paths(layers, model)
-        with storage_errors(self.root):
-            named = {str(layer.file_path): path for layer, path in zip(layers, paths, strict=True)}
-            directory = linked(self._layout.bundles, model.digest, named)
-        return ModelFiles(directory, model.config.format)
-
-    def _in_order(self, shards: list[Path], model: StoredModel) -> list[Path]:
-        """Return the files of a split model in the order that their headers say; a manifest may have another.
-
-        Raises:
-            ArtifactError: They are not the files of one split model.
-        """
-        numbers = [facts.split_number for facts in self._headers(shards, model)]
-        if not any(numbers):  # the headers do not say
-            return shards
-        if sorted(numbers) != list(range(len(shards))):
-            said = ", ".join(str(number + 1) for number in numbers)
-            raise ArtifactError(
-                f"model '{name_of(model)}' has {len(shards)} GGUF files, which say that they are parts {said}",
-                remedy="Package its files again",
-            )
-        return [shard for _, shard in sorted(zip(numbers, shards, strict=True))]
-
-    def _headers(self, paths: Iterable[Path], model: StoredModel) -> Iterator[GgufFacts]:
-        for path in paths:
-            with storage_errors(path), path.open("rb") as stream:
-                yield GgufFacts.parse(stream, name=name_of(model))
+        return files_of(self._layout, model)
 
     def facts(self, model: StoredModel) -> GgufFacts | None:
         """Read the facts from the headers of the model's GGUF files; None for one in another format.
@@ -153,9 +111,7 @@ class Store:
             BlobMissingError: A file is missing.
             GgufError: A file is no GGUF.
         """
-        paths = self._paths(model.manifest.gguf_layers, model)
-        facts = sorted(self._headers(paths, model), key=lambda each: each.split_number)
-        return facts[0].with_shards(facts[1:]) if facts else None
+        return facts_of(self._layout, model)
 
     def document(self, model: StoredModel) -> bytes:
         """Return the bytes of a model's manifest.
@@ -170,10 +126,7 @@ class Store:
 
     def has_blob(self, digest: str, size_bytes: int) -> bool:
         """Return whether the blob is here with that size; its bytes were checked when it came."""
-        try:
-            return self._layout.blob(digest).stat().st_size == size_bytes
-        except OSError:
-            return False
+        return self._layout.has_blob(digest, size_bytes)
 
     def open_blob(self, digest: str, size_bytes: int) -> BinaryIO:
         """Open a blob for reading; it stays readable when it is removed meanwhile.
@@ -339,11 +292,3 @@ class Store:
         if data is None:
             raise missing(digest, named)
         return data
-
-    def _paths(self, layers: Iterable[Descriptor], model: StoredModel) -> list[Path]:
-        paths = []
-        for layer in layers:
-            if not self.has_blob(layer.digest, layer.size_bytes):
-                raise missing(layer.digest, model)
-            paths.append(self._layout.blob(layer.digest))
-        return paths

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
 from dmrc.cli.projects.setup.selection import Selection
+
+if TYPE_CHECKING:  # heavy, and help needs none of it
+    from dmrc.cli.projects.setup.prepare import Prepared
+    from dmrc.project import Injection, Project
 
 _EPILOG = "Example: dmrc up -d --build web -- --wait"
 
@@ -31,15 +37,14 @@ def up(
     import os
 
     from dmrc.cli.progress import note
-    from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
     from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
     from dmrc.cli.projects.setup.project_lock import project_lock
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
     from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
-    from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
+    from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
-    from dmrc.compose.override import GatewayAddress, injections, render, write
+    from dmrc.compose.override import render, write
 
     options = selection.options()
     compose = Compose(os.environ)
@@ -57,11 +62,7 @@ def up(
     keys = upstream_keys(project, models, options, os.environ)
     rest = for_compose(project, arguments)
     prepared = prepare(app, project, PrepareOptions(endpoint.host, keys, models, becomes_compose=rest is not None))
-    load_plugins(app, project)
-    gateway = GatewayAddress(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, endpoint.host))
-    injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
-    for line in what_to_say(project, injected):
-        note(line)
+    injected = _injected(app, project, prepared, endpoint.host)
     if rest is None:
         return  # what was named are models: there is no container to start
     with project_lock(app, project.name) as lock:
@@ -72,3 +73,20 @@ def up(
         else:
             lock.keep_until_created(endpoint.host, numbers)
         compose.become(options, override, ["up", *flags, *rest])
+
+
+def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) -> dict[str, Injection]:
+    """Return what each service is given, plugins' additions too, and say what there is to say of it."""
+    import os
+
+    from dmrc.cli.progress import note
+    from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
+    from dmrc.compose.context import no_proxy_of_docker
+    from dmrc.compose.override import GatewayAddress, injections
+
+    load_plugins(app, project)
+    gateway = GatewayAddress(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, docker_host))
+    injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
+    for line in what_to_say(project, injected):
+        note(line)
+    return injected

@@ -1,0 +1,64 @@
+"""The media types and annotations of a model's parts, in Docker Model Runner's form and in CNCF ModelPack's.
+
+Source: https://github.com/docker/model-runner/blob/main/pkg/distribution/types/config.go and
+https://github.com/modelpack/model-spec/blob/main/docs/spec.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+"""Media type of a manifest."""
+INDEX = "application/vnd.oci.image.index.v1+json"
+"""Media type of an index, a list of manifests."""
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+"""Docker's older name of a manifest."""
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+"""Docker's older name of an index."""
+CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
+"""Media type of the config that we write for a GGUF."""
+CONFIG_OF_FILES = "application/vnd.docker.ai.model.config.v0.2+json"
+"""Media type of the config that we write for a model of several files, each a layer with its path."""
+GGUF = "application/vnd.docker.ai.gguf.v3"
+"""Media type of a GGUF file."""
+MMPROJ = "application/vnd.docker.ai.mmproj"
+"""Media type of a multimodal projector, a GGUF file too."""
+CHAT_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
+"""Media type of a Jinja chat template."""
+LICENSE = "application/vnd.docker.ai.license"
+"""Media type of a licence, plain text."""
+SAFETENSORS = "application/vnd.docker.ai.safetensors"
+"""Media type of a file of weights in the format safetensors."""
+MODEL_FILE = "application/vnd.docker.ai.model.file"
+"""Media type of any other file of a model: its tokenizer, its `config.json`."""
+CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
+"""Media type of a config in ModelPack's form."""
+CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
+"""Media types of a file of weights in ModelPack's form; its name says what it is."""
+CNCF_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
+"""Media type of a file that belongs to the weights: a chat template."""
+CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
+"""Media type of a text in ModelPack's form: a licence."""
+FILE_PATH = "org.cncf.model.filepath"
+"""Annotation of a layer: the path of its file."""
+CONTEXT_SIZE = "dev.dmrc.context-size"
+"""Annotation of a manifest in ModelPack's form, whose config has no field for it: tokens to serve the model with."""
+
+
+Role = Literal["gguf", "safetensors", "file", "mmproj", "lora", "chat_template", "license", "other"]
+"""What a layer is for."""
+
+_LORA = "application/vnd.docker.ai.gguf.v3.lora"  # of docker/model-spec, which Docker Model Runner does not read
+ROLES: Mapping[str, Role]
+ROLES = {
+    GGUF: "gguf",
+    SAFETENSORS: "safetensors",
+    MODEL_FILE: "file",
+    MMPROJ: "mmproj",
+    _LORA: "lora",
+    CHAT_TEMPLATE: "chat_template",
+    LICENSE: "license",
+}
+"""Role of a layer, by its media type."""
