@@ -20,7 +20,7 @@ def mapping(value: object, where: str) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ProjectError(f"{where} is {value!r}, which is no mapping")
+        raise ProjectError(f"{where} must be a mapping, not {value!r}")
     return {str(key): entry for key, entry in value.items()}
 
 
@@ -28,7 +28,7 @@ def text(value: object, where: str) -> str:
     """Return a text that is not blank."""
     if isinstance(value, str) and value.strip():
         return value
-    raise ProjectError(f"{where} is {value!r}, which is no text")
+    raise ProjectError(f"{where} must be a string, not {value!r}")
 
 
 def strings(value: object, where: str, example: str = '["--temp", "0.2"]') -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def positive(value: object, where: str, example: int = 4096) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         remedy = f"Write {example}, for example"
-        raise ProjectError(f"{where} is {value!r}, which is no whole number above 0", remedy=remedy)
+        raise ProjectError(f"{where} must be a whole number above 0, not {value!r}", remedy=remedy)
     return value
 
 

@@ -104,7 +104,7 @@ def _parse(variable: str, value: str) -> Proxy:
     except ValueError:
         host, port = None, None
     if not host or port == 0 or re.search(r"\s", host):
-        raise SettingError(f"{variable} is '{shown}', which is no address of a proxy", remedy=_EXAMPLE)
+        raise SettingError(f"{variable} must be the address of a proxy, not '{shown}'", remedy=_EXAMPLE)
     user, _, password = userinfo.partition(":")
     return Proxy(scheme, host, port or _PORTS[scheme], variable, unquote(user) if at else None, unquote(password))
 

@@ -141,7 +141,7 @@ def _of_url(text: str) -> tuple[str, str]:
         parts = urlsplit(text.strip())
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise _invalid(text, f"it is no URL: {error}") from error
+        raise _invalid(text, f"it is not a URL: {error}") from error
     host = parts.hostname or ""
     registry = f"[{host}]{port}" if ":" in host else f"{host}{port}"
     if parts.scheme.lower() == "file":
@@ -162,16 +162,18 @@ def _is_registry(text: str) -> bool:
 def _check(text: str, registry: str, repository: str, tag: str | None, digest: str | None) -> None:
     host = _REGISTRY.fullmatch(registry)
     if not _is_registry(registry) or host is None or int(host["port"] or 1) > _LARGEST_PORT:
-        raise _invalid(text, f"'{registry}' is no registry; write a host like registry.example.com or localhost:5000")
+        raise _invalid(
+            text, f"'{registry}' is not a registry; write a host like registry.example.com or localhost:5000"
+        )
     component = _HUGGING_FACE_COMPONENT if registry == _HUGGING_FACE else _COMPONENT
     if len(repository) > _LONGEST_REPOSITORY or not all(map(component.fullmatch, repository.split("/"))):
         raise _invalid(text, "a name has letters, digits and single '.', '_', '-' between them, parted by '/'")
     if tag is not None and not _TAG.fullmatch(tag):
-        raise _invalid(text, f"'{tag}' is no tag; a tag has at most 128 letters, digits, '.', '_' and '-'")
+        raise _invalid(text, f"'{tag}' is not a tag; a tag has at most 128 letters, digits, '.', '_' and '-'")
     if digest is not None and not is_digest(digest):
         raise _invalid(text, "after '@' a digest is wanted, sha256: and 64 lower-case hex digits")
 
 
 def _invalid(text: str, reason: str) -> InvalidReferenceError:
     shown = text if len(text) <= 200 else f"{text[:200]}…"
-    return InvalidReferenceError(f"{shown!r} is no model reference: {reason}")
+    return InvalidReferenceError(f"{shown!r} is not a model reference: {reason}")

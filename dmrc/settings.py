@@ -107,7 +107,7 @@ def _port(text: str) -> int:
         return DEFAULT_PORT
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
-    raise SettingError(f"DMRC_PORT is '{text}', which is no TCP port", remedy="Use 1 to 65535")
+    raise SettingError(f"DMRC_PORT must be a TCP port, not '{text}'", remedy="Use 1 to 65535")
 
 
 def _flag(name: str, text: str) -> bool:
@@ -115,7 +115,7 @@ def _flag(name: str, text: str) -> bool:
         return False
     if text.lower() in ("1", "true", "yes", "on"):
         return True
-    raise SettingError(f"{name} is '{text}', which is neither yes nor no", remedy=f"Use {name}=1 or {name}=0")
+    raise SettingError(f"{name} must be yes or no, not '{text}'", remedy=f"Use {name}=1 or {name}=0")
 
 
 def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
@@ -124,7 +124,7 @@ def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
             return None
         case "full" | "metadata" | "off":
             return text
-    raise SettingError(f"DMRC_CAPTURE is '{text}', which is no level of capture", remedy="Use full, metadata or off")
+    raise SettingError(f"DMRC_CAPTURE must be full, metadata or off, not '{text}'", remedy="Use full, metadata or off")
 
 
 def _log_format(text: str) -> Literal["text", "json"]:
@@ -133,14 +133,14 @@ def _log_format(text: str) -> Literal["text", "json"]:
             return "text"
         case "json":
             return text
-    raise SettingError(f"DMRC_LOG_FORMAT is '{text}', which is no form of the log", remedy="Use text or json")
+    raise SettingError(f"DMRC_LOG_FORMAT must be text or json, not '{text}'", remedy="Use text or json")
 
 
 def _registry(text: str) -> str:
     if re.fullmatch(r"[\w.:\[\]-]*", text, re.ASCII):
         return text or "docker.io"
     raise SettingError(
-        f"DEFAULT_REGISTRY is '{text}', which is no registry", remedy="Use DEFAULT_REGISTRY=registry.example.com"
+        f"DEFAULT_REGISTRY must be a registry, not '{text}'", remedy="Use DEFAULT_REGISTRY=registry.example.com"
     )
 
 
@@ -158,7 +158,7 @@ def _hosts(text: str) -> tuple[str, ...]:
     for word in _words(text):
         if not re.fullmatch(r"[\w.-]+", word, re.ASCII):
             raise SettingError(
-                f"DMRC_HOSTS has '{word}', which is not a host name", remedy="Use DMRC_HOSTS=models.example.com"
+                f"DMRC_HOSTS must hold host names, not '{word}'", remedy="Use DMRC_HOSTS=models.example.com"
             )
     return _words(text)
 
@@ -171,7 +171,7 @@ def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:
         match = _MIRROR.fullmatch(word)
         if match is None:
             raise SettingError(
-                f"DMRC_MIRROR has '{word}', which is no mirror",
+                f"DMRC_MIRROR must hold mirrors, not '{word}'",
                 remedy="Use DMRC_MIRROR=docker.io=http://127.0.0.1:5000",
             )
         mirrors[match[1]] = (*mirrors.get(match[1], ()), match[2])
@@ -207,5 +207,5 @@ def _size(name: str, text: str) -> int | None:
         return None
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise SettingError(f"{name} is '{text}', which is no size", remedy=f"Write it as {name}=6GiB")
+        raise SettingError(f"{name} must be a size, not '{text}'", remedy=f"Write it as {name}=6GiB")
     return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])

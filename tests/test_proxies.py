@@ -61,12 +61,12 @@ def test_the_variable_is_that_of_the_scheme_then_that_of_all(
     [
         ("socks5://user:p@ss@proxy.test:1080", "HTTPS_PROXY names a socks5 proxy, 'proxy.test:1080'"),
         ("socks5h://proxy.test", "a socks5h proxy"),
-        ("http://user:p@ss@127.0.0.1:99999", "HTTPS_PROXY is '127.0.0.1:99999', which is no address of a proxy"),
-        ("http://proxy.test:0", "no address of a proxy"),
-        ("http://proxy.test:port", "no address of a proxy"),
-        ("http://", "no address of a proxy"),
-        ("//:80", "no address of a proxy"),
-        ("some garbage", "no address of a proxy"),
+        ("http://user:p@ss@127.0.0.1:99999", "HTTPS_PROXY must be the address of a proxy, not '127.0.0.1:99999'"),
+        ("http://proxy.test:0", "must be the address of a proxy"),
+        ("http://proxy.test:port", "must be the address of a proxy"),
+        ("http://", "must be the address of a proxy"),
+        ("//:80", "must be the address of a proxy"),
+        ("some garbage", "must be the address of a proxy"),
     ],
 )
 def test_what_is_no_proxy_is_one_line_without_its_password(value: str, words: str) -> None:

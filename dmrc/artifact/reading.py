@@ -67,7 +67,7 @@ class Descriptor:
         if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
             raise _bad(name, f"it gives a blob the media type {media_type!r}")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise _bad(name, f"it names a blob {digest!r}, which is no SHA-256 digest")
+            raise _bad(name, f"a blob must be named by a SHA-256 digest, not by {digest!r}")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= largest_bytes:
             raise _bad(
                 name, f"it gives blob {digest} the size {size!r}, and at most {largest_bytes} bytes are accepted"
@@ -250,7 +250,7 @@ def _mapping(value: object, name: str) -> Mapping[str, object]:
 def _text(values: Mapping[str, object], key: str, name: str) -> str:
     value = values.get(key)
     if value is not None and not isinstance(value, str):
-        raise _bad(name, f"its {key} is {str(value)[:40]!r}, which is no text")
+        raise _bad(name, f"its {key} must be a string, not {str(value)[:40]!r}")
     return value or ""
 
 
@@ -272,7 +272,7 @@ def _file_path(annotations: object, name: str) -> str | None:
         return None
     parts = path.split("/") if isinstance(path, str) and len(path) <= 1024 else []
     if not parts or not all(_FILE_NAME.fullmatch(part) and part not in (".", "..") for part in parts):
-        raise _bad(name, f"it names a file {str(path)[:100]!r}, which is no plain relative path")
+        raise _bad(name, f"a file must be named by a plain relative path, not by {str(path)[:100]!r}")
     return str(path)
 
 

@@ -54,14 +54,14 @@ def read_moment(text: str | None, where: str) -> float | None:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):
         raise InputError(
-            f"{where} is '{text}', which is no time", remedy="Use 10m, 2h, 7d, 2026-01-31 or '2026-01-31 14:00'"
+            f"{where} must be a time, not '{text}'", remedy="Use 10m, 2h, 7d, 2026-01-31 or '2026-01-31 14:00'"
         ) from None
 
 
 def _span(text: str, where: str) -> float:
     match = _SPAN.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"{where} is '{text}', which is no time span", remedy="Use 500ms, 5s or 2m")
+        raise InputError(f"{where} must be a time span, not '{text}'", remedy="Use 500ms, 5s or 2m")
     return float(match[1]) * _SPAN_SECONDS[match[2]]
 
 
@@ -72,4 +72,4 @@ def _status(text: str | None, where: str) -> tuple[int, int] | None:
         return int(text[0]) * 100, int(text[0]) * 100 + 99
     if re.fullmatch(r"[1-5]\d\d", text):
         return int(text), int(text)
-    raise InputError(f"{where} is '{text}', which is no HTTP status", remedy="Use 404, or 4xx for all that begin so")
+    raise InputError(f"{where} must be an HTTP status, not '{text}'", remedy="Use 404, or 4xx for all that begin so")

@@ -45,7 +45,7 @@ COMMANDS = {
     "serve": LazyCommand("dmrc.cli.serving.serve:serve", "Run the daemon in the foreground", _SERVING),
     "stop-runner": LazyCommand("dmrc.cli.serving.stop_runner:stop_runner", "Stop the daemon", _SERVING),
     "key": LazyCommand(
-        "dmrc.cli.serving.key.group:key", "Create, list and revoke keys for what is no service", _SERVING
+        "dmrc.cli.serving.key.group:key", "Create, list and revoke keys for what is not a service", _SERVING
     ),
     "requests": LazyCommand(
         "dmrc.cli.record.requests.group:requests", "List what was asked, and how fast it was", _WATCHING

@@ -82,7 +82,7 @@ def _is_default_disabled(environ: Mapping[str, str]) -> bool:
         return False
     if value in _TRUE:
         return True
-    raise ProjectError(f"COMPOSE_DISABLE_ENV_FILE is '{value}', which is neither true nor false")
+    raise ProjectError(f"COMPOSE_DISABLE_ENV_FILE must be true or false, not '{value}'")
 
 
 def _read_raw(variables: dict[str, str], file: Path, text: str, lookup: Lookup) -> None:

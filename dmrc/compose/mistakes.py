@@ -94,13 +94,13 @@ def _wrong_values(model: Mapping[str, object], where: str) -> Iterator[str]:
         yield f"{where}.runtime_flags is {flags!r}; write a list: [{words}]"
     for flag in flags if isinstance(flags, list) else ():
         if not isinstance(flag, str):
-            yield f'{where}.runtime_flags holds {flag!r}, which is no text; put it in quotes: "{flag}"'
+            yield f'{where}.runtime_flags must hold strings, not {flag!r}; put it in quotes: "{flag}"'
 
 
 def _no_texts(fields: Mapping[str, object], names: Sequence[str], where: str) -> Iterator[str]:
     for name in names:
         if not isinstance(value := fields.get(name), str | None):
-            yield f'{where}.{name} is {value!r}, which is no text; put it in quotes: "{value}"'
+            yield f'{where}.{name} must be a string, not {value!r}; put it in quotes: "{value}"'
 
 
 def _unknown(fields: Mapping[str, object], known: Collection[str], where: str) -> Iterator[str]:

@@ -139,10 +139,10 @@ class _Constructor:
     def _key(self, node: yaml.Node, parent: str) -> str:
         """Return a key, which has to be a string."""
         if node.tag in _TAGS_OF_COMPOSE or not isinstance(node, yaml.ScalarNode):
-            raise self._error(node, f"a key of {parent or 'the file'} is no string")
+            raise self._error(node, f"a key of {parent or 'the file'} must be a string")
         value = "<<" if node.value == "<<" else self._scalar(node)
         if not isinstance(value, str):
-            raise self._error(node, f"key {node.value} of {parent or 'the file'} is no string", remedy="Quote it")
+            raise self._error(node, f"key {node.value} of {parent or 'the file'} must be a string", remedy="Quote it")
         return value
 
     def _merged(self, node: yaml.Node, key: str) -> dict[str, object]:
@@ -160,7 +160,7 @@ class _Constructor:
         if node.tag == _PLAIN:
             value = resolve_plain(node.value)
             if isinstance(value, float) and not isfinite(value):
-                raise self._error(node, f"{node.value} is no number that Compose takes", remedy="Quote it")
+                raise self._error(node, f"{node.value} is not a number that Compose takes", remedy="Quote it")
             return value
         kind = node.tag.removeprefix(_TAGS)
         if kind == "binary":
@@ -175,7 +175,7 @@ class _Constructor:
         if kind == "float" and type(value) is int:
             return float(value)
         if type(value) is not expected:
-            raise self._error(node, f"'{node.value}' is no {kind}")
+            raise self._error(node, f"'{node.value}' must be a {kind}")
         return value
 
     def _error(self, node: yaml.Node, problem: str, remedy: str | None = None) -> ProjectError:

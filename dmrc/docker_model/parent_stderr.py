@@ -54,7 +54,7 @@ def _duplicated(pid: int) -> int:
         OSError: The kernel cannot, or does not let us.
     """
     if not hasattr(os, "pidfd_open"):
-        raise OSError("this is no Linux")
+        raise OSError("this is not Linux")
     process = os.pidfd_open(pid)
     try:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -112,5 +112,5 @@ def _may_be_empty(option: click.Option) -> bool:
 
 def _boolean(option: click.Option, name: str, value: str) -> bool:
     if value not in _TRUE + _FALSE:
-        raise click.BadParameter(f"{value!r} is no boolean; write {name}=true or {name}=false", param=option)
+        raise click.BadParameter(f"{value!r} must be a boolean; write {name}=true or {name}=false", param=option)
     return value in _TRUE

@@ -78,7 +78,7 @@ def facts_of(model: LocalModel | None) -> GgufFacts:
     """Return what the header of a model says, which must be a GGUF on this machine."""
     found = local(model).facts
     if found is None:
-        raise EngineError("the model is no GGUF")
+        raise EngineError("the model is not a GGUF file")
     return found
 
 

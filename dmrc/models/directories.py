@@ -19,7 +19,7 @@ def files_of_directory(directory: Path) -> dict[str, Role]:
         InputError: It is no directory, or has no weights.
     """
     if not directory.is_dir():
-        raise InputError(f"'{directory}' is no directory")
+        raise InputError(f"'{directory}' must be a directory")
     found: dict[str, Role] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)

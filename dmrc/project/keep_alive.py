@@ -25,6 +25,6 @@ def parse_keep_alive(value: object, where: str) -> float | None:
         return None
     written = str(value).strip()
     if isinstance(value, bool) or not _DURATION.fullmatch(written):
-        raise ProjectError(f"{where} is '{written[:40]}', which is no duration", remedy="Use 5m, 1h, 0 or -1")
+        raise ProjectError(f"{where} must be a duration, not '{written[:40]}'", remedy="Use 5m, 1h, 0 or -1")
     seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(written))
     return math.inf if seconds > _FOR_EVER_SECONDS or (written[0] == "-" and seconds > 0) else seconds

@@ -58,7 +58,7 @@ def _url(written: str, where: str) -> str:
         raise ProjectError(f"{where} holds a password", remedy="Write key: NAME_OF_AN_ENVIRONMENT_VARIABLE instead")
     if not _is_url_of_routes(url):
         raise ProjectError(
-            f"{where} is '{written}', which is no URL of OpenAI routes", remedy="Write https://HOST/v1, for example"
+            f"{where} must be a URL of OpenAI routes, not '{written}'", remedy="Write https://HOST/v1, for example"
         )
     return url
 
@@ -78,6 +78,6 @@ def _variable(value: object, where: str) -> str | None:
         return None
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
         raise ProjectError(
-            f"{where} is no name of an environment variable", remedy="Write key: OPENAI_API_KEY, without a $"
+            f"{where} must be the name of an environment variable", remedy="Write key: OPENAI_API_KEY, without a $"
         )
     return value

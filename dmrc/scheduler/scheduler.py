@@ -280,7 +280,7 @@ class Scheduler:
         """Notice the end of a child that nobody asked to end; those who wait for it get another one."""
         if runner.process is None:
             return
-        why = "dmrc lost sight of its engine"  # and none may look ready that nobody watches
+        why = "dmrc can no longer watch its engine"  # and none may look ready that nobody watches
         try:
             why = await Supervision(runner, runner.process).until_end()
         finally:

@@ -58,7 +58,7 @@ def _page(client: HttpClient, url: str) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise RegistryError("Docker Hub cannot be searched: its answer is no JSON object")
+        raise RegistryError("Docker Hub cannot be searched: its answer is not a JSON object")
     return cast(Mapping[str, object], document)
 
 

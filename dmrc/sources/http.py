@@ -265,7 +265,7 @@ def _reason(error: HTTPError) -> str:
     """Return why a server was not reached, in words for one line."""
     cause = error.args[-1] if isinstance(error, ProtocolError | SSLError) and error.args else error
     if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
-        return "what it answers is no HTTP"
+        return "its answer is not HTTP"
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return f"TLS fails ({cause.reason.replace('_', ' ').lower()})"
     reason = str(cause).rpartition(": ")[2]

@@ -55,7 +55,7 @@ class _Wanted:
         match = _NAME.fullmatch(text.strip())
         if match is None:
             raise ModelNotFoundError(
-                f"'{text}' is no repository of Hugging Face", remedy="Write hf.co/org/repository:Q4_K_M"
+                f"'{text}' is not a repository of Hugging Face", remedy="Write hf.co/org/repository:Q4_K_M"
             )
         # The name under which the store knows a revision has it in its tag.
         tag, _, revision = (match["tag"] or "").partition("-at-")

@@ -181,7 +181,7 @@ def _read_document(registry: Registry, path: str, digest: str | None) -> tuple[b
         said = response.headers.get("Docker-Content-Digest", "")
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise ArtifactError(f"'{path}' is larger than {MAX_DOCUMENT_BYTES} bytes, which is no model's")
+        raise ArtifactError(f"'{path}' is larger than {MAX_DOCUMENT_BYTES} bytes, the largest that a model's may be")
     expected = digest or (said if is_digest(said) else None)
     actual = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if expected is not None and actual != expected:

@@ -132,7 +132,7 @@ def _checksum(text: str) -> str | None:
         return None
     match = _FRAGMENT.fullmatch(fragment)
     if match is None:
-        raise InvalidReferenceError(f"'#{fragment}' is no checksum", remedy="Write #sha256= and 64 hex digits")
+        raise InvalidReferenceError(f"'#{fragment}' is not a checksum", remedy="Write #sha256= and 64 hex digits")
     return f"sha256:{match[1].lower()}"
 
 
@@ -141,7 +141,7 @@ def _check_magic(origin: UrlOrigin, url: str) -> None:
     with origin.open(0, len(_MAGIC)) as part:
         begin = part.read(len(_MAGIC))
     if begin != _MAGIC:
-        raise DigestMismatchError(f"'{url}' is no GGUF file: it begins with {begin!r}")
+        raise DigestMismatchError(f"'{url}' is not a GGUF file: it begins with {begin!r}")
 
 
 def _refusal(url: str, status: int) -> Exception | None:

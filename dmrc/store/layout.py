@@ -144,7 +144,7 @@ class Layout:
                 return _settled([Entry(dict(manifest)) for manifest in manifests or []])
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 if time.monotonic() > deadline:
-                    raise StoreError(f"'{self._index}' is damaged: it is no OCI index") from error
+                    raise StoreError(f"'{self._index}' is damaged: it is not an OCI index") from error
                 time.sleep(0.02)
 
     def version(self) -> tuple[int, int] | None:

@@ -97,5 +97,5 @@ def _numbers(limits: object) -> tuple[int | None, int | None]:
     requests, tokens = (limits.get(name) for name in known)
     for number in (requests, tokens):
         if number is not None and (not isinstance(number, int) or number < 0):
-            raise ValueError(f"{FIELD} holds {number!r}, which is no number of requests or tokens")
+            raise ValueError(f"{FIELD} must hold numbers of requests or tokens, not {number!r}")
     return requests, tokens

@@ -226,7 +226,7 @@ def test_a_state_directory_that_cannot_be_written(dmrc: Dmrc, tmp_path: Path, co
 def test_a_setting_that_means_nothing(dmrc: Dmrc, name: str, value: str, remedy: str, command: list[str]) -> None:
     done = dmrc.run(*command, env={name: value})
 
-    assert_refused(done, 2, f"{name} is '{value}'", remedy)
+    assert_refused(done, 2, f"{name} must be ", f", not '{value}'", remedy)
     assert_left_nothing(dmrc)
 
 
@@ -236,12 +236,19 @@ def test_an_engine_that_is_no_program(dmrc: Dmrc, tmp_path: Path, command: list[
 
     done = dmrc.run(*command, cwd=project, env={"DMRC_LLAMA_SERVER": "/no/llama-server"})
 
-    assert_refused(done, 2, "DMRC_LLAMA_SERVER is '/no/llama-server'", "unset it to use xllamacpp")
+    assert_refused(
+        done, 2, "DMRC_LLAMA_SERVER must be the path of a program, not '/no/llama-server'", "unset it to use xllamacpp"
+    )
     assert_left_nothing(dmrc)
 
 
 def test_a_default_registry_that_is_none(dmrc: Dmrc) -> None:
     done = dmrc.run("pull", "me/tiny", env={"DEFAULT_REGISTRY": "http://my registry/"})
 
-    assert_refused(done, 2, "DEFAULT_REGISTRY is 'http://my registry/'", "DEFAULT_REGISTRY=registry.example.com")
+    assert_refused(
+        done,
+        2,
+        "DEFAULT_REGISTRY must be a registry, not 'http://my registry/'",
+        "DEFAULT_REGISTRY=registry.example.com",
+    )
     assert_left_nothing(dmrc)

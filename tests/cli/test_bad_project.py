@@ -167,7 +167,7 @@ _BAD = {
     ),
     "no reference": (
         "services: {web: {image: none, models: [llm]}}\nmodels: {llm: {model: AI//x}}",
-        ("models.llm", "'AI//x' is no model reference"),
+        ("models.llm", "'AI//x' is not a model reference"),
     ),
     "unknown engine": (
         "services: {web: {image: none, models: [llm]}}\nmodels: {llm: {model: ai/x, x-dmrc: {engine: llama-cpp}}}",

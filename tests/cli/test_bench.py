@@ -33,4 +33,4 @@ def test_levels_that_are_none_are_refused(dmrc: Dmrc, levels: str) -> None:
     done = dmrc.run("bench", "ai/tiny", "--concurrency", levels)
 
     assert done.returncode == 2
-    assert "is no list of numbers from 1 to 256" in done.stderr
+    assert "must be a list of numbers from 1 to 256" in done.stderr

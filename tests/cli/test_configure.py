@@ -92,7 +92,7 @@ def test_it_outlives_the_daemon_until_it_is_removed(dmrc: Dmrc, tiny: str) -> No
     [
         ((), 2, "nothing to set"),
         (("--context-size", "0"), 2, "context-size"),
-        (("--keep-alive", "soon"), 2, "--keep-alive is 'soon', which is no duration"),
+        (("--keep-alive", "soon"), 2, "--keep-alive must be a duration, not 'soon'"),
         (("--engine", "llama.cp"), 2, "there is no engine 'llama.cp' (did you mean 'llama.cpp'?)"),
         (("--", "--tmp", "0"), 2, "runtime flag '--tmp' is unknown"),
     ],

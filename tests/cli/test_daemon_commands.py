@@ -142,7 +142,7 @@ def test_run_says_how_long_the_model_stays(dmrc: Dmrc, tiny: str) -> None:
     dmrc.ok("run", "--keep-alive", "0", tiny, "Hi")
 
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "--keep-alive is 'soon', which is no duration. Use 5m, 1h, 0 or -1" in refused.stderr
+    assert "--keep-alive must be a duration, not 'soon'. Use 5m, 1h, 0 or -1" in refused.stderr
     assert (kept["keep_alive_seconds"], kept["expires_at"]) == (-1, None)
     eventually(lambda: json.loads(dmrc.ok("ps", "--json")) == [], "end of the runner")
 

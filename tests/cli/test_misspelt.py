@@ -40,14 +40,14 @@ _GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}
         (_GOOD.replace("[llm]", "[other]"), "'other', which is an undefined model; declared: llm. Correct"),
         (_GOOD.replace("[llm]", "llm"), "services.app.models is 'llm'; write a list: [llm]"),
         (_GOOD.replace("[llm]", "{llm: URL}"), "services.app.models.llm is 'URL'; write a mapping: {endpoint_var: LLM"),
-        (_GOOD.replace("[llm]", "{llm: {model_var: 3}}"), 'model_var is 3, which is no text; put it in quotes: "3"'),
+        (_GOOD.replace("[llm]", "{llm: {model_var: 3}}"), 'model_var must be a string, not 3; put it in quotes: "3"'),
         (
             _GOOD.replace("{llm: {model: ai/x}}", "[llm]"),
             "models is ['llm']; write a mapping: {llm: {model: ai/smollm2}}",
         ),
         (_GOOD.replace("{model: ai/x}", ""), "models.llm is empty; write a mapping: {model: ai/smollm2}"),
         (_GOOD.replace("{model: ai/x}", "ai/x"), "models.llm is 'ai/x'; write a mapping: {model: ai/x}"),
-        (_GOOD.replace("ai/x", "3"), 'models.llm.model is 3, which is no text; put it in quotes: "3"'),
+        (_GOOD.replace("ai/x", "3"), 'models.llm.model must be a string, not 3; put it in quotes: "3"'),
         (
             _GOOD.replace("ai/x", "ai/x, context_size: 4k"),
             "models.llm.context_size is '4k'; write an integer without quotes: 4096",
@@ -60,7 +60,7 @@ _GOOD = "services: {app: {image: x, models: [llm]}}\nmodels: {llm: {model: ai/x}
             _GOOD.replace("ai/x", "ai/x, runtime_flags: --temp 0"),
             'models.llm.runtime_flags is \'--temp 0\'; write a list: ["--temp", "0"]',
         ),
-        (_GOOD.replace("ai/x", "ai/x, runtime_flags: [--temp, 0]"), 'holds 0, which is no text; put it in quotes: "0"'),
+        (_GOOD.replace("ai/x", "ai/x, runtime_flags: [--temp, 0]"), 'must hold strings, not 0; put it in quotes: "0"'),
     ],
 )
 def test_it_is_told_with_what_was_meant(dmrc: Dmrc, tmp_path: Path, reader: str, text: str, words: str) -> None:
@@ -99,9 +99,9 @@ def test_all_that_is_wrong_under_x_dmrc_is_told_in_one_line(dmrc: Dmrc, tmp_path
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     for words in (
-        "models.llm.context_size is -5",
-        "models.llm.x-dmrc.keep_alive is 'forever', which is no duration. Use 5m, 1h, 0 or -1; ",
-        "models.llm.x-dmrc.parallel is 0",
+        "models.llm.context_size must be a whole number above 0, not -5",
+        "models.llm.x-dmrc.keep_alive must be a duration, not 'forever'. Use 5m, 1h, 0 or -1; ",
+        "models.llm.x-dmrc.parallel must be a whole number above 0, not 0",
         "models.llm.x-dmrc has no field 'redy' (did you mean 'ready'?)",
         "x-dmrc.auth is 'adress'. Use key or address",
         "x-dmrc.openai is 'somtimes'",

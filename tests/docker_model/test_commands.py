@@ -85,7 +85,7 @@ def test_the_command_takes_its_flags(path: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["list", "--openaiurl", "x"], "'x' is no URL of a server. Give one as http://localhost:8000/v1"),
+        (["list", "--openaiurl", "x"], "'x' must be the URL of a server. Give one as http://localhost:8000/v1"),
         (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
         (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
         (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),

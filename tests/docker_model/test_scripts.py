@@ -86,7 +86,7 @@ REFUSED = [
     (["unload", "--backend", "llama.cpp"], "--backend alone"),
     (["purge", "ai/x"], "unexpected extra argument (ai/x)"),
     (["run", "--color", "bogus", "ai/x", "hi"], "'bogus' is not one of"),
-    (["ls", "--json=maybe"], "'maybe' is no boolean"),
+    (["ls", "--json=maybe"], "'maybe' must be a boolean"),
     (["configure"], "Missing command"),
     (["configure", "--speculative-min-acceptance-rate", "2", "ai/later"], "2"),
     (["search", "--source", "elsewhere"], "'elsewhere' is not one of"),

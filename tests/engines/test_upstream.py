@@ -171,7 +171,7 @@ def test_what_a_proxy_says_is_told_with_its_address(play: Play, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("url", "key", "reason"),
-    [("http://a.test:99999/v1", None, "is no URL"), ("http://a..test/v1", None, "is no URL"),
+    [("http://a.test:99999/v1", None, "is not a URL"), ("http://a..test/v1", None, "is not a URL"),
      ("http://a.test/v1", "sk-1\n", "the key in THE_KEY has a line break")],
 )  # fmt: skip
 def test_what_cannot_be_asked_at_all_is_refused(url: str, key: str | None, reason: str) -> None:

@@ -115,12 +115,12 @@ def test_a_bad_body_of_any_route_is_an_error_that_the_command_line_reads(daemon:
         ("POST /unload", {"model": "x"}, "'model' is not known here"),
         ("POST /pulled", {"reference": "x"}, "'digest' is missing from the body; 'size_bytes' is missing "),
         ("PUT /projects/demo", {"name": "demo", "directory": 1}, "'directory' must be text"),
-        ("PUT /projects/demo", {"services": {"a": "b"}}, "'services.a' must be a list of texts"),
+        ("PUT /projects/demo", {"services": {"a": "b"}}, "'services.a' must be a list of strings"),
         ("PUT /projects/demo", {"models": {"m": {"parallel": "1"}}}, "'models.m.parallel' must be a whole number"),
         ("PUT /projects/demo/secrets", ["x", 1], "'[1]' must be text"),
         ("PUT /projects/demo/upstream-keys", {"A": 1}, "'A' must be text"),
         ("PUT /configurations", {"options": {"mode": "x"}}, "'options.mode' must be one of "),
-        ("POST /keys", {"name": "x", "sha256": "0", "models": "y"}, "'models' must be a list of texts"),
+        ("POST /keys", {"name": "x", "sha256": "0", "models": "y"}, "'models' must be a list of strings"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_by_its_name(daemon: Dmrc, route: str, body: object, message: str) -> None:

@@ -123,7 +123,7 @@ MESSAGES = {
     "a container": (asked() | {"container": "c"}, "'container' is kept by Anthropic itself"),
     "an unknown field": (asked() | {"max_token": 9}, "'max_token' is not known"),
     "a choice that is none": (asked() | {"tool_choice": {"type": "some"}}, "a 'tool_choice' of type \"some\""),
-    "no content": ({"messages": [{"role": "user"}], "max_tokens": 4}, "'messages' is no list of messages"),
+    "no content": ({"messages": [{"role": "user"}], "max_tokens": 4}, "'messages' must be a list of messages"),
     "a tool of Anthropic's alone": (
         asked() | {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         "'web_search_20250305' is called by Anthropic itself",
@@ -136,7 +136,7 @@ MESSAGES = {
     "tokens below 0": (asked() | {"max_tokens": -1}, "'max_tokens' must be a whole number, 0 or above"),
     "data that are no base64": (
         asked(document_of({"type": "base64", "media_type": "text/plain", "data": "x"})),
-        "the 'data' of a document is no text in base64",
+        "the 'data' of a document must be text in base64",
     ),
 }
 RESPONSES = {
@@ -149,12 +149,12 @@ RESPONSES = {
         {"input": "Hi", "tools": [{"type": "function", "name": "look"}, {"type": "file_search"}]},
         "'tools[1]' is of type \"file_search\"",
     ),
-    "an id that is none": ({"input": "Hi", "previous_response_id": ["x"]}, "'previous_response_id' is no text"),
+    "an id that is none": ({"input": "Hi", "previous_response_id": ["x"]}, "'previous_response_id' must be a string"),
     "an item without an id": ({"input": [{"content": "Hi"}]}, "an item of 'input' has neither 'role' nor 'id'"),
     "a choice of OpenAI's": ({"input": "Hi", "tool_choice": {"type": "file_search"}}, '"file_search"'),
     "an unknown field": ({"input": "Hi", "max_tokens_out": 3}, "'max_tokens_out' is not known"),
     "no limit": ({"input": "Hi", "max_output_tokens": 0}, "'max_output_tokens' must be a whole number above 0"),
-    "metadata that are none": ({"input": "Hi", "metadata": "x"}, "'metadata' is no object"),
+    "metadata that are none": ({"input": "Hi", "metadata": "x"}, "'metadata' must be an object"),
     "a file": (
         item(role="user", content=[{"type": "input_file", "file_id": "f"}]),
         "a part of type 'input_file' with file_id cannot be read",
@@ -164,10 +164,10 @@ RESPONSES = {
             role="user",
             content=[{"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,eA=="}],
         ),
-        "file 'a.pdf' is no text",
+        "file 'a.pdf' is not text",
     ),
     "an item of a tool of OpenAI's": (item(type="web_search_call", id="ws_1"), "'web_search_call' cannot be read"),
-    "no object": ({"input": [3]}, "an item of 'input' is no object"),
+    "no object": ({"input": [3]}, "an item of 'input' must be an object"),
 }
 
 

@@ -68,7 +68,7 @@ def test_tools_are_refused_by_name_where_the_template_would_leave_them_out(gatew
 
     with pytest.raises(openai.BadRequestError, match="does not support tools: its chat template has no place"):
         chat.create(model=MODEL, messages=ASKED, tools=[TOOL])
-    with pytest.raises(openai.BadRequestError, match="names the function 'nope', which is not among the tools"):
+    with pytest.raises(openai.BadRequestError, match="names the function 'nope', which is not one of the tools"):
         nope: Any = {"type": "function", "function": {"name": "nope"}}
         chat.create(model=MODEL, messages=ASKED, tools=[TOOL], tool_choice=nope)
     assert chat.create(model=MODEL, messages=ASKED, tools=[TOOL], tool_choice="none", max_tokens=2).choices

@@ -186,7 +186,7 @@ def test_nothing_is_fetched_for_a_caller(seeing: Seeing, route: str, part: dict[
         with pytest.raises(TimeoutError):
             listener.accept()
     assert answer.status == 400
-    assert "named by its address, which dmrc fetches for nobody" in answer.json()["error"]["message"]
+    assert "dmrc does not fetch images by URL" in answer.json()["error"]["message"]
 
 
 def test_the_command_line_sends_the_picture_whose_path_is_in_the_prompt(seeing: Seeing) -> None:
@@ -195,7 +195,7 @@ def test_the_command_line_sends_the_picture_whose_path_is_in_the_prompt(seeing: 
     both = _command(seeing, "local/eyes", PICTURE)
 
     assert both >= words + IMAGE_TOKENS
-    with pytest.raises(RuntimeError, match=r"none\.png' is no image, whatever its name says"):
+    with pytest.raises(RuntimeError, match=r"none\.png' is not an image, whatever its name says"):
         _command(seeing, "local/eyes", NOTHING)
     with pytest.raises(RuntimeError, match="it has no projector"):
         _command(seeing, "local/blind", PICTURE)

@@ -57,7 +57,7 @@ def ask(app: Any, method: str, path: str, body: str | None = None, **headers: st
         ({"mode": "x"}, "'mode' must be one of \"completion\", \"embedding\", \"reranking\""),
         ({"context-size": "4096"}, "'context-size' must be a whole number"),
         ({"context-size": True}, "'context-size' must be a whole number"),
-        ({"runtime-flags": "--x"}, "'runtime-flags' must be a list of texts"),
+        ({"runtime-flags": "--x"}, "'runtime-flags' must be a list of strings"),
         ({"runtime-flags": ["--x", 5]}, "'runtime-flags[1]' must be text"),
         ({"raw-runtime-flags": "--x '"}, "'raw-runtime-flags' cannot be split into flags: No closing quotation"),
         ({"keep_alive": []}, "'keep_alive' must be a whole number or a number or text"),

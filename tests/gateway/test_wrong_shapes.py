@@ -41,7 +41,7 @@ def _said(*blocks: Any) -> list[Any]:
         ({"stop_sequences": 5}, "'stop_sequences'"),
         ({"stop_sequences": [None]}, "'stop_sequences'"),
         ({"tool_choice": "auto"}, "'tool_choice'"),
-        ({"messages": [*HELLO, 5]}, "'messages' is no list of messages"),
+        ({"messages": [*HELLO, 5]}, "'messages' must be a list of messages"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, 5]}]}, r"'content\[1\]'"),
         ({"messages": _said({"type": "tool_use", "id": "t", "name": "look", "input": [5]})}, "'input'"),
         ({"messages": _said({"type": "thinking", "thinking": 5})}, "'thinking'"),

@@ -34,13 +34,13 @@ def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: o
 @pytest.mark.parametrize(
     ("options", "fields", "message"),
     [
-        ({"upstream": "host/v1"}, {}, "is 'host/v1', which is no URL"),
-        ({"upstream": "ftp://host"}, {}, "which is no URL"),
-        ({"upstream": "https://host/v1?key=1"}, {}, "which is no URL"),
-        ({"upstream": "http://host:99999/v1"}, {}, "which is no URL"),
-        ({"upstream": "http://[::1/v1"}, {}, "which is no URL"),
-        ({"upstream": "http://my host/v1"}, {}, "which is no URL"),
-        ({"upstream": {"model": "gpt"}}, {}, "models.llm.x-dmrc.upstream.url is None"),
+        ({"upstream": "host/v1"}, {}, "must be a URL of OpenAI routes, not 'host/v1'"),
+        ({"upstream": "ftp://host"}, {}, "must be a URL"),
+        ({"upstream": "https://host/v1?key=1"}, {}, "must be a URL"),
+        ({"upstream": "http://host:99999/v1"}, {}, "must be a URL"),
+        ({"upstream": "http://[::1/v1"}, {}, "must be a URL"),
+        ({"upstream": "http://my host/v1"}, {}, "must be a URL"),
+        ({"upstream": {"model": "gpt"}}, {}, "models.llm.x-dmrc.upstream.url must be a string, not None"),
         ({"upstream": {"url": "https://host", "token": "x"}}, {}, "has no field 'token'"),
         ({"upstream": "https://host/v1", "engine": "llama.cpp"}, {}, "has both 'upstream' and engine 'llama.cpp'"),
         ({"engine": "upstream"}, {}, "no upstream is named"),
@@ -51,13 +51,13 @@ def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: o
         ),
         ({"upstream": "https://host/v1"}, {"runtime_flags": ["-v"]}, "models.llm.runtime_flags has no effect"),
         ({"upstream": "https://host/v1", "draft": "ai/x"}, {}, "models.llm.x-dmrc.draft has no effect"),
-        ({"lora": [5]}, {}, "models.llm.x-dmrc.lora is 5, which is no text"),
+        ({"lora": [5]}, {}, "models.llm.x-dmrc.lora must be a string, not 5"),
         (
             {"mmproj": "~nosuchuser/p.gguf"},
             {},
             "models.llm.x-dmrc.mmproj: '~nosuchuser/p.gguf' begins in a home directory",
         ),
-        ({"draft": ["a", "b"]}, {}, "models.llm.x-dmrc.draft is ['a', 'b'], which is no text"),
+        ({"draft": ["a", "b"]}, {}, "models.llm.x-dmrc.draft must be a string, not ['a', 'b']"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(options: object, fields: dict[str, object], message: str) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_be_meant_is_refused_by_name(options: object, fields: dict[s
 @pytest.mark.parametrize("key", ["sk-abc-123", "${OPENAI_API_KEY}", "", 5])
 def test_a_key_where_a_name_should_be_is_refused_and_not_repeated(key: object) -> None:
     """Compose puts the value in the place of `${OPENAI_API_KEY}`, so this is the error that a user sees for it."""
-    with pytest.raises(ProjectError, match="no name of an environment variable") as caught:
+    with pytest.raises(ProjectError, match="must be the name of an environment variable") as caught:
         declared({"upstream": {"url": "https://host/v1", "key": key}})
 
     assert not key or str(key) not in str(caught.value).replace("OPENAI_API_KEY", "")

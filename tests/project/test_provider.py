@@ -66,10 +66,10 @@ def test_the_defaults_of_docker_model_runner_say_nothing() -> None:
         ({}, "names no model"),
         ({"backend": ["vllm"]}, "options.backend is 'vllm'"),
         ({"context_size": ["512"]}, "no field 'context_size' (did you mean 'context-size'?)"),
-        ({"context-size": ["-5"]}, "context_size is '-5'"),
+        ({"context-size": ["-5"]}, "context_size must be a whole number above 0, not '-5'"),
         ({"runtime-flags": ["--temp '1"]}, "runtime-flags cannot be split"),
         ({"speculative-num-tokens": ["4"]}, "speculative-num-tokens has no effect without a draft"),
-        ({"parallel": ["many"]}, "parallel is 'many'"),
+        ({"parallel": ["many"]}, "parallel must be a whole number above 0, not 'many'"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(options: dict[str, object], words: str) -> None:

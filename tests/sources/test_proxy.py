@@ -229,7 +229,7 @@ class _Odd(socketserver.BaseRequestHandler):
     ("says", "words"),
     [
         (b"", "Remote end closed connection"),
-        (b"\x15\x03\x01\x00\x02\x02\x50", "what it answers is no HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x50", "its answer is not HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\n<html>", "TLS fails ("),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden. Ask who runs it to let this host through"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway. Check the network"),

@@ -49,8 +49,8 @@ def test_a_file_on_a_web_server_is_a_model(dmrc: Dmrc, web: HuggingFace, tiny: P
     ("name", "code", "reason"),
     [
         ("Tiny.Q8_0.gguf#sha256=" + "ab" * 32, 4, "came with other bytes"),
-        ("Tiny.Q8_0.gguf#md5=1", 2, "'#md5=1' is no checksum. Write #sha256= and 64 hex digits"),
-        ("page.gguf", 4, "is no GGUF file: it begins with b'<htm'"),
+        ("Tiny.Q8_0.gguf#md5=1", 2, "'#md5=1' is not a checksum. Write #sha256= and 64 hex digits"),
+        ("page.gguf", 4, "is not a GGUF file: it begins with b'<htm'"),
     ],
 )
 def test_what_is_not_the_file_that_was_meant_is_refused(
@@ -95,7 +95,7 @@ def test_a_file_on_this_machine_is_a_model(dmrc: Dmrc, tiny: Path) -> None:
     [
         ("file:///no/such/model.gguf", "cannot be read"),
         ("file://elsewhere/model.gguf", "is on another machine"),
-        ("file:///", "is no model reference"),
+        ("file:///", "is not a model reference"),
     ],
 )
 def test_a_file_that_cannot_be_had_is_named(dmrc: Dmrc, url: str, reason: str) -> None:

@@ -92,7 +92,9 @@ def _levels(text: str) -> list[int]:
     except ValueError:
         levels = [0]
     if min(levels) < 1 or max(levels) > 256:
-        raise click.BadParameter(f"'{text}' is no list of numbers from 1 to 256; use 1,2,4", param_hint="--concurrency")
+        raise click.BadParameter(
+            f"'{text}' must be a list of numbers from 1 to 256; use 1,2,4", param_hint="--concurrency"
+        )
     return levels
 
 

@@ -29,13 +29,13 @@ def check_document(document: Mapping) -> None:
     """
     for key in document:
         if key not in TOP_LEVEL_KEYS and not key.startswith("x-"):
-            raise ProjectError(f"'{key}' is no key of a compose file", remedy=f"Known are {_listed(TOP_LEVEL_KEYS)}")
+            raise ProjectError(f"'{key}' is not a key of a compose file", remedy=f"Known are {_listed(TOP_LEVEL_KEYS)}")
     if document.get("include"):
         raise ProjectError("include is used", remedy=_INSTALL)
     for name, service in _named_mappings(document, "services").items():
         for key in service:
             if key not in SERVICE_KEYS and not key.startswith("x-"):
-                raise ProjectError(f"services.{name}.{key} is no key of a service", remedy="Look for a typing error")
+                raise ProjectError(f"services.{name}.{key} is not a key of a service", remedy="Look for a typing error")
         if "extends" in service:
             raise ProjectError(f"services.{name}.extends is used", remedy=_INSTALL)
 
@@ -47,7 +47,7 @@ def check_project(project: Mapping) -> None:
         ProjectError: A value is not of the kind that its key takes; the message names the key.
     """
     if not isinstance(project.get("name", ""), str):
-        raise ProjectError("name is no string", remedy="Quote it")
+        raise ProjectError("name must be a string", remedy="Quote it")
     for name, model in _named_mappings(project, "models").items():
         _check_model(f"models.{name}", model)
     for name, service in _named_mappings(project, "services").items():
@@ -99,13 +99,13 @@ def _check_model(key: str, model: Mapping) -> None:
     size = model.get("context_size", 0)
     if isinstance(size, bool) or not isinstance(size, int | float) or size != int(size):
         hint = "A number in quotes or from a ${VARIABLE} is a string to Compose" if isinstance(size, str) else None
-        raise ProjectError(f"{key}.context_size is '{_shown(size)}', which is no integer", remedy=hint)
+        raise ProjectError(f"{key}.context_size must be an integer, not '{_shown(size)}'", remedy=hint)
     flags = model.get("runtime_flags", [])
     if not isinstance(flags, list):
-        raise ProjectError(f"{key}.runtime_flags is no list of strings", remedy='Write ["--temp", "0.2"]')
+        raise ProjectError(f"{key}.runtime_flags must be a list of strings", remedy='Write ["--temp", "0.2"]')
     for flag in flags:
         if not isinstance(flag, str):
-            raise ProjectError(f"{key}.runtime_flags holds '{_shown(flag)}', which is no string", remedy="Quote it")
+            raise ProjectError(f"{key}.runtime_flags must hold strings, not '{_shown(flag)}'", remedy="Quote it")
 
 
 def _check_service(key: str, service: Mapping) -> None:
@@ -140,7 +140,7 @@ def _check_dependency(key: str, entry: object) -> None:
         raise ProjectError(f"{key}.condition is '{_shown(condition)}'", remedy=f"Take one of {_listed(_CONDITIONS)}")
     for name in ("required", "restart"):
         if str(mapping.get(name, True)).lower() not in BOOLEANS:
-            raise ProjectError(f"{key}.{name} is neither true nor false")
+            raise ProjectError(f"{key}.{name} must be true or false")
 
 
 def _check_environment(key: str, environment: object) -> None:
@@ -148,15 +148,15 @@ def _check_environment(key: str, environment: object) -> None:
     if isinstance(environment, list):
         for entry in environment:
             if not isinstance(entry, str):
-                raise ProjectError(f"{key} holds '{_shown(entry)}', which is no KEY=VALUE")
+                raise ProjectError(f"{key} must hold KEY=VALUE, not '{_shown(entry)}'")
             if re.search(r"\s$", entry.partition("=")[0]):
                 raise ProjectError(f"{key} holds '{entry}', whose name ends in a space")
     elif isinstance(environment, dict):
         for name, value in environment.items():
             if not isinstance(value, _SCALARS):
-                raise ProjectError(f"{key}.{name} is neither a string, a number, a boolean nor null")
+                raise ProjectError(f"{key}.{name} must be a string, a number, a boolean or null")
     else:
-        raise ProjectError(f"{key} is neither a list of KEY=VALUE nor a mapping")
+        raise ProjectError(f"{key} must be a list of KEY=VALUE or a mapping")
 
 
 def _check_env_file(key: str, value: object) -> None:
@@ -165,7 +165,7 @@ def _check_env_file(key: str, value: object) -> None:
         if isinstance(entry, str):
             continue
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str) or not isinstance(value, list):
-            raise ProjectError(f"{key} is neither a path nor a list of paths or of mappings with a path")
+            raise ProjectError(f"{key} must be a path, or a list of paths or of mappings with a path")
         for name in entry:
             if name not in ("path", "required", "format"):
                 raise ProjectError(f"{key}.{name} is not known")
@@ -185,11 +185,11 @@ def _check_provider(key: str, provider: object) -> None:
         raise ProjectError(f"{key}.type is missing or no string")
     options = mapping.get("options", {})
     if not isinstance(options, dict):
-        raise ProjectError(f"{key}.options is no mapping")
+        raise ProjectError(f"{key}.options must be a mapping")
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, str | int | float):
-                raise ProjectError(f"{key}.options.{name} is neither a string, a number, a boolean nor a list of them")
+                raise ProjectError(f"{key}.options.{name} must be a string, a number, a boolean or a list of them")
 
 
 def _check_list_or_mapping(key: str, value: object) -> Mapping:
@@ -198,14 +198,14 @@ def _check_list_or_mapping(key: str, value: object) -> Mapping:
         _check_names(key, value)
         return {}
     if not isinstance(value, dict):
-        raise ProjectError(f"{key} is neither a list of names nor a mapping")
+        raise ProjectError(f"{key} must be a list of names or a mapping")
     return value
 
 
 def _check_names(key: str, value: object) -> None:
     """Check a list of strings of which no two are equal."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ProjectError(f"{key} is no list of strings")
+        raise ProjectError(f"{key} must be a list of strings")
     for item in value:
         if value.count(item) > 1:
             raise ProjectError(f"{key} holds '{item}' twice")
@@ -214,7 +214,7 @@ def _check_names(key: str, value: object) -> None:
 def _check_properties(key: str, value: object, known: tuple[str, ...]) -> None:
     """Check that `value` is a mapping of `known` keys and `x-` ones."""
     if not isinstance(value, dict):
-        raise ProjectError(f"{key} is no mapping", remedy=f"It may hold {_listed(known)}")
+        raise ProjectError(f"{key} must be a mapping", remedy=f"It may hold {_listed(known)}")
     for name in value:
         if name not in known and not name.startswith("x-"):
             raise ProjectError(f"{key}.{name} is not known", remedy=f"Known are {_listed(known)} and x-…")
@@ -223,21 +223,21 @@ def _check_properties(key: str, value: object, known: tuple[str, ...]) -> None:
 def _check_string(mapping: Mapping, key: str, name: str) -> None:
     """Check that a key, where it is there, holds a string."""
     if name in mapping and not isinstance(mapping[name], str):
-        raise ProjectError(f"{key}.{name} is '{_shown(mapping[name])}', which is no string", remedy="Quote it")
+        raise ProjectError(f"{key}.{name} must be a string, not '{_shown(mapping[name])}'", remedy="Quote it")
 
 
 def _named_mappings(project: Mapping, section: str) -> dict[str, Mapping]:
     """Return `services` or `models`, checked to be a mapping of names to mappings."""
     entries = project.get(section, {})
     if not isinstance(entries, dict):
-        raise ProjectError(f"{section} is no mapping")
+        raise ProjectError(f"{section} must be a mapping")
     for name, entry in entries.items():
         if not _NAME.fullmatch(name):
             raise ProjectError(
                 f"{section} holds '{name}'", remedy="A name is made of letters, digits, '.', '_' and '-'"
             )
         if not isinstance(entry, dict):
-            raise ProjectError(f"{section}.{name} is no mapping")
+            raise ProjectError(f"{section}.{name} must be a mapping")
     return entries
 
 

@@ -83,7 +83,7 @@ def _documents(file: Path) -> list[dict[str, object]]:
     documents: list[dict[str, object]] = []
     for document in yaml_text.read(text, str(file)):
         if not isinstance(document, dict):
-            raise ProjectError(f"{file}: the file's top level is no mapping", remedy="Start with 'services:'")
+            raise ProjectError(f"{file}: the file's top level must be a mapping", remedy="Start with 'services:'")
         documents.append(document)
     return documents
 

@@ -58,7 +58,7 @@ def _merge_environment(base: object, override: object, path: tuple[str, ...]) ->
     """Merge two environments in either form, by key."""
     entries = _entries(base) + _entries(override)
     if not all(isinstance(entry, str) for entry in entries):
-        raise ProjectError(f"{'.'.join(path)} holds something that is no string")
+        raise ProjectError(f"{'.'.join(path)} must hold strings")
     return list({str(entry).partition("=")[0]: entry for entry in entries}.values())
 
 
@@ -76,7 +76,7 @@ def _merge_as_mapping(base: object, override: object, path: tuple[str, ...]) -> 
     values = [expand_list(value, fill) if value is not None else {} for value in (base, override)]
     first, second = values
     if not isinstance(first, dict) or not isinstance(second, dict):
-        raise ProjectError(f"{'.'.join(path)} is neither a list of names nor a mapping")
+        raise ProjectError(f"{'.'.join(path)} must be a list of names or a mapping")
     return _merge_mappings(first, second, path)
 
 

@@ -65,7 +65,7 @@ def parts(content: JsonValue, name: str = "content") -> list[Document]:
     if isinstance(content, str):
         return [_text(content)]
     if content is not None and not isinstance(content, list):
-        raise InputError(f"'{name}' is neither text nor a list of blocks")
+        raise InputError(f"'{name}' must be text or a list of blocks")
     return [part for block in given_objects(content, name) for part in _parts(block)]
 
 
@@ -124,10 +124,10 @@ def _decoded(data: JsonValue) -> str:
     try:
         return base64.b64decode(str(data), validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise InputError(f"the 'data' of a document is no text in base64: {error}") from error
+        raise InputError(f"the 'data' of a document must be text in base64: {error}") from error
 
 
 def _text(text: JsonValue) -> Document:
     if not isinstance(text, str):
-        raise InputError("the 'text' of a block is no text")
+        raise InputError("the 'text' of a block must be a string")
     return {"type": "text", "text": text}

@@ -105,7 +105,7 @@ def _chat(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
     messages = document.get("messages")
     if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
         raise InputError(
-            "'messages' is no list of messages",
+            "'messages' must be a list of messages",
             remedy='Send [{"role": "user", "content": "…"}], as Anthropic has it',
         )
     return requests.chat(document)

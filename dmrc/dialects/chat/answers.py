@@ -97,7 +97,7 @@ class ChatAnswer:
         document = json_object(body)
         pieces = self._read(document)
         if self.reason is None and not pieces:
-            raise EngineError("the engine's answer is no completion", remedy="See: dmrc requests")
+            raise EngineError("the engine's answer is not a completion", remedy="See: dmrc requests")
         return pieces
 
     async def stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[Piece]]:

@@ -30,7 +30,7 @@ class TokenCount:
         del clock
         count = json_object(body).get("input_tokens")
         if not isinstance(count, int):
-            raise EngineError("the engine's answer is no count of tokens", remedy="See: dmrc requests")
+            raise EngineError("the engine's answer is not a count of tokens", remedy="See: dmrc requests")
         return json.dumps({**self._beside, "input_tokens": count}).encode()
 
     async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:

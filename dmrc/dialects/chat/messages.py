@@ -33,7 +33,7 @@ def checked_messages(value: JsonValue, served: Served) -> JsonValue:
     """
     if not isinstance(value, list):
         raise InputError(
-            f"'messages' is {shown(value)}, which is not a list", remedy='Send [{"role": "user", "content": "…"}]'
+            f"'messages' must be a list, not {shown(value)}", remedy='Send [{"role": "user", "content": "…"}]'
         )
     if not value:
         raise InputError("'messages' is empty", remedy='Send at least one: {"role": "user", "content": "…"}')
@@ -51,7 +51,7 @@ def shown(value: JsonValue) -> str:
 
 def _message(message: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(message, dict):
-        raise InputError(f"{where} is {shown(message)}, which is not a message", remedy="Send an object with a 'role'")
+        raise InputError(f"{where} must be a message, not {shown(message)}", remedy="Send an object with a 'role'")
     role = message.get("role")
     if not isinstance(role, str):
         raise InputError(f"{where} has no 'role'", remedy=f"Send one of {', '.join(_ROLES)}")
@@ -70,7 +70,7 @@ def _message(message: JsonValue, where: str, served: Served) -> JsonValue:
         changes |= _without_content(role, where)
     for name in ("reasoning_content", "name", "tool_call_id"):
         if not isinstance(message.get(name), str | None):
-            raise InputError(f"{where}.{name} is {shown(message[name])}, which is not a text")
+            raise InputError(f"{where}.{name} must be a string, not {shown(message[name])}")
     nulls = [name for name in _NULLS if name in message and message[name] is None]
     if not changes and not nulls:
         return message
@@ -105,7 +105,7 @@ def _part(part: JsonValue, where: str, served: Served) -> JsonValue:
         raise InputError(f"{where} has no 'type'", remedy='Send {"type": "text", "text": "…"}')
     if kind in _TEXTS:
         if not isinstance(text := part.get(kind), str):
-            raise InputError(f"{where}.{kind} is {shown(text)}, which is not a text")
+            raise InputError(f"{where}.{kind} must be a string, not {shown(text)}")
         return part if kind == "text" or served.is_upstream else {"type": "text", "text": text}
     if served.is_upstream:
         return part
@@ -121,14 +121,14 @@ def _part(part: JsonValue, where: str, served: Served) -> JsonValue:
 
 def _calls(calls: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(calls, list):
-        raise InputError(f"{where} is {shown(calls)}, which is not a list")
+        raise InputError(f"{where} must be a list, not {shown(calls)}")
     told = [_call(call, f"{where}[{number}]", served) for number, call in enumerate(calls)]
     return calls if all(new is old for new, old in zip(told, calls, strict=True)) else told
 
 
 def _call(call: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(call, dict):
-        raise InputError(f"{where} is {shown(call)}, which is not a call")
+        raise InputError(f"{where} must be a call, not {shown(call)}")
     kind, function = call.get("type"), call.get("function")
     if kind not in (None, "function"):
         if served.is_upstream:
@@ -139,7 +139,7 @@ def _call(call: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(function.get("name"), str):
         raise InputError(f"{where}.function has no 'name'")
     if not isinstance(call.get("id"), str | None):
-        raise InputError(f"{where}.id is {shown(call['id'])}, which is not a text")
+        raise InputError(f"{where}.id must be a string, not {shown(call['id'])}")
     arguments = function.get("arguments")
     meant = _arguments(arguments)
     if kind == "function" and meant is arguments and call.get("id", "") is not None:

@@ -36,18 +36,18 @@ def _are_texts(value: JsonValue) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-TEXT = Kind("is no text", lambda value: isinstance(value, str))
-FLAG = Kind("is neither true nor false", lambda value: isinstance(value, bool))
-LIST = Kind("is no list", lambda value: isinstance(value, list))
-OBJECT = Kind("is no object", lambda value: isinstance(value, dict))
-NUMBER = Kind("is no number", lambda value: isinstance(value, float) or _is_whole(value))
-WHOLE = Kind("is no whole number", _is_whole)
+TEXT = Kind("must be a string", lambda value: isinstance(value, str))
+FLAG = Kind("must be true or false", lambda value: isinstance(value, bool))
+LIST = Kind("must be a list", lambda value: isinstance(value, list))
+OBJECT = Kind("must be an object", lambda value: isinstance(value, dict))
+NUMBER = Kind("must be a number", lambda value: isinstance(value, float) or _is_whole(value))
+WHOLE = Kind("must be a whole number", _is_whole)
 COUNT = Kind("must be a whole number above 0", lambda value: isinstance(value, int) and _is_whole(value) and value > 0)
 WHOLE_VALUE = Kind("must be a whole number", lambda value: _is_whole(_number(value)))
 """Also one that is written as `3.0`."""
 AMOUNT = Kind("must be a whole number, 0 or above", lambda value: _is_whole(number := _number(value)) and number >= 0)
-TEXTS = Kind("must be a list of texts", lambda value: _are_texts(value))
-TEXT_OR_TEXTS = Kind("must be a text or a list of texts", lambda value: isinstance(value, str) or _are_texts(value))
+TEXTS = Kind("must be a list of strings", lambda value: _are_texts(value))
+TEXT_OR_TEXTS = Kind("must be a string or a list of strings", lambda value: isinstance(value, str) or _are_texts(value))
 LIST_OR_OBJECT = Kind("must be an object", lambda value: isinstance(value, list | dict))
 """Of `logit_bias`: llama.cpp takes a list of pairs, too."""
 
@@ -85,7 +85,7 @@ def given_object(value: JsonValue, name: str) -> Document:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"'{name}' is no object")
+        raise InputError(f"'{name}' must be an object")
     return value
 
 
@@ -98,11 +98,11 @@ def given_objects(value: JsonValue, name: str) -> list[Document]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise InputError(f"'{name}' is no list")
+        raise InputError(f"'{name}' must be a list")
     return [_one(item, f"{name}[{number}]") for number, item in enumerate(value)]
 
 
 def _one(item: JsonValue, name: str) -> Document:
     if not isinstance(item, dict):
-        raise InputError(f"'{name}' is no object")
+        raise InputError(f"'{name}' must be an object")
     return item

@@ -69,14 +69,14 @@ def _tools(value: JsonValue, served: Served) -> JsonValue:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise InputError(f"'tools' is {shown(value)}, which is not a list")
+        raise InputError(f"'tools' must be a list, not {shown(value)}")
     tools = [_tool(tool, f"tools[{number}]", served) for number, tool in enumerate(value)]
     return value if all(new is old for new, old in zip(tools, value, strict=True)) else tools
 
 
 def _tool(tool: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(tool, dict):
-        raise InputError(f"{where} is {shown(tool)}, which is not a tool")
+        raise InputError(f"{where} must be a tool, not {shown(tool)}")
     kind, function = tool.get("type"), tool.get("function")
     if kind != "function" and not (kind is None and isinstance(function, dict)):
         if served.is_upstream and isinstance(kind, str):
@@ -90,12 +90,12 @@ def _tool(tool: JsonValue, where: str, served: Served) -> JsonValue:
     if not isinstance(name := function.get("name"), str) or not name:
         raise InputError(f"{where}.function has no 'name'")
     if not isinstance(function.get("description"), str | None):
-        raise InputError(f"{where}.function.description is {shown(function['description'])}, which is not a text")
+        raise InputError(f"{where}.function.description must be a string, not {shown(function['description'])}")
     if not isinstance(function.get("strict"), bool | None):
-        raise InputError(f"{where}.function.strict is {shown(function['strict'])}, which is neither true nor false")
+        raise InputError(f"{where}.function.strict must be true or false, not {shown(function['strict'])}")
     parameters = function.get("parameters")
     if not isinstance(parameters, dict | None):
-        raise InputError(f"{where}.function.parameters is {shown(parameters)}, which is not a JSON schema")
+        raise InputError(f"{where}.function.parameters must be a JSON schema, not {shown(parameters)}")
     kept = kept_schema(parameters, f"{where}.function.parameters") if served.is_llama_cpp else parameters
     if kind is not None and kept is parameters and None not in function.values():
         return tool
@@ -133,7 +133,7 @@ def _named(functions: list[Document], names: tuple[str, ...]) -> list[Document]:
     for name in names:
         if name not in known:
             raise InputError(
-                f"'tool_choice' names the function '{name}', which is not among the tools{near(name, known)}",
+                f"'tool_choice' names the function '{name}', which is not one of the tools{near(name, known)}",
                 remedy=f"The tools are {', '.join(known)}",
             )
     return [function for function in functions if function.get("name") in names]

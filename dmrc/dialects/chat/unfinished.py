@@ -53,4 +53,4 @@ def _object(text: str) -> dict[str, JsonValue] | None:
 
 def refuse_constant(name: str) -> float:
     """Refuse `NaN` and its like, which Python reads and no JSON has."""
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

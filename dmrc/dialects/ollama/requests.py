@@ -135,7 +135,7 @@ def embed(document: Document) -> Document:
     value = document.get("input") or document.get("prompt")
     texts: list[JsonValue] = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
-        raise InputError("'input' must be a text or a list of texts")
+        raise InputError("'input' must be a string or a list of strings")
     wanted = document.get("dimensions")
     return {"input": texts, "model": document.get("model"), **({} if wanted is None else {"dimensions": wanted})}
 
@@ -157,7 +157,7 @@ def _option(name: str, value: JsonValue) -> JsonValue:
             return [value]
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             return value
-        raise InputError('option "stop" must be a list of texts')
+        raise InputError('option "stop" must be a list of strings')
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f'option "{name}" must be a number')
     # Ollama's -2 fills the context, as llama.cpp's -1 does when the context does not shift.
@@ -166,12 +166,12 @@ def _option(name: str, value: JsonValue) -> JsonValue:
 
 def _messages(value: JsonValue) -> JsonValue:
     if not isinstance(value, list):
-        raise InputError("'messages' is no list")
+        raise InputError("'messages' must be a list")
     found: list[JsonValue] = []
     open_calls: list[tuple[str, str]] = []
     for message in value:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise InputError("a message is no object with a 'role'")
+            raise InputError("a message must be an object with a 'role'")
         check_kinds(message, _KINDS_OF_MESSAGES, " of a message")
         said: Document = {"role": message["role"], "content": _content(message)}
         if isinstance(thinking := message.get("thinking"), str):
@@ -260,7 +260,7 @@ def _schema(value: JsonValue) -> Document:
 def _text(document: Document, name: str) -> str:
     value = document.get(name)
     if value is not None and not isinstance(value, str):
-        raise InputError(f"'{name}' is no text")
+        raise InputError(f"'{name}' must be a string")
     return value or ""
 
 
@@ -272,5 +272,5 @@ def flag(document: Document, name: str, *, default: bool) -> bool:
     """
     value = document.get(name)
     if value is not None and not isinstance(value, bool):
-        raise InputError(f"'{name}' is neither true nor false")
+        raise InputError(f"'{name}' must be true or false")
     return default if value is None else value

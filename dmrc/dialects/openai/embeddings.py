@@ -37,7 +37,7 @@ def checked_embedding(document: Document, served: Served) -> tuple[Document, lis
         return {}, []
     longest = served.embedding_length
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise InputError(f"'dimensions' is {shown(wanted)}, which is not a whole number above 0")
+        raise InputError(f"'dimensions' must be a whole number above 0, not {shown(wanted)}")
     if longest is not None and wanted > longest:
         raise InputError(f"'dimensions' is {wanted}, and an embedding of '{served.reference}' has {longest}")
     # An upstream may have a way of its own to shorten them.

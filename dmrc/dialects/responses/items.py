@@ -108,7 +108,7 @@ def _content(content: JsonValue) -> JsonValue:
     if isinstance(content, str) or content is None:
         return content
     if not isinstance(content, list):
-        raise InputError("the 'content' of a message is neither text nor a list")
+        raise InputError("the 'content' of a message must be text or a list")
     parts = [_part(part) for part in given_objects(content, "content")]
     has_words_only = all(part["type"] == "text" for part in parts)
     return _joined(parts) if has_words_only else [*parts]
@@ -139,13 +139,13 @@ def _file(data: str, name: JsonValue) -> Document:
             text = base64.b64decode(encoded, validate=True).decode()
             return _text(f"{name}\n{text}" if name else text)
     except (binascii.Error, ValueError) as error:
-        raise InputError(f"the data of file '{name}' is no text in base64: {error}") from error
-    raise InputError(f"file '{name}' is no text, and cannot be read", remedy="Send the text that it holds")
+        raise InputError(f"the data of file '{name}' must be text in base64: {error}") from error
+    raise InputError(f"file '{name}' is not text, and cannot be read", remedy="Send the text that it holds")
 
 
 def _text(text: JsonValue) -> Document:
     if not isinstance(text, str):
-        raise InputError("the 'text' of a part is no text")
+        raise InputError("the 'text' of a part must be a string")
     return {"type": "text", "text": text}
 
 

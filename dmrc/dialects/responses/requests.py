@@ -131,7 +131,7 @@ def check(document: Document) -> None:
 def _list(document: Document, name: str) -> list[JsonValue]:
     value = document.get(name)
     if not isinstance(value, list | None):
-        raise InputError(f"'{name}' is no list")
+        raise InputError(f"'{name}' must be a list")
     return value or []
 
 

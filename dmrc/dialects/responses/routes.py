@@ -109,13 +109,13 @@ def _items(document: Document, conversations: Conversations) -> Items:
     elif isinstance(value, list):
         items = [_meant(item, conversations) for item in value]
     else:
-        raise InputError("'input' is neither text nor a list", remedy='Send "input": "…", as in OpenAI\'s Responses')
+        raise InputError("'input' must be text or a list", remedy='Send "input": "…", as in OpenAI\'s Responses')
     return items if before is None else conversations.get(str(before)) + items
 
 
 def _meant(item: JsonValue, conversations: Conversations) -> JsonValue:
     if not isinstance(item, dict):
-        raise InputError("an item of 'input' is no object", remedy='Send {"role": "user", "content": "…"}')
+        raise InputError("an item of 'input' must be an object", remedy='Send {"role": "user", "content": "…"}')
     is_name = item.get("type") == "item_reference" or (item.get("type") is None and "role" not in item)
     if not is_name:
         return item

@@ -110,7 +110,7 @@ class HttpAnswer:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._give_up(f"it answered with what is no HTTP: {error}")
+            self._give_up(f"its answer is not HTTP: {error}")
         if self._buffered_bytes > before:
             self._beside_body_bytes = 0
         else:

@@ -118,7 +118,7 @@ def _binary(settings: Settings) -> str | None:
     found = shutil.which(settings.llama_server)
     if found is None:
         raise SettingError(
-            f"DMRC_LLAMA_SERVER is '{settings.llama_server}', which is no program",
+            f"DMRC_LLAMA_SERVER must be the path of a program, not '{settings.llama_server}'",
             remedy="Name a llama-server binary, or unset it to use xllamacpp",
         )
     return found

@@ -109,7 +109,7 @@ def _known(name: str) -> Flag:
     if name in FORBIDDEN:
         raise RuntimeFlagError(f"runtime flag '{name}' is not allowed: {FORBIDDEN[name]}", remedy="Remove it")
     if not name.startswith("-"):
-        raise RuntimeFlagError(f"'{name}' is no runtime flag", remedy='Write ["--temp", "0.2"], for example')
+        raise RuntimeFlagError(f"'{name}' is not a runtime flag", remedy='Write ["--temp", "0.2"], for example')
     near = difflib.get_close_matches(name, [*_BY_NAME, *FORMER], n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else "See llama-server's documentation"
     raise RuntimeFlagError(f"runtime flag '{name}' is unknown", remedy=hint)
@@ -130,7 +130,7 @@ def _check_value(flag: Flag, name: str, value: str) -> None:
     wanted = _wanted(flag, value)
     if wanted is not None:
         shown = value if len(value) <= 40 else f"{value[:40]}…"
-        raise RuntimeFlagError(f"runtime flag '{name}' is '{shown}', which is not {wanted}")
+        raise RuntimeFlagError(f"runtime flag '{name}' must be {wanted}, not '{shown}'")
 
 
 def _wanted(flag: Flag, value: str) -> str | None:

@@ -69,7 +69,7 @@ def _mode(
     if operation == "rerank":
         if facts.is_causal and not reranks:
             raise InputError(
-                f"model '{name}' is no reranker: its file does not say so",
+                f"model '{name}' is not a reranker: its file does not say so",
                 remedy=f"Choose another; or, where it is one: dmrc configure --mode reranking {name}",
             )
         return "rerank"

@@ -100,7 +100,7 @@ class LoadedModel:
         texts = given.get("input", "")
         texts = texts if isinstance(texts, list) else [texts]
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("input is neither a text nor a list of texts")
+            raise ValueError("input must be a string or a list of strings")
         vectors, tokens = self._llama.embed(texts, normalize=True, truncate=False, return_count=True)
         data = [
             {"object": "embedding", "index": index, "embedding": _packed(vector) if as_base64 else vector}

@@ -97,7 +97,7 @@ class UpstreamSession:
             self._proxy = proxy_for(upstream.url)
             self._connector = TcpConnector(upstream.url, self._proxy)
         except ValueError as error:
-            message = f"upstream '{upstream.url}' is no URL: {error}"
+            message = f"upstream '{upstream.url}' is not a URL: {error}"
             raise UpstreamError(message, remedy="Check x-dmrc.upstream") from error
         self._session = HttpSession(self._connector)
 

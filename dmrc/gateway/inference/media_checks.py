@@ -40,7 +40,7 @@ def check_pictures(target: Target, document: Mapping[str, JsonValue], body: byte
         )
     if any(address.startswith("http") for part in parts for address in _addresses(part)):
         raise InputError(
-            "the picture is named by its address, which dmrc fetches for nobody",
+            "dmrc does not fetch images by URL",
             remedy="Send the picture itself: data:image/png;base64,…",
         )
 

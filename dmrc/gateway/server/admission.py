@@ -104,5 +104,5 @@ def _without_key(*, is_foreign: bool) -> AuthenticationError:
         "this key is not dmrc's" if is_foreign else "this listener needs the API key of a service",
         remedy="Use the variables that dmrc gives each service with models: OPENAI_API_KEY, or a URL with the key in "
         "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file. "
-        "For what is no service: dmrc key create",
+        "For what is not a service: dmrc key create",
     )

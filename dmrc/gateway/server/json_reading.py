@@ -40,7 +40,7 @@ _ESCAPE = "\\u"
 
 
 def _refuse_constant(name: str) -> JsonValue:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode

@@ -134,7 +134,7 @@ def _file(name: str, where: str, identities: list[str]) -> Path:
     path = Path(name)
     try:
         if not path.is_file():  # which follows links, and waits for no pipe
-            raise FileNotFoundError(errno.ENOENT, "it is no file")
+            raise FileNotFoundError(errno.ENOENT, "it is not a file")
         if path.resolve() != path:
             raise InputError(f"{where} names '{name}', which is a link now", remedy="Run dmrc up again")
         identities.append(f"{where}={_identity(path)}")

@@ -67,7 +67,7 @@ def test_a_path_of_an_image_in_another_file_is_only_words(tmp_path: Path) -> Non
 def test_what_only_has_the_name_of_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_text("<html>")
 
-    with pytest.raises(InputError, match="is no image, whatever its name says"):
+    with pytest.raises(InputError, match="is not an image, whatever its name says"):
         expand(f"What is @{tmp_path}/x.jpg")
 
 
@@ -102,11 +102,11 @@ def test_what_is_no_file_stays_as_it_is(prompt: str, capsys: pytest.CaptureFixtu
 
 def test_what_is_written_as_a_path_and_is_no_file_stays_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
     assert expand("Read @./none.txt") == "Read @./none.txt"
-    assert capsys.readouterr().err == "'./none.txt' is no file: the words are sent as they are\n"
+    assert capsys.readouterr().err == "'./none.txt' is not a file: the words are sent as they are\n"
 
 
 def test_a_file_that_is_neither_text_nor_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(InputError, match="neither text nor an image"):
+    with pytest.raises(InputError, match="must be text or an image"):
         expand(f"Read @{tmp_path}/x.bin")

@@ -118,9 +118,9 @@ def test_filters_of_the_command_line_hold_together(dmrc: Dmrc, record) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--since", "soon"), "--since is 'soon', which is no time. Use 10m, 2h, 7d"),
-        (("--slow", "very"), "--slow is 'very', which is no time span"),
-        (("--status", "40"), "--status is '40', which is no HTTP status"),
+        (("--since", "soon"), "--since must be a time, not 'soon'. Use 10m, 2h, 7d"),
+        (("--slow", "very"), "--slow must be a time span, not 'very'"),
+        (("--status", "40"), "--status must be an HTTP status, not '40'"),
         (("--follow", "--grep", "x"), "--follow does not go with --grep"),
         (("rm",), "requests are deleted by id or by options"),
         (("show", "ffff0000"), "no request 'ffff0000' is recorded"),

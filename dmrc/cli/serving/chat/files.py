@@ -46,7 +46,7 @@ def expand(prompt: str) -> Content:
         found = next(((path, each) for each in names if (path := _file(each)) is not None), None)
         if found is None:
             if not image and name.startswith(("./", "../", "~/")):
-                note(f"'{name}' is no file: the words are sent as they are")
+                note(f"'{name}' is not a file: the words are sent as they are")
             return match[0]
         path, behind = found[0], name[len(found[1]) :]
         if media_type := _IMAGES.get(path.suffix.lower()):
@@ -70,7 +70,7 @@ def _file(name: str) -> Path | None:
 def _image(path: Path) -> str:
     data = _read(path, _LARGEST_IMAGE_BYTES)
     if not data.startswith(_BEGINNINGS):
-        raise InputError(f"'{path}' is no image, whatever its name says", remedy="Images: png, jpg, webp, gif")
+        raise InputError(f"'{path}' is not an image, whatever its name says", remedy="Images: png, jpg, webp, gif")
     return base64.b64encode(data).decode()
 
 
@@ -78,7 +78,7 @@ def _text(path: Path) -> str:
     try:
         return _read(path, _LARGEST_TEXT_BYTES).decode().rstrip("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is neither text nor an image", remedy="Images: png, jpg, webp, gif") from error
+        raise InputError(f"'{path}' must be text or an image", remedy="Images: png, jpg, webp, gif") from error
 
 
 def _read(path: Path, largest_bytes: int) -> bytes:

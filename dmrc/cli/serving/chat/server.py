@@ -49,7 +49,7 @@ class ChatServer:
         except ValueError:  # of a port that is no number
             is_usable = False
         if not is_usable:
-            raise InputError(f"'{url}' is no URL of a server", remedy="Give one as http://localhost:8000/v1")
+            raise InputError(f"'{url}' must be the URL of a server", remedy="Give one as http://localhost:8000/v1")
         return cls(url.rstrip("/"), os.environ.get(KEY_VARIABLE) or None)
 
     @contextmanager
