@@ -115,7 +115,7 @@ class Daemon:
         self.recorder.on_completed += [self.live.completed, self._endings.heard]
         parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
-        self.scheduler.mask = self.masked
+        self.scheduler.starts.mask = self.masked
         self.hooks.watch(self.recorder, self.scheduler)
         self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)

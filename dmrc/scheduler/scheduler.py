@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dmrc.background import begin
 from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
-from dmrc.scheduler.budget import Budget, needs
+from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
@@ -22,6 +21,7 @@ from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
 from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue, RunnerState
 from dmrc.scheduler.runners import Runners
+from dmrc.scheduler.starting import RunnerStarts
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
 
@@ -35,19 +35,15 @@ class Scheduler:
     def __init__(
         self, engines: Mapping[str, Engine], run: Path, logs: Path, budget: Budget, limits: Limits = _DEFAULT_LIMITS
     ) -> None:
-        """Know the engines by name, and where sockets and logs go; sockets that a killed daemon left go."""
-        for stale in run.glob("runner-*.sock"):
-            stale.unlink(missing_ok=True)
+        """Know the engines by name, and where sockets and logs go."""
         self.observers: list[RunnerObserver] = []
-        self.mask: Callable[[str], str] = str  # takes the secrets of projects out of a line that an engine prints
         self._engines = engines
-        self._run = run
-        self._logs = logs
         self._limits = limits
         self._queues: dict[str, RunnerQueue] = {}
         self._runners = Runners()
-        self._reservations = Reservations(Eviction(budget, limits), self._runners, limits, self._give_way, self.load)
-        self._numbers = itertools.count(1)
+        reservations = Reservations(Eviction(budget, limits), self._runners, limits, self._give_way, self.load)
+        self.starts = RunnerStarts(run, logs, reservations)
+        """How a runner begins to answer."""
         self.backoff, self._closing = RestartBackoff(), False
 
     def runners(self) -> list[ManagedRunner]:
@@ -227,12 +223,12 @@ class Scheduler:
     async def _start(self, runner: ManagedRunner) -> None:
         """Wait for memory, then for the child to answer. The task of one load; ends in READY or FAILED."""
         try:
-            began = await self._launch(runner)
+            load_seconds = await self.starts.start(runner)
         except BaseException as error:
             await self._fail(runner, error)
             raise
-        runner.become_ready(time.monotonic() - began)
-        _log.debug("runner %s is ready after %.2f s", runner.target.reference, runner.load_seconds)
+        runner.become_ready(load_seconds)
+        _log.debug("runner %s is ready after %.2f s", runner.target.reference, load_seconds)
         self._runners.spawn(self._watch(runner))
         # The one before it was unloaded, and died with some waiting.
         if runner.queue is not self._queues.get(runner.key):
@@ -241,20 +237,6 @@ class Scheduler:
         self._runners.end_if_drained(runner)
         runner.rest()
         self._runners.announce()
-
-    async def _launch(self, runner: ManagedRunner) -> float:
-        """Have the server of a runner answer; return when that began, on the monotonic clock."""
-        engine, target = runner.engine, runner.target
-        companions = target.model.companions.kinds if target.model else []
-        engine.check(target.options, companions)  # before anyone gives way for it
-        if needs(engine, target):
-            await self._reservations.reserve(runner)
-        runner.state = RunnerState.STARTING
-        runner.began_at, began = time.time(), time.monotonic()
-        # The number keeps it apart from a runner of the same key that still finishes what it does.
-        socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-        await runner.launch(socket, self._logs / f"runner-{runner.key}.log", self.mask)
-        return began
 
     async def _fail(self, runner: ManagedRunner, error: BaseException) -> None:
         """End a runner that does not become ready, and tell those who wait for it why."""

@@ -1,0 +1,45 @@
+"""How a runner gets its memory, and then its server."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dmrc.scheduler.budget import needs
+from dmrc.scheduler.reservations import Reservations
+from dmrc.scheduler.runner import ManagedRunner, RunnerState
+
+
+class RunnerStarts:
+    """Starts servers, each with a socket and a log of its own."""
+
+    def __init__(self, run: Path, logs: Path, reservations: Reservations) -> None:
+        """Put sockets into `run`, of which those go that a killed daemon left, and logs into `logs`."""
+        for stale in run.glob("runner-*.sock"):
+            stale.unlink(missing_ok=True)
+        self.mask: Callable[[str], str] = str
+        """Takes the secrets of projects out of a line that an engine prints."""
+        self._run = run
+        self._logs = logs
+        self._reservations = reservations
+        self._numbers = itertools.count(1)
+
+    async def start(self, runner: ManagedRunner) -> float:
+        """Have the server of a runner answer; return the seconds that it took, once it had its memory.
+
+        Raises:
+            EngineError: It does not fit, or does not answer.
+        """
+        engine, target = runner.engine, runner.target
+        companions = target.model.companions.kinds if target.model else []
+        engine.check(target.options, companions)  # before anyone gives way for it
+        if needs(engine, target):
+            await self._reservations.reserve(runner)
+        runner.state = RunnerState.STARTING
+        runner.began_at, began = time.time(), time.monotonic()
+        # The number keeps it apart from a runner of the same key that still finishes what it does.
+        socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
+        await runner.launch(socket, self._logs / f"runner-{runner.key}.log", self.mask)
+        return time.monotonic() - began
