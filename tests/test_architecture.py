@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,16 @@ def test_a_file_and_its_functions_are_of_a_size_to_be_read(path: Path) -> None:
 
     assert source.count("\n") <= 300 or name in TOO_LONG
     assert long <= TOO_LONG
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers count: who reads one of the files would have to read all of them."""
+    graph = {name: {module for _, module in imports(path)} - {name} for name, path in NAMES.items()}
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_the_table_of_the_floors_is_this_one() -> None:

@@ -8,14 +8,20 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, Protocol, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
+from dmrc.capture.live import LiveEvents
+from dmrc.capture.recorder import Recorder
 from dmrc.errors import BusyError, DaemonError, DmrcError, InputError, NotFoundError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.inference.work import CallCounter
+from dmrc.gateway.plugins.hooks import Hooks
+from dmrc.gateway.projects.keys import Keys
+from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin_documents import (
     AdminError,
     Configure,
@@ -41,27 +47,63 @@ from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
-from dmrc.gateway.server.page_sessions import LOGIN
+from dmrc.gateway.server.bindings import Bindings
+from dmrc.gateway.server.page_sessions import LOGIN, PageSessions
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
+from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gateway.serving.configure import Configurator
 from dmrc.gateway.serving.targets import Use
+from dmrc.projects import Projects
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.runner import RunnerState
-
-if TYPE_CHECKING:
-    from dmrc.gateway.daemon import Daemon
-
+from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.target import Target
+from dmrc.settings import Settings
 
 _FLUSH_SECONDS = 2.0
 _HANG_UP_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 
 
-def create_admin_app(daemon: Daemon) -> FastAPI:
+class Administered(Protocol):
+    """What the routes need of the daemon."""
+
+    settings: Settings
+    started_at: float
+    """Unix seconds."""
+    projects: Projects
+    keys: Keys
+    members: Membership
+    catalog: Catalog
+    configurator: Configurator
+    scheduler: Scheduler
+    recorder: Recorder
+    live: LiveEvents
+    hooks: Hooks
+    bindings: Bindings
+    page_sessions: PageSessions
+    work: CallCounter
+
+    def stop(self) -> None:
+        """Begin to end."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Return whether the end has begun."""
+
+    async def ending(self) -> None:
+        """Wait for the beginning of the end."""
+
+    def load_in_background(self, target: Target, /) -> None:
+        """Load a model for the requests to come."""
+
+
+def create_admin_app(daemon: Administered) -> FastAPI:
     """Return the application, with an OpenAPI document of its own: who may open the socket may do all that it says."""
     app = FastAPI(title="dmrc admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     router = typed_router(route_class(read=_read), "admin", AdminError)
     _Admin(daemon).add_to(router)
-    ProjectRoutes(daemon).add_to(router)
+    ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
     include(app, router)
     Description("dmrc admin", lambda: router.routes, [AdminError]).add_to(app)
@@ -81,7 +123,7 @@ async def _read(request: Request) -> object:
 class _Admin:
     """The handlers."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Administered) -> None:
         self._daemon = daemon
 
     def add_to(self, router: APIRouter) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Body
 
 from dmrc.errors import DaemonError, InputError, PortTakenError
 from dmrc.gateway.projects.claims import Claims
+from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin_documents import Attach, Attached, Done, Known, Project, Registered, RegistrationForm
-from dmrc.projects import Registration
-
-if TYPE_CHECKING:
-    from dmrc.gateway.daemon import Daemon
+from dmrc.gateway.server.bindings import Bindings
+from dmrc.gateway.serving.upstream_keys import UpstreamKeys
+from dmrc.projects import Projects, Registration
 
 
 class ProjectRoutes:
     """The handlers."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        """Change what `daemon` knows of projects."""
-        self._daemon = daemon
+    def __init__(
+        self, bindings: Bindings, projects: Projects, members: Membership, upstream_keys: UpstreamKeys
+    ) -> None:
+        """Change what these know of projects."""
+        self._bindings = bindings
+        self._projects = projects
+        self._members = members
+        self._upstream_keys = upstream_keys
         self._claims = Claims()
 
     def add_to(self, router: APIRouter) -> None:
@@ -38,7 +43,7 @@ class ProjectRoutes:
 
     async def attach(self, body: Attach) -> dict[str, str | None]:
         """Listen where containers of a Docker engine reach this machine."""
-        bindings, refusal = self._daemon.bindings, None
+        bindings, refusal = self._bindings, None
         address = await bindings.attach(body.docker_host)
         if body.plain_port:
             try:
@@ -51,15 +56,15 @@ class ProjectRoutes:
         """Return the projects that are up."""
         return [
             {"name": known.name, "directory": known.directory, "docker_host": known.docker_host}
-            for known in self._daemon.projects.all()
+            for known in self._projects.all()
         ]
 
     async def register(self, name: str, body: RegistrationForm, claim: str | None = None) -> dict[str, object]:
         """Take a project in; `claim` is to be settled, or let go where the command fails."""
         _check_name(name, body)
         if claim is not None:
-            self._claims.claim(name, claim, is_new=self._daemon.projects.find(name) is None)
-        return {"plugins": [plugin.to_json() for plugin in await self._daemon.members.register(body)]}
+            self._claims.claim(name, claim, is_new=self._projects.find(name) is None)
+        return {"plugins": [plugin.to_json() for plugin in await self._members.register(body)]}
 
     async def settle(self, name: str) -> dict[str, object]:
         """Hear from a command that its project is ready."""
@@ -70,21 +75,21 @@ class ProjectRoutes:
         """Add services to a project, which need not be known yet."""
         _check_name(name, body)
         self._claims.settle(name)
-        await self._daemon.members.join(body)
+        await self._members.join(body)
         return {}
 
     async def leave(self, name: str, service: str) -> dict[str, bool]:
         """Forget one service of a project, and the project with its last one."""
-        return {"known": await self._daemon.members.leave(name, service)}
+        return {"known": await self._members.leave(name, service)}
 
     async def rest(self, name: str, service: str) -> dict[str, object]:
         """Let go of the runners that only one service uses; its key stays."""
-        await self._daemon.members.rest(name, service)
+        await self._members.rest(name, service)
         return {}
 
     async def remember_secrets(self, name: str, body: Annotated[list[str], Body()]) -> dict[str, object]:
         """Keep these texts of a project out of the record."""
-        self._daemon.members.remember_secrets(name, body)
+        self._members.remember_secrets(name, body)
         return {}
 
     async def unregister(self, name: str, claim: str | None = None) -> dict[str, bool]:
@@ -92,11 +97,11 @@ class ProjectRoutes:
         if claim is not None and not self._claims.abandon(name, claim):
             return {"known": True}
         self._claims.settle(name)
-        return {"known": await self._daemon.members.unregister(name)}
+        return {"known": await self._members.unregister(name)}
 
     async def upstream_keys(self, name: str, body: dict[str, str]) -> dict[str, object]:
         """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""
-        self._daemon.catalog.upstream_keys.put(name, body)
+        self._upstream_keys.put(name, body)
         return {}
 
 
