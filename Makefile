@@ -5,10 +5,14 @@ BIN := .venv/bin
 # More for pytest, as in: make test ARGS="-k scheduler"
 ARGS ?=
 
-.PHONY: help venv check test demo bench clean
+# Without bytecode each of the hundreds of commands that tests start would compile dmrc anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help venv fast check test demo bench clean
 
 help:
 	@echo "make venv    make .venv with dmrc and what its tests need"
+	@echo "make fast    the tests that need no engine, no Docker and no other process, on all cores"
 	@echo "make check   ruff, mypy and the test of the floors"
 	@echo "make test    the tests; says at its end which groups it left out, and why"
 	@echo "make demo    run examples/facts with a real model, in Docker where there is one"
@@ -27,6 +31,9 @@ venv: .venv/installed
 	@# Setuptools warns of editable installs on every one.
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $@
+
+fast: venv
+	$(BIN)/python -m pytest -q -m fast -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: venv
 	$(BIN)/ruff check .

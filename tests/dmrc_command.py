@@ -140,7 +140,7 @@ def temporary_dmrc() -> Iterator[Dmrc]:
 
 
 @pytest.fixture
-def dmrc() -> Iterator[Dmrc]:
+def dmrc(needs_process: None) -> Iterator[Dmrc]:
     """A dmrc for one test."""
     with temporary_dmrc() as command:
         yield command

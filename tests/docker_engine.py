@@ -57,7 +57,7 @@ class DockerEngine:
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> Iterator[DockerEngine]:
+def docker_engine(needs_docker: None) -> Iterator[DockerEngine]:
     """A Docker engine for this run, with Compose."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="dk-"))

@@ -1,4 +1,8 @@
-"""Groups of tests that need a real tool: which of them run, and which are left out and why.
+"""What tests need: groups of those that need a real tool, those that start processes, and the fast rest.
+
+A fixture says what it needs by the name of an argument: `needs_docker`, `needs_process`. Every test that uses it, by
+way of other fixtures too, gets the marker of that name. A test that needs something and has no fixture for it is marked
+by hand. A test without any need is marked `fast`, and must not start a process (tests/fast.py).
 
 `DMRC_TEST_GROUPS` names the groups to run, with commas, or `all`. A test of a group that was asked for runs or fails.
 Without it a group runs where its tools are; those that change the machine as root only run when they are asked for.
@@ -132,6 +136,25 @@ GROUPS: dict[str, Callable[[], str | None]] = {
 }
 """Each group is a marker; its function says what is missing on this machine, or None."""
 
+_UNHURRIED = {
+    "process": "starts processes, which every machine can",
+    "slow": "takes seconds by its nature: it measures time or uses force, and says which",
+}
+"""Markers of tests that run everywhere and are not fast."""
+
+_FAST = "fast"
+
+
+def _need(name: str) -> object:
+    @pytest.fixture(scope="session", name=f"needs_{name}")
+    def need() -> None:
+        """Mark the tests of the fixtures that ask for this one."""
+
+    return need
+
+
+globals().update({f"needs_{name}": _need(name) for name in ("process", *GROUPS)})
+
 
 def asked_for() -> frozenset[str] | None:
     """Return the groups that `DMRC_TEST_GROUPS` names; None when it is not set.
@@ -164,14 +187,20 @@ def _reasons(asked: frozenset[str] | None) -> dict[str, str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know every group as a marker."""
+    """Know every need as a marker."""
     for name in GROUPS:
         config.addinivalue_line("markers", f"{name}: needs real tools (tests/groups.py)")
+    for name, why in _UNHURRIED.items():
+        config.addinivalue_line("markers", f"{name}: {why}")
+    config.addinivalue_line("markers", f"{_FAST}: needs nothing; not to be written by hand")
     config.stash[_LEFT_OUT] = {}
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of groups that do not run here."""
+    """Mark each test with what its fixtures need, and leave out the tests of groups that do not run here."""
+    for item in items:
+        _mark_needs(item)
     reasons = _reasons(asked_for())
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -185,6 +214,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _mark_needs(item: pytest.Item) -> None:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    for name in ("process", *GROUPS):
+        if f"needs_{name}" in fixtures:
+            item.add_marker(name)
+    if not any(item.get_closest_marker(name) for name in (*_UNHURRIED, *GROUPS)):
+        item.add_marker(_FAST)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

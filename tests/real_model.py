@@ -20,7 +20,7 @@ _SIZE_BYTES = 98_362_432
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> Path:
+def smollm2(needs_process: None) -> Path:
     """The GGUF file of SmolLM2-135M-Instruct."""
     return smollm2_gguf()
 

@@ -117,7 +117,7 @@ class RegistryServer:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[RegistryServer]:
+def registry(tmp_path: Path, needs_registry: None) -> Iterator[RegistryServer]:
     """A registry that takes all."""
     server = RegistryServer(tmp_path / "registry")
     try:
@@ -128,7 +128,7 @@ def registry(tmp_path: Path) -> Iterator[RegistryServer]:
 
 
 @pytest.fixture
-def registry_with_login(tmp_path: Path) -> Iterator[RegistryServer]:
+def registry_with_login(tmp_path: Path, needs_registry: None) -> Iterator[RegistryServer]:
     """A registry that wants user `user` with password `secret`."""
     server = RegistryServer(tmp_path / "registry-with-login", with_login=True)
     try:

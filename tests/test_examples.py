@@ -61,7 +61,6 @@ def _assert_was_measured(exchange: dict[str, object]) -> None:
     assert 0 < first <= total
 
 
-@pytest.mark.docker
 @pytest.mark.engine
 def test_up_gives_both_services_an_answer_and_records_one_exchange_for_each_call(
     dmrc: Dmrc, facts: Path, docker_engine: DockerEngine, images: Images
@@ -132,7 +131,6 @@ def _demo(dmrc: Dmrc, facts: Path, path: str) -> str:
     return done.stdout
 
 
-@pytest.mark.docker
 @pytest.mark.engine
 def test_demo_shows_the_answers_of_both_containers(
     dmrc: Dmrc, facts: Path, docker_engine: DockerEngine, images: Images

@@ -57,7 +57,6 @@ def push(
     return manifest
 
 
-@pytest.mark.registry
 @pytest.mark.engine
 def test_a_modelpack_model_is_pulled_told_and_run(dmrc: Dmrc, registry: RegistryServer, whole: Path) -> None:
     layers = [
@@ -80,7 +79,6 @@ def test_a_modelpack_model_is_pulled_told_and_run(dmrc: Dmrc, registry: Registry
     assert dmrc.ok("run", "me/small", "Hi").strip()
 
 
-@pytest.mark.registry
 @pytest.mark.engine
 def test_the_files_of_a_split_model_are_put_in_order_by_their_names(
     dmrc: Dmrc, registry: RegistryServer, shards: list[Path]
@@ -95,7 +93,6 @@ def test_the_files_of_a_split_model_are_put_in_order_by_their_names(
     assert dmrc.ok("run", "me/small", "Hi").strip()
 
 
-@pytest.mark.registry
 def test_skopeo_brings_a_modelpack_model_into_the_store_and_back_unchanged(
     dmrc: Dmrc, registry: RegistryServer, whole: Path
 ) -> None:

@@ -52,7 +52,6 @@ def test_the_example_is_a_project_whose_service_uses_the_model() -> None:
     assert project.models["llm"].options.context_size == 2048
 
 
-@pytest.mark.docker
 @pytest.mark.engine
 def test_the_example_runs_as_the_page_says(
     dmrc: Dmrc, demo: Path, docker_engine: DockerEngine, busybox: str, tmp_path: Path
@@ -117,6 +116,7 @@ def test_the_version_of_compose_is_the_one_that_is_asked_for() -> None:
     assert f"Docker Compose {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or newer" in README
 
 
+@pytest.mark.process
 def test_the_picture_is_small() -> None:
     assert subprocess.run(["git", "check-ignore", "-q", "docs/page.png"], cwd=ROOT).returncode == 1
     assert (ROOT / "docs" / "page.png").stat().st_size <= 300 << 10

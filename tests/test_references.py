@@ -30,6 +30,7 @@ def _files(*suffixes: str) -> list[Path]:
     return [ROOT / name for name in listed.stdout.splitlines() if name.endswith(suffixes) and (ROOT / name).exists()]
 
 
+@pytest.mark.process
 def test_a_document_that_is_mentioned_is_there() -> None:
     missing = {}
     for path in _files(".md", ".py", ".sh", ".toml", "Makefile", ".yaml"):

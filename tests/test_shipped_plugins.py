@@ -30,7 +30,7 @@ def pip(*arguments: str | Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def wheels(tmp_path_factory: pytest.TempPathFactory, needs_process: None) -> list[Path]:
     """The wheels, built from copies: a build leaves files beside its sources."""
     directory = tmp_path_factory.mktemp("wheels")
     copies = [shutil.copytree(PLUGINS / f"dmrc-{name}", directory / f"dmrc-{name}") for name in HOOKS]

@@ -110,12 +110,11 @@ def test_what_is_written_says_its_version_and_an_older_file_is_taken_over(tmp_pa
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path, needs_tmpfs: None) -> Iterator[Path]:
     with small_disk(tmp_path / "disk") as path:
         yield path
 
 
-@pytest.mark.tmpfs
 def test_a_full_disk_is_told_as_one_and_changes_nothing(disk: Path) -> None:
     projects, configurations = Projects(disk / "projects.sqlite3"), Configurations(disk / "projects.sqlite3")
     projects.register(registration())

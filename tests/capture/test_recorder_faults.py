@@ -111,6 +111,7 @@ def _seconds_lost(path):
     return max((killed - float(at) for id, at, _ in told if id not in kept), default=0.0)
 
 
+@pytest.mark.process
 def test_a_killed_process_loses_at_most_its_last_batch(tmp_path):
     # 100 ms of batching, and room for a slow disk under the one write that was going on; on a busy machine one of
     # three tries tells of the recorder and not of the machine.

@@ -33,7 +33,6 @@ def tiny(dmrc: Dmrc, tmp_path: Path) -> str:
     return "me/tiny"
 
 
-@pytest.mark.registry
 @pytest.mark.parametrize("command", ["pull", "run", "exec"])
 def test_a_model_that_no_registry_has(dmrc: Dmrc, tmp_path: Path, registry: RegistryServer, command: str) -> None:
     name = f"{registry.address}/me/nothing:v1"
@@ -45,7 +44,6 @@ def test_a_model_that_no_registry_has(dmrc: Dmrc, tmp_path: Path, registry: Regi
     assert_left_nothing(dmrc)
 
 
-@pytest.mark.registry
 def test_a_model_that_no_registry_has_and_the_store_has_under_a_near_name(
     dmrc: Dmrc, tmp_path: Path, registry: RegistryServer
 ) -> None:
@@ -57,7 +55,6 @@ def test_a_model_that_no_registry_has_and_the_store_has_under_a_near_name(
         assert_refused(dmrc.run(*command), 3, "is not in the registry", "(did you mean '", "ai/smollm2:q4'?)")
 
 
-@pytest.mark.registry
 def test_a_registry_that_wants_a_login(dmrc: Dmrc, registry_with_login: RegistryServer) -> None:
     address = registry_with_login.address
 
@@ -103,7 +100,6 @@ def test_a_gguf_that_is_none(dmrc: Dmrc, tmp_path: Path, content: bytes | None, 
     assert_left_nothing(dmrc)
 
 
-@pytest.mark.registry
 def test_a_registry_whose_model_is_no_gguf(dmrc: Dmrc, tmp_path: Path, registry: RegistryServer) -> None:
     registry.push_model("me/fake", b"hello, I am no model")
     name = f"{registry.address}/me/fake"

@@ -29,7 +29,7 @@ esac"""
 
 
 @pytest.fixture
-def compose(dmrc: Dmrc, tmp_path: Path) -> Dmrc:
+def compose(dmrc: Dmrc, tmp_path: Path, needs_compose: None) -> Dmrc:
     """A dmrc with the real Compose, and with no Docker engine."""
     programs = tmp_path / "compose-bin"
     programs.mkdir()
@@ -45,7 +45,6 @@ def test_no_docker_on_path(dmrc: Dmrc, tmp_path: Path) -> None:
     assert_left_nothing(dmrc)
 
 
-@pytest.mark.compose
 def test_no_engine_behind_docker(compose: Dmrc, tmp_path: Path) -> None:
     done = compose.run("up", cwd=write_project(tmp_path / "shop"))
 
@@ -53,7 +52,6 @@ def test_no_engine_behind_docker(compose: Dmrc, tmp_path: Path) -> None:
     assert_left_nothing(compose)
 
 
-@pytest.mark.compose
 def test_a_docker_that_refuses_us(compose: Dmrc, tmp_path: Path) -> None:
     without_root_rights(compose, tmp_path / "bin")
     path = compose.home / "no-docker.sock"
@@ -68,7 +66,6 @@ def test_a_docker_that_refuses_us(compose: Dmrc, tmp_path: Path) -> None:
     assert_left_nothing(compose)
 
 
-@pytest.mark.compose
 def test_an_engine_that_breaks_off_ends_the_daemon_that_was_started_for_it(compose: Dmrc, tmp_path: Path) -> None:
     with Misbehaving(lambda handler: setattr(handler, "close_connection", True)) as engine:
         host = f"tcp://{engine.address}"
@@ -78,7 +75,6 @@ def test_an_engine_that_breaks_off_ends_the_daemon_that_was_started_for_it(compo
     assert_left_nothing(compose)
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize("by_context", [True, False], ids=["context", "DOCKER_HOST"])
 def test_a_docker_on_another_machine(compose: Dmrc, tmp_path: Path, by_context: bool) -> None:
     host = "ssh://me@build"
@@ -114,7 +110,6 @@ def test_a_compose_that_is_missing_or_too_old(dmrc: Dmrc, tmp_path: Path, docker
     assert_left_nothing(dmrc)
 
 
-@pytest.mark.compose
 def test_a_stand_alone_compose_serves_where_docker_has_none(compose: Dmrc, tmp_path: Path) -> None:
     write_program(Path(compose.environment["PATH"]), "docker", _DOCKER_WITHOUT_COMPOSE)
 
@@ -123,7 +118,6 @@ def test_a_stand_alone_compose_serves_where_docker_has_none(compose: Dmrc, tmp_p
     assert_refused(done, 6, "no Docker engine answers")
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -180,7 +174,6 @@ _BAD = {
 }
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(("text", "words"), _BAD.values(), ids=_BAD)
 def test_up_refuses_a_bad_project_before_it_asks_docker_or_a_registry(
     compose: Dmrc, tmp_path: Path, text: str, words: tuple[str, ...]

@@ -97,7 +97,6 @@ def test_a_state_directory_that_cannot_be_written_is_a_problem(healthy: Dmrc, tm
     assert (found["state"], found["message"]) == ("problem", f"'{healthy.home}' cannot be written")
 
 
-@pytest.mark.docker
 def test_with_docker_all_is_well(dmrc: Dmrc, docker_engine: DockerEngine) -> None:
     dmrc.environment |= docker_engine.environment
 

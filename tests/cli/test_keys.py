@@ -128,7 +128,6 @@ def test_the_shell_completes_names_of_keys_and_of_models(dmrc: Dmrc, tiny: str) 
     assert complete("dmrc", "key", "create", "--model", "me").split() == [f"plain,{tiny}"]
 
 
-@pytest.mark.docker
 @pytest.mark.engine
 def test_a_container_that_compose_did_not_start_gets_in_by_its_key_alone(
     dmrc: Dmrc, tiny: str, docker_engine: DockerEngine, busybox: str

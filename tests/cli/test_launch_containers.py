@@ -14,7 +14,7 @@ from tests.dmrc_command import Dmrc, free_port
 from tests.docker_engine import DockerEngine
 from tests.polling import eventually
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
+pytestmark = pytest.mark.engine
 
 _BODY = '{"model":"\'"$MODEL"\'","max_tokens":4,"messages":[{"role":"user","content":"Hi"}]}'
 _ASK = (

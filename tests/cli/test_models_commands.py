@@ -127,7 +127,6 @@ def test_rm_refuses_a_model_that_runs(dmrc: Dmrc, tiny: Path) -> None:
     assert json.loads(dmrc.ok("ps", "--json")) == []
 
 
-@pytest.mark.registry
 def test_pull_tells_what_came_and_what_was_there(dmrc: Dmrc, tiny: Path, registry: RegistryServer) -> None:
     digest = registry.push_model("me/tiny:v1", tiny)
     name = f"{registry.address}/me/tiny:v1"
@@ -144,7 +143,6 @@ def test_pull_tells_what_came_and_what_was_there(dmrc: Dmrc, tiny: Path, registr
     assert f"{name} is up to date (297" in dmrc.run("pull", name).stderr
 
 
-@pytest.mark.registry
 def test_pull_brings_what_changed_in_the_registry(dmrc: Dmrc, tmp_path: Path, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny"
     digests = []
@@ -156,7 +154,6 @@ def test_pull_brings_what_changed_in_the_registry(dmrc: Dmrc, tmp_path: Path, re
     assert json.loads(dmrc.ok("inspect", name))["id"] == digests[1]
 
 
-@pytest.mark.registry
 @pytest.mark.engine
 def test_run_pulls_what_is_missing_and_then_needs_no_registry(
     dmrc: Dmrc, smollm2: Path, registry: RegistryServer

@@ -14,8 +14,6 @@ from tests.docker_model.conftest import as_docker_model
 from tests.registry import RegistryServer
 from tests.tiny_gguf import write_tiny_llama
 
-pytestmark = pytest.mark.registry
-
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:

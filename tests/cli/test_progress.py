@@ -77,6 +77,7 @@ def rows(written: str) -> list[str]:
     return [row.rstrip() for row in re.split(r"[\r\n]+", plain) if row.strip()][-6:]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_a_terminal_shows_each_model_with_its_layers_and_no_number_is_cut(width: int) -> None:
     written = on_terminal(width)
@@ -92,6 +93,7 @@ def test_a_terminal_shows_each_model_with_its_layers_and_no_number_is_cut(width:
     assert "Waiting for another pull of ai/tiny" in written
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("terminal", [None, "dumb"])
 def test_elsewhere_whole_lines_are_written_now_and_then(terminal: str | None) -> None:
     if terminal:
@@ -111,6 +113,7 @@ def test_elsewhere_whole_lines_are_written_now_and_then(terminal: str | None) ->
     assert any(line.endswith(" left") for line in lines)
 
 
+@pytest.mark.process
 def test_a_small_transfer_says_nothing_of_its_own(tmp_path: Path) -> None:
     script = _SCRIPT.replace("0.2", "3.0").replace("time.sleep(0.1)", "pass").replace("Waiting for another", "W")
 
@@ -119,6 +122,7 @@ def test_a_small_transfer_says_nothing_of_its_own(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == ["W pull of ai/tiny"]
 
 
+@pytest.mark.process
 def test_a_transfer_that_goes_on_counts_only_new_bytes_as_its_rate() -> None:
     """Of about 1 MB/s; with what an earlier attempt left it would be hundreds."""
     elsewhere = subprocess.run([sys.executable, "-c", _RESUMED], capture_output=True, text=True, check=True).stderr

@@ -15,7 +15,6 @@ def tiny(tmp_path: Path) -> Path:
     return write_tiny_llama(tmp_path / "tiny.gguf")
 
 
-@pytest.mark.registry
 def test_push_prints_the_id_and_notes_the_name(dmrc: Dmrc, tiny: Path, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny:v1"
     digest = dmrc.ok("package", "--gguf", tiny, name).strip()
@@ -33,7 +32,6 @@ def test_push_prints_the_id_and_notes_the_name(dmrc: Dmrc, tiny: Path, registry:
     assert dmrc.ok("pull", name) == done.stdout
 
 
-@pytest.mark.registry
 def test_package_pushes_when_asked(dmrc: Dmrc, tiny: Path, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny:v1"
 
@@ -43,7 +41,6 @@ def test_package_pushes_when_asked(dmrc: Dmrc, tiny: Path, registry: RegistrySer
     assert dmrc.ok("pull", name) == digest
 
 
-@pytest.mark.registry
 def test_push_without_a_login_tells_how_to_log_in(dmrc: Dmrc, tiny: Path, registry_with_login: RegistryServer) -> None:
     name = f"{registry_with_login.address}/me/tiny:v1"
     dmrc.ok("package", "--gguf", tiny, name)

@@ -22,8 +22,6 @@ from dmrc.settings import Settings
 from tests.registry import RegistryServer
 from tests.tiny_gguf import write_tiny_llama
 
-pytestmark = pytest.mark.registry
-
 
 class Commands:
     """The commands of dmrc, run in this process: hundreds of them are wanted."""

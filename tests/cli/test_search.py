@@ -182,6 +182,7 @@ def test_a_search_that_nobody_answers_fails_soon_and_in_one_line(dmrc: Dmrc, pla
         assert done.stderr.removeprefix("Searching …\n").count("\n") == 1
 
 
+@pytest.mark.process
 def test_search_imports_nothing_while_the_process_ends() -> None:
     """An import that the end of the process cuts off prints "can't register atexit after shutdown"."""
     code = """if True:

@@ -26,7 +26,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def packaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def packaged(tmp_path_factory: pytest.TempPathFactory, needs_process: None) -> dict[str, str]:
     """What the commands print of a store with a model of two names and a model in ModelPack's form."""
     directory = tmp_path_factory.mktemp("gguf")
     template = directory / "chat.jinja"

@@ -41,7 +41,7 @@ def _keys(dmrc: Dmrc) -> list[tuple[str, ...]]:
 
 
 @pytest.fixture
-def compose(dmrc: Dmrc, tmp_path: Path) -> Dmrc:
+def compose(dmrc: Dmrc, tmp_path: Path, needs_compose: None) -> Dmrc:
     """A dmrc with the real Compose, which has nothing to take down: there is no Docker engine."""
     script = f'case " $* " in *" down "*) exit 0;; esac\nexec {compose_binary()} "$@"'
     dmrc.environment["PATH"] = f"{write_program(tmp_path / 'bin', 'docker-compose', script)}:/usr/bin:/bin"
@@ -66,7 +66,6 @@ def test_down_without_compose_ends_the_keys(dmrc: Dmrc, tiny: str, tmp_path: Pat
     assert dmrc.run("down", "web", cwd=project).returncode == 6
 
 
-@pytest.mark.compose
 def test_down_beside_a_daemon_that_does_not_answer_fails_and_edits_nothing(
     compose: Dmrc, tiny: str, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ Program = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Dmrc]:
+def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: None) -> Iterator[Dmrc]:
     """`local/smollm2`, whose template knows no tools, and `local/calls`, which calls one and replies to its result."""
     calls = write_scripted_llama(tmp_path_factory.mktemp("calls") / "calls.gguf", _CALL, _TEMPLATE, _REPLY)
     with temporary_dmrc() as dmrc:
@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def python(served: Dmrc) -> Program:
+def python(served: Dmrc, needs_clients: None) -> Program:
     """Runs a program with the packages of `requirements.txt`, installed once per user."""
     requirements = PROGRAMS / "requirements.txt"
     binary = _installed("clients", requirements, _install_python) / "bin" / "python"
@@ -65,7 +65,7 @@ def python(served: Dmrc) -> Program:
 
 
 @pytest.fixture(scope="session")
-def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory) -> Program:
+def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory, needs_node: None) -> Program:
     """Runs a program with the packages of `package.json`."""
     directory = tmp_path_factory.mktemp("node")
     for path in PROGRAMS.glob("*.mjs"):
@@ -78,7 +78,7 @@ def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 @pytest.fixture(scope="session")
-def go(served: Dmrc) -> Program:
+def go(served: Dmrc, needs_go: None) -> Program:
     """Runs `main.go`, compiled once per user."""
     binary = _installed("go-client", PROGRAMS / "main.go", _build_go) / "client"
     return lambda: _run(served, [str(binary)])

@@ -12,7 +12,7 @@ import pytest
 from tests.clients.conftest import CALLS, CHATS, REPLY, Program
 from tests.dmrc_command import Dmrc
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 CALL = ["get_weather", {"city": "Bern"}]
 JAVA = Path(__file__).parents[1] / "gateway" / "JavaClient.java"
@@ -34,7 +34,6 @@ def check_animal(animal: dict[str, Any]) -> None:
     assert isinstance(animal["legs"], int)
 
 
-@pytest.mark.clients
 @pytest.mark.parametrize("kind", ["openai", "responses", "anthropic", "ollama"])
 def test_langchain(python: Program, kind: str) -> None:
     found = python("langchain.py", kind)
@@ -49,7 +48,6 @@ def test_langchain(python: Program, kind: str) -> None:
         check_animal(found["by_function"])
 
 
-@pytest.mark.clients
 @pytest.mark.parametrize("kind", ["chat", "responses", "anthropic"])
 def test_pydantic_ai(python: Program, kind: str) -> None:
     found = python("agents.py", kind)
@@ -61,7 +59,6 @@ def test_pydantic_ai(python: Program, kind: str) -> None:
     check_animal(found["structured"])
 
 
-@pytest.mark.clients
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama_chat"])
 def test_litellm(python: Program, kind: str) -> None:
     found = python("lite.py", kind)
@@ -72,7 +69,6 @@ def test_litellm(python: Program, kind: str) -> None:
     check_animal(found["structured"])
 
 
-@pytest.mark.node
 @pytest.mark.parametrize("kind", ["responses", "chat", "compatible", "anthropic"])
 def test_the_ai_sdk(node: Program, kind: str) -> None:
     found = node("ai_sdk.mjs", kind)
@@ -87,7 +83,6 @@ def test_the_ai_sdk(node: Program, kind: str) -> None:
     check_animal(found["structured_stream"])
 
 
-@pytest.mark.go
 def test_openai_go(go: Program) -> None:
     found = go()
 

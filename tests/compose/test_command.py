@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dmrc.compose.command import Compose, ComposeOptions
 
 _DOCKER = r"""#!/bin/sh
@@ -15,6 +17,7 @@ printf 'name: shop\nservices: {}\n'
 """
 
 
+@pytest.mark.process
 def test_warnings_are_read_as_go_quotes_them(tmp_path: Path) -> None:
     """As JSON, a directory with a control character in its name was a traceback."""
     (tmp_path / "docker").write_text(_DOCKER)

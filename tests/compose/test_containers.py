@@ -1,7 +1,5 @@
 """Who has an address: asked of a real Docker engine."""
 
-import pytest
-
 from dmrc.compose.containers import Containers
 from tests.docker_engine import DockerEngine
 from tests.polling import eventually
@@ -9,7 +7,6 @@ from tests.polling import eventually
 LABELS = ("com.docker.compose.project=shop", "com.docker.compose.service=web")
 
 
-@pytest.mark.docker
 def test_a_containers_address_leads_to_its_service(docker_engine: DockerEngine, busybox: str) -> None:
     labels = [word for label in LABELS for word in ("--label", label)]
     id = docker_engine.docker("run", "--detach", *labels, "--entrypoint", "/busybox", busybox, "sleep", "600").strip()

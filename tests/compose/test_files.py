@@ -16,7 +16,7 @@ from dmrc.errors import ProjectError
 
 
 @pytest.fixture(scope="session")
-def compose_binary() -> str:
+def compose_binary(needs_compose: None) -> str:
     """The real Compose: beside this Python, or on PATH."""
     beside = Path(sys.executable).with_name("docker-compose")
     found = str(beside) if beside.is_file() else shutil.which("docker-compose")
@@ -40,7 +40,6 @@ def used(binary: str, directory: Path, options: Sequence[str], environ: Mapping[
     return sorted(value for key, value in yaml.safe_load(ran.stdout).items() if key.startswith("x-"))
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(
     "names",
     [
@@ -66,7 +65,6 @@ def test_discovery_takes_the_files_that_compose_takes(names: list[str], tmp_path
     assert sorted(file.name for file in files) == used(compose_binary, tmp_path, (), {})
 
 
-@pytest.mark.compose
 def test_discovery_goes_up_and_takes_the_override_from_there(tmp_path: Path, compose_binary: str) -> None:
     write(tmp_path, ["compose.yml", "compose.override.yml", "a/compose.override.yaml"])
     (tmp_path / "a" / "b").mkdir()
@@ -77,7 +75,6 @@ def test_discovery_goes_up_and_takes_the_override_from_there(tmp_path: Path, com
     assert used(compose_binary, tmp_path / "a" / "b", (), {}) == ["compose.override.yml", "compose.yml"]
 
 
-@pytest.mark.compose
 def test_named_files_leave_the_override_out(tmp_path: Path, compose_binary: str) -> None:
     write(tmp_path, ["compose.yaml", "compose.override.yaml", "sub/b.yaml"])
     (tmp_path / "work").mkdir()
@@ -89,7 +86,6 @@ def test_named_files_leave_the_override_out(tmp_path: Path, compose_binary: str)
     assert used(compose_binary, tmp_path / "work", options, {}) == ["compose.yaml", "sub/b.yaml"]
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(
     ("environ", "dotenv"),
     [
@@ -113,7 +109,6 @@ def test_compose_file_is_read_from_the_environment_and_from_dotenv(
     assert used(compose_binary, tmp_path, (), environ) == ["a.yaml", "sub/b.yaml"]
 
 
-@pytest.mark.compose
 def test_compose_file_is_read_from_a_named_env_file(tmp_path: Path, compose_binary: str) -> None:
     write(tmp_path, ["compose.yaml", "a.yaml"])
     (tmp_path / ".env").write_text("COMPOSE_FILE=compose.yaml\n")
@@ -125,7 +120,6 @@ def test_compose_file_is_read_from_a_named_env_file(tmp_path: Path, compose_bina
     assert used(compose_binary, tmp_path, ["--env-file", "other.env"], {}) == ["a.yaml"]
 
 
-@pytest.mark.compose
 def test_dotenv_of_the_command_wins_over_that_of_the_project(tmp_path: Path, compose_binary: str) -> None:
     """Compose reads both when the compose file was found above; with -f only the project's."""
     (tmp_path / "compose.yaml").write_text("name: p\nx-a: ${A-} ${B-} ${C-}\n")
@@ -143,7 +137,6 @@ def test_dotenv_of_the_command_wins_over_that_of_the_project(tmp_path: Path, com
     assert read(["../compose.yaml"]) == "project projectb "
 
 
-@pytest.mark.compose
 def test_compose_env_files_names_the_env_files(tmp_path: Path, compose_binary: str) -> None:
     (tmp_path / "compose.yaml").write_text("name: p\nx-a: ${A-} ${B-}\n")
     (tmp_path / ".env").write_text("A=dot\n")

@@ -20,7 +20,7 @@ KEYS = {"environment", "models", "network_mode", "profiles", "env_file", "workin
 
 
 @pytest.fixture(scope="session")
-def compose_binary() -> str:
+def compose_binary(needs_compose: None) -> str:
     """The real Compose: beside this Python, or on PATH."""
     beside = Path(sys.executable).with_name("docker-compose")
     found = str(beside) if beside.is_file() else shutil.which("docker-compose")
@@ -67,7 +67,6 @@ def config(
     return {**kept, "services": services}
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_loader_and_compose_read_the_same(name: str, tmp_path: Path, compose_binary: str) -> None:
     directory = write(tmp_path / name, ACCEPTED[name])
@@ -78,7 +77,6 @@ def test_loader_and_compose_read_the_same(name: str, tmp_path: Path, compose_bin
     assert read(directory) == expected
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize("name", REFUSED)
 def test_compose_refuses_what_the_loader_refuses(name: str, tmp_path: Path, compose_binary: str) -> None:
     directory = write(tmp_path / name, REFUSED[name][0])
@@ -98,7 +96,6 @@ def test_loader_refuses_in_one_line_that_names_the_cause(name: str, tmp_path: Pa
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(
     ("options", "arguments"),
     [
@@ -135,7 +132,6 @@ models: {m: {model: "${P:-none}"}}
     assert load([directory / "compose.yaml"], environ=ENVIRON, env_files=env_files, **given) == expected
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize(
     "variables",
     [
@@ -168,7 +164,6 @@ services:
     assert read(directory, environ) == config(compose_binary, directory, environ=environ)
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize("variables", [{"COMPOSE_PROJECT_NAME": "Foo"}, {"COMPOSE_DISABLE_ENV_FILE": "maybe"}], ids=str)
 def test_bad_variables_are_refused_as_compose_does(
     variables: dict[str, str], tmp_path: Path, compose_binary: str

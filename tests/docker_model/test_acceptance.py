@@ -79,7 +79,6 @@ def test_no_case_is_left_out() -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.registry
 def test_e8_to_e14_the_life_of_a_model(docker_model: Dmrc, registry: RegistryServer, gguf: Path) -> None:
     """E8 pull, E9 list, E10 run, E11 ps, E12 unload, E13 ps, E14 rm; and E24, unload --all."""
     registry.push_model("ai/smollm2:135M-Q4_0", gguf)

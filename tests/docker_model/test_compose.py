@@ -78,8 +78,6 @@ def _exchanges(project: Plain, count: int) -> list[dict[str, object]]:
     return eventually(lambda: len(found := project.exchanges()) == count and found, f"{count} questions")
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
     plain.write_both_syntaxes(runtime_flags=["--temp", "0.2"])
 
@@ -100,8 +98,6 @@ def test_both_syntaxes_of_models_are_served(plain: Plain) -> None:
     assert json.loads(plain.dmrc.ok("configure", "show", "--json")) == []
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_a_context_that_is_cut_is_said(plain: Plain) -> None:
     plain.write_both_syntaxes(context_size=5000)
 
@@ -111,8 +107,6 @@ def test_a_context_that_is_cut_is_said(plain: Plain) -> None:
     assert f"{TINY}: context_size 5000 is cut to 2048, what {TINY} was trained for" in up.stdout
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_c1_a_container_of_compose_run_is_served(plain: Plain) -> None:
     """Compose's own TestComposeModel: the container itself reaches the URL."""
     plain.write({"services": {"test": service("true", models=["llm"])}, "models": {"llm": {"model": TINY}}})
@@ -123,8 +117,6 @@ def test_c1_a_container_of_compose_run_is_served(plain: Plain) -> None:
     assert '"chat.completion"' in ran.stdout
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_the_key_is_in_no_record_and_opens_no_other_model(plain: Plain, tiny: Path) -> None:  # noqa: F811
     plain.dmrc.ok("package", "--gguf", tiny, "local/other")
     other = question("${LLM_URL}", "none", "local/other")
@@ -137,9 +129,6 @@ def test_the_key_is_in_no_record_and_opens_no_other_model(plain: Plain, tiny: Pa
     assert "sk-dmrc-" not in json.dumps(exchange)
 
 
-@pytest.mark.docker
-@pytest.mark.engine
-@pytest.mark.registry
 def test_a_second_up_pulls_nothing_and_works_without_the_registry(
     plain: Plain,
     registry: RegistryServer,
@@ -158,7 +147,6 @@ def test_a_second_up_pulls_nothing_and_works_without_the_registry(
     assert "Pulling" not in again.stdout
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize(
     ("declared", "reason"),
     [
@@ -177,7 +165,6 @@ def test_a_failure_shows_its_reason_in_composes_output(plain: Plain, declared: d
     assert plain.containers() == {}
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize("redirect", ["> log 2>&1", "2> log"])
 def test_a_failure_shows_its_reason_in_a_file(plain: Plain, redirect: str) -> None:
     """#16, A13: Compose wrote over it, for the file had been opened a second time."""
@@ -194,7 +181,6 @@ def test_a_failure_shows_its_reason_in_a_file(plain: Plain, redirect: str) -> No
     assert log.endswith("\n")
 
 
-@pytest.mark.docker
 def test_what_compose_reads_is_json_with_nothing_beside_it(plain: Plain) -> None:
     """Compose reads stderr too, and several compose files or a variable that is not set are told there."""
     plain.write({"services": {"app": service("true${NOT_SET}", models=["llm"])}, "models": {"llm": {"model": TINY}}})
@@ -216,7 +202,6 @@ def test_what_compose_reads_is_json_with_nothing_beside_it(plain: Plain) -> None
         json.loads(ran.stdout)
 
 
-@pytest.mark.docker
 def test_docker_model_is_dmrc(plain: Plain) -> None:
     environment = {**plain.dmrc.environment, "PATH": os.environ["PATH"]}
     ran = subprocess.run(["docker", "model", "list"], env=environment, capture_output=True, text=True, timeout=60)
@@ -231,8 +216,6 @@ def test_a_person_who_configures_gets_dmrcs_own_command(docker_model: Dmrc) -> N
     assert not (docker_model.home / "projects" / "keys.json").exists()
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_a_provider_of_docker_model_runner_is_served_as_there(plain: Plain) -> None:
     """#16, A3: its URL needed a key, of which such a file knows nothing."""
     provider = {"type": "model", "options": {"model": TINY, "context-size": -1}}
@@ -247,8 +230,6 @@ def test_a_provider_of_docker_model_runner_is_served_as_there(plain: Plain) -> N
     assert "OPENAI_API_KEY" not in plain.compose("logs", "app").stdout
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_applications_in_the_shape_of_dockers_samples_are_answered(plain: Plain) -> None:
     """#16, A1: `dmrc up` of the same files is in `tests/up/test_samples.py`."""
     shutil.copytree(SAMPLES, plain.directory / "samples")
@@ -263,8 +244,6 @@ def test_applications_in_the_shape_of_dockers_samples_are_answered(plain: Plain)
         project.compose("down")
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_services_without_models_are_known_by_their_addresses(plain: Plain) -> None:
     """#16, A4: the plugin hears of a project that has a service with models, and cannot give a container names."""
     asks = question("http://model-runner.docker.internal/engines/llama.cpp/v1/", "not-needed", TINY)
@@ -281,8 +260,6 @@ def test_services_without_models_are_known_by_their_addresses(plain: Plain) -> N
     assert (exchange["service"], exchange["status"], exchange["key_id"]) == ("fixed", 200, None)
 
 
-@pytest.mark.docker
-@pytest.mark.engine
 def test_what_plain_compose_cannot_do_is_said(plain: Plain) -> None:
     """#16, A2 and A9: variables cannot be set, and all entries get one URL. With dmrc up both work."""
     config = Path(plain.dmrc.environment["DOCKER_CONFIG"]) / "config.json"

@@ -23,7 +23,6 @@ _ANSWER = {
     "required": ["answer"],
     "additionalProperties": False,
 }
-pytestmark = pytest.mark.engine
 
 
 class Runner:
@@ -45,7 +44,7 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Runner]:
+def runner(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: None) -> Iterator[Runner]:
     """One daemon for all tests of this file."""
     with temporary_dmrc() as dmrc:
         docker_model = as_docker_model(dmrc, tmp_path_factory.mktemp("docker"))

@@ -17,6 +17,7 @@ print("exit status 4", file=sys.stderr, flush=True)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("redirect", ["> log 2>&1", "2> log", ">> log 2>&1", "2>&1 | cat > log"])
 def test_what_a_child_says_stands_in_its_place(tmp_path: Path, redirect: str) -> None:
     """Compose's part is played by a parent that throws its child's stderr away, and writes before and after it."""
@@ -41,6 +42,7 @@ print(subprocess.run([sys.executable, "-c", {_ANSWERING!r}], **reader).stdout, e
 """
 
 
+@pytest.mark.process
 def test_what_is_said_beside_an_answer_goes_past_who_reads_it(tmp_path: Path) -> None:
     """Compose reads `status --json` and `ls --json` with stderr: a warning there was a broken `docker compose up`."""
     (tmp_path / "parent.py").write_text(_READING)

@@ -98,7 +98,7 @@ def _line(value: object) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
+def scripted(tmp_path_factory: pytest.TempPathFactory, needs_process: None) -> Iterator[Dmrc]:
     """One `docker model` for all lines, without a model."""
     with temporary_dmrc() as dmrc:
         yield as_docker_model(dmrc, tmp_path_factory.mktemp("docker"))

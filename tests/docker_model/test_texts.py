@@ -63,7 +63,6 @@ def test_with_a_model_that_runs(docker_model: Dmrc, gguf: Path) -> None:
     assert (again.returncode, again.stdout) == (0, "No such model(s) running.\n")
 
 
-@pytest.mark.registry
 def test_the_life_of_a_model_in_the_store(docker_model: Dmrc, gguf: Path, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny:v1"
     docker_model.ok("package", "--gguf", gguf, "ai/tiny")

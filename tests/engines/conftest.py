@@ -38,12 +38,12 @@ def play(request: pytest.FixtureRequest) -> Callable[[Awaitable[_T]], _T]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf", context_length=2048)
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory, needs_process: None) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 

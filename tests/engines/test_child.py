@@ -15,8 +15,6 @@ import pytest
 from dmrc.engines.process import STOP_SECONDS
 from tests.engines.child import Child, deltas, launch_in, real_child, started
 
-pytestmark = pytest.mark.engine
-
 CHAT = {"messages": [{"role": "user", "content": "Tell me a fact."}], "max_tokens": 12}
 
 

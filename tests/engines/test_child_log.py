@@ -41,7 +41,6 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.engine
 def test_no_word_of_a_request_reaches_the_log_of_its_engine(tiny: Path, tmp_path: Path) -> None:
     """Issue 16, D1: `srv operator(): got exception: {"error": … "Failed to parse tool call arguments as JSON: …"`."""
 

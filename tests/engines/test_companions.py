@@ -19,7 +19,7 @@ SHAPE = Shape()
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dmrc, Path]]:
+def workshop(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[tuple[Dmrc, Path]]:
     directory = tmp_path_factory.mktemp("companions")
     write_lora(directory / "adapter.gguf", SHAPE, strength=8)
     write_lora(directory / "other.gguf", Shape(architecture="qwen2"))

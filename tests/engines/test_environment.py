@@ -41,7 +41,6 @@ def test_a_child_gets_what_it_needs_and_no_secret() -> None:
     assert not _SECRETS.keys() & got.keys()
 
 
-@pytest.mark.engine
 def test_no_key_and_no_token_is_in_the_environment_of_a_real_child(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

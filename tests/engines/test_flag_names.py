@@ -113,7 +113,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def help_text() -> dict[str, Entry]:
+def help_text(needs_llama_server: None) -> dict[str, Entry]:
     """What `--help` tells, by each spelling. A value follows the names after one blank, the description after three."""
     found: dict[str, Entry] = {}
     for line in run("--help").stdout.splitlines():
@@ -124,12 +124,11 @@ def help_text() -> dict[str, Entry]:
 
 
 @pytest.fixture
-def version() -> str:
+def version(needs_llama_server: None) -> str:
     said = run("--version")
     return next(line for line in (said.stderr + said.stdout).splitlines() if line.startswith("version"))
 
 
-@pytest.mark.llama_server
 def test_the_table_is_what_llama_servers_help_says(help_text: dict[str, Entry], version: str) -> None:
     """Tried with `TRIED_WITH`. A flag that is new in another version is to be decided: allowed, refused, or neither."""
     wrong = []

@@ -97,6 +97,7 @@ def test_no_spelling_is_listed_twice() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.process
 def test_checking_flags_imports_nothing_heavy() -> None:
     """The command line checks flags; it must stay fast."""
     program = (

@@ -48,6 +48,7 @@ def test_the_mode_and_the_files_of_a_package_are_arguments(tmp_path: Path, mode:
     assert after(command, "--chat-template-file") == str(files["chat_template"])
 
 
+@pytest.mark.process
 def test_the_binary_of_the_setting_goes_before_the_one_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = program(tmp_path / "mine", 'echo "version: 4711 (abc)" >&2')
     program(tmp_path / "llama-server", "exit 1")
@@ -78,6 +79,7 @@ def test_a_setting_that_names_no_program_is_refused(tmp_path: Path) -> None:
         dmrc_register_engines(Settings(tmp_path, llama_server="nowhere"))
 
 
+@pytest.mark.process
 def test_the_environment_cannot_change_what_llama_server_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

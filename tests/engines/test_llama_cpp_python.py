@@ -23,7 +23,9 @@ models:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[openai.OpenAI]:
+def client(
+    tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_llama_cpp_python: None
+) -> Iterator[openai.OpenAI]:
     directory = tmp_path_factory.mktemp("second")
     (directory / "compose.yaml").write_text(COMPOSE)
     with temporary_dmrc() as dmrc:
@@ -48,7 +50,6 @@ def ask(client: openai.OpenAI, text: str, max_tokens: int = 40) -> tuple[str, st
     return answer, reason
 
 
-@pytest.mark.llama_cpp_python
 def test_a_second_stream_waits_and_never_cuts_the_first(client: openai.OpenAI) -> None:
     alone = ask(client, "Tell me about whales.")
 
@@ -59,7 +60,6 @@ def test_a_second_stream_waits_and_never_cuts_the_first(client: openai.OpenAI) -
     assert all(reason in ("stop", "length") and answer for answer, reason in together)
 
 
-@pytest.mark.llama_cpp_python
 def test_a_whole_answer_has_usage_and_the_models_name(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "Say hello."}], max_completion_tokens=5
@@ -70,7 +70,6 @@ def test_a_whole_answer_has_usage_and_the_models_name(client: openai.OpenAI) -> 
     assert answer.usage.completion_tokens == 5
 
 
-@pytest.mark.llama_cpp_python
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_prompt_beyond_the_context_is_refused_before_the_stream_begins(client: openai.OpenAI, stream: bool) -> None:
     messages = [{"role": "user", "content": "word " * 700}]
@@ -79,7 +78,6 @@ def test_a_prompt_beyond_the_context_is_refused_before_the_stream_begins(client:
         client.chat.completions.create(model=MODEL, messages=messages, stream=stream)
 
 
-@pytest.mark.llama_cpp_python
 def test_completions_and_embeddings(client: openai.OpenAI) -> None:
     assert client.completions.create(model=MODEL, prompt="One, two,", max_tokens=4).choices[0].text
     assert len(client.embeddings.create(model=MODEL, input=["a whale", "a ship"]).data) == 2

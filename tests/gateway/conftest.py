@@ -48,7 +48,7 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: None) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("shop")
     (directory / "compose.yaml").write_text(COMPOSE)
     with temporary_dmrc() as dmrc:
@@ -81,7 +81,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(dmrc: Dmrc, tmp_path: Path, gguf: Path) -> plugged.Shop:
+def shop(dmrc: Dmrc, tmp_path: Path, gguf: Path, needs_engine: None) -> plugged.Shop:
     """A project with plugins, and a tiny model for it."""
     dmrc.ok("package", "--gguf", gguf, plugged.MODEL)
     return plugged.Shop(dmrc, tmp_path / "shop")

@@ -58,7 +58,7 @@ REGISTRATION = Registration(
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Dmrc]:
+def daemon(needs_process: None) -> Iterator[Dmrc]:
     with temporary_dmrc() as dmrc, subprocess.Popen(
         [dmrc.program, "serve"], env=dmrc.environment, stderr=subprocess.PIPE, text=True
     ) as process:  # fmt: skip

@@ -15,8 +15,6 @@ from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_faults import children
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 Recorded = Callable[[str], dict[str, object]]
 QUESTION: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Tell me a story."}]
 LONG: list[anthropic.types.MessageParam] = [{"role": "user", "content": "word " * 900}]

@@ -11,8 +11,6 @@ from hypothesis import strategies as some
 
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = pytest.mark.engine
-
 _INFERENCE = [
     *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/responses", "/rerank"),
     *("/v1/responses/input_tokens", "/anthropic/v1/messages", "/anthropic/v1/messages/count_tokens", "/v1/messages"),

@@ -13,8 +13,6 @@ import pytest
 from dmrc.decompression import zstd
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = pytest.mark.engine
-
 CHAT = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}).encode()
 
 

@@ -40,7 +40,6 @@ def test_every_origin_may_call_only_where_a_key_is_required() -> None:
     assert Origins(origins).allow("https://anything.example")
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/engines/v1/models", "/"])
 def test_a_preflight_is_answered_on_every_route(gateway: Gateway, path: str) -> None:
     asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization,content-type"}
@@ -54,7 +53,6 @@ def test_a_preflight_is_answered_on_every_route(gateway: Gateway, path: str) -> 
     assert response.headers["access-control-allow-credentials"] is None
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_page_on_loopback_may_read_the_answer(gateway: Gateway, stream: bool) -> None:
     body = {"model": MODEL, "max_tokens": 2, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
@@ -67,7 +65,6 @@ def test_a_page_on_loopback_may_read_the_answer(gateway: Gateway, stream: bool) 
     assert response.headers["vary"] == "Origin"
 
 
-@pytest.mark.engine
 def test_a_page_may_read_an_error_too(gateway: Gateway) -> None:
     response = ask(gateway, "POST", "/v1/chat/completions", {"model": "ai/none"}, Origin="http://localhost:3000")
 
@@ -75,7 +72,6 @@ def test_a_page_may_read_an_error_too(gateway: Gateway) -> None:
     assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "GET"])
 def test_a_foreign_page_gets_nothing(gateway: Gateway, method: str) -> None:
     asked = {"Access_Control_Request_Method": "POST"} if method == "OPTIONS" else {}
@@ -86,7 +82,6 @@ def test_a_foreign_page_gets_nothing(gateway: Gateway, method: str) -> None:
     assert response.status in (403, 405)
 
 
-@pytest.mark.engine
 def test_without_an_origin_nothing_is_added(gateway: Gateway) -> None:
     response = ask(gateway, "GET", "/v1/models")
 

@@ -73,7 +73,6 @@ def tiny(tmp_path: Path) -> Path:
     return write_tiny_llama(tmp_path / "tiny.gguf")
 
 
-@pytest.mark.registry
 def test_create_pulls_and_tells_of_each_layer(daemon: Daemon, registry: RegistryServer, tiny: Path) -> None:
     digest = registry.push_model("ai/tiny:v1", tiny)
     name, size = f"{registry.address}/ai/tiny:v1", tiny.stat().st_size
@@ -95,7 +94,6 @@ def test_create_pulls_and_tells_of_each_layer(daemon: Daemon, registry: Registry
     assert json.loads(daemon.ask("GET", "/models")[1]) == [json.loads(shown)]
 
 
-@pytest.mark.registry
 def test_tag_push_and_remove(daemon: Daemon, registry: RegistryServer, tiny: Path) -> None:
     digest = daemon.dmrc.ok("package", "--gguf", tiny, "ai/tiny").strip()
     target = f"{registry.address}/me/tiny"
@@ -116,7 +114,6 @@ def test_tag_push_and_remove(daemon: Daemon, registry: RegistryServer, tiny: Pat
     assert json.loads(daemon.ask("GET", "/models")[1]) == []
 
 
-@pytest.mark.registry
 def test_what_cannot_be_begun_has_a_status(
     daemon: Daemon, registry: RegistryServer, registry_with_login: RegistryServer
 ) -> None:
@@ -281,7 +278,6 @@ def test_a_variant_is_made_and_all_models_are_removed(daemon: Daemon, tiny: Path
     assert json.loads(daemon.ask("GET", "/models")[1]) == []
 
 
-@pytest.mark.registry
 def test_a_model_is_looked_at_where_it_is_and_stays_there(daemon: Daemon, registry: RegistryServer, tiny: Path) -> None:
     digest = registry.push_model("ai/tiny:v1", tiny)
     name = f"{registry.address}/ai/tiny:v1"

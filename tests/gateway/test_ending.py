@@ -208,6 +208,7 @@ def _with(dmrc: Dmrc, plugin: object) -> Dmrc:
     return dmrc
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_no_answered_request_is_missing_from_the_record_after_a_signal(number: signal.Signals) -> None:
     """A terminal that was closed under `dmrc serve` cost the record up to 71 of 200."""

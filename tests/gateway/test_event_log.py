@@ -11,8 +11,6 @@ from tests.dmrc_command import Dmrc
 from tests.gateway.plugged import MODEL, Shop
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 SECRET = "a whale of a secret"
 
 

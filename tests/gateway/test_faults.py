@@ -13,8 +13,6 @@ import pytest
 from tests.gateway.conftest import MODEL, Gateway
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 LONG = [{"role": "user", "content": "Tell me a very long story about a whale and a ship."}]
 Recorded = Callable[[str], dict[str, object]]
 

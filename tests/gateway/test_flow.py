@@ -20,7 +20,7 @@ _GROWTH_BYTES = 40 << 20
 
 
 @pytest.fixture(scope="module")
-def synthetic() -> Iterator[SyntheticDmrc]:
+def synthetic(needs_process: None) -> Iterator[SyntheticDmrc]:
     with synthetic_dmrc(parallel=2) as found:
         yield found
 
@@ -149,7 +149,6 @@ def test_a_request_in_chunks_that_waits_for_100_continue_is_served(synthetic: Sy
     assert b'"content":"Hello there."' in answer
 
 
-@pytest.mark.engine
 def test_the_real_engine_answers_more_requests_than_it_serves_on_one_connection(gateway: Gateway) -> None:
     """llama.cpp's server ends a connection after 100 requests, or without a word after a stream."""
     completions = gateway.client().completions

@@ -25,7 +25,6 @@ def post(port: int, body: object, headers: dict[str, str], path: str = "/v1/chat
     return answer.status, content
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize(
     "headers",
     [

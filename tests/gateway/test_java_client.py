@@ -11,8 +11,6 @@ import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = [pytest.mark.engine]
-
 _SCRIPT = Path(__file__).with_name("JavaClient.java")
 _MESSAGES = [{"role": "user", "content": "Say hello."}]
 _CHAT = {"model": MODEL, "messages": _MESSAGES, "max_tokens": 8}

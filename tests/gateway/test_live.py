@@ -17,8 +17,6 @@ import pytest
 from tests.gateway.conftest import MODEL, Gateway
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 HELLO = [{"role": "user", "content": "Say hello."}]
 
 

@@ -187,7 +187,6 @@ def names_in(text: str) -> set[str]:
     return {re.split(r"[{ ]", line, maxsplit=1)[0] for line in text.splitlines() if line and not line.startswith("#")}
 
 
-@pytest.mark.registry
 def test_pulls_evictions_and_captures_that_were_refused_are_counted(
     shop: Shop, registry: RegistryServer, gguf: Path
 ) -> None:

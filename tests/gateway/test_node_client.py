@@ -17,7 +17,7 @@ from tests.gateway.test_faults import children
 from tests.gateway.thinking import thinking_dmrc
 from tests.images import cache_directory
 
-pytestmark = [pytest.mark.engine, pytest.mark.node]
+pytestmark = pytest.mark.engine
 
 _FACTS = Path(__file__).parents[2] / "examples" / "facts" / "facts-node"
 _SCRIPT = Path(__file__).with_name("node_client.mjs")
@@ -25,7 +25,7 @@ _WHOLE = ("chat", "completion", "response")
 
 
 @pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def script(tmp_path_factory: pytest.TempPathFactory, needs_node: None) -> Path:
     """The script, beside the client in the version that the example locks."""
     directory = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json"):

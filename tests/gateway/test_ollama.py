@@ -18,8 +18,6 @@ from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.tools import CALL, TEMPLATE, TOOL
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 HELLO = [{"role": "user", "content": "Say hello."}]
 GREEDY = {"temperature": 0, "num_predict": 12}
 SCHEMA = {

@@ -45,7 +45,6 @@ def ask(dmrc: Dmrc, method: str, path: str, body: object = None, **headers: str)
         connection.close()
 
 
-@pytest.mark.registry
 def test_pull_tells_of_each_layer_and_ends_with_success(
     client: ollama.Client, registry: RegistryServer, tiny: Path
 ) -> None:
@@ -64,7 +63,6 @@ def test_pull_tells_of_each_layer_and_ends_with_success(
     assert (listed.model, listed.digest) == (name, digest.removeprefix("sha256:"))
 
 
-@pytest.mark.registry
 def test_a_pull_that_fails_says_why_by_its_status_or_its_last_line(
     client: ollama.Client, registry: RegistryServer
 ) -> None:

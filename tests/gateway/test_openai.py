@@ -10,8 +10,6 @@ import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = pytest.mark.engine
-
 HELLO = [{"role": "user", "content": "Say hello."}]
 Recorded = Callable[[str], dict[str, object]]
 

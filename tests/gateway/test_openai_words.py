@@ -16,8 +16,6 @@ from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.tools import TOOL
 from tests.llama3 import TWO_CALLS, write_llama3
 
-pytestmark = pytest.mark.engine
-
 ASKED: list[Any] = [{"role": "user", "content": "What is the weather in Bern?"}]
 OTHER = {"type": "function", "function": {"name": "other", "parameters": {"type": "object", "properties": {}}}}
 Recorded = Callable[[str], dict[str, object]]

@@ -98,7 +98,7 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Dmrc]:
+def daemon(needs_process: None) -> Iterator[Dmrc]:
     with (
         temporary_dmrc() as dmrc,
         subprocess.Popen([dmrc.program, "serve"], env=dmrc.environment, stderr=subprocess.PIPE, text=True) as process,

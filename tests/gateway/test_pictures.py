@@ -21,8 +21,6 @@ from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 from tests.tiny_projector import IMAGE_TOKENS, png, write_tiny_projector
 
-pytestmark = pytest.mark.engine
-
 PICTURE, NOTHING = png(), b"no picture at all" * 9
 _TEXT = "What is it?"
 _BY_ADDRESS = {"type": "image", "source": {"type": "url", "url": "URL"}}
@@ -55,7 +53,7 @@ class Seeing:
 
 
 @pytest.fixture(scope="module")
-def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeing]:
+def seeing(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Seeing]:
     directory = tmp_path_factory.mktemp("pictures")
     gguf, projector = write_tiny_llama(directory / "tiny.gguf"), write_tiny_projector(directory / "mmproj.gguf")
     (directory / "red.png").write_bytes(PICTURE)

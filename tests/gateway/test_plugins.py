@@ -220,7 +220,6 @@ def test_a_capture_whose_filter_fails_is_dropped_and_the_request_goes_on(shop: S
     assert json.loads(shop.dmrc.ok("requests", "--json")) == []
 
 
-@pytest.mark.registry
 def test_a_pull_is_told_once_in_the_daemon_or_else_in_the_command(
     dmrc: Dmrc, registry: RegistryServer, gguf: Path, tmp_path: Path
 ) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import anthropic
 import ollama
-import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
-
-pytestmark = pytest.mark.engine
 
 BEGUN = "Once upon a time, there was a whale who"
 SAID = [{"role": "user", "content": "Tell me a story."}, {"role": "assistant", "content": BEGUN}]

@@ -3,12 +3,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.gateway.plugged import MODEL, WATCHES, Shop, notes
 from tests.polling import eventually
-
-pytestmark = pytest.mark.engine
 
 
 def test_a_plugin_of_a_project_hears_of_that_project_only(shop: Shop, tmp_path: Path) -> None:

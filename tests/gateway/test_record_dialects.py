@@ -10,8 +10,6 @@ import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = pytest.mark.engine
-
 QUESTION = [{"role": "user", "content": "Tell me a long story."}]
 Recorded = Callable[[str], dict[str, Any]]
 

@@ -26,7 +26,6 @@ SCHEMA = {
 }
 
 
-@pytest.mark.engine
 def test_a_response_is_answered_and_recorded(gateway: Gateway, recorded: Recorded) -> None:
     raw = gateway.client().responses.with_raw_response.create(
         model=MODEL, input="Tell me a story.", instructions="Be brief.", max_output_tokens=8
@@ -43,7 +42,6 @@ def test_a_response_is_answered_and_recorded(gateway: Gateway, recorded: Recorde
     assert exchange["id"] in [each["id"] for each in found]
 
 
-@pytest.mark.engine
 def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Recorded) -> None:
     raw = gateway.client().responses.with_raw_response.create(
         model=MODEL, input="Tell me a story.", max_output_tokens=8, stream=True
@@ -60,7 +58,6 @@ def test_a_stream_is_told_whole_in_the_record(gateway: Gateway, recorded: Record
     assert text.split()[0] in gateway.dmrc.ok("requests", "show", str(exchange["id"]))
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_response_goes_on_from_the_one_before(gateway: Gateway, stream: bool) -> None:
     client = gateway.client()
@@ -81,7 +78,6 @@ def test_a_response_goes_on_from_the_one_before(gateway: Gateway, stream: bool) 
     assert third.usage.input_tokens > second.usage.input_tokens
 
 
-@pytest.mark.engine
 def test_an_answer_keeps_to_a_schema(gateway: Gateway) -> None:
     response = gateway.client().responses.create(
         model=MODEL,
@@ -93,7 +89,6 @@ def test_an_answer_keeps_to_a_schema(gateway: Gateway) -> None:
     assert json.loads(response.output_text).keys() == {"animal"}
 
 
-@pytest.mark.engine
 def test_errors_are_openais(gateway: Gateway) -> None:
     client = gateway.client()
     with pytest.raises(openai.NotFoundError, match="'resp_none' is not remembered"):
@@ -171,7 +166,6 @@ def test_a_response_is_remembered_before_the_caller_has_it() -> None:
     assert responses.dialect.conversations("shop").asked(made) == [{"role": "user", "content": "Hi"}]
 
 
-@pytest.mark.engine
 def test_a_response_can_be_fetched_and_forgotten_by_its_own_project_only(gateway: Gateway) -> None:
     client = gateway.client()
     before = client.responses.create(model=MODEL, input="My name is Ada.", max_output_tokens=4)
@@ -192,7 +186,6 @@ def test_a_response_can_be_fetched_and_forgotten_by_its_own_project_only(gateway
     assert client.responses.retrieve(before.id).id == before.id
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("prefix", ["", "/engines", "/v1", "/engines/v1", "/engines/llama.cpp/v1"])
 def test_all_of_docker_model_runners_addresses_answer(gateway: Gateway, prefix: str) -> None:
     client = gateway.client(prefix=prefix)

@@ -8,8 +8,6 @@ import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
 
-pytestmark = pytest.mark.engine
-
 ASKED = [{"role": "user", "content": "Say a fact about whales."}]
 Recorded = Callable[[str], dict[str, object]]
 

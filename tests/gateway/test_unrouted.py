@@ -11,8 +11,6 @@ import pytest
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.listening import ask as ask_bytes
 
-pytestmark = pytest.mark.engine
-
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
 OLLAMAS = {**CHAT, "options": {"num_predict": 4}}
 

@@ -45,7 +45,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path: Path, needs_process: None) -> Iterator[Project]:
     with temporary_dmrc() as dmrc, strange_upstream() as server:
         project = Project(dmrc, tmp_path, server)
         upstream = "upstream: {{url: '{url}', model: 'vendor/Big-1', key: UPSTREAM_KEY}}, ready: pulled"

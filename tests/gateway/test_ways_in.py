@@ -14,8 +14,6 @@ import urllib3
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.tiny_gguf import write_tiny_llama
 
-pytestmark = pytest.mark.engine
-
 TINY = "local/tiny"
 COMPOSE = f"""
 name: ways
@@ -42,7 +40,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("ways")
     (directory / "compose.yaml").write_text(COMPOSE)
     with temporary_dmrc() as dmrc:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dmrc as dmrc_package
 
 PAGE = (Path(__file__).parent.parent.parent / "plugins" / "README.md").read_text()
@@ -32,6 +34,7 @@ def dmrc(directory: Path, *arguments: str, **more: str) -> subprocess.CompletedP
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.process
 def test_the_command_of_the_plugin_says_what_the_page_shows(tmp_path: Path) -> None:
     install(tmp_path)
     _, output = block("console").splitlines()
@@ -42,6 +45,7 @@ def test_the_command_of_the_plugin_says_what_the_page_shows(tmp_path: Path) -> N
     assert "hello" in dmrc(tmp_path, "--help").stdout
 
 
+@pytest.mark.process
 def test_the_plugin_needs_no_installing(tmp_path: Path) -> None:
     (tmp_path / "hello.py").write_text(block("python"))
     command, output = block("console").splitlines()
@@ -66,6 +70,7 @@ def test_the_page_names_what_a_plugin_may_import_and_the_plugins_that_are_there(
     assert set(re.findall(r"^\| \[(dmrc-\w+)\]", PAGE, re.MULTILINE)) == here
 
 
+@pytest.mark.process
 def test_settings_can_leave_it_out(tmp_path: Path) -> None:
     install(tmp_path)
 
@@ -75,6 +80,7 @@ def test_settings_can_leave_it_out(tmp_path: Path) -> None:
     assert "no such command 'hello'" in ran.stderr
 
 
+@pytest.mark.process
 def test_a_plugin_that_does_not_import_is_named_and_everything_else_works(tmp_path: Path) -> None:
     install(tmp_path)
     (tmp_path / "hello.py").write_text("import nothing_of_that_name\n")

@@ -22,7 +22,6 @@ from tests.registry import RegistryServer
 from tests.tiny_gguf import write_tiny_llama
 
 
-@pytest.mark.registry
 @pytest.mark.parametrize("form", ["{0}", "{0}:latest", "ai/{0}", "{1}/ai/{0}:latest", "{0}@{2}", "{1}/ai/{0}@{2}"])
 def test_a_model_is_pulled_by_every_form_of_its_name(
     form: str, registry: RegistryServer, tmp_path: Path, tiny: Path
@@ -41,7 +40,6 @@ def test_a_model_is_pulled_by_every_form_of_its_name(
     assert store.remove(text, default_registry=registry.address).deleted == (digest,)
 
 
-@pytest.mark.registry
 def test_a_present_model_needs_no_network(registry: RegistryServer, both: tuple[Store, Models], tiny: Path) -> None:
     _, models = both
     registry.push_model("ai/tiny:latest", tiny)
@@ -58,7 +56,6 @@ def test_a_present_model_needs_no_network(registry: RegistryServer, both: tuple[
     assert refreshed.not_compared
 
 
-@pytest.mark.registry
 def test_refresh_takes_what_the_tag_names_now(
     registry: RegistryServer, both: tuple[Store, Models], tiny: Path, tmp_path: Path
 ) -> None:
@@ -76,7 +73,6 @@ def test_refresh_takes_what_the_tag_names_now(
     assert store.resolve(name).digest == new
 
 
-@pytest.mark.registry
 def test_a_damaged_model_is_pulled_again(registry: RegistryServer, both: tuple[Store, Models], tiny: Path) -> None:
     store, models = both
     registry.push_model("ai/tiny:latest", tiny)
@@ -92,7 +88,6 @@ def _pull(root: Path, name: str, results: multiprocessing.SimpleQueue) -> None:
     results.put(new_models(root)[1].pull(name).was_present)
 
 
-@pytest.mark.registry
 def test_processes_that_pull_the_same_model_share_one_pull(
     registry: RegistryServer, both: tuple[Store, Models], tiny: Path
 ) -> None:

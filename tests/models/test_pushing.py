@@ -66,7 +66,6 @@ def uploads(registry: RegistryServer) -> list[str]:
     return [line for line in log.splitlines() if '"PATCH /v2/' in line]
 
 
-@pytest.mark.registry
 @pytest.mark.parametrize("shards", [False, True])
 def test_what_was_pushed_comes_back_with_the_same_id(
     sender: Sender, registry: RegistryServer, tmp_path: Path, shards: bool
@@ -84,7 +83,6 @@ def test_what_was_pushed_comes_back_with_the_same_id(
     assert subprocess.run(skopeo, capture_output=True, check=True).stdout == sender.store.document(model)
 
 
-@pytest.mark.registry
 def test_what_the_registry_has_is_not_sent_again(sender: Sender, registry: RegistryServer) -> None:
     names = [f"{registry.address}/me/tiny:{tag}" for tag in ("v1", "v2")]
     sender.package(*names)
@@ -98,7 +96,6 @@ def test_what_the_registry_has_is_not_sent_again(sender: Sender, registry: Regis
     assert again == pull(sender.store.root.parent / "other", names[1])
 
 
-@pytest.mark.registry
 def test_a_repository_beside_gives_its_blobs(sender: Sender, registry: RegistryServer, tmp_path: Path) -> None:
     first, second = f"{registry.address}/me/tiny:v1", f"{registry.address}/team/tiny:v1"
     sender.package(first, second, "me/elsewhere")
@@ -112,7 +109,6 @@ def test_a_repository_beside_gives_its_blobs(sender: Sender, registry: RegistryS
     assert digest == pull(tmp_path / "other", second)
 
 
-@pytest.mark.registry
 def test_a_name_that_only_the_store_knows_gives_nothing(sender: Sender, registry: RegistryServer) -> None:
     first, second = f"{registry.address}/me/tiny:v1", f"{registry.address}/team/tiny:v1"
     sender.package(first, second)
@@ -122,7 +118,6 @@ def test_a_name_that_only_the_store_knows_gives_nothing(sender: Sender, registry
     assert sender.outcomes == {"Push complete"}
 
 
-@pytest.mark.registry
 def test_a_push_uses_the_login_of_docker(sender: Sender, registry_with_login: RegistryServer) -> None:
     name = f"{registry_with_login.address}/me/tiny:v1"
     model = sender.package(name)
@@ -142,7 +137,6 @@ def test_a_push_uses_the_login_of_docker(sender: Sender, registry_with_login: Re
     assert nobody.value.remedy == stranger.value.remedy == f"Run: docker login {host}"
 
 
-@pytest.mark.registry
 def test_a_name_moves_only_when_all_is_there(sender: Sender, registry: RegistryServer, tmp_path: Path) -> None:
     name = f"{registry.address}/me/tiny:v1"
     old = registry.push_model("me/tiny:v1", write_tiny_llama(tmp_path / "old.gguf", seed=7))
@@ -161,7 +155,6 @@ def test_a_name_moves_only_when_all_is_there(sender: Sender, registry: RegistryS
     assert pull(tmp_path / "other", name) == old
 
 
-@pytest.mark.registry
 def test_a_registry_that_goes_away_in_the_middle_is_an_error(sender: Sender, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny:v1"
     sender.package(name)
@@ -171,7 +164,6 @@ def test_a_registry_that_goes_away_in_the_middle_is_an_error(sender: Sender, reg
         models.push(name, lambda _event: registry.stop())
 
 
-@pytest.mark.registry
 def test_a_registry_that_comes_back_gets_it_all(sender: Sender, registry: RegistryServer, tmp_path: Path) -> None:
     name = f"{registry.address}/me/tiny:v1"
     sender.package(name)
@@ -229,7 +221,6 @@ def test_a_model_with_a_file_missing_is_not_begun(sender: Sender) -> None:
         sender.push("localhost:1/me/tiny:v1")
 
 
-@pytest.mark.registry
 def test_a_manifest_of_another_maker_goes_as_it_came(sender: Sender, registry: RegistryServer, tmp_path: Path) -> None:
     """The ID is the digest of the manifest's own bytes, whatever their order and spaces."""
     source, target = f"{registry.address}/ai/tiny:v1", f"{registry.address}/me/copy:v2"

@@ -140,7 +140,7 @@ class Box:
 
 
 @pytest.fixture
-def box() -> Iterator[Box]:
+def box(needs_cgroup: None) -> Iterator[Box]:
     parent = memory_group()
     assert parent is not None
     directory = parent / f"dmrc-test-{os.getpid()}"
@@ -163,7 +163,6 @@ def ask(dmrc: Dmrc, model: str) -> tuple[int, str]:
 
 
 @pytest.mark.engine
-@pytest.mark.cgroup
 def test_in_a_group_with_room_for_one_of_two_they_take_turns_and_nothing_is_killed(
     dmrc: Dmrc, box: Box, tmp_path: Path
 ) -> None:

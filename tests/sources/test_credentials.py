@@ -39,6 +39,7 @@ def test_credentials_are_for_one_host_and_port(tmp_path: Path) -> None:
     assert credentials.lookup("example.com:5000") is None
 
 
+@pytest.mark.process
 def test_a_helper_is_asked_for_its_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_helper(tmp_path, monkeypatch, """echo '{"Username": "'$key'", "Secret": "secret"}'""")
     credentials = configure(tmp_path, credHelpers={"r.example.com": "test"})
@@ -47,6 +48,7 @@ def test_a_helper_is_asked_for_its_registry(tmp_path: Path, monkeypatch: pytest.
     assert credentials.lookup("other.example.com") is None
 
 
+@pytest.mark.process
 def test_the_store_of_all_registries_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_helper(tmp_path, monkeypatch, """echo '{"Username": "<token>", "Secret": "'$key'"}'""")
     credentials = configure(tmp_path, credsStore="test", auths={"docker.io": {}})
@@ -54,6 +56,7 @@ def test_the_store_of_all_registries_is_asked(tmp_path: Path, monkeypatch: pytes
     assert credentials.lookup("docker.io") == Credentials("", "", "https://index.docker.io/v1/")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("script", "is_told"),
     [

@@ -16,11 +16,10 @@ from tests.sources.misbehaving import BIG, Misbehaving, respond_range, serve_big
 from tests.sources.partial_blobs import content, partial_files, ranges
 
 DISK_BYTES = 60 << 20
-pytestmark = pytest.mark.tmpfs
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path, needs_tmpfs: None) -> Iterator[Path]:
     """A disk of 60 MiB."""
     path = tmp_path / "disk"
     path.mkdir()

@@ -76,7 +76,6 @@ def kill_after(proxy: CountingProxy, process: subprocess.Popen[bytes], more_byte
     return proxy.sent_bytes - before
 
 
-@pytest.mark.registry
 @pytest.mark.timeout(600)
 def test_a_pull_that_is_killed_20_times_repeats_at_most_8_mib_each_time(
     registry: RegistryServer, proxy: CountingProxy, dmrc: Dmrc, large: bytes
@@ -98,7 +97,6 @@ def test_a_pull_that_is_killed_20_times_repeats_at_most_8_mib_each_time(
     assert store_of(dmrc).partials.leftovers() == []
 
 
-@pytest.mark.registry
 def test_a_registry_that_is_killed_and_started_again_ends_no_pull(
     registry: RegistryServer, proxy: CountingProxy, dmrc: Dmrc, large: bytes
 ) -> None:

@@ -106,7 +106,6 @@ def test_what_neither_has_is_told_of_the_registry(store: Store) -> None:
             source.fetch(f"{registry.address}/a/b", Transfer(store))
 
 
-@pytest.mark.registry
 def test_docker_hub_comes_from_the_mirror_that_is_set(registry: RegistryServer, dmrc: Dmrc) -> None:
     digest = registry.push_model("ai/tiny:latest", WEIGHTS)
 

@@ -12,7 +12,6 @@ from tests.registry import MANIFEST, RegistryServer
 from tests.sources.misbehaving import MODEL, WEIGHTS, digest_of, log_in
 
 
-@pytest.mark.registry
 def test_a_model_comes_with_all_its_blobs_and_progress(
     registry: RegistryServer, source: OciSource, store: Store
 ) -> None:
@@ -27,7 +26,6 @@ def test_a_model_comes_with_all_its_blobs_and_progress(
     assert (last.status, last.layer, last.current_bytes) == ("Pull complete", digest_of(WEIGHTS), len(WEIGHTS))
 
 
-@pytest.mark.registry
 def test_a_model_in_an_index_and_by_digest(registry: RegistryServer, source: OciSource, store: Store) -> None:
     digest = registry.push_model("ai/tiny:one", WEIGHTS)
     size = len(source.fetch(f"{registry.address}/ai/tiny@{digest}", Transfer(store)))
@@ -40,7 +38,6 @@ def test_a_model_in_an_index_and_by_digest(registry: RegistryServer, source: Oci
     assert digest_of(manifest) == digest
 
 
-@pytest.mark.registry
 def test_a_model_that_is_not_there_is_named(registry: RegistryServer, source: OciSource, store: Store) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         source.fetch(f"{registry.address}/ai/nothing:v1", Transfer(store))
@@ -48,7 +45,6 @@ def test_a_model_that_is_not_there_is_named(registry: RegistryServer, source: Oc
     assert f"model '{registry.address}/ai/nothing:v1' is not in the registry '{registry.address}'" in str(caught.value)
 
 
-@pytest.mark.registry
 def test_a_container_image_is_refused_before_its_layers(
     registry: RegistryServer, source: OciSource, store: Store
 ) -> None:
@@ -60,7 +56,6 @@ def test_a_container_image_is_refused_before_its_layers(
         source.fetch(f"{registry.address}/library/alpine", Transfer(store))
 
 
-@pytest.mark.registry
 def test_login_is_needed_refused_and_taken(
     registry_with_login: RegistryServer, source: OciSource, store: Store, docker_config: Path
 ) -> None:
@@ -76,7 +71,6 @@ def test_login_is_needed_refused_and_taken(
     source.fetch(f"{host}/ai/tiny", Transfer(store))
 
 
-@pytest.mark.registry
 def test_a_registry_that_is_down_is_an_error_soon(registry: RegistryServer, source: OciSource, store: Store) -> None:
     registry.stop()
     started = time.monotonic()

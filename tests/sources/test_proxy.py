@@ -101,7 +101,6 @@ def _words(dmrc: Dmrc) -> bytes:
     return b"".join(path.read_bytes() for path in dmrc.home.rglob("*") if path.is_file())
 
 
-@pytest.mark.registry
 def test_a_model_is_pulled_and_pushed_through_the_proxy(dmrc: Dmrc, registry: RegistryServer, gguf: Path) -> None:
     digest = registry.push_model("ai/tiny:v1", gguf)
     with forward_proxy({"registry.test": registry.address}) as proxy:
@@ -271,7 +270,6 @@ def test_what_is_no_proxy_is_one_line(dmrc: Dmrc, value: str, arguments: list[st
     assert "secret" not in done.stderr
 
 
-@pytest.mark.registry
 def test_what_no_proxy_names_is_asked_directly(dmrc: Dmrc, registry: RegistryServer, gguf: Path) -> None:
     """By the machine's own loopback, which is never proxied, and by a network in CIDR form."""
     registry.push_model("ai/tiny:v1", gguf)

@@ -92,6 +92,7 @@ def _bring(root: Path, digest_of: str, started: Event, end: Event) -> None:
         end.wait(30)
 
 
+@pytest.mark.process
 def test_prune_leaves_old_blobs_while_another_process_brings_a_model(store: Store) -> None:
     """The first layer of a long pull is old when the last one comes."""
     digest, size = put(store, b"a first layer")
@@ -115,6 +116,7 @@ def test_prune_leaves_old_blobs_while_another_process_brings_a_model(store: Stor
     assert names(store) == {digest[7:], sha256(b"a second layer").hexdigest()}
 
 
+@pytest.mark.process
 def test_prune_takes_what_a_killed_process_left(store: Store) -> None:
     context = multiprocessing.get_context("spawn")
     started, end = context.Event(), context.Event()
@@ -166,6 +168,7 @@ def _add_and_remove(root: Path, number: int) -> None:
             store.remove(f"m{number}:v{index}")
 
 
+@pytest.mark.process
 def test_prune_among_writers_harms_no_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dmrc.store.garbage._GRACE_SECONDS", 0.0)
     context = multiprocessing.get_context("spawn")
@@ -199,6 +202,7 @@ def test_prune_takes_interrupted_pulls_and_leaves_those_that_go_on(store: Store)
         assert {path.stem for path in (store.root / "partial").iterdir()} == {f"sha256-{'ab' * 32}"}
 
 
+@pytest.mark.process
 def test_usage_is_what_the_disk_gives_and_counts_a_file_with_two_names_once(store: Store, tmp_path: Path) -> None:
     split = write_tiny_llama(tmp_path / "split.gguf", split_max_tensors=8)
     model = Models(store).package(Parts(gguf=split), "split")

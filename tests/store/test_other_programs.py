@@ -37,7 +37,6 @@ def append_to_index(store: Store, tag: str, digest: str, size: int) -> None:
     path.write_text(json.dumps(document))
 
 
-@pytest.mark.registry
 def test_skopeo_copies_out_of_the_store_and_what_comes_back_is_the_same(
     store: Store, registry: RegistryServer, tmp_path: Path
 ) -> None:
@@ -55,7 +54,6 @@ def test_skopeo_copies_out_of_the_store_and_what_comes_back_is_the_same(
     assert other.prune().removed == ()
 
 
-@pytest.mark.registry
 def test_what_skopeo_copies_into_the_store_is_a_model_like_others(store: Store, registry: RegistryServer) -> None:
     first = add(store, "ai/first", gguf=b"another")
     digest = registry.push_model("ai/tiny:v1", b"GGUF of the registry")
@@ -74,7 +72,6 @@ def test_what_skopeo_copies_into_the_store_is_a_model_like_others(store: Store, 
     assert store.models() == [first]
 
 
-@pytest.mark.registry
 def test_skopeo_moves_a_tag_that_it_writes_in_another_way(store: Store, registry: RegistryServer) -> None:
     """We write `docker.io/ai/tiny:latest`, a user of skopeo may write `tiny`: two strings, one tag."""
     old = add(store, "tiny", gguf=b"old")

@@ -91,6 +91,7 @@ def _write_and_die(root: Path) -> None:
     os.kill(os.getpid(), 9)
 
 
+@pytest.mark.process
 def test_a_killed_process_loses_nothing_that_it_wrote_and_holds_nothing(store: Store) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(store.root,))
     process.start()

@@ -292,6 +292,7 @@ def _add_many(root: Path, number: int) -> None:
             store.remove(f"m{number}:v0")
 
 
+@pytest.mark.process
 def test_many_processes_change_the_store_at_once(store: Store) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_add_many, args=(store.root, number)) for number in range(4)]

@@ -112,7 +112,6 @@ def test_removing_a_model_keeps_the_files_that_a_damaged_one_may_need(store: Sto
     assert not blob(store, other.digest).exists()
 
 
-@pytest.mark.registry
 @pytest.mark.parametrize("part", ["layer", "config", "manifest"])
 def test_a_pull_after_a_verify_brings_what_was_damaged(
     store: Store, registry: RegistryServer, part: str, tmp_path: Path

@@ -75,7 +75,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: None) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("shop")
     (directory / "compose.yaml").write_text(_COMPOSE)
     with temporary_dmrc() as dmrc:
@@ -85,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Si
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(needs_browser: None) -> Iterator[Browser]:
     """A Chromium; it goes with the module, for Playwright keeps an event loop running while it lives."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(_SWITCHES))

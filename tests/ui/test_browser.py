@@ -16,8 +16,6 @@ from tests.polling import eventually
 from tests.registry import RegistryServer
 from tests.ui.conftest import MODEL, Complaints, Open, Site
 
-pytestmark = [pytest.mark.engine, pytest.mark.browser]
-
 _AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
 HOSTILE = (
     "<script>document.title='owned'</script><svg onload=\"document.title='owned'\"></svg>"

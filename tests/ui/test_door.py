@@ -15,8 +15,6 @@ from dmrc.project import Binding, Injection, Project, Service
 from dmrc.ui import routes
 from tests.ui.conftest import MODEL, Site
 
-pytestmark = pytest.mark.engine
-
 
 def pages() -> list[tuple[str, str]]:
     """Return the routes of the page: one that is added is tested too."""

@@ -23,7 +23,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared_dmrc(docker_engine: DockerEngine, busybox: str, tiny: Path) -> Iterator[Dmrc]:
+def shared_dmrc(docker_engine: DockerEngine, busybox: str, tiny: Path, needs_engine: None) -> Iterator[Dmrc]:
     """A dmrc for tests that do not disturb one another, with the tiny model in its store."""
     with temporary_dmrc() as dmrc:
         dmrc.environment |= docker_engine.environment
@@ -32,7 +32,7 @@ def shared_dmrc(docker_engine: DockerEngine, busybox: str, tiny: Path) -> Iterat
 
 
 @pytest.fixture
-def own_dmrc(dmrc: Dmrc, docker_engine: DockerEngine, busybox: str, tiny: Path) -> Dmrc:
+def own_dmrc(dmrc: Dmrc, docker_engine: DockerEngine, busybox: str, tiny: Path, needs_engine: None) -> Dmrc:
     """A dmrc for one test, with the tiny model in its store."""
     dmrc.environment |= docker_engine.environment
     dmrc.ok("package", "--gguf", tiny, TINY)

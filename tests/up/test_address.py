@@ -8,15 +8,12 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 import urllib3
 
 from tests.polling import eventually
 from tests.slow_server import slow_server
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 _SAMPLE = question("http://model-runner.docker.internal/engines/v1/", "not-required", TINY)
 _MODELS = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}

@@ -12,8 +12,6 @@ from tests.registry import RegistryServer
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 
 def _document(context_size: int, model: str = TINY, **other: object) -> dict[str, object]:
     """Return a project of two services, each with a model entry of its own."""
@@ -81,7 +79,6 @@ def test_a_changed_service_is_recreated_with_its_key_and_the_other_one_is_left_a
     assert running.keys == keys
 
 
-@pytest.mark.registry
 def test_the_second_time_needs_no_registry(own_project: MakeProject, registry: RegistryServer, tiny: Path) -> None:
     registry.push_model("ai/tiny:latest", tiny)
     found = own_project("offline")

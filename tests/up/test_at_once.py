@@ -7,14 +7,10 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
 from tests.up.foreground import foreground
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 
 def _write(project: ComposeProject, script: str = STAY, model: str = TINY) -> None:

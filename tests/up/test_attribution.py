@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, question, service
 from tests.up.conftest import MakeProject
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 SECRET = "of-the-env-file-4711"
 

@@ -14,8 +14,6 @@ from tests.polling import eventually
 from tests.up.compose_project import TINY, ComposeProject, ask, question, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 
 @pytest.fixture
 def looping(project: MakeProject) -> Iterator[ComposeProject]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.up.compose_project import STAY, TINY, ComposeProject, service
 from tests.up.conftest import MakeProject
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 _MODELS = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}
 

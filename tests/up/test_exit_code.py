@@ -10,8 +10,6 @@ import pytest
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 
 def _compose(project: ComposeProject, *arguments: str) -> int:
     """Run Docker Compose itself with the override file that `dmrc up` wrote, and return its exit code."""

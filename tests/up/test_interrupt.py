@@ -17,8 +17,6 @@ from tests.up.compose_project import STAY, TINY, ComposeProject, question, runne
 from tests.up.conftest import MakeProject
 from tests.up.foreground import Foreground, foreground
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 _BEFORE_THE_WEIGHTS = 64 << 10
 """Manifest and config are smaller than this, so that what comes after it is of the weights."""
 
@@ -61,7 +59,6 @@ def _write(project: ComposeProject, model: str = TINY) -> None:
 
 
 @_on_a_terminal
-@pytest.mark.registry
 def test_during_a_pull(own_project: MakeProject, registry: RegistryServer, smollm2: Path, has_terminal: bool) -> None:
     found = own_project("pulling")
     registry.push_model("ai/large:latest", smollm2)

@@ -17,8 +17,6 @@ from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, ask, runners, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 
 def _up(shop: ComposeProject, *more: str) -> str:
     """Start a project of two services, and return the key of one when Docker's containers were noticed."""

@@ -9,8 +9,6 @@ import pytest
 from tests.up.compose_project import STAY, TINY, ComposeProject, ask, question, runners, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 _NOT_HERE = "127.0.0.1:1/ai/not-here:1"
 
 

@@ -6,12 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.up.compose_project import STAY, TINY, ComposeProject, service
 from tests.up.conftest import MakeProject
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 _PAIRS = 5
 _SECONDS = 1.0

@@ -15,8 +15,6 @@ from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, question, runners, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 _OPTIONS = {"model": TINY, "context-size": 256, "parallel": 1, "keep-alive": "-1"}
 
 

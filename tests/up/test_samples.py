@@ -9,12 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.up.answered import OWN_NAMES, SAMPLES, assert_all_were_answered
 from tests.up.conftest import MakeProject
-
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 _OPENAI = {"OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"}
 

@@ -7,8 +7,6 @@ import pytest
 from tests.up.compose_project import STAY, TINY, ComposeProject, ask, question, service
 from tests.up.conftest import MakeProject
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 _ONCE = f"{question()}; {STAY}"
 _LLM = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}
 

@@ -13,8 +13,6 @@ from tests.docker_engine import DockerEngine
 from tests.polling import eventually
 from tests.up.compose_project import STAY, TINY, ComposeProject, ask, question, runners, service
 
-pytestmark = [pytest.mark.docker, pytest.mark.engine]
-
 _OTHER = "local/other"
 _LONG = "a " * 300
 

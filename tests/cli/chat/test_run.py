@@ -15,14 +15,12 @@ from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 
-pytestmark = pytest.mark.engine
-
 MODEL = "local/smollm2"
 TINY = "local/tiny"
 
 
 @pytest.fixture(scope="module")
-def chatty(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
+def chatty(smollm2: Path, tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Dmrc]:
     """A dmrc with the real model, which stays loaded over the tests."""
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", smollm2, "--context-size", "512", MODEL)

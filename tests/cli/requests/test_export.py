@@ -14,8 +14,6 @@ import pytest
 from tests.gateway.conftest import MODEL, Gateway, gateway  # noqa: F401 the fixture
 from tests.polling import eventually
 
-pytestmark = pytest.mark.engine
-
 QUESTION = 'What\'s a "whale"? $HOME `x` \\n é'
 
 
