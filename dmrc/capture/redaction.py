@@ -22,6 +22,9 @@ _WINDOW_BYTES = 64 << 10
 _OWN_KEY = re.compile(KEY_PREFIX.encode() + rb"[A-Za-z0-9_-]{16,}")
 _ESCAPE = rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])'
 _SHORTEST_ENCODED = 8
+# Characters that are searched at once: the kinds of secrets that a short text cannot hold are soon passed over, and a
+# header with an underscore must not have a long prompt searched for tokens that have one.
+_TOGETHER = 4 << 10
 # Between texts that are searched at once: longer than any space that a secret may have between its name and its value.
 _BETWEEN = "\n" * 9
 # A text with one of these is searched alone: what they begin may reach beyond its end.
@@ -79,7 +82,7 @@ class Redactor:
         for text in texts:
             joined.append(text)
             size += len(text)
-            if size > _WINDOW_BYTES:
+            if size > _TOGETHER:
                 if self._finds_in_group(joined):
                     return True
                 joined, size = [], 0
