@@ -249,6 +249,9 @@ class Engine(Protocol):
     def describe(self) -> str:
         """Return which server that would be, and its version, in one line."""
 
+    def disk_bytes(self) -> int:
+        """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
+
 
 def backend_state(description: str, *, is_running: bool) -> str:
     """Return the state of an engine as Docker Model Runner writes it: `Running: llama-server …`, `Not Installed: …`."""

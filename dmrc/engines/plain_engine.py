@@ -59,6 +59,10 @@ class PlainEngine:
         """Return what the project sets."""
         return options.parallel
 
+    def disk_bytes(self) -> int:
+        """Return 0: it is not known."""
+        return 0
+
     async def counts(self, session: Session) -> Counts | None:
         """Return None: it counts nothing."""
         return None

@@ -64,7 +64,10 @@ def test_package_wants_a_file_or_a_base(dmrc: Dmrc) -> None:
     done = dmrc.run("package", "me/nothing")
 
     assert done.returncode == 2
-    assert done.stderr == "dmrc: a model is made of a GGUF file or of another model. Give --gguf or --from\n"
+    assert done.stderr == (
+        "dmrc: a model is made of a GGUF file, of a directory or of another model. "
+        "Give --gguf, --safetensors-dir or --from\n"
+    )
 
 
 def test_tag_gives_one_more_name(dmrc: Dmrc, tiny: Path) -> None:

@@ -46,6 +46,17 @@ def test_it_serves_a_directory_with_flags_of_its_own_and_counts_no_memory(toy: D
     assert "model.safetensors" in anthropic
 
 
+def test_a_format_that_only_one_engine_serves_needs_no_name_of_an_engine(toy: Dmrc) -> None:
+    (toy.home / "compose.yaml").write_text(
+        "name: toys\nservices: {app: {image: none, models: [llm]}}\nmodels: {llm: {model: local/toy}}\n"
+    )
+
+    toy.ok("exec", "app", "--", "true", cwd=toy.home)
+
+    (runner,) = json.loads(toy.ok("ps", "--json"))
+    assert runner["engine"] == "toy"
+
+
 def test_a_flag_that_it_does_not_know_is_refused_in_its_own_words(toy: Dmrc) -> None:
     (toy.home / "compose.yaml").write_text(
         "name: toys\nservices: {app: {image: none, models: [llm]}}\n"

@@ -16,13 +16,13 @@ def df(app: App, as_json: bool) -> None:
     import json
 
     from dmrc.cli.tables import print_table, size
-    from dmrc.engines.llama_cpp.engine import wheel_bytes
+    from dmrc.project import DEFAULT_ENGINE
 
     usage = app.store.usage()
     paths = app.settings.paths
     rows = {
         "models_disk_usage": ("Models", usage.models_bytes),
-        "default_backend_disk_usage": ("Inference engine", wheel_bytes()),
+        "default_backend_disk_usage": ("Inference engine", app.engines[DEFAULT_ENGINE].disk_bytes()),
         "unused_disk_usage": ("Unused, see dmrc prune", usage.unused_bytes),
         "requests_disk_usage": ("Requests", sum(_bytes(path) for path in paths.home.glob("exchanges.sqlite3*"))),
         "logs_disk_usage": ("Logs", sum(_bytes(path) for path in paths.logs.glob("*"))),

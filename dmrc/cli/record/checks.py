@@ -82,14 +82,14 @@ def _memory(app: App) -> Check:
 
 
 def _engine(app: App) -> Check:
-    described = {name: engine.describe() for name, engine in app.engines.items()}
-    found = {
-        name: text for name, text in described.items() if name != "upstream" and not text.startswith("not installed")
-    }
-    if "llama.cpp" in found:
+    from dmrc.project import DEFAULT_ENGINE
+
+    described = {name: engine.describe() for name, engine in app.engines.items() if engine.formats}
+    found = {name: text for name, text in described.items() if not text.startswith("not installed")}
+    if DEFAULT_ENGINE in found:
         return Check("engine", "ok", "; ".join(f"{name}: {text}" for name, text in found.items()))
     remedy = "Install xllamacpp, or name a llama-server by DMRC_LLAMA_SERVER"
-    return Check("engine", "problem", "there is no llama.cpp", remedy)
+    return Check("engine", "problem", f"there is no {DEFAULT_ENGINE}", remedy)
 
 
 def _daemon(app: App) -> Check:

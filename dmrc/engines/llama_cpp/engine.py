@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dmrc import hookimpl
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, MemoryEstimate, facts_of, launch_json, local
+from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
@@ -100,6 +101,10 @@ class LlamaCpp(ChildEngine):
         version = next((line for line in lines if line.startswith("version")), "version unknown")
         return f"{self._binary} ({version})"
 
+    def disk_bytes(self) -> int:
+        """Return what the wheel with the server takes; see `Engine`."""
+        return package_bytes("xllamacpp")
+
 
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
@@ -164,13 +169,3 @@ def _may_have_gpu() -> bool:
     devices = Path("/dev")
     has_device = any(devices.glob("nvidia[0-9]*")) or any(devices.glob("dri/renderD*")) or (devices / "kfd").exists()
     return has_device or sys.platform != "linux"
-
-
-def wheel_bytes() -> int:
-    """Return what the wheel with llama.cpp's server takes of the disk; 0 where it is not installed."""
-    try:
-        files = metadata.files("xllamacpp") or []
-    except metadata.PackageNotFoundError:
-        return 0
-    paths = [Path(str(file.locate())) for file in files]
-    return sum(path.stat().st_size for path in paths if path.exists())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, launch_json
+from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.flags import mode, parse
 from dmrc.errors import EngineError, RuntimeFlagError, UnsupportedError
@@ -100,6 +101,10 @@ class LlamaCppPython(LlamaCpp):
     async def counts(self, session: Session) -> Counts | None:  # noqa: ARG002 it does not tell
         """Return None: it counts nothing."""
         return None
+
+    def disk_bytes(self) -> int:
+        """Return what its package takes; see `Engine`."""
+        return package_bytes("llama-cpp-python")
 
     def describe(self) -> str:
         """Return its version."""

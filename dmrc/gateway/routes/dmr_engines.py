@@ -14,7 +14,6 @@ from fastapi.responses import Response
 
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
-from dmrc.engines.llama_cpp.engine import wheel_bytes
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
 from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, Running, Unload, Unloaded, Version
 from dmrc.gateway.routes.error_documents import OpenAIError
@@ -22,6 +21,7 @@ from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
+from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
 from dmrc.scheduler.scheduler import Scheduler
@@ -72,7 +72,7 @@ class DmrEngines:
     async def df(self) -> dict[str, int]:
         """Return the bytes that models and the engine take."""
         usage = await asyncio.to_thread(self._store.usage)
-        engine = await asyncio.to_thread(wheel_bytes)
+        engine = await asyncio.to_thread(self._engines[DEFAULT_ENGINE].disk_bytes)
         return {"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine}
 
     async def unload(self, body: Unload) -> dict[str, int]:

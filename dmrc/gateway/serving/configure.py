@@ -10,7 +10,7 @@ from dmrc.errors import DmrcError, InputError, ModelNotFoundError
 from dmrc.fields import near
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
-from dmrc.project import DEFAULT_ENGINE, Merged, ServingOptions, merge
+from dmrc.project import DEFAULT_ENGINE, OPTIONS, Merged, ServingOptions, merge
 from dmrc.projects import Projects
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations
@@ -26,7 +26,6 @@ _NAMES = {
 }
 _SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
 _ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
-_FILES = ("upstream", "loras", "mmproj", "chat_template")
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
 
 
@@ -159,9 +158,14 @@ class Configurator:
         return await self._catalog.targets_of(self._projects.all(), (name,))
 
 
+def _is_told(name: str) -> bool:
+    """Return whether Docker Model Runner has a word for an option: it has none for files of a project."""
+    return name in _SPECULATIVE or not (name == "upstream" or OPTIONS[name].file)
+
+
 def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
     """Return what holds for a model, in Docker Model Runner's names, and who says each value."""
-    said = {name: value for name, value in merged.options.said().items() if name not in _FILES}
+    said = {name: value for name, value in merged.options.said().items() if _is_told(name)}
     said["keep_alive_seconds"] = go_duration(keep_alive_seconds)
     config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
     if "reasoning_budget" in said:

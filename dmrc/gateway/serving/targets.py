@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmrc.engines.engine import Engine, LocalModel
 from dmrc.errors import DmrcError, InputError
@@ -97,7 +97,8 @@ class Targets:
         """
         named = snapshot.get(use.model)
         files = self._store.files(self.model(named))
-        options = self.merged(snapshot, use).options
+        merged = self.merged(snapshot, use)
+        options = merged.options
         name = snapshot.full_name(named, use.model)
         draft = _draft(snapshot, use.project, name, options.draft)
         beside = self._companions.beside(files, use.declaration, draft, lambda other: self.model(snapshot.get(other)))
@@ -109,8 +110,9 @@ class Targets:
             chat_template=beside.chat_template,
             template=beside.template,
         )
-        engine = self._engine_for(options.engine, local, use.model)
-        settled = engine.settle(use.model, local, options, operation)
+        named_engine = None if merged.origins["engine"] == "default" else options.engine
+        engine = self._engine_for(named_engine, local, use.model)
+        settled = engine.settle(use.model, local, replace(options, engine=engine.name), operation)
         return Target(
             reference=name,
             digest=named.digest,
