@@ -138,7 +138,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
 
 _UNHURRIED = {
     "process": "starts processes, which every machine can",
-    "slow": "takes seconds by its nature: it measures time or uses force, and says which",
+    "slow": "takes seconds by its nature: it measures time, waits for it or uses force; its argument says which",
 }
 """Markers of tests that run everywhere and are not fast."""
 
@@ -221,6 +221,8 @@ def _mark_needs(item: pytest.Item) -> None:
     for name in ("process", *GROUPS):
         if f"needs_{name}" in fixtures:
             item.add_marker(name)
+    if (slow := item.get_closest_marker("slow")) and not slow.args:
+        raise pytest.UsageError(f"{item.nodeid}: say why it is slow: @pytest.mark.slow('measures time')")
     if not any(item.get_closest_marker(name) for name in (*_UNHURRIED, *GROUPS)):
         item.add_marker(_FAST)
 

@@ -183,6 +183,7 @@ _references = st.one_of(
 )
 
 
+@pytest.mark.slow("hundreds of texts")
 @settings(deadline=None)
 @given(_references, st.sampled_from(["docker.io", "localhost:5000", "r.example.com:1"]))
 def test_print_and_parse_agree(reference: Reference, default: str) -> None:
@@ -202,6 +203,7 @@ _near_names = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow("hundreds of texts")
 @settings(deadline=None, max_examples=400)
 @given(st.one_of(st.text(), _near_names, st.text(alphabet="aZ0./:@-_ [sh", max_size=40)), st.text(max_size=20))
 def test_no_text_raises_anything_but_our_error(text: str, registry: str) -> None:

@@ -67,6 +67,7 @@ def reads(monkeypatch):
     return seen
 
 
+@pytest.mark.slow("600 sets of texts")
 @settings(max_examples=600)
 @given(TEXTS)
 def test_no_secret_is_missed_where_many_texts_are_searched_at_once(texts):

@@ -39,6 +39,7 @@ def test_percent_signs_and_entities_are_read() -> None:
     assert places(f"<pre>{html.escape('a<b>&c')}</pre>", "a<b>&c") == ["a&lt;b&gt;&amp;c"]
 
 
+@pytest.mark.slow("hundreds of texts")
 @settings(max_examples=200, deadline=None)
 @given(st.text(min_size=1, max_size=8), st.text(max_size=8), st.integers(1, 3))
 def test_what_is_found_is_what_was_written(secret: str, around: str, depth: int) -> None:
@@ -50,6 +51,7 @@ def test_what_is_found_is_what_was_written(secret: str, around: str, depth: int)
     assert any(len(written) >= len(secret) for written in found)
 
 
+@pytest.mark.slow("hundreds of texts")
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='\\u00d8dc"x%&;amp2 e', max_size=60))
 def test_nothing_breaks_it(text: str) -> None:

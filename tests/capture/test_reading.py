@@ -234,6 +234,7 @@ PIECES = [
 fragments = st.lists(st.sampled_from(PIECES) | st.binary(max_size=8)).map(b"".join)
 
 
+@pytest.mark.slow("hundreds of bodies")
 @given(raw=fragments, offsets=st.lists(st.tuples(st.floats(0, 1e6), st.integers(-5, 400)), max_size=5))
 def test_no_bytes_raise(raw, offsets):
     for headers in ({}, JSON, SSE):

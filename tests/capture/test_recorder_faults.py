@@ -17,6 +17,7 @@ from dmrc.exchange import Exchange
 from tests.capture.recorded import ALL, recorded, recording
 
 
+@pytest.mark.slow("waits for a lock to go")
 def test_a_locked_database_costs_nothing_but_time(path, caplog):
     with recording(path) as recorder, closing(sqlite3.connect(path, isolation_level=None)) as other:
         recorder.record(recorded("chat.json"))

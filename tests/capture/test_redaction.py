@@ -204,6 +204,7 @@ def test_without_secrets_nothing_changes():
     assert Redactor([PLAIN, ""]).masked(exchange) == exchange
 
 
+@pytest.mark.slow("megabytes of text")
 def test_a_secret_across_the_limit_leaves_no_beginning_of_itself():
     limits = CaptureLimits(request_body_bytes=1000, response_body_bytes=1000)
     answer = stream([char for _ in range(400) for char in PLAIN + " "])
@@ -222,6 +223,7 @@ def test_a_secret_across_the_limit_leaves_no_beginning_of_itself():
         assert kept.annotations["response_body_bytes"] == len(response)
 
 
+@pytest.mark.slow("measures time")
 def test_eight_mebibytes_with_fifty_secrets_take_less_than_linear_patience():
     """The bound is generous: it tells linear from quadratic, and nothing of the machine."""
     secrets = [f"tok_{number:03d}_0123456789abcdef" for number in range(50)]
@@ -240,6 +242,7 @@ def test_eight_mebibytes_with_fifty_secrets_take_less_than_linear_patience():
 _ESCAPING = st.text('\\"/nut0é\n', max_size=10)  # what JSON escapes, and the letters of its escapes
 
 
+@pytest.mark.slow("hundreds of texts")
 @settings(max_examples=200, deadline=None)
 @example("/000", ["\\"], None)
 @example("name", ["a\n", "\n"], None)

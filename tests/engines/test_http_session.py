@@ -70,6 +70,7 @@ def test_a_header_with_a_line_break_is_refused(play: Play, tmp_path: Path, value
         play(HttpSession(UnixConnector(tmp_path / "s")).post("/v1/test", {"x-name": value}, b"{}"))
 
 
+@pytest.mark.slow("20 MiB")
 def test_a_large_request_arrives_whole(play: Play) -> None:
     sizes: list[int] = []
 

@@ -197,6 +197,7 @@ def test_requests_in_advance_are_answered_up_to_a_number_and_then_the_connection
     assert 10 < answer.count(b"200 OK") < 50
 
 
+@pytest.mark.slow("waits for a time limit")
 @pytest.mark.parametrize(
     ("sent", "answer"),
     [
@@ -220,6 +221,7 @@ def test_a_request_that_does_not_come_to_its_end_ends_the_connection(sent: bytes
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow("waits for a time limit")
 @pytest.mark.parametrize("place", ["head", "body"])
 def test_a_byte_now_and_then_is_not_enough(place: str) -> None:
     sent = {"head": b"GET / HTTP/1.1\r\nX: ", "body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"}
@@ -235,6 +237,7 @@ def test_a_byte_now_and_then_is_not_enough(place: str) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow("waits longer than a time limit")
 def test_a_body_that_comes_slowly_is_taken_and_so_is_one_that_the_application_reads_late() -> None:
     goes_on = Event()
 

@@ -32,6 +32,7 @@ def short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(json_reading, "_SHORT", request.param)
 
 
+@pytest.mark.slow("hundreds of documents")
 @pytest.mark.usefixtures("short")
 @given(VALUES, some.sampled_from([None, 2, "\t"]), some.booleans())
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
@@ -41,11 +42,13 @@ def test_it_is_read_as_python_reads_it(value: object, indent: int | str | None, 
     assert read(f" {text}\n".encode("utf-8", "surrogatepass")) == value
 
 
+@pytest.mark.slow("hundreds of documents")
 @given(VALUES)
 def test_what_is_written_in_pieces_is_the_same_value(value: object) -> None:
     assert json.loads(b"".join(written(value))) == value
 
 
+@pytest.mark.slow("measures time, on megabytes of JSON")
 def test_others_run_while_a_long_request_is_worked_on() -> None:
     """The check of 160,000 messages took a quarter of a second on the loop, and so did writing them again."""
     document = {"messages": [{"role": "user", "content": "hi"}] * 160_000}
@@ -68,6 +71,7 @@ def test_others_run_while_a_long_request_is_worked_on() -> None:
     assert steps > 5
 
 
+@pytest.mark.slow("hundreds of texts")
 @pytest.mark.usefixtures("short")
 @given(some.text(alphabet='[]{},:"0 1a\\n', max_size=20))
 @settings(max_examples=500, suppress_health_check=list(HealthCheck))
@@ -133,12 +137,14 @@ def test_what_is_nested_deeper_than_others_can_read_is_refused(
             reader(begin * deep + inside + end * deep)
 
 
+@pytest.mark.slow("600,000 values a case")
 @pytest.mark.parametrize("item", [b"1", b"[]", b'{"a":1}', b'[[[["a", "b"]]]]'])
 def test_more_values_than_fit_are_refused(item: bytes) -> None:
     with pytest.raises(HttpInputError, match="more than 500,000 values"):
         read(b"[%s]" % b",".join([item] * 600_000))
 
 
+@pytest.mark.slow("measures time, on megabytes of JSON")
 def test_others_run_while_long_json_is_read() -> None:
     async def story() -> float:
         gc.disable()  # a collection looks at all that the tests before this one have left

@@ -123,6 +123,7 @@ def test_a_filter_that_sleeps_is_skipped_in_time_and_blocks_nobody(tmp_path: Pat
     assert done.annotations == {"adds": True, "request_changed_by": ["two"], "filters_skipped": ["one"]}
 
 
+@pytest.mark.slow("waits for a time limit")
 def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path: Path) -> None:
     plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_request(request):\n    time.sleep(60)")
     for _ in range(4):

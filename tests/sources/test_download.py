@@ -36,6 +36,7 @@ def test_a_large_blob_comes_in_ranges_each_asked_once(source: OciSource, store: 
     assert partial_files(store) == []
 
 
+@pytest.mark.slow("dozens of megabytes")
 def test_connections_that_are_cut_every_5_mb_lose_no_byte(source: OciSource, store: Store) -> None:
     answer = Counted(lambda handler: respond_range(handler, BIG, cut_after=5_000_000))
     events: list[ProgressEvent] = []

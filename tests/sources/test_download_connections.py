@@ -52,6 +52,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(source: OciSource, store:
     assert len(left) > 2
 
 
+@pytest.mark.slow("waits as the server asks")
 def test_429_in_the_middle_is_waited_out(source: OciSource, store: Store) -> None:
     refused: list[float] = []
 
@@ -87,6 +88,7 @@ def test_429_for_an_hour_ends_the_pull_and_keeps_what_came(source: OciSource, st
     assert 0 < kept_bytes(store) <= PIECE_BYTES
 
 
+@pytest.mark.slow("waits for a time limit")
 def test_a_connection_that_falls_silent_is_replaced(
     source: OciSource, store: Store, monkeypatch: pytest.MonkeyPatch, no_delay: None
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_connection_that_falls_silent_is_replaced(
     assert counted.sent_bytes == len(BIG)
 
 
+@pytest.mark.slow("waits for a time limit")
 def test_a_connection_that_all_but_stops_is_replaced(
     source: OciSource, store: Store, monkeypatch: pytest.MonkeyPatch, no_delay: None
 ) -> None:
@@ -181,6 +184,7 @@ def test_an_interrupted_pull_goes_on_where_it_ended(source: OciSource, store: St
     assert content(store) == BIG
 
 
+@pytest.mark.slow("many pulls at once")
 def test_a_process_uses_a_few_connections_for_all_its_pulls(tmp_path: Path, docker_config: Path) -> None:
     blobs = {digest_of(data): data for data in (bytes([number]) + BIG[1:] for number in range(6))}
     layers = [{**LAYER, "digest": digest, "size": len(data)} for digest, data in blobs.items()]

@@ -212,6 +212,7 @@ def test_a_registry_that_is_busy_is_asked_again(status: int, source: OciSource, 
     assert left == []
 
 
+@pytest.mark.slow("waits as the registry asks")
 @pytest.mark.parametrize(("headers", "count"), [({}, 3), ({"Retry_After": "3600"}, 1)])
 def test_a_registry_that_stays_busy_is_given_up(headers: dict, count: int, source: OciSource, store: Store) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:

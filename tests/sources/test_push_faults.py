@@ -69,6 +69,7 @@ def test_a_registry_that_forgets_an_upload_gets_it_anew(answer_status: int, sour
     assert all("Content-Range" not in headers for headers in uploads.calls("PATCH"))
 
 
+@pytest.mark.slow("waits between its attempts")
 def test_an_upload_that_never_gets_on_is_given_up(source: OciSource, store: Store) -> None:
     def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
         if is_weights(handler):
@@ -84,6 +85,7 @@ def test_an_upload_that_never_gets_on_is_given_up(source: OciSource, store: Stor
     assert uploads.manifests == {}
 
 
+@pytest.mark.slow("waits as the registry asks")
 def test_a_busy_registry_is_asked_again_when_it_says(source: OciSource, store: Store) -> None:
     times: list[float] = []
 

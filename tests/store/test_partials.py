@@ -48,6 +48,7 @@ def test_a_blob_comes_in_pieces_in_any_order_and_gets_its_name_at_the_end(store:
     assert files(store) == []
 
 
+@pytest.mark.slow("dozens of downloads to the disk")
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, PIECE_BYTES), st.booleans()), max_size=8))
 def test_whatever_order_and_interruptions_the_bytes_are_the_same(

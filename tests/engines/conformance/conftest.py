@@ -183,7 +183,9 @@ def model_files(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict
 
 
 @pytest.fixture(scope="package")
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, needs_process: None
+) -> Iterator[Served]:
     variant: Variant = request.param
     directory = tmp_path_factory.mktemp("conformance")
     template = directory / "template.jinja"
