@@ -148,7 +148,7 @@ def test_a_request_that_never_was_is_404_at_once(site: Site, session: dict[str, 
     ("path", "body", "message"),
     [
         ("/ui/models/load", {}, '\'model\' is missing from the body. Send {"model": "ai/smollm2"}'),
-        ("/ui/models/load", {"model": 5}, '\'model\' must be text that is not empty. Send {"model": "ai/smollm2"}'),
+        ("/ui/models/load", {"model": 5}, '\'model\' must be a string that is not empty. Send {"model": "ai/smollm2"}'),
         ("/ui/models/unload", {"id": "x", "model": "y"}, "'model' is not known here"),
         ("/ui/models/unload", [], "the request body must be a JSON object"),
     ],

@@ -17,7 +17,7 @@ from dmrc.errors import HttpInputError
 
 _MOST = 5
 _Schema = Mapping[str, Any]
-_KINDS = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+_KINDS = {"string": "a string", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
 _KINDS |= {"array": "a list", "object": "an object", "null": "null"}
 
 
@@ -102,8 +102,8 @@ class Fields:
             values = schema.get("enum", [schema.get("const")])
             return f"one of {', '.join(json.dumps(value) for value in values)}" if len(values) > 1 else repr(values[0])
         kind = _KINDS.get(schema.get("type", ""), "something else")
-        if schema.get("type") == "array" and self._words(schema.get("items", {})) == "text":
-            return "a list of texts"
+        if schema.get("type") == "array" and self._words(schema.get("items", {})) == "a string":
+            return "a list of strings"
         if schema.get("minLength") or schema.get("pattern"):
             return f"{kind} that is not empty"
         return kind + _bounds(schema)
