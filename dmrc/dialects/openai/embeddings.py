@@ -57,7 +57,7 @@ def _check_input(value: JsonValue) -> None:
     are_texts = all(isinstance(text, str) for text in one)
     is_many = isinstance(value, list) and all(isinstance(text, str) or _are_tokens(text) for text in one)
     if not (are_texts or is_many or _are_tokens(value)):
-        raise InputError("'input' must be a text, a list of texts, or tokens of texts", remedy='Send "input": ["…"]')
+        raise InputError("'input' must be a string, a list of strings, or tokens of them", remedy='Send "input": ["…"]')
 
 
 def _are_tokens(value: JsonValue) -> bool:
