@@ -18,7 +18,7 @@ from dmrc.artifact.media_types import (
 )
 from dmrc.artifact.reading import MAX_DOCUMENT_BYTES, Descriptor, Manifest, ModelConfig, select_manifest
 from dmrc.artifact.writing import (
-    Form,
+    ArtifactForm,
     build_manifest,
     config_media_type,
     describe_layer,
@@ -41,8 +41,8 @@ __all__ = [
     "MMPROJ",
     "MODEL_FILE",
     "SAFETENSORS",
+    "ArtifactForm",
     "Descriptor",
-    "Form",
     "Manifest",
     "ModelConfig",
     "Role",

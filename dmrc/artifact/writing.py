@@ -30,7 +30,7 @@ from dmrc.artifact.media_types import (
 )
 from dmrc.artifact.reading import Descriptor, ModelConfig
 
-Form = Literal["docker", "cncf"]
+ArtifactForm = Literal["docker", "cncf"]
 """Docker Model Runner's form, or CNCF ModelPack's."""
 
 _CNCF_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
@@ -52,7 +52,7 @@ _CNCF_LAYERS: Mapping[Role, str] = {
 }
 
 
-def describe_layer(role: Role, blob: Descriptor, file_name: str, form: Form) -> Descriptor:
+def describe_layer(role: Role, blob: Descriptor, file_name: str, form: ArtifactForm) -> Descriptor:
     """Return the descriptor of a blob that is for `role`; in ModelPack's form the file's name says so.
 
     `file_name` should be one that `telling_name` returned.
@@ -80,14 +80,14 @@ def telling_name(role: Role, file_name: str) -> str:
     return file_name
 
 
-def config_media_type(form: Form, model_format: str = "gguf") -> str:
+def config_media_type(form: ArtifactForm, model_format: str = "gguf") -> str:
     """Return the media type of a config."""
     if form != "docker":
         return CNCF_CONFIG
     return CONFIG if model_format == "gguf" else CONFIG_OF_FILES
 
 
-def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: Form = "docker") -> bytes:
+def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: ArtifactForm = "docker") -> bytes:
     """Return the config of a model."""
     digests = [layer.digest for layer in layers]
     if form == "docker":

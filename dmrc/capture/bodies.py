@@ -10,17 +10,17 @@ from dmrc.event_stream import events, is_event_stream
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import LARGEST_PARSED_BYTES, parse_line
 
-Event = tuple[dict[str, JsonValue], int]
+AnswerChunk = tuple[dict[str, JsonValue], int]
 """A chunk of an answer in OpenAI's words, not to be changed, and the offset in the body of the end of its bytes."""
 
 
-class Bodies:
+class ParsedBodies:
     """Reads each body once, when it is first asked for it. For one exchange, and one thread at a time."""
 
     def __init__(self, request_body: bytes = b"", document: dict[str, JsonValue] | None = None) -> None:
         """Know the document of the request where it was read already; it is not changed."""
         self._read = [] if document is None else [Documents.known(request_body, document)]
-        self._told: tuple[bytes, Sequence[Event] | None] | None = None
+        self._told: tuple[bytes, Sequence[AnswerChunk] | None] | None = None
 
     def of(self, body: bytes) -> Documents:
         """Return the documents of a body of any length, which must not be changed."""
@@ -39,7 +39,7 @@ class Bodies:
         request = self.whole(exchange.request_body)
         return dialect_of(exchange.dialect, exchange.operation).messages(request) if request else []
 
-    def events(self, exchange: Exchange) -> Sequence[Event] | None:
+    def events(self, exchange: Exchange) -> Sequence[AnswerChunk] | None:
         """Return the events of the answer; None where it is one document of OpenAI's."""
         body = exchange.response_body
         if self._told is not None and self._told[0] is body:
@@ -53,7 +53,7 @@ class Bodies:
         self._told = body, found
         return found
 
-    def _events(self, exchange: Exchange) -> Iterator[Event]:
+    def _events(self, exchange: Exchange) -> Iterator[AnswerChunk]:
         body = exchange.response_body
         if not is_streamed(exchange):
             if whole := self.whole(body):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.dialects.chat.answers import add_call
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import items_of, object_of
@@ -45,7 +45,7 @@ class Message:
 
 def asked(exchange: Exchange) -> list[Message]:
     """Return the messages of the request; none where it is no JSON or was cut."""
-    return [_message(message) for message in Bodies().messages(exchange)]
+    return [_message(message) for message in ParsedBodies().messages(exchange)]
 
 
 def answered(exchange: Exchange) -> list[Message]:
@@ -60,7 +60,7 @@ def answered(exchange: Exchange) -> list[Message]:
 
 def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
     """Return the answer as the JSON that it would be without a stream; empty where it is no JSON."""
-    bodies = Bodies()
+    bodies = ParsedBodies()
     stream = bodies.events(exchange)
     if stream is None:
         return bodies.whole(exchange.response_body)

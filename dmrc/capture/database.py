@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dmrc.capture.queries import SCALARS, ExchangeFilter, page_statement
-from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, Words, from_row, storable, to_rows
+from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, ExchangeTexts, from_row, storable, to_rows
 from dmrc.capture.schema import TAIL, checkpoint, explained, merge_words, open_for_reading, open_for_writing
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
@@ -60,7 +60,7 @@ class ExchangeDatabase:
         """Add the exchanges in one transaction: all or none. One whose id is there already is left as it is."""
         self.insert_with_words((exchange, None) for exchange in exchanges)
 
-    def insert_with_words(self, exchanges: Iterable[tuple[Exchange, Words | None]]) -> None:
+    def insert_with_words(self, exchanges: Iterable[tuple[Exchange, ExchangeTexts | None]]) -> None:
         """Do what `insert_many` does with exchanges whose words were read already."""
         rows = [to_rows(exchange, words) for exchange, words in exchanges]
         with self._writing() as connection:

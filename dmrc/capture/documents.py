@@ -34,7 +34,7 @@ class Edit:
 
 
 @dataclass(slots=True)
-class Document:
+class ParsedDocument:
     """One of them."""
 
     start: int
@@ -53,7 +53,7 @@ class Documents:
 
     body: bytes
     """The bytes that were read."""
-    documents: list[Document] = field(default_factory=list)
+    documents: list[ParsedDocument] = field(default_factory=list)
     """In order; what is no JSON is left out."""
 
     @classmethod
@@ -67,7 +67,7 @@ class Documents:
     @classmethod
     def known(cls, body: bytes, value: Holder) -> Documents:
         """Return what `of` does of a body that is one document, which was read already."""
-        return cls(body, [Document(0, len(body), value)])
+        return cls(body, [ParsedDocument(0, len(body), value)])
 
     @property
     def whole(self) -> dict[str, JsonValue]:
@@ -130,7 +130,7 @@ def _parsed(body: bytes) -> JsonValue:
     return value
 
 
-def _in_lines(body: bytes) -> Iterator[Document]:
+def _in_lines(body: bytes) -> Iterator[ParsedDocument]:
     """Yield the objects that begin a line, and end one."""
     # Bytes that are no UTF-8 may stand in one line; the others are read all the same.
     text = body.decode("utf-8", "surrogateescape")
@@ -145,11 +145,11 @@ def _in_lines(body: bytes) -> Iterator[Document]:
         else:
             if text[position : position + 1] in "\r\n" or _LINE_END.match(text, position):
                 if is_ascii:
-                    yield Document(start, position, value)
+                    yield ParsedDocument(start, position, value)
                 else:
                     begins = told_bytes + _size(text[told:start])
                     told, told_bytes = position, begins + _size(text[start:position])
-                    yield Document(begins, told_bytes, value)
+                    yield ParsedDocument(begins, told_bytes, value)
         match = _LINE.search(text, position)
 
 

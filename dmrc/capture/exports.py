@@ -32,7 +32,7 @@ _KEYWORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ExportForm:
     """One way to write exchanges."""
 
     text: Callable[[Sequence[Exchange], str], str]
@@ -195,12 +195,18 @@ def _is_sample(exchange: Exchange) -> bool:
 
 _BODY = "It needs the whole body of the request: capture is full, and the body is JSON of at most 1 MiB."
 
-FORMS: Mapping[str, Form] = {
-    "jsonl": Form(_jsonl, lambda _: True, "It needs nothing."),
-    "curl": Form(_curl, _is_json, _BODY),
-    "python": Form(_python, _is_of_a_client, f"{_BODY} It is for chat, completions and embeddings of OpenAI's routes."),
-    "node": Form(_node, _is_of_a_client, f"{_BODY} It is for chat, completions and embeddings of OpenAI's routes."),
-    "har": Form(_har, lambda _: True, "It needs nothing."),
-    "openai-eval": Form(_openai_eval, _is_sample, "It needs chats that were answered, with their bodies on record."),
+FORMS: Mapping[str, ExportForm] = {
+    "jsonl": ExportForm(_jsonl, lambda _: True, "It needs nothing."),
+    "curl": ExportForm(_curl, _is_json, _BODY),
+    "python": ExportForm(
+        _python, _is_of_a_client, f"{_BODY} It is for chat, completions and embeddings of OpenAI's routes."
+    ),
+    "node": ExportForm(
+        _node, _is_of_a_client, f"{_BODY} It is for chat, completions and embeddings of OpenAI's routes."
+    ),
+    "har": ExportForm(_har, lambda _: True, "It needs nothing."),
+    "openai-eval": ExportForm(
+        _openai_eval, _is_sample, "It needs chats that were answered, with their bodies on record."
+    ),
 }
 """The forms by name."""

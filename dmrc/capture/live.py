@@ -42,14 +42,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedEvents:
     """Stands in a watcher's queue for events that it was too slow for."""
 
     count: int
     """How many."""
 
 
-LiveEvent = Started | Exchange | Missed
+LiveEvent = Started | Exchange | MissedEvents
 """What a watcher sees; an exchange is one that completed, as it was recorded."""
 
 
@@ -79,7 +79,7 @@ class Subscriber:
         if not self._events:
             if self._missed:
                 missed, self._missed = self._missed, 0
-                return Missed(missed)
+                return MissedEvents(missed)
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout)

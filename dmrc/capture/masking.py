@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.media import without_media
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.replacing import REDACTED
@@ -77,7 +77,9 @@ def cut(exchange: Exchange, limits: CaptureLimits, *, slack: int = 0) -> Exchang
     )
 
 
-def prepared(exchange: Exchange, limits: CaptureLimits, redactor: Redactor, bodies: Bodies | None = None) -> Exchange:
+def prepared(
+    exchange: Exchange, limits: CaptureLimits, redactor: Redactor, bodies: ParsedBodies | None = None
+) -> Exchange:
     """Return the exchange as it may be recorded: no media, no secrets, no more bytes than allowed."""
     request = without_media(exchange.request_body)
     if request is not exchange.request_body:

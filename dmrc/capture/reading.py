@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import itemgetter
 from typing import Any
 
-from dmrc.capture.bodies import Bodies, Event, is_streamed
+from dmrc.capture.bodies import AnswerChunk, ParsedBodies, is_streamed
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import find_object, find_string, items_of, object_of
 
@@ -60,11 +60,11 @@ _FACTS = tuple(one.name for one in fields(_Facts))
 
 def complete(exchange: Exchange) -> Exchange:
     """Return the exchange with what its raw response says; see `facts_of`."""
-    news = facts_of(exchange, Bodies())
+    news = facts_of(exchange, ParsedBodies())
     return replace(exchange, **news) if news else exchange
 
 
-def facts_of(exchange: Exchange, bodies: Bodies) -> dict[str, Any]:
+def facts_of(exchange: Exchange, bodies: ParsedBodies) -> dict[str, Any]:
     """Return the fields that the raw response tells, by name; those that were set already are left out.
 
     Never raises: a body that is cut, no JSON or hostile only leaves fields None.
@@ -85,7 +85,7 @@ def facts_of(exchange: Exchange, bodies: Bodies) -> dict[str, Any]:
     return {**news, "annotations": {**exchange.annotations, **notes}} if notes else news
 
 
-def _read_whole(body: bytes, bodies: Bodies) -> _Findings:
+def _read_whole(body: bytes, bodies: ParsedBodies) -> _Findings:
     answer = bodies.whole(body)
     if not answer:
         # Cut or very long: the numbers can still be told.
@@ -100,7 +100,7 @@ def _read_whole(body: bytes, bodies: Bodies) -> _Findings:
     return found
 
 
-def _read_stream(stream: Sequence[Event]) -> _Findings:
+def _read_stream(stream: Sequence[AnswerChunk]) -> _Findings:
     found = _Findings()
     for answer, end in stream:
         if _take(found, answer):
@@ -213,9 +213,9 @@ def text_of_request(exchange: Exchange) -> str:
     return texts_of_request(exchange)[0]
 
 
-def texts_of_request(exchange: Exchange, bodies: Bodies | None = None) -> tuple[str, str]:
+def texts_of_request(exchange: Exchange, bodies: ParsedBodies | None = None) -> tuple[str, str]:
     """Return what `text_of_request` does, and the words of all other messages, system prompts included, a line each."""
-    bodies = bodies or Bodies()
+    bodies = bodies or ParsedBodies()
     if not bodies.whole(exchange.request_body):
         return _cut_request(exchange.request_body), ""
     asked, alone, others = "", "", []
@@ -237,9 +237,9 @@ def texts_of_request(exchange: Exchange, bodies: Bodies | None = None) -> tuple[
     return asked, "\n".join(others)
 
 
-def text_of_response(exchange: Exchange, bodies: Bodies | None = None) -> str:
+def text_of_response(exchange: Exchange, bodies: ParsedBodies | None = None) -> str:
     """Return the plain words of the answer: reasoning, text and the arguments of tool calls; "" when none."""
-    bodies = bodies or Bodies()
+    bodies = bodies or ParsedBodies()
     body, stream = exchange.response_body, bodies.events(exchange)
     if stream is not None:
         chunks = (choice for answer, _ in stream for choice in items_of(answer.get("choices")))

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, headers_without_credentials, prepared, reduced
 from dmrc.capture.policy import AnyCaller, Policy
 from dmrc.capture.reading import facts_of
-from dmrc.capture.rows import Words, words_of
+from dmrc.capture.rows import ExchangeTexts, words_of
 from dmrc.errors import StoreError, where
 from dmrc.exchange import Exchange, JsonValue
 
@@ -78,7 +78,7 @@ class Recorder:
         self._policy = policy or AnyCaller(self._limits.level)
         self._condition = threading.Condition()
         self._queue: deque[_Finished] = deque()
-        self._pending: deque[tuple[Exchange, Words, int]] = deque()
+        self._pending: deque[tuple[Exchange, ExchangeTexts, int]] = deque()
         self._bytes = 0
         self._accepted = self._settled = self._recorded = self._dropped = self._refused = 0
         self._hurry = self._closing = False
@@ -172,7 +172,7 @@ class Recorder:
     def _prepare(self, finished: _Finished) -> None:
         exchange = self._policy.attributed(finished.exchange)
         level = finished.level or self._policy.level(exchange)
-        bodies = Bodies(exchange.request_body, finished.document)
+        bodies = ParsedBodies(exchange.request_body, finished.document)
         kept = self._recordable(exchange, level, bodies)
         refused = kept is None
         kept = bare(exchange) if kept is None else kept
@@ -186,7 +186,7 @@ class Recorder:
         else:
             self._pending.append((kept, words_of(kept, bodies), finished.size))
 
-    def _recordable(self, exchange: Exchange, level: CaptureLevel, bodies: Bodies) -> Exchange | None:
+    def _recordable(self, exchange: Exchange, level: CaptureLevel, bodies: ParsedBodies) -> Exchange | None:
         """Return what may be kept of an exchange; None where a filter refuses it."""
         redactor = self._policy.redactor(exchange)
         is_ours = exchange.error_message is not None
@@ -231,7 +231,7 @@ class Recorder:
             else:
                 self._done(batch, recorded=len(batch))
 
-    def _write_singly(self, batch: list[tuple[Exchange, Words, int]]) -> None:
+    def _write_singly(self, batch: list[tuple[Exchange, ExchangeTexts, int]]) -> None:
         for one in batch:
             try:
                 self._database.insert_with_words([one[:2]])
@@ -246,7 +246,7 @@ class Recorder:
             else:
                 self._done([one], recorded=1)
 
-    def _done(self, batch: list[tuple[Exchange, Words, int]], *, recorded: int) -> None:
+    def _done(self, batch: list[tuple[Exchange, ExchangeTexts, int]], *, recorded: int) -> None:
         for _ in batch:
             self._pending.popleft()
         size = sum(size for _, _, size in batch)

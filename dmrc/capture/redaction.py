@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.documents import Edit, Spans, apply
 from dmrc.capture.layers import layers, unescaped
 from dmrc.capture.replacing import LARGEST_DOCUMENT_BYTES, mask_with, masked_text
@@ -45,7 +45,7 @@ class Redactor:
         """Return the length in bytes of the longest thing it looks for."""
         return max((len(form) for form in self._bytes), default=64)
 
-    def masked(self, exchange: Exchange, bodies: Bodies | None = None) -> Exchange:
+    def masked(self, exchange: Exchange, bodies: ParsedBodies | None = None) -> Exchange:
         """Return the exchange without any of the values, in any of its parts; itself where it has none."""
         return mask_with(self, exchange, bodies=bodies)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.documents import Documents, Edit, Spans, apply, moved
 from dmrc.capture.texts import rewrite, rewrite_named, texts_of
 from dmrc.exchange import Exchange, JsonValue
@@ -26,7 +26,7 @@ _TEXTS = (
 )
 
 
-class Finder(Protocol):
+class SecretFinder(Protocol):
     """Finds what must not be recorded."""
 
     def in_bytes(self, body: bytes) -> Spans:
@@ -67,14 +67,14 @@ def mask(
 
 
 def mask_with(
-    finder: Finder, exchange: Exchange, json_paths: Sequence[str] = (), bodies: Bodies | None = None
+    finder: SecretFinder, exchange: Exchange, json_paths: Sequence[str] = (), bodies: ParsedBodies | None = None
 ) -> Exchange:
     """Return the exchange with `[redacted]` for all that the finder finds, and at the paths; itself without any."""
     notes = _masked_notes(finder, exchange.annotations)
     texts = {name: value for name in _TEXTS if (value := getattr(exchange, name)) is not None}
     headers = [exchange.request_headers, exchange.response_headers]
     said = [*texts.values(), *(part for one in headers for part in (" ".join(one), *one.values()))]
-    bodies = bodies or Bodies()
+    bodies = bodies or ParsedBodies()
     asked, answered = (
         None if json_paths else _texts(finder, body, bodies) for body in (exchange.request_body, exchange.response_body)
     )
@@ -101,7 +101,7 @@ def mask_with(
     )
 
 
-def _texts(finder: Finder, body: bytes, bodies: Bodies) -> list[str] | None:
+def _texts(finder: SecretFinder, body: bytes, bodies: ParsedBodies) -> list[str] | None:
     """Return the texts of a body; None where there is something to replace beside them."""
     if len(body) > LARGEST_DOCUMENT_BYTES or finder.in_bytes(body):
         return None
@@ -109,7 +109,7 @@ def _texts(finder: Finder, body: bytes, bodies: Bodies) -> list[str] | None:
     return texts_of(documents) if documents.documents else [body.decode("utf-8", "surrogateescape")]
 
 
-def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tuple[bytes, list[list[Edit]]]:
+def _masked_body(finder: SecretFinder, body: bytes, json_paths: Sequence[str]) -> tuple[bytes, list[list[Edit]]]:
     """Return the body, masked, and the edits in the order in which they were made."""
     made = []
     if edits := [Edit(start, end, REDACTED.encode()) for start, end in finder.in_bytes(body)]:
@@ -134,7 +134,7 @@ def _masked_body(finder: Finder, body: bytes, json_paths: Sequence[str]) -> tupl
     return body, made
 
 
-def masked_text(finder: Finder, text: str) -> str:
+def masked_text(finder: SecretFinder, text: str) -> str:
     """Return a text with `[redacted]` for what the finder finds in it."""
     return _replaced(text, finder.in_text(text))
 
@@ -147,13 +147,13 @@ def _replaced(text: str, spans: Spans) -> str:
     return "".join([*parts, text[position:]]) if parts else text
 
 
-def _masked_headers(finder: Finder, headers: Mapping[str, str]) -> dict[str, str]:
+def _masked_headers(finder: SecretFinder, headers: Mapping[str, str]) -> dict[str, str]:
     if finder.in_text(" ".join(headers)):
         headers = {masked_text(finder, name): value for name, value in headers.items()}
     return {name: masked_text(finder, value) for name, value in headers.items()}
 
 
-def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+def _masked_notes(finder: SecretFinder, notes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     if not notes:
         return notes
     documents = Documents.of(json.dumps(_renamed(finder, dict(notes))).encode())
@@ -163,7 +163,7 @@ def _masked_notes(finder: Finder, notes: Mapping[str, JsonValue]) -> Mapping[str
     return document.value if isinstance(document.value, dict) and document.value != notes else notes
 
 
-def _renamed(finder: Finder, value: JsonValue) -> JsonValue:
+def _renamed(finder: SecretFinder, value: JsonValue) -> JsonValue:
     """Return a value without secrets in its keys."""
     if isinstance(value, dict):
         return {masked_text(finder, name): _renamed(finder, inner) for name, inner in value.items()}

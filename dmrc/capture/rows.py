@@ -8,7 +8,7 @@ from operator import attrgetter
 from sqlite3 import Row
 from typing import Any
 
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.reading import text_of_response, texts_of_request
 from dmrc.exchange import Exchange
 
@@ -41,7 +41,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ExchangeTexts:
     """What was said in an exchange, as it is searched and shown in a list; all empty without content."""
 
     asked: str
@@ -52,14 +52,14 @@ class Words:
     """The answer."""
 
 
-def words_of(exchange: Exchange, bodies: Bodies | None = None) -> Words:
+def words_of(exchange: Exchange, bodies: ParsedBodies | None = None) -> ExchangeTexts:
     """Return the words of an exchange; text that is no UTF-8 is made so."""
     asked, context = texts_of_request(exchange, bodies)
     texts = (asked, context, text_of_response(exchange, bodies))
-    return Words(*(storable(text)[:_LONGEST_INDEXED] for text in texts))
+    return ExchangeTexts(*(storable(text)[:_LONGEST_INDEXED] for text in texts))
 
 
-def to_rows(exchange: Exchange, words: Words | None = None) -> Rows:
+def to_rows(exchange: Exchange, words: ExchangeTexts | None = None) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so. `words` None: they are read from the bodies."""
     words = words or words_of(exchange)
     return Rows(

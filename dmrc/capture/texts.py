@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from dmrc.capture.documents import Document, Documents, Holder, Spans, children
+from dmrc.capture.documents import Documents, Holder, ParsedDocument, Spans, children
 from dmrc.capture.named import OTHER_NAMES, has_named, is_telling_name, mask_named, named_in_text
 from dmrc.exchange import JsonValue
 
@@ -65,7 +65,7 @@ def _gather(holder: Holder, run: _Run[str], names: set[str]) -> None:
             _gather(inner, _below(run, position), names)
 
 
-def _run_of(document: Document, runs: dict[object, _Run[_T]]) -> _Run[_T]:
+def _run_of(document: ParsedDocument, runs: dict[object, _Run[_T]]) -> _Run[_T]:
     """Return the run of the part of an answer that a document tells of."""
     part = _part_of(document.value)
     run = runs.get(part)
@@ -87,7 +87,7 @@ def _pieces(run: _Run[_T]) -> Iterator[list[_T]]:
         yield from _pieces(inner)
 
 
-_Piece = tuple[Document, Holder, str | int, str]
+_Piece = tuple[ParsedDocument, Holder, str | int, str]
 """A text and where it stands: in which document, in which object or list, under which key or at which position."""
 
 
@@ -116,7 +116,7 @@ def rewrite_named(documents: Documents, replacement: str) -> None:
         document.changed |= mask_named(document.value, replacement)
 
 
-def _collect(document: Document, holder: Holder, run: _Run[_Piece]) -> None:
+def _collect(document: ParsedDocument, holder: Holder, run: _Run[_Piece]) -> None:
     """Add each text to those of its path, with its place."""
     key: str | int
     for key, inner in children(holder):

@@ -21,7 +21,7 @@ from dmrc.exchange import JsonValue
 from dmrc.projects import Registration
 from dmrc.settings import Settings
 
-Document = dict[str, JsonValue]
+JsonObject = dict[str, JsonValue]
 """A JSON object."""
 
 _START_SECONDS = 120.0
@@ -38,18 +38,18 @@ class DaemonClient:
         self._settings = settings
         self._admin = Admin(settings.paths)
 
-    def status(self) -> Document | None:
+    def status(self) -> JsonObject | None:
         """Return the daemon's status, or None when it does not run.
 
         Raises:
             DaemonError: It runs, and does not answer.
         """
         try:
-            return cast(Document, self.request("GET", "/status"))
+            return cast(JsonObject, self.request("GET", "/status"))
         except DaemonNotRunningError:
             return None
 
-    def ensure(self) -> Document:
+    def ensure(self) -> JsonObject:
         """Start the daemon unless it runs, and return its status.
 
         Raises:
@@ -104,7 +104,7 @@ class DaemonClient:
                 raise DaemonError("the daemon does not stop", remedy=f"See {self._settings.paths.daemon_log}")
             time.sleep(_LOOK_SECONDS)
 
-    def _renewed(self, status: Document) -> Document:
+    def _renewed(self, status: JsonObject) -> JsonObject:
         """Replace a daemon of another version when it is idle, and say so; return the status of the one that runs."""
         from dmrc.cli.progress import note
 
@@ -116,7 +116,7 @@ class DaemonClient:
         note(f"{said}: it was idle, and is restarted")
         with contextlib.suppress(DaemonRunningError):
             self._start()
-        return cast(Document, self.request("GET", "/status"))
+        return cast(JsonObject, self.request("GET", "/status"))
 
     def stop(self, *, unless: Literal["used", "busy"] | None = None) -> bool:
         """End the daemon, wait until it is gone, and return True; False where it stays.
@@ -126,8 +126,8 @@ class DaemonClient:
         Raises:
             DaemonError: It does not run, or does not end.
         """
-        status = cast(Document, self.request("GET", "/status"))
-        answer = cast(Document, self.request("POST", f"/stop?unless={unless}" if unless else "/stop"))
+        status = cast(JsonObject, self.request("GET", "/status"))
+        answer = cast(JsonObject, self.request("POST", f"/stop?unless={unless}" if unless else "/stop"))
         deadline = time.monotonic() + _STOP_SECONDS
         while answer["stopping"] and _exists(int(str(status["pid"]))):
             if time.monotonic() > deadline:
@@ -148,7 +148,7 @@ class DaemonClient:
             raise _error(document.get("error") if isinstance(document, dict) else None)
         return document
 
-    def events(self, path: str) -> Iterator[tuple[str, Document]]:
+    def events(self, path: str) -> Iterator[tuple[str, JsonObject]]:
         """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends; see `Admin`."""
         return self._admin.events(path)
 
@@ -172,23 +172,23 @@ class DaemonClient:
         else:
             self.request("DELETE", path)
 
-    def load(self, project: str, key: str, *, wait: bool = True) -> Document:
+    def load(self, project: str, key: str, *, wait: bool = True) -> JsonObject:
         """Load a model of a project, and return its runner when it answers; without `wait` return nothing, at once."""
         path = f"/projects/{quote(project, safe='')}/load/{quote(key, safe='')}"
-        return cast(Document, self.request("POST", path if wait else f"{path}?wait=0"))
+        return cast(JsonObject, self.request("POST", path if wait else f"{path}?wait=0"))
 
     def preload(self, model: str, *, wait: bool = True) -> None:
         """Load a model of the store for the requests to come."""
         self.request("POST", "/load" if wait else "/load?wait=0", json.dumps({"model": model}))
 
-    def runners(self) -> list[Document]:
+    def runners(self) -> list[JsonObject]:
         """Return the runners; none when the daemon does not run.
 
         Raises:
             DaemonError: It runs, and does not answer.
         """
         try:
-            return cast(list[Document], self.request("GET", "/runners"))
+            return cast(list[JsonObject], self.request("GET", "/runners"))
         except DaemonNotRunningError:
             return []
 

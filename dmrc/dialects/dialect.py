@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dmrc.dialects.chat.mends import Mend
+from dmrc.dialects.chat.mends import Fix
 from dmrc.dialects.chat.several import Several
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue, Operation
@@ -68,7 +68,7 @@ class Call:
     """More of the body, for llama.cpp's server alone: others refuse what they do not know."""
     several: Several | None = None
     """How many answers it wants, where that is more than one and its engine counts only one."""
-    mends: tuple[Mend, ...] = ()
+    fixes: tuple[Fix, ...] = ()
     """What is put right in the answer before `reply` reads it."""
     truncates: bool = False
     """Whether texts that are too long to be embedded are cut, and not refused."""
@@ -81,7 +81,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Residence:
+class LoadOrUnload:
     """A request that asks for no words: the model is loaded, or unloaded where its `keep_alive` is 0."""
 
     loaded: bytes
@@ -104,7 +104,7 @@ class Route(Protocol):
     def dialect(self) -> Dialect:
         """Return whose words it speaks."""
 
-    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call | Residence:
+    def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call | LoadOrUnload:
         """Return what to do for a request: `document` is its body as JSON, `body` the bytes, `project` the caller's.
 
         Raises:
@@ -112,7 +112,7 @@ class Route(Protocol):
         """
 
 
-Reader = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+AnswerReader = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
 """Reads one answer for the record, event by event: returns each as a chunk of a stream of chat completions; {} where it
 says nothing. An answer that is no stream is one event. It must not change what it is given.
 
@@ -152,5 +152,5 @@ class Dialect(Protocol):
         may be any JSON object, and must not be changed.
         """
 
-    def reader(self, operation: Operation) -> Reader | None:
+    def reader(self, operation: Operation) -> AnswerReader | None:
         """Return what reads one answer for the record; None: it is one of OpenAI's chat completions already."""

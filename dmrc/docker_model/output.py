@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import Document
+from dmrc.cli.client import JsonObject
 from dmrc.cli.models.push import push as dmrc_push
 from dmrc.cli.models.show import show as dmrc_show
 from dmrc.cli.options import json_option, model_name
@@ -84,7 +84,7 @@ def _short(app: App, model: str) -> str:
     return Reference.parse(model).display(default_registry=app.settings.default_registry).removesuffix(":latest")
 
 
-def _until(runner: Document) -> str:
+def _until(runner: JsonObject) -> str:
     """Return when it goes. One that is in use does not go before its keep-alive has passed."""
     import time
 

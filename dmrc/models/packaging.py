@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.artifact import (
+    ArtifactForm,
     Descriptor,
-    Form,
     ModelConfig,
     Role,
     build_manifest,
@@ -47,7 +47,7 @@ class Parts:
     """Licences, plain text."""
     context_size: int | None = None
     """Tokens per request, recorded as given and never guessed; None keeps what the base says."""
-    form: Form = "docker"
+    form: ArtifactForm = "docker"
     """Form of the artifact."""
 
 
@@ -86,7 +86,7 @@ class Packager:
                 config = replace(config, context_size=parts.context_size)
             return self._store.add(self._write(config, layers, parts.form), [reference])
 
-    def _write(self, config: ModelConfig, layers: Sequence[_Layer], form: Form) -> bytes:
+    def _write(self, config: ModelConfig, layers: Sequence[_Layer], form: ArtifactForm) -> bytes:
         """Store the config and return the manifest."""
         names: Counter[str] = Counter()
         descriptors = []

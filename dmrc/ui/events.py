@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from dmrc.capture.live import LiveEvents, Missed, Started
+from dmrc.capture.live import LiveEvents, MissedEvents, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.summary import cells, outcome, running_cells
 from dmrc.exchange import Exchange
@@ -43,7 +43,7 @@ async def row_events(
             elif isinstance(event, Started):
                 if _may_show(event, query):
                     yield _event("started", _started(event))
-            elif isinstance(event, Missed):
+            elif isinstance(event, MissedEvents):
                 yield _event("missed", {"count": event.count})
             elif not lifecycle.running:
                 yield b": still here\n\n"

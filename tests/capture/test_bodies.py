@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmrc.capture import documents
-from dmrc.capture.bodies import Bodies
+from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.documents import Documents
 from dmrc.capture.redaction import Redactor
@@ -101,7 +101,7 @@ def test_what_the_gateway_read_stays_as_it_is_where_the_record_is_masked(path, c
     before = copy.deepcopy(document)
     exchange = recorded("chat.json", request_body=json.dumps(document).encode())
 
-    kept = Redactor([SECRET]).masked(exchange, Bodies(exchange.request_body, document))
+    kept = Redactor([SECRET]).masked(exchange, ParsedBodies(exchange.request_body, document))
 
     assert document == before
     assert json.loads(kept.request_body)["messages"][0]["content"] != content
@@ -136,6 +136,6 @@ def test_an_event_of_several_lines_is_one():
     body = b'data: {"choices":\ndata: [{"delta": {"content": "Hi"}}]}\n\ndata: [DONE]\n\n'
     exchange = recorded("chat.json", response_body=body, response_headers=SSE)
 
-    events = Bodies().events(exchange) or ()
+    events = ParsedBodies().events(exchange) or ()
 
     assert [said for said, _ in events if said] == [{"choices": [{"delta": {"content": "Hi"}}]}]

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from dmrc.dialects.chat.answers import ChatAnswer
-from dmrc.dialects.dialect import Call, Clock, Dialect, Reader, Route
+from dmrc.dialects.dialect import AnswerReader, Call, Clock, Dialect, Route
 from dmrc.dialects.table import DIALECTS
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
@@ -78,7 +78,7 @@ class ToyDialect:
         lines = items_of(request.get("talk"))
         return [{"role": "user" if one.get("by") == "me" else "assistant", "content": one.get("line")} for one in lines]
 
-    def reader(self, operation: Operation) -> Reader:
+    def reader(self, operation: Operation) -> AnswerReader:
         return _read
 
 

@@ -187,7 +187,7 @@ def test_tools_that_may_be_called_are_the_only_ones() -> None:
 
     call = chat(tools=[TOOL, OTHER], tool_choice=choice)
 
-    assert (call.document["tools"], call.document["tool_choice"], call.mends) == ([OTHER], "auto", ())
+    assert (call.document["tools"], call.document["tool_choice"], call.fixes) == ([OTHER], "auto", ())
 
 
 def test_a_template_without_tools_is_told_of_the_one_that_must_be_called_and_refuses_to_choose() -> None:
@@ -221,13 +221,13 @@ def test_references_of_a_schema_lead_to_its_own_parts() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_forced_answer_is_told_as_a_call_piece_by_piece(size: int) -> None:
-    said, mend = '{\n "name" : "look", "arguments": {"a": {"b": "}}"}} \n}', ForcedCalls()
+    said, fix = '{\n "name" : "look", "arguments": {"a": {"b": "}}"}} \n}', ForcedCalls()
     pieces = [said[at : at + size] for at in range(0, len(said), size)]
     events: list[Any] = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]}]
     events += [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
     events += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": {}}]
 
-    told: list[Any] = [new for event in events for new in mend.event(event)]
+    told: list[Any] = [new for event in events for new in fix.event(event)]
 
     assert told[0]["choices"][0]["delta"] == {"role": "assistant"}
     assert told[-1] == {"choices": [], "usage": {}}
@@ -314,8 +314,8 @@ def test_an_upstream_that_is_llama_cpps_server_does_not_repeat_a_beginning(finge
     call = chat(FAR, messages=[*items_of(HELLO), {"role": "assistant", "content": "A whale"}])
     message = {"role": "assistant", "content": "A whale who"}
 
-    (mend,) = call.mends
-    answer = mend.whole({"system_fingerprint": fingerprint, "choices": [{"index": 0, "message": message}]})
+    (fix,) = call.fixes
+    answer = fix.whole({"system_fingerprint": fingerprint, "choices": [{"index": 0, "message": message}]})
 
     assert answer["choices"] == [{"index": 0, "message": {"role": "assistant", "content": said}}]
 

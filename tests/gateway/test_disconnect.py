@@ -10,14 +10,14 @@ from starlette.types import Message
 from dmrc.dialects.anthropic.routes import AnthropicMessages
 from dmrc.dialects.dialect import Route
 from dmrc.dialects.ollama.routes import OllamaChat
-from dmrc.dialects.openai.routes import OpenAI
-from dmrc.dialects.responses.routes import Responses
+from dmrc.dialects.openai.routes import OpenAIRoute
+from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.inference import _cancelled_by_disconnect
 from dmrc.gateway.server.request_bodies import ClientDisconnected
 
 SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
-CHAT = OpenAI("chat/completions", "chat")
+CHAT = OpenAIRoute("chat/completions", "chat")
 
 
 async def streamed(*chunks: bytes, dialect: Route = CHAT) -> ExchangeBuilder:
@@ -55,7 +55,7 @@ def test_after_done_the_answer_is_complete(chunks: tuple[bytes, ...]) -> None:
     ("dialect", "end"),
     [
         (AnthropicMessages(), b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
-        (Responses(), b'event: response.completed\ndata: {"type": "response.completed", "response": {}}\n\n'),
+        (ResponsesRoute(), b'event: response.completed\ndata: {"type": "response.completed", "response": {}}\n\n'),
         (OllamaChat(), b'{"model":"m","done":true,"done_reason":"stop"}\n'),
     ],
     ids=lambda value: type(value).__name__,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dmrc.dialects.dialect import Timing
-from dmrc.dialects.ollama.replies import Words
+from dmrc.dialects.ollama.replies import OllamaReply
 from dmrc.errors import EngineError
 
 
@@ -43,7 +43,7 @@ def told(data: bytes, size: int) -> list[dict[str, object]]:
             yield data[position : position + size]
 
     async def collect() -> bytes:
-        words = Words("chat", "m")
+        words = OllamaReply("chat", "m")
         return b"".join([chunk async for chunk in words.stream(chunks(), lambda: Timing(total_ms=9, load_ms=4))])
 
     return [json.loads(line) for line in asyncio.run(collect()).splitlines()]

@@ -11,7 +11,7 @@ import pytest
 
 from dmrc.dialects.dialect import Timing
 from dmrc.dialects.responses.conversations import Conversations
-from dmrc.dialects.responses.routes import Responses
+from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from tests.gateway.conftest import MODEL, Gateway
@@ -132,7 +132,7 @@ CHAT = b'{"choices": [{"message": {"role": "assistant", "content": "hello"}, "fi
 
 
 def test_no_project_goes_on_from_a_response_of_another() -> None:
-    responses = Responses()
+    responses = ResponsesRoute()
     reply = responses.call({"input": "a secret"}, b"{}", "shop").reply
     assert reply is not None
     made = json.loads(reply.whole(CHAT, lambda: Timing(0.0, 0.0)))
@@ -146,7 +146,7 @@ def test_no_project_goes_on_from_a_response_of_another() -> None:
 
 def test_a_response_is_remembered_before_the_caller_has_it() -> None:
     """Who has read its last event may hang up, or go on from it at once."""
-    responses = Responses()
+    responses = ResponsesRoute()
     reply = responses.call({"input": "Hi"}, b"{}", "shop").reply
     assert reply is not None
 

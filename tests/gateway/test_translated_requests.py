@@ -12,7 +12,7 @@ from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, Route
 from dmrc.dialects.ollama.routes import OllamaChat, OllamaGenerate
-from dmrc.dialects.responses.routes import Responses
+from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import InputError
 
 UPSTREAM = Served("far", "upstream")
@@ -69,7 +69,7 @@ ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "func
     ],
 )
 def test_a_choice_of_the_responses_is_heeded(choice: Any, mode: str, names: tuple[str, ...]) -> None:
-    document = sent(Responses(), response(tools=OF_RESPONSES, tool_choice=choice))
+    document = sent(ResponsesRoute(), response(tools=OF_RESPONSES, tool_choice=choice))
 
     assert document["tool_choice"] == mode
     assert tuple(tool["function"]["name"] for tool in document["tools"]) == names
@@ -80,8 +80,8 @@ def test_a_choice_of_what_is_not_there_is_refused(served: Served) -> None:
     for dialect, document in (
         (AnthropicMessages(), message(tools=OF_ANTHROPIC, tool_choice={"type": "tool", "name": "none"})),
         (AnthropicMessages(), message(tool_choice={"type": "any"})),
-        (Responses(), response(tools=OF_RESPONSES, tool_choice={"type": "function", "name": "none"})),
-        (Responses(), response(tool_choice="required")),
+        (ResponsesRoute(), response(tools=OF_RESPONSES, tool_choice={"type": "function", "name": "none"})),
+        (ResponsesRoute(), response(tool_choice="required")),
     ):
         with pytest.raises(InputError, match="tool_choice"):
             sent(dialect, document, served)
@@ -92,7 +92,7 @@ def test_a_call_that_was_cut_is_a_call_in_the_next_turn(arguments: str, meant: d
     call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": arguments}
     result = {"type": "function_call_output", "call_id": "1", "output": "rain"}
 
-    document = sent(Responses(), {"model": "m", "input": [*HELLO, call, result]}, ENGINE)
+    document = sent(ResponsesRoute(), {"model": "m", "input": [*HELLO, call, result]}, ENGINE)
 
     _, said, told = document["messages"]
     assert json.loads(said["tool_calls"][0]["function"]["arguments"]) == meant
@@ -102,7 +102,7 @@ def test_a_call_that_was_cut_is_a_call_in_the_next_turn(arguments: str, meant: d
 def test_what_has_no_role_is_refused_in_every_dialect() -> None:
     for dialect, document in (
         (AnthropicMessages(), message(messages=[{"content": "Hi"}])),
-        (Responses(), {"model": "m", "input": [{"type": "message", "content": "Hi"}]}),
+        (ResponsesRoute(), {"model": "m", "input": [{"type": "message", "content": "Hi"}]}),
         (OllamaChat(), {"model": "m", "messages": [{"content": "Hi"}]}),
     ):
         with pytest.raises(InputError):
@@ -112,7 +112,7 @@ def test_what_has_no_role_is_refused_in_every_dialect() -> None:
 def test_a_null_description_of_a_tool_is_left_out() -> None:
     tools = [{**OF_RESPONSES[0], "description": None}]
 
-    (tool,) = sent(Responses(), response(tools=tools), ENGINE)["tools"]
+    (tool,) = sent(ResponsesRoute(), response(tools=tools), ENGINE)["tools"]
 
     assert "description" not in tool["function"]
 
@@ -125,7 +125,7 @@ def test_a_picture_that_a_tool_shows_comes_after_its_words() -> None:
     result = {"type": "function_call_output", "call_id": "1", "output": shown}
     file = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,d2hhbGVz"}
 
-    document = sent(Responses(), {"model": "m", "input": [result, {"role": "user", "content": [file]}]})
+    document = sent(ResponsesRoute(), {"model": "m", "input": [result, {"role": "user", "content": [file]}]})
 
     tool, picture, text = document["messages"]
     assert tool["content"] == "a cat"

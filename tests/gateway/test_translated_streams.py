@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from dmrc.dialects.anthropic.replies import AnthropicWords
+from dmrc.dialects.anthropic.replies import AnthropicReply
 from dmrc.dialects.dialect import Reply, Timing
-from dmrc.dialects.ollama.replies import Words
-from dmrc.dialects.responses.replies import ResponseWords
+from dmrc.dialects.ollama.replies import OllamaReply
+from dmrc.dialects.responses.replies import ResponsesReply
 from tests.gateway.answering import bytes_of, chat_stream, told, whole
 
 DELTAS = [
@@ -21,16 +21,16 @@ DELTAS = [
     {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Bern"}'}}]},
 ]
 REPLIES: dict[str, Callable[[], Reply]] = {
-    "anthropic": lambda: AnthropicWords("m"),
-    "responses": lambda: ResponseWords({}, None),
-    "ollama": lambda: Words("chat", "m"),
+    "anthropic": lambda: AnthropicReply("m"),
+    "responses": lambda: ResponsesReply({}, None),
+    "ollama": lambda: OllamaReply("chat", "m"),
 }
 
 
 @pytest.mark.parametrize("size", [None, 1, 7])
 def test_the_first_event_of_a_response_counts_nothing_whatever_comes_with_it(size: int | None) -> None:
     """Clients counted twice where the whole stream came in one read."""
-    found = told(ResponseWords({}, None), chat_stream(DELTAS, "length"), size)
+    found = told(ResponsesReply({}, None), chat_stream(DELTAS, "length"), size)
 
     for event in found[:2]:
         response = event["response"]
@@ -46,7 +46,7 @@ def test_the_first_event_of_a_response_counts_nothing_whatever_comes_with_it(siz
 
 @pytest.mark.parametrize("size", [None, 1, 7])
 def test_the_first_event_of_a_message_counts_nothing_and_the_last_one_all(size: int | None) -> None:
-    found = told(AnthropicWords("m"), chat_stream(DELTAS, "tool_calls"), size)
+    found = told(AnthropicReply("m"), chat_stream(DELTAS, "tool_calls"), size)
 
     start, end = found[0]["message"], found[-2]
     assert {count for name, count in start["usage"].items()} == {0}
@@ -63,7 +63,7 @@ def test_the_first_event_of_a_message_counts_nothing_and_the_last_one_all(size: 
 def test_the_first_event_of_a_message_has_the_tokens_that_are_read_where_the_engine_tells(size: int | None) -> None:
     progress = b'data: {"choices":[],"prompt_progress":{"total":35,"cache":5,"processed":5,"time_ms":0}}\n\n'
 
-    found = told(AnthropicWords("m"), progress + chat_stream(DELTAS, "tool_calls"), size)
+    found = told(AnthropicReply("m"), progress + chat_stream(DELTAS, "tool_calls"), size)
 
     usage = found[0]["message"]["usage"]
     assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (30, 5, 0)
@@ -100,7 +100,7 @@ def test_a_stream_with_crlf_is_told_piece_by_piece(dialect: str) -> None:
 
 
 def test_each_event_of_a_response_has_its_place() -> None:
-    found = told(ResponseWords({"metadata": {"a": "b"}}, None), chat_stream(DELTAS, "tool_calls"))
+    found = told(ResponsesReply({"metadata": {"a": "b"}}, None), chat_stream(DELTAS, "tool_calls"))
 
     assert [event["sequence_number"] for event in found] == list(range(len(found)))
     for event in found:
@@ -130,7 +130,7 @@ _KEYS = (
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_a_response_has_all_that_clients_look_for(is_streamed: bool) -> None:
     request = {"instructions": "Be kind.", "metadata": {"k": "v"}, "temperature": 0.5, "reasoning": {"effort": "low"}}
-    reply = ResponseWords(request, None)
+    reply = ResponsesReply(request, None)
 
     made = (
         told(reply, chat_stream(DELTAS))[-1]["response"]
@@ -146,7 +146,7 @@ def test_a_response_has_all_that_clients_look_for(is_streamed: bool) -> None:
 
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_a_response_that_was_cut_says_so_and_which_item_was(is_streamed: bool) -> None:
-    reply = ResponseWords({}, None)
+    reply = ResponsesReply({}, None)
     call = {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"ci'}}
 
     made = (
@@ -160,7 +160,7 @@ def test_a_response_that_was_cut_says_so_and_which_item_was(is_streamed: bool) -
 
 
 def test_a_block_that_calls_a_tool_begins_with_an_empty_input() -> None:
-    found = told(AnthropicWords("m"), chat_stream(DELTAS, "tool_calls"))
+    found = told(AnthropicReply("m"), chat_stream(DELTAS, "tool_calls"))
 
     (block,) = [
         event["content_block"]
@@ -178,6 +178,6 @@ def test_the_word_that_stopped_a_message_is_told_where_the_server_tells_it(told_
     stream = chat_stream([{"content": "Hello"}]).decode()
     stream = stream.replace('"finish_reason": "stop"}]', f'"finish_reason": "stop", {told_by}'.replace(", }", "}"))
 
-    (end,) = [event for event in told(AnthropicWords("m"), stream.encode()) if event["type"] == "message_delta"]
+    (end,) = [event for event in told(AnthropicReply("m"), stream.encode()) if event["type"] == "message_delta"]
 
     assert end["delta"] == {"stop_reason": "stop_sequence", "stop_sequence": "END"}

@@ -12,8 +12,8 @@ from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Route
 from dmrc.dialects.ollama.routes import OllamaChat, OllamaEmbed, OllamaGenerate
-from dmrc.dialects.openai.routes import OpenAI
-from dmrc.dialects.responses.routes import Responses
+from dmrc.dialects.openai.routes import OpenAIRoute
+from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import InputError
 from tests.gateway.test_translated_requests import ENGINE, HELLO, PARAMETERS, UPSTREAM, message, response, sent
 
@@ -110,7 +110,7 @@ def test_anthropics(fields: dict[str, Any], name: str) -> None:
 )
 def test_the_responses(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(InputError, match=name):
-        sent(Responses(), response(**fields))
+        sent(ResponsesRoute(), response(**fields))
 
 
 def test_what_the_clients_send_beside_what_is_heeded_passes() -> None:
@@ -126,7 +126,7 @@ def test_what_the_clients_send_beside_what_is_heeded_passes() -> None:
     answered = {"type": "message", "id": "m", "status": "completed", "role": "assistant", "phase": "final_answer"}
     items = [*HELLO, answered | {"content": [answer]}, CALLED | {"id": "f", "status": "completed"}]
     asked = response(input=items, tools=[FUNCTION | {"strict": None}], include=["reasoning.encrypted_content"])
-    chat = sent(Responses(), asked | {"reasoning": {"effort": "xhigh", "summary": "auto"}, "user": "u"})
+    chat = sent(ResponsesRoute(), asked | {"reasoning": {"effort": "xhigh", "summary": "auto"}, "user": "u"})
     assert chat["messages"][-1]["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
 
 
@@ -151,13 +151,13 @@ def test_the_model_is_told_that_a_tool_failed() -> None:
 @pytest.mark.parametrize(
     ("dialect", "fields", "name"),
     [
-        (OpenAI("chat/completions", "chat"), message(), "temperature"),
-        (OpenAI("chat/completions", "chat"), message(), "max_tokens"),
-        (OpenAI("completions", "completion"), {"model": "m", "prompt": "Hi"}, "seed"),
+        (OpenAIRoute("chat/completions", "chat"), message(), "temperature"),
+        (OpenAIRoute("chat/completions", "chat"), message(), "max_tokens"),
+        (OpenAIRoute("completions", "completion"), {"model": "m", "prompt": "Hi"}, "seed"),
         (AnthropicMessages(), message(), "temperature"),
         (AnthropicMessages(), message(), "max_tokens"),
-        (Responses(), response(), "temperature"),
-        (Responses(), response(), "max_output_tokens"),
+        (ResponsesRoute(), response(), "temperature"),
+        (ResponsesRoute(), response(), "max_output_tokens"),
         (OllamaChat(), {"model": "m", "messages": HELLO, "logprobs": True}, "top_logprobs"),
     ],
 )
@@ -193,18 +193,20 @@ def test_a_number_is_a_number(dialect: Route, fields: dict[str, Any], name: str,
 def test_chats(fields: dict[str, Any], name: str, served: Served) -> None:
     """llama.cpp's server passes over what it cannot read: an answer bound by no form, that nothing stops."""
     with pytest.raises(InputError, match=name):
-        sent(OpenAI("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, served)
+        sent(OpenAIRoute("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, served)
 
 
 @pytest.mark.parametrize("fields", [{"echo": "x"}, {"stop": [5]}, {"logprobs": True}, {"n": "2"}])
 def test_completions(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"'{next(iter(fields))}'"):
-        sent(OpenAI("completions", "completion"), {"model": "m", "prompt": "Hi"} | fields, ENGINE)
+        sent(OpenAIRoute("completions", "completion"), {"model": "m", "prompt": "Hi"} | fields, ENGINE)
 
 
 def test_what_chats_may_have_passes() -> None:
     fields = {"stop": "x", "logit_bias": [[5, 1]], "max_tokens": 9.0, "stream_options": None, "temperature": 0}
-    assert sent(OpenAI("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, ENGINE)["stop"] == "x"
+    assert (
+        sent(OpenAIRoute("chat/completions", "chat"), {"model": "m", "messages": HELLO} | fields, ENGINE)["stop"] == "x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,12 +242,12 @@ def test_what_ollama_generates_from(name: str) -> None:
 def test_what_is_embedded(value: Any, served: Served) -> None:
     """Of a text beside a number llama.cpp's server makes one embedding."""
     with pytest.raises(InputError, match="'input'"):
-        sent(OpenAI("embeddings", "embedding"), {"model": "m", "input": value}, served)
+        sent(OpenAIRoute("embeddings", "embedding"), {"model": "m", "input": value}, served)
 
 
 @pytest.mark.parametrize("value", ["a", ["a"], [5], [[5], [6, 7]], ["a", [5]]])
 def test_what_can_be_embedded(value: Any) -> None:
-    call = OpenAI("embeddings", "embedding").call({"model": "m", "input": value, "mood": 1}, b"", None)
+    call = OpenAIRoute("embeddings", "embedding").call({"model": "m", "input": value, "mood": 1}, b"", None)
 
     assert checked(call, ENGINE).left_out == ("mood",)
 

@@ -7,7 +7,7 @@ from typing import cast
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import Document
+from dmrc.cli.client import JsonObject
 from dmrc.cli.options import json_option
 
 _HEADERS = ("NAME", "VERSION", "FROM", "STATE", "CALLS", "ERRORS", "MEAN", "DROPPED", "HOOKS")
@@ -28,7 +28,7 @@ def plugins(app: App, as_json: bool) -> None:
     from dmrc.errors import DaemonNotRunningError
 
     try:
-        found = cast(list[Document], app.daemon.request("GET", "/plugins"))
+        found = cast(list[JsonObject], app.daemon.request("GET", "/plugins"))
     except DaemonNotRunningError:
         note("the daemon does not run; this is what it would load")
         found = _would_load(app)
@@ -41,7 +41,7 @@ def plugins(app: App, as_json: bool) -> None:
             click.echo(f"{plugin['name']}: {plugin['reason']}")
 
 
-def _would_load(app: App) -> list[Document]:
+def _would_load(app: App) -> list[JsonObject]:
     from dmrc.hooks.specs import KINDS
     from dmrc.projects import Projects
 
@@ -55,7 +55,7 @@ def _would_load(app: App) -> list[Document]:
     return [plugin.to_json() for plugin in app.plugins.all()]
 
 
-def _row(plugin: Document) -> list[str]:
+def _row(plugin: JsonObject) -> list[str]:
     mean, hooks = plugin["mean_ms"], cast(list[str], plugin["hooks"])
     project = f" ({plugin['project']})" if plugin["project"] else ""
     return [

@@ -11,7 +11,7 @@ from dmrc.cli.options import json_option
 from dmrc.project import GATEWAY_HOST
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import Document
+    from dmrc.cli.client import JsonObject
 
 
 @click.command(epilog="Example: dmrc status --json")
@@ -43,7 +43,7 @@ def status(app: App, as_json: bool) -> int:
     return 0 if found is not None else 1
 
 
-def status_document(app: App) -> Document:
+def status_document(app: App) -> JsonObject:
     """Return the status as JSON: Docker Model Runner's keys, then the daemon's own.
 
     Shape: `{"running": true, "backends": {"llama.cpp": "Running: …"}, "kind": "Docker Engine", "endpoint": "http://…/",
@@ -87,7 +87,7 @@ def _container_url(app: App, *, is_running: bool) -> str:
     return container_base_url(app, address)
 
 
-def ended_lines(status: Document) -> list[str]:
+def ended_lines(status: JsonObject) -> list[str]:
     """Return a line for each runner that ended lately when nobody had asked for it, the newest last."""
     from dmrc.cli.tables import ago
     from dmrc.json_values import items_of

@@ -16,11 +16,11 @@ def ui(app: App, print_only: bool) -> None:
     from typing import cast
     from urllib.parse import urlencode
 
-    from dmrc.cli.client import Document
+    from dmrc.cli.client import JsonObject
     from dmrc.cli.progress import note
 
     app.daemon.ensure()
-    opened = cast(Document, app.daemon.request("POST", "/ui-token"))
+    opened = cast(JsonObject, app.daemon.request("POST", "/ui-token"))
     url = f"http://127.0.0.1:{app.settings.port}{opened['path']}?{urlencode({'token': opened['token']})}"
     click.echo(url)
     if not print_only and not webbrowser.open(url):

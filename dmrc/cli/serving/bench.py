@@ -16,7 +16,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import Document
+    from dmrc.cli.client import JsonObject
 
 _PROMPT = "Tell the story of a lighthouse keeper who finds a message in a bottle, in as many words as you like. " * 8
 
@@ -98,7 +98,7 @@ def _levels(text: str) -> list[int]:
     return levels
 
 
-def measure(load: Load, level: int) -> Document:
+def measure(load: Load, level: int) -> JsonObject:
     """Ask with `level` requests at the same time, and return the figures.
 
     Shape: Docker Model Runner's `{"Concurrency": 2, "MeanRPS": 1.5, "TotalTokens": 900, "TPS": 90.0, "TotalTime": ns,
@@ -166,7 +166,7 @@ def _median(rates: list[float | None]) -> float | None:
     return round(statistics.median(known), 2) if known else None
 
 
-def _print(results: list[Document]) -> None:
+def _print(results: list[JsonObject]) -> None:
     from dmrc.cli.tables import print_table
 
     names = ("Concurrency", "Requests", "PrefillTPS", "DecodeTPS", "TPS", "MeanRPS")

@@ -12,7 +12,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import Document
+    from dmrc.cli.client import JsonObject
     from dmrc.project import ServingOptions
 
 
@@ -108,7 +108,7 @@ def show(app: App, model: str | None, as_json: bool) -> None:
     print_table(("MODEL", "PROJECT", "FIELD", "VALUE", "ORIGIN"), [row for entry in found for row in _rows(entry)])
 
 
-def entries(app: App, model: str | None) -> list[Document]:
+def entries(app: App, model: str | None) -> list[JsonObject]:
     """Return how a model is served, or all that are configured or declared; see `Configurator.show`.
 
     Raises:

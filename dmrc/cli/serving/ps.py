@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import Document
+from dmrc.cli.client import JsonObject
 from dmrc.cli.options import json_option
 
 _HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "MEMORY", "PROMPT CACHE", "UNTIL")
@@ -37,7 +37,7 @@ def ps(app: App, as_json: bool) -> None:
         note(line)
 
 
-def _row(runner: Document, default_registry: str) -> list[str]:
+def _row(runner: JsonObject, default_registry: str) -> list[str]:
     from dmrc.cli.tables import size
     from dmrc.reference import Reference
 
@@ -58,7 +58,7 @@ def _row(runner: Document, default_registry: str) -> list[str]:
     ]
 
 
-def _prompt_cache(runner: Document) -> str:
+def _prompt_cache(runner: JsonObject) -> str:
     """Return the memory for earlier prompts, and the share that it and the slots saved: `4.3 GB, 62 % reused`."""
     from dmrc.cli.tables import size
 
@@ -71,7 +71,7 @@ def _prompt_cache(runner: Document) -> str:
     return text
 
 
-def _until(runner: Document) -> str:
+def _until(runner: JsonObject) -> str:
     """Return when it goes; of one that is not ready, how long it has waited or loaded, or that it is going."""
     import time
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import FLAG, TEXT, check_kinds, given_object, given_objects
 from dmrc.errors import InputError
@@ -32,13 +32,13 @@ _CALLS = ("thinking", "redacted_thinking", "tool_use", "tool_result")
 _KINDS = {"id": TEXT, "tool_use_id": TEXT, "thinking": TEXT, "is_error": FLAG}
 _SEND = "Send text or pictures"
 
-_PICTURES: Mapping[str, Callable[[Document], JsonValue]] = {
+_PICTURES: Mapping[str, Callable[[JsonObject], JsonValue]] = {
     "base64": lambda source: f"data:{source.get('media_type')};base64,{source.get('data')}",
     "url": lambda source: source.get("url"),
 }
 
 
-def checked_block(block: Document) -> str:
+def checked_block(block: JsonObject) -> str:
     """Return of which type a block is.
 
     Raises:
@@ -56,7 +56,7 @@ def checked_block(block: Document) -> str:
     return str(kind)
 
 
-def parts(content: JsonValue, name: str = "content") -> list[Document]:
+def parts(content: JsonValue, name: str = "content") -> list[JsonObject]:
     """Return what a content says: texts and pictures, in their order; a text is one part. `name` is the caller's.
 
     Raises:
@@ -77,12 +77,12 @@ def words(content: JsonValue, name: str) -> str:
     return joined(found)
 
 
-def joined(found: Iterable[Document]) -> str:
+def joined(found: Iterable[JsonObject]) -> str:
     """Return the texts of parts, a line each."""
     return "\n".join(str(part["text"]) for part in found)
 
 
-def _parts(block: Document) -> list[Document]:
+def _parts(block: JsonObject) -> list[JsonObject]:
     kind = checked_block(block)
     if kind in _CALLS:
         raise InputError(f"a block of type '{kind}' cannot be read here", remedy=_SEND)
@@ -98,14 +98,14 @@ def _parts(block: Document) -> list[Document]:
     return [*(_text(one) for one in about if one), *_document(source)]
 
 
-def _picture(source: Document) -> Document:
+def _picture(source: JsonObject) -> JsonObject:
     read = _PICTURES.get(str(source.get("type")))
     if read is None:
         raise InputError(f"an image from a '{source.get('type')}' cannot be read", remedy="Send it as base64")
     return {"type": "image_url", "image_url": {"url": read(source)}}
 
 
-def _document(source: Document) -> list[Document]:
+def _document(source: JsonObject) -> list[JsonObject]:
     match source.get("type"):
         case "text":
             return [_text(source.get("data"))]
@@ -127,7 +127,7 @@ def _decoded(data: JsonValue) -> str:
         raise InputError(f"the 'data' of a document must be text in base64: {error}") from error
 
 
-def _text(text: JsonValue) -> Document:
+def _text(text: JsonValue) -> JsonObject:
     if not isinstance(text, str):
         raise InputError("the 'text' of a block must be a string")
     return {"type": "text", "text": text}

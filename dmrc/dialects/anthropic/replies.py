@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from dmrc.dialects.chat.answers import ChatAnswer, Document, Part, joined, json_object
+from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, Part, joined, json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.exchange import JsonValue
 
@@ -21,7 +21,7 @@ _DELTAS = {
 }
 
 
-class AnthropicWords:
+class AnthropicReply:
     """The reply to `/v1/messages`."""
 
     stream_type = "text/event-stream; charset=utf-8"
@@ -55,7 +55,7 @@ class AnthropicWords:
                     events += _event("content_block_start", index=len(blocks) - 1, content_block=block)
                 kind, name = _DELTAS[piece.kind]
                 if piece.text:
-                    delta: Document = {"type": kind, name: piece.text}
+                    delta: JsonObject = {"type": kind, name: piece.text}
                     events += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
             if events:
                 yield events
@@ -69,7 +69,7 @@ class AnthropicWords:
         usage = _usage(read - cached, cached, 0)
         return _event("message_start", message=self._message([]) | {"usage": usage})
 
-    def _message(self, content: list[JsonValue]) -> Document:
+    def _message(self, content: list[JsonValue]) -> JsonObject:
         return {
             "id": self._id,
             "type": "message",
@@ -80,7 +80,7 @@ class AnthropicWords:
             "stop_sequence": None,
         }
 
-    def _block(self, part: Part, text: str) -> Document:
+    def _block(self, part: Part, text: str) -> JsonObject:
         kind, number = part
         if kind == "text":
             return {"type": "text", "text": text}
@@ -89,7 +89,7 @@ class AnthropicWords:
         call = self._answer.calls[number]
         return {"type": "tool_use", "id": call.id, "name": call.name, "input": json_object(text.encode())}
 
-    def _ending(self) -> Document:
+    def _ending(self) -> JsonObject:
         reason = self._answer.reason
         if reason == "stop" and (word := self._answer.stop_word):
             return {"stop_reason": "stop_sequence", "stop_sequence": word}
@@ -97,7 +97,7 @@ class AnthropicWords:
             reason = "tool_calls"  # some servers do not say so
         return {"stop_reason": _REASONS.get(str(reason), "end_turn"), "stop_sequence": None}
 
-    def _numbers(self) -> Document:
+    def _numbers(self) -> JsonObject:
         """Return what is counted and, beside Anthropic's fields, the times where the server tells them."""
         answer = self._answer
         usage = _usage(answer.prompt_tokens - answer.cached_tokens, answer.cached_tokens, answer.completion_tokens)
@@ -108,15 +108,15 @@ def _count(value: JsonValue) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _usage(given: int, cached: int, made: int) -> Document:
-    counts: Document = {"input_tokens": given, "cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
+def _usage(given: int, cached: int, made: int) -> JsonObject:
+    counts: JsonObject = {"input_tokens": given, "cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
     return counts | {"output_tokens": made}
 
 
 def _end(blocks: list[Part]) -> bytes:
     """Return what ends the last block: of thoughts the signature too, which is empty, for nobody signed them."""
     index = len(blocks) - 1
-    signature: Document = {"type": "signature_delta", "signature": ""}
+    signature: JsonObject = {"type": "signature_delta", "signature": ""}
     is_thought = blocks[-1][0] == "thought"
     signed = _event("content_block_delta", index=index, delta=signature) if is_thought else b""
     return signed + _event("content_block_stop", index=index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from dmrc.dialects.anthropic.blocks import checked_block, joined, parts, words
-from dmrc.dialects.chat.answers import Document, asking_for_counts
+from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import (
     AMOUNT,
@@ -66,7 +66,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
-def chat(document: Document) -> Document:
+def chat(document: JsonObject) -> JsonObject:
     """Return the body of `/v1/chat/completions` for one of `/v1/messages`.
 
     Raises:
@@ -85,12 +85,12 @@ def chat(document: Document) -> Document:
         kept = given_object(document.get("chat_template_kwargs"), "chat_template_kwargs")
         result["chat_template_kwargs"] = {**kept, "enable_thinking": False}
     if schema := _wanted_schema(document):
-        described: Document = {"name": "answer", "schema": schema}
+        described: JsonObject = {"name": "answer", "schema": schema}
         result["response_format"] = {"type": "json_schema", "json_schema": described}
     return result | asking_for_counts(result)
 
 
-def _thinking(document: Document) -> JsonValue:
+def _thinking(document: JsonObject) -> JsonValue:
     """Return how a model is to think, as Anthropic calls it."""
     thinking = given_object(document.get("thinking"), "thinking")
     _THINKING.check_inner(thinking, " of 'thinking'")
@@ -99,10 +99,10 @@ def _thinking(document: Document) -> JsonValue:
     return kind
 
 
-def of_llama_cpp(document: Document) -> Document:
+def of_llama_cpp(document: JsonObject) -> JsonObject:
     """Return what only llama.cpp's server is asked for: how much to think, to tell what it reads, and what ends it."""
     # Some clients read the tokens of the prompt in the first event, which comes before an answer is counted.
-    result: Document = {"return_progress": True} if document.get("stream") is True else {}
+    result: JsonObject = {"return_progress": True} if document.get("stream") is True else {}
     if isinstance(budget := given_object(document.get("thinking"), "thinking").get("budget_tokens"), int):
         result["thinking_budget_tokens"] = budget
     effort = given_object(document.get("output_config"), "output_config").get("effort")
@@ -113,7 +113,7 @@ def of_llama_cpp(document: Document) -> Document:
     return result
 
 
-def _wanted_schema(document: Document) -> Document:
+def _wanted_schema(document: JsonObject) -> JsonObject:
     """Return the JSON schema that the answer must follow; an empty one where it is free."""
     config = given_object(document.get("output_config"), "output_config")
     _CONFIG.check_inner(config, " of 'output_config'")
@@ -127,24 +127,24 @@ def _wanted_schema(document: Document) -> Document:
     return schema
 
 
-def _messages(document: Document) -> list[JsonValue]:
+def _messages(document: JsonObject) -> list[JsonValue]:
     found: list[JsonValue] = []
     if system := words(document.get("system"), "system"):
         found.append({"role": "system", "content": system})
     for message in given_objects(document.get("messages"), "messages"):
         Fields(("role", "content"), ()).check_inner(message, " of a message")
         content = message.get("content")
-        blocks: list[Document] = (
+        blocks: list[JsonObject] = (
             [{"type": "text", "text": content}] if isinstance(content, str) else given_objects(content, "content")
         )
         found += _said(blocks) if message.get("role") == "assistant" else _asked(message.get("role"), blocks)
     return found
 
 
-def _asked(role: JsonValue, blocks: list[Document]) -> list[JsonValue]:
+def _asked(role: JsonValue, blocks: list[JsonObject]) -> list[JsonValue]:
     """Return the results of tools first, each a message of its own: they answer the message before."""
     results: list[JsonValue] = []
-    rest: list[Document] = []
+    rest: list[JsonObject] = []
     for block in blocks:
         if block.get("type") != "tool_result":
             rest += parts([block])
@@ -163,9 +163,9 @@ def _asked(role: JsonValue, blocks: list[Document]) -> list[JsonValue]:
     return [*results, {"role": role, "content": [*rest] if has_pictures else joined(rest)}]
 
 
-def _said(blocks: list[Document]) -> list[JsonValue]:
+def _said(blocks: list[JsonObject]) -> list[JsonValue]:
     """Return an answer of the model's, as one message."""
-    text: list[Document] = []
+    text: list[JsonObject] = []
     thoughts: list[str] = []
     calls: list[JsonValue] = []
     for block in blocks:
@@ -176,11 +176,11 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
                 continue  # only Anthropic can read it
             case "tool_use":
                 arguments = json.dumps(given_object(block.get("input"), "input"), ensure_ascii=False)
-                function: Document = {"name": block.get("name"), "arguments": arguments}
+                function: JsonObject = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             case _:
                 text += parts([block])
-    message: Document = {"role": "assistant", "content": _words(text)}
+    message: JsonObject = {"role": "assistant", "content": _words(text)}
     if thoughts:
         message["reasoning_content"] = "\n".join(thoughts)
     if calls:
@@ -188,7 +188,7 @@ def _said(blocks: list[Document]) -> list[JsonValue]:
     return [message]
 
 
-def _words(text: list[Document]) -> str:
+def _words(text: list[JsonObject]) -> str:
     """Return the words of an answer; a model shows no pictures."""
     if any(part["type"] != "text" for part in text):
         raise InputError("a message of the assistant holds a picture", remedy="Send it in a message of the user")
@@ -213,10 +213,10 @@ def _functions(tools: JsonValue) -> list[JsonValue]:
     return [{"type": "function", "function": function} for function in functions]
 
 
-def _choice(value: JsonValue, *, has_tools: bool) -> Document:
+def _choice(value: JsonValue, *, has_tools: bool) -> JsonObject:
     if value is None:
         return {}
-    wanted, result = given_object(value, "tool_choice"), Document()
+    wanted, result = given_object(value, "tool_choice"), JsonObject()
     _CHOICE.check_inner(wanted, " of 'tool_choice'")
     check_kinds(wanted, {"disable_parallel_tool_use": FLAG}, " of 'tool_choice'")
     kind = wanted.get("type")

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from dmrc.dialects.anthropic import record
 from dmrc.dialects.anthropic import requests as requests
-from dmrc.dialects.anthropic.replies import AnthropicWords
+from dmrc.dialects.anthropic.replies import AnthropicReply
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted
-from dmrc.dialects.dialect import Call, Reader, Route
+from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.errors import ContextLengthError, DmrcError, InputError, ThreadError
 from dmrc.exchange import JsonValue, Operation
 
@@ -67,7 +67,7 @@ class AnthropicDialect:
         """Return the messages of a request; see `Dialect`."""
         return record.messages(request)
 
-    def reader(self, operation: Operation) -> Reader:
+    def reader(self, operation: Operation) -> AnswerReader:
         """Return what reads an answer; see `Dialect`."""
         return counted if operation == "count_tokens" else record.AnthropicReader().read
 
@@ -86,7 +86,7 @@ class AnthropicMessages:
     def call(self, document: dict[str, JsonValue], body: bytes, project: str | None) -> Call:
         """Return the chat completion that says the same."""
         del body, project
-        reply = AnthropicWords(document.get("model"))
+        reply = AnthropicReply(document.get("model"))
         return Call("/v1/chat/completions", _chat(document), reply, of_llama_cpp=requests.of_llama_cpp(document))
 
 

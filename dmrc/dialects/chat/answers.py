@@ -16,7 +16,7 @@ from dmrc.event_stream import Event, EventReader
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of, parse_line
 
-Document = dict[str, JsonValue]
+JsonObject = dict[str, JsonValue]
 """A JSON object."""
 
 # How llama.cpp's own routes (/infill) say why an answer ended.
@@ -26,10 +26,10 @@ _STOPS = {"eos": "stop", "word": "stop", "limit": "length"}
 _THOUGHTS = ("reasoning_content", "reasoning")
 _WORDS = ("content", "refusal")
 
-Kind = Literal["text", "thought", "call"]
+PieceKind = Literal["text", "thought", "call"]
 """What the model can say."""
 
-Part = tuple[Kind, int]
+Part = tuple[PieceKind, int]
 """What pieces make up together: the words, the thoughts, or one call by its position in `ChatAnswer.calls`."""
 
 
@@ -37,7 +37,7 @@ Part = tuple[Kind, int]
 class Piece:
     """Something that the model said, all of one kind."""
 
-    kind: Kind
+    kind: PieceKind
     """What it is part of."""
     text: str
     """Its words; of a call its arguments, as JSON that is perhaps not complete."""
@@ -53,7 +53,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class ToolCall:
+class PartialToolCall:
     """A call of a tool, as far as it is told."""
 
     id: str
@@ -63,7 +63,7 @@ class ToolCall:
     arguments: str = ""
     """JSON, as the model wrote it."""
 
-    def parsed(self) -> Document:
+    def parsed(self) -> JsonObject:
         """Return the arguments; none where they are no JSON object."""
         return json_object(self.arguments.encode())
 
@@ -79,13 +79,13 @@ class ChatAnswer:
         """OpenAI's `finish_reason`; None until the answer is at its end."""
         self.stop_word: str | None = None
         """Which of the stop sequences ended it, where the server tells."""
-        self.calls: list[ToolCall] = []
+        self.calls: list[PartialToolCall] = []
         """In the order that they were begun."""
-        self.timings: Document = {}
+        self.timings: JsonObject = {}
         """What llama.cpp measured."""
-        self.progress: Document = {}
+        self.progress: JsonObject = {}
         """What llama.cpp tells of the prompt before its first word, where asked: `{"total": 32, "cache": 25}`."""
-        self._usage: Document = {}
+        self._usage: JsonObject = {}
         self._numbers: dict[str, int] = {}
 
     def whole(self, body: bytes) -> list[Piece]:
@@ -155,7 +155,7 @@ class ChatAnswer:
     def _timed(self, name: str) -> int:
         return _count(self.timings.get(name))
 
-    def _read(self, document: Document) -> list[Piece]:
+    def _read(self, document: JsonObject) -> list[Piece]:
         self.timings = object_of(document.get("timings")) or self.timings
         self._usage = object_of(document.get("usage")) or self._usage
         self.progress = object_of(document.get("prompt_progress")) or self.progress
@@ -181,13 +181,15 @@ class ChatAnswer:
             pieces.append(self._called({**call, "index": index} if is_whole else call))
         return pieces
 
-    def _called(self, part: Document) -> Piece:
+    def _called(self, part: JsonObject) -> Piece:
         """Take a part of a call. The first one names it; some servers give each call the same index, but its own id."""
         function, call_id, index = object_of(part.get("function")), part.get("id"), part.get("index")
         number = self._numbers.get(str(index))
         if number is None or (call_id and call_id != self.calls[number].id):
             number = self._numbers[str(index)] = len(self.calls)
-            self.calls.append(ToolCall(str(call_id or f"call_{uuid.uuid4().hex}"), str(function.get("name") or "")))
+            self.calls.append(
+                PartialToolCall(str(call_id or f"call_{uuid.uuid4().hex}"), str(function.get("name") or ""))
+            )
         if number != len(self.calls) - 1:
             raise EngineError("the engine went on with a call after it had begun the next one")
         given = function.get("arguments")
@@ -205,18 +207,18 @@ def joined(pieces: Iterable[Piece]) -> dict[Part, str]:
     return words
 
 
-def asking_for_counts(request: Document) -> Document:
+def asking_for_counts(request: JsonObject) -> JsonObject:
     """Return what a request must have so that a stream tells its tokens, too: only llama.cpp does without."""
     return {"stream_options": {"include_usage": True}} if request.get("stream") else {}
 
 
-def error_message(document: Document) -> str:
+def error_message(document: JsonObject) -> str:
     """Return what an error says, whosever form it has."""
     error = document.get("error")
     return str(object_of(error).get("message") or error or "the engine refused the request")
 
 
-def json_object(data: bytes) -> Document:
+def json_object(data: bytes) -> JsonObject:
     """Return the object that JSON holds; an empty one where it holds anything else."""
     try:
         return object_of(json.loads(data))
@@ -224,7 +226,7 @@ def json_object(data: bytes) -> Document:
         return {}
 
 
-def _first(said: Document, names: tuple[str, ...]) -> str:
+def _first(said: JsonObject, names: tuple[str, ...]) -> str:
     return next((value for name in names if isinstance(value := said.get(name), str) and value), "")
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.forced_calls import ForcedCalls
-from dmrc.dialects.chat.mends import Mend, WithoutBeginning
+from dmrc.dialects.chat.mends import Fix, WithoutBeginning
 from dmrc.dialects.chat.messages import checked_messages
 from dmrc.dialects.chat.schemas import kept_format, unkept
 from dmrc.dialects.chat.served import Served
@@ -53,8 +53,8 @@ def _counted(call: Call, served: Served) -> Call:
 
 
 def _checked(call: Call, served: Served) -> Call:
-    changes: Document = {}
-    mends: list[Mend] = []
+    changes: JsonObject = {}
+    fixes: list[Fix] = []
     is_chat = call.path in ("/v1/chat/completions", COUNT_PATH)
     if is_chat or call.path in _COMPLETIONS:
         check_fields(call.document, is_chat=is_chat)
@@ -62,23 +62,23 @@ def _checked(call: Call, served: Served) -> Call:
             without_effect = (*unread(call.document, is_chat=is_chat), *unkept(call.document.get("response_format")))
             call = replace(call, left_out=(*call.left_out, *without_effect))
     if is_chat:
-        changes, mends = _chat(call.document, served)
+        changes, fixes = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
-        changes, mends = checked_completion(call.document)
+        changes, fixes = checked_completion(call.document)
     elif call.path == EMBEDDINGS:
-        changes, mends = checked_embedding(call.document, served)
+        changes, fixes = checked_embedding(call.document, served)
         if served.is_llama_cpp:
             call = replace(call, left_out=(*call.left_out, *unread_embedding(call.document)))
     if not changes:
-        return replace(call, mends=(*call.mends, *mends)) if mends else call
-    document: Document = {name: value for name, value in {**call.document, **changes}.items() if value is not None}
-    return replace(call, document=document, raw=None, mends=(*call.mends, *mends))
+        return replace(call, fixes=(*call.fixes, *fixes)) if fixes else call
+    document: JsonObject = {name: value for name, value in {**call.document, **changes}.items() if value is not None}
+    return replace(call, document=document, raw=None, fixes=(*call.fixes, *fixes))
 
 
-def _chat(document: Document, served: Served) -> tuple[Document, list[Mend]]:
+def _chat(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
     """Return the fields of a chat completion to change, None being left out, and what is put right in its answer."""
-    changes: Document = {}
-    mends: list[Mend] = []
+    changes: JsonObject = {}
+    fixes: list[Fix] = []
     if served.is_llama_cpp:
         refuse_fields(document, is_chat=True)
     messages = document.get("messages")
@@ -87,18 +87,18 @@ def _chat(document: Document, served: Served) -> tuple[Document, list[Mend]]:
     tools, is_forced = checked_tools({**document, **changes}, served)
     changes |= tools
     if is_forced:
-        mends.append(ForcedCalls())
+        fixes.append(ForcedCalls())
     elif served.is_llama_cpp and "response_format" in document:
         form = document["response_format"]
         if (kept := kept_format(form)) is not form:
             changes["response_format"] = kept
     may_repeat = (served.is_llama_cpp or served.is_upstream) and not document.get("stream")
     if may_repeat and (beginning := _beginning(document)):
-        mends.append(WithoutBeginning(beginning, is_certain=served.is_llama_cpp))
-    return changes, mends
+        fixes.append(WithoutBeginning(beginning, is_certain=served.is_llama_cpp))
+    return changes, fixes
 
 
-def _beginning(document: Document) -> str:
+def _beginning(document: JsonObject) -> str:
     """Return what the caller gave of the answer, as the last message; an empty text where it gave nothing."""
     last = items_of(document.get("messages"))[-1]
     if last.get("role") != "assistant" or last.get("tool_calls"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from dmrc.dialects.chat.answers import Document, json_object
+from dmrc.dialects.chat.answers import JsonObject, json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
 
@@ -21,7 +21,7 @@ class TokenCount:
 
     stream_type = "application/json"
 
-    def __init__(self, beside: Document) -> None:
+    def __init__(self, beside: JsonObject) -> None:
         """Say the count, with what stands beside it."""
         self._beside = beside
 

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from dmrc.dialects.chat.answers import Document, json_object
+from dmrc.dialects.chat.answers import JsonObject, json_object
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -16,13 +16,13 @@ _TAIL = " \t\r\n}"
 
 
 class ForcedCalls:
-    """Tells each choice of an answer as a call; see `Mend`."""
+    """Tells each choice of an answer as a call; see `Fix`."""
 
     def __init__(self) -> None:
         """Nothing has come yet."""
         self._calls: dict[JsonValue, _Call] = {}
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return the answer, with calls in the place of words."""
         for choice in items_of(document.get("choices")):
             message = object_of(choice.get("message"))
@@ -31,7 +31,7 @@ class ForcedCalls:
             if not told:
                 continue  # it was cut before the name of the function was told
             arguments = "".join(str(object_of(part["function"])["arguments"]) for part in told)
-            function: Document = {"name": object_of(told[0]["function"])["name"], "arguments": arguments}
+            function: JsonObject = {"name": object_of(told[0]["function"])["name"], "arguments": arguments}
             message |= {
                 "content": None,
                 "tool_calls": [{"id": told[0]["id"], "type": "function", "function": function}],
@@ -40,7 +40,7 @@ class ForcedCalls:
             choice["finish_reason"] = _reason(choice.get("finish_reason"))
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield an event with the parts of calls in the place of words; one of which nothing is left is left out."""
         choices = items_of(document.get("choices"))
         for choice in choices:
@@ -60,10 +60,10 @@ class ForcedCalls:
             yield document
 
     def _events(
-        self, document: Document, choice: Document, delta: Document, told: list[Document]
-    ) -> Iterator[Document]:
+        self, document: JsonObject, choice: JsonObject, delta: JsonObject, told: list[JsonObject]
+    ) -> Iterator[JsonObject]:
         """Yield one event for what is no call, and one for each part of a call; the reason comes with the last one."""
-        deltas: list[Document] = [{"tool_calls": [{"index": 0, **part}]} for part in told]
+        deltas: list[JsonObject] = [{"tool_calls": [{"index": 0, **part}]} for part in told]
         if delta or not deltas:
             deltas.insert(0, delta)
         for number, one in enumerate(deltas):
@@ -80,7 +80,7 @@ class _Call:
         self.is_told = False
         self._arguments = ""
 
-    def read(self, text: str) -> Iterator[Document]:
+    def read(self, text: str) -> Iterator[JsonObject]:
         """Yield the parts of the call that are certain with this text: its name first, then its arguments."""
         self.text += text
         if not self.is_told:
@@ -88,14 +88,14 @@ class _Call:
                 return
             self.is_told = True
             self.text = self.text[head.end() :]
-            function: Document = {"name": json.loads(head["name"]), "arguments": ""}
+            function: JsonObject = {"name": json.loads(head["name"]), "arguments": ""}
             yield {"id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
         # The end of what came so far may be the end of the whole, and not of the arguments.
         if certain := self.text.rstrip(_TAIL):
             yield from self._part(certain)
             self.text = self.text[len(certain) :]
 
-    def rest(self) -> Iterator[Document]:
+    def rest(self) -> Iterator[JsonObject]:
         """Yield what is left of the arguments; a last bracket that is not theirs ends the whole."""
         if not self.is_told:
             return
@@ -103,7 +103,7 @@ class _Call:
         is_complete = json_object((self._arguments + left).encode()) or left == "}"
         yield from self._part(left if is_complete else left.removesuffix("}").rstrip())
 
-    def _part(self, text: str) -> Iterator[Document]:
+    def _part(self, text: str) -> Iterator[JsonObject]:
         if text:
             self._arguments += text
             yield {"function": {"arguments": text}}

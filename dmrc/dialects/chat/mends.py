@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from typing import Protocol
 
 from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import Document, json_object
+from dmrc.dialects.chat.answers import JsonObject, json_object
 from dmrc.event_stream import EventReader
 from dmrc.json_values import items_of, object_of
 
@@ -16,13 +16,13 @@ from dmrc.json_values import items_of, object_of
 _LLAMA_CPP = re.compile(r"b\d+-\w+\Z")
 
 
-class Mend(Protocol):
+class Fix(Protocol):
     """One thing that is put right in the answer to one request; it remembers what came before."""
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return an answer that is no stream, put right."""
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield what stands in a stream in the place of one event: itself, other ones, or nothing."""
 
 
@@ -31,13 +31,13 @@ def is_stream(answer: Answer) -> bool:
     return answer.headers.get("content-type", "").startswith("text/event-stream")
 
 
-class Mended:
+class FixedAnswer:
     """The answer to a request, with all that is put right in it; see `Answer`."""
 
-    def __init__(self, answer: Answer, mends: Sequence[Mend]) -> None:
-        """Put right what `mends` are about, in their order."""
+    def __init__(self, answer: Answer, fixes: Sequence[Fix]) -> None:
+        """Put right what `fixes` are about, in their order."""
         self._answer = answer
-        self._mends = mends
+        self._fixes = fixes
         self.status = answer.status
         self.headers: Mapping[str, str] = answer.headers
 
@@ -55,8 +55,8 @@ class Mended:
         if not document:
             yield body
             return
-        for mend in self._mends:
-            document = mend.whole(document)
+        for fix in self._fixes:
+            document = fix.whole(document)
         yield _encoded(document)
 
     async def _stream(self) -> AsyncGenerator[bytes]:
@@ -70,12 +70,12 @@ class Mended:
         if not document or "error" in document:
             return b"" if data == b"null" else b"data: " + data + b"\n\n"
         documents = [document]
-        for mend in self._mends:
-            documents = [new for old in documents for new in mend.event(old)]
+        for fix in self._fixes:
+            documents = [new for old in documents for new in fix.event(old)]
         return b"".join(b"data: " + _encoded(one) + b"\n\n" for one in documents)
 
 
-def _encoded(document: Document) -> bytes:
+def _encoded(document: JsonObject) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -90,7 +90,7 @@ class WithoutBeginning:
         self._beginning = beginning
         self._is_certain = is_certain
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return the answer, from where the caller's own words end."""
         if not self._is_certain and not _LLAMA_CPP.match(str(document.get("system_fingerprint"))):
             return document
@@ -101,7 +101,7 @@ class WithoutBeginning:
                 message["content"] = _after(content, self._beginning)
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield the event itself."""
         yield document
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.chat.unfinished import closed, refuse_constant
 from dmrc.errors import InputError
@@ -59,7 +59,7 @@ def _message(message: JsonValue, where: str, served: Served) -> JsonValue:
         raise InputError(f"{where}.role is {shown(role)}, which is not known", remedy=f"Use {', '.join(_ROLES)}")
     if message.get("function_call") and not served.is_upstream:
         raise InputError(f"{where}.function_call is not supported", remedy="Send the call in 'tool_calls'")
-    changes: Document = {}
+    changes: JsonObject = {}
     content = message.get("content")
     if (said := _content(content, f"{where}.content", served)) is not content:
         changes["content"] = said
@@ -84,7 +84,7 @@ def _is_known(role: str, served: Served) -> bool:
     return served.template is not None and any(f"{quote}{role}{quote}" in served.template for quote in "'\"")
 
 
-def _without_content(role: str, where: str) -> Document:
+def _without_content(role: str, where: str) -> JsonObject:
     """Return what stands for the words of a message that has none: an answer may have been empty, a question not."""
     if role in ("assistant", "tool"):
         return {"content": ""}
@@ -168,6 +168,6 @@ def _arguments(value: JsonValue) -> JsonValue:
     return encoded if "?" in encoded and json.loads(encoded) != found else value
 
 
-def _encoded(document: Document) -> str:
+def _encoded(document: JsonObject) -> str:
     """Return JSON in which half a character, of one that was cut, is a question mark: an engine reads no such thing."""
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
@@ -52,7 +52,7 @@ def kept_schema(schema: JsonValue, where: str, *, ref_prefix: str = "#") -> Json
     """
     if not isinstance(schema, dict):
         return schema
-    result: Document = {}
+    result: JsonObject = {}
     for name, value in schema.items():
         if value is None and name not in _VALUES:
             continue
@@ -186,7 +186,7 @@ def _beyond(piece: str, pattern: str, where: str) -> InputError:
     )
 
 
-def described(tools: list[Document]) -> Mapping[str, JsonValue]:
+def described(tools: list[JsonObject]) -> Mapping[str, JsonValue]:
     """Return the schema of one call of one of these functions: `{"name": "…", "arguments": {…}}`."""
     calls: list[JsonValue] = []
     for number, function in enumerate(tools):

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
 from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import Document, add_call, error_message, json_object
-from dmrc.dialects.chat.mends import Mended, is_stream
+from dmrc.dialects.chat.answers import JsonObject, add_call, error_message, json_object
+from dmrc.dialects.chat.mends import FixedAnswer, is_stream
 from dmrc.errors import EngineAnswerError
 from dmrc.event_stream import EventReader
 from dmrc.json_values import items_of, object_of
@@ -32,11 +32,11 @@ class Several:
 
     def answer(self, answer: Answer) -> Answer:
         """Return the engine's answer with all its tokens counted, and as the caller wants it."""
-        counted = Mended(answer, (AllCounted(self.prompts, self.each),))
+        counted = FixedAnswer(answer, (AllCounted(self.prompts, self.each),))
         return _Joined(counted) if self.is_joined else counted
 
 
-def several(document: Document) -> Several | None:
+def several(document: JsonObject) -> Several | None:
     """Return how many answers a completion wants; None where it is one."""
     prompt, wanted = document.get("prompt"), document.get("n")
     prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt) else 1
@@ -46,7 +46,7 @@ def several(document: Document) -> Several | None:
     return Several(prompts, each, is_joined=not document.get("stream"))
 
 
-def asked_for(document: Document, wish: Several) -> Document:
+def asked_for(document: JsonObject, wish: Several) -> JsonObject:
     """Return the request as the engine gets it."""
     if not wish.is_joined:
         return document
@@ -54,20 +54,20 @@ def asked_for(document: Document, wish: Several) -> Document:
 
 
 class AllCounted:
-    """Leaves one count in a stream, of all answers, in the place of one for each; see `Mend`."""
+    """Leaves one count in a stream, of all answers, in the place of one for each; see `Fix`."""
 
     def __init__(self, prompts: int, each: int) -> None:
         """Wait for the counts of so many answers. Those to one prompt have it in common, and it counts once."""
         self._left = prompts * each
         self._each = each
-        self._usages: list[Document] = []
+        self._usages: list[JsonObject] = []
         self._generated = 0
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return an answer that is no stream as it is: it does not tell of the others."""
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield the event, without its counts unless they are the last ones."""
         usage, timings = object_of(document.get("usage")), object_of(document.get("timings"))
         if not usage and not timings:
@@ -81,15 +81,15 @@ class AllCounted:
             if rest.get("choices"):
                 yield rest
             return
-        changed: Document = {"usage": self._usage()} if self._usages else {}
+        changed: JsonObject = {"usage": self._usage()} if self._usages else {}
         if timings:
             changed["timings"] = {**timings, "predicted_n": self._generated}
         yield {**document, **changed}
 
-    def _usage(self) -> Document:
+    def _usage(self) -> JsonObject:
         made = sum(_count(one.get("completion_tokens")) for one in self._usages)
         given = sum(_count(one.get("prompt_tokens")) for one in self._usages) // self._each
-        counts: Document = {"completion_tokens": made, "prompt_tokens": given, "total_tokens": made + given}
+        counts: JsonObject = {"completion_tokens": made, "prompt_tokens": given, "total_tokens": made + given}
         return {**self._usages[0], **counts}
 
 
@@ -110,8 +110,8 @@ class _Joined:
         return self._whole() if is_stream(self._answer) else aiter(self._answer)
 
     async def _whole(self) -> AsyncGenerator[bytes]:
-        document: Document = {}
-        choices: dict[int, Document] = {}
+        document: JsonObject = {}
+        choices: dict[int, JsonObject] = {}
         reader = EventReader()
         async for chunk in self._answer:
             for event in reader.read(chunk):
@@ -127,7 +127,7 @@ class _Joined:
         yield json.dumps(document).encode()
 
 
-def _add(whole: Document, part: Document) -> None:
+def _add(whole: JsonObject, part: JsonObject) -> None:
     """Add a piece of one answer to it."""
     if isinstance(text := part.get("text"), str):
         whole["text"] = f"{whole.get('text') or ''}{text}"

@@ -10,11 +10,11 @@ from typing import TypeGuard
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
-Document = dict[str, JsonValue]
+JsonObject = dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FieldType:
     """What a value must be."""
 
     otherwise: str
@@ -36,23 +36,29 @@ def _are_texts(value: JsonValue) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-TEXT = Kind("must be a string", lambda value: isinstance(value, str))
-FLAG = Kind("must be true or false", lambda value: isinstance(value, bool))
-LIST = Kind("must be a list", lambda value: isinstance(value, list))
-OBJECT = Kind("must be an object", lambda value: isinstance(value, dict))
-NUMBER = Kind("must be a number", lambda value: isinstance(value, float) or _is_whole(value))
-WHOLE = Kind("must be a whole number", _is_whole)
-COUNT = Kind("must be a whole number above 0", lambda value: isinstance(value, int) and _is_whole(value) and value > 0)
-WHOLE_VALUE = Kind("must be a whole number", lambda value: _is_whole(_number(value)))
+TEXT = FieldType("must be a string", lambda value: isinstance(value, str))
+FLAG = FieldType("must be true or false", lambda value: isinstance(value, bool))
+LIST = FieldType("must be a list", lambda value: isinstance(value, list))
+OBJECT = FieldType("must be an object", lambda value: isinstance(value, dict))
+NUMBER = FieldType("must be a number", lambda value: isinstance(value, float) or _is_whole(value))
+WHOLE = FieldType("must be a whole number", _is_whole)
+COUNT = FieldType(
+    "must be a whole number above 0", lambda value: isinstance(value, int) and _is_whole(value) and value > 0
+)
+WHOLE_VALUE = FieldType("must be a whole number", lambda value: _is_whole(_number(value)))
 """Also one that is written as `3.0`."""
-AMOUNT = Kind("must be a whole number, 0 or above", lambda value: _is_whole(number := _number(value)) and number >= 0)
-TEXTS = Kind("must be a list of strings", lambda value: _are_texts(value))
-TEXT_OR_TEXTS = Kind("must be a string or a list of strings", lambda value: isinstance(value, str) or _are_texts(value))
-LIST_OR_OBJECT = Kind("must be an object", lambda value: isinstance(value, list | dict))
+AMOUNT = FieldType(
+    "must be a whole number, 0 or above", lambda value: _is_whole(number := _number(value)) and number >= 0
+)
+TEXTS = FieldType("must be a list of strings", lambda value: _are_texts(value))
+TEXT_OR_TEXTS = FieldType(
+    "must be a string or a list of strings", lambda value: isinstance(value, str) or _are_texts(value)
+)
+LIST_OR_OBJECT = FieldType("must be an object", lambda value: isinstance(value, list | dict))
 """Of `logit_bias`: llama.cpp takes a list of pairs, too."""
 
 
-def check_kinds(document: Mapping[str, JsonValue], kinds: Mapping[str, Kind], where: str = "") -> None:
+def check_kinds(document: Mapping[str, JsonValue], kinds: Mapping[str, FieldType], where: str = "") -> None:
     """Check the fields that are given; `where` is what a message says after a field's name.
 
     Raises:
@@ -76,7 +82,7 @@ def check_one_of(name: str, value: JsonValue, known: Collection[str]) -> None:
         )
 
 
-def given_object(value: JsonValue, name: str) -> Document:
+def given_object(value: JsonValue, name: str) -> JsonObject:
     """Return an object; an empty one where nothing is given.
 
     Raises:
@@ -89,7 +95,7 @@ def given_object(value: JsonValue, name: str) -> Document:
     return value
 
 
-def given_objects(value: JsonValue, name: str) -> list[Document]:
+def given_objects(value: JsonValue, name: str) -> list[JsonObject]:
     """Return a list of objects; an empty one where nothing is given.
 
     Raises:
@@ -102,7 +108,7 @@ def given_objects(value: JsonValue, name: str) -> list[Document]:
     return [_one(item, f"{name}[{number}]") for number, item in enumerate(value)]
 
 
-def _one(item: JsonValue, name: str) -> Document:
+def _one(item: JsonValue, name: str) -> JsonObject:
     if not isinstance(item, dict):
         raise InputError(f"'{name}' must be an object")
     return item

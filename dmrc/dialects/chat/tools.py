@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.schemas import described, kept_schema
 from dmrc.dialects.chat.served import Served
@@ -30,7 +30,7 @@ class _Wanted:
     """The only functions that may be called; None: all of them."""
 
 
-def checked_tools(document: Document, served: Served) -> tuple[Document, bool]:
+def checked_tools(document: JsonObject, served: Served) -> tuple[JsonObject, bool]:
     """Return the fields of a request to change for its tools, and whether the answer must be a call (`forced_calls`).
 
     A field that is None is to be left out. What the engine heeds by itself stays as it is.
@@ -47,7 +47,7 @@ def checked_tools(document: Document, served: Served) -> tuple[Document, bool]:
         if wanted.mode == "required":
             raise InputError("'tool_choice' wants a call, and the request has no 'tools'", remedy="Send 'tools'")
         return {}, False
-    changes: Document = {} if tools is document.get("tools") else {"tools": tools}
+    changes: JsonObject = {} if tools is document.get("tools") else {"tools": tools}
     if wanted.names is not None:
         functions = _named(functions, wanted.names)
         kept: list[JsonValue] = [{"type": "function", "function": function} for function in functions]
@@ -128,7 +128,7 @@ def _wanted(choice: JsonValue, served: Served) -> _Wanted | None:
     raise InputError(f"'tool_choice' is {meant}", remedy=f"Send {', '.join(_CHOICES)}, or the name of a function")
 
 
-def _named(functions: list[Document], names: tuple[str, ...]) -> list[Document]:
+def _named(functions: list[JsonObject], names: tuple[str, ...]) -> list[JsonObject]:
     known = [str(function.get("name")) for function in functions]
     for name in names:
         if name not in known:
@@ -139,7 +139,7 @@ def _named(functions: list[Document], names: tuple[str, ...]) -> list[Document]:
     return [function for function in functions if function.get("name") in names]
 
 
-def _forcing(document: Document, functions: list[Document], served: Served) -> Document:
+def _forcing(document: JsonObject, functions: list[JsonObject], served: Served) -> JsonObject:
     """Return what makes the answer a call, whatever the model would rather say: a grammar of our own.
 
     llama.cpp's `required` lets the model write prose before the call, and a small one writes nothing else.
@@ -147,8 +147,8 @@ def _forcing(document: Document, functions: list[Document], served: Served) -> D
     wanted = document.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type") not in (None, "text"):
         raise InputError("'response_format' and a 'tool_choice' that wants a call exclude one another")
-    schema: Document = {"name": "call", "schema": dict(described(functions))}
-    changes: Document = {
+    schema: JsonObject = {"name": "call", "schema": dict(described(functions))}
+    changes: JsonObject = {
         "tool_choice": "none",
         "response_format": {"type": "json_schema", "json_schema": schema},
         "parallel_tool_calls": None,
@@ -158,7 +158,7 @@ def _forcing(document: Document, functions: list[Document], served: Served) -> D
     return changes
 
 
-def _told(messages: list[Document], functions: list[Document]) -> JsonValue:
+def _told(messages: list[JsonObject], functions: list[JsonObject]) -> JsonValue:
     """Return the messages with the functions in the system's, for a template that has no place for them."""
     lines = [json.dumps(function, ensure_ascii=False) for function in functions]
     words = "\n".join(

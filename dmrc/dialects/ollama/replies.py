@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from dmrc.dialects.chat.answers import ChatAnswer, Document, Piece, ToolCall, joined, json_object
+from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, PartialToolCall, Piece, joined, json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.ollama.context import context_of
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
-Kind = Literal["chat", "generate"]
+ReplyKind = Literal["chat", "generate"]
 """Whether words stand in `message.content` or in `response`."""
 
 STREAM_TYPE = "application/x-ndjson"
@@ -28,7 +28,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def residence(kind: Kind, model: JsonValue, reason: str) -> bytes:
+def residence(kind: ReplyKind, model: JsonValue, reason: str) -> bytes:
     """Return the answer to a request without words; `reason` is `load` or `unload`."""
     return _encoded({"model": model, "created_at": now(), **_said(kind, ""), "done": True, "done_reason": reason})
 
@@ -38,14 +38,14 @@ def error_line(message: str) -> bytes:
     return _encoded({"error": message}) + b"\n"
 
 
-class Words:
+class OllamaReply:
     """The reply to `/api/chat` and `/api/generate`."""
 
     stream_type = STREAM_TYPE
 
-    def __init__(self, kind: Kind, model: JsonValue, said: list[JsonValue] | None = None) -> None:
+    def __init__(self, kind: ReplyKind, model: JsonValue, said: list[JsonValue] | None = None) -> None:
         """Call the model as the caller did. With `said`, the messages so far, the answer ends with its `context`."""
-        self._kind: Kind = kind
+        self._kind: ReplyKind = kind
         self._said = said
         self._model = model
         self._answer = ChatAnswer()
@@ -75,8 +75,8 @@ class Words:
         return _encoded(self._object(text, thought, piece.logprobs) | {"done": False}) + b"\n"
 
     def _object(
-        self, text: str = "", thought: str = "", logprobs: JsonValue = None, calls: Sequence[ToolCall] = ()
-    ) -> Document:
+        self, text: str = "", thought: str = "", logprobs: JsonValue = None, calls: Sequence[PartialToolCall] = ()
+    ) -> JsonObject:
         words = _said(self._kind, text)
         holder = object_of(words["message"]) if self._kind == "chat" else words
         if thought:
@@ -87,10 +87,10 @@ class Words:
             words["logprobs"] = logprobs
         return {"model": self._model, "created_at": now(), **words}
 
-    def _end(self, clock: Clock, text: str) -> Document:
+    def _end(self, clock: Clock, text: str) -> JsonObject:
         answer, timing = self._answer, clock()
-        answered: Document = {"role": "assistant", "content": text}
-        context: Document = {} if self._said is None else {"context": context_of([*self._said, answered])}
+        answered: JsonObject = {"role": "assistant", "content": text}
+        context: JsonObject = {} if self._said is None else {"context": context_of([*self._said, answered])}
         return context | {
             "done": True,
             # Ollama ends an answer that calls tools with `stop`.
@@ -147,11 +147,11 @@ class Embeddings:
         )
 
 
-def _said(kind: Kind, words: JsonValue) -> Document:
+def _said(kind: ReplyKind, words: JsonValue) -> JsonObject:
     return {"message": {"role": "assistant", "content": words}} if kind == "chat" else {"response": words}
 
 
-def _call(call: ToolCall, index: int) -> Document:
+def _call(call: PartialToolCall, index: int) -> JsonObject:
     return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": call.parsed()}}
 
 
@@ -159,5 +159,5 @@ def _nanoseconds(milliseconds: JsonValue) -> int:
     return round(milliseconds * 1_000_000) if isinstance(milliseconds, int | float) else 0
 
 
-def _encoded(document: Document) -> bytes:
+def _encoded(document: JsonObject) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

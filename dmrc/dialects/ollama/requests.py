@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import Document, asking_for_counts
+from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import FLAG, LIST, OBJECT, TEXT, TEXTS, WHOLE, check_kinds, given_object
 from dmrc.dialects.ollama.context import messages_of
@@ -57,7 +57,7 @@ _UNBOUNDED = -1
 _PICTURES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklGR": "image/webp", "Qk": "image/bmp"}
 
 
-def left_out(document: Document, fields: Fields) -> tuple[str, ...]:
+def left_out(document: JsonObject, fields: Fields) -> tuple[str, ...]:
     """Return which fields have no effect: Ollama itself ignores what it does not know, and clients rely on it.
 
     Raises:
@@ -73,12 +73,12 @@ def left_out(document: Document, fields: Fields) -> tuple[str, ...]:
     return tuple(found)
 
 
-def is_nothing(document: Document, *names: str) -> bool:
+def is_nothing(document: JsonObject, *names: str) -> bool:
     """Return whether a request asks for no words: it only wants the model loaded, or unloaded."""
     return not any(document.get(name) for name in names)
 
 
-def chat(document: Document) -> Document:
+def chat(document: JsonObject) -> JsonObject:
     """Return the body of `/v1/chat/completions` for one of `/api/chat`.
 
     Raises:
@@ -91,7 +91,7 @@ def chat(document: Document) -> Document:
     return {**result, **_thinking(document.get("think")), **_response_format(document.get("format"))}
 
 
-def generate(document: Document) -> Document:
+def generate(document: JsonObject) -> JsonObject:
     """Return the body of `/v1/chat/completions` for one of `/api/generate`: the model's own template is applied.
 
     Raises:
@@ -107,7 +107,7 @@ def generate(document: Document) -> Document:
     return chat({**document, "messages": messages, "tools": None})
 
 
-def raw(document: Document) -> Document:
+def raw(document: JsonObject) -> JsonObject:
     """Return the body of `/v1/completions` for one of `/api/generate` with `raw`: no template is applied.
 
     Raises:
@@ -116,7 +116,7 @@ def raw(document: Document) -> Document:
     return {**_common(document), "prompt": _text(document, "prompt"), **_schema(document.get("format"))}
 
 
-def infill(document: Document) -> Document:
+def infill(document: JsonObject) -> JsonObject:
     """Return the body of `/infill` for one of `/api/generate` with a `suffix`.
 
     Raises:
@@ -126,7 +126,7 @@ def infill(document: Document) -> Document:
     return {**_common(document), "input_prefix": before, "input_suffix": after}
 
 
-def embed(document: Document) -> Document:
+def embed(document: JsonObject) -> JsonObject:
     """Return the body of `/v1/embeddings` for one of `/api/embed`, or of the older `/api/embeddings` (`prompt`).
 
     Raises:
@@ -140,9 +140,9 @@ def embed(document: Document) -> Document:
     return {"input": texts, "model": document.get("model"), **({} if wanted is None else {"dimensions": wanted})}
 
 
-def _common(document: Document) -> Document:
+def _common(document: JsonObject) -> JsonObject:
     options = given_object(document.get("options"), "options")
-    result: Document = {"model": document.get("model"), "stream": flag(document, "stream", default=True)}
+    result: JsonObject = {"model": document.get("model"), "stream": flag(document, "stream", default=True)}
     for name, value in options.items():
         if name in _OPTIONS and value is not None:
             result[_OPTIONS[name]] = _option(name, value)
@@ -173,7 +173,7 @@ def _messages(value: JsonValue) -> JsonValue:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InputError("a message must be an object with a 'role'")
         check_kinds(message, _KINDS_OF_MESSAGES, " of a message")
-        said: Document = {"role": message["role"], "content": _content(message)}
+        said: JsonObject = {"role": message["role"], "content": _content(message)}
         if isinstance(thinking := message.get("thinking"), str):
             said["reasoning_content"] = thinking
         if isinstance(calls := message.get("tool_calls"), list) and calls:
@@ -205,13 +205,13 @@ def _data_url(base64: str) -> str:
     return f"data:{kind};base64,{base64}"
 
 
-def _call(call: JsonValue, unnamed: str) -> Document:
+def _call(call: JsonValue, unnamed: str) -> JsonObject:
     """Return a call that the model made earlier; Ollama's may have no id, and its arguments are an object."""
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(call, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise InputError("a tool call has no 'function' with a 'name'")
     arguments = function.get("arguments")
-    told: Document = {
+    told: JsonObject = {
         "name": function["name"],
         "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments or {}),
     }
@@ -227,7 +227,7 @@ def _answered_call(message: Mapping[str, JsonValue], open_calls: list[tuple[str,
     return open_calls.pop(index)[0] if open_calls else "call"
 
 
-def _thinking(value: JsonValue) -> Document:
+def _thinking(value: JsonValue) -> JsonObject:
     """Return what tells the template to let the model think, and how hard: `true`, `false`, `low`, `medium`, `high`."""
     if value is None:
         return {}
@@ -238,16 +238,16 @@ def _thinking(value: JsonValue) -> Document:
     raise InputError(f"'think' is {json.dumps(value)[:40]}", remedy="Use true, false, low, medium or high")
 
 
-def _response_format(value: JsonValue) -> Document:
+def _response_format(value: JsonValue) -> JsonObject:
     if not (schema := _schema(value)):
         return {}
     if value == "json":
         return {"response_format": {"type": "json_object"}}
-    wrapped: Document = {"name": "format", "schema": schema["json_schema"]}
+    wrapped: JsonObject = {"name": "format", "schema": schema["json_schema"]}
     return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
 
 
-def _schema(value: JsonValue) -> Document:
+def _schema(value: JsonValue) -> JsonObject:
     if value is None or value == "":
         return {}
     if value == "json":
@@ -257,14 +257,14 @@ def _schema(value: JsonValue) -> Document:
     raise InputError(f"'format' is {json.dumps(value)[:40]}", remedy="Use json, or a JSON schema")
 
 
-def _text(document: Document, name: str) -> str:
+def _text(document: JsonObject, name: str) -> str:
     value = document.get(name)
     if value is not None and not isinstance(value, str):
         raise InputError(f"'{name}' must be a string")
     return value or ""
 
 
-def flag(document: Document, name: str, *, default: bool) -> bool:
+def flag(document: JsonObject, name: str, *, default: bool) -> bool:
     """Return what a request says by true or false; `default` where it says nothing.
 
     Raises:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import Document
-from dmrc.dialects.dialect import Call, Reader, Residence, Route
+from dmrc.dialects.chat.answers import JsonObject
+from dmrc.dialects.dialect import AnswerReader, Call, LoadOrUnload, Route
 from dmrc.dialects.ollama import record
 from dmrc.dialects.ollama import requests as requests
-from dmrc.dialects.ollama.replies import Embeddings, Words, error_line, residence
+from dmrc.dialects.ollama.replies import Embeddings, OllamaReply, error_line, residence
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.json_values import items_of
@@ -55,7 +55,7 @@ class OllamaDialect:
         """Return the messages of a request; see `Dialect`."""
         return record.messages(request)
 
-    def reader(self, operation: Operation) -> Reader:
+    def reader(self, operation: Operation) -> AnswerReader:
         """Return what reads an answer; see `Dialect`."""
         del operation
         return record.OllamaReader().read
@@ -72,14 +72,14 @@ class OllamaChat:
         """Serve it in the words of `dialect`."""
         self.dialect = dialect or OllamaDialect()
 
-    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
+    def call(self, document: JsonObject, body: bytes, project: str | None) -> Call | LoadOrUnload:
         """Return the chat; without messages the model is loaded, or unloaded."""
         del body, project
         model = document.get("model")
         left_out = requests.left_out(document, requests.CHAT)
         if requests.is_nothing(document, "messages"):
-            return Residence(residence("chat", model, "load"), residence("chat", model, "unload"))
-        return Call("/v1/chat/completions", requests.chat(document), Words("chat", model), left_out=left_out)
+            return LoadOrUnload(residence("chat", model, "load"), residence("chat", model, "unload"))
+        return Call("/v1/chat/completions", requests.chat(document), OllamaReply("chat", model), left_out=left_out)
 
 
 class OllamaGenerate(OllamaChat):
@@ -87,7 +87,7 @@ class OllamaGenerate(OllamaChat):
 
     operation: Operation = "completion"
 
-    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
+    def call(self, document: JsonObject, body: bytes, project: str | None) -> Call | LoadOrUnload:
         """Return the chat of one message; with `raw` the completion, with `suffix` the infill."""
         del body, project
         left_out = requests.left_out(document, requests.GENERATE)
@@ -97,8 +97,8 @@ class OllamaGenerate(OllamaChat):
             )
         model = document.get("model")
         if requests.is_nothing(document, "prompt", "suffix", "images"):
-            return Residence(residence("generate", model, "load"), residence("generate", model, "unload"))
-        reply = Words("generate", model)
+            return LoadOrUnload(residence("generate", model, "load"), residence("generate", model, "unload"))
+        reply = OllamaReply("generate", model)
         for plain in ("suffix", "raw"):
             for name in ("system", "context", "images"):
                 if document.get(plain) and document.get(name):
@@ -109,7 +109,7 @@ class OllamaGenerate(OllamaChat):
             return Call("/v1/completions", requests.raw(document), reply, left_out=left_out)
         chat = requests.generate(document)
         said = [message for message in items_of(chat["messages"]) if isinstance(message["content"], str)]
-        return Call("/v1/chat/completions", chat, Words("generate", model, [*said]), left_out=left_out)
+        return Call("/v1/chat/completions", chat, OllamaReply("generate", model, [*said]), left_out=left_out)
 
 
 class OllamaEmbed(OllamaChat):
@@ -123,12 +123,12 @@ class OllamaEmbed(OllamaChat):
         super().__init__(dialect)
         self._is_single = is_single
 
-    def call(self, document: Document, body: bytes, project: str | None) -> Call | Residence:
+    def call(self, document: JsonObject, body: bytes, project: str | None) -> Call | LoadOrUnload:
         """Return the texts; without any the model is loaded, or unloaded."""
         del body, project
         left_out = requests.left_out(document, requests.EMBED)
         reply = Embeddings(document.get("model"), is_single=self._is_single)
         if requests.is_nothing(document, "input", "prompt"):
-            return Residence(reply.nothing(), reply.nothing())
+            return LoadOrUnload(reply.nothing(), reply.nothing())
         truncates = requests.flag(document, "truncate", default=True)
         return Call("/v1/embeddings", requests.embed(document), reply, truncates=truncates, left_out=left_out)

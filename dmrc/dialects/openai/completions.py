@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dmrc.dialects.chat.answers import Document
-from dmrc.dialects.chat.mends import Mend
+from dmrc.dialects.chat.answers import JsonObject
+from dmrc.dialects.chat.mends import Fix
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.schemas import kept_schema
 from dmrc.dialects.openai.fields import refuse_fields
@@ -19,7 +19,7 @@ from dmrc.json_values import items_of, object_of
 _MOST_LOGPROBS = 20
 
 
-def checked_completion(document: Document) -> tuple[Document, list[Mend]]:
+def checked_completion(document: JsonObject) -> tuple[JsonObject, list[Fix]]:
     """Return the fields of a request to change, None being left out, and what is put right in its answer.
 
     Raises:
@@ -30,44 +30,44 @@ def checked_completion(document: Document) -> tuple[Document, list[Mend]]:
     if not isinstance(prompt, str | list | dict):
         raise InputError(f"'prompt' is {shown(prompt)}", remedy="Send a text, or a list of texts")
     # Their mere presence is an error to the engine.
-    changes: Document = {name: None for name in ("best_of", "suffix") if name in document}
-    mends: list[Mend] = []
+    changes: JsonObject = {name: None for name in ("best_of", "suffix") if name in document}
+    fixes: list[Fix] = []
     if (wanted := document.get("logprobs")) is not None:
         if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted <= _MOST_LOGPROBS:
             raise InputError(f"'logprobs' is {shown(wanted)}", remedy=f"Send a number of tokens up to {_MOST_LOGPROBS}")
         changes |= {"logprobs": None, "n_probs": max(wanted, 1)}
-        mends.append(Logprobs(wanted))
+        fixes.append(Logprobs(wanted))
     if document.get("echo"):
         if wanted is not None:
             raise InputError("'echo' with 'logprobs' is not supported: the prompt's tokens have no probabilities here")
-        mends.append(Echo(_texts(prompt), document.get("n")))
+        fixes.append(Echo(_texts(prompt), document.get("n")))
     if "echo" in document:
         changes["echo"] = None
     schema = document.get("json_schema")
     if (kept := kept_schema(schema, "json_schema")) is not schema:
         changes["json_schema"] = kept
-    return changes, mends
+    return changes, fixes
 
 
 class Logprobs:
-    """Tells probabilities in the shape of completions, which is not that of chats; see `Mend`."""
+    """Tells probabilities in the shape of completions, which is not that of chats; see `Fix`."""
 
     def __init__(self, most: int) -> None:
         """Tell so many tokens beside the one that was chosen; with 0 only that one."""
         self._most = most
         self._offsets: dict[JsonValue, int] = {}
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return the answer with its probabilities."""
         for choice in items_of(document.get("choices")):
             choice["logprobs"] = self._told(choice)
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield the event with its probabilities."""
         yield self.whole(document)
 
-    def _told(self, choice: Document) -> JsonValue:
+    def _told(self, choice: JsonObject) -> JsonValue:
         tokens = items_of(object_of(choice.get("logprobs")).get("content"))
         if not tokens:
             return None
@@ -89,7 +89,7 @@ class Logprobs:
 
 
 class Echo:
-    """Puts the prompt before each answer to it; see `Mend`."""
+    """Puts the prompt before each answer to it; see `Fix`."""
 
     def __init__(self, prompts: Sequence[str], answers: JsonValue) -> None:
         """Know the prompts; each has so many `answers` (`n`)."""
@@ -97,7 +97,7 @@ class Echo:
         self._answers = answers if isinstance(answers, int) and answers > 0 else 1
         self._begun: set[JsonValue] = set()
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return the answer with its prompts."""
         for choice in items_of(document.get("choices")):
             index = choice.get("index")
@@ -106,7 +106,7 @@ class Echo:
                 choice["text"] = f"{self._prompts[index // self._answers]}{choice.get('text') or ''}"
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield the event, the first of each answer with its prompt."""
         yield self.whole(document)
 

@@ -10,8 +10,8 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 
-from dmrc.dialects.chat.answers import Document
-from dmrc.dialects.chat.mends import Mend
+from dmrc.dialects.chat.answers import JsonObject
+from dmrc.dialects.chat.mends import Fix
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.chat.shapes import TEXT, WHOLE, check_kinds
@@ -24,7 +24,7 @@ EMBEDDINGS = "/v1/embeddings"
 _KNOWN = ("model", "input", "dimensions", "encoding_format", "user", "keep_alive", "embd_normalize")
 
 
-def checked_embedding(document: Document, served: Served) -> tuple[Document, list[Mend]]:
+def checked_embedding(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
     """Return the fields of a request to change, None being left out, and what is put right in its answer.
 
     Raises:
@@ -44,7 +44,7 @@ def checked_embedding(document: Document, served: Served) -> tuple[Document, lis
     return {} if served.is_upstream else {"dimensions": None}, [Shortened(wanted)]
 
 
-def unread(document: Document) -> tuple[str, ...]:
+def unread(document: JsonObject) -> tuple[str, ...]:
     """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
     return tuple(name for name, value in document.items() if value is not None and name not in _KNOWN)
 
@@ -65,13 +65,13 @@ def _are_tokens(value: JsonValue) -> bool:
 
 
 class Shortened:
-    """Cuts embeddings, and makes them of length 1 again, as models are trained for it (Matryoshka); see `Mend`."""
+    """Cuts embeddings, and makes them of length 1 again, as models are trained for it (Matryoshka); see `Fix`."""
 
     def __init__(self, dimensions: int) -> None:
         """Keep so many numbers."""
         self._dimensions = dimensions
 
-    def whole(self, document: Document) -> Document:
+    def whole(self, document: JsonObject) -> JsonObject:
         """Return the answer, its embeddings shortened: lists of numbers, or base64 of floats."""
         for one in items_of(document.get("data")):
             value = one.get("embedding")
@@ -83,7 +83,7 @@ class Shortened:
                 one["embedding"] = base64.b64encode(struct.pack(f"<{len(kept)}f", *kept)).decode()
         return document
 
-    def event(self, document: Document) -> Iterator[Document]:
+    def event(self, document: JsonObject) -> Iterator[JsonObject]:
         """Yield the event: embeddings are no stream."""
         yield document
 
@@ -95,7 +95,7 @@ class Shortened:
         return [number / length for number in kept]
 
 
-def texts_of(document: Document) -> list[JsonValue]:
+def texts_of(document: JsonObject) -> list[JsonValue]:
     """Return the texts of a request, or their tokens, one entry for each embedding."""
     value = document.get("input")
     is_many = isinstance(value, list) and not all(isinstance(one, int) for one in value)

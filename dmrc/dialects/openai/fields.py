@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import NUMBERS, OF_ENGINES
 from dmrc.dialects.chat.shapes import (
     FLAG,
@@ -22,13 +22,13 @@ from dmrc.dialects.chat.shapes import (
     TEXT_OR_TEXTS,
     WHOLE,
     WHOLE_VALUE,
-    Kind,
+    FieldType,
     check_kinds,
 )
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 
-_KINDS: Mapping[str, Kind] = {
+_KINDS: Mapping[str, FieldType] = {
     **dict.fromkeys(NUMBERS, NUMBER),
     **dict.fromkeys(("n", "best_of"), WHOLE),
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "top_logprobs", "seed"), WHOLE_VALUE),
@@ -83,7 +83,7 @@ _PLAIN: Mapping[str, tuple[JsonValue, ...]] = {
 }
 
 
-def check_fields(document: Document, *, is_chat: bool) -> None:
+def check_fields(document: JsonObject, *, is_chat: bool) -> None:
     """Check the kinds of what OpenAI's completions and chats have, whoever answers.
 
     Raises:
@@ -98,14 +98,14 @@ def check_fields(document: Document, *, is_chat: bool) -> None:
         )
 
 
-def unread(document: Document, *, is_chat: bool) -> tuple[str, ...]:
+def unread(document: JsonObject, *, is_chat: bool) -> tuple[str, ...]:
     """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
     refused = _CHAT if is_chat else _COMPLETION
     known = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *_HARMLESS, *refused}) - _OF_OTHERS
     return tuple(name for name, value in document.items() if value is not None and name not in known)
 
 
-def refuse_fields(document: Document, *, is_chat: bool) -> None:
+def refuse_fields(document: JsonObject, *, is_chat: bool) -> None:
     """Refuse what would be ignored; null, an empty list, and what asks for nothing more than is done, is fine.
 
     An empty object is no such thing: `"web_search_options": {}` asks for a search.

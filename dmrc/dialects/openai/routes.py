@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from dmrc.dialects.dialect import Call, Reader, Route
+from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.dialects.openai import record
 from dmrc.errors import ContextLengthError, DmrcError
 from dmrc.exchange import JsonValue, Operation
@@ -26,7 +26,7 @@ class OpenAIDialect:
     id_headers: tuple[str, ...] = ("x-request-id",)
 
     def __init__(self) -> None:
-        routes = {f"{{v1}}/{route}": OpenAI(route, operation, self) for route, operation in _OPERATIONS.items()}
+        routes = {f"{{v1}}/{route}": OpenAIRoute(route, operation, self) for route, operation in _OPERATIONS.items()}
         self._routes: Mapping[str, Route] = {**routes, "{root}/rerank": routes["{v1}/rerank"]}
 
     def routes(self) -> Mapping[str, Route]:
@@ -55,13 +55,13 @@ class OpenAIDialect:
         """Return the messages of a request; see `Dialect`."""
         return record.messages(request)
 
-    def reader(self, operation: Operation) -> Reader | None:
+    def reader(self, operation: Operation) -> AnswerReader | None:
         """Return None: its answers need no reading."""
         del operation
         return None
 
 
-class OpenAI:
+class OpenAIRoute:
     """One of them."""
 
     streams_unasked = False

@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 
-from dmrc.dialects.chat.answers import Document
+from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import TEXT, check_kinds, given_objects
 from dmrc.errors import InputError
@@ -44,7 +44,7 @@ def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonVa
     Raises:
         InputError: One of them holds what no message can say; that is named.
     """
-    found: list[Document] = [{"role": "system", "content": instructions}] if instructions else []
+    found: list[JsonObject] = [{"role": "system", "content": instructions}] if instructions else []
     for item in items_of([*items]):
         match _checked_kind(item):
             case "message":
@@ -57,8 +57,8 @@ def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonVa
                     found.append({"role": "assistant", "content": "", "reasoning_content": thoughts})
             case "function_call":
                 check_kinds(item, _CALL, " of a function_call")
-                function: Document = {"name": item.get("name"), "arguments": item.get("arguments")}
-                call: Document = {"id": item.get("call_id"), "type": "function", "function": function}
+                function: JsonObject = {"name": item.get("name"), "arguments": item.get("arguments")}
+                call: JsonObject = {"id": item.get("call_id"), "type": "function", "function": function}
                 message = _latest_answer(found)
                 message["tool_calls"] = [*items_of(message.get("tool_calls")), call]
             case _:
@@ -66,7 +66,7 @@ def messages(instructions: JsonValue, items: Sequence[JsonValue]) -> list[JsonVa
     return [*found]
 
 
-def _checked_kind(item: Document) -> str:
+def _checked_kind(item: JsonObject) -> str:
     """Return which of `_ITEMS` an item is."""
     kind = "message" if (told := item.get("type")) is None else told
     known = _ITEMS.get(kind) if isinstance(kind, str) else None
@@ -76,7 +76,7 @@ def _checked_kind(item: Document) -> str:
     return str(kind)
 
 
-def _add_message(found: list[Document], item: Document) -> None:
+def _add_message(found: list[JsonObject], item: JsonObject) -> None:
     """Add a message; the model's goes to the thoughts before it."""
     role = "system" if item.get("role") == "developer" else item.get("role")
     said = _content(item.get("content"))
@@ -87,17 +87,17 @@ def _add_message(found: list[Document], item: Document) -> None:
         found.append({"role": role, "content": said})
 
 
-def _result(item: Document) -> list[Document]:
+def _result(item: JsonObject) -> list[JsonObject]:
     """Return the result of a call. A tool's message has words only: what it shows comes after it."""
     output = item.get("output")
     parts = [_text(output)] if isinstance(output, str) else [_part(part) for part in given_objects(output, "output")]
     words = _joined(part for part in parts if part["type"] == "text")
     shown: list[JsonValue] = [part for part in parts if part["type"] != "text"]
-    result: Document = {"role": "tool", "tool_call_id": item.get("call_id"), "content": words}
+    result: JsonObject = {"role": "tool", "tool_call_id": item.get("call_id"), "content": words}
     return [result, {"role": "user", "content": shown}] if shown else [result]
 
 
-def _latest_answer(found: list[Document]) -> Document:
+def _latest_answer(found: list[JsonObject]) -> JsonObject:
     """Return the model's message that calls belong to: several calls, and the words before them, are one message."""
     if not found or found[-1]["role"] != "assistant":
         found.append({"role": "assistant", "content": ""})
@@ -114,7 +114,7 @@ def _content(content: JsonValue) -> JsonValue:
     return _joined(parts) if has_words_only else [*parts]
 
 
-def _part(part: Document) -> Document:
+def _part(part: JsonObject) -> JsonObject:
     kind = part.get("type")
     if known := _PARTS.get(str(kind)):
         known.check_inner(part, f" of a part of type '{kind}'")
@@ -131,7 +131,7 @@ def _part(part: Document) -> Document:
     raise InputError(f"a part of type '{kind}'{f' with {held}' if held else ''} cannot be read", remedy=remedy)
 
 
-def _file(data: str, name: JsonValue) -> Document:
+def _file(data: str, name: JsonValue) -> JsonObject:
     """Return the text of a file, `data:text/plain;base64,…`."""
     about, _, encoded = data.removeprefix("data:").partition(";base64,")
     try:
@@ -143,11 +143,11 @@ def _file(data: str, name: JsonValue) -> Document:
     raise InputError(f"file '{name}' is not text, and cannot be read", remedy="Send the text that it holds")
 
 
-def _text(text: JsonValue) -> Document:
+def _text(text: JsonValue) -> JsonObject:
     if not isinstance(text, str):
         raise InputError("the 'text' of a part must be a string")
     return {"type": "text", "text": text}
 
 
-def _joined(parts: Iterable[Document]) -> str:
+def _joined(parts: Iterable[JsonObject]) -> str:
     return "\n".join(str(part.get("text") or "") for part in parts)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import uuid
 
-from dmrc.dialects.chat.answers import Document, Part, Piece, ToolCall
+from dmrc.dialects.chat.answers import JsonObject, Part, PartialToolCall, Piece
 from dmrc.exchange import JsonValue
 from dmrc.json_values import object_of
 
 # What a response tells of its request, and what it tells where the request does not say; clients expect each of them.
-_ECHOED: Document = {
+_ECHOED: JsonObject = {
     **dict.fromkeys(("instructions", "previous_response_id", "temperature", "top_p", "max_output_tokens")),
     **dict.fromkeys(("max_tool_calls", "user", "safety_identifier", "prompt_cache_key", "service_tier")),
     "parallel_tool_calls": True,
@@ -27,10 +27,10 @@ _ECHOED: Document = {
 _PREFIXES = {"text": "msg", "thought": "rs", "call": "fc"}
 
 
-def new_response(request: Document, response_id: str, created_at: int, model: JsonValue) -> Document:
+def new_response(request: JsonObject, response_id: str, created_at: int, model: JsonValue) -> JsonObject:
     """Return the response to a request before anything is said; `created_at` is in Unix seconds."""
     thinking = object_of(request.get("reasoning"))
-    reasoning: Document = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
+    reasoning: JsonObject = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
     return {
         "id": response_id,
         "object": "response",
@@ -61,7 +61,7 @@ class Item:
         self.id = f"{_PREFIXES[part[0]]}_{uuid.uuid4().hex}"
         self.text = ""
         self.logprobs: list[JsonValue] = []
-        self.call: ToolCall | None = None
+        self.call: PartialToolCall | None = None
         """Which tool is called, where this is a call."""
 
     def add(self, piece: Piece) -> None:
@@ -70,27 +70,27 @@ class Item:
         if isinstance(piece.logprobs, list):
             self.logprobs += piece.logprobs
 
-    def where(self) -> Document:
+    def where(self) -> JsonObject:
         """Return what an event says of its place."""
-        place: Document = {"item_id": self.id, "output_index": self.index}
+        place: JsonObject = {"item_id": self.id, "output_index": self.index}
         return place if self.part[0] == "call" else place | {"content_index": 0}
 
-    def empty(self) -> Document:
+    def empty(self) -> JsonObject:
         """Return the item before anything of it is said."""
-        nothing: Document = {} if self.call else {"content": []}
+        nothing: JsonObject = {} if self.call else {"content": []}
         return self.document("in_progress") | nothing
 
-    def document(self, status: str) -> Document:
+    def document(self, status: str) -> JsonObject:
         """Return the item as far as it is said."""
         if self.call is not None:
-            said: Document = {"call_id": self.call.id, "name": self.call.name, "arguments": self.text}
+            said: JsonObject = {"call_id": self.call.id, "name": self.call.name, "arguments": self.text}
             return {"type": "function_call", "id": self.id, "status": status, **said}
         content: JsonValue = [self.content()]
         if self.part[0] == "thought":
             return {"type": "reasoning", "id": self.id, "status": status, "summary": [], "content": content}
         return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": content}
 
-    def content(self) -> Document:
+    def content(self) -> JsonObject:
         """Return the one part of its content."""
         if self.part[0] == "thought":
             return {"type": "reasoning_text", "text": self.text}

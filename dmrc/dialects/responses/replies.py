@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from dmrc.dialects.chat.answers import ChatAnswer, Document, Part, Piece
+from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, Part, Piece
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.responses.objects import Item, new_response
 from dmrc.exchange import JsonValue
@@ -19,16 +19,16 @@ _TEXTS = {"text": "response.output_text", "thought": "response.reasoning_text"}
 _ARGUMENTS = "response.function_call_arguments"
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
-Remember = Callable[[Document], None]
+Remember = Callable[[JsonObject], None]
 """Takes in a response that is at its end."""
 
 
-class ResponseWords:
+class ResponsesReply:
     """The reply to `/v1/responses`."""
 
     stream_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, request: Document, remember: Remember | None) -> None:
+    def __init__(self, request: JsonObject, remember: Remember | None) -> None:
         """Answer `request`, and let the response be remembered before its caller has all of it."""
         self._request = request
         self._remember = remember
@@ -100,19 +100,19 @@ class ResponseWords:
             name, arguments = whole["name"], whole["arguments"]
             done = self._event(f"{_ARGUMENTS}.done", **item.where(), name=name, arguments=arguments)
         else:
-            logprobs: Document = {"logprobs": item.logprobs} if item.part[0] == "text" else {}
+            logprobs: JsonObject = {"logprobs": item.logprobs} if item.part[0] == "text" else {}
             done = self._event(f"{_TEXTS[item.part[0]]}.done", **item.where(), text=item.text, **logprobs)
             done += self._event("response.content_part.done", **item.where(), part=item.content())
         return done + self._event("response.output_item.done", output_index=item.index, item=whole)
 
-    def _ended(self) -> Document:
+    def _ended(self) -> JsonObject:
         """Return the response at its end, remembered."""
         answer = self._answer
         reason = _INCOMPLETE.get(str(answer.reason))
         status = "incomplete" if reason else "completed"
         output = [item.document("completed") for item in self._items[:-1]]
         output += [item.document(status) for item in self._items[-1:]]
-        ending: Document = {
+        ending: JsonObject = {
             "status": status,
             "completed_at": None if reason else int(time.time()),
             "incomplete_details": {"reason": reason} if reason else None,
@@ -127,12 +127,12 @@ class ResponseWords:
             self._remember({name: value for name, value in response.items() if name != "timings"})
         return response
 
-    def _response(self) -> Document:
+    def _response(self) -> JsonObject:
         """Return the response as it is before its first item."""
         model = self._answer.model or self._request.get("model")
         return new_response(self._request, self._id, self._created_at, model)
 
-    def _usage(self) -> Document:
+    def _usage(self) -> JsonObject:
         answer = self._answer
         given, made = answer.prompt_tokens, answer.completion_tokens
         return {
@@ -144,6 +144,6 @@ class ResponseWords:
         }
 
     def _event(self, kind: str, **fields: JsonValue) -> bytes:
-        data: Document = {"type": kind, "sequence_number": self._sequence, **fields}
+        data: JsonObject = {"type": kind, "sequence_number": self._sequence, **fields}
         self._sequence += 1
         return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from dmrc.dialects.chat.answers import Document, asking_for_counts
+from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import (
     COUNT,
@@ -82,7 +82,7 @@ _FUNCTION = Fields(
 )
 
 
-def chat(document: Document, items: Sequence[JsonValue]) -> Document:
+def chat(document: JsonObject, items: Sequence[JsonValue]) -> JsonObject:
     """Return the body of `/v1/chat/completions` for one of `/v1/responses`; `items` are all that was said.
 
     Raises:
@@ -110,7 +110,7 @@ def chat(document: Document, items: Sequence[JsonValue]) -> Document:
     return result | _form(document.get("text")) | asking_for_counts(result)
 
 
-def check(document: Document) -> None:
+def check(document: JsonObject) -> None:
     """Check what chat completions have under another name, or not at all.
 
     Raises:
@@ -128,14 +128,14 @@ def check(document: Document) -> None:
     _STREAM_FIELDS.check_inner(given_object(document.get("stream_options"), "stream_options"), " of 'stream_options'")
 
 
-def _list(document: Document, name: str) -> list[JsonValue]:
+def _list(document: JsonObject, name: str) -> list[JsonValue]:
     value = document.get(name)
     if not isinstance(value, list | None):
         raise InputError(f"'{name}' must be a list")
     return value or []
 
 
-def _form(text: JsonValue) -> Document:
+def _form(text: JsonValue) -> JsonObject:
     """Return the form of the answer, as a chat completion has it."""
     form = given_object(given_object(text, "text").get("format"), "text.format")
     _FORM_FIELDS.check_inner(form, " of 'text.format'")
@@ -143,7 +143,7 @@ def _form(text: JsonValue) -> Document:
     check_one_of("text.format.type", kind, _FORMS)
     if kind in (None, "text"):
         return {}
-    described: Document = {name: value for name, value in form.items() if name != "type" and value is not None}
+    described: JsonObject = {name: value for name, value in form.items() if name != "type" and value is not None}
     return {"response_format": {"type": kind, **({"json_schema": described} if described else {})}}
 
 
@@ -159,7 +159,7 @@ def _functions(value: JsonValue) -> list[JsonValue]:
         kind = tool.get("type")
         if kind == "function":
             _FUNCTION.check_inner(tool, f" of tool '{tool.get('name')}'")
-            told: Document = {name: tool[name] for name in _TOLD if tool.get(name) is not None}
+            told: JsonObject = {name: tool[name] for name in _TOLD if tool.get(name) is not None}
             functions.append({"type": "function", "function": told})
         elif kind not in _UNUSED:
             raise InputError(f"'tools[{number}]' is of type {json.dumps(kind)[:40]}", remedy="Send functions")
@@ -179,7 +179,7 @@ def used(value: JsonValue) -> list[JsonValue]:
     return [tool for tool in items_of(value) if tool.get("type") not in _UNUSED]
 
 
-def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
+def _choice(wanted: JsonValue, *, has_tools: bool) -> JsonObject:
     """Return the choice in the words of chat completions, which have the name of a function one level deeper."""
     if wanted is None or (wanted in ("auto", "none") and not has_tools):
         return {}
@@ -192,13 +192,13 @@ def _choice(wanted: JsonValue, *, has_tools: bool) -> Document:
         case "allowed_tools":
             tools = [_named(tool) for tool in given_objects(choice.get("tools"), "tool_choice.tools")]
             mode = "auto" if choice.get("mode") is None else choice["mode"]
-            allowed: Document = {"mode": mode, "tools": [*tools]}
+            allowed: JsonObject = {"mode": mode, "tools": [*tools]}
             return {"tool_choice": {"type": "allowed_tools", "allowed_tools": allowed}}
         case other:
             raise InputError(f"a 'tool_choice' of type {json.dumps(other)} is called by OpenAI itself")
 
 
-def _named(choice: Document) -> Document:
+def _named(choice: JsonObject) -> JsonObject:
     if choice.get("type") != "function":
         raise InputError(f"tool '{choice.get('type')}' is called by OpenAI itself", remedy="Choose functions")
     return {"type": "function", "function": {"name": choice.get("name")}}

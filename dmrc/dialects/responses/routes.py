@@ -12,16 +12,16 @@ from collections.abc import Mapping
 
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted
-from dmrc.dialects.dialect import Call, Reader, Route
+from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.dialects.openai.routes import OpenAIDialect
 from dmrc.dialects.responses import record
 from dmrc.dialects.responses import requests as requests
 from dmrc.dialects.responses.conversations import Conversations, Items
-from dmrc.dialects.responses.replies import ResponseWords
+from dmrc.dialects.responses.replies import ResponsesReply
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
 
-Document = dict[str, JsonValue]
+JsonObject = dict[str, JsonValue]
 
 PATHS = ("/responses", "/engines/responses", "{v1}/responses")
 """Where responses are asked for; see `Dialect.routes`."""
@@ -33,7 +33,7 @@ class ResponsesDialect(OpenAIDialect):
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
-        below: dict[str, Route] = {"": Responses(self), "/input_tokens": ResponseTokens(self)}
+        below: dict[str, Route] = {"": ResponsesRoute(self), "/input_tokens": ResponseTokens(self)}
         self._routes = {f"{path}{end}": route for path in PATHS for end, route in below.items()}
 
     def conversations(self, project: str | None) -> Conversations:
@@ -53,12 +53,12 @@ class ResponsesDialect(OpenAIDialect):
         """Return the messages of a request; see `Dialect`."""
         return record.messages(request)
 
-    def reader(self, operation: Operation) -> Reader:
+    def reader(self, operation: Operation) -> AnswerReader:
         """Return what reads an answer; see `Dialect`."""
         return counted if operation == "count_tokens" else record.ResponsesReader().read
 
 
-class Responses:
+class ResponsesRoute:
     """`POST /v1/responses`."""
 
     operation: Operation = "response"
@@ -69,29 +69,29 @@ class Responses:
         """Go on from what `dialect` remembers."""
         self.dialect = dialect or ResponsesDialect()
 
-    def call(self, document: Document, body: bytes, project: str | None) -> Call:
+    def call(self, document: JsonObject, body: bytes, project: str | None) -> Call:
         """Return the chat completion that says the same, with all that was said before."""
         del body
         conversations = self.dialect.conversations(project)
         items = _items(document, conversations)
         chat = requests.chat(document, items)
 
-        def remember(response: Document) -> None:
+        def remember(response: JsonObject) -> None:
             conversations.put(str(response["id"]), items, response)
 
         is_kept = document.get("store") is not False
         tools = document.get("tools")
         told = {**document, "tools": requests.used(tools)}
-        reply = ResponseWords(told, remember if is_kept else None)
+        reply = ResponsesReply(told, remember if is_kept else None)
         return Call("/v1/chat/completions", chat, reply, left_out=requests.unused(tools))
 
 
-class ResponseTokens(Responses):
+class ResponseTokens(ResponsesRoute):
     """`POST /v1/responses/input_tokens`, which generates nothing."""
 
     operation: Operation = "count_tokens"
 
-    def call(self, document: Document, body: bytes, project: str | None) -> Call:
+    def call(self, document: JsonObject, body: bytes, project: str | None) -> Call:
         """Return what counts the tokens of the chat completion."""
         del body
         items = _items(document, self.dialect.conversations(project))
@@ -99,7 +99,7 @@ class ResponseTokens(Responses):
         return Call(COUNT_PATH, chat, TokenCount({"object": "response.input_tokens"}))
 
 
-def _items(document: Document, conversations: Conversations) -> Items:
+def _items(document: JsonObject, conversations: Conversations) -> Items:
     """Return the input, with all that was said before; items that it only names are those that are remembered."""
     requests.check(document)
     value, before = document.get("input"), document.get("previous_response_id")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dmrc.background import begin
 from dmrc.engines.llama_cpp_python.requests import RequestKind, UnsupportedRequestError, arguments
-from dmrc.engines.llama_cpp_python.stream import Document, Pieces
+from dmrc.engines.llama_cpp_python.stream import ChunkDocument, Pieces
 from dmrc.engines.parent_death import die_with_parent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dmrc.engines.llama_cpp_python.model import LoadedModel
 
-_END: Document = {}
+_END: ChunkDocument = {}
 
 
 class _Routes:
@@ -54,10 +54,10 @@ class _Routes:
 
         return endpoint
 
-    async def _run(self, work: Callable[[], Document]) -> Document:
+    async def _run(self, work: Callable[[], ChunkDocument]) -> ChunkDocument:
         return await asyncio.get_running_loop().run_in_executor(self._model.thread, work)
 
-    async def _whole(self, kind: RequestKind, given: Document, http: Request) -> Response:
+    async def _whole(self, kind: RequestKind, given: ChunkDocument, http: Request) -> Response:
         """Answer at once; when the caller goes away the computing ends, and the next one has its turn."""
         from starlette.responses import JSONResponse, Response
 
@@ -73,15 +73,15 @@ class _Routes:
         gone.cancel()
         return JSONResponse(work.result())
 
-    async def _stream(self, kind: RequestKind, given: Document, *, with_usage: bool) -> Response:
+    async def _stream(self, kind: RequestKind, given: ChunkDocument, *, with_usage: bool) -> Response:
         """Answer in pieces. The first one is waited for before the status is sent, so that a refusal is one."""
         from starlette.responses import StreamingResponse
 
-        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Document]()
+        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[ChunkDocument]()
         cancelled = threading.Event()
         pieces = Pieces(kind, given, self._model.name, lambda it: loop.call_soon_threadsafe(chunks.put_nowait, it))
 
-        def work() -> Document:
+        def work() -> ChunkDocument:
             pieces.finish(self._model.answer(kind, given, cancelled, pieces.add), with_usage=with_usage)
             return _END
 
@@ -98,7 +98,10 @@ class _Routes:
 
 
 async def _events(
-    first: Document, chunks: asyncio.Queue[Document], working: asyncio.Future[Document], cancelled: threading.Event
+    first: ChunkDocument,
+    chunks: asyncio.Queue[ChunkDocument],
+    working: asyncio.Future[ChunkDocument],
+    cancelled: threading.Event,
 ) -> AsyncIterator[bytes]:
     """Yield server-sent events; when the caller goes away the computing ends."""
     chunk = first
@@ -139,7 +142,7 @@ async def _disconnected(http: Request) -> None:
         pass
 
 
-def _refusal(error: Exception) -> Document:
+def _refusal(error: Exception) -> ChunkDocument:
     """Return an error in OpenAI's form, of the type that llama.cpp's own server gives it."""
     too_long = "exceed context window" in str(error) or "exceed batch size" in str(error)
     kind = "exceed_context_size_error" if too_long else getattr(error, "kind", "invalid_request_error")

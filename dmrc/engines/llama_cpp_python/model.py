@@ -17,7 +17,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.llama_cpp_python.engine import LOAD_FLAGS, REQUEST_FLAGS, SPECIAL_FLAGS
 from dmrc.engines.llama_cpp_python.requests import RequestKind
-from dmrc.engines.llama_cpp_python.stream import Document
+from dmrc.engines.llama_cpp_python.stream import ChunkDocument
 
 
 class Cancelled(Exception):
@@ -53,7 +53,7 @@ class _Tapped(llama_cpp.Llama):  # type: ignore[misc]
 class LoadedModel:
     """A loaded model."""
 
-    def __init__(self, launch: Document) -> None:
+    def __init__(self, launch: ChunkDocument) -> None:
         """Load the model; blocks."""
         values = {one.flag.names[-1]: one.value or "" for one in parse(launch.get("runtime_flags", ()))}
         numbers = {name: _number(value) for name, value in values.items() if name not in SPECIAL_FLAGS}
@@ -75,10 +75,10 @@ class LoadedModel:
     def answer(
         self,
         kind: RequestKind,
-        given: Document,
+        given: ChunkDocument,
         cancelled: threading.Event,
         on_bytes: Callable[[bytes], None] | None = None,
-    ) -> Document:
+    ) -> ChunkDocument:
         """Return a whole answer; runs on the model's thread. `on_bytes` gets those of each token as it comes.
 
         Raises:
@@ -91,7 +91,7 @@ class LoadedModel:
         result = call(**{**self._defaults, **given})
         return {**result, "model": self.name, "timings": self._timings(started)}
 
-    def embed(self, given: Document, *, as_base64: bool) -> Document:
+    def embed(self, given: ChunkDocument, *, as_base64: bool) -> ChunkDocument:
         """Return embeddings of length 1, as llama.cpp's own server does; runs on the model's thread.
 
         Raises:
@@ -109,7 +109,7 @@ class LoadedModel:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return {"object": "list", "model": self.name, "data": data, "usage": usage}
 
-    def _timings(self, started: float) -> Document:
+    def _timings(self, started: float) -> ChunkDocument:
         first, now, made = self._llama.first_at, time.monotonic(), self._llama.made_tokens
         prompt, decode = max(first - started, 1e-6), max(now - first, 1e-6)
         return {

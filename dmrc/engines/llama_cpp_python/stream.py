@@ -10,14 +10,16 @@ from typing import Any
 
 from dmrc.engines.llama_cpp_python.requests import RequestKind
 
-Document = dict[str, Any]
+ChunkDocument = dict[str, Any]
 """A JSON object."""
 
 
 class Pieces:
     """Turns the bytes of tokens into chunks in OpenAI's form, and at the end a whole answer into the rest of them."""
 
-    def __init__(self, kind: RequestKind, given: Document, name: str, emit: Callable[[Document], object]) -> None:
+    def __init__(
+        self, kind: RequestKind, given: ChunkDocument, name: str, emit: Callable[[ChunkDocument], object]
+    ) -> None:
         """Give chunks of a model called `name` to `emit`; `given` are the arguments of the request."""
         stop = given.get("stop") or []
         # What may be the beginning of a stop word waits until it is known to be none.
@@ -42,7 +44,7 @@ class Pieces:
         if self._is_text:
             self._send(self._made[: len(self._made) - self._held])
 
-    def finish(self, answer: Document, *, with_usage: bool) -> None:
+    def finish(self, answer: ChunkDocument, *, with_usage: bool) -> None:
         """Send what is left of the answer, its reason and its timings; with usage one chunk more, without choices."""
         (choice,) = answer["choices"]
         message = choice.get("message") or {"content": choice.get("text")}
@@ -60,8 +62,8 @@ class Pieces:
             more, self._sent = text[len(self._sent) :], text
             self._chunk({"content": more})
 
-    def _chunk(self, delta: Document, reason: str | None = None, more: Document | None = None) -> None:
-        choice: Document = {"index": 0, "logprobs": None, "finish_reason": reason}
+    def _chunk(self, delta: ChunkDocument, reason: str | None = None, more: ChunkDocument | None = None) -> None:
+        choice: ChunkDocument = {"index": 0, "logprobs": None, "finish_reason": reason}
         if not self._is_chat:
             choice["text"] = delta.get("content", "")
         else:

@@ -13,7 +13,7 @@ from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
-from dmrc.dialects.chat.mends import Mended, is_stream
+from dmrc.dialects.chat.mends import FixedAnswer, is_stream
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
@@ -65,8 +65,8 @@ class EngineClient:
             answer = await self._accepted(await self._cut(call, error.context_tokens))
         if call.several is not None:
             answer = call.several.answer(answer)
-        if call.mends:
-            answer = Mended(answer, call.mends)
+        if call.fixes:
+            answer = FixedAnswer(answer, call.fixes)
         return _Named(answer, self._model)
 
     async def _accepted(self, call: Call) -> Answer:

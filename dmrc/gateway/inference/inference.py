@@ -17,7 +17,7 @@ from dmrc.answer import Answer
 from dmrc.background import beside
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Call, Reply, Residence, Route
+from dmrc.dialects.dialect import Call, LoadOrUnload, Reply, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.gateway.inference.asking import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
@@ -99,7 +99,7 @@ class Inference:
         if await filters.answer():
             return
         project = caller.registration.name if caller else None
-        call: Call | Residence = Residence(b"", b"")
+        call: Call | LoadOrUnload = LoadOrUnload(b"", b"")
         if not builder.only_preloads:
             call = await at_length(
                 builder.request_body,
@@ -114,13 +114,13 @@ class Inference:
             call = await at_length(builder.request_body, partial(_prepared, call, served, builder.request_body))
             builder.left_out(call.left_out)
         keep_alive_seconds = builder.keep_alive_seconds()
-        if isinstance(call, Residence) and keep_alive_seconds == 0:
+        if isinstance(call, LoadOrUnload) and keep_alive_seconds == 0:
             await self._unload(caller, resolved)
             await _send_whole(builder, call.unloaded)
             return
         async with self._steps.scheduler.lease(resolved.target, keep_alive_seconds) as lease:
             builder.saw_lease(lease)
-            if isinstance(call, Residence):
+            if isinstance(call, LoadOrUnload):
                 await _send_whole(builder, call.loaded)
                 return
             name = json.dumps(builder.model()).encode()

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.live import LiveEvents, Missed, Started
+from dmrc.capture.live import LiveEvents, MissedEvents, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.reading import text_of_request
 from dmrc.capture.summary import to_json
@@ -57,7 +57,7 @@ async def live_events(live: LiveEvents) -> AsyncGenerator[bytes]:
                 document = to_json(event, with_content=False)
                 yield _event("completed", {**document, "excerpt": text_of_request(event)[:200]})
             else:
-                yield _event("missed" if isinstance(event, Missed) else "started", asdict(event))
+                yield _event("missed" if isinstance(event, MissedEvents) else "started", asdict(event))
 
 
 class History:
@@ -107,7 +107,7 @@ class History:
                 event = await subscriber.next(_HEARTBEAT_SECONDS)
                 if event is None:
                     yield _HEARTBEAT
-                elif isinstance(event, Missed):
+                elif isinstance(event, MissedEvents):
                     yield _event("error", {"error": f"{event.count} records were missed: read faster"})
                 elif not isinstance(event, Started) and is_shown(event, query):
                     yield _event("new_request", [_group([event])])

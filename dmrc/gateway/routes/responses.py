@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import Field
 
 from dmrc.dialects.responses.conversations import Conversations
-from dmrc.dialects.responses.routes import Document, ResponsesDialect
+from dmrc.dialects.responses.routes import JsonObject, ResponsesDialect
 from dmrc.errors import InputError
 from dmrc.gateway.routes.documents import Told
 from dmrc.gateway.routes.error_documents import OpenAIError
@@ -65,7 +65,7 @@ class ResponseRoutes:
         repeat(router, first, others)
         include(app, router)
 
-    async def show(self, caller: CallerOf, id: str, stream: str = "") -> Document:
+    async def show(self, caller: CallerOf, id: str, stream: str = "") -> JsonObject:
         """Return a response."""
         if stream == "true":
             raise InputError("a response that is remembered is not streamed again", remedy="Leave 'stream' out")
@@ -87,7 +87,7 @@ class ResponseRoutes:
         return self._responses.conversations(caller.registration.name if caller else None)
 
 
-def _in_full(item: Document, name: str) -> Document:
+def _in_full(item: JsonObject, name: str) -> JsonObject:
     """Return an item with what a caller may leave out: its id, and of a message its type and the form of its content.
 
     Source: https://platform.openai.com/docs/api-reference/responses/input-items

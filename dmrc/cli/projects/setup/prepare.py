@@ -14,7 +14,7 @@ from typing import cast
 from urllib.parse import quote
 
 from dmrc.cli.app import App
-from dmrc.cli.client import Document
+from dmrc.cli.client import JsonObject
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.projects.setup.service_keys import stable_keys
 from dmrc.cli.tables import size
@@ -105,7 +105,7 @@ def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: 
     if docker_host is None:
         return "127.0.0.1"
     wish = {"docker_host": docker_host, "plain_port": plain_port}
-    document = cast(Document, app.daemon.request("POST", "/attach", json.dumps(wish)))
+    document = cast(JsonObject, app.daemon.request("POST", "/attach", json.dumps(wish)))
     if document["no_plain_port"]:
         say(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
     return str(document["address"])
@@ -134,18 +134,18 @@ def _register(app: App, registration: Registration, upstream_keys: Mapping[str, 
     app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
     answer = app.daemon.request("PUT", f"{path}?claim={claim}", registration.to_json())
     document = answer if isinstance(answer, dict) else {}
-    for plugin in cast(list[Document], document.get("plugins", [])):
+    for plugin in cast(list[JsonObject], document.get("plugins", [])):
         note(_plugin_line(plugin))
 
 
-def _plugin_line(plugin: Document) -> str:
+def _plugin_line(plugin: JsonObject) -> str:
     """Return the one line per plugin of the project: its code runs as the user, so nobody shall miss it."""
     if plugin["state"] != "loaded":
         return f"plugin {plugin['from']} is skipped: {plugin['reason']}"
     return f"plugin {plugin['from']} runs in the daemon: {', '.join(map(str, cast(list[str], plugin['hooks'])))}"
 
 
-def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[str, Document]:
+def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[str, JsonObject]:
     """Load models side by side; the daemon decides their order by the memory there is."""
     if not models:
         return {}
@@ -175,7 +175,7 @@ def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], Non
         say(f"{model.key}: context_size {context_size} is cut to {trained}, what {model.name} was trained for")
 
 
-def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: Document | None) -> str:
+def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: JsonObject | None) -> str:
     """Return the one line per model: pull, load, and where it listens."""
     parts = []
     if pulled is not None:

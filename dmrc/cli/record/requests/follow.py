@@ -15,7 +15,7 @@ from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.summary import cells, from_json, running_cells, to_json
 from dmrc.cli.app import App
-from dmrc.cli.client import Document
+from dmrc.cli.client import JsonObject
 from dmrc.cli.progress import note
 from dmrc.cli.record.requests.lines import Screen, Table, fitted
 from dmrc.errors import DaemonError, InputError
@@ -64,7 +64,7 @@ class _Output:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self.running: dict[str, Document] = {}
+        self.running: dict[str, JsonObject] = {}
         self._has_header = False
 
     def show(self, exchange: Exchange, excerpt: str) -> None:
@@ -103,7 +103,7 @@ class _Terminal(_Output):
         )
 
 
-def _running(document: Document, now: float) -> str:
+def _running(document: JsonObject, now: float) -> str:
     from dmrc.capture.live import Started
 
     started = Started.from_json(document)
@@ -134,7 +134,7 @@ class _Follower:
         self._output = output
         self._shown: dict[str, None] = {}
 
-    def take(self, name: str, document: Document) -> None:
+    def take(self, name: str, document: JsonObject) -> None:
         """Take one event of the daemon."""
         if name in ("connected", "missed"):
             time.sleep(_SETTLE_SECONDS)
@@ -158,7 +158,7 @@ class _Follower:
         for exchange in page:
             self._show(exchange, excerpts.get(exchange.id, ""))
 
-    def _start(self, document: Document) -> None:
+    def _start(self, document: JsonObject) -> None:
         wanted = {"project": self._query.project, "service": self._query.service}
         if all(value in (None, document[name]) for name, value in wanted.items()):
             self._output.running[str(document["id"])] = document

@@ -10,7 +10,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import Document
+    from dmrc.cli.client import JsonObject
 
 
 @click.command("list", epilog="Example: dmrc key list --json | jq -r '.[].name'")
@@ -36,14 +36,14 @@ def list_(app: App, as_json: bool) -> None:
     print_table(("NAME", "MODELS", "CREATED", "LAST REQUEST"), rows)
 
 
-def known_keys(app: App) -> list[Document]:
+def known_keys(app: App) -> list[JsonObject]:
     """Return what the daemon knows of each key, the oldest first; see `KeyRoutes`."""
     from dmrc.json_values import items_of
 
     return items_of(app.daemon.request("GET", "/keys"))
 
 
-def _last_request(app: App, key: Document) -> float | None:
+def _last_request(app: App, key: JsonObject) -> float | None:
     """Return when the newest request of a key on record came in; a former key of this name does not count."""
     from dmrc.capture.queries import ExchangeFilter
 
@@ -51,7 +51,7 @@ def _last_request(app: App, key: Document) -> float | None:
     return page[0].received_at if page else None
 
 
-def _models(key: Document) -> str:
+def _models(key: JsonObject) -> str:
     models = key["models"]
     return ", ".join(map(str, models)) if isinstance(models, list) and models else "all"
 
