@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dmrc.gateway.routes.documents import Name, Responses, Told
+from dmrc.gateway.routes.documents import AnswerDocument, DescribedResponses, Name
 
-HTML: Responses = {200: {"content": {"text/html": {}}, "description": "A page, or a part of one"}}
+HTML: DescribedResponses = {200: {"content": {"text/html": {}}, "description": "A page, or a part of one"}}
 """What a person reads."""
 
 
-class Filters(BaseModel):
+class RequestFilters(BaseModel):
     """Which requests are wanted; an empty text is no condition. `dmrc requests` has the same."""
 
     project: str = ""
@@ -27,41 +27,41 @@ class Filters(BaseModel):
 
     def given(self) -> dict[str, str]:
         """Return those that say something."""
-        fields = {name: str(getattr(self, name)).strip() for name in Filters.model_fields}
+        fields = {name: str(getattr(self, name)).strip() for name in RequestFilters.model_fields}
         return {name: value for name, value in fields.items() if value}
 
 
-class FiltersAfter(Filters):
+class RequestFiltersAfter(RequestFilters):
     """Which requests are wanted, from one on."""
 
     after: str | None = Field(default=None, description="Id of the last one that is shown")
 
 
-class Asked(BaseModel):
+class PageBody(BaseModel):
     """A body; only the page's own scripts send one."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class LoadModel(Asked):
+class LoadModel(PageBody):
     """A model to load."""
 
     model: Name = Field(examples=["ai/smollm2"], description="Its reference")
 
 
-class EndRunner(Asked):
+class EndRunner(PageBody):
     """A runner to end."""
 
     id: Name = Field(examples=["3f1ab2c4d5e6"], description="As its row has it")
 
 
-class EndedRunners(Told):
+class EndedRunners(AnswerDocument):
     """How many runners ended."""
 
     unloaded: int
 
 
-class Totals(Told):
+class TotalsDocument(AnswerDocument):
     """Sums over a time, and over each part of it."""
 
     start: float = Field(description="Unix seconds")

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from dmrc.errors import InvalidReferenceError, NotFoundError
-from dmrc.gateway.routes.admin_documents import Runner
+from dmrc.gateway.routes.admin_documents import RunnerDocument
 from dmrc.models.description import describe, trained_context
 from dmrc.reference import Reference
 from dmrc.scheduler.description import describe_runner
@@ -39,7 +39,7 @@ class ModelPages:
         router.get("/ui/models", response_class=Response, responses=HTML)(self.index)
         router.get("/ui/models/running", response_class=Response, responses=HTML)(self.running)
         router.get("/ui/models/stored", response_class=Response, responses=HTML)(self.stored)
-        router.post("/ui/models/load", response_model=Runner)(self.load)
+        router.post("/ui/models/load", response_model=RunnerDocument)(self.load)
         router.post("/ui/models/unload", response_model=EndedRunners)(self.unload)
         router.get("/ui/models/{name:path}", response_class=Response, responses=HTML)(self.show)
         router.get("/ui/logs/{id}", response_class=Response, responses=HTML)(self.log)

@@ -20,7 +20,7 @@ from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
 from dmrc.gateway.routes.documents import EVENTS, TEXT
 from dmrc.ui import documents
-from dmrc.ui.documents import HTML, Filters, FiltersAfter
+from dmrc.ui.documents import HTML, RequestFilters, RequestFiltersAfter
 from dmrc.ui.events import completed_row, row_events
 from dmrc.ui.rendering import page, render
 from dmrc.ui.timeline import chunks, segments, ticks
@@ -35,7 +35,7 @@ _RECORD_SECONDS = 10.0
 _FLUSH_SECONDS = 1.0
 _COPIES = ("curl", "python", "node")
 
-Wanted = Annotated[Filters, Query()]
+Wanted = Annotated[RequestFilters, Query()]
 """The filters of an address."""
 
 
@@ -52,7 +52,7 @@ class RequestPages:
         router.get("/ui/events", response_class=Response, responses=EVENTS)(self.events)
         router.get("/ui/requests", response_class=Response, responses=HTML)(self.index)
         router.get("/ui/requests/rows", response_class=Response, responses=HTML)(self.rows)
-        router.get("/ui/requests/totals", response_model=documents.Totals)(self.totals)
+        router.get("/ui/requests/totals", response_model=documents.TotalsDocument)(self.totals)
         router.get("/ui/requests/{id}", response_class=Response, responses=HTML)(self.show)
         router.get("/ui/requests/{id}/answer", response_class=Response, responses=HTML)(self.answer)
         router.get("/ui/requests/{id}/as/{form}", response_class=Response, responses=TEXT)(self.copy)
@@ -77,7 +77,7 @@ class RequestPages:
             projects=self._parts.projects.all(),
         )
 
-    async def rows(self, filters: Annotated[FiltersAfter, Query()]) -> Response:
+    async def rows(self, filters: Annotated[RequestFiltersAfter, Query()]) -> Response:
         """Return rows without a page; `?after=` is the id of the last one that is shown."""
         rows = await asyncio.to_thread(self._rows, read_filter(filters.given()), filters.after)
         return HTMLResponse("".join(row["html"] for row in rows), headers={"x-more": str(len(rows) == _ROWS).lower()})

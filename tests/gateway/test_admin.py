@@ -18,7 +18,7 @@ from dmrc import errors
 from dmrc.cli.client import _error
 from dmrc.gateway.projects.keys import NamedKey
 from dmrc.gateway.routes import admin_documents
-from dmrc.gateway.routes.admin_documents import Asked, KeyForm, OptionsForm, RegistrationForm
+from dmrc.gateway.routes.admin_documents import AdminBody, KeyForm, OptionsForm, RegistrationForm
 from dmrc.project import ModelDeclaration, ServingOptions, Upstream
 from dmrc.projects import Registration
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -34,7 +34,7 @@ ROUTES = {
     *("GET /keys", "POST /keys", "DELETE /keys/{name}"),
 }
 BODIES: list[type[BaseModel]] = [
-    each for each in vars(admin_documents).values() if isinstance(each, type) and issubclass(each, Asked)
+    each for each in vars(admin_documents).values() if isinstance(each, type) and issubclass(each, AdminBody)
 ]
 REGISTRATION = Registration(
     name="demo",

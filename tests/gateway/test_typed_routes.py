@@ -14,21 +14,21 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.types import Message, Receive, Scope, Send
 
 from dmrc.errors import DmrcError, PermissionDeniedError
-from dmrc.gateway.routes.dmr_documents import Backend, Configure, Create, Repackage, Unload
+from dmrc.gateway.routes.dmr_documents import Backend, Create, DmrConfigure, DmrUnload, Repackage
 from dmrc.gateway.routes.error_documents import OpenAIError
-from dmrc.gateway.routes.ollama_documents import Copy, ModelName, Pull
+from dmrc.gateway.routes.ollama_documents import Copy, OllamaModelName, Pull
 from dmrc.gateway.server.app import _on_error
-from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import QueryFlag, include, route_class, typed_router
 from tests.gateway.openapi import values_of
 
-BODIES: list[type[BaseModel]] = [Backend, Configure, Create, Repackage, Unload, Copy, ModelName, Pull]
+BODIES: list[type[BaseModel]] = [Backend, DmrConfigure, Create, Repackage, DmrUnload, Copy, OllamaModelName, Pull]
 
 
 def application(admit: Any = None, bad_body: int = 422) -> FastAPI:
-    async def configure(body: Configure) -> dict[str, object]:
+    async def configure(body: DmrConfigure) -> dict[str, object]:
         return body.model_dump(by_alias=True, exclude_unset=True)
 
-    async def count(most: int, deep: Flag = False) -> dict[str, object]:
+    async def count(most: int, deep: QueryFlag = False) -> dict[str, object]:
         return {"most": most, "deep": deep}
 
     app = FastAPI()

@@ -24,25 +24,25 @@ from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin_documents import (
     AdminError,
-    Configure,
-    Configured,
+    ConfigurationBody,
+    ConfigurationName,
     Done,
     Flushed,
     Known,
     Loaded,
     PageToken,
-    Plugin,
+    PluginDocument,
     Preload,
-    Pulled,
-    Runner,
+    PulledModel,
+    RunnerDocument,
     Status,
     Stopping,
-    Unload,
-    Unloaded,
+    UnloadBody,
+    UnloadedRunners,
 )
 from dmrc.gateway.routes.admin_projects import ProjectRoutes
 from dmrc.gateway.routes.description import Description
-from dmrc.gateway.routes.dmr_documents import Configured as ShownConfiguration
+from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguration
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.gateway.routes.keys import KeyRoutes
@@ -136,12 +136,12 @@ class _Admin:
         router.get("/requests/live", response_class=Response, responses=EVENTS)(self.live)
         router.post("/requests/flush", response_model=Flushed)(self.flush)
         router.post("/ui-token", response_model=PageToken)(self.page_token)
-        router.get("/runners", response_model=list[Runner])(self.runners)
-        router.post("/unload", response_model=Unloaded)(self.unload)
+        router.get("/runners", response_model=list[RunnerDocument])(self.runners)
+        router.post("/unload", response_model=UnloadedRunners)(self.unload)
         router.get("/configurations", response_model=list[ShownConfiguration])(self.configurations)
         router.put("/configurations", response_model=Done)(self.configure)
         router.delete("/configurations", response_model=Known)(self.reset)
-        router.get("/plugins", response_model=list[Plugin])(self.plugins)
+        router.get("/plugins", response_model=list[PluginDocument])(self.plugins)
         router.post("/pulled", response_model=Done)(self.pulled)
 
     async def status(self) -> dict[str, object]:
@@ -238,7 +238,7 @@ class _Admin:
         """Return the plugins."""
         return [plugin.to_json() for plugin in self._daemon.hooks.plugins.all()]
 
-    async def pulled(self, body: Pulled) -> dict[str, object]:
+    async def pulled(self, body: PulledModel) -> dict[str, object]:
         """Hear from a command that it pulled a model."""
         self._daemon.hooks.model_pulled(body.model_dump())
         return {}
@@ -253,7 +253,7 @@ class _Admin:
         counts = await asyncio.gather(*(runner.hang_ups.counts() for runner in runners))
         return [describe_runner(*one) for one in zip(runners, counts, strict=True)]
 
-    async def unload(self, body: Unload) -> dict[str, list[str]]:
+    async def unload(self, body: UnloadBody) -> dict[str, list[str]]:
         """End the runners of the models named, or all, of an engine where one is named.
 
         Without `wait` one in use goes on, and ends when its requests have.
@@ -268,12 +268,12 @@ class _Admin:
         """Return how models are served: one, or all that are configured or declared."""
         return await self._daemon.configurator.show(model)
 
-    async def configure(self, body: Configure) -> dict[str, object]:
+    async def configure(self, body: ConfigurationBody) -> dict[str, object]:
         """Set how a model is served, in one project or in all."""
         await self._daemon.configurator.configure(body.model, body.project, body.options, replace=body.replace)
         return {}
 
-    async def reset(self, body: Configured) -> dict[str, bool]:
+    async def reset(self, body: ConfigurationName) -> dict[str, bool]:
         """Forget what was set for a model."""
         return {"known": await self._daemon.configurator.reset(body.model, body.project)}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from dmrc.gateway.projects.keys import NamedKey
-from dmrc.gateway.routes.documents import Name, Told
+from dmrc.gateway.routes.documents import AnswerDocument, Name
 from dmrc.gateway.routes.json_forms import JsonForm, model_of
 from dmrc.project import ServingOptions
 from dmrc.project.model import Ready
@@ -36,26 +36,26 @@ KeyForm = Annotated[NamedKey, JsonForm(NamedKey.from_document)]
 """A key without itself: its hash, and what it opens."""
 
 
-class Asked(BaseModel):
+class AdminBody(BaseModel):
     """A body; what is not known is refused, for it may have been meant to do less."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class Attach(Asked):
+class Attach(AdminBody):
     """Where containers are."""
 
     docker_host: str = Field(examples=["unix:///var/run/docker.sock"], description="Address of a Docker engine")
     plain_port: bool = Field(default=False, description="Whether on port 80, too")
 
 
-class Preload(Asked):
+class Preload(AdminBody):
     """A model to load."""
 
     model: str = Field(examples=["ai/smollm2"], description="Its reference")
 
 
-class Unload(Asked):
+class UnloadBody(AdminBody):
     """The runners to end."""
 
     models: list[str] = Field(default=[], description="References or digests")
@@ -64,7 +64,7 @@ class Unload(Asked):
     wait: bool = Field(default=True, description="Whether the answer comes when those in use have ended, too")
 
 
-class Pulled(Asked):
+class PulledModel(AdminBody):
     """A model that came."""
 
     reference: str
@@ -73,25 +73,25 @@ class Pulled(Asked):
     seconds: Seconds
 
 
-class Configured(Asked):
+class ConfigurationName(AdminBody):
     """Which configuration."""
 
     model: str = Field(examples=["ai/smollm2"], description="Reference of the model")
     project: str | None = Field(description="Compose project that it is for; null is every one")
 
 
-class Configure(Configured):
+class ConfigurationBody(ConfigurationName):
     """How a model is to be served."""
 
     options: OptionsForm = Field(description="What is set")
     replace: bool = Field(default=False, description="Whether what is not set here is forgotten")
 
 
-class Done(Told):
+class Done(AnswerDocument):
     """Nothing to tell."""
 
 
-class End(Told):
+class RunnerEnd(AnswerDocument):
     """An end of a runner that nobody had asked for."""
 
     reference: str = Field(description="The model")
@@ -99,7 +99,7 @@ class End(Told):
     at: Seconds = Field(description="Unix seconds")
 
 
-class Status(Told):
+class Status(AnswerDocument):
     """How the daemon is."""
 
     version: str
@@ -111,24 +111,24 @@ class Status(Told):
     projects: list[str]
     runners: int
     in_flight: int = Field(description="Calls that it answers, but this one")
-    ended: list[End]
+    ended: list[RunnerEnd]
     exchanges_dropped: int
 
 
-class Stopping(Told):
+class Stopping(AnswerDocument):
     """Whether it ends now."""
 
     stopping: bool
 
 
-class Attached(Told):
+class Attached(AnswerDocument):
     """Where containers reach the gateway."""
 
     address: str
     no_plain_port: str | None = Field(description="Why not on port 80, where it was wanted")
 
 
-class Project(Told):
+class ProjectDocument(AnswerDocument):
     """A project that is up."""
 
     name: str
@@ -136,7 +136,7 @@ class Project(Told):
     docker_host: str | None
 
 
-class Plugin(Told):
+class PluginDocument(AnswerDocument):
     """A plugin and what came of it."""
 
     name: str
@@ -152,32 +152,32 @@ class Plugin(Told):
     dropped: int
 
 
-class Registered(Told):
+class Registered(AnswerDocument):
     """What the project brought along."""
 
-    plugins: list[Plugin]
+    plugins: list[PluginDocument]
 
 
-class Known(Told):
+class Known(AnswerDocument):
     """Whether there was such a thing."""
 
     known: bool
 
 
-class Flushed(Told):
+class Flushed(AnswerDocument):
     """Whether all is on disk."""
 
     written: bool
 
 
-class PageToken(Told):
+class PageToken(AnswerDocument):
     """What opens the web page once."""
 
     path: str
     token: str
 
 
-class Runner(Told):
+class RunnerDocument(AnswerDocument):
     """A runner; sizes are bytes, times Unix seconds."""
 
     id: str
@@ -207,20 +207,20 @@ class Runner(Told):
     expires_at: Seconds | None
 
 
-class Loaded(Runner):
+class Loaded(RunnerDocument):
     """A runner that answers."""
 
     was_loaded: bool = Field(description="Whether it answered before")
 
 
-class Unloaded(Told):
+class UnloadedRunners(AnswerDocument):
     """What came of it."""
 
     unloaded: list[str] = Field(description="References of the models whose runners end")
     unknown: list[str] = Field(description="Those that do not run, and are not in the store")
 
 
-class Key(Told):
+class Key(AnswerDocument):
     """A key, without its hash."""
 
     name: str
@@ -229,7 +229,7 @@ class Key(Told):
     created_at: Seconds
 
 
-class AdminErrorDetails(Told):
+class AdminErrorDetails(AnswerDocument):
     """What failed."""
 
     kind: str = Field(description="Class of the error")
@@ -238,7 +238,7 @@ class AdminErrorDetails(Told):
     log_tail: list[Any] = Field(description="Last lines of the log that tells more")
 
 
-class AdminError(Told):
+class AdminError(AnswerDocument):
     """An error."""
 
     error: AdminErrorDetails

@@ -9,7 +9,15 @@ from fastapi import APIRouter, Body
 from dmrc.errors import DaemonError, InputError, PortTakenError
 from dmrc.gateway.projects.claims import Claims
 from dmrc.gateway.projects.membership import Membership
-from dmrc.gateway.routes.admin_documents import Attach, Attached, Done, Known, Project, Registered, RegistrationForm
+from dmrc.gateway.routes.admin_documents import (
+    Attach,
+    Attached,
+    Done,
+    Known,
+    ProjectDocument,
+    Registered,
+    RegistrationForm,
+)
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
 from dmrc.projects import Projects, Registration
@@ -31,7 +39,7 @@ class ProjectRoutes:
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""
         router.post("/attach", response_model=Attached)(self.attach)
-        router.get("/projects", response_model=list[Project])(self.projects)
+        router.get("/projects", response_model=list[ProjectDocument])(self.projects)
         router.put("/projects/{name}", response_model=Registered)(self.register)
         router.put("/projects/{name}/secrets", response_model=Done)(self.remember_secrets)
         router.delete("/projects/{name}", response_model=Known)(self.unregister)

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import Field
 
 from dmrc.errors import ModelNotFoundError
-from dmrc.gateway.routes.documents import Told
+from dmrc.gateway.routes.documents import AnswerDocument
 from dmrc.gateway.routes.error_documents import AnthropicError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
@@ -21,7 +21,7 @@ from dmrc.store import StoredModel
 _PATH = "/anthropic/v1/models"
 
 
-class AnthropicModel(Told):
+class AnthropicModel(AnswerDocument):
     """A model."""
 
     type: str = Field(description="`model`")
@@ -31,7 +31,7 @@ class AnthropicModel(Told):
     lifecycle: str = Field(description="`active`")
 
 
-class AnthropicModelList(Told):
+class AnthropicModelList(AnswerDocument):
     """All models; there is one page."""
 
     data: list[AnthropicModel]

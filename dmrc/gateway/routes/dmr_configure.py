@@ -1,6 +1,6 @@
 """Docker Model Runner's routes for configuration, as its clients call them. On loopback only, and without a key.
 
-Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/http_handler.go (`Configure`)
+Source: https://github.com/docker/model-runner/blob/main/pkg/inference/scheduling/http_handler.go (`DmrConfigure`)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from starlette.types import Scope
 
 from dmrc.errors import ModelNotFoundError, PermissionDeniedError
-from dmrc.gateway.routes.dmr_documents import Configure, Configured
+from dmrc.gateway.routes.dmr_documents import DmrConfigure, DmrConfigured
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
@@ -24,12 +24,12 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
         if admission.admit(scope) is not None or scope["dmrc.listener"] != "loopback":
             raise PermissionDeniedError("a service may not configure models", remedy="Run: dmrc configure")
 
-    async def configure(body: Configure) -> Response:
+    async def configure(body: DmrConfigure) -> Response:
         """Set what the body says, in place of what was set; Docker Model Runner refuses a busy model, too."""
         await configurator.configure(body.model, None, body.options(None), replace=True)
         return Response(status_code=202)
 
-    async def configure_engine(engine: str, body: Configure) -> Response:
+    async def configure_engine(engine: str, body: DmrConfigure) -> Response:
         """Set what the body says, and which engine serves the model, in place of what was set."""
         await configurator.configure(body.model, None, body.options(engine), replace=True)
         return Response(status_code=202)
@@ -48,7 +48,7 @@ def add_configure_routes(app: FastAPI, admission: Admission, configurator: Confi
 
     router = typed_router(route_class(admit), "Docker Model Runner", OpenAIError)
     router.post("/engines/_configure", status_code=202, response_class=Response)(configure)
-    router.get("/engines/_configure", response_model=list[Configured])(configurations)
+    router.get("/engines/_configure", response_model=list[DmrConfigured])(configurations)
     router.post("/engines/{engine}/_configure", status_code=202, response_class=Response)(configure_engine)
-    router.get("/engines/{engine}/_configure", response_model=list[Configured])(configurations_beside)
+    router.get("/engines/{engine}/_configure", response_model=list[DmrConfigured])(configurations_beside)
     include(app, router)

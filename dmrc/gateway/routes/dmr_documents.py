@@ -12,26 +12,26 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from dmrc.errors import InputError
-from dmrc.gateway.routes.documents import Name, Number, Responses, Sent, Told
+from dmrc.gateway.routes.documents import AnswerDocument, DescribedResponses, Name, Number, RequestDocument
 from dmrc.project import DEFAULT_ENGINE, Mode, ServingOptions, parse_keep_alive
 
 _MODES: Mapping[str, Mode] = {"completion": "completion", "embedding": "embedding", "reranking": "rerank"}
 
 
-class Create(Sent):
+class Create(RequestDocument):
     """A model to pull."""
 
     model: Name = Field(alias="from", examples=["ai/smollm2"], description="Its reference")
 
 
-class Repackage(Sent):
+class Repackage(RequestDocument):
     """A variant of a model."""
 
     target: Name = Field(examples=["ai/smollm2:short"], description="Reference of the variant")
     context_size: Number | None = Field(default=None, description="Tokens per request")
 
 
-class Unload(Sent):
+class DmrUnload(RequestDocument):
     """The runners to end."""
 
     all: bool = Field(default=False, description="Whether all of them; `models` says nothing then")
@@ -39,13 +39,13 @@ class Unload(Sent):
     backend: str = Field(default="", description="Engine; only its runners end")
 
 
-class Backend(Sent):
+class Backend(RequestDocument):
     """An engine."""
 
     backend: Name = Field(examples=[DEFAULT_ENGINE])
 
 
-class LlamaCppOptions(Sent):
+class LlamaCppOptions(RequestDocument):
     """What only llama.cpp knows."""
 
     reasoning_budget: Annotated[int, Field(strict=True, ge=-1)] | None = Field(
@@ -53,7 +53,7 @@ class LlamaCppOptions(Sent):
     )
 
 
-class Speculative(Sent):
+class Speculative(RequestDocument):
     """A smaller model that guesses ahead; 0 and an empty text are the engine's own choice."""
 
     draft_model: str = ""
@@ -63,7 +63,7 @@ class Speculative(Sent):
     )
 
 
-class Configure(Sent):
+class DmrConfigure(RequestDocument):
     """How a model is to be served, in place of what was set before."""
 
     model: Name = Field(examples=["ai/smollm2"])
@@ -123,13 +123,13 @@ class Configure(Sent):
         )
 
 
-class Version(Told):
+class Version(AnswerDocument):
     """Which dmrc this is."""
 
     version: str
 
 
-class Running(Told):
+class Running(AnswerDocument):
     """A runner; what is false is left out."""
 
     backend_name: str = Field(description="Engine")
@@ -141,20 +141,20 @@ class Running(Told):
     keep_alive: str = Field(description="As Go writes a time: `5m0s`; `-1` is for ever")
 
 
-class DiskUsage(Told):
+class DiskUsage(AnswerDocument):
     """Bytes on disk."""
 
     models_disk_usage: int
     default_backend_disk_usage: int
 
 
-class Unloaded(Told):
+class DmrUnloaded(AnswerDocument):
     """How many runners ended."""
 
     unloaded_runners: int
 
 
-class Configured(Told):
+class DmrConfigured(AnswerDocument):
     """How a model is served, and who says so."""
 
     backend: str | None = Field(alias="Backend", description="Engine")
@@ -166,7 +166,7 @@ class Configured(Told):
     origin: dict[str, str] = Field(alias="Origin", description="Who says each value, as `compose` or `command line`")
 
 
-class ModelConfig(Told):
+class DmrModelConfig(AnswerDocument):
     """What a model is."""
 
     format: str
@@ -178,16 +178,16 @@ class ModelConfig(Told):
     context_size: int = Field(default=0, description="Tokens; left out where none was recorded")
 
 
-class Model(Told):
+class DmrModel(AnswerDocument):
     """A model of the store."""
 
     id: str = Field(description="Digest of its manifest")
     tags: list[str] = Field(description="Full references")
     created: int | None = Field(description="Unix seconds")
-    config: ModelConfig
+    config: DmrModelConfig
 
 
-class Tagged(Told):
+class Tagged(AnswerDocument):
     """A name that was given."""
 
     message: str
@@ -200,14 +200,14 @@ class Repackaged(Tagged):
     source: str = Field(description="What it was made of")
 
 
-class Removed(Told):
+class DmrRemoved(AnswerDocument):
     """One step of removing a model: a name or a digest."""
 
     Untagged: str = ""
     Deleted: str = ""
 
 
-class TransferLine(Told):
+class TransferLine(AnswerDocument):
     """One line of a pull, a push or an upload."""
 
     type: str = Field(description="`progress`, `success`, `warning` or `error`")
@@ -217,7 +217,7 @@ class TransferLine(Told):
     mode: str = Field(description="`pull` or `push`")
 
 
-class RecordGroup(Told):
+class RecordGroup(AnswerDocument):
     """The last requests of one model."""
 
     count: int
@@ -226,10 +226,10 @@ class RecordGroup(Told):
     records: list[dict[str, Any]] = Field(description="The oldest first")
 
 
-LINES: Responses = {200: {"model": TransferLine, "description": "Lines of JSON, each as this"}}
+LINES: DescribedResponses = {200: {"model": TransferLine, "description": "Lines of JSON, each as this"}}
 """What pulls, pushes and uploads answer, for the OpenAPI document."""
 
-ARCHIVE: Responses = {200: {"content": {"application/x-tar": {}}, "description": "The archive"}}
+ARCHIVE: DescribedResponses = {200: {"content": {"application/x-tar": {}}, "description": "The archive"}}
 """What an export answers."""
 
 ARCHIVE_BODY = {"requestBody": {"content": {"application/x-tar": {}}, "required": True}}

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from dmrc import __version__
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
-from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, Running, Unload, Unloaded, Version
+from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, DmrUnload, DmrUnloaded, Running, Version
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.server.admission import Admission
@@ -51,7 +51,7 @@ class DmrEngines:
         router.get("/engines/status", response_model=dict[str, str])(self.status)
         router.get("/engines/ps", response_model=list[Running])(self.ps)
         router.get("/engines/df", response_model=DiskUsage)(self.df)
-        router.post("/engines/unload", response_model=Unloaded)(self.unload)
+        router.post("/engines/unload", response_model=DmrUnloaded)(self.unload)
         router.post("/engines/install-backend", response_class=Response)(self.install)
         router.post("/engines/uninstall-backend", response_class=Response)(self.uninstall)
         include(app, router)
@@ -75,7 +75,7 @@ class DmrEngines:
         engine = await asyncio.to_thread(self._engines[DEFAULT_ENGINE].disk_bytes)
         return {"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine}
 
-    async def unload(self, body: Unload) -> dict[str, int]:
+    async def unload(self, body: DmrUnload) -> dict[str, int]:
         """Unload models, of one engine where it is named; what does not run, or is not there, counts as none."""
         wanted = None if body.all else body.models
         runners, _ = await runners_of(self._scheduler, self._catalog, wanted, body.backend or None)

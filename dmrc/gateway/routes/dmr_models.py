@@ -13,14 +13,14 @@ from fastapi.responses import Response
 
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.routes.dmr_documents import LINES, Create, Model, Removed, Repackage, Repackaged, Tagged
+from dmrc.gateway.routes.dmr_documents import LINES, Create, DmrModel, DmrRemoved, Repackage, Repackaged, Tagged
 from dmrc.gateway.routes.dmr_engines import unload
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.routes.progress_events import ModelEvents
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import QueryFlag, include, route_class, typed_router
 from dmrc.gguf import format_size
 from dmrc.models import Models, Parts, describe
 from dmrc.reference import Reference
@@ -52,15 +52,15 @@ class DmrModels:
         # Docker Model Runner's client takes 422 of a pull for a model that is too new for it, and says so:
         # https://github.com/docker/model-runner/blob/main/cmd/cli/desktop/desktop.go (`Pull`)
         pulling = typed_router(route_class(admit, bad_body=400), "Docker Model Runner", OpenAIError)
-        router.get("/models", response_model=list[Model])(self.models)
-        router.get("/models/{name:path}", response_model=Model)(self.show)
+        router.get("/models", response_model=list[DmrModel])(self.models)
+        router.get("/models/{name:path}", response_model=DmrModel)(self.show)
         pulling.post("/models/create", responses=LINES, response_class=Response)(self.create)
         router.post("/models/{name:path}/tag", status_code=201, response_model=Tagged)(self.tag)
         router.post("/models/{name:path}/repackage", status_code=201, response_model=Repackaged)(self.repackage)
         router.post("/models/{name:path}/push", responses=LINES, response_class=Response)(self.push)
         router.post("/models/{name:path}/{action}", include_in_schema=False)(self.act)
         router.delete("/models/purge", response_class=Response)(self.purge)
-        router.delete("/models/{name:path}", response_model=list[Removed])(self.remove)
+        router.delete("/models/{name:path}", response_model=list[DmrRemoved])(self.remove)
         include(app, pulling)
         include(app, router)
 
@@ -68,7 +68,7 @@ class DmrModels:
         """Return the models of the store."""
         return [describe(model) for model in await asyncio.to_thread(self._store.models)]
 
-    async def show(self, name: str, remote: Flag = False) -> dict[str, JsonValue]:
+    async def show(self, name: str, remote: QueryFlag = False) -> dict[str, JsonValue]:
         """Return one model, with `remote` as its registry has it."""
         if remote:
             return describe(await self._transfers.run(lambda _cancelled: self._models.look(name)))
@@ -128,7 +128,7 @@ class DmrModels:
             await asyncio.to_thread(self._store.remove, digest, force=True)
         return Response()
 
-    async def remove(self, name: str, force: Flag = False) -> list[dict[str, str]]:
+    async def remove(self, name: str, force: QueryFlag = False) -> list[dict[str, str]]:
         """Remove a name, and with the last one the model; one that runs is unloaded, or finishes what it does."""
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         if force or len(model.tags) <= 1:

@@ -12,7 +12,7 @@ Number = Annotated[int, Field(strict=True, ge=0)]
 """A whole number, 0 among them."""
 
 
-class Sent(BaseModel):
+class RequestDocument(BaseModel):
     """A body that programs in Go send: they write null for what is not set, and more than is heeded here."""
 
     @model_validator(mode="before")
@@ -21,17 +21,17 @@ class Sent(BaseModel):
         return {key: value for key, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
-class Told(BaseModel):
+class AnswerDocument(BaseModel):
     """An answer; what its model does not list is sent all the same."""
 
     model_config = ConfigDict(extra="allow")
 
 
-Responses = dict[int | str, dict[str, Any]]
+DescribedResponses = dict[int | str, dict[str, Any]]
 """Answers by status, for the OpenAPI document: those that a handler writes itself."""
 
-TEXT: Responses = {200: {"content": {"text/plain": {}}, "description": "Plain text"}}
+TEXT: DescribedResponses = {200: {"content": {"text/plain": {}}, "description": "Plain text"}}
 """What is no JSON."""
 
-EVENTS: Responses = {200: {"content": {"text/event-stream": {}}, "description": "Server-Sent Events"}}
+EVENTS: DescribedResponses = {200: {"content": {"text/event-stream": {}}, "description": "Server-Sent Events"}}
 """A stream that goes on."""

@@ -18,7 +18,7 @@ from dmrc.gateway.routes.documents import TEXT
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.routes.management import admit_manager
 from dmrc.gateway.server.admission import Admission
-from dmrc.gateway.server.typed_routes import Flag, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import QueryFlag, include, route_class, typed_router
 from dmrc.log_tail import LogTail
 from dmrc.paths import Paths
 from dmrc.scheduler.scheduler import Scheduler
@@ -42,7 +42,7 @@ class LogRoutes:
         include(app, router)
 
     async def logs(
-        self, follow: Flag = False, no_engines: Annotated[Flag, Query(alias="no-engines")] = False
+        self, follow: QueryFlag = False, no_engines: Annotated[QueryFlag, Query(alias="no-engines")] = False
     ) -> Response:
         """Return the log of the daemon, and of the engines of the models that run; with `follow` it goes on."""
         if not self._paths.daemon_log.exists():

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from dmrc.gateway.routes.documents import Name, Responses, Sent, Told
+from dmrc.gateway.routes.documents import AnswerDocument, DescribedResponses, Name, RequestDocument
 
 
-class ModelName(Sent):
+class OllamaModelName(RequestDocument):
     """Which model; older clients write `name` for `model`."""
 
     name: Name = Field(alias="model", examples=["ai/smollm2"], description="Its reference")
@@ -25,20 +25,20 @@ class ModelName(Sent):
         return body
 
 
-class Pull(ModelName):
+class Pull(OllamaModelName):
     """A model to pull."""
 
     stream: bool = Field(default=True, description="Whether each step is told")
 
 
-class Copy(Sent):
+class Copy(RequestDocument):
     """Another name for a model."""
 
     source: Name = Field(examples=["ai/smollm2"])
     destination: Name = Field(examples=["ai/smollm2"])
 
 
-class Details(Told):
+class Details(AnswerDocument):
     """What kind of model it is."""
 
     parent_model: str
@@ -49,7 +49,7 @@ class Details(Told):
     quantization_level: str
 
 
-class Listed(Told):
+class Listed(AnswerDocument):
     """A model."""
 
     name: str
@@ -60,13 +60,13 @@ class Listed(Told):
     details: Details
 
 
-class Tags(Told):
+class Tags(AnswerDocument):
     """The models that the caller may use."""
 
     models: list[Listed]
 
 
-class RunningModel(Told):
+class RunningModel(AnswerDocument):
     """A model that runs."""
 
     name: str
@@ -79,13 +79,13 @@ class RunningModel(Told):
     context_length: int | None = Field(description="Tokens per request")
 
 
-class RunningModels(Told):
+class RunningModels(AnswerDocument):
     """Those that run."""
 
     models: list[RunningModel]
 
 
-class Shown(Told):
+class Shown(AnswerDocument):
     """A model in detail."""
 
     modelfile: str
@@ -98,7 +98,7 @@ class Shown(Told):
     modified_at: str
 
 
-class PullLine(Told):
+class PullLine(AnswerDocument):
     """One line of a pull; the last one has `success`."""
 
     status: str
@@ -107,5 +107,7 @@ class PullLine(Told):
     completed: int = 0
 
 
-PULL_LINES: Responses = {200: {"model": PullLine, "description": "Lines of JSON, each as this; one without `stream`"}}
+PULL_LINES: DescribedResponses = {
+    200: {"model": PullLine, "description": "Lines of JSON, each as this; one without `stream`"}
+}
 """What a pull answers, for the OpenAPI document."""

@@ -22,7 +22,7 @@ from dmrc.exchange import JsonValue
 from dmrc.gateway.routes.dmr_documents import Version
 from dmrc.gateway.routes.error_documents import OllamaError
 from dmrc.gateway.routes.management import admit_manager
-from dmrc.gateway.routes.ollama_documents import PULL_LINES, Copy, ModelName, Pull, RunningModels, Shown, Tags
+from dmrc.gateway.routes.ollama_documents import PULL_LINES, Copy, OllamaModelName, Pull, RunningModels, Shown, Tags
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typed_router
@@ -118,7 +118,7 @@ class OllamaModels:
         ]
         return {"models": [_running(*one) for one in running]}
 
-    async def show(self, caller: CallerOf, body: ModelName) -> dict[str, object]:
+    async def show(self, caller: CallerOf, body: OllamaModelName) -> dict[str, object]:
         """Return one model in detail."""
         target = (await self._catalog.resolved(caller, body.name, "chat")).target
         local = target.model
@@ -161,7 +161,7 @@ class OllamaModels:
         await asyncio.to_thread(self._store.tag, model, target)
         return Response()
 
-    async def delete(self, body: ModelName) -> Response:
+    async def delete(self, body: OllamaModelName) -> Response:
         """Remove a name, and with the last one the model; one that runs is unloaded, as `ollama rm` does."""
         registry = self._catalog.default_registry
         model = await asyncio.to_thread(self._store.resolve, body.name, registry)

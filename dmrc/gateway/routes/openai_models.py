@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dmrc.errors import ModelNotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.routes.documents import Told
+from dmrc.gateway.routes.documents import AnswerDocument
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, repeat, route_class, typed_router
@@ -17,7 +17,7 @@ from dmrc.gateway.serving.catalog import Catalog
 from dmrc.models import openai_model
 
 
-class OpenAIModelFacts(Told):
+class OpenAIModelFacts(AnswerDocument):
     """What Docker Model Runner tells of a model."""
 
     context_window: int | None = Field(description="Tokens")
@@ -27,7 +27,7 @@ class OpenAIModelFacts(Told):
     size: str = Field(description="As a person reads it: `268.80 MB`")
 
 
-class OpenAIModel(Told):
+class OpenAIModel(AnswerDocument):
     """A model; one of an upstream has no `dmr`."""
 
     id: str = Field(description="What to ask for")
@@ -37,7 +37,7 @@ class OpenAIModel(Told):
     dmr: OpenAIModelFacts | None = None
 
 
-class OpenAIModelList(Told):
+class OpenAIModelList(AnswerDocument):
     """All models."""
 
     object: str = Field(description="`list`")

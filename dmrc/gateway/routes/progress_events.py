@@ -10,7 +10,7 @@ from typing import Literal
 
 from dmrc.sources import ProgressEvent
 
-Mode = Literal["pull", "push"]
+Direction = Literal["pull", "push"]
 """Which way a model travels."""
 
 _DONE = {"pull": "Downloaded", "push": "Uploaded"}
@@ -24,7 +24,7 @@ class ModelEvents:
     `warning` or `error`. All sizes are bytes.
     """
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Direction) -> None:
         """Begin."""
         self._mode = mode
         self._sizes: dict[str, int] = {}

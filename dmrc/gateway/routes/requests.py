@@ -26,7 +26,7 @@ from dmrc.gateway.routes.dmr_documents import RecordGroup
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.closing_stream import ClosingStream
-from dmrc.gateway.server.typed_routes import CallerOf, Flag, include, route_class, typed_router
+from dmrc.gateway.server.typed_routes import CallerOf, QueryFlag, include, route_class, typed_router
 
 _RECORDS_PER_MODEL = 10
 _LOOKED_AT = 500
@@ -79,7 +79,7 @@ class History:
         self,
         caller: CallerOf,
         model: str | None = None,
-        include_existing: Flag = False,
+        include_existing: QueryFlag = False,
         accept: Annotated[str, Header()] = "",
         origin: Annotated[str | None, Header()] = None,
     ) -> Response | list[dict[str, object]]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from dmrc.dialects.responses.conversations import Conversations
 from dmrc.dialects.responses.routes import JsonObject, ResponsesDialect
 from dmrc.errors import InputError
-from dmrc.gateway.routes.documents import Told
+from dmrc.gateway.routes.documents import AnswerDocument
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.typed_routes import CallerOf, include, repeat, route_class, typed_router
@@ -21,14 +21,14 @@ from dmrc.json_values import items_of
 from dmrc.projects import Caller
 
 
-class Response(Told):
+class StoredResponse(AnswerDocument):
     """A response, as `POST …/responses` answered it."""
 
     id: str
     object: str = Field(description="`response`")
 
 
-class Deleted(Told):
+class Deleted(AnswerDocument):
     """A response that is forgotten."""
 
     id: str
@@ -36,7 +36,7 @@ class Deleted(Told):
     deleted: bool
 
 
-class InputItems(Told):
+class InputItems(AnswerDocument):
     """What was asked; there is one page."""
 
     object: str = Field(description="`list`")
@@ -59,7 +59,7 @@ class ResponseRoutes:
         """Add the routes."""
         router = typed_router(route_class(self._admission.admit), "OpenAI", OpenAIError)
         first, *others = self._paths
-        router.get(f"{first}/{{id}}", response_model=Response)(self.show)
+        router.get(f"{first}/{{id}}", response_model=StoredResponse)(self.show)
         router.delete(f"{first}/{{id}}", response_model=Deleted)(self.forget)
         router.get(f"{first}/{{id}}/input_items", response_model=InputItems)(self.input_items)
         repeat(router, first, others)

@@ -12,7 +12,7 @@ from dmrc.errors import AuthenticationError, PermissionDeniedError
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.server.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.server.credentials import sent_keys
-from dmrc.gateway.server.request_bodies import Bodies
+from dmrc.gateway.server.request_bodies import RequestBodies
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
 
@@ -42,7 +42,7 @@ class Admission:
         self._require_key = require_key
         self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = origins
-        self.bodies = Bodies()
+        self.bodies = RequestBodies()
         """What was let in, and has not ended."""
 
     def admit(self, scope: Scope) -> Caller | None:

@@ -21,7 +21,7 @@ _KINDS = {"string": "a string", "integer": "a whole number", "number": "a number
 _KINDS |= {"array": "a list", "object": "an object", "null": "null"}
 
 
-def refusal(fields: Fields, error: RequestValidationError, bad_body: int) -> HttpInputError:
+def refusal(fields: RouteSchema, error: RequestValidationError, bad_body: int) -> HttpInputError:
     """Return what is wrong; the status is `bad_body`, or 400 where only the address is wrong."""
     found = dict(fields.told(one) for one in error.errors())
     is_in_body = any(one["loc"][0] == "body" for one in error.errors())
@@ -30,7 +30,7 @@ def refusal(fields: Fields, error: RequestValidationError, bad_body: int) -> Htt
     return HttpInputError("; ".join([*found][:_MOST]), status=bad_body if is_in_body else 400, remedy=remedy)
 
 
-class Fields:
+class RouteSchema:
     """What a route takes, by its schema."""
 
     def __init__(self, route: APIRoute) -> None:

@@ -41,7 +41,7 @@ class ClientDisconnected(Exception):
 class Body:
     """One body, while it is held."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: RequestBodies) -> None:
         """Hold nothing yet."""
         self.data = b""
         self.held_bytes = 0
@@ -73,7 +73,7 @@ class Body:
         return value
 
 
-class Bodies:
+class RequestBodies:
     """The bodies of all requests that have not ended. For one event loop."""
 
     def __init__(self, limit_bytes: int = BODIES_LIMIT_BYTES) -> None:

@@ -21,7 +21,7 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from dmrc.errors import HttpInputError, InputError
-from dmrc.gateway.server.bad_requests import Fields, refusal
+from dmrc.gateway.server.bad_requests import RouteSchema, refusal
 from dmrc.gateway.server.request_bodies import value_of
 from dmrc.projects import Caller
 
@@ -46,7 +46,7 @@ def route_class(
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             # What a handler leaves out of its answer stays out: no field has a default there.
             super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
-            self._fields: Fields | None = None
+            self._fields: RouteSchema | None = None
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
@@ -59,7 +59,7 @@ def route_class(
                 try:
                     return await handle(request)
                 except RequestValidationError as error:
-                    self._fields = self._fields or Fields(self)
+                    self._fields = self._fields or RouteSchema(self)
                     raise refusal(self._fields, error, bad_body) from error
 
             return answer
@@ -134,5 +134,5 @@ async def _caller(request: Request) -> Caller | None:
 CallerOf = Annotated[Caller | None, Depends(_caller)]
 """Whose key a request carries, for a handler; None where it needs none and has none."""
 
-Flag = Annotated[bool, BeforeValidator(lambda word: word is True or str(word).lower() in ("1", "t", "true"))]
+QueryFlag = Annotated[bool, BeforeValidator(lambda word: word is True or str(word).lower() in ("1", "t", "true"))]
 """A parameter of a query that says yes in Go's words; any other word is no."""

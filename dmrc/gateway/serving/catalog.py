@@ -13,7 +13,7 @@ from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
 from dmrc.gateway.serving.model_names import ModelNames, who
-from dmrc.gateway.serving.snapshot import Snapshot, Version
+from dmrc.gateway.serving.snapshot import Snapshot, StoreVersions
 from dmrc.gateway.serving.targets import Targets, Use
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
 from dmrc.project import Merged, ModelDeclaration, Upstream, own_names
@@ -207,7 +207,7 @@ class Catalog:
                     self._known = _Known(snapshot)
         return self._known
 
-    def _version(self) -> Version:
+    def _version(self) -> StoreVersions:
         return self._store.version(), self._configurations.version
 
     def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> Target:

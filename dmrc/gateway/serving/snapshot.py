@@ -10,7 +10,7 @@ from dmrc.project import ServingOptions
 from dmrc.reference import Reference
 from dmrc.store import Named, find, search
 
-Version = tuple[tuple[int, int] | None, int]
+StoreVersions = tuple[tuple[int, int] | None, int]
 """Of the store and of the configurations: see `Store.version` and `Configurations.version`."""
 
 
@@ -20,7 +20,7 @@ class Snapshot:
 
     default_registry: str
     """Of references that name none."""
-    version: Version = (None, -1)
+    version: StoreVersions = (None, -1)
     """What it was read of."""
     named: tuple[Named, ...] = ()
     """The models, whether their files are here or not."""
