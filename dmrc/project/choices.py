@@ -16,7 +16,7 @@ SERVICE_OPTIONS = ("default_model", "openai")
 Auth = Literal["key", "address"]
 """How the gateway knows containers."""
 
-OpenAI = Literal["auto", "always", "never"]
+OpenAIVariables = Literal["auto", "always", "never"]
 """Which services are given the variables `OPENAI_*`: those that their file lets want them, all, or none."""
 
 
@@ -54,7 +54,7 @@ def any_model(value: object, auth: Auth) -> bool:
     return True
 
 
-def openai(value: object, where: str, otherwise: OpenAI) -> OpenAI:
+def openai(value: object, where: str, otherwise: OpenAIVariables) -> OpenAIVariables:
     """Return which services are given `OPENAI_*`; `otherwise` where nothing is said.
 
     Raises:
@@ -62,9 +62,9 @@ def openai(value: object, where: str, otherwise: OpenAI) -> OpenAI:
     """
     if value is None:
         return otherwise
-    for known in get_args(OpenAI):
+    for known in get_args(OpenAIVariables):
         if value == known:
-            return cast(OpenAI, known)
+            return cast(OpenAIVariables, known)
     raise ProjectError(f"{where} is {value!r}", remedy="Use auto, always or never")
 
 

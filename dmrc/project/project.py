@@ -13,7 +13,7 @@ from dmrc.errors import NotFoundError, ProjectError
 from dmrc.fields import Faults, JsonValue, mapping, near, plain, refuse_unknown, strings, text
 from dmrc.project import choices
 from dmrc.project.binding import Binding
-from dmrc.project.choices import Auth, OpenAI
+from dmrc.project.choices import Auth, OpenAIVariables
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 from dmrc.project.service import Service
@@ -143,7 +143,7 @@ class Project:
             with faults.noted():
                 models[key] = ModelDeclaration.parse(key, value, places.get(key, directory))
         options = mapping(document.get("x-dmrc"), "x-dmrc")
-        openai: OpenAI = "auto"
+        openai: OpenAIVariables = "auto"
         with faults.noted():
             refuse_unknown(options, choices.PROJECT_OPTIONS, "x-dmrc")
         with faults.noted():
@@ -167,7 +167,7 @@ class Project:
         return cls(name, directory, files, models, services, capture, paths, auth, any_model)
 
 
-def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAI) -> Service:
+def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAIVariables) -> Service:
     where = f"services.{name}"
     fields = mapping(value, where)
     bindings = tuple(_binding(key, entry, where) for key, entry in _keyed(fields.get("models"), where).items())
@@ -243,7 +243,9 @@ def _keyed(value: object, where: str) -> Mapping[str, object]:
     return mapping(value, f"{where}.models")
 
 
-def _wishes(fields: Mapping[str, object], used: Sequence[str], openai: OpenAI, where: str) -> tuple[str | None, OpenAI]:
+def _wishes(
+    fields: Mapping[str, object], used: Sequence[str], openai: OpenAIVariables, where: str
+) -> tuple[str | None, OpenAIVariables]:
     """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""
     options, faults = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc"), Faults()
     with faults.noted():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dmrc.fields import JsonValue
 from dmrc.project.binding import Binding
-from dmrc.project.choices import OpenAI
+from dmrc.project.choices import OpenAIVariables
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Service:
     """`network_mode`, as written."""
     default_model: str | None = None
     """Key that `OPENAI_MODEL` names, where the user chose one."""
-    openai: OpenAI = "auto"
+    openai: OpenAIVariables = "auto"
     """Whether it is given `OPENAI_*` (`x-dmrc: {openai: …}` of its own, else the project's)."""
     extensions: Mapping[str, JsonValue] = field(default_factory=dict)
     """Its fields `x-dmrc-…`, by name: what plugins are told of this service, `{"x-dmrc-limits": {…}}`."""

@@ -48,7 +48,7 @@ class FieldPlace:
     """`model` of the same entry."""
 
 
-Reader = Callable[[object, FieldPlace], Any]
+FieldReader = Callable[[object, FieldPlace], Any]
 """Checks the value of a compose file, which is never None, and returns it as its field holds it."""
 
 
@@ -60,7 +60,7 @@ class OptionField:
     """Its name in a compose file."""
     section: Literal["", "x-dmrc"]
     """Whether it stands under the model itself, or under its `x-dmrc`."""
-    read: Reader | None
+    read: FieldReader | None
     """How a compose file's value is read; None: no compose file has it, only `dmrc configure`."""
     file: Literal["", "any", "text"]
     """Whether it names files, which must be the project's: any ones, or texts. What is not a path is a reference."""
@@ -79,7 +79,7 @@ def _same(value: Any) -> Any:
 
 
 def _option(
-    read: Reader | None = None,
+    read: FieldReader | None = None,
     *,
     written: str = "",
     section: Literal["", "x-dmrc"] = "x-dmrc",
@@ -92,7 +92,7 @@ def _option(
     return {"option": OptionField(written, section, read, file, is_local, names_runner, to_json, from_json)}
 
 
-def _checked(check: Callable[[object, str], Any]) -> Reader:
+def _checked(check: Callable[[object, str], Any]) -> FieldReader:
     return lambda value, place: check(value, place.where)
 
 

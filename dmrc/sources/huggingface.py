@@ -24,7 +24,7 @@ from dmrc.sources.http import HttpClient
 from dmrc.sources.huggingface_search import search_hugging_face
 from dmrc.sources.local_files import SHARD
 from dmrc.sources.retry import TransientError
-from dmrc.sources.search import Finder
+from dmrc.sources.search import ModelFinder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 from dmrc.sources.url_origin import UrlOrigin
@@ -80,7 +80,7 @@ class HuggingFaceSource:
             return None
         return Reference.parse(text)
 
-    def finder(self) -> Finder:
+    def finder(self) -> ModelFinder:
         """Return the search among its GGUF repositories."""
         huggingface_client.api()
         return search_hugging_face

@@ -35,7 +35,7 @@ from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
 from dmrc.sources.retry import retry
-from dmrc.sources.search import Finder
+from dmrc.sources.search import ModelFinder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
 
@@ -109,7 +109,7 @@ class OciSource:
     def _display(self, reference: Reference) -> str:
         return reference.display(default_registry=self._default_registry)
 
-    def finder(self) -> Finder:
+    def finder(self) -> ModelFinder:
         """Return the search of Docker Hub: other registries have none."""
         return search_hub
 

@@ -55,7 +55,7 @@ class SearchResult:
         }
 
 
-Finder = Callable[[str, int], list[SearchResult]]
+ModelFinder = Callable[[str, int], list[SearchResult]]
 """Takes a word, which may be empty, and how many to return: the most popular models that it fits. Blocks.
 
 Raises RegistryError where the catalog cannot be reached, or refuses.
@@ -71,7 +71,7 @@ class Searchable(Protocol):
     catalog_title: str
     """For messages: `Docker Hub`."""
 
-    def finder(self) -> Finder:
+    def finder(self) -> ModelFinder:
         """Return what searches it, in a thread. Imports belong here, in the thread of the command.
 
         The thread is left alone when the process ends, and an import that is cut off by that prints a line of its own.
@@ -81,7 +81,7 @@ class Searchable(Protocol):
         """
 
 
-def search(term: str, limit: int, finders: Mapping[str, Finder]) -> list[SearchResult]:
+def search(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> list[SearchResult]:
     """Ask catalogs, by their titles, side by side, and return the most popular models.
 
     One that fails is named in the log while another answers.
