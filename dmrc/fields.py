@@ -10,6 +10,9 @@ from dmrc.errors import ProjectError
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 """A value as JSON has them."""
 
+JsonObject = dict[str, JsonValue]
+"""An object as JSON has them."""
+
 
 def mapping(value: object, where: str) -> Mapping[str, object]:
     """Return a mapping with text keys; None is an empty one.

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """Public classes at the top of a module, and names that are given to types."""
+    found = defaultdict(set)
+    for module, path in NAMES.items():
+        for node in ast.parse(path.read_text()).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                names = [
+                    one.id for one in node.targets if isinstance(one, ast.Name) and re.match("[A-Z].*[a-z]", one.id)
+                ]
+            for name in names:
+                found[name].add(module)
+
+    assert not {name: modules for name, modules in found.items() if len(modules) > 1}
 
 
 def test_the_table_of_the_floors_is_this_one() -> None:

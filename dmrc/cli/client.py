@@ -18,11 +18,9 @@ from dmrc import __version__, errors
 from dmrc.cli.admin import Admin
 from dmrc.errors import DaemonError, DaemonNotRunningError, DaemonRunningError, DmrcError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.projects import Registration
 from dmrc.settings import Settings
-
-JsonObject = dict[str, JsonValue]
-"""A JSON object."""
 
 _START_SECONDS = 120.0
 _LONGEST_LINE = 300

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dmrc.dialects.chat.mends import Fix
+from dmrc.dialects.chat.fixes import Fix
 from dmrc.dialects.chat.several import Several
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue, Operation

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import JsonObject
 from dmrc.cli.models.push import push as dmrc_push
 from dmrc.cli.models.show import show as dmrc_show
 from dmrc.cli.options import json_option, model_name
 from dmrc.cli.record.status import status as dmrc_status
 from dmrc.cli.record.version import version as dmrc_version
 from dmrc.cli.serving.ps import ps as dmrc_ps
+from dmrc.fields import JsonObject
 
 _ORDER = ("Running", "Error", "Not Installed", "Installing")
 

@@ -7,8 +7,8 @@ from typing import cast
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import JsonObject
 from dmrc.cli.options import json_option
+from dmrc.fields import JsonObject
 
 _HEADERS = ("NAME", "VERSION", "FROM", "STATE", "CALLS", "ERRORS", "MEAN", "DROPPED", "HOOKS")
 

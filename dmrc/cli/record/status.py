@@ -11,7 +11,7 @@ from dmrc.cli.options import json_option
 from dmrc.project import GATEWAY_HOST
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import JsonObject
+    from dmrc.fields import JsonObject
 
 
 @click.command(epilog="Example: dmrc status --json")

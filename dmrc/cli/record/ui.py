@@ -16,8 +16,8 @@ def ui(app: App, print_only: bool) -> None:
     from typing import cast
     from urllib.parse import urlencode
 
-    from dmrc.cli.client import JsonObject
     from dmrc.cli.progress import note
+    from dmrc.fields import JsonObject
 
     app.daemon.ensure()
     opened = cast(JsonObject, app.daemon.request("POST", "/ui-token"))

@@ -16,7 +16,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import JsonObject
+    from dmrc.fields import JsonObject
 
 _PROMPT = "Tell the story of a lighthouse keeper who finds a message in a bottle, in as many words as you like. " * 8
 

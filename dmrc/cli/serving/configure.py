@@ -12,7 +12,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import JsonObject
+    from dmrc.fields import JsonObject
     from dmrc.project import ServingOptions
 
 
@@ -119,7 +119,7 @@ def entries(app: App, model: str | None) -> list[JsonObject]:
 
     with app.daemon.needed():
         path = "/configurations" if model is None else f"/configurations?model={quote(model, safe='')}"
-        return cast("list[Document]", app.daemon.request("GET", path))
+        return cast("list[JsonObject]", app.daemon.request("GET", path))
 
 
 @configure.command(epilog="Example: dmrc configure rm ai/smollm2")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.client import JsonObject
 from dmrc.cli.options import json_option
+from dmrc.fields import JsonObject
 
 _HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "MEMORY", "PROMPT CACHE", "UNTIL")
 

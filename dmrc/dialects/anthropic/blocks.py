@@ -9,11 +9,11 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import FLAG, TEXT, check_kinds, given_object, given_objects
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _HARMLESS = ("cache_control",)
 _FIELDS = {

@@ -9,9 +9,10 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, Part, joined, json_object
+from dmrc.dialects.chat.answers import ChatAnswer, Part, joined, json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _DELTAS = {

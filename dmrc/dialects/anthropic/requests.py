@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from dmrc.dialects.anthropic.blocks import checked_block, joined, parts, words
-from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
+from dmrc.dialects.chat.answers import asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import (
     AMOUNT,
@@ -25,6 +25,7 @@ from dmrc.dialects.chat.shapes import (
 )
 from dmrc.errors import InputError, ThreadError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 # Anthropic's name, and that of a chat completion.
 _PLAIN = {

@@ -14,10 +14,8 @@ from typing import Literal
 from dmrc.errors import EngineAnswerError, EngineError
 from dmrc.event_stream import Event, EventReader
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of, parse_line
-
-JsonObject = dict[str, JsonValue]
-"""A JSON object."""
 
 # How llama.cpp's own routes (/infill) say why an answer ended.
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#result-json

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.counts import COUNT_PATH
+from dmrc.dialects.chat.fixes import Fix, WithoutBeginning
 from dmrc.dialects.chat.forced_calls import ForcedCalls
-from dmrc.dialects.chat.mends import Fix, WithoutBeginning
 from dmrc.dialects.chat.messages import checked_messages
 from dmrc.dialects.chat.schemas import kept_format, unkept
 from dmrc.dialects.chat.served import Served
@@ -29,6 +28,7 @@ from dmrc.dialects.openai.completions import checked_completion
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, checked_embedding
 from dmrc.dialects.openai.embeddings import unread as unread_embedding
 from dmrc.dialects.openai.fields import check_fields, refuse_fields, unread
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from dmrc.dialects.chat.answers import JsonObject, json_object
+from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
+from dmrc.fields import JsonObject
 
 COUNT_PATH = "/v1/chat/completions/input_tokens"
 """Answers `{"input_tokens": 12}`. Other servers have no such route: see `EngineClient`."""

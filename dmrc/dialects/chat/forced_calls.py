@@ -7,8 +7,9 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from dmrc.dialects.chat.answers import JsonObject, json_object
+from dmrc.dialects.chat.answers import json_object
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')

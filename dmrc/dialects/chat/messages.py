@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.chat.unfinished import closed, refuse_constant
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _TEXTS = ("text", "refusal")

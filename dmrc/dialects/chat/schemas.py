@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMA = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")

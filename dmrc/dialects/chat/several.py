@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
 from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import JsonObject, add_call, error_message, json_object
-from dmrc.dialects.chat.mends import FixedAnswer, is_stream
+from dmrc.dialects.chat.answers import add_call, error_message, json_object
+from dmrc.dialects.chat.fixes import FixedAnswer, is_stream
 from dmrc.errors import EngineAnswerError
 from dmrc.event_stream import EventReader
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 _TEXTS = ("content", "reasoning_content", "refusal")

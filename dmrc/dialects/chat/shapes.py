@@ -9,8 +9,7 @@ from typing import TypeGuard
 
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-
-JsonObject = dict[str, JsonValue]
+from dmrc.fields import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

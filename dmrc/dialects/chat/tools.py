@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.schemas import described, kept_schema
 from dmrc.dialects.chat.served import Served
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.fields import near
+from dmrc.fields import JsonObject, near
 from dmrc.json_values import items_of, object_of
 
 _CHOICES = ("none", "auto", "required")

@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, PartialToolCall, Piece, joined, json_object
+from dmrc.dialects.chat.answers import ChatAnswer, PartialToolCall, Piece, joined, json_object
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.ollama.context import context_of
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 ReplyKind = Literal["chat", "generate"]

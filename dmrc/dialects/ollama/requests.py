@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
+from dmrc.dialects.chat.answers import asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import FLAG, LIST, OBJECT, TEXT, TEXTS, WHOLE, check_kinds, given_object
 from dmrc.dialects.ollama.context import messages_of
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 # What does not fit into the context is refused by name, whatever these say.

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.dialect import AnswerReader, Call, LoadOrUnload, Route
 from dmrc.dialects.ollama import record
 from dmrc.dialects.ollama import requests as requests
 from dmrc.dialects.ollama.replies import Embeddings, OllamaReply, error_line, residence
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of
 
 

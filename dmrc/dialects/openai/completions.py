@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dmrc.dialects.chat.answers import JsonObject
-from dmrc.dialects.chat.mends import Fix
+from dmrc.dialects.chat.fixes import Fix
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.schemas import kept_schema
 from dmrc.dialects.openai.fields import refuse_fields
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 _MOST_LOGPROBS = 20

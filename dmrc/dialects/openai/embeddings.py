@@ -10,13 +10,13 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 
-from dmrc.dialects.chat.answers import JsonObject
-from dmrc.dialects.chat.mends import Fix
+from dmrc.dialects.chat.fixes import Fix
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.chat.shapes import TEXT, WHOLE, check_kinds
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of
 
 EMBEDDINGS = "/v1/embeddings"

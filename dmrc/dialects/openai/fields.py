@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import NUMBERS, OF_ENGINES
 from dmrc.dialects.chat.shapes import (
     FLAG,
@@ -27,6 +26,7 @@ from dmrc.dialects.chat.shapes import (
 )
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _KINDS: Mapping[str, FieldType] = {
     **dict.fromkeys(NUMBERS, NUMBER),

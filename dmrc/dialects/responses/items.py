@@ -9,11 +9,11 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 
-from dmrc.dialects.chat.answers import JsonObject
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import TEXT, check_kinds, given_objects
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of
 
 _TEXTS = ("input_text", "output_text", "text", "refusal", "reasoning_text", "summary_text")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import uuid
 
-from dmrc.dialects.chat.answers import JsonObject, Part, PartialToolCall, Piece
+from dmrc.dialects.chat.answers import Part, PartialToolCall, Piece
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import object_of
 
 # What a response tells of its request, and what it tells where the request does not say; clients expect each of them.

@@ -10,10 +10,11 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from dmrc.dialects.chat.answers import ChatAnswer, JsonObject, Part, Piece
+from dmrc.dialects.chat.answers import ChatAnswer, Part, Piece
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.responses.objects import Item, new_response
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 
 _TEXTS = {"text": "response.output_text", "thought": "response.reasoning_text"}
 _ARGUMENTS = "response.function_call_arguments"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from dmrc.dialects.chat.answers import JsonObject, asking_for_counts
+from dmrc.dialects.chat.answers import asking_for_counts
 from dmrc.dialects.chat.known_fields import Fields
 from dmrc.dialects.chat.shapes import (
     COUNT,
@@ -25,6 +25,7 @@ from dmrc.dialects.chat.shapes import (
 from dmrc.dialects.responses.items import messages
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of
 
 # The Responses' name, and that of a chat completion.

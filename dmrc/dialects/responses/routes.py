@@ -20,8 +20,7 @@ from dmrc.dialects.responses.conversations import Conversations, Items
 from dmrc.dialects.responses.replies import ResponsesReply
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation
-
-JsonObject = dict[str, JsonValue]
+from dmrc.fields import JsonObject
 
 PATHS = ("/responses", "/engines/responses", "{v1}/responses")
 """Where responses are asked for; see `Dialect.routes`."""

@@ -13,7 +13,7 @@ from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
-from dmrc.dialects.chat.mends import FixedAnswer, is_stream
+from dmrc.dialects.chat.fixes import FixedAnswer, is_stream
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of

@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from pydantic import Field
 
 from dmrc.dialects.responses.conversations import Conversations
-from dmrc.dialects.responses.routes import JsonObject, ResponsesDialect
+from dmrc.dialects.responses.routes import ResponsesDialect
 from dmrc.errors import InputError
+from dmrc.fields import JsonObject
 from dmrc.gateway.routes.documents import AnswerDocument
 from dmrc.gateway.routes.error_documents import OpenAIError
 from dmrc.gateway.server.admission import Admission

@@ -14,11 +14,11 @@ from typing import cast
 from urllib.parse import quote
 
 from dmrc.cli.app import App
-from dmrc.cli.client import JsonObject
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.projects.setup.service_keys import stable_keys
 from dmrc.cli.tables import size
 from dmrc.errors import DaemonError, DmrcError
+from dmrc.fields import JsonObject
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
 from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project

@@ -15,11 +15,11 @@ from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.summary import cells, from_json, running_cells, to_json
 from dmrc.cli.app import App
-from dmrc.cli.client import JsonObject
 from dmrc.cli.progress import note
 from dmrc.cli.record.requests.lines import Screen, Table, fitted
 from dmrc.errors import DaemonError, InputError
 from dmrc.exchange import Exchange
+from dmrc.fields import JsonObject
 
 if TYPE_CHECKING:
     from rich.live import Live

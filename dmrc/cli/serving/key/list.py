@@ -10,7 +10,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 
 if TYPE_CHECKING:
-    from dmrc.cli.client import JsonObject
+    from dmrc.fields import JsonObject
 
 
 @click.command("list", epilog="Example: dmrc key list --json | jq -r '.[].name'")

@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from typing import Protocol
 
 from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import JsonObject, json_object
+from dmrc.dialects.chat.answers import json_object
 from dmrc.event_stream import EventReader
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
 # Number and commit of a build: `b6123-79c1160b`.
