@@ -133,7 +133,7 @@ class Admin:
         """Return a connection; a daemon that starts or ends at this moment is waited for.
 
         Raises:
-            OSError: There is none, for a reason that time does not mend.
+            OSError: There is none, for a reason that time does not cure.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:

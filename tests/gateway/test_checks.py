@@ -1,4 +1,4 @@
-"""The one check of a chat completion, without an engine: what is refused by its place, what is mended, what passes."""
+"""The one check of a chat completion, without an engine: what is refused by its place, what is fixed, what passes."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def _chat(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
     if served.is_llama_cpp:
         refuse_fields(document, is_chat=True)
     messages = document.get("messages")
-    if (mended := checked_messages(messages, served)) is not messages:
-        changes["messages"] = mended
+    if (fixed := checked_messages(messages, served)) is not messages:
+        changes["messages"] = fixed
     tools, is_forced = checked_tools({**document, **changes}, served)
     changes |= tools
     if is_forced:

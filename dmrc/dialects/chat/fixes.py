@@ -63,8 +63,8 @@ class FixedAnswer:
     async def _stream(self) -> AsyncGenerator[bytes]:
         reader = EventReader()
         async for chunk in self._answer:
-            if mended := b"".join(self._event(event.data) for event in reader.read(chunk)):
-                yield mended
+            if fixed := b"".join(self._event(event.data) for event in reader.read(chunk)):
+                yield fixed
 
     def _event(self, data: bytes) -> bytes:
         document = json_object(data)

@@ -1,6 +1,6 @@
-"""The messages of a chat completion: what cannot be meant is refused by its place, what can be mended is mended.
+"""The messages of a chat completion: what cannot be meant is refused by its place, what can be put right is put right.
 
-llama.cpp's server answers 500 to most of what is mended and refused here, and clients repeat a 500. Pure.
+llama.cpp's server answers 500 to most of what is fixed and refused here, and clients repeat a 500. Pure.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -26,7 +26,7 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def checked_messages(value: JsonValue, served: Served) -> JsonValue:
-    """Return the messages; the very same list where nothing had to be mended.
+    """Return the messages; the very same list where nothing had to be fixed.
 
     Raises:
         InputError: One cannot be meant; it is named by its place, as `messages[2].content`.
@@ -37,8 +37,8 @@ def checked_messages(value: JsonValue, served: Served) -> JsonValue:
         )
     if not value:
         raise InputError("'messages' is empty", remedy='Send at least one: {"role": "user", "content": "…"}')
-    mended = [_message(message, f"messages[{number}]", served) for number, message in enumerate(value)]
-    return value if all(new is old for new, old in zip(mended, value, strict=True)) else mended
+    fixed = [_message(message, f"messages[{number}]", served) for number, message in enumerate(value)]
+    return value if all(new is old for new, old in zip(fixed, value, strict=True)) else fixed
 
 
 def shown(value: JsonValue) -> str:
@@ -160,8 +160,8 @@ def _arguments(value: JsonValue) -> JsonValue:
     try:
         found = json.loads(value, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
-        mended = closed(value)
-        return _encoded({"arguments": value} if mended is None else mended)
+        fixed = closed(value)
+        return _encoded({"arguments": value} if fixed is None else fixed)
     if not isinstance(found, dict):
         return _encoded({"arguments": found})
     encoded = _encoded(found) if _HALF.search(value) else ""

@@ -64,7 +64,7 @@ def checked_tools(document: JsonObject, served: Served) -> tuple[JsonObject, boo
 
 
 def _tools(value: JsonValue, served: Served) -> JsonValue:
-    """Return the tools; the very same list where nothing had to be mended."""
+    """Return the tools; the very same list where nothing had to be fixed."""
     if value is None:
         return None
     if not isinstance(value, list):

@@ -95,7 +95,7 @@ class Gateway:
 
 
 class ListenerApp:
-    """What every request passes first: it is marked with how it came in, its path is mended, browsers are answered."""
+    """What every request passes first: it is marked with how it came in, its path is fixed, browsers are answered."""
 
     def __init__(
         self, gateway: Gateway, listener: ListenerKind, page_sessions: PageSessions, addresses: CallersByAddress
