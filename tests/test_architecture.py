@@ -114,11 +114,10 @@ def test_a_class_name_means_one_thing() -> None:
         for node in ast.parse(path.read_text()).body:
             names = [node.name] if isinstance(node, ast.ClassDef) else []
             if isinstance(node, ast.Assign):
-                names = [
-                    one.id for one in node.targets if isinstance(one, ast.Name) and re.match("[A-Z].*[a-z]", one.id)
-                ]
+                names = [one.id for one in node.targets if isinstance(one, ast.Name)]
             for name in names:
-                found[name].add(module)
+                if re.match("[A-Z].*[a-z]", name):
+                    found[name].add(module)
 
     assert not {name: modules for name, modules in found.items() if len(modules) > 1}
 

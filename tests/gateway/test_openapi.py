@@ -48,22 +48,22 @@ GET /engines/status                    -
 GET /engines/ps                        -
 GET /engines/df                        -
 GET /engines/requests                  -
-POST /engines/unload                   Unload
+POST /engines/unload                   DmrUnload
 POST /engines/install-backend          Backend
 POST /engines/uninstall-backend        Backend
-POST /engines/_configure               Configure
+POST /engines/_configure               DmrConfigure
 GET /engines/_configure                -
-POST /engines/{engine}/_configure      Configure
+POST /engines/{engine}/_configure      DmrConfigure
 GET /engines/{engine}/_configure       -
 """
 OTHERS = """
 GET /api/version                       -
 GET /api/tags                          -
 GET /api/ps                            -
-POST /api/show                         ModelName
+POST /api/show                         OllamaModelName
 POST /api/pull                         Pull
 POST /api/copy                         Copy
-DELETE /api/delete                     ModelName
+DELETE /api/delete                     OllamaModelName
 GET /anthropic/v1/models               -
 GET /anthropic/v1/models/{name}        -
 GET /v1/models                         -
