@@ -67,7 +67,7 @@ def test_an_answer_that_breaks_off_is_an_error(play: Play, parts: list[bytes]) -
     [b"what?\r\n\r\n", STREAM_HEAD + b"xyz\r\n", _UPGRADE],
 )
 def test_what_is_no_http_is_an_error(play: Play, answer: bytes) -> None:
-    with scripted_server(answers(answer)) as server, pytest.raises(ConnectionError, match="no HTTP"):
+    with scripted_server(answers(answer)) as server, pytest.raises(ConnectionError, match="is not HTTP"):
         play(ask_once(server))
 
 

@@ -125,7 +125,7 @@ REFUSALS = {
     "a policy": (answers(b"HTTP/1.1 403 Not in this house\r\nContent-Length: 2\r\n\r\nno"), "403 Not in this house"),
     "no way on": (answers(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), "502 Bad Gateway"),
     "silence": (answers(), "without an answer"),
-    "no HTTP": (answers(b"SSH-2.0-OpenSSH\r\n"), "no HTTP"),
+    "no HTTP": (answers(b"SSH-2.0-OpenSSH\r\n"), "is not HTTP"),
 }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_without_a_binary_it_is_xllamacpp_and_refuses_what_that_cannot(
 
 
 def test_a_setting_that_names_no_program_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="DMRC_LLAMA_SERVER is 'nowhere'"):
+    with pytest.raises(SettingError, match="DMRC_LLAMA_SERVER must be the path of a program, not 'nowhere'"):
         dmrc_register_engines(Settings(tmp_path, llama_server="nowhere"))
 
 

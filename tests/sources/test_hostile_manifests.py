@@ -45,12 +45,12 @@ def pull(source: OciSource, store: Store, manifest: dict, **more: object) -> tup
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
-        (titled("../../etc/cron.d/x"), "no plain relative path"),
-        (titled("/etc/passwd"), "no plain relative path"),
-        (titled("a/../../b.gguf"), "no plain relative path"),
-        (titled("x\x00.gguf"), "no plain relative path"),
-        (with_layer(digest="sha256:../../../../etc/passwd"), "no SHA-256 digest"),
-        (with_layer(digest="md5:abc"), "no SHA-256 digest"),
+        (titled("../../etc/cron.d/x"), "must be named by a plain relative path"),
+        (titled("/etc/passwd"), "must be named by a plain relative path"),
+        (titled("a/../../b.gguf"), "must be named by a plain relative path"),
+        (titled("x\x00.gguf"), "must be named by a plain relative path"),
+        (with_layer(digest="sha256:../../../../etc/passwd"), "must be named by a SHA-256 digest"),
+        (with_layer(digest="md5:abc"), "must be named by a SHA-256 digest"),
         (with_layer(size=-1), "the size -1"),
         (with_layer(size=1 << 60), "are accepted"),
         (with_layer(size="5"), "the size '5'"),
