@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dmrc.errors import ProjectError
+from dmrc.suggestions import did_you_mean
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 """A value as JSON has them."""
@@ -66,17 +67,11 @@ def plain(value: object, where: str) -> JsonValue:
 
 def refuse_unknown(fields: Mapping[str, object], known: Iterable[str], where: str) -> None:
     """Refuse fields that are neither known nor an extension (`x-…`); all of them are told."""
-    unknown = [f"'{name}'{near(name, known)}" for name in fields if name not in known and not name.startswith("x-")]
+    unknown = [
+        f"'{name}'{did_you_mean(name, known)}" for name in fields if name not in known and not name.startswith("x-")
+    ]
     if unknown:
         raise ProjectError(f"{where} has no field {' and no '.join(unknown)}", remedy=f"Known: {', '.join(known)}")
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` where a known name is close, else nothing."""
-    import difflib  # only for an error: every command imports this module
-
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
 
 
 class Faults:

@@ -63,9 +63,11 @@ class CommandGroup(click.Group):
         name = args[0]
         wanted = not context.resilient_parsing  # a shell that completes a line reads it as far as it goes
         if wanted and self.get_command(context, name) is None and not name.startswith("-"):
-            from dmrc.fields import near
+            from dmrc.suggestions import did_you_mean
 
-            raise click.UsageError(f"no such command '{name}'{near(name, self.list_commands(context))}", context)
+            raise click.UsageError(
+                f"no such command '{name}'{did_you_mean(name, self.list_commands(context))}", context
+            )
         return super().resolve_command(context, args)
 
     def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from dmrc.compose import yaml_text
 from dmrc.compose.without_docker.service_keys import SERVICE_KEYS, TOP_LEVEL_KEYS
 from dmrc.errors import ProjectError
-from dmrc.fields import near
+from dmrc.suggestions import did_you_mean
 
 _MODEL_KEYS = ("model", "context_size", "runtime_flags", "name", "x-dmrc")
 _BINDING_KEYS = ("endpoint_var", "model_var")
@@ -54,7 +54,7 @@ def _undeclared(document: Mapping[str, object], declared: frozenset[str] | None)
         models = _mapping(service).get("models")
         for key in models if isinstance(models, list | dict) else ():
             if isinstance(key, str) and key not in declared and "$" not in key:
-                known = near(key, declared) or f"; declared: {', '.join(sorted(declared)) or 'none'}"
+                known = did_you_mean(key, declared) or f"; declared: {', '.join(sorted(declared)) or 'none'}"
                 yield f"services.{name}.models names '{key}', which is an undefined model{known}"
 
 
@@ -106,7 +106,7 @@ def _no_texts(fields: Mapping[str, object], names: Sequence[str], where: str) ->
 def _unknown(fields: Mapping[str, object], known: Collection[str], where: str) -> Iterator[str]:
     for name in fields:
         if name not in known and not name.startswith("x-"):
-            meant = near(name, known) or (f"; known: {', '.join(known)}" if len(known) < 8 else "")
+            meant = did_you_mean(name, known) or (f"; known: {', '.join(known)}" if len(known) < 8 else "")
             yield f"{where} has no key '{name}'{meant}"
 
 

@@ -7,8 +7,8 @@ import inspect
 import pluggy
 
 from dmrc.errors import PluginError
-from dmrc.fields import near
 from dmrc.hooks.specs import AWAITED, KINDS, WIDE
+from dmrc.suggestions import did_you_mean
 
 
 def check(manager: pluggy.PluginManager, plugin: object, *, is_local: bool) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def _check_names(manager: pluggy.PluginManager, callers: list[pluggy.HookCaller]
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         name = next((caller.name for caller in callers if caller.name not in KINDS), "?")
-        raise PluginError(f"there is no hook {name}{near(name, KINDS)}") from error
+        raise PluginError(f"there is no hook {name}{did_you_mean(name, KINDS)}") from error
 
 
 def _check_one(name: str, implementation: pluggy.HookImpl) -> None:

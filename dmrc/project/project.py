@@ -10,13 +10,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.fields import Faults, JsonValue, mapping, near, plain, refuse_unknown, strings, text
+from dmrc.fields import Faults, JsonValue, mapping, plain, refuse_unknown, strings, text
 from dmrc.project import choices
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAIVariables
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 from dmrc.project.service import Service
+from dmrc.suggestions import did_you_mean
 
 GATEWAY_HOST = "model-runner.docker.internal"
 """Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
@@ -110,7 +111,7 @@ class Project:
         """
         if name not in self.services:
             raise NotFoundError(
-                f"project '{self.name}' has no service '{name}'{near(name, self.services)}",
+                f"project '{self.name}' has no service '{name}'{did_you_mean(name, self.services)}",
                 remedy=f"Services with models: {', '.join(s.name for s in self.consumers) or 'none'}",
             )
         if self.services[name].provides:
@@ -174,7 +175,7 @@ def _service(name: str, value: object, models: Mapping[str, object], openai: Ope
     for binding in bindings:
         if binding.key not in models:
             raise ProjectError(
-                f"service '{name}' refers to undefined model '{binding.key}'{near(binding.key, models)}",
+                f"service '{name}' refers to undefined model '{binding.key}'{did_you_mean(binding.key, models)}",
                 remedy="Declare it under the top-level 'models:'",
             )
     default, openai = _wishes(fields, [binding.key for binding in bindings], openai, where)
@@ -257,7 +258,7 @@ def _wishes(
         with faults.noted():
             raise ProjectError(
                 f"{where}.x-dmrc.default_model is '{default}', which the service does not use"
-                f"{near(str(default), used)}",
+                f"{did_you_mean(str(default), used)}",
                 remedy=f"It uses {', '.join(used) or 'no model'}",
             )
     faults.tell()

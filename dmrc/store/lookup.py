@@ -8,6 +8,7 @@ from dmrc.errors import ModelNotFoundError
 from dmrc.reference import DEFAULT_REGISTRY, Reference, model_id
 from dmrc.store.layout import Named
 from dmrc.store.model import BlobMissingError, StoredModel
+from dmrc.suggestions import likeness, suggested
 
 _LEAST_LIKENESS = 0.75
 
@@ -67,23 +68,21 @@ def near_name(tags: Iterable[str], text: str) -> str:
 
     A name is near by its last part: the tag and the organisation are what people leave out and mistake.
     """
-    import difflib  # only for an error: every command imports this module
-
     wanted = Reference.parse(text)
 
-    def likeness(tag: str) -> tuple[float, ...]:
+    def likenesses(tag: str) -> tuple[float, ...]:
         known = Reference.parse(tag)
         pairs = (
             (_last(wanted), _last(known)),
             (wanted.repository, known.repository),
             (wanted.tag or "", known.tag or ""),
         )
-        return tuple(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+        return tuple(likeness(*pair) for pair in pairs)
 
-    best = max(tags, key=likeness, default=None)
-    if best is None or likeness(best)[0] < _LEAST_LIKENESS:
+    best = max(tags, key=likenesses, default=None)
+    if best is None or likenesses(best)[0] < _LEAST_LIKENESS:
         return ""
-    return f" (did you mean '{best.removeprefix(f'{DEFAULT_REGISTRY}/').removesuffix(':latest')}'?)"
+    return suggested(best.removeprefix(f"{DEFAULT_REGISTRY}/").removesuffix(":latest"))
 
 
 def _last(reference: Reference) -> str:

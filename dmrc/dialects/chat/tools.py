@@ -13,8 +13,9 @@ from dmrc.dialects.chat.schemas import described, kept_schema
 from dmrc.dialects.chat.served import Served
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
-from dmrc.fields import JsonObject, near
+from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
+from dmrc.suggestions import did_you_mean
 
 _CHOICES = ("none", "auto", "required")
 
@@ -132,7 +133,7 @@ def _named(functions: list[JsonObject], names: tuple[str, ...]) -> list[JsonObje
     for name in names:
         if name not in known:
             raise InputError(
-                f"'tool_choice' names the function '{name}', which is not one of the tools{near(name, known)}",
+                f"'tool_choice' names the function '{name}', which is not one of the tools{did_you_mean(name, known)}",
                 remedy=f"The tools are {', '.join(known)}",
             )
     return [function for function in functions if function.get("name") in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -13,6 +12,7 @@ from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
 from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, FORMER, Flag
 from dmrc.errors import RuntimeFlagError
 from dmrc.project import Mode
+from dmrc.suggestions import closest
 
 _BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -110,7 +110,7 @@ def _known(name: str) -> Flag:
         raise RuntimeFlagError(f"runtime flag '{name}' is not allowed: {FORBIDDEN[name]}", remedy="Remove it")
     if not name.startswith("-"):
         raise RuntimeFlagError(f"'{name}' is not a runtime flag", remedy='Write ["--temp", "0.2"], for example')
-    near = difflib.get_close_matches(name, [*_BY_NAME, *FORMER], n=3, cutoff=0.5)
+    near = closest(name, [*_BY_NAME, *FORMER], most=3, least_likeness=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else "See llama-server's documentation"
     raise RuntimeFlagError(f"runtime flag '{name}' is unknown", remedy=hint)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import KEY_SCOPE
-from dmrc.fields import near
 from dmrc.project import ModelDeclaration
 from dmrc.projects import Caller, Registration, key_hash
 from dmrc.state import BAD_ROW, StateDatabase, known_fields
+from dmrc.suggestions import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,9 @@ class Keys:
             StoreError: It cannot be written; nothing has changed then.
         """
         if name not in self._keys:
-            raise NotFoundError(f"there is no key '{name}'{near(name, self._keys)}", remedy="See: dmrc key list")
+            raise NotFoundError(
+                f"there is no key '{name}'{did_you_mean(name, self._keys)}", remedy="See: dmrc key list"
+            )
         with self._database.writing() as database:
             database.execute("DELETE FROM named_key WHERE name = ?", (name,))
         del self._keys[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -19,6 +18,7 @@ from dmrc.background import begin, beside
 from dmrc.dialects.table import dialect_at
 from dmrc.errors import HttpInputError, NotFoundError
 from dmrc.gateway.server.error_responses import error_response
+from dmrc.suggestions import likeness
 
 _LONGEST_GUESSED = 100
 _LEAST_LIKENESS = 0.8
@@ -94,7 +94,7 @@ def _is_near(path: str, route: str) -> bool:
     differing = [pair for pair in words if pair[0] != pair[1]]
     if path.count("/") != route.count("/") or len(differing) != 1:
         return False
-    return difflib.SequenceMatcher(None, *differing[0]).ratio() >= _LEAST_LIKENESS
+    return likeness(*differing[0]) >= _LEAST_LIKENESS
 
 
 async def answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

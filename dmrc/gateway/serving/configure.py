@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, InputError, ModelNotFoundError
-from dmrc.fields import near
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
 from dmrc.project import DEFAULT_ENGINE, OPTIONS, Merged, ServingOptions, merge
@@ -16,6 +15,7 @@ from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.suggestions import did_you_mean
 
 # Docker Model Runner's names, in its `configure show` and in the body of its route.
 _NAMES = {
@@ -68,7 +68,7 @@ class Configurator:
         engine = options.engine or before_it.engine or DEFAULT_ENGINE
         if engine not in self._engines:
             raise InputError(
-                f"there is no engine '{engine}'{near(engine, self._engines)}",
+                f"there is no engine '{engine}'{did_you_mean(engine, self._engines)}",
                 remedy=f"Known: {', '.join(self._engines)}",
             )
         self._engines[engine].check(ServingOptions(engine=engine, runtime_flags=options.runtime_flags))

@@ -22,10 +22,11 @@ from dmrc.compose.interpolation import filled, referenced
 from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
-from dmrc.fields import mapping, near
+from dmrc.fields import mapping
 from dmrc.project import ModelDeclaration, Project, knows_addresses
 from dmrc.project.provider import TYPES
 from dmrc.reference import Reference
+from dmrc.suggestions import did_you_mean
 
 
 def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named: Sequence[str] = ()) -> Project:
@@ -128,7 +129,7 @@ def check_models(app: App, project: Project) -> None:
         engine = app.engines.get(model.engine)
         if engine is None:
             raise ProjectError(
-                f"models.{model.key}.x-dmrc.engine is '{model.engine}'{near(model.engine, app.engines)}",
+                f"models.{model.key}.x-dmrc.engine is '{model.engine}'{did_you_mean(model.engine, app.engines)}",
                 remedy=f"Known: {', '.join(app.engines)}",
             )
         with _named(f"models.{model.key}"):
@@ -199,7 +200,12 @@ def _check_providers(document: Mapping[str, object]) -> None:
     for name, service in services.items():
         where = f"services.{name}.provider"
         kind = str(mapping(mapping(service, f"services.{name}").get("provider"), where).get("type", ""))
-        if kind in TYPES or not (meant := near(kind, TYPES)) or shutil.which(kind) or shutil.which(f"docker-{kind}"):
+        if (
+            kind in TYPES
+            or not (meant := did_you_mean(kind, TYPES))
+            or shutil.which(kind)
+            or shutil.which(f"docker-{kind}")
+        ):
             continue
         raise ProjectError(f"{where}.type is '{kind}'{meant}", remedy=f"Write type: {TYPES[0]}")
 

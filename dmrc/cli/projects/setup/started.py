@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from dmrc.errors import NotFoundError
-from dmrc.fields import near
 from dmrc.project import Project, Service
+from dmrc.suggestions import did_you_mean
 
 _WITH_VALUE = frozenset(
     ("--attach", "--exit-code-from", "--no-attach", "--pull", "--scale", "--timeout", "--wait-timeout")
@@ -35,7 +35,7 @@ def started(project: Project, arguments: Sequence[str]) -> tuple[Service, ...]:
     for name in named:
         if name not in project.services:
             raise NotFoundError(
-                f"project '{project.name}' has no service '{name}'{near(name, project.services)}",
+                f"project '{project.name}' has no service '{name}'{did_you_mean(name, project.services)}",
                 remedy=f"Services: {', '.join(project.services)}",
             )
     if not named:
