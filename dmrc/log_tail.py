@@ -30,7 +30,6 @@ class LogTail:
             yield from self._file
 
     def close(self) -> None:
-        """Close it."""
         self._file.close()
 
     def _identity(self) -> int | None:

@@ -81,14 +81,12 @@ def telling_name(role: Role, file_name: str) -> str:
 
 
 def config_media_type(form: ArtifactForm, model_format: str = "gguf") -> str:
-    """Return the media type of a config."""
     if form != "docker":
         return CNCF_CONFIG
     return CONFIG if model_format == "gguf" else CONFIG_OF_FILES
 
 
 def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: ArtifactForm = "docker") -> bytes:
-    """Return the config of a model."""
     digests = [layer.digest for layer in layers]
     if form == "docker":
         names = ("format", "quantization", "parameters", "architecture", "size", "gguf", "context_size")

@@ -35,8 +35,6 @@ class Edit:
 
 @dataclass(slots=True)
 class ParsedDocument:
-    """One of them."""
-
     start: int
     """Offset of its first byte in the body."""
     end: int

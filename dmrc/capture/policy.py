@@ -35,7 +35,6 @@ class AnyCaller:
         return exchange
 
     def level(self, _exchange: Exchange) -> CaptureLevel:
-        """Return the one level."""
         return self._level
 
     def redactor(self, _exchange: Exchange) -> Redactor:

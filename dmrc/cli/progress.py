@@ -109,7 +109,6 @@ class PullProgress:
         self._next_line = time.monotonic() + _LINE_SECONDS
 
     def __enter__(self) -> Self:
-        """Begin."""
         return self
 
     def __exit__(

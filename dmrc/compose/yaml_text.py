@@ -137,7 +137,6 @@ class _Constructor:
         return {**merged, **own}
 
     def _key(self, node: yaml.Node, parent: str) -> str:
-        """Return a key, which has to be a string."""
         if node.tag in _TAGS_OF_COMPOSE or not isinstance(node, yaml.ScalarNode):
             raise self._error(node, f"a key of {parent or 'the file'} must be a string")
         value = "<<" if node.value == "<<" else self._scalar(node)

@@ -29,7 +29,6 @@ class ChildEngine(PlainEngine, abc.ABC):
         """
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
-        """Start a child."""
         from dmrc.engines.child_server import ChildServer  # heavy, and who only checks options needs it not
         from dmrc.engines.process import Child, EngineProcess
 

@@ -58,7 +58,6 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """Return its name."""
         return self.identity.name
 
     @property

@@ -53,8 +53,6 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One layer to be."""
-
     role: Role
     file_name: str
     blob: Descriptor

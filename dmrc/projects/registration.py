@@ -154,7 +154,6 @@ class Registration:
         )
 
     def to_json(self) -> str:
-        """Return JSON."""
         models = {key: model.to_json() for key, model in self.models.items()}
         return json.dumps({**asdict(replace(self, models={})), "models": models})
 

@@ -33,7 +33,6 @@ class HangUps:
     """Slots of a runner that are in use although nobody waits for an answer."""
 
     def __init__(self, runner: _Runner) -> None:
-        """Begin with none."""
         self.count = 0
         self._runner = runner
         self._turn = asyncio.Lock()

@@ -41,7 +41,6 @@ class RestartBackoff:
     """The ends of runners that nobody had asked for, starts that failed among them, by the runner's key."""
 
     def __init__(self) -> None:
-        """Know of none."""
         self._records: dict[str, _Record] = {}
         self.latest: deque[UnexpectedEnd] = deque(maxlen=_TOLD)
         """The last ones, the newest last."""

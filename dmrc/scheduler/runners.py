@@ -14,7 +14,6 @@ class Runners:
     """All runners of a scheduler, in the order of their start. For one event loop."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._runners: list[ManagedRunner] = []
         self._changed = asyncio.Event()
         self._tasks = BackgroundTasks("work on the runners")

@@ -76,7 +76,6 @@ class Registry:
         self._targets: dict[str, str] = {}
 
     def __enter__(self) -> Registry:
-        """Return self."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,8 +16,6 @@ class BlobMissingError(StoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel:
-    """A model in the store."""
-
     digest: str
     """`sha256:<64 hex>` of the manifest, the model's ID."""
     tags: tuple[str, ...]

@@ -42,7 +42,6 @@ class AnthropicDialect:
         self._routes = {f"{prefix}/messages{end}": route for prefix in _PREFIXES for end, route in below.items()}
 
     def routes(self) -> Mapping[str, Route]:
-        """Return its routes."""
         return self._routes
 
     def owns(self, path: str) -> bool:

@@ -142,7 +142,6 @@ class ChatAnswer:
 
     @property
     def completion_tokens(self) -> int:
-        """Return the tokens of the answer."""
         return _count(self._usage.get("completion_tokens")) or self._timed("predicted_n")
 
     @property

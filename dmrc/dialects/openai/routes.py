@@ -62,8 +62,6 @@ class OpenAIDialect:
 
 
 class OpenAIRoute:
-    """One of them."""
-
     streams_unasked = False
     last_event = re.compile(rb"data: ?\[DONE\]\s*\Z")
 

@@ -40,7 +40,6 @@ class ResponsesReply:
         self._sequence = 0
 
     def whole(self, body: bytes, clock: Clock) -> bytes:
-        """Return the response."""
         del clock
         for piece in self._answer.whole(body):
             item = next((one for one in self._items if one.part == piece.part), None) or self._begun(piece.part)

@@ -108,7 +108,6 @@ class LlamaCpp(ChildEngine):
 
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
-    """Register it."""
     return [LlamaCpp(_binary(settings))]
 
 

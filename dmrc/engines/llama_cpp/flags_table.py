@@ -19,8 +19,6 @@ DMRC = "dmrc"
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag."""
-
     names: tuple[str, ...]
     """All spellings; the last one is what code calls it."""
     kind: FlagKind

@@ -116,5 +116,4 @@ class LlamaCppPython(LlamaCpp):
 
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:  # noqa: ARG001 the hook's argument
-    """Register it."""
     return [LlamaCppPython()]

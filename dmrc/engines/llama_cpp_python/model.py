@@ -51,8 +51,6 @@ class _Tapped(llama_cpp.Llama):  # type: ignore[misc]
 
 
 class LoadedModel:
-    """A loaded model."""
-
     def __init__(self, launch: ChunkDocument) -> None:
         """Load the model; blocks."""
         values = {one.flag.names[-1]: one.value or "" for one in parse(launch.get("runtime_flags", ()))}

@@ -43,11 +43,9 @@ class UpstreamEngine(PlainEngine):
         return UpstreamServer(launch.options.upstream, launch.key)
 
     def describe(self) -> str:
-        """Return what it is."""
         return "any OpenAI-compatible server, named by x-dmrc: {upstream: URL}"
 
 
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:  # noqa: ARG001 the hook's argument
-    """Register it."""
     return [UpstreamEngine()]

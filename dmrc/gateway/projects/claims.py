@@ -7,7 +7,6 @@ class Claims:
     """Who prepares which project now; in memory, for a command does not outlive the daemon that it talks to."""
 
     def __init__(self) -> None:
-        """Know of none."""
         self._claims: dict[str, set[str]] = {}
 
     def claim(self, project: str, claim: str, *, is_new: bool) -> None:

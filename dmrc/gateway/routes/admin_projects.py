@@ -37,7 +37,6 @@ class ProjectRoutes:
         self._claims = Claims()
 
     def add_to(self, router: APIRouter) -> None:
-        """Add the routes."""
         router.post("/attach", response_model=Attached)(self.attach)
         router.get("/projects", response_model=list[ProjectDocument])(self.projects)
         router.put("/projects/{name}", response_model=Registered)(self.register)

@@ -19,7 +19,6 @@ class KeyRoutes:
         self._keys = keys
 
     def add_to(self, router: APIRouter) -> None:
-        """Add the routes."""
         router.get("/keys", response_model=list[Key])(self.list)
         router.post("/keys", response_model=Key)(self.create)
         router.delete("/keys/{name}", response_model=Done)(self.revoke)

@@ -36,7 +36,6 @@ class LogRoutes:
         self._paths = paths
 
     def add_to(self, app: FastAPI) -> None:
-        """Add the route."""
         router = typed_router(route_class(admit_manager(self._admission)), "Docker Model Runner", OpenAIError)
         router.get("/logs", response_class=Response, responses=TEXT)(self.logs)
         include(app, router)

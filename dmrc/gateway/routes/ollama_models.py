@@ -47,7 +47,6 @@ class PullLines:
     """
 
     def __init__(self) -> None:
-        """Begin."""
         self._has_begun = False
 
     def progress(self, event: ProgressEvent) -> bytes:

@@ -25,7 +25,6 @@ class ModelEvents:
     """
 
     def __init__(self, mode: Direction) -> None:
-        """Begin."""
         self._mode = mode
         self._sizes: dict[str, int] = {}
 

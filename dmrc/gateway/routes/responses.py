@@ -57,7 +57,6 @@ class ResponseRoutes:
         self._paths = paths
 
     def add_to(self, app: FastAPI) -> None:
-        """Add the routes."""
         router = typed_router(route_class(self._admission.admit), "OpenAI", OpenAIError)
         first, *others = self._paths
         router.get(f"{first}/{{id}}", response_model=StoredResponse)(self.show)

@@ -40,7 +40,6 @@ class Transfers:
     """Those that run. For one event loop."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._running: dict[threading.Thread, threading.Event] = {}
         self._is_ending = asyncio.Event()
         self._ended_at = 0.0

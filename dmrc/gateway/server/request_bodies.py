@@ -77,7 +77,6 @@ class RequestBodies:
     """The bodies of all requests that have not ended. For one event loop."""
 
     def __init__(self, limit_bytes: int = BODIES_LIMIT_BYTES) -> None:
-        """Begin with none."""
         self.turn = asyncio.Lock()
         """Held by who reads a long body as JSON."""
         self._limit_bytes = limit_bytes

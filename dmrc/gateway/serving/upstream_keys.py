@@ -12,7 +12,6 @@ class UpstreamKeys:
     """Keys by project and environment variable, as `dmrc up` found them. They end with the daemon."""
 
     def __init__(self) -> None:
-        """Know none."""
         self._keys: dict[str, dict[str, str]] = {}
 
     def put(self, project: str, keys: Mapping[str, str]) -> None:
@@ -20,7 +19,6 @@ class UpstreamKeys:
         self._keys[project] = dict(keys)
 
     def forget(self, project: str) -> None:
-        """Forget the keys of a project."""
         self._keys.pop(project, None)
 
     def of(self, project: str, upstream: Upstream) -> str | None:
