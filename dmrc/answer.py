@@ -1,9 +1,13 @@
-"""The answer of an engine to one request, while it comes."""
+"""Who answers a request, and the answer while it comes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
+
+ServerKind = Literal["llama-server", "upstream", "other"]
+"""Whose server answers: llama.cpp's, of which it is known what it leaves out in silence and what it cannot do; somebody
+else's, which refuses itself what it does not know; or another one, of which nothing but OpenAI's routes is known."""
 
 
 class Answer(Protocol):

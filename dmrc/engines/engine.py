@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from dmrc.answer import ServerKind
 from dmrc.errors import EngineError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.gguf import GgufFacts
@@ -186,6 +187,8 @@ class Engine(Protocol):
 
     name: str
     """What `x-dmrc: engine` calls it."""
+    server: ServerKind
+    """Whose server it starts or reaches: how carefully requests are checked, and answers put right."""
     formats: frozenset[str]
     """Formats of models that it can load from this machine."""
     largest_parallel: int | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dmrc.answer import ServerKind
 from dmrc.engines.engine import Counts, LocalModel, MemoryEstimate
 from dmrc.exchange import Operation
 from dmrc.project import Mode, ServingOptions
@@ -19,6 +20,7 @@ class PlainEngine:
     """See `Engine`: what is missing here is its name, and how it is started."""
 
     name: str
+    server: ServerKind = "other"
     formats: frozenset[str] = frozenset()
     largest_parallel: int | None = None
     usual_parallel: int = 1

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from dmrc.answer import ServerKind
 from dmrc.engines.engine import LocalModel
 from dmrc.project import DEFAULT_ENGINE, DEFAULT_KEEP_ALIVE_SECONDS, Mode, ServingOptions
 
@@ -16,6 +17,8 @@ class Target:
 
     reference: str
     """Full reference of the model, for people and for `--alias`; of an upstream, the name as declared."""
+    server: ServerKind
+    """Whose server its engine starts or reaches."""
     digest: str | None = None
     """Digest of the model's manifest; None where nobody here knows its files."""
     model: LocalModel | None = None

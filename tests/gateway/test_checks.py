@@ -20,8 +20,8 @@ from dmrc.json_values import items_of
 
 KNOWS_TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
 KNOWS_NONE = "You have no tools.{% for m in messages %}{{ 'tools' ~ m.content }}{% endfor %}"
-SERVED = Served("ai/x", "llama.cpp", template=KNOWS_TOOLS, context_size=4096)
-PLAIN = Served("ai/x", "llama.cpp", template=KNOWS_NONE, context_size=4096)
+SERVED = Served("ai/x", "llama-server", template=KNOWS_TOOLS, context_size=4096)
+PLAIN = Served("ai/x", "llama-server", template=KNOWS_NONE, context_size=4096)
 FAR = Served("far", "upstream")
 HELLO: JsonValue = [{"role": "user", "content": "Hi"}]
 TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}

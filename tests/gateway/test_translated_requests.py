@@ -16,7 +16,7 @@ from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import InputError
 
 UPSTREAM = Served("far", "upstream")
-ENGINE = Served("ai/x", "llama.cpp", template="{{ tools }}{{ messages }}")
+ENGINE = Served("ai/x", "llama-server", template="{{ tools }}{{ messages }}")
 PARAMETERS = {"type": "object", "properties": {}}
 HELLO = [{"role": "user", "content": "Hi"}]
 NAMES = ("look", "find")

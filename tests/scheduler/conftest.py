@@ -49,6 +49,7 @@ class Workshop:
             facts = GgufFacts.parse(stream, name="tiny")
         return Target(
             reference="docker.io/local/tiny:latest",
+            server="llama-server",
             digest="sha256:" + "1" * 64,
             model=LocalModel(path=gguf or self.gguf, facts=facts),
             options=ServingOptions(

@@ -50,6 +50,7 @@ class OneAtATime(LlamaCpp):
 def target(context_size: int | None = 8192, parallel: int | None = None, flags: tuple[str, ...] = ()) -> Target:
     return Target(
         reference="docker.io/ai/llama3.1:8B-Q4_K_M",
+        server="llama-server",
         digest="sha256:" + "2" * 64,
         model=LocalModel(path=Path("model.gguf"), facts=FACTS),
         options=ServingOptions(context_size=context_size, parallel=parallel, runtime_flags=flags),

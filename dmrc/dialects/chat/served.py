@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dmrc.project import DEFAULT_ENGINE
-
-UPSTREAM = "upstream"
-"""The engine that is a server of somebody else's, which may know more than ours."""
+from dmrc.answer import ServerKind
 
 _BLOCK = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
 _TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -22,8 +19,8 @@ class Served:
 
     reference: str
     """Name of the model, for messages."""
-    engine: str
-    """Name of the engine."""
+    server: ServerKind
+    """Whose server will answer."""
     template: str | None = None
     """Source of the chat template; an empty one where the model has none, None where it is not known."""
     context_size: int | None = None
@@ -40,12 +37,12 @@ class Served:
     @property
     def is_llama_cpp(self) -> bool:
         """Return whether llama.cpp's server answers: what it drops in silence, and what it cannot do, is known."""
-        return self.engine == DEFAULT_ENGINE
+        return self.server == "llama-server"
 
     @property
     def is_upstream(self) -> bool:
         """Return whether a server of somebody else's answers: what it does not know, it refuses itself."""
-        return self.engine == UPSTREAM
+        return self.server == "upstream"
 
     @property
     def drops_tools(self) -> bool:

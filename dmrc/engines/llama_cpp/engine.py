@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
+from dmrc.answer import ServerKind
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, MemoryEstimate, facts_of, launch_json, local
 from dmrc.engines.installed import package_bytes
@@ -32,6 +33,7 @@ class LlamaCpp(ChildEngine):
     """llama.cpp's server."""
 
     name = "llama.cpp"
+    server: ServerKind = "llama-server"
     causes = CAUSES
     metrics_path: str | None = METRICS_PATH
 

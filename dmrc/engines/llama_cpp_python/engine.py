@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
+from dmrc.answer import ServerKind
 from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, launch_json
 from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp.engine import LlamaCpp
@@ -57,6 +58,7 @@ class LlamaCppPython(LlamaCpp):
     """llama-cpp-python's `Llama` class in a child of ours; its own server cuts a stream when another begins."""
 
     name = "llama-cpp-python"
+    server: ServerKind = "other"
     largest_parallel: int | None = 1
     metrics_path: str | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dmrc import hookimpl
+from dmrc.answer import ServerKind
 from dmrc.engines.engine import Engine, Launch, LocalModel, Server
 from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import EngineError, RuntimeFlagError
@@ -17,6 +18,7 @@ class UpstreamEngine(PlainEngine):
     """A server that somebody else runs: nothing is pulled, loaded or counted."""
 
     name = UPSTREAM_ENGINE
+    server: ServerKind = "upstream"
     usual_parallel = 256
 
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 has none

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
-from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.target import Target
 
 _PARTS = ("image_url", "image", "input_image", "input_audio", "input_video", "video_url")
@@ -25,7 +24,7 @@ def check_pictures(target: Target, document: Mapping[str, JsonValue], body: byte
     Raises:
         InputError: It has no projector, or a picture is only an address.
     """
-    if target.model is None or target.engine != DEFAULT_ENGINE:
+    if target.model is None or target.server != "llama-server":
         return
     if not any(word in body for word in _WORDS):
         return

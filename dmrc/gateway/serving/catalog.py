@@ -213,6 +213,7 @@ class Catalog:
     def _upstream_target(self, project: str, declaration: ModelDeclaration, upstream: Upstream) -> Target:
         return Target(
             reference=declaration.model,
+            server="upstream",
             upstream_key=self.upstream_keys.of(project, upstream),
             options=replace(declaration.options, engine=declaration.engine),
         )

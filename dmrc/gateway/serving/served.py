@@ -11,7 +11,7 @@ def served_by(target: Target, model_key: str | None) -> Served:
     facts = target.model.facts if target.model is not None else None
     return Served(
         target.reference,
-        target.engine,
+        target.server,
         template=target.template,
         context_size=target.context_size,
         trained_context=facts.context_length if facts else None,

@@ -115,6 +115,7 @@ class Targets:
         settled = engine.settle(use.model, local, replace(options, engine=engine.name), operation)
         return Target(
             reference=name,
+            server=engine.server,
             digest=named.digest,
             model=local,
             template=engine.template(local, settled),
