@@ -22,9 +22,9 @@ from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, StoreError
+from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.inference.inference import Steps
 from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
-from dmrc.gateway.inference.work import CallCounter
 from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings

@@ -2,7 +2,7 @@
 
 from dmrc.sources.connections import Connections
 from dmrc.sources.destination import Destination, Outgoing
-from dmrc.sources.looking import Inspectable
+from dmrc.sources.inspectable import Inspectable
 from dmrc.sources.search import Searchable
 from dmrc.sources.source import (
     BlobSink,

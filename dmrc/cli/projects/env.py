@@ -30,7 +30,7 @@ def env(
     import json
     import shlex
 
-    from dmrc.cli.projects.setup.host import host_environment
+    from dmrc.cli.projects.setup.host_environment import host_environment
 
     options = selection.options()
     variables = host_environment(app, options, service, load=False).injected

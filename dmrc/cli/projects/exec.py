@@ -27,7 +27,7 @@ def exec_(
     """
     import os
 
-    from dmrc.cli.projects.setup.host import host_environment
+    from dmrc.cli.projects.setup.host_environment import host_environment
     from dmrc.errors import NotFoundError
 
     options = selection.options()

@@ -19,7 +19,7 @@ from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, LoadOrUnload, Reply, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
-from dmrc.gateway.inference.asking import EngineClient
+from dmrc.gateway.inference.engine_client import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.inference.lifecycle import Lifecycle

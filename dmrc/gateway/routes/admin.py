@@ -18,7 +18,7 @@ from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.errors import BusyError, DaemonError, DmrcError, InputError, NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.inference.work import CallCounter
+from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership

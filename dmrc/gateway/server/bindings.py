@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from dmrc.compose.network import bridge_gateway
-from dmrc.gateway.inference.work import CallCounter
+from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.server.admission import ListenerKind as Where
 from dmrc.gateway.server.app import Gateway, ListenerApp
 from dmrc.gateway.server.callers_by_address import PLAIN_PORT, CallersByAddress
