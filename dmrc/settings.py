@@ -37,7 +37,7 @@ class Settings:
     log_format: Literal["text", "json"] = "text"
     """`DMRC_LOG_FORMAT`: form of the daemon's log, text or a JSON object per line."""
     plugins: tuple[str, ...] | None = None
-    """`DMRC_PLUGINS`: the only strangers' plugins to load, by name, module or absolute path; None means all.
+    """`DMRC_PLUGINS`: the only third-party plugins to load, by name, module or absolute path; None means all.
     `none`, or an empty value, means none, those of projects neither."""
     allowed_paths: tuple[Path, ...] = ()
     """`DMRC_ALLOW_PATHS`: directories whose files a compose file may name under `x-dmrc`, beside the project's own."""

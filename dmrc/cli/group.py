@@ -30,7 +30,7 @@ class CommandGroup(click.Group):
         self._examples = examples
         self._lazy: dict[str, LazyCommand] = {}
         self.adapt: Callable[[click.Command], click.Command] = lambda command: command
-        """Makes of each command what this door wants of it."""
+        """Makes of each command what this command line wants of it."""
 
     def add_lazy(self, name: str, command: LazyCommand) -> None:
         """Add a command that is imported when it is called."""

@@ -64,7 +64,7 @@ def main(
 ) -> None:
     """Run one command and exit with its code (docs/commands.md).
 
-    Another door than `dmrc` has its own `name`, a plugin with `commands` over dmrc's, and shows errors by `on_error`.
+    Another command line has its own `name`, a plugin with `commands` over dmrc's, and shows errors by `on_error`.
     """
     if "_DMRC_COMPLETE" in os.environ:
         import dmrc.cli.completion  # noqa: F401 registers itself with click

@@ -11,7 +11,7 @@ _SHARED = (
     "list ls inspect show status version ps df logs unload stop pull push rm tag run package configure search bench "
     "launch"
 )
-"""Commands that do the same at both doors; `dmrc requests` and the others are dmrc's own, and stay so named."""
+"""Commands that do the same in both command lines; `dmrc requests` and the others are dmrc's own, and stay so named."""
 _COMMAND = re.compile(rf"\bdmrc (?=(?:{'|'.join(_SHARED.split())})\b)")
 
 

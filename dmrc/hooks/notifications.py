@@ -11,7 +11,7 @@ from dmrc.errors import PluginError
 from dmrc.exchange import Exchange
 from dmrc.hooks.plugin import Implementation, Plugin
 
-QUEUE_NOTICES = 1000
+QUEUE_LENGTH = 1000
 """Notifications that may wait for one plugin; the next ones are dropped and counted."""
 
 QUEUE_BYTES = 64 << 20
@@ -64,13 +64,13 @@ class _Queue:
         self._waiting: deque[tuple[Implementation, Arguments, int]] = deque()
         self._bytes = 0
         self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name=f"dmrc-notices-{plugin.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"dmrc-notifications-{plugin.name}", daemon=True)
         self._thread.start()
 
     def put(self, implementation: Implementation, arguments: Arguments) -> None:
         size = sum(_size(value) for value in arguments.values())
         with self._changed:
-            full = len(self._waiting) >= QUEUE_NOTICES or (self._bytes > 0 and self._bytes + size > QUEUE_BYTES)
+            full = len(self._waiting) >= QUEUE_LENGTH or (self._bytes > 0 and self._bytes + size > QUEUE_BYTES)
             if not full and not self._is_closed:
                 self._waiting.append((implementation, arguments, size))
                 self._bytes += size

@@ -159,7 +159,7 @@ class Implementation:
         began = time.perf_counter()
         try:
             return self(arguments)
-        except (Exception, SystemExit) as error:  # the border: a stranger's code may raise anything
+        except (Exception, SystemExit) as error:  # the border: third-party code may raise anything
             self.plugin.count_error(self.hook, error)
             raise PluginError(f"plugin '{self.plugin.name}' failed in {self.hook}: {first_line(error)}") from error
         finally:

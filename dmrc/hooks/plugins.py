@@ -1,4 +1,4 @@
-"""The plugins of this process, loaded one at a time: the built-in list, strangers, and those of projects."""
+"""The plugins of this process, loaded one at a time: the built-in list, third-party ones, and those of projects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 IMPORT_SECONDS = 5.0
-"""How long the import of a stranger's plugin may keep a command waiting."""
+"""How long the import of a third-party plugin may keep a command waiting."""
 
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
@@ -56,13 +56,13 @@ class Plugins:
     """The plugins of this process. One thread loads; implementations may be asked for from any."""
 
     def __init__(self, wanted: Iterable[str] | None = None) -> None:
-        """Load nothing yet. `wanted` are the only strangers to load, by name, module or path; None means all."""
+        """Load nothing yet. `wanted` names the third-party plugins to load, by name, module or path; None is all."""
         self._manager = pluggy.PluginManager("dmrc")
         self._manager.add_hookspecs(specs)
         self._wanted = None if wanted is None else tuple(wanted)
         self._plugins: dict[str, Plugin] = {}
         self._locals: dict[str, LocalPlugin] = {}
-        self._asked_strangers = False
+        self._asked_others = False
         self._implementations: dict[tuple[str, frozenset[str]], tuple[Implementation, ...]] = {}
 
     def all(self) -> list[Plugin]:
@@ -70,24 +70,24 @@ class Plugins:
         return list(self._plugins.values())
 
     def load(self, *hooks: str) -> None:
-        """Load the built-in plugins that implement one of `hooks`, then all strangers' plugins.
+        """Load the built-in plugins that implement one of `hooks`, then all third-party plugins.
 
-        A stranger's plugin that fails is named in the log and skipped.
+        A third-party plugin that fails is named in the log and skipped.
         """
         for module, implemented in BUILT_IN.items():
             if set(hooks) & set(implemented) and module not in self._plugins:
                 plugin = self._plugins[module] = Plugin(Identity(module, "built in", __version__))
                 self._register(plugin, importlib.import_module(module))
-        if not self._asked_strangers:
-            self._asked_strangers = True
-            for plugin, load in self._strangers():
+        if not self._asked_others:
+            self._asked_others = True
+            for plugin, load in self._third_party():
                 self._load(plugin, partial(_in_time, partial(_made, load), "import"))
                 if plugin.state == "failed":
                     _log.warning("plugin '%s' is skipped: %s", plugin.name, plugin.reason)
 
     @property
     def may_load_local(self) -> bool:
-        """Return whether the code of projects may run here: not where no stranger's may."""
+        """Return whether the code of projects may run here: not where no third-party plugin's may."""
         return self._wanted != ()
 
     def find_local(self, project: str, local: LocalPlugin) -> Plugin | None:
@@ -177,7 +177,7 @@ class Plugins:
             if plugin is not None and (plugin.identity.project is None or plugin.identity.project in projects):
                 yield Implementation(plugin, hook, found.function, tuple(found.argnames))
 
-    def _strangers(self) -> Iterable[tuple[Plugin, Callable[[], object]]]:
+    def _third_party(self) -> Iterable[tuple[Plugin, Callable[[], object]]]:
         """Yield the plugins that are installed, then those that `DMRC_PLUGINS` names and that are not."""
         named = list(self._wanted or ())
         for entry in metadata.entry_points(group="dmrc"):
@@ -205,7 +205,7 @@ class Plugins:
         self._plugins[key] = plugin
         try:
             self._register(plugin, load())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 a stranger's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 third-party code may raise anything
             plugin.skip(first_line(error))
 
     def _register(self, plugin: Plugin, found: object) -> None:
@@ -243,7 +243,7 @@ def _made(load: Callable[[], object]) -> object:
 
 
 def attempted(implementation: Implementation, arguments: Mapping[str, object]) -> object:
-    """Return what a stranger's hook returns, on whose answer a command or the daemon's start waits.
+    """Return what a third-party hook returns, on whose answer a command or the daemon's start waits.
 
     Raises:
         PluginError: It raised, or takes too long; counted and logged already.
@@ -267,7 +267,7 @@ def _in_time(work: Callable[[], object], what: str) -> object:
     Raises:
         PluginError: It takes too long.
     """
-    from dmrc.hooks.timeouts import in_thread  # asyncio is heavy, and few have a stranger's plugin
+    from dmrc.hooks.timeouts import in_thread  # asyncio is heavy, and few have a third-party plugin
 
     future = in_thread(work, what)
     try:

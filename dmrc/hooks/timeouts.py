@@ -103,7 +103,7 @@ def _counted(implementation: Implementation) -> Iterator[None]:
     began = time.perf_counter()
     try:
         yield
-    except (Exception, SystemExit) as error:  # the border: a stranger's code may raise anything
+    except (Exception, SystemExit) as error:  # the border: third-party code may raise anything
         implementation.plugin.count_error(implementation.hook, error)
         raise PluginError(first_line(error)) from error
     finally:

@@ -21,7 +21,7 @@ _BLOB = re.compile(r"(?:\./)?blobs/sha256/([0-9a-f]{64})")
 _CHUNK_BYTES = 1 << 20
 # Of each caller that reads slowly, about three such pieces are in memory.
 _EXPORTED_BYTES = 128 << 10
-# A name of our own takes one block; a stranger's may be longer, and tarfile reads all of it into memory.
+# A name of our own takes one block; one of others may be longer, and tarfile reads all of it into memory.
 _LONGEST_HEADER_BYTES = 1 << 20
 _BLOCK_BYTES = 512
 _PAX_KINDS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)

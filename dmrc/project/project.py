@@ -178,7 +178,7 @@ def _service(name: str, value: object, models: Mapping[str, object], openai: Ope
                 f"service '{name}' refers to undefined model '{binding.key}'{did_you_mean(binding.key, models)}",
                 remedy="Declare it under the top-level 'models:'",
             )
-    default, openai = _wishes(fields, [binding.key for binding in bindings], openai, where)
+    default, openai = _service_options(fields, [binding.key for binding in bindings], openai, where)
     network_mode = fields.get("network_mode")
     if bindings and network_mode == "none":
         raise ProjectError(
@@ -244,7 +244,7 @@ def _keyed(value: object, where: str) -> Mapping[str, object]:
     return mapping(value, f"{where}.models")
 
 
-def _wishes(
+def _service_options(
     fields: Mapping[str, object], used: Sequence[str], openai: OpenAIVariables, where: str
 ) -> tuple[str | None, OpenAIVariables]:
     """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""

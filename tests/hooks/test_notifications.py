@@ -47,7 +47,7 @@ def test_a_plugin_that_sleeps_ten_seconds_delays_nobody_else(tmp_path: Path) -> 
 
     assert time.monotonic() - began < 1
     eventually(lambda: len(heard(plugins, "one")) == 5, seconds=5)
-    assert {thread for _, thread in heard(plugins, "one")} == {"dmrc-notices-one"}
+    assert {thread for _, thread in heard(plugins, "one")} == {"dmrc-notifications-one"}
     notifications.close(timeout=0.2)
     assert time.monotonic() - began < 5
     assert count(plugins, "two", "dropped") == 4
@@ -64,7 +64,7 @@ def test_a_plugin_that_raises_hears_of_the_next_one_all_the_same(tmp_path: Path)
 
 
 def test_what_does_not_fit_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUEUE_NOTICES", 2)
+    monkeypatch.setattr(module, "QUEUE_LENGTH", 2)
     plugins, notifications = loaded(tmp_path, SLEEPS), Notifications()
 
     tell(plugins, notifications)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dmrc.project import Injection, Project, Service
 
 PLACEHOLDER = "sk-dmrc-…"
-"""Stands for a key that `dmrc up` mints, and hides one that it minted."""
+"""Stands for a key that `dmrc up` makes, and hides one that it made."""
 
 
 @click.command(epilog="Example: dmrc config --json | jq .services")

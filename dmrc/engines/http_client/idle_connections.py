@@ -15,7 +15,7 @@ _T = TypeVar("_T", bound=_Connection)
 
 
 class IdleConnections(Generic[_T]):
-    """Keeps connections until they are taken, end, or have rested for too long."""
+    """Keeps connections until they are taken, end, or were idle for too long."""
 
     def __init__(self, rest_seconds: float | None) -> None:
         """Keep each for so long; None is until it ends."""

@@ -73,8 +73,8 @@ def parallel(flags: Sequence[str]) -> int | None:
     Raises:
         RuntimeFlagError: As `parse`.
     """
-    wishes = [int(one.value) for one in parse(flags) if one.flag.names[-1] == "--parallel" and one.value]
-    return wishes[-1] if wishes else None
+    asked = [int(one.value) for one in parse(flags) if one.flag.names[-1] == "--parallel" and one.value]
+    return asked[-1] if asked else None
 
 
 def mode(flags: Sequence[str]) -> Mode | None:

@@ -157,7 +157,7 @@ class _Admin:
             "projects": [known.name for known in daemon.projects.all()],
             "runners": len(daemon.scheduler.runners()),
             "in_flight": daemon.work.in_flight - 1,
-            "ended": [asdict(death) for death in daemon.scheduler.backoff.latest],
+            "ended": [asdict(end) for end in daemon.scheduler.backoff.latest],
             "exchanges_dropped": daemon.recorder.counts().dropped,
         }
 
@@ -245,7 +245,7 @@ class _Admin:
 
     async def page_token(self) -> dict[str, str]:
         """Return what opens the web page once."""
-        return {"path": LOGIN, "token": self._daemon.page_sessions.mint()}
+        return {"path": LOGIN, "token": self._daemon.page_sessions.new_token()}
 
     async def runners(self) -> list[dict[str, object]]:
         """Return the runners."""

@@ -29,7 +29,7 @@ class PluginRoutes:
 
     def __init__(self, plugins: Plugins, admission: Admission, parts: DaemonParts | None = None) -> None:
         """Ask each plugin for its routes, once; those of dmrc's own may look at `parts`."""
-        self._bindings: list[_PluginApp] = []
+        self._apps: list[_PluginApp] = []
         self.built_in: list[BaseRoute] = []
         """The routes of dmrc's own plugins."""
         for implementation in plugins.implementations(_HOOK):
@@ -43,13 +43,13 @@ class PluginRoutes:
             if implementation.plugin.name in BUILT_IN:
                 self.built_in += app.routes
             admit = parts.page_sessions.admit if parts and implementation.plugin.name == _PAGE else admission.admit
-            self._bindings.append(_PluginApp(implementation.plugin, app, admit))
+            self._apps.append(_PluginApp(implementation.plugin, app, admit))
 
     def beside(self, own: FastAPI, scope: Scope) -> ASGIApp:
         """Return the application for a request: `own`, unless only a plugin has a route for it."""
-        if not self._bindings or any(route.matches(scope)[0] is not Match.NONE for route in own.routes):
+        if not self._apps or any(route.matches(scope)[0] is not Match.NONE for route in own.routes):
             return own
-        return next((door for door in self._bindings if door.has(scope)), own)
+        return next((app for app in self._apps if app.has(scope)), own)
 
 
 class _PluginApp:
@@ -79,7 +79,7 @@ class _PluginApp:
             return
         try:
             await self._app(scope, receive, send)  # where a route raises, `_on_bug` has answered before this raises
-        except Exception as error:  # noqa: BLE001 the border: a stranger's code may raise anything
+        except Exception as error:  # noqa: BLE001 the border: third-party code may raise anything
             self._plugin.count_error(_HOOK, error)
 
 

@@ -29,7 +29,7 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
 
 
 def mask_with(mask: Callable[[str], str]) -> None:
-    """Put every line of this process's log through `mask` from now on: tracebacks and strangers' lines too.
+    """Put every line of this process's log through `mask` from now on: tracebacks and those of other packages.
 
     Where it runs in the background, what plugins and libraries print lands in the log as well.
     """

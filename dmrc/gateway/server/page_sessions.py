@@ -34,7 +34,7 @@ class PageSessions:
         self._tokens: dict[str, float] = {}
         self._sessions: dict[str, None] = {}
 
-    def mint(self) -> str:
+    def new_token(self) -> str:
         """Return a token that opens one session within five minutes."""
         now = time.monotonic()
         self._tokens = {token: until for token, until in self._tokens.items() if until > now}

@@ -1,4 +1,4 @@
-"""Joins a service to what the daemon knows of its project, for doors that do not know the whole of it."""
+"""Joins a service to what the daemon knows of its project, for commands that do not know the whole of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes a project ready: its models pulled, its keys minted, the project registered, its models loaded."""
+"""Makes a project ready: its models pulled, its keys made, the project registered, its models loaded."""
 
 from __future__ import annotations
 

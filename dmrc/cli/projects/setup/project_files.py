@@ -1,6 +1,6 @@
 """Files that a compose file names under `x-dmrc`: they lie in the project, or where the user says so.
 
-A compose file may come from a stranger, and what it names is shown to containers: a template by `/api/show`, say.
+A compose file may come from anywhere, and what it names is shown to containers: a template by `/api/show`, say.
 """
 
 from __future__ import annotations

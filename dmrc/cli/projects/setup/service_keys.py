@@ -1,4 +1,4 @@
-"""Keys of services: minted at their first use, and the same ever after, by whichever door a service comes in."""
+"""Keys of services: made at their first use, and the same ever after, whichever command a service comes by."""
 
 from __future__ import annotations
 

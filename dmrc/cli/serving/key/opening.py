@@ -1,4 +1,4 @@
-"""Makes a key valid, and opens the door through which containers bring it."""
+"""Makes a key valid, and listens where containers bring it."""
 
 from __future__ import annotations
 
