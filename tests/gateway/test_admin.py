@@ -25,7 +25,8 @@ from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.openapi import check, operations, values_of
 
 ROUTES = {
-    *("GET /status", "POST /stop", "POST /attach", "GET /projects", "PUT /projects/{name}", "DELETE /projects/{name}"),
+    *("GET /status", "POST /stop", "GET /use", "POST /attach", "GET /projects"),
+    *("PUT /projects/{name}", "DELETE /projects/{name}"),
     *("PUT /projects/{name}/secrets", "POST /projects/{name}/settle", "PUT /projects/{name}/upstream-keys"),
     *("POST /projects/{name}/join", "DELETE /projects/{name}/services/{service}"),
     *("POST /projects/{name}/services/{service}/rest", "POST /projects/{name}/load/{key}", "POST /load"),
