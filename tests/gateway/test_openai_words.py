@@ -151,7 +151,7 @@ def test_a_prompt_that_is_too_long_says_what_would_do_and_where(gateway: Gateway
         ("completions", {"best_of": 2}, "'best_of' is not supported"),
         ("completions", {"echo": True, "logprobs": 1}, "'echo' with 'logprobs'"),
         ("completions", {"logprobs": True}, "'logprobs' must be a whole number"),
-        ("embeddings", {"dimensions": 0}, "'dimensions' is 0"),
+        ("embeddings", {"dimensions": 0}, "'dimensions' must be a whole number above 0, not 0"),
         ("embeddings", {"dimensions": 5000}, "has 576"),
     ],
 )

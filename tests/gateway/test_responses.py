@@ -93,7 +93,7 @@ def test_errors_are_openais(gateway: Gateway) -> None:
     client = gateway.client()
     with pytest.raises(openai.NotFoundError, match="'resp_none' is not remembered"):
         client.responses.create(model=MODEL, input="And?", previous_response_id="resp_none")
-    with pytest.raises(openai.BadRequestError, match="'input' is neither"):
+    with pytest.raises(openai.BadRequestError, match="'input' must be text or a list"):
         client.responses.create(model=MODEL, input=3)  # type: ignore[arg-type]
     with pytest.raises(openai.NotFoundError, match="is not in the store"):
         client.responses.create(model="local/nothing", input="Hi")
