@@ -33,7 +33,7 @@ venv: .venv/installed
 	touch $@
 
 fast: venv
-	$(BIN)/python -m pytest -q -m fast -n logical --maxprocesses 8 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -q -m fast -n auto --dist worksteal $(ARGS)
 
 check: venv
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import sys
@@ -41,8 +42,23 @@ def _is_own_address(host: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """Guard the whole process, which an audit hook does for good."""
+    """Guard the whole process, which an audit hook does for good.
+
+    What is collected stays until the end, and the garbage collector looks for garbage among it in vain until then.
+    """
     sys.addaudithook(_refuse_strangers)
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of the garbage collections of the tests."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Take two for each core, up to 8: some tests wait for time to pass."""
+    return min(8, 2 * (os.cpu_count() or 1))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,9 +41,19 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path): path for path in MODULES}
 
 
+@cache  # several tests read all of them
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(path)))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the line and the module of each import of dmrc, those of functions and for type checkers among them."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -91,15 +102,14 @@ def test_the_ground_imports_nothing_of_dmrc_but_errors() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_and_its_functions_are_of_a_size_to_be_read(path: Path) -> None:
     """A file above 300 lines wants to be two, and a function above 50 lines has steps with names of their own."""
-    source = path.read_text()
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     long = {
         node.name
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(path)
         if isinstance(node, functions) and (node.end_lineno or 0) - node.lineno + 1 > 50
     }
 
-    assert source.count("\n") <= 300
+    assert path.read_text().count("\n") <= 300
     assert not long
 
 
@@ -117,7 +127,7 @@ def test_a_class_name_means_one_thing() -> None:
     """Public classes at the top of a module, and names that are given to types."""
     found = defaultdict(set)
     for module, path in NAMES.items():
-        for node in ast.parse(path.read_text()).body:
+        for node in tree(path).body:
             names = [node.name] if isinstance(node, ast.ClassDef) else []
             if isinstance(node, ast.Assign):
                 names = [one.id for one in node.targets if isinstance(one, ast.Name)]
@@ -136,7 +146,7 @@ def test_no_docstring_only_repeats_the_name() -> None:
     described = (ROOT / "gateway" / "routes", ROOT / "ui")
     found = []
     for path in MODULES:
-        names = {node.name for node in docstrings.empty(ast.parse(path.read_text()))}
+        names = {node.name for node in docstrings.empty(tree(path))}
         if path.is_relative_to(described[0]) or path.is_relative_to(described[1]):
             names &= {"__init__", "add_to", "close"}
         found += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(names)]
