@@ -38,6 +38,16 @@ class Challenge:
         return cls(scheme.lower(), dict(re.findall(r'([a-z]+)="([^"]*)"', rest)))
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to send to a registry that refused what was sent before."""
+
+    header: str
+    """The `Authorization`."""
+    is_new: bool
+    """It was got for this answer. Another thread's may have ended since it was got."""
+
+
 class Authentication:
     """The `Authorization` for one repository, renewed when the registry asks. Threads may share it."""
 
@@ -57,20 +67,20 @@ class Authentication:
         self._scopes = scopes
         self._lock = threading.Lock()
 
-    def answer(self, challenge: Challenge, *, refused: str | None) -> bool:
-        """Return whether there is now something else to send than what was `refused`.
+    def answer(self, challenge: Challenge, *, refused: str | None) -> Answer | None:
+        """Return what to send in the place of what was `refused`; None when there is nothing else.
 
         Raises:
             RegistryAuthError: The token server refuses us, or answers nonsense.
         """
         with self._lock:
-            if self.header != refused:
-                return True  # Another thread was faster.
+            if self.header is not None and self.header != refused:
+                return Answer(self.header, is_new=False)  # another thread was faster
             if challenge.scheme == "basic" and self._credentials is not None:
                 self.header = _basic(self._credentials)
             elif challenge.scheme == "bearer" and "realm" in challenge.parameters:
                 self.header = f"Bearer {self._token(challenge.parameters)}"
-            return self.header != refused
+            return None if self.header is None or self.header == refused else Answer(self.header, is_new=True)
 
     def _token(self, parameters: Mapping[str, str]) -> str:
         query = {"scope": self._scopes or [parameters.get("scope") or f"repository:{self._reference.repository}:pull"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,9 @@ _REDIRECTS = 5
 _PUSH = "push"
 _HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
+
+_Ask = Callable[[str | None], tuple[urllib3.BaseHTTPResponse, bool]]
+"""Sends a request with an `Authorization`; returns the answer, and whether it is the registry's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Registry:
             RegistryError: It failed.
         """
         with self._http.errors():
-            response = self._from_target(path, headers) or self._authenticated(path, headers)
+            response = self._from_target(path, headers) or self._asked(partial(self._follow, path, headers))
             with self._http.reading(response):
                 if response.status not in (200, 206, 416):
                     raise self._refused(response, path)
@@ -117,12 +120,8 @@ class Registry:
             if not self._http.may_use(url):
                 raise RegistryError(f"registry '{self._host}' wants an upload to {url[:200]!r}, which is not https")
             # An upload may go on at another host, which gets no credentials of ours.
-            is_own, used = origin_of(url) == origin_of(self._base), self._authentication.header
-            response = self._sent(request, url, used if is_own else None)
-            challenge = Challenge.parse(response.headers.get("WWW-Authenticate", ""))
-            if response.status == 401 and is_own and self._authentication.answer(challenge, refused=used):
-                dismiss(response)
-                response = self._sent(request, url, self._authentication.header)
+            is_own = origin_of(url) == origin_of(self._base)
+            response = self._asked(lambda header: (self._sent(request, url, header if is_own else None), is_own))
             with self._http.reading(response):
                 if response.status not in accepted:
                     raise self._refused(response, _PUSH)
@@ -150,15 +149,22 @@ class Registry:
         self._targets.pop(path, None)
         return None
 
-    def _authenticated(self, path: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        used = self._authentication.header
-        response, is_own = self._follow(path, headers, used)
-        challenge = Challenge.parse(response.headers.get("WWW-Authenticate", ""))
-        # Another host, reached by a redirect, has no say in where our credentials go.
-        if response.status != 401 or not is_own or not self._authentication.answer(challenge, refused=used):
-            return response
-        dismiss(response)
-        return self._follow(path, headers, self._authentication.header)[0]
+    def _asked(self, ask: _Ask) -> urllib3.BaseHTTPResponse:
+        """Ask, and answer challenges until a credential is refused that was got for this very request.
+
+        Another host, reached by a redirect, has no say in where our credentials go.
+        """
+        header, is_new = self._authentication.header, False
+        while True:
+            response, is_own = ask(header)
+            if response.status != 401 or not is_own or is_new:
+                return response
+            challenge = Challenge.parse(response.headers.get("WWW-Authenticate", ""))
+            answer = self._authentication.answer(challenge, refused=header)
+            if answer is None:
+                return response
+            dismiss(response)
+            header, is_new = answer.header, answer.is_new
 
     def _follow(
         self, path: str, headers: Mapping[str, str], authorization: str | None

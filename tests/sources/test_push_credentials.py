@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -76,6 +77,43 @@ def test_a_token_that_ends_in_the_middle_is_renewed(source: OciSource, store: St
     assert_complete(uploads)
     assert len(ended) == 1
     assert len(tokens) >= 2
+
+
+def test_a_token_that_another_thread_got_and_that_ended_since_is_renewed(
+    source: OciSource, store: Store, docker_config: Path
+) -> None:
+    """#17: the thread of the config took the other's token, which had ended, for one that is refused for good."""
+    tokens: list[str] = []
+    has_ended, is_refused_to_another = threading.Event(), threading.Event()
+
+    def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
+        if handler.path.startswith("/token"):
+            tokens.append(f"token{len(tokens)}")
+            respond(handler, 200, json.dumps({"token": tokens[-1]}).encode())
+            return True
+        token = handler.headers.get("Authorization", "").removeprefix("Bearer ")
+        is_config = handler.path.endswith(digest_of(CONFIG))
+        if is_config and not token:
+            has_ended.wait(10)
+        if is_config and token == "token0":
+            is_refused_to_another.set()
+        if is_weights(handler) and token == "token0":
+            has_ended.set()
+            is_refused_to_another.wait(10)
+        if token in tokens and not (token == "token0" and has_ended.is_set()):
+            return False
+        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        respond(handler, 401, WWW_Authenticate=f'Bearer realm="http://{handler.headers["Host"]}/token"')
+        return True
+
+    uploads = Uploads(first)
+    with Misbehaving(uploads) as server:
+        log_in(docker_config, server.address)
+        source.push(outgoing(server.address), Transfer(store))
+
+    assert is_refused_to_another.is_set()
+    assert_complete(uploads)
+    assert tokens == ["token0", "token1"]
 
 
 def test_an_upload_at_another_host_gets_no_credentials(source: OciSource, store: Store, docker_config: Path) -> None:
