@@ -88,7 +88,7 @@ def test_the_command_takes_its_flags(path: str) -> None:
         (["list", "--openaiurl", "x"], "'x' must be the URL of a server. Give one as http://localhost:8000/v1"),
         (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
         (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
-        (["package", "--safetensors-dir", "/x", "y"], "llama.cpp reads GGUF"),
+        (["package", "--safetensors-dir", "/x", "y"], "'/x' must be a directory"),
         (["configure", "--gpu-memory-utilization", "0.5", "x"], "It is vLLM's"),
         (["install-runner", "--port", "9"], "--port 9 is not the port of the daemon. Set DMRC_PORT=9"),
         (["install-runner", "--tls"], "--tls cannot be used here"),
@@ -124,6 +124,25 @@ def test_the_commands_of_the_runner_start_and_stop_the_daemon(docker_model: Dmrc
     assert third not in (None, first)
     assert pid() is None
     assert docker_model.processes() == []
+
+
+def test_a_directory_of_safetensors_is_packaged_and_told_to_be_for_another_engine(
+    docker_model: Dmrc, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (files / name).write_text("{}")
+
+    docker_model.ok("package", "--safetensors-dir", files, "local/other")
+    ran = docker_model.run("run", "local/other", "Hi")
+
+    assert json.loads(docker_model.ok("inspect", "local/other"))["config"]["format"] == "safetensors"
+    assert (ran.returncode, ran.stdout) == (5, "")
+    assert ran.stderr == (
+        "dmrc: model 'local/other' is in the format 'safetensors', which engine 'llama.cpp' does not serve. "
+        "Use a model in another format\n"
+    )
 
 
 def test_purge_asks_and_removes_all_models(docker_model: Dmrc, gguf: Path) -> None:
