@@ -39,11 +39,11 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Authorization:
     """What to send to a registry that refused what was sent before."""
 
     header: str
-    """The `Authorization`."""
+    """`Bearer …`, `Basic …`."""
     is_new: bool
     """It was got for this answer. Another thread's may have ended since it was got."""
 
@@ -67,7 +67,7 @@ class Authentication:
         self._scopes = scopes
         self._lock = threading.Lock()
 
-    def answer(self, challenge: Challenge, *, refused: str | None) -> Answer | None:
+    def answer(self, challenge: Challenge, *, refused: str | None) -> Authorization | None:
         """Return what to send in the place of what was `refused`; None when there is nothing else.
 
         Raises:
@@ -75,12 +75,12 @@ class Authentication:
         """
         with self._lock:
             if self.header is not None and self.header != refused:
-                return Answer(self.header, is_new=False)  # another thread was faster
+                return Authorization(self.header, is_new=False)  # another thread was faster
             if challenge.scheme == "basic" and self._credentials is not None:
                 self.header = _basic(self._credentials)
             elif challenge.scheme == "bearer" and "realm" in challenge.parameters:
                 self.header = f"Bearer {self._token(challenge.parameters)}"
-            return None if self.header is None or self.header == refused else Answer(self.header, is_new=True)
+            return None if self.header is None or self.header == refused else Authorization(self.header, is_new=True)
 
     def _token(self, parameters: Mapping[str, str]) -> str:
         query = {"scope": self._scopes or [parameters.get("scope") or f"repository:{self._reference.repository}:pull"]}

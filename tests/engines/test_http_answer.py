@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from contextlib import closing
 
 import pytest
 
 from dmrc.engines.http_client.connectors import UnixConnector
 from dmrc.engines.http_client.session import HttpSession
-from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, Peer, answers, answers_all, scripted_server
+from tests.engines.scripted_server import (
+    JSON_ANSWER,
+    STREAM_HEAD,
+    Peer,
+    ScriptedServer,
+    answers,
+    answers_all,
+    scripted_server,
+)
 from tests.engines.stories import Play, ask, ask_once
 
 
@@ -102,6 +112,31 @@ def test_what_stands_beside_a_body_may_not_grow_without_end(play: Play, parts: l
 
     with scripted_server(script) as server, pytest.raises(ConnectionError, match="too many headers"):
         play(ask_once(server))
+
+
+def test_fields_after_a_body_are_counted_that_come_together_with_it(play: Play) -> None:
+    """#17: on a machine at work all came in one read, and what stood behind the body there was not counted."""
+    is_stopped, is_sent = threading.Event(), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def stop() -> None:
+        is_stopped.set()
+        is_sent.wait(10)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        loops[0].call_soon_threadsafe(stop)
+        is_stopped.wait(10)
+        peer.send(STREAM_HEAD + b"1\r\na\r\n0\r\n" + b"X-A: b\r\n" * 14_000)
+        is_sent.set()
+        peer.wait_gone()
+
+    async def story(server: ScriptedServer) -> None:
+        loops.append(asyncio.get_running_loop())
+        await ask_once(server)
+
+    with scripted_server(script) as server, pytest.raises(ConnectionError, match="too many headers"):
+        play(story(server))
 
 
 @pytest.mark.parametrize("more", [JSON_ANSWER, b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\nx", b"rubbish"])

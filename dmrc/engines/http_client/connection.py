@@ -13,6 +13,8 @@ from dmrc.engines.http_client.idle_connections import IdleConnections
 from dmrc.engines.http_client.sending import PIECE_BYTES, Sending
 
 _BUFFER_BYTES = 256 << 10
+_MOST_AT_ONCE_BYTES = 32 << 10
+"""A loop may give ten times as much at once; what stands behind a body in one piece of it is not counted."""
 _MOST_BESIDE_BODY_BYTES = 64 << 10
 """A head, or fields after a chunked body, may be so long."""
 _LENIENCIES = {"lenient_headers": True, "lenient_optional_cr_before_lf": True, "lenient_spaces_after_chunk_size": True}
@@ -106,6 +108,14 @@ class HttpAnswer:
     def feed(self, data: bytes) -> None:
         """Take in bytes of the connection."""
         self._saw_bytes = True
+        if len(data) <= _MOST_AT_ONCE_BYTES:
+            self._parse(data)
+        else:
+            for start in range(0, len(data), _MOST_AT_ONCE_BYTES):
+                self._parse(data[start : start + _MOST_AT_ONCE_BYTES])
+        self._wake()
+
+    def _parse(self, data: bytes) -> None:
         before = self._buffered_bytes
         try:
             self._parser.feed_data(data)
@@ -114,11 +124,7 @@ class HttpAnswer:
         if self._buffered_bytes > before:
             self._beside_body_bytes = 0
         else:
-            self._count_beside_body(len(data))
-        self._wake()
-
-    def _count_beside_body(self, count: int) -> None:
-        self._beside_body_bytes += count
+            self._beside_body_bytes += len(data)
         if self._beside_body_bytes > _MOST_BESIDE_BODY_BYTES:
             self._give_up("it answered with too many headers")
 
