@@ -28,11 +28,12 @@ class Peer:
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._more()
-        self.head, body = data.split(b"\r\n\r\n", 1)
+        self.head, begin = data.split(b"\r\n\r\n", 1)
         length = re.search(rb"content-length: (\d+)", self.head)
+        body = bytearray(begin)  # bytes of 20 MB would be copied for every piece
         while length and len(body) < int(length[1]):
             body += self._more()
-        return body
+        return bytes(body)
 
     def send(self, *parts: bytes) -> None:
         """Send parts, each by a system call of its own."""
