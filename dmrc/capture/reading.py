@@ -251,7 +251,7 @@ def text_of_response(exchange: Exchange, bodies: ParsedBodies | None = None) -> 
 
 
 def _choice_words(choice: Mapping[str, JsonValue]) -> list[str]:
-    said = object_of(choice.get("delta")) or object_of(choice.get("message"))
+    said = object_of(choice.get("message" if choice.get("delta") is None else "delta"))
     words = [value for name in _THOUGHTS if isinstance(value := said.get(name), str)]
     words += [value for value in (said.get("content"), choice.get("text")) if isinstance(value, str)]
     return [*words, *_call_words(said)] if "tool_calls" in said else words

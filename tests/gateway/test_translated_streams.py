@@ -99,6 +99,17 @@ def test_a_stream_with_crlf_is_told_piece_by_piece(dialect: str) -> None:
     assert b"Hello" in asyncio.run(read())
 
 
+@pytest.mark.parametrize("dialect", REPLIES)
+def test_what_a_last_event_says_again_is_not_told_again(dialect: str) -> None:
+    """#17: a server had the whole message beside the empty delta that ends a stream."""
+    deltas: list[dict[str, object]] = [{"content": "Hello"}, {"content": " you."}]
+
+    plain = bytes_of(REPLIES[dialect](), chat_stream(deltas))
+    again = bytes_of(REPLIES[dialect](), chat_stream(deltas, message={"role": "assistant", "content": "Hello you."}))
+
+    assert again.count(b"Hello") == plain.count(b"Hello")
+
+
 def test_each_event_of_a_response_has_its_place() -> None:
     found = told(ResponsesReply({"metadata": {"a": "b"}}, None), chat_stream(DELTAS, "tool_calls"))
 

@@ -167,13 +167,13 @@ class ChatAnswer:
             self.stop_word = _text(choice.get("stop_reason")) or self.stop_word
         if verbose := document.get("__verbose"):  # llama.cpp's, where it was asked for
             self.stop_word = _text(object_of(verbose).get("stopping_word")) or self.stop_word
-        said = object_of(choice.get("delta")) or object_of(choice.get("message"))
+        is_whole = choice.get("delta") is None  # an empty one says nothing, whatever stands beside it
+        said = object_of(choice.get("message" if is_whole else "delta"))
         words = _first(said, _WORDS) or choice.get("text") or document.get("content")
         logprobs = object_of(choice.get("logprobs")).get("content")
         pieces = [Piece("thought", thought)] if (thought := _first(said, _THOUGHTS)) else []
         if isinstance(words, str) and words:
             pieces.append(Piece("text", words, logprobs=logprobs))
-        is_whole = "message" in choice
         for index, call in enumerate(items_of(said.get("tool_calls"))):
             pieces.append(self._called({**call, "index": index} if is_whole else call))
         return pieces
