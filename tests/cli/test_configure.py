@@ -94,6 +94,7 @@ def test_it_outlives_the_daemon_until_it_is_removed(dmrc: Dmrc, tiny: str) -> No
         (("--context-size", "0"), 2, "context-size"),
         (("--keep-alive", "soon"), 2, "--keep-alive must be a duration, not 'soon'"),
         (("--engine", "llama.cp"), 2, "there is no engine 'llama.cp' (did you mean 'llama.cpp'?)"),
+        (("--engine", "upstream"), 2, "engine 'upstream' serves no model of the store. Use one of "),
         (("--", "--tmp", "0"), 2, "runtime flag '--tmp' is unknown"),
     ],
 )

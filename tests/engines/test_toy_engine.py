@@ -6,6 +6,7 @@ That it serves as the others do is in `conformance/test_basic.py`, where it is o
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import openai
 import pytest
@@ -67,3 +68,17 @@ def test_a_flag_that_it_does_not_know_is_refused_in_its_own_words(toy: Dmrc) -> 
 
     assert done.returncode == 2
     assert "models.llm: runtime flag '--temp' is unknown to the toy" in done.stderr
+
+
+def test_a_model_of_another_format_is_refused_with_an_engine_that_serves_it(toy: Dmrc, tiny: Path) -> None:
+    toy.ok("package", "--gguf", str(tiny), "local/tiny")
+    (toy.home / "compose.yaml").write_text(
+        "name: toys\nservices: {app: {image: none, models: [llm]}}\n"
+        "models: {llm: {model: local/tiny, x-dmrc: {engine: toy}}}\n"
+    )
+
+    done = toy.run("exec", "app", "--", "true", cwd=toy.home)
+
+    assert done.returncode == 2
+    assert "in the format 'gguf', which engine 'toy' does not serve" in done.stderr
+    assert "x-dmrc: {engine: llama.cpp}" in done.stderr

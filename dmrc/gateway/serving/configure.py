@@ -6,16 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 
 from dmrc.engines.engine import Engine
-from dmrc.errors import DmrcError, InputError, ModelNotFoundError
+from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.gateway.serving.targets import Use
+from dmrc.gateway.serving.targets import Use, engine_of_files
 from dmrc.project import DEFAULT_ENGINE, OPTIONS, Merged, ServingOptions, merge
 from dmrc.projects import Projects
 from dmrc.reference import Reference
 from dmrc.scheduler.configuration import DEFAULTS, Configurations
 from dmrc.scheduler.description import go_duration
 from dmrc.scheduler.scheduler import Scheduler
-from dmrc.suggestions import did_you_mean
 
 # Docker Model Runner's names, in its `configure show` and in the body of its route.
 _NAMES = {
@@ -59,19 +58,15 @@ class Configurator:
 
         Raises:
             ModelNotFoundError: It is not in the store.
-            InputError: The engine is unknown, or refuses the flags.
+            InputError: The engine is unknown, serves no files, or refuses the flags.
         """
         name = await self._name(model) if replace else await self._catalog.full_name(model)
         if options.draft is not None:
             options = dataclasses.replace(options, draft=await self._name(options.draft))
         before_it = ServingOptions() if replace else self._configurations.of(project, name)
         engine = options.engine or before_it.engine or DEFAULT_ENGINE
-        if engine not in self._engines:
-            raise InputError(
-                f"there is no engine '{engine}'{did_you_mean(engine, self._engines)}",
-                remedy=f"Known: {', '.join(self._engines)}",
-            )
-        self._engines[engine].check(ServingOptions(engine=engine, runtime_flags=options.runtime_flags))
+        checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags)
+        engine_of_files(self._engines, engine).check(checked)
         before = await self._keys(name)
         self._configurations.set(project, name, options, replace=replace)
         self._scheduler.release(before - await self._keys(name))

@@ -16,6 +16,7 @@ from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOption
 from dmrc.scheduler.configuration import DEFAULTS, configured_in
 from dmrc.scheduler.target import Target
 from dmrc.store import Named, Store, StoredModel
+from dmrc.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,15 @@ class Targets:
         """Return the engine that is named, or the one that serves the model's format where none is.
 
         Raises:
-            InputError: It does not serve that format.
+            InputError: There is none of that name, or it does not serve that format.
         """
-        able = [each for each, engine in self._engines.items() if model.format in engine.formats]
-        chosen = wanted or (DEFAULT_ENGINE if DEFAULT_ENGINE in able else next(iter(able), DEFAULT_ENGINE))
+        able = sorted(
+            (each for each, engine in self._engines.items() if model.format in engine.formats),
+            key=lambda each: each != DEFAULT_ENGINE,
+        )
+        chosen = wanted or next(iter(able), DEFAULT_ENGINE)
         if chosen not in able:
+            engine_of_files(self._engines, chosen)
             raise InputError(
                 f"model '{name}' is in the format '{model.format}', which engine '{chosen}' does not serve",
                 remedy=f"Name one that does: x-dmrc: {{engine: {able[0]}}}"
@@ -145,6 +150,22 @@ class Targets:
                 else "Use a model in another format",
             )
         return self._engines[chosen]
+
+
+def engine_of_files(engines: Mapping[str, Engine], name: str) -> Engine:
+    """Return the engine of that name, which must be one that serves models of the store.
+
+    Raises:
+        InputError: There is none, or it serves no files.
+    """
+    usable = [known for known, engine in engines.items() if engine.formats]
+    if name not in engines:
+        raise InputError(
+            f"there is no engine '{name}'{did_you_mean(name, usable)}", remedy=f"Known: {', '.join(usable)}"
+        )
+    if name not in usable:
+        raise InputError(f"engine '{name}' serves no model of the store", remedy=f"Use one of {', '.join(usable)}")
+    return engines[name]
 
 
 def _draft(snapshot: Snapshot, project: str | None, name: str, draft: str | None) -> ConfiguredDraft | None:
