@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from dmrc.errors import ProjectError
 from dmrc.suggestions import did_you_mean
@@ -13,6 +14,8 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 JsonObject = dict[str, JsonValue]
 """An object as JSON has them."""
+
+_Word = TypeVar("_Word", bound=str)
 
 
 def mapping(value: object, where: str) -> Mapping[str, object]:
@@ -52,6 +55,14 @@ def positive(value: object, where: str, example: int = 4096) -> int | None:
         remedy = f"Write {example}, for example"
         raise ProjectError(f"{where} must be a whole number above 0, not {value!r}", remedy=remedy)
     return value
+
+
+def one_of(value: object, where: str, words: Sequence[_Word]) -> _Word:
+    """Return which one of two words or more it is."""
+    for word in words:
+        if value == word:
+            return word
+    raise ProjectError(f"{where} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
 
 
 def plain(value: object, where: str) -> JsonValue:

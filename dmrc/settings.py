@@ -15,6 +15,9 @@ from dmrc.paths import Paths, expanded
 DEFAULT_PORT = 12434
 """Docker Model Runner's port, so that clients written for it find us."""
 
+CaptureLevel = Literal["full", "metadata", "off"]
+"""What is recorded of requests: everything; everything but bodies and their words; nothing."""
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _MIRROR = re.compile(r"([\w.:-]+)=(https?://[\w.-]+(?::\d{1,5})?)/?", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -32,7 +35,7 @@ class Settings:
     """`DMRC_LLAMA_SERVER`: the llama-server binary to use, before the one on PATH."""
     require_key: bool = False
     """`DMRC_REQUIRE_KEY=1`: refuse requests without a key on loopback too."""
-    capture: Literal["full", "metadata", "off"] | None = None
+    capture: CaptureLevel | None = None
     """`DMRC_CAPTURE`: full, metadata or off; None when it is not set."""
     log_format: Literal["text", "json"] = "text"
     """`DMRC_LOG_FORMAT`: form of the daemon's log, text or a JSON object per line."""
@@ -118,7 +121,7 @@ def _flag(name: str, text: str) -> bool:
     raise SettingError(f"{name} must be yes or no, not '{text}'", remedy=f"Use {name}=1 or {name}=0")
 
 
-def _capture(text: str) -> Literal["full", "metadata", "off"] | None:
+def _capture(text: str) -> CaptureLevel | None:
     match text:
         case "":
             return None

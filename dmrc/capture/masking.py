@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.media import without_media
@@ -12,9 +12,7 @@ from dmrc.capture.redaction import Redactor
 from dmrc.capture.replacing import REDACTED
 from dmrc.exchange import Exchange
 from dmrc.secret_names import is_secret_name
-
-CaptureLevel = Literal["full", "metadata", "off"]
-"""Everything; everything but bodies and their words; nothing."""
+from dmrc.settings import CaptureLevel
 
 # A secret may be split over the events of a stream, each of which is some hundred bytes long.
 _SLACK_BYTES = 64 << 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.redaction import Redactor
 from dmrc.exchange import Exchange
+from dmrc.settings import CaptureLevel
 
 
 class Policy(Protocol):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.masking import CaptureLevel, CaptureLimits, bare, headers_without_credentials, prepared, reduced
+from dmrc.capture.masking import CaptureLimits, bare, headers_without_credentials, prepared, reduced
 from dmrc.capture.policy import AnyCaller, Policy
 from dmrc.capture.reading import facts_of
 from dmrc.capture.rows import ExchangeTexts, words_of
 from dmrc.errors import StoreError, where
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.settings import CaptureLevel
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from dmrc.errors import ProjectError
+from dmrc.fields import one_of
+from dmrc.settings import CaptureLevel
 
 PROJECT_OPTIONS = ("auth", "capture", "models", "openai", "plugins")
 """What the top-level `x-dmrc` may hold."""
@@ -19,6 +21,10 @@ Auth = Literal["key", "address"]
 OpenAIVariables = Literal["auto", "always", "never"]
 """Which services are given the variables `OPENAI_*`: those that their file lets want them, all, or none."""
 
+_AUTH: tuple[Auth, ...] = get_args(Auth)
+_CAPTURE: tuple[CaptureLevel, ...] = get_args(CaptureLevel)
+_OPENAI: tuple[OpenAIVariables, ...] = get_args(OpenAIVariables)
+
 
 def auth(value: object) -> Auth:
     """Return how a project's containers are known; a key where nothing is said.
@@ -26,11 +32,7 @@ def auth(value: object) -> Auth:
     Raises:
         ProjectError: It is none of the choices.
     """
-    if value in (None, "key"):
-        return "key"
-    if value == "address":
-        return "address"
-    raise ProjectError(f"x-dmrc.auth is {value!r}", remedy="Use key or address")
+    return "key" if value is None else one_of(value, "x-dmrc.auth", _AUTH)
 
 
 def knows_addresses(document: Mapping[str, object]) -> bool:
@@ -45,10 +47,8 @@ def any_model(value: object, auth: Auth) -> bool:
     Raises:
         ProjectError: It is none of the choices.
     """
-    if value in (None, "declared"):
+    if value is None or one_of(value, "x-dmrc.models", ("declared", "any")) == "declared":
         return False
-    if value != "any":
-        raise ProjectError(f"x-dmrc.models is {value!r}", remedy="Use declared or any")
     if auth != "address":
         raise ProjectError("x-dmrc.models is 'any' without auth: address", remedy="Write {auth: address, models: any}")
     return True
@@ -60,27 +60,16 @@ def openai(value: object, where: str, otherwise: OpenAIVariables) -> OpenAIVaria
     Raises:
         ProjectError: It is none of the choices.
     """
-    if value is None:
-        return otherwise
-    for known in get_args(OpenAIVariables):
-        if value == known:
-            return cast(OpenAIVariables, known)
-    raise ProjectError(f"{where} is {value!r}", remedy="Use auto, always or never")
+    return otherwise if value is None else one_of(value, where, _OPENAI)
 
 
-def capture(value: object) -> Literal["full", "metadata", "off"] | None:
+def capture(value: object) -> CaptureLevel | None:
     """Return what is recorded of a project; None where nothing is said.
 
     Raises:
         ProjectError: It is none of the choices.
     """
-    # YAML 1.1 reads a bare `off` as false.
     if value is None:
         return None
-    if value is False or value == "off":
-        return "off"
-    if value == "full":
-        return "full"
-    if value == "metadata":
-        return "metadata"
-    raise ProjectError(f"x-dmrc.capture is {value!r}", remedy="Use full, metadata or off")
+    # YAML 1.1 reads a bare `off` as false.
+    return "off" if value is False else one_of(value, "x-dmrc.capture", _CAPTURE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dmrc.errors import ProjectError
-from dmrc.fields import Faults, JsonValue, mapping, refuse_unknown
+from dmrc.fields import Faults, JsonValue, mapping, one_of, refuse_unknown
 from dmrc.project.serving_options import (
     DEFAULT_ENGINE,
     OPTIONS,
@@ -30,6 +30,7 @@ MODEL_OPTIONS = (*written_names("x-dmrc"), "ready")
 _NOTHING = ServingOptions()
 
 Ready = Literal["loaded", "pulled"]
+_READY: tuple[Ready, ...] = get_args(Ready)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class ModelDeclaration:
         with faults.noted():
             _check_upstream(options, where)
         with faults.noted():
-            ready = _ready(own.get("ready", "loaded"), f"{where}.x-dmrc.ready")
+            ready = one_of(own.get("ready", "loaded"), f"{where}.x-dmrc.ready", _READY)
         faults.tell()
         if options.engine == DEFAULT_ENGINE:
             options = replace(options, engine=None)  # it counts as unsaid, whether it is written or not
@@ -143,11 +144,3 @@ def _check_upstream(options: ServingOptions, where: str) -> None:
                 " which decides that itself",
                 remedy=f"Remove it; in an override file write {option.written}: !reset null",
             )
-
-
-def _ready(value: object, where: str) -> Ready:
-    if value == "loaded":
-        return "loaded"
-    if value == "pulled":
-        return "pulled"
-    raise ProjectError(f"{where} is {value!r}", remedy="Use loaded or pulled")

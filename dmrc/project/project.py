@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from dmrc.errors import NotFoundError, ProjectError
 from dmrc.fields import Faults, JsonValue, mapping, plain, refuse_unknown, strings, text
@@ -17,6 +16,7 @@ from dmrc.project.choices import Auth, OpenAIVariables
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 from dmrc.project.service import Service
+from dmrc.settings import CaptureLevel
 from dmrc.suggestions import did_you_mean
 
 GATEWAY_HOST = "model-runner.docker.internal"
@@ -44,7 +44,7 @@ class Project:
     """By key."""
     services: Mapping[str, Service]
     """All services, those without models too."""
-    capture: Literal["full", "metadata", "off"] | None = None
+    capture: CaptureLevel | None = None
     """What is recorded of its requests; None leaves it to the settings."""
     plugins: tuple[Path, ...] = ()
     """Files of its own plugins (`x-dmrc: plugins`), absolute."""

@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dmrc.errors import ProjectError
 from dmrc.exchange import KEY_SCOPE, JsonValue
 from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Service
+from dmrc.settings import CaptureLevel
 from dmrc.state import BAD_ROW, known, known_fields
 
 WHOLE_PROJECT = "*"
@@ -32,7 +33,7 @@ class Registration:
     """Where its first compose file lies."""
     docker_host: str | None = None
     """Docker engine that runs its containers; None where there are none."""
-    capture: Literal["full", "metadata", "off"] | None = None
+    capture: CaptureLevel | None = None
     """What is recorded of its requests; None leaves it to the settings."""
     models: Mapping[str, ModelDeclaration] = field(default_factory=dict)
     """By key."""

@@ -103,10 +103,10 @@ def test_all_that_is_wrong_under_x_dmrc_is_told_in_one_line(dmrc: Dmrc, tmp_path
         "models.llm.x-dmrc.keep_alive must be a duration, not 'forever'. Use 5m, 1h, 0 or -1; ",
         "models.llm.x-dmrc.parallel must be a whole number above 0, not 0",
         "models.llm.x-dmrc has no field 'redy' (did you mean 'ready'?)",
-        "x-dmrc.auth is 'adress'. Use key or address",
-        "x-dmrc.openai is 'somtimes'",
+        "x-dmrc.auth must be key or address, not 'adress'",
+        "x-dmrc.openai must be auto, always or never, not 'somtimes'",
         "x-dmrc has no field 'captur' (did you mean 'capture'?)",
-        "services.app.x-dmrc.openai is 'nevr'",
+        "services.app.x-dmrc.openai must be auto, always or never, not 'nevr'",
         "services.app.x-dmrc.default_model is 'lmm', which the service does not use (did you mean 'llm'?)",
         "services.web.x-dmrc has no field 'default_modl' (did you mean 'default_model'?)",
     ):

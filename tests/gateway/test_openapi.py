@@ -150,6 +150,7 @@ def test_an_idle_daemon_is_small_when_it_has_written_it(daemon: Dmrc, document: 
 
 
 def test_inference_is_not_in_it(document: Any) -> None:
+    assert "Inference is not in it" in document["info"]["description"]
     paths = {path for _, path, _ in operations(document)}
 
     assert not paths & {"/v1/chat/completions", "/v1/embeddings", "/api/chat", "/anthropic/v1/messages"}
@@ -188,7 +189,7 @@ def test_containers_do_not_get_it(tmp_path: Path) -> None:
     projects.register(Registration.of(Project.parse(document, ()), {"app": KEY}, None))
     admission = Admission(projects, Keys(tmp_path / "projects.sqlite3"), require_key=False, origins=Origins(()))
     app = FastAPI(openapi_url=None)
-    Description("dmrc", lambda: app.routes, ERRORS, admit_on_loopback(admission)).add_to(app)
+    Description("dmrc", "", lambda: app.routes, ERRORS, admit_on_loopback(admission)).add_to(app)
     app.add_exception_handler(DmrcError, _on_error)
 
     def status(listener: str, key: str = "") -> int:

@@ -60,12 +60,20 @@ def test_keep_alive_is_a_duration(text: object, seconds: float) -> None:
         ({"llm": {"model": "a", "contextsize": 1}}, None, "did you mean 'context_size'?"),
         ({"llm": {"model": "a", "x-dmrc": {"keepalive": 1}}}, None, "did you mean 'keep_alive'?"),
         ({"llm": {"model": "a", "x-dmrc": {"keep_alive": "soon"}}}, None, "must be a duration, not 'soon'"),
-        ({"llm": {"model": "a", "x-dmrc": {"ready": "maybe"}}}, None, "x-dmrc.ready is 'maybe'"),
+        (
+            {"llm": {"model": "a", "x-dmrc": {"ready": "maybe"}}},
+            None,
+            "ready must be loaded or pulled, not 'maybe'",
+        ),
         (None, {"app": {"models": ["lln"]}}, "undefined model 'lln' (did you mean 'llm'?)"),
         (None, {"app": {"models": {"llm": {"url": "X"}}}}, "services.app.models.llm has no field 'url'"),
         (None, {"app": {"models": ["llm"], "network_mode": "none"}}, "service 'app' uses a model and has"),
         (None, {"app": {"models": ["llm"], "x-dmrc": {"default_model": "x"}}}, "which the service does not use"),
-        (None, {"app": {"models": ["llm"], "x-dmrc": {"openai": "yes"}}}, "services.app.x-dmrc.openai is 'yes'"),
+        (
+            None,
+            {"app": {"models": ["llm"], "x-dmrc": {"openai": "yes"}}},
+            "services.app.x-dmrc.openai must be auto, always or never, not 'yes'",
+        ),
         (None, {"app": {"x-dmrc": {"auth": "address"}}}, "services.app.x-dmrc has no field 'auth'"),
     ],
 )
@@ -85,10 +93,10 @@ def test_an_unknown_option_of_the_project_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"openai": True}, "x-dmrc.openai is True"),
-        ({"models": "all", "auth": "address"}, "x-dmrc.models is 'all'"),
+        ({"openai": True}, "x-dmrc.openai must be auto, always or never, not True"),
+        ({"models": "all", "auth": "address"}, "x-dmrc.models must be declared or any, not 'all'"),
         ({"models": "any"}, "x-dmrc.models is 'any' without auth: address"),
-        ({"auth": "ip"}, "x-dmrc.auth is 'ip'"),
+        ({"auth": "ip"}, "x-dmrc.auth must be key or address, not 'ip'"),
     ],
 )
 def test_an_option_of_the_project_that_means_nothing_is_refused(options: dict[str, object], message: str) -> None:

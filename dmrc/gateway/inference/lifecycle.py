@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dmrc.capture.live import LiveEvents, Started
-from dmrc.capture.masking import CaptureLevel
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.secrets import KnownSecrets
@@ -16,6 +15,7 @@ from dmrc.compose.containers import Containers
 from dmrc.exchange import Exchange
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.projects import Projects
+from dmrc.settings import CaptureLevel
 
 _log = logging.getLogger(__name__)
 

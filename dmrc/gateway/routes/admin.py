@@ -60,6 +60,7 @@ from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
 
+_ABOUT = "What the command line asks of the daemon. It may change with every version."
 _FLUSH_SECONDS = 2.0
 _HANG_UP_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
@@ -106,7 +107,7 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
     include(app, router)
-    Description("dmrc admin", lambda: router.routes, [AdminError]).add_to(app)
+    Description("dmrc admin", _ABOUT, lambda: router.routes, [AdminError]).add_to(app)
     app.add_exception_handler(DmrcError, _on_error)
     app.add_exception_handler(Exception, _on_mistake)
     return app

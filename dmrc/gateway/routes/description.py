@@ -35,11 +35,16 @@ class Description:
     def __init__(
         self,
         title: str,
+        about: str,
         routes: Callable[[], Sequence[BaseRoute]],
         errors: Sequence[type[BaseModel]],
         admit: Callable[[Scope], None] | None = None,
     ) -> None:
-        """Describe what `routes` returns to those whom `admit` lets in, None is everybody; `errors` are its errors."""
+        """Describe what `routes` returns to those whom `admit` lets in, None is everybody.
+
+        `about` is what a reader is told first; `errors` are the forms of errors.
+        """
+        self._about = about
         self._errors = errors
         self._title = title
         self._admit = admit
@@ -57,7 +62,7 @@ class Description:
         return Response(self._document, media_type="application/json")
 
     def _written(self) -> bytes:
-        document = get_openapi(title=self._title, version=__version__, routes=self._routes())
+        document = get_openapi(title=self._title, version=__version__, description=self._about, routes=self._routes())
         answers: Literal["serialization"] = "serialization"
         models = [(each, answers) for each in self._errors]
         _, errors = models_json_schema(models, ref_template="#/components/schemas/{model}")

@@ -43,6 +43,11 @@ from dmrc.gateway.serving.configure import Configurator
 PREFIXES = ("/engines/v1", "/v1")
 """Where the OpenAI routes are found, beside `/engines/{engine}/v1`. Source: Docker Model Runner's routes."""
 
+_ABOUT = (
+    "What manages models and engines, and the web page. Inference is not in it: its routes are as OpenAI, Anthropic and"
+    " Ollama describe them."
+)
+
 _SLASHES = re.compile(r"/{2,}")
 
 
@@ -70,7 +75,7 @@ class Gateway:
         for status in (404, 405):
             self._others.add_exception_handler(status, unrouted)
         self._of_plugins = PluginRoutes(steps.plugins, steps.admission, parts)
-        self.add(Description("dmrc", self._described, ERRORS, admit_on_loopback(steps.admission)).add_to)
+        self.add(Description("dmrc", _ABOUT, self._described, ERRORS, admit_on_loopback(steps.admission)).add_to)
 
     def add(self, routes: Callable[[FastAPI], None]) -> None:
         """Let `routes` add routes that are not inference."""
