@@ -20,6 +20,8 @@ _NOT_OURS = {"merge.md"}
 _OF_USERS = {"compose.yaml", "ai/"}
 """What looks like a file of ours on a page, and is one of a user, or a namespace."""
 _CODE = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|js|sh|html|yaml|md)))(?::(?P<name>[\w.]+))?")
+_SEEN = re.compile(r"[Ss]ee `[\w.]+`|`[A-Z][a-z]\w*\.[a-z]\w+`")
+"""In the words about code, a name of ours: one that is to be seen, or a method with its class."""
 
 
 def _files(*suffixes: str) -> list[Path]:
@@ -69,6 +71,33 @@ def test_code_that_a_page_names_is_there(name: str) -> None:
             wrong.append(code)
 
     assert not wrong
+
+
+def test_what_a_docstring_says_to_see_is_there() -> None:
+    """A method that was renamed, or a module that was moved, is easily left in the words about it."""
+    sources = {path: path.read_text() for path in ROOT.glob("dmrc/**/*.py")}
+    known = {path.stem for path in sources}.union(*(_defined(text) for text in sources.values()))
+
+    missing = {
+        f"{path.relative_to(ROOT)}: {seen}"
+        for path, text in sources.items()
+        for seen in _SEEN.findall(text)
+        if not known.issuperset(seen.split("`")[1].split("."))
+    }
+
+    assert missing == set()
+
+
+def _defined(text: str) -> set[str]:
+    """Return the names of all functions and classes of a module, and of what is assigned at its top or in a class."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 @cache

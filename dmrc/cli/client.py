@@ -147,7 +147,7 @@ class DaemonClient:
         return document
 
     def events(self, path: str) -> Iterator[tuple[str, JsonObject]]:
-        """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends; see `Admin`."""
+        """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends."""
         return self._admin.events(path)
 
     def hang_up(self) -> None:

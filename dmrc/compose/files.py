@@ -78,7 +78,7 @@ def command_environ(
 def absolute(path: Path) -> Path:
     """Return a path as Compose makes it absolute: `..` folded, symbolic links kept.
 
-    A project's name comes from the directory as the user calls it, so `Path.resolve` would rename
+    A project's name comes from the directory as the user calls it, so `resolve` of a path would rename
     a project behind a link.
     """
     return Path(os.path.abspath(path))  # noqa: PTH100

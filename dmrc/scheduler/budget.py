@@ -119,7 +119,3 @@ def needs(engine: Engine, target: Target) -> list[MemoryNeed]:
     slots = dict.fromkeys(min(count, engine.largest_parallel or count) for count in wanted)
     estimates = ((count, engine.estimate(target.model, target.options, count)) for count in slots)
     return [MemoryNeed(count, memory) for count, memory in estimates if memory is not None]
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.2f} GiB"

@@ -9,8 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from dmrc.dialects.anthropic import record
-from dmrc.dialects.anthropic import requests as requests
+from dmrc.dialects.anthropic import record, requests
 from dmrc.dialects.anthropic.replies import AnthropicReply
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted

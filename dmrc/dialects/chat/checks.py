@@ -2,7 +2,7 @@
 
 A dialect turns its request into a `Call` whose `document` is OpenAI's (a chat completion, a completion, an embedding),
 with OpenAI's words only, and says nothing of what an engine can: `Inference` gives each call to `checked` before the
-model is loaded. What the check raises is worded by the dialect (`Dialect.error_response`). A dialect checks what is
+model is loaded. What the check raises is worded by the dialect (`Dialect.error`). A dialect checks what is
 its own: the fields and blocks that a chat completion has no word for.
 
 What `checked` does to a chat completion, so that no dialect has to: a message, a part, a tool, a call or a number that

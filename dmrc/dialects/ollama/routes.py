@@ -12,8 +12,7 @@ import re
 from collections.abc import Mapping
 
 from dmrc.dialects.dialect import AnswerReader, Call, LoadOrUnload, Route
-from dmrc.dialects.ollama import record
-from dmrc.dialects.ollama import requests as requests
+from dmrc.dialects.ollama import record, requests
 from dmrc.dialects.ollama.replies import Embeddings, OllamaReply, error_line, residence
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import JsonValue, Operation

@@ -14,8 +14,7 @@ from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted
 from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.dialects.openai.routes import OpenAIDialect
-from dmrc.dialects.responses import record
-from dmrc.dialects.responses import requests as requests
+from dmrc.dialects.responses import record, requests
 from dmrc.dialects.responses.conversations import Conversations, Items
 from dmrc.dialects.responses.replies import ResponsesReply
 from dmrc.errors import DmrcError, InputError

@@ -159,7 +159,7 @@ class ExchangeBuilder:
             self.note("left_out", self._left_out)
 
     def forwarded_headers(self) -> dict[str, str]:
-        """Return the headers that the engine gets; see `forwarding`."""
+        """Return the headers that the engine gets; see `engine_headers`."""
         if self._forwarded is not None:
             return of_plugins(self._forwarded)
         return of_callers(self.request_headers)
