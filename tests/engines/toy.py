@@ -50,11 +50,11 @@ if __name__ == "__main__":
 
         said = [f" {word}"[not n :] for n, word in zip(range(asked.get("max_tokens", len(WORDS))), cycle(WORDS))]
         usage = {"prompt_tokens": 1, "completion_tokens": len(said), "total_tokens": 1 + len(said)}
-        end = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(said)}}
-        deltas: list[Any] = [{"index": 0, "finish_reason": None, "delta": {"content": word}} for word in said]
-        chunks = [{"choices": [one]} for one in [*deltas, {**end, "delta": {}}]] + [{"choices": [], "usage": usage}]
+        whole = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(said)}}
+        parts: list[Any] = [*({"delta": {"content": word}} for word in said), {"delta": {}, "finish_reason": "stop"}]
+        chunks = [{"choices": [{"index": 0, **one}]} for one in parts] + [{"choices": [], "usage": usage}]
         stream = fastapi.responses.StreamingResponse(events(chunks), media_type="text/event-stream")
-        return stream if asked.get("stream") else {"choices": [end], "usage": usage}
+        return stream if asked.get("stream") else {"choices": [whole], "usage": usage}
 
     app.get("/health")(lambda: {})
     uvicorn.run(app, uds=launch["socket"])
