@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.chat.fixes import Fix
 from dmrc.dialects.chat.several import Several
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue, Operation
+from dmrc.fields import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,17 @@ class Reply(Protocol):
     stream_type: str
     """`Content-Type` of a stream."""
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
-        """Return an answer that is no stream. An engine's error never comes here: see `engine_errors.engine_error`.
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
+        """Return an answer that is no stream; `document` is {} where the engine's is no JSON object.
+
+        An engine's error never comes here: see `engine_errors.engine_error`.
 
         Raises:
             EngineError: It is no answer to what was asked.
         """
 
-    def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield a stream in the caller's form; `chunks` are the engine's, cut anywhere.
+    def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
+        """Yield a stream in the caller's form; `events` are the engine's, as they came together.
 
         Raises:
             EngineError: The engine's stream ended before its end was said.
@@ -61,7 +65,7 @@ class Call:
     document: dict[str, JsonValue]
     """The body, as JSON; it is checked before it is sent (`checks.checked`), whoever wrote it."""
     reply: Reply | None = None
-    """Translates the answer; None: its bytes pass as they are."""
+    """Says the answer, which is read once; None: its bytes pass as they are."""
     raw: bytes | None = None
     """`document` as the caller wrote it, or as it was written in a thread; None: it is to be written."""
     of_llama_cpp: Mapping[str, JsonValue] = field(default_factory=dict)

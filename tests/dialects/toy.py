@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from dmrc.dialects.chat.answers import ChatAnswer
+from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.dialect import AnswerReader, Call, Clock, Dialect, Route
 from dmrc.dialects.table import DIALECTS
 from dmrc.errors import DmrcError, InputError
@@ -24,12 +25,12 @@ class ToyReply:
     def __init__(self) -> None:
         self._answer = ChatAnswer()
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
-        said = "".join(piece.text for piece in self._answer.whole(body))
+    def whole(self, document: _Document, clock: Clock) -> bytes:
+        said = "".join(piece.text for piece in self._answer.whole(document))
         return json.dumps({"says": said, **self._over()}).encode()
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
-        async for pieces in self._answer.stream(chunks):
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
+        async for pieces in self._answer.stream(events):
             yield b"".join(json.dumps({"says": piece.text}).encode() + b"\n" for piece in pieces)
         yield json.dumps(self._over()).encode() + b"\n"
 

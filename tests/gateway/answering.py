@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
+from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Reply, Timing
 from dmrc.event_stream import events
+from dmrc.fields import JsonObject
 
 Document = dict[str, object]
 USAGE = {"prompt_tokens": 35, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 5}}
@@ -30,7 +32,7 @@ def bytes_of(reply: Reply, stream: bytes, size: int | None = None) -> bytes:
             yield stream[start : start + (size or len(stream))]
 
     async def read() -> bytes:
-        return b"".join([chunk async for chunk in reply.stream(chunks(), lambda: Timing(0.0, 0.0))])
+        return b"".join([chunk async for chunk in reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0))])
 
     return asyncio.run(read())
 
@@ -43,6 +45,6 @@ def told(reply: Reply, stream: bytes, size: int | None = None) -> list[Document]
 def whole(reply: Reply, message: Document, reason: str = "stop") -> Document:
     """The answer that the caller gets where it is no stream."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": reason}
-    body = json.dumps({"model": "m", "choices": [choice], "usage": USAGE}).encode()
-    document: Document = json.loads(reply.whole(body, lambda: Timing(0.0, 0.0)))
+    answer: JsonObject = {"model": "m", "choices": [choice], "usage": USAGE}
+    document: Document = json.loads(reply.whole(answer, lambda: Timing(0.0, 0.0)))
     return document

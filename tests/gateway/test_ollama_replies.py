@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Timing
 from dmrc.dialects.ollama.replies import OllamaReply
 from dmrc.errors import EngineError
@@ -44,7 +45,9 @@ def told(data: bytes, size: int) -> list[dict[str, object]]:
 
     async def collect() -> bytes:
         words = OllamaReply("chat", "m")
-        return b"".join([chunk async for chunk in words.stream(chunks(), lambda: Timing(total_ms=9, load_ms=4))])
+        return b"".join(
+            [chunk async for chunk in words.stream(read_events(chunks()), lambda: Timing(total_ms=9, load_ms=4))]
+        )
 
     return [json.loads(line) for line in asyncio.run(collect()).splitlines()]
 

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 import openai
 import pytest
 
+from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Timing
 from dmrc.dialects.responses.conversations import Conversations
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
+from dmrc.fields import JsonObject
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]
@@ -128,7 +130,9 @@ def test_a_conversation_that_is_too_large_alone_costs_no_other_its_place() -> No
     assert conversations.get("small") == ["small"]
 
 
-CHAT = b'{"choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]}'
+CHAT: JsonObject = {
+    "choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+}
 
 
 def test_no_project_goes_on_from_a_response_of_another() -> None:
@@ -155,7 +159,7 @@ def test_a_response_is_remembered_before_the_caller_has_it() -> None:
         yield b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
 
     async def read() -> str:
-        stream = reply.stream(chunks(), lambda: Timing(0.0, 0.0))
+        stream = reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0))
         while b"\nevent: response.completed" not in (chunk := await anext(stream)):
             pass
         await stream.aclose()

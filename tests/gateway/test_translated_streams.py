@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from dmrc.dialects.anthropic.replies import AnthropicReply
+from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Reply, Timing
 from dmrc.dialects.ollama.replies import OllamaReply
 from dmrc.dialects.responses.replies import ResponsesReply
@@ -94,7 +95,7 @@ def test_a_stream_with_crlf_is_told_piece_by_piece(dialect: str) -> None:
         pytest.fail("what has come was not told")
 
     async def read() -> bytes:
-        return await anext(reply.stream(chunks(), lambda: Timing(0.0, 0.0)))
+        return await anext(reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0)))
 
     assert b"Hello" in asyncio.run(read())
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 from dmrc.dialects.chat.answers import ChatAnswer, Part, joined, json_object
+from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.dialect import Clock
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
@@ -33,34 +34,34 @@ class AnthropicReply:
         self._id = f"msg_{uuid.uuid4().hex}"
         self._answer = ChatAnswer()
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return the message."""
         del clock
-        content: list[JsonValue] = [self._block(*one) for one in joined(self._answer.whole(body)).items()]
+        content: list[JsonValue] = [self._block(*one) for one in joined(self._answer.whole(document)).items()]
         return json.dumps(self._message(content) | self._ending() | self._numbers()).encode()
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the events; each block ends before the next one begins."""
         del clock
         blocks: list[Part] = []
-        events = b""
+        said = b""
         has_begun = False
-        async for pieces in self._answer.stream(chunks):
+        async for pieces in self._answer.stream(events):
             if not has_begun:
-                has_begun, events = True, self._beginning()
+                has_begun, said = True, self._beginning()
             for piece in pieces:
                 if not blocks or piece.part != blocks[-1]:
-                    events += _end(blocks) if blocks else b""
+                    said += _end(blocks) if blocks else b""
                     blocks.append(piece.part)
                     block = self._block(piece.part, "")
-                    events += _event("content_block_start", index=len(blocks) - 1, content_block=block)
+                    said += _event("content_block_start", index=len(blocks) - 1, content_block=block)
                 kind, name = _DELTAS[piece.kind]
                 if piece.text:
                     delta: JsonObject = {"type": kind, name: piece.text}
-                    events += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
-            if events:
-                yield events
-                events = b""
+                    said += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
+            if said:
+                yield said
+                said = b""
         ending = _end(blocks) if blocks else b""
         yield ending + _event("message_delta", delta=self._ending(), **self._numbers()) + _event("message_stop")
 

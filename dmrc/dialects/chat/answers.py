@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from dmrc.dialects.chat.events import ChatEvent, ChatEvents
 from dmrc.errors import EngineAnswerError, EngineError
-from dmrc.event_stream import Event, EventReader
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
-from dmrc.json_values import items_of, object_of, parse_line
+from dmrc.json_values import items_of, object_of
 
 # How llama.cpp's own routes (/infill) say why an answer ended.
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#result-json
@@ -86,20 +86,19 @@ class ChatAnswer:
         self._usage: JsonObject = {}
         self._numbers: dict[str, int] = {}
 
-    def whole(self, body: bytes) -> list[Piece]:
-        """Return all pieces of an answer that is no stream.
+    def whole(self, document: JsonObject) -> list[Piece]:
+        """Return all pieces of an answer that is no stream; `document` is {} where it is no JSON object.
 
         Raises:
             EngineError: It is no answer to a completion.
         """
-        document = json_object(body)
         pieces = self._read(document)
         if self.reason is None and not pieces:
             raise EngineError("the engine's answer is not a completion", remedy="See: dmrc requests")
         return pieces
 
-    async def stream(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[Piece]]:
-        """Yield the pieces that came together, perhaps none; `chunks` are of server-sent events, cut anywhere.
+    async def stream(self, events: ChatEvents) -> AsyncGenerator[list[Piece]]:
+        """Yield the pieces that came together, perhaps none.
 
         What this object tells beside the pieces is, while they are read, of the end of the chunk: an event that comes
         before the first piece may hold none of it but `model`.
@@ -107,24 +106,19 @@ class ChatAnswer:
         Raises:
             EngineError: The stream said so, or ended before the answer did.
         """
-        reader = EventReader()
-        async for chunk in chunks:
-            if told := reader.read(chunk):
-                yield self._pieces(told)
-        if told := reader.last():
+        async for told in events:
             yield self._pieces(told)
         if self.reason is None:
             raise EngineError("the engine's answer ended before its end", remedy="See: dmrc logs")
 
-    def _pieces(self, told: Iterable[Event]) -> list[Piece]:
+    def _pieces(self, told: Iterable[ChatEvent]) -> list[Piece]:
         pieces: list[Piece] = []
         for event in told:
-            if event.data == b"[DONE]":
+            if isinstance(event, str):
                 continue
-            document = parse_line(event.data, len(event.data))
-            if document.get("error"):
-                raise EngineAnswerError(error_message(document))
-            pieces += self._read(document)
+            if event.get("error"):
+                raise EngineAnswerError(error_message(event))
+            pieces += self._read(event)
         return pieces
 
     @property

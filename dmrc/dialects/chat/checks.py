@@ -28,6 +28,7 @@ from dmrc.dialects.openai.completions import checked_completion
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, checked_embedding
 from dmrc.dialects.openai.embeddings import unread as unread_embedding
 from dmrc.dialects.openai.fields import check_fields, refuse_fields, unread
+from dmrc.dialects.openai.replies import OpenAIReply
 from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
@@ -40,7 +41,9 @@ def checked(call: Call, served: Served) -> Call:
     Raises:
         InputError: It cannot be meant, or not of this model; what, is named.
     """
-    return _counted(_checked(call, served), served)
+    call = _counted(_checked(call, served), served)
+    is_put_right = bool(call.fixes) or call.several is not None
+    return replace(call, reply=OpenAIReply()) if is_put_right and call.reply is None else call
 
 
 def _counted(call: Call, served: Served) -> Call:

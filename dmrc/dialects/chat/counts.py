@@ -6,9 +6,9 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
-from dmrc.dialects.chat.answers import json_object
+from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
 from dmrc.fields import JsonObject
@@ -26,14 +26,15 @@ class TokenCount:
         """Say the count, with what stands beside it."""
         self._beside = beside
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return `{"input_tokens": 12}`; see `Reply`."""
         del clock
-        count = json_object(body).get("input_tokens")
+        count = document.get("input_tokens")
         if not isinstance(count, int):
             raise EngineError("the engine's answer is not a count of tokens", remedy="See: dmrc requests")
         return json.dumps({**self._beside, "input_tokens": count}).encode()
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the one object: a count is never streamed."""
-        yield self.whole(b"".join([chunk async for chunk in chunks]), clock)
+        async for document in documents(events):
+            yield self.whole(document, clock)

@@ -1,15 +1,13 @@
-"""What is put right in an answer of an engine before its dialect reads it: OpenAI's words in, and out."""
+"""What is put right in an answer of an engine before its reply says it: OpenAI's words in, and out, as values."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import json_object
-from dmrc.event_stream import EventReader
+from dmrc.dialects.chat.events import ChatEvent, ChatEvents
 from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
@@ -32,52 +30,20 @@ def is_stream(answer: Answer) -> bool:
     return answer.headers.get("content-type", "").startswith("text/event-stream")
 
 
-class FixedAnswer:
-    """The answer to a request, with all that is put right in it; see `Answer`."""
-
-    def __init__(self, answer: Answer, fixes: Sequence[Fix]) -> None:
-        """Put right what `fixes` are about, in their order."""
-        self._answer = answer
-        self._fixes = fixes
-        self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._answer.close()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return the chunks."""
-        return self._stream() if is_stream(self._answer) else self._whole()
-
-    async def _whole(self) -> AsyncGenerator[bytes]:
-        body = b"".join([chunk async for chunk in self._answer])
-        document = json_object(body)
-        if not document:
-            yield body
-            return
-        for fix in self._fixes:
-            document = fix.whole(document)
-        yield _encoded(document)
-
-    async def _stream(self) -> AsyncGenerator[bytes]:
-        reader = EventReader()
-        async for chunk in self._answer:
-            if fixed := b"".join(self._event(event.data) for event in reader.read(chunk)):
-                yield fixed
-
-    def _event(self, data: bytes) -> bytes:
-        document = json_object(data)
-        if not document or "error" in document:
-            return b"" if data == b"null" else b"data: " + data + b"\n\n"
-        documents = [document]
-        for fix in self._fixes:
-            documents = [new for old in documents for new in fix.event(old)]
-        return b"".join(b"data: " + _encoded(one) + b"\n\n" for one in documents)
+async def put_right(events: ChatEvents, fixes: Sequence[Fix]) -> AsyncGenerator[list[ChatEvent]]:
+    """Yield the events of a stream, with all put right that `fixes` are about, in their order."""
+    async for told in events:
+        if fixed := [new for event in told for new in _fixed(event, fixes)]:
+            yield fixed
 
 
-def _encoded(document: JsonObject) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
+def _fixed(event: ChatEvent, fixes: Sequence[Fix]) -> Iterable[ChatEvent]:
+    if isinstance(event, str) or "error" in event:
+        return (event,)
+    documents = [event]
+    for fix in fixes:
+        documents = [new for old in documents for new in fix.event(old)]
+    return documents
 
 
 class WithoutBeginning:

@@ -5,15 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/completions/create (`n`, 
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dmrc.answer import Answer
-from dmrc.dialects.chat.answers import add_call, error_message, json_object
-from dmrc.dialects.chat.fixes import FixedAnswer, is_stream
+from dmrc.dialects.chat.answers import add_call, error_message
+from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.errors import EngineAnswerError
-from dmrc.event_stream import EventReader
 from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
@@ -31,10 +28,9 @@ class Several:
     is_joined: bool
     """Whether the engine is asked for a stream, which tells the tokens of each, where the caller wants none."""
 
-    def answer(self, answer: Answer) -> Answer:
-        """Return the engine's answer with all its tokens counted, and as the caller wants it."""
-        counted = FixedAnswer(answer, (AllCounted(self.prompts, self.each),))
-        return _Joined(counted) if self.is_joined else counted
+    def counted(self) -> AllCounted:
+        """Return what counts the tokens of all of them."""
+        return AllCounted(self.prompts, self.each)
 
 
 def several(document: JsonObject) -> Several | None:
@@ -94,38 +90,24 @@ class AllCounted:
         return {**self._usages[0], **counts}
 
 
-class _Joined:
-    """A stream of several answers as the one document that the caller wants; see `Answer`."""
+async def joined_document(events: ChatEvents) -> JsonObject:
+    """Return a stream of several answers as the one document that the caller wants.
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
-        if is_stream(answer):
-            self.headers = {**answer.headers, "content-type": "application/json; charset=utf-8"}
-
-    def close(self) -> None:
-        self._answer.close()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._whole() if is_stream(self._answer) else aiter(self._answer)
-
-    async def _whole(self) -> AsyncGenerator[bytes]:
-        document: JsonObject = {}
-        choices: dict[int, JsonObject] = {}
-        reader = EventReader()
-        async for chunk in self._answer:
-            for event in reader.read(chunk):
-                said = json_object(event.data)
-                if said.get("error"):
-                    raise EngineAnswerError(error_message(said))
-                for choice in items_of(said.get("choices")):
-                    index = _count(choice.get("index"))
-                    _add(choices.setdefault(index, {"index": index}), choice)
-                document |= {name: value for name, value in said.items() if value is not None}
-        document["choices"] = [choices[index] for index in sorted(choices)]
-        document["object"] = str(document.get("object", "")).removesuffix(".chunk")
-        yield json.dumps(document).encode()
+    Raises:
+        EngineAnswerError: The stream said that it failed.
+    """
+    document: JsonObject = {}
+    choices: dict[int, JsonObject] = {}
+    async for said in documents(events):
+        if said.get("error"):
+            raise EngineAnswerError(error_message(said))
+        for choice in items_of(said.get("choices")):
+            index = _count(choice.get("index"))
+            _add(choices.setdefault(index, {"index": index}), choice)
+        document |= {name: value for name, value in said.items() if value is not None}
+    document["choices"] = [choices[index] for index in sorted(choices)]
+    document["object"] = str(document.get("object", "")).removesuffix(".chunk")
+    return document
 
 
 def _add(whole: JsonObject, part: JsonObject) -> None:

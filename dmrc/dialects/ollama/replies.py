@@ -6,11 +6,12 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from dmrc.dialects.chat.answers import ChatAnswer, PartialToolCall, Piece, joined, json_object
+from dmrc.dialects.chat.answers import ChatAnswer, PartialToolCall, Piece, joined
+from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.ollama.context import context_of
 from dmrc.exchange import JsonValue
@@ -51,18 +52,18 @@ class OllamaReply:
         self._model = model
         self._answer = ChatAnswer()
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return the one object; see `Reply`."""
-        pieces = self._answer.whole(body)
+        pieces = self._answer.whole(document)
         said = joined(pieces)
         text, thought = said.get(("text", 0), ""), said.get(("thought", 0), "")
         logprobs = next((piece.logprobs for piece in pieces if piece.logprobs), None)
         return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock, text))
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
         """Yield lines; calls of tools are one line, when they are complete."""
         text = ""
-        async for pieces in self._answer.stream(chunks):
+        async for pieces in self._answer.stream(events):
             text += "".join(piece.text for piece in pieces if piece.kind == "text")
             told = [self._line(piece) for piece in pieces if piece.kind != "call"]
             if told:
@@ -117,9 +118,8 @@ class Embeddings:
         self._model = model
         self._is_single = is_single
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return the one object; see `Reply`."""
-        document = json_object(body)
         found = [one.get("embedding") for one in items_of(document.get("data"))]
         tokens = object_of(document.get("usage")).get("prompt_tokens")
         return self._encoded(found, clock, tokens)
@@ -128,9 +128,10 @@ class Embeddings:
         """Return the answer to a request without texts."""
         return _encoded({"embedding": []} if self._is_single else {"model": self._model, "embeddings": []})
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the one object: llama.cpp's server does not stream embeddings."""
-        yield self.whole(b"".join([chunk async for chunk in chunks]), clock)
+        async for document in documents(events):
+            yield self.whole(document, clock)
 
     def _encoded(self, embeddings: list[JsonValue], clock: Clock, tokens: JsonValue) -> bytes:
         if self._is_single:

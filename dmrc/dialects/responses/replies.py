@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from dmrc.dialects.chat.answers import ChatAnswer, Part, Piece
+from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.dialect import Clock
 from dmrc.dialects.responses.objects import Item, new_response
 from dmrc.exchange import JsonValue
@@ -39,25 +40,25 @@ class ResponsesReply:
         self._items: list[Item] = []
         self._sequence = 0
 
-    def whole(self, body: bytes, clock: Clock) -> bytes:
+    def whole(self, document: JsonObject, clock: Clock) -> bytes:
         del clock
-        for piece in self._answer.whole(body):
+        for piece in self._answer.whole(document):
             item = next((one for one in self._items if one.part == piece.part), None) or self._begun(piece.part)
             item.add(piece)
         return json.dumps(self._ended()).encode()
 
-    async def stream(self, chunks: AsyncIterator[bytes], clock: Clock) -> AsyncGenerator[bytes]:
+    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
         """Yield the events; each item ends before the next one begins."""
         del clock
-        async for pieces in self._answer.stream(chunks):
-            events = b"" if self._sequence else self._opening()
+        async for pieces in self._answer.stream(events):
+            said = b"" if self._sequence else self._opening()
             for piece in pieces:
                 if not self._items or piece.part != self._items[-1].part:
-                    events += self._closing("completed")
-                    events += self._beginning(self._begun(piece.part))
-                events += self._going_on(self._items[-1], piece)
-            if events:
-                yield events
+                    said += self._closing("completed")
+                    said += self._beginning(self._begun(piece.part))
+                said += self._going_on(self._items[-1], piece)
+            if said:
+                yield said
         response = self._ended()
         ending = self._closing(str(response["status"]))
         yield ending + self._event(f"response.{response['status']}", response=response)

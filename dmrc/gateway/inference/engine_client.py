@@ -13,7 +13,7 @@ from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
-from dmrc.dialects.chat.fixes import FixedAnswer, is_stream
+from dmrc.dialects.chat.fixes import is_stream
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call
 from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
@@ -46,7 +46,7 @@ class EngineClient:
         self._note = note
 
     async def ask(self, call: Call) -> Answer:
-        """Return the answer to a call, put right.
+        """Return the answer to a call, under the name of the model that the caller gave.
 
         Raises:
             ConnectionError: The runner cannot be reached, or goes away before it has answered.
@@ -63,10 +63,6 @@ class EngineClient:
                 await self._name_text(call, error, error.context_tokens)
                 raise
             answer = await self._accepted(await self._cut(call, error.context_tokens))
-        if call.several is not None:
-            answer = call.several.answer(answer)
-        if call.fixes:
-            answer = FixedAnswer(answer, call.fixes)
         return _Named(answer, self._model)
 
     async def _accepted(self, call: Call) -> Answer:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.answer import Answer
 from dmrc.background import beside
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Call, LoadOrUnload, Reply, Route
+from dmrc.dialects.dialect import Call, LoadOrUnload, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.gateway.inference.engine_client import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
+from dmrc.gateway.inference.forwarding import forward
 from dmrc.gateway.inference.lifecycle import Lifecycle
 from dmrc.gateway.inference.media_checks import check_pictures
 from dmrc.gateway.server.admission import Admission
@@ -36,12 +36,6 @@ from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
-
-WHOLE_BYTES = 8 << 20
-"""An answer that is no stream is read up to here before its status is sent."""
-
-LARGEST_TRANSLATED_BYTES = 64 << 20
-"""An answer that is no stream, and that a dialect translates, must be whole: this is what it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +122,7 @@ class Inference:
             try:
                 answer = await client.ask(call)
                 with closing(answer):
-                    await _forward(answer, call.reply, builder, filters)
+                    await forward(answer, call, builder, filters)
             except ConnectionError as error:
                 why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
                 raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
@@ -179,60 +173,9 @@ def _spoken_to(call: Call, served: Served) -> Call:
     return replace(call, document={**call.document, **call.of_llama_cpp}, raw=None)
 
 
-async def _forward(answer: Answer, reply: Reply | None, builder: ExchangeBuilder, filters: Filters) -> None:
-    """Send the engine's answer to the caller, byte by byte as they come; `reply` translates it."""
-    content_type = answer.headers.get("content-type", "application/json")
-    chunks = aiter(answer)
-    if content_type.startswith("text/event-stream"):
-        content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
-        if reply is not None:
-            chunks = reply.stream(chunks, builder.timing)
-    else:
-        beginning, is_whole = await _beginning(chunks, WHOLE_BYTES if reply is None else LARGEST_TRANSLATED_BYTES)
-        if is_whole:
-            body = await filters.whole(reply.whole(beginning, builder.timing) if reply else beginning)
-            await builder.start(answer.status, content_type, len(body))
-            await builder.send(body, more=False)
-            return
-        if reply is not None:
-            raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
-        chunks = _continued(beginning, chunks)
-    await builder.start(answer.status, content_type, None)
-    if filters.stream:
-        async with aclosing(filters.chunks(chunks)) as filtered:
-            async for chunk in filtered:
-                await builder.send(chunk, more=True)
-    else:
-        async for chunk in chunks:
-            await builder.send(chunk, more=True)
-    await builder.send(b"", more=False)
-
-
 async def _send_whole(builder: ExchangeBuilder, body: bytes) -> None:
     await builder.start(200, "application/json", len(body))
     await builder.send(body, more=False)
-
-
-async def _beginning(chunks: AsyncIterator[bytes], longest: int) -> tuple[bytes, bool]:
-    """Return the body and True; of a very long one its beginning and False.
-
-    An answer that is no stream is read before its status is sent, so that a runner that dies in the middle still
-    becomes an honest status; but a caller that reads slowly must not fill the daemon's memory.
-    """
-    read: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        read.append(chunk)
-        size += len(chunk)
-        if size > longest:
-            return b"".join(read), False
-    return b"".join(read), True
-
-
-async def _continued(beginning: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    yield beginning
-    async for chunk in chunks:
-        yield chunk
 
 
 @contextmanager
