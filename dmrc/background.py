@@ -1,12 +1,14 @@
-"""Tasks of the event loop that run beside their owner: what they raise is in the log, and none is lost on the way."""
+"""What runs beside its owner: tasks, of which none is lost and what they raise is in the log, and threads."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from dmrc.threads import start_thread
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,14 @@ def beside(work: Coroutine[Any, Any, _T], name: str) -> Iterator[asyncio.Task[_T
         yield task
     finally:
         task.cancel()
+
+
+async def apart(work: Callable[[], _T], name: str) -> _T:
+    """Run what may wait for seconds, for another program or a disk, in a thread of its own, and return what it returns.
+
+    `asyncio.to_thread` is for what is short: its few threads are shared by all, and its end is waited for.
+    """
+    return await asyncio.wrap_future(start_thread(work, name))
 
 
 class BackgroundTasks:

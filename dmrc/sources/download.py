@@ -16,7 +16,7 @@ from dmrc.errors import DigestMismatchError, StoreError
 from dmrc.sources.connections import MOST_CONNECTIONS
 from dmrc.sources.retry import TransientError, retry
 from dmrc.sources.source import ProgressEvent, ResumableBlob, Transfer
-from dmrc.sources.threads import start
+from dmrc.threads import start_thread
 
 _ATTEMPTS = 6
 _READ_BYTES = 512 << 10
@@ -181,7 +181,7 @@ class _Download:
             self._is_over = True
 
     def _start(self, count: int) -> None:
-        self._threads += [start(self._work) for _ in range(count)]
+        self._threads += [start_thread(self._work, "transfer") for _ in range(count)]
 
     def _work(self) -> None:
         while (gap := self._next()) is not None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from dmrc.errors import RegistryError
-from dmrc.sources.threads import start
+from dmrc.threads import start_thread
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def search(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> list[Se
     Raises:
         RegistryError: All of them failed.
     """
-    asked = {title: start(partial(find, term, limit)) for title, find in finders.items()}
+    asked = {title: start_thread(partial(find, term, limit), "search") for title, find in finders.items()}
     found: list[SearchResult] = []
     failures: list[str] = []
     for title, future in asked.items():

@@ -1,30 +1,17 @@
-"""Threads that do not keep the process from ending: a read that blocks must not delay Ctrl+C."""
+"""Several things at a time, each in a thread that does not keep the process from ending."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import TypeVar
 
+from dmrc.threads import start_thread
+
 _POLL_SECONDS = 0.1
 _END_SECONDS = 0.3
 _T = TypeVar("_T")
-
-
-def start(action: Callable[[], _T]) -> Future[_T]:
-    """Run an action in a daemon thread. That of a ThreadPoolExecutor would be waited for when the process ends."""
-    future: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as error:  # noqa: BLE001 who waits for the future gets it
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="dmrc-transfer", daemon=True).start()
-    return future
 
 
 def together(
@@ -42,7 +29,7 @@ def together(
         while left or running:
             while left and len(running) < most:
                 number, action = left.pop()
-                running[start(action)] = number
+                running[start_thread(action, "transfer")] = number
             done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             check()
             for future in done:

@@ -8,12 +8,14 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
+from functools import partial
 from typing import Literal, Protocol, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
+from dmrc.background import apart
 from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.errors import BusyError, DaemonError, DmrcError, InputError, NotFoundError
@@ -210,7 +212,7 @@ class _Admin:
 
     async def flush(self) -> dict[str, bool]:
         """Answer when what was recorded so far is on disk, or cannot be written soon."""
-        return {"written": await asyncio.to_thread(self._daemon.recorder.flush, _FLUSH_SECONDS)}
+        return {"written": await apart(partial(self._daemon.recorder.flush, _FLUSH_SECONDS), "flush")}
 
     async def load(self, name: str, key: str, wait: bool = True) -> Response | dict[str, object]:
         """Load a model of a project; without `wait` the answer is an empty object, at once."""

@@ -5,7 +5,6 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -13,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from dmrc import __version__
+from dmrc.background import apart
 from dmrc.engines.engine import Engine, backend_state
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
 from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, DmrUnload, DmrUnloaded, Running, Version
@@ -62,7 +62,7 @@ class DmrEngines:
 
     async def status(self) -> dict[str, str]:
         """Return the engines, each with what it is."""
-        descriptions = {name: await asyncio.to_thread(engine.describe) for name, engine in self._engines.items()}
+        descriptions = {name: await apart(engine.describe, "engine") for name, engine in self._engines.items()}
         return {name: backend_state(text, is_running=True) for name, text in descriptions.items()}
 
     async def ps(self) -> list[dict[str, object]]:
@@ -71,8 +71,8 @@ class DmrEngines:
 
     async def df(self) -> dict[str, int]:
         """Return the bytes that models and the engine take."""
-        usage = await asyncio.to_thread(self._store.usage)
-        engine = await asyncio.to_thread(self._engines[DEFAULT_ENGINE].disk_bytes)
+        usage = await apart(self._store.usage, "usage")
+        engine = await apart(self._engines[DEFAULT_ENGINE].disk_bytes, "usage")
         return {"models_disk_usage": usage.models_bytes, "default_backend_disk_usage": engine}
 
     async def unload(self, body: DmrUnload) -> dict[str, int]:
@@ -85,7 +85,7 @@ class DmrEngines:
     async def install(self, body: Backend) -> Response:
         """Answer that an engine is there, or why it is not: engines come with dmrc, or as its extras and plugins."""
         engine = self._engine(body)
-        state = backend_state(await asyncio.to_thread(engine.describe), is_running=True)
+        state = backend_state(await apart(engine.describe, "engine"), is_running=True)
         if not state.startswith("Running"):
             raise UnsupportedError(f"engine '{engine.name}' is not installed: {state}", remedy="Install it with pip")
         return Response()

@@ -107,7 +107,7 @@ class DmrModels:
         target = f"{repo}:{tag}"
         reference = Reference.parse(target, default_registry=self._default_registry)
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
-        await asyncio.to_thread(self._store.tag, model, reference)
+        await self._transfers.run(lambda _cancelled: self._store.tag(model, reference))
         return {"message": f'Model tagged successfully with "{target}"', "target": target}
 
     async def repackage(self, name: str, body: Repackage) -> dict[str, str]:
@@ -124,8 +124,7 @@ class DmrModels:
         for runner in self._scheduler.runners():
             if runner.target.digest in digests:
                 await self._scheduler.unload(runner)
-        for digest in digests:
-            await asyncio.to_thread(self._store.remove, digest, force=True)
+        await self._transfers.run(lambda _cancelled: [self._store.remove(one, force=True) for one in digests])
         return Response()
 
     async def remove(self, name: str, force: QueryFlag = False) -> list[dict[str, str]]:
@@ -134,7 +133,7 @@ class DmrModels:
         if force or len(model.tags) <= 1:
             running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
             await unload(self._scheduler, running, wait=False)
-        removed = await asyncio.to_thread(
-            self._store.remove, name, force=force, default_registry=self._default_registry
+        removed = await self._transfers.run(
+            lambda _cancelled: self._store.remove(name, force=force, default_registry=self._default_registry)
         )
         return [{"Untagged": tag} for tag in removed.untagged] + [{"Deleted": digest} for digest in removed.deleted]

@@ -157,7 +157,7 @@ class OllamaModels:
         registry = self._catalog.default_registry
         target = Reference.parse(body.destination, default_registry=registry)
         model = await asyncio.to_thread(self._store.resolve, body.source, registry)
-        await asyncio.to_thread(self._store.tag, model, target)
+        await self._transfers.run(lambda _cancelled: self._store.tag(model, target))
         return Response()
 
     async def delete(self, body: OllamaModelName) -> Response:
@@ -167,7 +167,7 @@ class OllamaModels:
         for runner in self._scheduler.runners() if len(model.tags) <= 1 else ():
             if runner.target.digest == model.digest:
                 await self._scheduler.unload(runner)
-        await asyncio.to_thread(self._store.remove, body.name, default_registry=registry)
+        await self._transfers.run(lambda _cancelled: self._store.remove(body.name, default_registry=registry))
         return Response()
 
 

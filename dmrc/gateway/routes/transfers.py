@@ -1,4 +1,6 @@
-"""Pulls, pushes, imports and exports of the gateway: in threads of their own, and cancelled when the daemon ends.
+"""What the gateway does to the store: pulls, pushes, imports, exports, and changes of names, which wait for a lock.
+
+Each has a thread of its own, and is cancelled when the daemon ends.
 
 Python's shared pool has as many threads as the machine has cores and four: a few transfers would keep everybody else
 waiting who needs one, and the end of the daemon would wait for the last of them.
@@ -24,6 +26,7 @@ from dmrc.dialects.table import dialect_at
 from dmrc.errors import BusyError, CancelledError, DmrcError, RegistryAuthError, RegistryError
 from dmrc.gateway.routes.management import Events, Work
 from dmrc.gateway.server.error_responses import error_response
+from dmrc.threads import start_thread
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class Transfers:
     """Those that run. For one event loop."""
 
     def __init__(self) -> None:
-        self._running: dict[threading.Thread, threading.Event] = {}
+        self._running: dict[Future[Any], threading.Event] = {}
         self._is_ending = asyncio.Event()
         self._ended_at = 0.0
 
@@ -165,22 +168,15 @@ class Transfers:
         if self._is_ending.is_set():
             raise _stopping()
         if len(self._running) >= _MOST:
-            raise BusyError(f"{_MOST} pulls, pushes, imports and exports run already", retry_after_seconds=30)
-        future: Future[_T] = Future()
-        loop = asyncio.get_running_loop()
+            raise BusyError(f"{_MOST} pulls, pushes and other changes of the store run already", retry_after_seconds=30)
+        future, loop = start_thread(work, "transfer"), asyncio.get_running_loop()
+        self._running[future] = cancelled
 
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 whoever waits gets it
-                future.set_exception(error)
-            finally:
-                with contextlib.suppress(RuntimeError):  # the loop has ended before it
-                    loop.call_soon_threadsafe(self._running.pop, thread, None)
+        def ended(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before it
+                loop.call_soon_threadsafe(self._running.pop, future, None)
 
-        thread = threading.Thread(target=run, name="dmrc-transfer", daemon=True)
-        self._running[thread] = cancelled
-        thread.start()
+        future.add_done_callback(ended)
         return future
 
 

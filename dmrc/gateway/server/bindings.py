@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from dmrc.background import apart
 from dmrc.compose.network import bridge_gateway
 from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.server.admission import ListenerKind as Where
@@ -61,7 +63,7 @@ class Bindings:
             DockerError: The engine cannot be reached.
             PortTakenError: Another process listens there.
         """
-        address = await asyncio.to_thread(bridge_gateway, docker_host)
+        address = await apart(partial(bridge_gateway, docker_host), "bridge")
         if address is not None and address not in self._listeners:
             self._listeners[address] = self._listener(address, self._port, "bridge")
         return address or LOOPBACK
@@ -74,7 +76,7 @@ class Bindings:
             PortTakenError: Another process listens there.
             DaemonError: The port is for privileged users only.
         """
-        address = await asyncio.to_thread(bridge_gateway, docker_host)
+        address = await apart(partial(bridge_gateway, docker_host), "bridge")
         if address is not None and address not in self._plain and self._port != PLAIN_PORT:
             self._plain[address] = self._listener(address, PLAIN_PORT, "bridge")
 
