@@ -9,9 +9,14 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
 
-from tests.pages import ROOT, anchors, codes, pages, without_code
+from dmrc.cli.app import App
+from dmrc.cli.main import create_cli
+from dmrc.hooks.plugins import Plugins
+from dmrc.settings import Settings
+from tests.pages import ROOT, anchors, blocks, codes, page, pages, section, without_code
 
 _MENTION = re.compile(r"(?<![\w/.:-])(?:[\w.-]+/)*[\w-]+\.md\b")
 _URL = re.compile(r"https?://\S+")
@@ -62,7 +67,9 @@ def test_a_link_leads_somewhere(path: Path) -> None:
 )
 def test_code_that_a_page_names_is_there(name: str) -> None:
     wrong = []
-    for code in codes((ROOT / name).read_text()):
+    mentioned = codes((ROOT / name).read_text())
+    mentioned += [word for code in mentioned if " " in code for word in code.split() if "/" in word]
+    for code in mentioned:
         found = _CODE.fullmatch(code)
         if found is None or code in _OF_USERS:
             continue
@@ -98,6 +105,52 @@ def _defined(text: str) -> set[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return names
+
+
+_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/*.md"))
+
+
+def _typed(text: str, program: str) -> list[list[str]]:
+    """Return the words behind a program, wherever a page has it as code: `make test ARGS="-k x"`, `dmrc key list`."""
+    typed = "\n".join([*codes(text), *blocks(text, "sh"), *blocks(text, "console")])
+    found = re.findall(rf"(?:^|&& |\$ |; )(?:[A-Z_]+=\S+ )*{program} ([^|&;#\n]+)", typed, re.MULTILINE)
+    return [words.split() for words in found]
+
+
+@pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.name)
+def test_what_a_page_has_made_is_a_target_of_the_makefile(path: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = {words[0] for words in _typed(path.read_text(), "make")}
+
+    assert named <= targets
+
+
+@pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.name)
+def test_a_command_that_a_page_names_is_there_with_its_flags(tmp_path: Path, path: Path) -> None:
+    plugins, wrong = Plugins(()), []
+    app = App(Settings.from_environment({"DMRC_HOME": str(tmp_path)}), plugins)
+    cli = create_cli(plugins)
+
+    for words in _typed(path.read_text(), "dmrc"):
+        command: click.Command | None = cli
+        left = words[: words.index("--")] if "--" in words else list(words)
+        while isinstance(command, click.Group) and left and re.fullmatch(r"[a-z][a-z-]*", left[0]):
+            command = command.get_command(click.Context(command, obj=app), left.pop(0))
+        flags = {flag for param in getattr(command, "params", ()) for flag in (*param.opts, *param.secondary_opts)}
+        used = {word.partition("=")[0].strip("[]") for word in left if word.startswith(("-", "[-"))} - {"--help"}
+        if command is None or not used <= flags:
+            wrong.append(" ".join(words))
+
+    assert not wrong
+
+
+def test_a_section_that_the_ten_changes_name_is_there() -> None:
+    named = re.findall(r"`(docs/[\w.-]+\.md)`, section ([A-Z][\w ]*)", page("CONTRIBUTING.md"))
+
+    assert named
+    for name, title in named:
+        assert section(page(name), title)
 
 
 @cache
