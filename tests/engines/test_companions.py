@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import openai
 import pytest
 
 from dmrc.engines.llama_cpp_python.engine import LlamaCppPython
@@ -42,6 +41,8 @@ def project(directory: Path, name: str, options: str) -> Path:
 
 
 def answer(dmrc: Dmrc, file: Path) -> tuple[str, dict[str, object]]:
+    import openai
+
     variables = json.loads(dmrc.ok("env", "-f", file, "app", "--format", "json"))
     client = openai.OpenAI(base_url=variables["OPENAI_BASE_URL"], api_key=variables["OPENAI_API_KEY"], max_retries=0)
     raw = client.completions.with_raw_response.create(model="llm", prompt="a b c", max_tokens=12)
@@ -107,6 +108,8 @@ def test_a_file_that_is_not_there_is_named_before_anything_starts(workshop: tupl
 
 @pytest.mark.parametrize("field", ["lora", "draft"])
 def test_a_model_beside_it_that_was_removed_is_told_with_its_place(workshop: tuple[Dmrc, Path], field: str) -> None:
+    import openai
+
     dmrc, directory = workshop
     dmrc.ok("package", "--gguf", directory / "adapter.gguf", "local/brief")
     reference = "[local/brief]" if field == "lora" else "local/brief"

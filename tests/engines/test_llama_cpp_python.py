@@ -1,17 +1,22 @@
 """The second engine, through the gateway and OpenAI's client, on the real model."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
 from dmrc.engines.llama_cpp_python.engine import LlamaCppPython
 from dmrc.errors import EngineError, RuntimeFlagError
 from tests.dmrc_command import temporary_dmrc
 from tests.engines.child import configured
+
+if TYPE_CHECKING:
+    import openai
 
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
@@ -26,6 +31,8 @@ models:
 def client(
     tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_llama_cpp_python: None
 ) -> Iterator[openai.OpenAI]:
+    import openai
+
     directory = tmp_path_factory.mktemp("second")
     (directory / "compose.yaml").write_text(COMPOSE)
     with temporary_dmrc() as dmrc:
@@ -72,6 +79,8 @@ def test_a_whole_answer_has_usage_and_the_models_name(client: openai.OpenAI) -> 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_prompt_beyond_the_context_is_refused_before_the_stream_begins(client: openai.OpenAI, stream: bool) -> None:
+    import openai
+
     messages = [{"role": "user", "content": "word " * 700}]
 
     with pytest.raises(openai.BadRequestError, match="exceed context window of 512"):

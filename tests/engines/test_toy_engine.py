@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
@@ -22,6 +21,8 @@ def toy(dmrc: Dmrc) -> Dmrc:
 
 
 def test_it_serves_a_directory_with_flags_of_its_own_and_counts_no_memory(toy: Dmrc) -> None:
+    import openai
+
     project = toy.home / "compose.yaml"
     project.write_text(
         "name: toys\nservices: {app: {image: none, models: [llm]}}\n"

@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway import plugged
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
+
+if TYPE_CHECKING:
+    import openai
 
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
@@ -40,6 +43,8 @@ class Gateway:
 
     def client(self, service: str | None = "web", prefix: str = "/engines/v1") -> openai.OpenAI:
         """The official client, as the service would make it; no service is an application with a placeholder."""
+        import openai
+
         key = self.keys[service] if service else "not-required"
         return openai.OpenAI(base_url=f"{self.url}{prefix}", api_key=key, max_retries=0, timeout=60)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import anthropic
 import pydantic
 import pytest
 
@@ -15,12 +14,17 @@ from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_faults import children
 from tests.polling import eventually
 
+if TYPE_CHECKING:
+    import anthropic
+
 Recorded = Callable[[str], dict[str, object]]
 QUESTION: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Tell me a story."}]
 LONG: list[anthropic.types.MessageParam] = [{"role": "user", "content": "word " * 900}]
 
 
 def client(gateway: Gateway, prefix: str = "/anthropic", service: str = "web") -> anthropic.Anthropic:
+    import anthropic
+
     return anthropic.Anthropic(
         base_url=f"{gateway.url}{prefix}", api_key=gateway.keys[service], max_retries=0, timeout=60
     )
@@ -95,6 +99,8 @@ def test_tokens_are_counted_without_an_answer(gateway: Gateway, recorded: Record
 
 
 def test_errors_are_anthropics(gateway: Gateway) -> None:
+    import anthropic
+
     with pytest.raises(anthropic.NotFoundError) as missing:
         client(gateway).messages.create(model="local/nothing", max_tokens=1, messages=QUESTION)
     with pytest.raises(anthropic.BadRequestError) as malformed:
@@ -128,6 +134,8 @@ def test_the_first_event_of_a_stream_tells_the_tokens_of_the_prompt(gateway: Gat
 
 def test_a_thread_goes_on_without_one(gateway: Gateway) -> None:
     """Anthropic's client asks the server to keep a conversation, in its tool runners always; and does without."""
+    import anthropic
+
     wish = {"model": MODEL, "max_tokens": 4}
     thread = client(gateway).beta.messages.thread(**wish, unsupported_request_behavior="continue_unthreaded")
 
@@ -140,6 +148,8 @@ def test_a_thread_goes_on_without_one(gateway: Gateway) -> None:
 
 
 def test_a_stream_whose_engine_dies_ends_with_an_error(gateway: Gateway) -> None:
+    import anthropic
+
     long = {"model": MODEL, "max_tokens": 450, "messages": QUESTION, "extra_body": {"ignore_eos": True}}
     types = []
 
@@ -157,6 +167,8 @@ def test_a_stream_whose_engine_dies_ends_with_an_error(gateway: Gateway) -> None
 
 
 def _answers(gateway: Gateway) -> bool:
+    import anthropic
+
     try:
         client(gateway).messages.create(model=MODEL, max_tokens=1, messages=QUESTION)
     except anthropic.InternalServerError:

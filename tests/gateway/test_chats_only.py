@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anthropic
 import ollama
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -18,6 +17,10 @@ from tests.gateway.strange_upstream import KEY, strange_upstream
 from tests.gateway.thinking import ANSWER, ASKED, THOUGHT, TOKENS, WEATHER, thinking_dmrc
 from tests.gateway.tools import TOOL
 from tests.polling import eventually
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
 
 pytestmark = pytest.mark.engine
 
@@ -39,10 +42,14 @@ class Far:
 
     @property
     def openai(self) -> openai.OpenAI:
+        import openai
+
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
     @property
     def anthropic(self) -> anthropic.Anthropic:
+        import anthropic
+
         return anthropic.Anthropic(base_url=f"{self.url}/anthropic", api_key=self.key, max_retries=0)
 
     @property
@@ -138,6 +145,8 @@ def test_anthropics_client_gets_a_call_and_sends_its_result(far: Far) -> None:
 
 
 def test_anthropics_client_is_told_what_only_anthropic_has(far: Far) -> None:
+    import anthropic
+
     messages = far.anthropic.messages
     wish = {"model": "thinks", "max_tokens": 9, "messages": ASKED}
 
@@ -205,6 +214,8 @@ def test_openais_client_gets_a_call_of_a_response_and_sends_its_result(far: Far)
 
 
 def test_a_response_that_is_too_long_says_so(far: Far) -> None:
+    import openai
+
     events = list(far.openai.responses.create(model="thinks", input="Hi", max_output_tokens=3, stream=True))
 
     assert events[-1].type == "response.incomplete"
@@ -230,6 +241,8 @@ def test_ollamas_client_gets_its_counts_without_llama_cpps_timings(far: Far) -> 
 
 
 def test_what_a_server_has_no_route_for_is_told_with_its_path(far: Far) -> None:
+    import openai
+
     with pytest.raises(openai.NotFoundError, match="the engine of model 'thinks' answered 404 to /v1/completions"):
         far.openai.completions.create(model="thinks", prompt="Hi")
 
@@ -246,6 +259,9 @@ def test_a_server_is_asked_for_chat_completions_alone(far: Far) -> None:
 
 
 def test_a_stream_that_breaks_off_never_says_its_end(tmp_path: Path) -> None:
+    import anthropic
+    import openai
+
     with strange_upstream() as server, temporary_dmrc() as dmrc:
         upstream = {"url": server.url("breaks"), "model": "Big", "key": "UPSTREAM_KEY"}
         far = project(dmrc, tmp_path, {"m": {"model": "m", "x-dmrc": {"upstream": upstream}}}, {"UPSTREAM_KEY": KEY})

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anthropic
 import httpx
 import ollama
-import openai
 import pytest
 
 from tests.dmrc_command import temporary_dmrc
@@ -18,6 +17,10 @@ from tests.gateway.chats_only import ChatsOnly, chats_only
 from tests.gateway.test_chats_only import project
 from tests.gateway.thinking import ANSWER, ASKED, THOUGHT, TOKENS, WEATHER, thinking_dmrc
 from tests.gateway.tools import TOOL
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
 
 pytestmark = pytest.mark.engine
 
@@ -44,10 +47,14 @@ class Served:
 
     @property
     def openai(self) -> openai.OpenAI:
+        import openai
+
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
     @property
     def anthropic(self) -> anthropic.Anthropic:
+        import anthropic
+
         return anthropic.Anthropic(base_url=f"{self.url}/anthropic", api_key=self.key, max_retries=0)
 
     @property
@@ -283,6 +290,8 @@ def test_a_conversation_of_responses_may_be_told_in_every_form(served: Served) -
 
 
 def test_an_item_may_be_named_that_is_remembered(served: Served) -> None:
+    import openai
+
     first = served.openai.responses.create(model=served.thinks, input="Hi")
     names = [{"type": "item_reference", "id": one.id} for one in first.output]
     told = [one.to_dict() for one in first.output]
@@ -349,6 +358,9 @@ def test_a_messages_counts_come_at_its_end(served: Served) -> None:
 
 
 def test_tokens_are_counted_as_an_answer_counts_them_or_not_at_all(both: dict[str, Served]) -> None:
+    import anthropic
+    import openai
+
     near, far = both["llama.cpp"], both["chats only"]
     tools = [{"name": "get_weather", "input_schema": PARAMETERS}]
     wish = {"model": near.calls, "messages": WEATHER, "tools": tools, "system": "Be kind."}
@@ -387,6 +399,9 @@ def test_the_word_that_stopped_a_message_is_told(both: dict[str, Served]) -> Non
 
 
 def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for(served: Served) -> None:
+    import anthropic
+    import openai
+
     long = [{"role": "user", "content": "word " * 9000}]
 
     with pytest.raises(anthropic.BadRequestError) as message:
@@ -405,6 +420,8 @@ def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for(se
 
 
 def test_models_are_listed_as_anthropic_does(served: Served) -> None:
+    import anthropic
+
     models = served.anthropic.models.list().data
     name = next(one.id for one in models if one.id.rpartition("/")[2].startswith("thinks"))
 

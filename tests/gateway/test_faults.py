@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import openai
 import psutil
 import pytest
 
@@ -55,6 +54,8 @@ def test_a_child_killed_in_mid_stream_ends_the_stream_with_an_error_and_never_wi
 
 
 def test_the_next_request_after_a_crash_starts_the_model_again(gateway: Gateway) -> None:
+    import openai
+
     gateway.client().chat.completions.create(model=MODEL, messages=LONG, max_tokens=2)
     before = {child.pid for child in children(gateway)}
     for child in children(gateway):
@@ -73,6 +74,8 @@ def test_the_next_request_after_a_crash_starts_the_model_again(gateway: Gateway)
 
 
 def test_a_child_killed_during_a_whole_answer_gives_an_honest_status(gateway: Gateway) -> None:
+    import openai
+
     eventually(lambda: try_once(gateway))
     with ThreadPoolExecutor(1) as pool:
         body = {"ignore_eos": True}
@@ -117,6 +120,8 @@ def test_eight_callers_on_two_slots_all_get_their_answers(gateway: Gateway) -> N
 
 def try_once(gateway: Gateway) -> bool:
     """Whether the model answers; it may still back off after a crash that another test caused."""
+    import openai
+
     try:
         gateway.client().chat.completions.create(model=MODEL, messages=LONG, max_tokens=1)
     except openai.InternalServerError:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 
 import httpx
-import openai
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -166,6 +165,8 @@ def test_a_services_key_shows_its_project_alone(gateway: Gateway) -> None:
 
 
 def test_the_stream_of_docker_model_runner_brings_the_past_and_what_comes(gateway: Gateway) -> None:
+    import openai
+
     past = ask(gateway)
     eventually(lambda: any(one["id"] == past for one in gateway.exchanges()))
     parameters = {"include_existing": "true", "model": MODEL}

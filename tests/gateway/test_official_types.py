@@ -9,12 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic.types
-import anthropic.types.beta
 import httpx
 import ollama
-import openai.types.chat
-import openai.types.responses
 import pydantic
 import pytest
 
@@ -25,23 +21,28 @@ __all__ = ["both", "served"]
 pytestmark = pytest.mark.engine
 
 _TOOL = {"name": FUNCTION["name"], "input_schema": FUNCTION["parameters"]}
-_CASES = {
-    "/v1/responses": (
-        {"input": WEATHER, "tools": [{"type": "function", **FUNCTION}], "max_output_tokens": 80},
-        openai.types.responses.Response,
-        openai.types.responses.ResponseStreamEvent,
-    ),
-    "/v1/chat/completions": (
-        {"messages": WEATHER, "tools": [{"type": "function", "function": FUNCTION}], "max_tokens": 80},
-        openai.types.chat.ChatCompletion,
-        openai.types.chat.ChatCompletionChunk,
-    ),
-    "/anthropic/v1/messages": (
-        {"messages": WEATHER, "tools": [_TOOL], "max_tokens": 80},
-        anthropic.types.beta.BetaMessage,
-        anthropic.types.RawMessageStreamEvent,
-    ),
+_WISHES = {
+    "/v1/responses": {"input": WEATHER, "tools": [{"type": "function", **FUNCTION}], "max_output_tokens": 80},
+    "/v1/chat/completions": {
+        "messages": WEATHER,
+        "tools": [{"type": "function", "function": FUNCTION}],
+        "max_tokens": 80,
+    },
+    "/anthropic/v1/messages": {"messages": WEATHER, "tools": [_TOOL], "max_tokens": 80},
 }
+
+
+def types_of(path: str) -> tuple[Any, Any]:
+    """Return the type of a whole answer, and of an event of a streamed one."""
+    import anthropic.types.beta
+    import openai.types.chat
+    import openai.types.responses
+
+    return {
+        "/v1/responses": (openai.types.responses.Response, openai.types.responses.ResponseStreamEvent),
+        "/v1/chat/completions": (openai.types.chat.ChatCompletion, openai.types.chat.ChatCompletionChunk),
+        "/anthropic/v1/messages": (anthropic.types.beta.BetaMessage, anthropic.types.RawMessageStreamEvent),
+    }[path]
 
 
 def checked(kind: Any, document: object) -> Any:
@@ -55,10 +56,10 @@ def events(body: str) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("model", ["thinks", "calls"])
-@pytest.mark.parametrize("path", _CASES)
+@pytest.mark.parametrize("path", _WISHES)
 def test_an_answer_and_its_events_are_complete(served: Served, path: str, model: str) -> None:
-    wish, whole, event = _CASES[path]
-    wish = {**wish, "model": f"{served.prefix}{model}"}
+    whole, event = types_of(path)
+    wish = {**_WISHES[path], "model": f"{served.prefix}{model}"}
     if model == "thinks":
         wish = {name: value for name, value in wish.items() if name != "tools"}
 
@@ -69,6 +70,9 @@ def test_an_answer_and_its_events_are_complete(served: Served, path: str, model:
 
 
 def test_lists_are_complete(served: Served) -> None:
+    import anthropic.types
+    import openai.types.responses
+
     headers = {"authorization": f"Bearer {served.key}"}
 
     def get(path: str) -> Any:

@@ -5,7 +5,6 @@ import json
 import socket
 from collections.abc import Callable
 
-import openai
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -78,6 +77,8 @@ def test_a_service_sees_the_models_that_it_declares_by_the_names_it_uses(gateway
 
 
 def test_a_key_opens_no_other_model_and_says_which_it_may_use(gateway: Gateway, recorded: Recorded) -> None:
+    import openai
+
     with pytest.raises(openai.PermissionDeniedError, match="It declares 'local/embedder'") as caught:
         gateway.client("other").chat.completions.create(model=MODEL, messages=HELLO)
 
@@ -93,6 +94,8 @@ def test_a_placeholder_key_on_loopback_may_use_every_model(gateway: Gateway) -> 
 
 
 def test_an_unknown_key_is_refused_and_recorded(gateway: Gateway, recorded: Recorded) -> None:
+    import openai
+
     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-dmrc-nobody", max_retries=0)
 
     with pytest.raises(openai.AuthenticationError) as caught:
@@ -102,6 +105,8 @@ def test_an_unknown_key_is_refused_and_recorded(gateway: Gateway, recorded: Reco
 
 
 def test_a_model_that_nobody_has_is_a_404_with_a_key_too_and_says_what_may_be_asked(gateway: Gateway) -> None:
+    import openai
+
     with pytest.raises(openai.NotFoundError, match="It declares 'local/embedder'"):
         gateway.client("other").chat.completions.create(model="ai/unknown", messages=HELLO)
     with pytest.raises(openai.NotFoundError):
@@ -109,6 +114,8 @@ def test_a_model_that_nobody_has_is_a_404_with_a_key_too_and_says_what_may_be_as
 
 
 def test_an_unknown_model_is_a_404_that_says_how_to_get_it(gateway: Gateway) -> None:
+    import openai
+
     with pytest.raises(openai.NotFoundError, match="dmrc pull ai/unknown"):
         gateway.client(None).chat.completions.create(model="ai/unknown", messages=HELLO)
 
@@ -139,6 +146,8 @@ def test_a_bad_request_is_a_400_in_openais_words(gateway: Gateway, body: bytes, 
 def test_a_prompt_beyond_the_context_is_the_engines_own_error_and_recorded(
     gateway: Gateway, recorded: Recorded
 ) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError) as caught:
         gateway.client().chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": "word " * 600}], max_tokens=4

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -62,6 +61,8 @@ def test_a_call_that_is_wanted_is_made_by_a_model_whose_template_knows_no_tools(
 
 
 def test_tools_are_refused_by_name_where_the_template_would_leave_them_out(gateway: Gateway) -> None:
+    import openai
+
     chat = gateway.client().chat.completions
 
     with pytest.raises(openai.BadRequestError, match="does not support tools: its chat template has no place"):
@@ -132,6 +133,8 @@ def test_ps_names_a_model_as_it_was_asked_for_last(gateway: Gateway) -> None:
 
 
 def test_a_prompt_that_is_too_long_says_what_would_do_and_where(gateway: Gateway) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError) as caught:
         gateway.client().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "word " * 600}])
 
@@ -219,6 +222,8 @@ def test_embeddings_have_as_many_numbers_as_were_asked_for(gateway: Gateway, for
 
 
 def test_a_text_that_is_too_long_to_be_embedded_is_named_or_cut(gateway: Gateway) -> None:
+    import openai
+
     texts = ["short", "word " * 400]
 
     with pytest.raises(openai.BadRequestError, match=r"'input\[1\]' is too long") as caught:

@@ -9,10 +9,9 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anthropic
 import ollama
-import openai
 import pytest
 import urllib3
 
@@ -20,6 +19,9 @@ from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
 from tests.tiny_projector import IMAGE_TOKENS, png, write_tiny_projector
+
+if TYPE_CHECKING:
+    import openai
 
 PICTURE, NOTHING = png(), b"no picture at all" * 9
 _TEXT = "What is it?"
@@ -43,6 +45,8 @@ class Seeing:
 
     @property
     def openai(self) -> openai.OpenAI:
+        import openai
+
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
 
     def latest(self) -> dict[str, object]:
@@ -89,6 +93,8 @@ def _response(seeing: Seeing, model: str, picture: bytes | None) -> Tokens:
 
 
 def _message(seeing: Seeing, model: str, picture: bytes | None) -> Tokens:
+    import anthropic
+
     source = {"type": "base64", "media_type": "image/png", "data": _encoded(picture or b"")}
     seen = [{"type": "image", "source": source}] if picture else []
     client = anthropic.Anthropic(base_url=f"{seeing.url}/anthropic", api_key="none", max_retries=0)
@@ -137,6 +143,9 @@ def test_a_picture_reaches_the_model_and_is_recorded_by_its_hash(seeing: Seeing,
 
 @pytest.mark.parametrize("ask", _WAYS)
 def test_what_is_no_picture_is_the_callers_mistake(seeing: Seeing, ask: Ask) -> None:
+    import anthropic
+    import openai
+
     with pytest.raises(
         (openai.BadRequestError, anthropic.BadRequestError, ollama.ResponseError), match="Failed to load image"
     ):
@@ -145,6 +154,9 @@ def test_what_is_no_picture_is_the_callers_mistake(seeing: Seeing, ask: Ask) -> 
 
 @pytest.mark.parametrize("ask", _WAYS)
 def test_a_model_without_eyes_says_so_and_is_not_loaded(seeing: Seeing, ask: Ask) -> None:
+    import anthropic
+    import openai
+
     with pytest.raises(
         (openai.BadRequestError, anthropic.BadRequestError, ollama.ResponseError),
         match="local/blind:latest' takes no pictures and no sounds: it has no projector",
@@ -206,6 +218,8 @@ def test_what_a_model_can_do_is_shown(seeing: Seeing) -> None:
 
 
 def test_a_projector_of_the_compose_file_is_used_by_its_project_alone(seeing: Seeing) -> None:
+    import openai
+
     (seeing.directory / "compose.yaml").write_text(
         "name: gallery\nservices: {web: {image: none, models: [eyes]}}\n"
         "models: {eyes: {model: local/blind, x-dmrc: {mmproj: ./mmproj.gguf}}}\n"

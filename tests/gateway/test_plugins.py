@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
@@ -150,6 +149,8 @@ def test_none_of_the_strangers_runs_where_the_settings_say_so(shop: Shop) -> Non
 
 
 def test_a_refusal_reaches_the_official_client_as_its_own_kind_of_error(shop: Shop) -> None:
+    import openai
+
     shop.plugin(
         "limits",
         "@hookimpl\nasync def dmrc_request(exchange):\n    return Refusal(message='slower, please', status=429,"

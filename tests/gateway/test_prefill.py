@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import anthropic
 import ollama
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -12,6 +11,8 @@ SAID = [{"role": "user", "content": "Tell me a story."}, {"role": "assistant", "
 
 
 def test_a_beginning_is_not_repeated(gateway: Gateway) -> None:
+    import anthropic
+
     claude = anthropic.Anthropic(base_url=f"{gateway.url}/anthropic", api_key=gateway.keys["web"], max_retries=0)
     llama = ollama.Client(gateway.url, headers={"authorization": f"Bearer {gateway.keys['web']}"})
     wish = {"model": MODEL, "max_tokens": 10, "messages": SAID}

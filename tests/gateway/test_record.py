@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import openai
 import psutil
 import pytest
 
@@ -81,6 +80,8 @@ def answered(gateway: Gateway) -> dict[str, str]:
 
 
 def refused(gateway: Gateway) -> dict[str, str]:
+    import openai
+
     with pytest.raises(openai.BadRequestError) as too_long:
         gateway.client("web").chat.completions.create(model=MODEL, messages=ask("word " * 600))
     with pytest.raises(openai.PermissionDeniedError) as forbidden:

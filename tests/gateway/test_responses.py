@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
-import openai
 import pytest
 
 from dmrc.dialects.chat.events import read_events
@@ -92,6 +91,8 @@ def test_an_answer_keeps_to_a_schema(gateway: Gateway) -> None:
 
 
 def test_errors_are_openais(gateway: Gateway) -> None:
+    import openai
+
     client = gateway.client()
     with pytest.raises(openai.NotFoundError, match="'resp_none' is not remembered"):
         client.responses.create(model=MODEL, input="And?", previous_response_id="resp_none")
@@ -171,6 +172,8 @@ def test_a_response_is_remembered_before_the_caller_has_it() -> None:
 
 
 def test_a_response_can_be_fetched_and_forgotten_by_its_own_project_only(gateway: Gateway) -> None:
+    import openai
+
     client = gateway.client()
     before = client.responses.create(model=MODEL, input="My name is Ada.", max_output_tokens=4)
     made = client.responses.create(model=MODEL, input="Hi", previous_response_id=before.id, max_output_tokens=4)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import anthropic
 import ollama
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc
 from tests.gateway.thinking import ANSWER, ASKED, THOUGHT, TOKENS, TOKENS_OF_ANSWER, WEATHER, thinking_dmrc
 from tests.gateway.tools import TOOL
 from tests.polling import eventually
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
 
 pytestmark = pytest.mark.engine
 
@@ -25,10 +28,14 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
 
 
 def openai_client(dmrc: Dmrc) -> openai.OpenAI:
+    import openai
+
     return openai.OpenAI(base_url=f"http://127.0.0.1:{dmrc.port}/v1", api_key="none", max_retries=0)
 
 
 def anthropic_client(dmrc: Dmrc) -> anthropic.Anthropic:
+    import anthropic
+
     return anthropic.Anthropic(base_url=f"http://127.0.0.1:{dmrc.port}/anthropic", api_key="none", max_retries=0)
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import anthropic
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -31,6 +30,8 @@ def shown(gateway: Gateway, exchange_id: str) -> str:
 
 
 def test_anthropics_client_gets_a_call_and_sends_its_result(tooled: Gateway) -> None:
+    import anthropic
+
     client = anthropic.Anthropic(base_url=f"{tooled.url}/anthropic", api_key=tooled.keys["web"], max_retries=0)
     tools = [{"name": "get_weather", "input_schema": _FUNCTION["parameters"]}]
     # So small a model calls no tool: it is made to begin with a call, and to say no more.

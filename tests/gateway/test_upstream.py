@@ -1,16 +1,21 @@
 """A model that another server serves: who gets its key, whose words an error has, and what happens when it is away."""
 
+from __future__ import annotations
+
 import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
 from tests.gateway.strange_upstream import KEY, StrangeUpstream, strange_upstream
+
+if TYPE_CHECKING:
+    import openai
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 WAYS = ("plain", "limits", "moves", "breaks", "hangs-up", "works-and-goes")
@@ -32,6 +37,8 @@ class Project:
         (self.directory / "compose.yaml").write_text(f"name: far\n{services}\nmodels:\n{entries}")
 
     def up(self) -> openai.OpenAI:
+        import openai
+
         environment = {"UPSTREAM_KEY": KEY}
         printed = self.dmrc.ok("env", "app", "--format", "json", cwd=self.directory, env=environment)
         variables = json.loads(printed)
@@ -94,6 +101,8 @@ def test_it_is_listed_like_any_other_and_let_go_of_like_one(project: Project) ->
 
 
 def test_an_error_is_in_the_upstreams_own_words_with_its_time_to_wait(project: Project) -> None:
+    import openai
+
     with pytest.raises(openai.RateLimitError, match="slow down") as caught:
         project.up().chat.completions.create(model="limits", messages=HELLO)
 
@@ -103,6 +112,8 @@ def test_an_error_is_in_the_upstreams_own_words_with_its_time_to_wait(project: P
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(project: Project) -> None:
+    import openai
+
     with pytest.raises(openai.InternalServerError, match="is at http://localhost") as caught:
         project.up().chat.completions.create(model="moves", messages=HELLO)
 
@@ -112,6 +123,8 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(project: Project) -> N
 
 
 def test_a_stream_that_breaks_off_ends_with_an_error_and_never_with_done(project: Project) -> None:
+    import openai
+
     stream = project.up().chat.completions.create(model="breaks", messages=HELLO, stream=True)
 
     with pytest.raises(openai.APIError, match="broke off"):
@@ -128,6 +141,8 @@ def test_a_kept_connection_that_was_closed_is_opened_again(project: Project) -> 
 
 def test_a_request_that_a_server_took_on_a_fresh_connection_is_not_sent_again(project: Project) -> None:
     """It may have worked on it, and a paid one counts it: it was sent twice."""
+    import openai
+
     client = project.up()
 
     with pytest.raises(openai.InternalServerError, match="broke off"):
@@ -137,6 +152,8 @@ def test_a_request_that_a_server_took_on_a_fresh_connection_is_not_sent_again(pr
 
 
 def test_the_key_is_on_no_disk_and_in_no_log(project: Project) -> None:
+    import openai
+
     client = project.up()
     client.chat.completions.create(model="plain", messages=HELLO)
     with pytest.raises(openai.RateLimitError):
@@ -152,6 +169,8 @@ def test_the_key_is_on_no_disk_and_in_no_log(project: Project) -> None:
 
 
 def test_after_a_restart_of_the_daemon_a_missing_key_says_what_to_do(project: Project) -> None:
+    import openai
+
     client = project.up()
     project.dmrc.ok("stop-runner")
     project.dmrc.run("status")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import openai
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -60,6 +59,8 @@ class Site:
 
     def ask(self, text: str, **more: object) -> str:
         """Ask as the service `web` with the official client, and return the id of the exchange."""
+        import openai
+
         client = openai.OpenAI(base_url=f"{self.url}/engines/v1", api_key=self.key, max_retries=0)
         wish = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 20, **more}
         raw = client.chat.completions.with_raw_response.create(**wish)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import openai
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -147,6 +146,8 @@ def test_a_trace_that_its_caller_does_not_sample_has_no_span_of_ours(receiver: R
 def test_in_a_daemon_a_request_of_a_service_is_a_span_below_that_of_its_caller(
     receiver: Receiver, dmrc: Dmrc, tmp_path: Path
 ) -> None:
+    import openai
+
     endpoint = f"http://127.0.0.1:{receiver.server_port}"
     dmrc.environment |= {
         "DMRC_PLUGINS": str(FILE),

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
-import openai
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -19,6 +19,9 @@ from tests.groups import LLAMA_SERVER
 from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
+
+if TYPE_CHECKING:
+    import openai
 
 CONTEXT = 512
 """Tokens that each request to the chat model may use."""
@@ -102,12 +105,16 @@ class Served:
 
     @property
     def client(self) -> openai.OpenAI:
+        import openai
+
         return openai.OpenAI(
             base_url=f"http://127.0.0.1:{self.dmrc.port}/engines/v1", api_key=self.key, max_retries=0, timeout=120
         )
 
     def refuses(self, ability: str) -> contextlib.AbstractContextManager[object]:
         """Expect a clear 501 where the engine lacks the ability, and success otherwise."""
+        import openai
+
         if ability not in self.variant.lacks:
             return contextlib.nullcontext()
         return pytest.raises(openai.InternalServerError, match=f"501.*engine '{self.variant.engine}'")
@@ -129,6 +136,7 @@ class Served:
 
     def recovered(self) -> None:
         """Wait until the chat model answers: after a crash it backs off for a moment."""
+        import openai
 
         def answers() -> bool:
             with contextlib.suppress(openai.InternalServerError):

@@ -7,7 +7,6 @@ import http.client
 import json
 from pathlib import Path
 
-import openai
 import pytest
 
 from tests.engines.conformance.conftest import Served, failure
@@ -92,6 +91,8 @@ def test_a_flag_that_is_unknown_is_named_before_anything_starts(served: Served, 
 
 
 def test_the_name_of_another_engine_is_an_error_that_says_which_serves_it(served: Served) -> None:
+    import openai
+
     other = next(name for name in ("llama.cpp", "upstream") if name != served.variant.engine)
     client = openai.OpenAI(
         base_url=f"http://127.0.0.1:{served.dmrc.port}/engines/{other}/v1", api_key=served.key, max_retries=0

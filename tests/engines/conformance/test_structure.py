@@ -2,7 +2,6 @@
 
 import json
 
-import openai
 import pytest
 
 from tests.engines.conformance.conftest import Served
@@ -85,6 +84,8 @@ def test_logprobs_come_with_each_token(served: Served) -> None:
 
 
 def test_a_schema_that_is_none_is_refused(served: Served) -> None:
+    import openai
+
     form = {"type": "json_schema", "json_schema": {"name": "bad", "schema": {"type": "no such type"}}}
 
     with pytest.raises(openai.BadRequestError):

@@ -3,7 +3,6 @@
 import http.client
 import json
 
-import openai
 import pytest
 
 from tests.engines.conformance.conftest import CONTEXT, Served
@@ -68,6 +67,8 @@ def test_the_same_seed_gives_the_same_text(served: Served) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_beyond_the_context_is_a_400_before_anything_is_sent(served: Served, stream: bool) -> None:
+    import openai
+
     messages = [{"role": "user", "content": "word " * (CONTEXT + 100)}]
 
     with pytest.raises(openai.BadRequestError) as caught:

@@ -4,7 +4,6 @@ import http.client
 import json
 import math
 
-import openai
 import pytest
 
 from tests.engines.conformance.conftest import Served
@@ -32,6 +31,8 @@ def test_texts_become_vectors_of_length_1_in_their_order(served: Served) -> None
 
 def test_a_text_beyond_the_context_has_no_vector(served: Served) -> None:
     """llama.cpp calls this one a 500, in words that say what is wrong; the gateway passes on what engines say."""
+    import openai
+
     with pytest.raises(openai.APIStatusError, match=r"too large|context|exceed") as caught:
         served.client.embeddings.create(model="embed", input="a b c d " * 1000)
 
@@ -65,6 +66,8 @@ def test_a_ranking_is_recorded_as_one(served: Served) -> None:
 
 
 def test_a_model_is_not_asked_for_what_it_is_not_made_for(served: Served) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="writes no text"):
         served.client.completions.create(model="embed", prompt="a")
     with pytest.raises(openai.BadRequestError, match="is a reranker"):
