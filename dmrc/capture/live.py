@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
+from dmrc.capture.rows import ExchangeTexts
 from dmrc.exchange import Exchange
 
 _LONGEST_QUEUE = 256
@@ -42,6 +43,16 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Completed:
+    """A request that completed."""
+
+    exchange: Exchange
+    """As it was recorded."""
+    excerpt: str
+    """The first words that were asked; "" where they are not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class MissedEvents:
     """Stands in a watcher's queue for events that it was too slow for."""
 
@@ -49,8 +60,8 @@ class MissedEvents:
     """How many."""
 
 
-LiveEvent = Started | Exchange | MissedEvents
-"""What a watcher sees; an exchange is one that completed, as it was recorded."""
+LiveEvent = Started | Completed | MissedEvents
+"""What a watcher sees."""
 
 
 class Subscriber:
@@ -123,11 +134,11 @@ class LiveEvents:
         for subscriber in self._subscribers:
             subscriber.push(event)
 
-    def completed(self, exchange: Exchange) -> None:
+    def completed(self, exchange: Exchange, words: ExchangeTexts) -> None:
         """Tell of a request that completed; from the recorder's thread."""
         if self._subscribers:
-            self._loop.call_soon_threadsafe(self._push_all, exchange)
+            self._loop.call_soon_threadsafe(self._push_all, Completed(exchange, words.excerpt))
 
-    def _push_all(self, exchange: Exchange) -> None:
+    def _push_all(self, event: Completed) -> None:
         for subscriber in self._subscribers:
-            subscriber.push(exchange)
+            subscriber.push(event)

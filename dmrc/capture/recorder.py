@@ -31,8 +31,8 @@ _DOCUMENT_BYTES = 8 << 20
 CaptureFilter = Callable[[Exchange], Exchange | None]
 """Changes what is recorded; None, or an exception, means that nothing of its content is."""
 
-CompletedCallback = Callable[[Exchange], None]
-"""Is told of an exchange as it was recorded."""
+CompletedCallback = Callable[[Exchange, ExchangeTexts], None]
+"""Is told of an exchange as it was recorded, and what was said in it as far as that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +177,16 @@ class Recorder:
         kept = self._recordable(exchange, level, bodies)
         refused = kept is None
         kept = bare(exchange) if kept is None else kept
+        words = words_of(kept, bodies)
         for callback in self.on_completed:
             try:
-                callback(kept)
+                callback(kept, words)
             except Exception:
                 logger.exception("'%s' failed on a completed request", _name(callback))
         if refused or level == "off":
             self._settle(1, refused=int(refused), size=finished.size)
         else:
-            self._pending.append((kept, words_of(kept, bodies), finished.size))
+            self._pending.append((kept, words, finished.size))
 
     def _recordable(self, exchange: Exchange, level: CaptureLevel, bodies: ParsedBodies) -> Exchange | None:
         """Return what may be kept of an exchange; None where a filter refuses it."""

@@ -51,6 +51,11 @@ class ExchangeTexts:
     answer: str
     """The answer."""
 
+    @property
+    def excerpt(self) -> str:
+        """Return the first words that were asked."""
+        return self.asked[:_LONGEST_EXCERPT]
+
 
 def words_of(exchange: Exchange, bodies: ParsedBodies | None = None) -> ExchangeTexts:
     """Return the words of an exchange; text that is no UTF-8 is made so."""
@@ -63,7 +68,7 @@ def to_rows(exchange: Exchange, words: ExchangeTexts | None = None) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so. `words` None: they are read from the bodies."""
     words = words or words_of(exchange)
     return Rows(
-        scalars=(*map(_value, SCALAR_COLUMNS, _scalars(exchange)), words.asked[:_LONGEST_EXCERPT]),
+        scalars=(*map(_value, SCALAR_COLUMNS, _scalars(exchange)), words.excerpt),
         content=tuple(map(_value, CONTENT_COLUMNS, _content(exchange))),
         words=(words.asked, words.context, words.answer),
     )

@@ -60,8 +60,11 @@ class Cells:
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in ("error", "words"))
 
 
-def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) -> Cells:
-    """Return what a line shows. `excerpt` is for an exchange without content; `today` None is now."""
+def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None = None) -> Cells:
+    """Return what a line shows.
+
+    `excerpt` has the first words that were asked; None: they are read from the request. `today` None is now.
+    """
     name = model_name(exchange.model_requested or exchange.model_reference)
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),
@@ -74,7 +77,7 @@ def cells(exchange: Exchange, excerpt: str = "", today: datetime | None = None) 
         took=milliseconds(exchange.total_ms),
         rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
-        words=plain(text_of_request(exchange) or excerpt, _LONGEST_WORDS),
+        words=plain(text_of_request(exchange) if excerpt is None else excerpt, _LONGEST_WORDS),
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from dmrc.capture.live import LiveEvents, MissedEvents, Started
+from dmrc.capture.live import Completed, LiveEvents, MissedEvents, Started
 from dmrc.capture.queries import ExchangeFilter, is_shown
 from dmrc.capture.summary import cells, outcome, running_cells
 from dmrc.exchange import Exchange
@@ -37,9 +37,9 @@ async def row_events(
         told_at = time.monotonic()
         while not live.is_closed:
             event = await subscriber.next(_PROGRESS_SECONDS if lifecycle.running else _HEARTBEAT_SECONDS)
-            if isinstance(event, Exchange):
-                if is_shown(event, query):
-                    yield _event("completed", completed_row(event))
+            if isinstance(event, Completed):
+                if is_shown(event.exchange, query):
+                    yield _event("completed", completed_row(event.exchange, event.excerpt))
             elif isinstance(event, Started):
                 if _may_show(event, query):
                     yield _event("started", _started(event))
@@ -52,7 +52,7 @@ async def row_events(
                 told_at = time.monotonic()
 
 
-def completed_row(exchange: Exchange, excerpt: str = "") -> dict[str, str]:
+def completed_row(exchange: Exchange, excerpt: str) -> dict[str, str]:
     """Return the row of an exchange that ended."""
     row = cells(exchange, excerpt)
     return {"id": exchange.id, "html": render("row.html", id=exchange.id, row=row, state=outcome(exchange))}

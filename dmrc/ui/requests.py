@@ -105,39 +105,11 @@ class RequestPages:
 
     async def show(self, id: str) -> Response:
         """Return the page of one request."""
-        exchange = await self._exchange(id)
-        return page(
-            "request.html",
-            here="requests",
-            exchange=exchange,
-            row=cells(exchange),
-            state=outcome(exchange),
-            messages=asked(exchange),
-            answers=answered(exchange),
-            segments=segments(exchange),
-            ticks=ticks(exchange),
-            chunks=list(chunks(exchange)) if exchange.stream else [],
-            request_text=exchange.request_body.decode("utf-8", "replace"),
-            response_text=exchange.response_body.decode("utf-8", "replace"),
-            received=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(exchange.received_at)),
-            copies=[name for name in _COPIES if FORMS[name].accepts(exchange)],
-            is_whole=is_whole(exchange),
-            models=await self._models(),
-        )
+        return await asyncio.to_thread(_shown, await self._exchange(id), await self._models())
 
     async def answer(self, id: str) -> Response:
         """Return the answer of one request without a page, to stand beside another."""
-        exchange = await self._exchange(id)
-        return HTMLResponse(
-            render(
-                "answer.html",
-                exchange=exchange,
-                row=cells(exchange),
-                state=outcome(exchange),
-                answers=answered(exchange),
-                response_text=exchange.response_body.decode("utf-8", "replace"),
-            )
-        )
+        return await asyncio.to_thread(_answer, await self._exchange(id))
 
     async def body(self, id: str, part: str) -> Response:
         """Return what was sent or answered, byte by byte."""
@@ -153,7 +125,7 @@ class RequestPages:
         if known is None or not known.accepts(exchange):
             raise NotFoundError(f"this request cannot be written as '{form}'")
         url = f"http://127.0.0.1:{self._parts.settings.port}"
-        return PlainTextResponse(known.text([exchange], url))
+        return PlainTextResponse(await asyncio.to_thread(known.text, [exchange], url))
 
     async def playground(self) -> Response:
         """Return the playground."""
@@ -179,3 +151,38 @@ class RequestPages:
         exchanges = database.page(query, _ROWS, after)
         excerpts = database.excerpts(exchanges)
         return [completed_row(exchange, excerpts.get(exchange.id, "")) for exchange in exchanges]
+
+
+def _shown(exchange: Exchange, models: list[str]) -> Response:
+    """Return the page of one request. It reads what was asked and answered, which may be long."""
+    return page(
+        "request.html",
+        here="requests",
+        exchange=exchange,
+        row=cells(exchange),
+        state=outcome(exchange),
+        messages=asked(exchange),
+        answers=answered(exchange),
+        segments=segments(exchange),
+        ticks=ticks(exchange),
+        chunks=list(chunks(exchange)) if exchange.stream else [],
+        request_text=exchange.request_body.decode("utf-8", "replace"),
+        response_text=exchange.response_body.decode("utf-8", "replace"),
+        received=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(exchange.received_at)),
+        copies=[name for name in _COPIES if FORMS[name].accepts(exchange)],
+        is_whole=is_whole(exchange),
+        models=models,
+    )
+
+
+def _answer(exchange: Exchange) -> Response:
+    return HTMLResponse(
+        render(
+            "answer.html",
+            exchange=exchange,
+            row=cells(exchange),
+            state=outcome(exchange),
+            answers=answered(exchange),
+            response_text=exchange.response_body.decode("utf-8", "replace"),
+        )
+    )

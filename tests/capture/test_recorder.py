@@ -8,6 +8,7 @@ import pytest
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.recorder import Recorder
+from dmrc.capture.rows import ExchangeTexts
 from dmrc.exchange import Exchange
 from tests.capture.recorded import ALL, recorded, recording
 from tests.polling import eventually
@@ -50,9 +51,10 @@ def test_tokens_are_read_before_the_answer_is_cut(path):
 def test_levels_keep_words_away_from_disk_and_callbacks(path, level):
     body = json.dumps({"messages": [{"role": "user", "content": "open sesame"}]}).encode()
     seen: list[Exchange] = []
+    said: list[ExchangeTexts] = []
 
     with recording(path, CaptureLimits(level=level)) as recorder:
-        recorder.on_completed.append(seen.append)
+        recorder.on_completed += [lambda one, _: seen.append(one), lambda _, words: said.append(words)]
         recorder.record(recorded("chat.json", request_body=body))
         assert recorder.flush()
 
@@ -60,6 +62,7 @@ def test_levels_keep_words_away_from_disk_and_callbacks(path, level):
     assert len(stored) == (1 if level == "metadata" else 0)
     assert [one.prompt_tokens for one in seen] == [21]
     assert seen[0].request_body == seen[0].response_body == b""
+    assert said == [ExchangeTexts("", "", "")]
     assert all(b"sesame" not in file.read_bytes() for file in path.parent.iterdir())
 
 
@@ -75,11 +78,11 @@ def test_a_level_can_be_given_with_the_exchange(path):
 def test_callbacks_hear_once_and_one_that_raises_is_named(path, caplog):
     seen: list[str] = []
 
-    def broken(exchange):
+    def broken(exchange, words):
         raise RuntimeError("no")
 
     with recording(path) as recorder:
-        recorder.on_completed += [broken, lambda one: seen.append(threading.current_thread().name)]
+        recorder.on_completed += [broken, lambda one, _: seen.append(threading.current_thread().name)]
         for _ in range(3):
             recorder.record(recorded("chat.json"))
         assert recorder.flush()
@@ -87,6 +90,26 @@ def test_callbacks_hear_once_and_one_that_raises_is_named(path, caplog):
     assert seen == ["dmrc-recorder"] * 3
     assert "broken' failed on a completed request" in caplog.text
     assert ExchangeDatabase(path).count() == 3
+
+
+def test_callbacks_hear_what_was_said_and_nobody_reads_the_request_again(path, monkeypatch):
+    """Those who watch read it once more, on the event loop (issue 17, point 1)."""
+    document = {"messages": [{"role": "user", "content": "open sesame"}]}
+    exchange = recorded("chat.json", request_body=json.dumps(document).encode())
+    heard: list[ExchangeTexts] = []
+    texts: list[str] = []
+    read = json.JSONDecoder.raw_decode
+    monkeypatch.setattr(
+        json.JSONDecoder, "raw_decode", lambda self, text, idx=0: texts.append(text) or read(self, text, idx)
+    )
+
+    with recording(path) as recorder:
+        recorder.on_completed.append(lambda _, words: heard.append(words))
+        recorder.record(exchange, None, document)
+        assert recorder.flush()
+
+    assert [words.excerpt for words in heard] == ["open sesame"]
+    assert not [text for text in texts if "sesame" in text]
 
 
 def test_filters_follow_each_other_and_come_before_the_callbacks(path):
@@ -97,7 +120,7 @@ def test_filters_follow_each_other_and_come_before_the_callbacks(path):
             lambda one: replace(one, response_body=one.response_body.replace(b"planet", b"######")),
             lambda one: replace(one, annotations={"second": b"######" in one.response_body}),
         ]
-        recorder.on_completed.append(seen.append)
+        recorder.on_completed.append(lambda one, _: seen.append(one))
         recorder.record(recorded("chat.json"))
         assert recorder.flush()
 
@@ -117,7 +140,7 @@ def test_a_filter_that_fails_keeps_the_content_from_everyone(path, how, caplog):
 
     with recording(path) as recorder:
         recorder.filters.append(failing)
-        recorder.on_completed.append(seen.append)
+        recorder.on_completed.append(lambda one, _: seen.append(one))
         recorder.record(recorded("chat.json", request_body=b"secret", error_message="secret"))
         assert recorder.flush()
         assert recorder.counts().refused == 1
@@ -146,7 +169,7 @@ def test_an_overflow_is_counted_and_logged_once(path, caplog, limits):
     gate = threading.Event()
 
     with recording(path, limits) as recorder:
-        recorder.on_completed.append(lambda one: gate.wait(10) and None)
+        recorder.on_completed.append(lambda one, _: gate.wait(10) and None)
         started = time.monotonic()
         for _ in range(200):
             recorder.record(recorded("chat.json"))

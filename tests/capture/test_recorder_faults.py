@@ -23,7 +23,7 @@ def test_a_locked_database_costs_nothing_but_time(path, caplog):
         recorder.record(recorded("chat.json"))
         assert recorder.flush()
         seen: list[Exchange] = []
-        recorder.on_completed.append(seen.append)
+        recorder.on_completed.append(lambda one, _: seen.append(one))
         other.execute("BEGIN EXCLUSIVE")
         for _ in range(20):
             recorder.record(recorded("chat.json"))

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from dmrc.background import BackgroundTasks
 from dmrc.capture.recorder import Recorder
+from dmrc.capture.rows import ExchangeTexts
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.gateway.serving.catalog import Catalog
@@ -103,7 +104,8 @@ class Hooks:
         implementations = self.plugins.implementations("dmrc_filter_capture", _project_of(exchange))
         return filter_capture(implementations, exchange) if implementations else exchange
 
-    def _exchange_completed(self, exchange: Exchange) -> None:
+    def _exchange_completed(self, exchange: Exchange, words: ExchangeTexts) -> None:
+        del words  # plugins may read them from the exchange
         implementations = self.plugins.implementations("dmrc_exchange_completed", _project_of(exchange))
         self._notifications.tell(implementations, exchange=exchange)
 

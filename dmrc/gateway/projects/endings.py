@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 from dmrc.background import BackgroundTasks
+from dmrc.capture.rows import ExchangeTexts
 from dmrc.compose.presence import Presence
 from dmrc.exchange import Exchange
 from dmrc.projects import Projects, Registration, process_of
@@ -43,8 +44,9 @@ class ProjectEndings:
         for docker_host in {known.docker_host for known in self._projects.all() if known.docker_host}:
             self._presence.look(docker_host)
 
-    def heard(self, exchange: Exchange) -> None:
+    def heard(self, exchange: Exchange, words: ExchangeTexts) -> None:
         """Take note of a request. May be called from any thread."""
+        del words
         if exchange.project is not None:
             self._heard[exchange.project] = exchange.received_at
 

@@ -16,9 +16,8 @@ from fastapi.responses import Response
 
 from dmrc.capture.conversation import answer_document
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.live import LiveEvents, MissedEvents, Started
+from dmrc.capture.live import Completed, LiveEvents, MissedEvents
 from dmrc.capture.queries import ExchangeFilter, is_shown
-from dmrc.capture.reading import text_of_request
 from dmrc.capture.summary import to_json
 from dmrc.errors import PermissionDeniedError
 from dmrc.exchange import Exchange
@@ -53,9 +52,9 @@ async def live_events(live: LiveEvents) -> AsyncGenerator[bytes]:
             event = await subscriber.next(_HEARTBEAT_SECONDS)
             if event is None:
                 yield _HEARTBEAT
-            elif isinstance(event, Exchange):
-                document = to_json(event, with_content=False)
-                yield _event("completed", {**document, "excerpt": text_of_request(event)[:200]})
+            elif isinstance(event, Completed):
+                document = to_json(event.exchange, with_content=False)
+                yield _event("completed", {**document, "excerpt": event.excerpt})
             else:
                 yield _event("missed" if isinstance(event, MissedEvents) else "started", asdict(event))
 
@@ -109,8 +108,9 @@ class History:
                     yield _HEARTBEAT
                 elif isinstance(event, MissedEvents):
                     yield _event("error", {"error": f"{event.count} records were missed: read faster"})
-                elif not isinstance(event, Started) and is_shown(event, query):
-                    yield _event("new_request", [_group([event])])
+                elif isinstance(event, Completed) and is_shown(event.exchange, query):
+                    # It reads the answer.
+                    yield _event("new_request", [await asyncio.to_thread(_group, [event.exchange])])
 
 
 def past_groups(database: ExchangeDatabase, query: ExchangeFilter) -> list[dict[str, object]]:
