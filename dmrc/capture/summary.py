@@ -54,11 +54,6 @@ class Cells:
     words: str = ""
     """The first words of the prompt."""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Return all that is aligned: everything but the error and the words."""
-        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in ("error", "words"))
-
 
 def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None = None) -> Cells:
     """Return what a line shows.

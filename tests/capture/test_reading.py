@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
@@ -224,7 +224,7 @@ def test_a_hostile_body_does_no_harm(hostile):
         assert exchange.prompt_tokens is None
         to_rows(exchange)
         json.dumps(to_json(exchange, with_content=True))
-        " ".join(cells(exchange).columns).encode()
+        " ".join(astuple(cells(exchange))).encode()
 
 
 PIECES = [
