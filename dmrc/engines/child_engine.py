@@ -1,9 +1,11 @@
-"""An engine whose servers are children of the daemon, on a unix socket each."""
+"""An engine whose servers are children of the daemon, each on a unix socket, or on a port of loopback."""
 
 from __future__ import annotations
 
 import abc
+import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dmrc.engines.engine import GGUF, Launch, Server
 from dmrc.engines.failures import Cause
@@ -16,12 +18,14 @@ class ChildEngine(PlainEngine, abc.ABC):
     program: str
     """What messages call it: the path of a binary, or a package with its version."""
     formats: frozenset[str] = frozenset({GGUF})
+    has_port: bool = False
+    """Whether its server listens on `Launch.port`, which everybody on this machine reaches, and on no unix socket."""
     causes: Sequence[Cause] = ()
     """Lines in its log that say why it did not start."""
 
     @abc.abstractmethod
     def command(self, launch: Launch) -> list[str]:
-        """Return the command of a child that answers `GET /health` and the OpenAI routes on the launch's socket.
+        """Return the command of a child that answers `GET /health` and OpenAI's routes on the launch's socket or port.
 
         `GET /health` answers 200 when the model is loaded, and not before. The child must end on SIGTERM, and when its
         parent does: `dmrc.engines.parent_death` does that for a program in Python,
@@ -30,18 +34,30 @@ class ChildEngine(PlainEngine, abc.ABC):
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
         from dmrc.engines.child_server import ChildServer  # heavy, and who only checks options needs it not
+        from dmrc.engines.http_client.connectors import UnixConnector
+        from dmrc.engines.http_client.tcp_connector import ChildTcpConnector
         from dmrc.engines.process import Child, EngineProcess
 
+        if self.has_port:
+            launch = replace(launch, port=_free_port())
+        connector = UnixConnector(launch.socket) if launch.port is None else ChildTcpConnector(launch.port)
         child = Child(
             command=self.command(launch),
             program=self.program,
             model=launch.name,
             socket=launch.socket,
+            connector=connector,
             log=launch.log,
             causes=self.causes,
         )
-        return ChildServer(await EngineProcess.start(child, mask), launch.socket)
+        return ChildServer(await EngineProcess.start(child, mask), connector)
 
     def describe(self) -> str:
         """Return its program."""
         return self.program
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.connectors import Connector
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
@@ -13,10 +11,10 @@ from dmrc.engines.session import Session
 class ChildServer:
     """A child that was started; see `Server`."""
 
-    def __init__(self, process: EngineProcess, socket: Path) -> None:
-        """Speak to `process` on `socket`, once it is ready."""
+    def __init__(self, process: EngineProcess, connector: Connector) -> None:
+        """Speak to `process` by `connector`, once it is ready."""
         self.process = process
-        self._socket = socket
+        self._connector = connector
 
     async def wait_ready(self) -> Session:
         """Wait until it answers.
@@ -26,4 +24,4 @@ class ChildServer:
             InsufficientMemoryError: It ended for want of memory.
         """
         await self.process.wait_ready()
-        return HttpSession(UnixConnector(self._socket))
+        return HttpSession(self._connector)

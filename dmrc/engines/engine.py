@@ -100,7 +100,9 @@ class Launch:
     key: str | None = field(default=None, repr=False)
     """The secret that an upstream wants."""
     socket: Path
-    """Unix socket that a child listens on."""
+    """Unix socket that a child listens on, unless it has a port."""
+    port: int | None = None
+    """Port of loopback that a child listens on, where its engine's server knows no unix sockets."""
     log: Path
     """File that gets a child's output."""
 
@@ -112,7 +114,7 @@ def launch_json(launch: Launch, **more: JsonValue) -> str:
         **launch.options.to_json(),
         "name": launch.name,
         "parallel": launch.parallel,
-        "socket": str(launch.socket),
+        **({"socket": str(launch.socket)} if launch.port is None else {"port": launch.port}),
         **more,
     }
     if model is not None:

@@ -16,10 +16,12 @@ import psutil
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.environment import child_environment
 from dmrc.engines.failures import Cause, End, oom_kills, start_failure
+from dmrc.engines.http_client.connectors import Connector
+from dmrc.engines.http_client.session import HttpSession
 from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02
-"""How often a starting child is asked for its health: on a unix socket that costs next to nothing."""
+"""How often a starting child is asked for its health: on this machine that costs next to nothing."""
 
 STALL_SECONDS = 120.0
 """How long a start may go on without a new line in the log, use of the processor, or more memory in use."""
@@ -41,7 +43,9 @@ class Child:
     model: str
     """What messages call the model."""
     socket: Path
-    """Unix socket that it will listen on."""
+    """Unix socket that is removed before and after it, whether it listens there or not."""
+    connector: Connector
+    """How it will be reached."""
     log: Path
     """File that gets what it prints."""
     causes: Sequence[Cause] = ()
@@ -120,19 +124,16 @@ class EngineProcess:
 
     async def is_healthy(self) -> bool:
         """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
-        writer = None
+        session = HttpSession(self._child.connector)
         try:
-            reader, writer = await asyncio.open_unix_connection(str(self._child.socket))
-            writer.write(b"GET /health HTTP/1.0\r\nHost: runner\r\n\r\n")
             # Not `wait_for`, which in Python 3.11 swallows a cancellation that comes together with the answer.
             async with asyncio.timeout(5):
-                line = await reader.readline()
-        except (OSError, TimeoutError):
+                with contextlib.closing(await session.get("/health")) as answer:
+                    return answer.status == 200
+        except OSError:
             return False
         finally:
-            if writer is not None:
-                writer.close()
-        return line.split(b" ")[1:2] == [b"200"]
+            await session.close()
 
     def failure(self) -> EngineError:
         """Return why a child that has ended did so, as far as its exit code and its log tell."""

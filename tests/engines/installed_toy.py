@@ -4,9 +4,9 @@ from tests.dmrc_command import Dmrc
 from tests.installed_plugins import install_plugins
 
 
-def install_toy(dmrc: Dmrc) -> None:
+def install_toy(dmrc: Dmrc, module: str = "tests.engines.toy") -> None:
     """Register the toy by `dmrc_register_engines`, and put `local/toy` into the store."""
-    install_plugins(dmrc, toy="tests.engines.toy")
+    install_plugins(dmrc, toy=module)
     files = dmrc.home / "files"
     files.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):

@@ -12,6 +12,7 @@ import pytest
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.engine import Launch
+from dmrc.engines.http_client.connectors import UnixConnector
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import Child, EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
@@ -124,7 +125,14 @@ def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Pat
         process = await asyncio.create_subprocess_exec("false")
         eventually(lambda: has_gone(process.pid), "its end")  # while the event loop stands, and hears nothing of it
         log = tmp_path / "e.log"
-        told = Child(command=["false"], program="false", model="ai/tiny", socket=tmp_path / "e.sock", log=log)
+        told = Child(
+            command=["false"],
+            program="false",
+            model="ai/tiny",
+            socket=tmp_path / "e.sock",
+            connector=UnixConnector(tmp_path / "e.sock"),
+            log=log,
+        )
         child = EngineProcess(process, told, ChildLog(log))
 
         with pytest.raises(EngineStartError, match="exit code 1"):

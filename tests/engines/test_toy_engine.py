@@ -59,6 +59,26 @@ def test_a_format_that_only_one_engine_serves_needs_no_name_of_an_engine(toy: Dm
     assert runner["engine"] == "toy"
 
 
+def test_a_server_that_listens_on_a_port_is_an_engine_like_others(dmrc: Dmrc) -> None:
+    import openai
+
+    install_toy(dmrc, "tests.engines.toy_on_port")
+    dmrc.ok("configure", "show")
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{dmrc.port}/v1", api_key="none", max_retries=0)
+
+    answers = [
+        client.chat.completions.create(
+            model="local/toy", messages=[{"role": "user", "content": "What are you?"}], max_tokens=1
+        )
+        for _ in range(3)
+    ]
+
+    assert {answer.choices[0].message.content for answer in answers} == {"config.json"}
+    assert list((dmrc.home / "run").glob("runner-*.sock")) == []
+    dmrc.ok("unload", "local/toy")
+    assert json.loads(dmrc.ok("ps", "--json")) == []
+
+
 def test_a_flag_that_it_does_not_know_is_refused_in_its_own_words(toy: Dmrc) -> None:
     (toy.home / "compose.yaml").write_text(
         "name: toys\nservices: {app: {image: none, models: [llm]}}\n"

@@ -57,4 +57,4 @@ if __name__ == "__main__":
         return stream if asked.get("stream") else {"choices": [whole], "usage": usage}
 
     app.get("/health")(lambda: {})
-    uvicorn.run(app, uds=launch["socket"])
+    uvicorn.run(app, uds=launch.get("socket"), port=launch.get("port", 0))
