@@ -81,6 +81,20 @@ def test_the_header_says_which_blocks_have_the_window(facts: GgufFacts, pattern:
     assert cells == whole * 8192 + (3 - whole) * 768
 
 
+def test_a_text_that_a_chat_model_embeds_costs_the_words_that_could_follow_each_token(facts: GgufFacts) -> None:
+    """They were not counted: of a text of 4,096 tokens the engine took 1.6 GB more, and was ended for that."""
+    model = dataclasses.replace(facts, vocabulary_size=49_152)
+    encoder = dataclasses.replace(model, metadata={"llama.attention.causal": "false"})
+    of_chats = ServingOptions(context_size=4096, runtime_flags=("--ubatch-size", "4096"))
+    of_texts = dataclasses.replace(of_chats, mode="embedding")
+
+    def compute(facts: GgufFacts, options: ServingOptions) -> int:
+        return memory.estimate(LocalModel(path=Path("m.gguf"), facts=facts), options, 1).compute_bytes
+
+    assert compute(model, of_texts) - compute(model, of_chats) == 4096 * 49_152 * 8
+    assert compute(encoder, of_texts) == compute(encoder, of_chats)
+
+
 def test_the_prompt_cache_counts_as_it_was_set(facts: GgufFacts) -> None:
     assert estimate(facts, 512, 1).prompt_cache_bytes == 0
     assert estimate(facts, 512, 1, ["--cache-ram", "64"]).prompt_cache_bytes == 64 * MIB
