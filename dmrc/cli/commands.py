@@ -21,9 +21,7 @@ COMMANDS = {
     "plugin": LazyCommand("dmrc.cli.projects.plugin:plugin", "Let plain docker compose up use dmrc", _PROJECTS),
     "pull": LazyCommand("dmrc.cli.models.pull:pull", "Pull a model from a registry", _MODELS),
     "push": LazyCommand("dmrc.cli.models.push:push", "Push a model to a registry", _MODELS),
-    "package": LazyCommand(
-        "dmrc.cli.models.package:package", "Make a model of a GGUF file, or of another model", _MODELS
-    ),
+    "package": LazyCommand("dmrc.cli.models.package:package", "Make a model of files, or of another model", _MODELS),
     "search": LazyCommand("dmrc.cli.models.search:search", "Find models on Docker Hub and Hugging Face", _MODELS),
     "list": LazyCommand("dmrc.cli.models.list:list_", "List the models in the store", _MODELS),
     "ls": LazyCommand("dmrc.cli.models.list:list_", "", _MODELS),

@@ -18,7 +18,7 @@ COMMANDS = {
     "rm": LazyCommand("dmrc.docker_model.compat_flags:rm", "Remove models", _MODELS),
     "inspect": LazyCommand("dmrc.cli.models.inspect:inspect", "Print all facts of one model", _MODELS),
     "show": LazyCommand("dmrc.docker_model.output:show", "Show all facts of one model", _MODELS),
-    "package": LazyCommand("dmrc.docker_model.compat_flags:package", "Make a model of a GGUF file", _MODELS),
+    "package": LazyCommand("dmrc.docker_model.compat_flags:package", "Make a model of files", _MODELS),
     "push": LazyCommand("dmrc.docker_model.output:push", "Push a model to a registry", _MODELS),
     "purge": LazyCommand("dmrc.docker_model.runner:purge", "Remove all models", _MODELS),
     "run": LazyCommand("dmrc.docker_model.compat_flags:run", "Ask a model, and stream the answer", _SERVING),

@@ -1,4 +1,4 @@
-"""`dmrc key`: keys for what is no compose service."""
+"""`dmrc key`: keys for what is not a compose service."""
 
 from __future__ import annotations
 

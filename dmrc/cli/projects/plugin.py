@@ -48,7 +48,7 @@ def install() -> None:
 
 @plugin.command(epilog="Example: dmrc plugin uninstall")
 def uninstall() -> int:
-    """Remove the docker-model plugin, and restore the one that was there before."""
+    """Remove the docker-model plugin. The one that was there before is restored."""
     from dmrc.errors import DockerError
 
     if not _is_ours(_path()):

@@ -96,7 +96,7 @@ def put(app: App, model: str, project: str | None, options: ServingOptions, *, r
 @json_option
 @pass_app
 def show(app: App, model: str | None, as_json: bool) -> None:
-    """Print how a model is served, each value with who says so; without MODEL, all that are configured or declared."""
+    """Print how a model is served, and who says so. Without MODEL, all that are configured or declared are printed."""
     import json
 
     from dmrc.cli.tables import print_table

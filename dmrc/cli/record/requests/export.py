@@ -25,7 +25,7 @@ _FORMS = ("jsonl", "curl", "python", "node", "har", "openai-eval")
 @click.option("-n", "--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many.")
 @pass_app
 def export(app: App, /, ids: tuple[str, ...], form: str, output: Path | None, limit: int, **given: Any) -> None:
-    """Write requests by their ids, or the last ones that the options show, the oldest first.
+    """Write requests as programs or as data. They are chosen by ids or by the options; the oldest is first.
 
     curl, python and node are programs that ask again; their key is $OPENAI_API_KEY. har is for browsers' tools,
     openai-eval is a data set of the evals framework.

@@ -1,4 +1,4 @@
-"""`dmrc key`: keys for what is no compose service."""
+"""`dmrc key`: keys for what is not a compose service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dmrc.cli.serving.key.revoke import revoke
 
 @click.group(epilog="Example: dmrc key create --name notebook --model ai/smollm2")
 def key() -> None:
-    """Create, list and revoke keys for what is no compose service.
+    """Create, list and revoke keys for what is not a compose service.
 
     An assistant, a container that Compose did not start, a script on another network: whoever has a key may ask the
     models that it opens, through Docker's bridge too.

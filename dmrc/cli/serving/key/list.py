@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """List the keys that dmrc key create made: what each opens, and when it asked last, as far as the record knows."""
+    """List the keys that were created. Each is shown with what it opens, and when it asked last, as far as recorded."""
     import json
 
     from dmrc.cli.tables import ago, print_table

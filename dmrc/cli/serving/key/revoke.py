@@ -29,7 +29,7 @@ class _KeyName(click.ParamType[str]):
 @click.argument("name", type=_KeyName())
 @pass_app
 def revoke(app: App, name: str) -> None:
-    """End a key at once: the next request that brings it is refused with 401."""
+    """End a key at once. The next request that brings it is refused with 401."""
     from urllib.parse import quote
 
     from dmrc.cli.progress import note
