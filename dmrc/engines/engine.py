@@ -24,12 +24,12 @@ GGUF = "gguf"
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A GGUF file that is loaded beside a model."""
+    """What is loaded beside a model, in the model's own format."""
 
     path: Path
-    """Where it lies; of a split one, the first file."""
-    facts: GgufFacts
-    """What its header says."""
+    """Its file, of a split GGUF the first part; a directory where it has several files."""
+    facts: GgufFacts | None
+    """What the header of a GGUF says; None for other formats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class LocalModel:
     facts: GgufFacts | None = None
     """What the header of a GGUF says; None for other formats."""
     companions: Companions = field(default_factory=Companions)
-    """GGUF files that are loaded beside it."""
+    """What is loaded beside it."""
     chat_template: Path | None = None
     """Jinja file that replaces the template in the model."""
     template: str | None = field(default=None, repr=False)
@@ -75,9 +75,9 @@ def local(model: LocalModel | None) -> LocalModel:
     return model
 
 
-def facts_of(model: LocalModel | None) -> GgufFacts:
-    """Return what the header of a model says, which must be a GGUF on this machine."""
-    found = local(model).facts
+def facts_of(model: LocalModel | Companion | None) -> GgufFacts:
+    """Return what the header of a model, or of what is loaded beside it, says; it must be a GGUF on this machine."""
+    found = model.facts if isinstance(model, Companion) else local(model).facts
     if found is None:
         raise EngineError("the model is not a GGUF file")
     return found

@@ -103,3 +103,23 @@ def test_a_model_of_another_format_is_refused_with_an_engine_that_serves_it(toy:
     assert done.returncode == 2
     assert "in the format 'gguf', which engine 'toy' does not serve" in done.stderr
     assert "x-dmrc: {engine: llama.cpp}" in done.stderr
+
+
+def test_what_is_loaded_beside_a_model_has_its_format(toy: Dmrc, tiny: Path) -> None:
+    toy.ok("package", "--gguf", str(tiny), "local/tiny")
+    written = (
+        "name: toys\nservices: {app: {image: none, models: [llm]}}\n"
+        "models: {llm: {model: %s, x-dmrc: {draft: local/toy}}}\n"
+    )
+    project = toy.home / "compose.yaml"
+
+    project.write_text(written % "local/toy")
+    toy.ok("exec", "app", "--", "true", cwd=toy.home)
+    project.write_text(written % "local/tiny")
+    refused = toy.run("exec", "app", "--", "true", cwd=toy.home)
+
+    assert refused.returncode == 2
+    assert (
+        "a model in the format 'gguf' cannot be loaded with a draft in another format. Name a draft that is"
+        in refused.stderr
+    )

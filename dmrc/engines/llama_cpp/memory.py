@@ -142,11 +142,11 @@ def _copies(facts: GgufFacts, set_to: Mapping[str, str]) -> int:
 
 
 def _beside(companions: Companions, context_size: int, parallel: int, set_to: Mapping[str, str]) -> int:
-    total = sum(lora.facts.tensor_bytes for lora in companions.loras)
+    total = sum(facts_of(lora).tensor_bytes for lora in companions.loras)
     if companions.mmproj is not None:
-        total += companions.mmproj.facts.tensor_bytes
+        total += facts_of(companions.mmproj).tensor_bytes
     if companions.draft is not None:
-        draft = companions.draft.facts
+        draft = facts_of(companions.draft)
         total += draft.tensor_bytes + _copies(draft, set_to) + draft.vocabulary_size * _VOCABULARY_ENTRY_BYTES
         total += _cache(draft, context_size, parallel, {}, _DEFAULT_UBATCH)
         total += 4 * _DEFAULT_UBATCH * (3 * draft.feed_forward_length + 6 * draft.embedding_length)

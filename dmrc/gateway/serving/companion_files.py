@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.engines.engine import Companion, Companions
+from dmrc.engines.engine import GGUF, Companion, Companions
 from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path
@@ -17,10 +17,10 @@ from dmrc.store import ModelFiles, Store, StoredModel
 
 @dataclass(frozen=True, slots=True)
 class CompanionFiles:
-    """What stands beside a model's own GGUF file."""
+    """What stands beside a model's own files."""
 
     companions: Companions
-    """GGUF files."""
+    """In the model's own format."""
     chat_template: Path | None
     """Jinja template."""
     template: str | None
@@ -90,9 +90,9 @@ class CompanionFinder:
             with _told(f"the draft of model '{configured.drafted}'", configured.undo):
                 draft = self._path(configured.reference, "draft", identities, stored)
         companions = Companions(
-            mmproj=None if mmproj is None else self._companion(mmproj),
-            loras=tuple(self._companion(path) for path in loras),
-            draft=None if draft is None else self._companion(draft),
+            mmproj=None if mmproj is None else self._companion("mmproj", mmproj, files.format),
+            loras=tuple(self._companion("lora", path, files.format) for path in loras),
+            draft=None if draft is None else self._companion("draft", draft, files.format),
         )
         source = None if template is None else self._template(template)
         return CompanionFiles(companions, template, source, tuple(identities))
@@ -104,7 +104,14 @@ class CompanionFinder:
         identities.append(f"{where}={path}")  # a blob's name is its digest
         return path
 
-    def _companion(self, path: Path) -> Companion:
+    def _companion(self, kind: str, path: Path, model_format: str) -> Companion:
+        if model_format != GGUF:
+            return Companion(path, None)
+        if path.is_dir():
+            raise InputError(
+                f"a model in the format 'gguf' cannot be loaded with a {kind} in another format",
+                remedy=f"Name a {kind} that is a GGUF file",
+            )
         identity = _identity(path)
         if identity not in self._facts:
             with path.open("rb") as stream:
