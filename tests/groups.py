@@ -229,7 +229,7 @@ def _mark_needs(item: pytest.Item) -> None:
 
 
 def _markers(item: pytest.Item) -> set[str]:
-    """Return the names of all markers of a test: to ask for one after the other takes ten times as long."""
+    """Return the names of all markers of a test, which are too many to be asked for one after the other."""
     return {marker.name for marker in item.iter_markers()}
 
 

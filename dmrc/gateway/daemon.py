@@ -95,7 +95,6 @@ class Daemon:
         self.settings = settings
         self.started_at = time.time()
         self._stopping = asyncio.Event()
-        self._background = BackgroundTasks("work in the background")
         self.live = LiveEvents(asyncio.get_running_loop())
 
         self.projects = self._kept(Projects(paths.registrations))
@@ -116,6 +115,7 @@ class Daemon:
         parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
         self.scheduler.starts.mask = self.masked
+        self._background = self._kept(BackgroundTasks("a load that nobody waits for"))
         self.hooks.watch(self.recorder, self.scheduler)
         self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)

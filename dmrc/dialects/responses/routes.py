@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
@@ -30,13 +29,13 @@ class ResponsesDialect(OpenAIDialect):
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._conversations: defaultdict[str | None, Conversations] = defaultdict(Conversations)
+        self._conversations: dict[str | None, Conversations] = {}
         below: dict[str, Route] = {"": ResponsesRoute(self), "/input_tokens": ResponseTokens(self)}
         self._routes = {f"{path}{end}": route for path in PATHS for end, route in below.items()}
 
     def conversations(self, project: str | None) -> Conversations:
         """Return what is remembered for a project."""
-        return self._conversations[project]
+        return self._conversations.setdefault(project, Conversations())  # a long request is read in a thread
 
     def owns(self, path: str) -> bool:
         """Return whether a path is below that of a response."""
