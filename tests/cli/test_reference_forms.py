@@ -165,7 +165,7 @@ def test_tag_model(setup: Setup) -> None:
 
     with pytest.raises(DmrcError, match="'test/nothing' is not in the store"):
         setup.dmrc("tag", "test/nothing", "test/target")
-    with pytest.raises(DmrcError, match="no model reference"):
+    with pytest.raises(DmrcError, match="not a model reference"):
         setup.dmrc("tag", "test-model", "invalid:reference:format")
 
 
@@ -256,7 +256,7 @@ def test_remove_by_id_with_force(tagged: Setup) -> None:
         ("test/nothing", "not in the store"),
         ("0123456789ab", "not in the store"),
         ("", "empty"),
-        ("invalid:reference:format", "no model reference"),
+        ("invalid:reference:format", "not a model reference"),
     ],
 )
 def test_remove_errors(setup: Setup, name: str, reason: str, force: list[str]) -> None:
