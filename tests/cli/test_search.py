@@ -190,10 +190,10 @@ def test_search_imports_nothing_while_the_process_ends() -> None:
         from dmrc.sources import search
         from dmrc.sources.huggingface import HuggingFaceSource
 
-        def first_thread(action):
+        def first_thread(work, name):
             sys.exit(0 if "huggingface_hub.hf_api" in sys.modules else 1)
 
-        search.start = first_thread
+        search.start_thread = first_thread
         search.search("x", 1, {"Hugging Face": HuggingFaceSource().finder()})
     """
 

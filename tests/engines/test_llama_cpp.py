@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dmrc.engines.llama_cpp import engine
 from dmrc.engines.llama_cpp.engine import LlamaCpp, dmrc_register_engines
 from dmrc.errors import RuntimeFlagError, SettingError
 from dmrc.settings import Settings
@@ -61,16 +62,26 @@ def test_the_binary_of_the_setting_goes_before_the_one_on_path(tmp_path: Path, m
     assert found.program == str(tmp_path / "llama-server")
 
 
+@pytest.mark.process
+def test_a_binary_that_does_not_tell_its_version_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = program(tmp_path / "silent", "exec sleep 60")
+    monkeypatch.setattr(engine, "_VERSION_SECONDS", 0.2)
+
+    assert LlamaCpp(str(silent)).describe() == f"{silent} (version unknown: no answer in 0.2 s)"
+
+
 def test_without_a_binary_it_is_xllamacpp_and_refuses_what_that_cannot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    (engine,) = dmrc_register_engines(Settings(tmp_path))
+    (wheel,) = dmrc_register_engines(Settings(tmp_path))
 
-    assert engine.describe().startswith("xllamacpp 20")
+    assert wheel.describe().startswith("xllamacpp 20")
     with pytest.raises(RuntimeFlagError, match="llama-server binary"):
-        engine.check(configured("--cpu-moe"))
+        wheel.check(configured("--cpu-moe"))
     LlamaCpp("llama-server").check(configured("--cpu-moe"))
 
 

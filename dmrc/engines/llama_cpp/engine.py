@@ -28,6 +28,8 @@ from dmrc.settings import Settings
 if TYPE_CHECKING:
     from dmrc.engines.session import Session
 
+_VERSION_SECONDS = 10.0
+
 
 class LlamaCpp(ChildEngine):
     """llama.cpp's server."""
@@ -98,7 +100,12 @@ class LlamaCpp(ChildEngine):
         """Return which server it is."""
         if self._binary is None:
             return self.program
-        ran = subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=False)
+        try:
+            ran = subprocess.run(
+                [self._binary, "--version"], capture_output=True, text=True, check=False, timeout=_VERSION_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return f"{self._binary} (version unknown: no answer in {_VERSION_SECONDS:g} s)"
         lines = (ran.stderr + ran.stdout).splitlines()
         version = next((line for line in lines if line.startswith("version")), "version unknown")
         return f"{self._binary} ({version})"
