@@ -57,8 +57,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Take two for each core, up to 8: some tests wait for time to pass."""
-    return min(8, 2 * (os.cpu_count() or 1))
+    """Take one more than there are cores, up to 8: some tests wait for time to pass, and each worker collects all."""
+    return min(8, 1 + (os.cpu_count() or 1))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _SMALL_WORDS = (
     "a an the this these it its itself them they one all of on in to for with by from at or and is are be was who what "
@@ -14,10 +14,10 @@ _NOTHING_YET = {"begin", "know", "have", "seen", "come", "yet", "none", "nothing
 Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def empty(tree: ast.Module) -> Iterator[Defined]:
+def empty(nodes: Sequence[ast.AST]) -> Iterator[Defined]:
     """Yield what has a docstring of one sentence whose words are all in its name or in its annotations."""
-    owners = {inner: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for inner in node.body}
-    for node in ast.walk(tree):
+    owners = {inner: node for node in nodes if isinstance(node, ast.ClassDef) for inner in node.body}
+    for node in nodes:
         if isinstance(node, Defined) and (text := ast.get_docstring(node)) and "\n" not in text:
             owner = owners.get(node)
             signature = [node.name, owner.name if isinstance(owner, ast.ClassDef) else ""]

@@ -4,15 +4,14 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-import dmrc
 from tests import docstrings
 from tests.pages import page, rows, section
+from tests.syntax_trees import FILES, ROOT, nodes, tree
 
 FLOORS = {
     "errors": 0, "paths": 0, "settings": 0, "fields": 0, "suggestions": 0, "secret_names": 0, "threads": 0,
@@ -25,8 +24,7 @@ FLOORS = {
     "cli": 6, "docker_model": 7, "__main__": 7,
 }  # fmt: skip
 
-ROOT = Path(dmrc.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")  # that one exports to plugins
+MODULES = [path for path in FILES if path != ROOT / "__init__.py"]  # that one exports to plugins
 
 
 def room_of(path: Path) -> str:
@@ -39,16 +37,6 @@ def name_of(path: Path) -> str:
 
 
 NAMES = {name_of(path): path for path in MODULES}
-
-
-@cache  # several tests read all of them
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
-@cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(tree(path)))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -71,13 +59,13 @@ def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
     return ((line, module.split(".")[1]) for line, module in imports(path))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_from_below_or_from_its_own_room(path: Path) -> None:
-    room = room_of(path)
-    assert room in FLOORS, f"{room} stands on no floor: add it to the table of docs/ARCHITECTURE.md and to this one"
+def test_a_module_imports_only_from_below_or_from_its_own_room() -> None:
+    assert {room_of(path) for path in MODULES} <= FLOORS.keys(), "add it to docs/ARCHITECTURE.md and to this table"
 
     wrong = [
-        f"line {line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        f"{path.relative_to(ROOT)}:{line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        for path in MODULES
+        for room in [room_of(path)]
         for line, other in imported_rooms(path)
         if other != room and FLOORS[other] >= max(FLOORS[room], 1)
     ]
@@ -99,18 +87,20 @@ def test_the_ground_imports_nothing_of_dmrc_but_errors() -> None:
     assert found == allowed
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_and_its_functions_are_of_a_size_to_be_read(path: Path) -> None:
+def test_a_file_and_its_functions_are_of_a_size_to_be_read() -> None:
     """A file above 300 lines wants to be two, and a function above 50 lines has steps with names of their own."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    long = {
-        node.name
+
+    long_files = [path for path in MODULES if path.read_text().count("\n") > 300]
+    long_functions = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
+        for path in MODULES
         for node in nodes(path)
         if isinstance(node, functions) and (node.end_lineno or 0) - node.lineno + 1 > 50
-    }
+    ]
 
-    assert path.read_text().count("\n") <= 300
-    assert not long
+    assert not long_files
+    assert not long_functions
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
@@ -146,7 +136,7 @@ def test_no_docstring_only_repeats_the_name() -> None:
     described = (ROOT / "gateway" / "routes", ROOT / "ui")
     found = []
     for path in MODULES:
-        names = {node.name for node in docstrings.empty(tree(path))}
+        names = {node.name for node in docstrings.empty(nodes(path))}
         if path.is_relative_to(described[0]) or path.is_relative_to(described[1]):
             names &= {"__init__", "add_to", "close"}
         found += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(names)]

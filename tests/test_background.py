@@ -6,14 +6,11 @@ import ast
 import asyncio
 import gc
 from collections.abc import Coroutine
-from pathlib import Path
 
 import pytest
 
-import dmrc
 from dmrc.background import BackgroundTasks, begin, beside
-
-ROOT = Path(dmrc.__file__).parent
+from tests.syntax_trees import FILES, ROOT, nodes
 
 
 async def fails() -> None:
@@ -106,17 +103,16 @@ def test_close_waits_for_the_end_of_all() -> None:
     assert sorted(ended) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_task_is_begun_that_reports_nothing(path: Path) -> None:
+def test_no_task_is_begun_that_reports_nothing() -> None:
     """A bare task keeps what it raises to itself, and may be collected before it is done."""
-    if path == ROOT / "background.py":
-        return
-    named = {
-        (node.lineno, node.attr if isinstance(node, ast.Attribute) else node.id)
-        for node in ast.walk(ast.parse(path.read_text()))
+    bare = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+        for path in FILES
+        if path != ROOT / "background.py"
+        for node in nodes(path)
         if isinstance(node, ast.Attribute | ast.Name)
-    }
-
-    bare = [f"line {line}: {name}" for line, name in sorted(named) if name in ("create_task", "ensure_future")]
+        for name in [node.attr if isinstance(node, ast.Attribute) else node.id]
+        if name in ("create_task", "ensure_future")
+    ]
 
     assert not bare, "use `dmrc.background`"

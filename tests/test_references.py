@@ -17,6 +17,7 @@ from dmrc.cli.main import create_cli
 from dmrc.hooks.plugins import Plugins
 from dmrc.settings import Settings
 from tests.pages import ROOT, anchors, blocks, codes, page, pages, section, without_code
+from tests.syntax_trees import FILES, nodes, tree
 
 _MENTION = re.compile(r"(?<![\w/.:-])(?:[\w.-]+/)*[\w-]+\.md\b")
 _URL = re.compile(r"https?://\S+")
@@ -82,23 +83,22 @@ def test_code_that_a_page_names_is_there(name: str) -> None:
 
 def test_what_a_docstring_says_to_see_is_there() -> None:
     """A method that was renamed, or a module that was moved, is easily left in the words about it."""
-    sources = {path: path.read_text() for path in ROOT.glob("dmrc/**/*.py")}
-    known = {path.stem for path in sources}.union(*(_defined(text) for text in sources.values()))
+    known = {path.stem for path in FILES}.union(*map(_defined, FILES))
 
     missing = {
         f"{path.relative_to(ROOT)}: {seen}"
-        for path, text in sources.items()
-        for seen in _SEEN.findall(text)
+        for path in FILES
+        for seen in _SEEN.findall(path.read_text())
         if not known.issuperset(seen.split("`")[1].split("."))
     }
 
     assert missing == set()
 
 
-def _defined(text: str) -> set[str]:
+def _defined(path: Path) -> set[str]:
     """Return the names of all functions and classes of a module, and of what is assigned at its top or in a class."""
     names = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -157,7 +157,7 @@ def test_a_section_that_the_ten_changes_name_is_there() -> None:
 def _names(path: Path) -> set[str]:
     """Return what a module defines, and what its classes do: `main`, `Store`, `Store.add`."""
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in tree(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):

@@ -39,6 +39,7 @@ def test_a_locked_database_costs_nothing_but_time(path, caplog):
     assert ExchangeDatabase(path).count() == 21
 
 
+@pytest.mark.slow("fills a disk for a second")
 def test_a_full_disk_is_counted_and_recording_goes_on_when_there_is_space(path, caplog):
     limits = CaptureLimits(queue_exchanges=30, batch_exchanges=5)
     big = b"x" * 20_000

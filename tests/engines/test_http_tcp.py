@@ -166,6 +166,7 @@ def test_a_silent_server_is_given_up_and_not_asked_again(play: Play) -> None:
         assert server.connections == 1
 
 
+@pytest.mark.slow("waits longer than a silent server may take")
 def test_a_stream_may_take_long_as_long_as_something_comes(play: Play) -> None:
     def script(peer: Peer) -> None:
         peer.request()

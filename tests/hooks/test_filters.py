@@ -266,6 +266,7 @@ def test_the_death_of_an_engine_is_not_the_filters_fault_and_not_hidden(tmp_path
         assert errors(plugins) == 0
 
 
+@pytest.mark.slow("an engine that takes a second")
 def test_the_time_that_an_engine_takes_is_not_the_filters(tmp_path: Path) -> None:
     plugins = loaded(tmp_path, stream_filter("yield chunk.upper()"))
 

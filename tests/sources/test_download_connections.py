@@ -238,6 +238,7 @@ def test_threads_that_pull_the_same_blob_share_one_download(tmp_path: Path, dock
     assert ProgressEvent(f"Waiting for another pull of {BLOB}", BLOB, 0, len(BIG)) in events
 
 
+@pytest.mark.slow("waits a second for bytes to be written")
 def test_a_pull_of_a_silent_server_ends_at_once_when_cancelled(source: OciSource, store: Store) -> None:
     connections = 3
     answered, cancelled, times = threading.Barrier(connections), threading.Event(), list[float]()

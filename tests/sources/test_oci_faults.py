@@ -196,6 +196,7 @@ def test_a_manifest_without_end_is_refused(source: OciSource, store: Store) -> N
         source.fetch(f"{server.address}/a/b", Transfer(store))
 
 
+@pytest.mark.slow("waits before it asks again")
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_registry_that_is_busy_is_asked_again(status: int, source: OciSource, store: Store) -> None:
     left = [status, status]
@@ -235,6 +236,7 @@ def test_a_layer_that_fails_ends_the_others_soon(source: OciSource, store: Store
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow("waits before it asks again")
 def test_https_is_used_beyond_loopback(source: OciSource, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port, real = listener.getsockname()[1], socket.getaddrinfo
