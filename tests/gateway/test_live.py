@@ -83,6 +83,7 @@ def test_a_pipe_gets_a_line_for_each_that_completes_across_a_restart_of_the_daem
 
     gateway.dmrc.ok("stop-runner")
     lines.sees("the daemon does not run; waiting for it")
+    gateway.dmrc.ok("configure", MODEL, "--", "--predict", "16")  # a model that is told nothing may go on for minutes
     gateway.dmrc.ok("run", MODEL, "Hi")
     third = ask(gateway)
     lines.sees(third[-8:])

@@ -65,8 +65,8 @@ def test_what_answers_with_no_words_has_the_tokens_of_its_prompt(
         ("/v1/completions", {"prompt": "Once", "max_tokens": 400, "ignore_eos": True}),
         ("/v1/responses", {"input": "Tell me a long story.", "max_output_tokens": 400, "ignore_eos": True}),
         ("/anthropic/v1/messages", {"messages": QUESTION, "max_tokens": 400, "ignore_eos": True}),
-        ("/api/chat", {"messages": QUESTION, "options": {"num_predict": 400}}),
-        ("/api/generate", {"prompt": "Tell me a long story.", "options": {"num_predict": 400}}),
+        ("/api/chat", {"messages": QUESTION, "options": {"num_predict": 400, "temperature": 0}}),
+        ("/api/generate", {"prompt": "Tell me a long story.", "options": {"num_predict": 400, "temperature": 0}}),
     ],
 )
 def test_a_stream_that_its_caller_ended_has_tokens_and_time(
