@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -31,7 +32,7 @@ class Load:
     """Unix socket, where there is no port."""
     key: str = "none"
     """Bearer."""
-    body: dict[str, object]
+    body: Mapping[str, object]
     """The request, the same each time."""
     connections: int = 1
     """How many callers there are at the same time."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from threading import Event, Thread
 
 import psutil
@@ -70,11 +71,11 @@ def measure() -> list[Figure]:
     figures = []
     for name, head in _HEADS.items():
         with _daemon() as (dmrc, process):
-            figures += _under(dmrc, process, name, lambda port, head=head: _send(port, head()))
+            figures += _under(dmrc, process, name, partial(_send, sent=head()))
     for name, body in _BODIES.items():
         with _daemon() as (dmrc, process):
             sent = body()
-            figures += _under(dmrc, process, name, lambda port, sent=sent: _send(port, _POST % len(sent) + sent))
+            figures += _under(dmrc, process, name, partial(_send, sent=_POST % len(sent) + sent))
     with _daemon() as (dmrc, process):
         sent = _keys()
         figures += _under(dmrc, process, "8 × 79 MiB at once", lambda port: _eight(port, _POST % len(sent) + sent))

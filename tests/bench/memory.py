@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
 
+from dmrc.engines.engine import LocalModel
 from dmrc.engines.llama_cpp.memory import estimate
 from dmrc.gguf import GgufFacts
+from dmrc.project import Mode, ServingOptions
 from tests.bench.figure import Figure
 from tests.engines.child import Child, real_child
 from tests.synthetic_gguf import Shape, write_model
@@ -16,11 +19,11 @@ from tests.synthetic_gguf import Shape, write_model
 _MIB = 1 << 20
 _BAR = 15.0
 _TYPE = gguf.GGMLQuantizationType
-_LLAMA = {"width": 1024, "blocks": 12, "heads": 16, "heads_kv": 4, "inner": 2816, "vocabulary": 32000}
+_LLAMA = Shape(width=1024, blocks=12, heads=16, heads_kv=4, inner=2816, vocabulary=32000)
 _MODELS = {
-    "llama Q4_0, repacked": Shape(**_LLAMA, weights=_TYPE.Q4_0),
-    "llama Q4_1": Shape(**_LLAMA, weights=_TYPE.Q4_1),
-    "llama Q8_0": Shape(**_LLAMA, weights=_TYPE.Q8_0),
+    "llama Q4_0, repacked": replace(_LLAMA, weights=_TYPE.Q4_0),
+    "llama Q4_1": replace(_LLAMA, weights=_TYPE.Q4_1),
+    "llama Q8_0": replace(_LLAMA, weights=_TYPE.Q8_0),
     "qwen2 Q8_0, grouped attention": Shape(
         architecture="qwen2", width=896, blocks=12, heads=14, heads_kv=2, inner=4864, vocabulary=60000,
         weights=_TYPE.Q8_0,
@@ -60,11 +63,12 @@ def _figure(model: str, path: Path, shape: Shape, parallel: int) -> Figure:
         assert status == 200
         return child.process.resident_bytes()
 
-    mode = "embedding" if is_bert else "completion"
+    mode: Mode = "embedding" if is_bert else "completion"
     resident = real_child(path.parent, use, gguf=path, context_size=context, parallel=parallel, mode=mode)
     with path.open("rb") as stream:
         facts = GgufFacts.parse(stream, name=model)
-    estimated = estimate(facts, context, parallel).total_bytes
+    options = ServingOptions(context_size=context, mode=mode)
+    estimated = estimate(LocalModel(path=path, facts=facts), options, parallel).total_bytes
     return Figure(
         name=f"memory of {model}, {parallel} × {context} tokens: estimate off by",
         value=abs(estimated / resident - 1) * 100,

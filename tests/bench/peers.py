@@ -17,6 +17,7 @@ import time
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -116,16 +117,16 @@ def _against_litellm() -> list[Figure]:
         with _serving(argv, port, "/health/liveliness", settings):
 
             def added(name: str, body: dict[str, object], read: Callable[[Loaded], list[float]]) -> Figure:
-                asked = {"body": body, "requests": _REQUESTS}
+                asked = Load(body=body, requests=_REQUESTS)
 
                 def ours() -> float:
-                    through = run(Load(port=synthetic.dmrc.port, key=synthetic.key, **asked))
-                    return median(read(through)) - median(read(run(Load(socket=str(synthetic.socket), **asked))))
+                    through = run(replace(asked, port=synthetic.dmrc.port, key=synthetic.key))
+                    return median(read(through)) - median(read(run(replace(asked, socket=str(synthetic.socket)))))
 
                 def theirs() -> float:
-                    through = run(Load(port=port, key=_LITELLM_KEY, **asked))
+                    through = run(replace(asked, port=port, key=_LITELLM_KEY))
                     assert not through.failed
-                    return median(read(through)) - median(read(run(Load(port=upstream, **asked))))
+                    return median(read(through)) - median(read(run(replace(asked, port=upstream))))
 
                 return _added(name, in_turn(ours, theirs))
 

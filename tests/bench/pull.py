@@ -96,7 +96,8 @@ def _slow(registry: RegistryServer, dmrc: Dmrc, copy: Path) -> Figure:
 
 def _pairs(count: int, ours: Callable[[], _Run], theirs: Callable[[], _Run]) -> tuple[list[_Run], list[_Run]]:
     """Run both in turn, each first in every second pair."""
-    mine, others = [], []
+    mine: list[_Run] = []
+    others: list[_Run] = []
     for number in range(count):
         for run, results in ((ours, mine), (theirs, others))[:: 1 if number % 2 else -1]:
             results.append(run())

@@ -1,6 +1,7 @@
 """The memory estimate: by hand, and against what the real child has in use."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dmrc.engines.llama_cpp import memory
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
 from tests.engines.child import Child, real_child
+from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
 
 MIB = 1 << 20
@@ -139,3 +141,38 @@ def test_the_estimate_is_within_15_percent_of_the_real_child(
     )
 
     assert estimate(facts, context_size, parallel, flags).total_bytes == pytest.approx(resident, rel=0.15)
+
+
+_NARROW = {"width": 256, "blocks": 2, "inner": 128}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("shape", "context_size", "parallel"),
+    [
+        (Shape(width=1024, blocks=2, heads=16, heads_kv=4, inner=2816), 1024, 1),
+        (Shape(width=896, blocks=2, heads=14, heads_kv=2, inner=4864), 8192, 2),
+        (Shape(**_NARROW, heads=8, heads_kv=8, head_width=256), 1024, 1),
+        (Shape(**_NARROW, heads=16, heads_kv=2, head_width=256), 1024, 1),
+        (Shape(**_NARROW, heads=8, heads_kv=4, head_width=256), 65536, 1),
+        (Shape(width=1024, blocks=2, heads=16, heads_kv=4, inner=2816), 2048, 64),
+    ],
+    ids=["llama", "qwen2", "wide heads", "wide queries", "long context", "many slots"],
+)
+def test_what_llama_cpp_reserves_to_compute_is_counted(
+    tmp_path: Path, shape: Shape, context_size: int, parallel: int
+) -> None:
+    """Heads that are wider than the model were not: 20 MiB where 4 were counted."""
+    path = write_model(tmp_path / "model.gguf", shape)
+    with path.open("rb") as stream:
+        facts = GgufFacts.parse(stream, name="model")
+
+    async def logged(child: Child) -> str:
+        return child.launch.log.read_text()
+
+    log = real_child(
+        tmp_path, logged, gguf=path, context_size=context_size, parallel=parallel, runtime_flags=("--verbose",)
+    )
+    (reserved,) = re.findall(r"compute buffer size = +([0-9.]+) MiB", log)
+
+    assert 1.0 <= estimate(facts, context_size, parallel).compute_bytes / (float(reserved) * MIB) <= 1.35
