@@ -84,6 +84,8 @@ def test_filters_and_search_are_in_the_address(site: Site, open_page: Open) -> N
     page.goto(f"{site.url}/ui/requests?service=web&since=1h")
     expect(rows_of(page).first).to_contain_text("shop/web")
     expect(page.locator("#totals dd").first).to_have_text(re.compile(r"^\d+$"))
+    boxes = page.locator("#filters :is(input:not([type=checkbox]):visible, select, button, .button)")
+    assert boxes.evaluate_all("(all) => new Set(all.map((one) => one.getBoundingClientRect().height)).size") == 1
 
 
 def test_rows_are_walked_by_keyboard_and_paused(site: Site, open_page: Open) -> None:

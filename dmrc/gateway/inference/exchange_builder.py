@@ -11,6 +11,7 @@ from starlette.types import Scope, Send
 
 from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
+from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.dialect import Route, Timing
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
@@ -98,10 +99,12 @@ class ExchangeBuilder:
         """Return the model that the request names.
 
         Raises:
-            InputError: It names none.
+            InputError: It names none, or what it gives is no name.
         """
         model = self.document.get("model")
-        if not isinstance(model, str) or not model.strip():
+        if model is not None and not isinstance(model, str):
+            raise InputError(f"'model' must be a string, not {shown(model)}")
+        if not model or not model.strip():
             raise InputError("the request names no model", remedy='Send "model": …, as in OPENAI_MODEL')
         return model
 
