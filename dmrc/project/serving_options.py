@@ -253,7 +253,7 @@ class ServingOptions:
         return kinds + ["lora"] * len(self.loras or ()) + (["draft"] if self.draft else [])
 
     def _files(self) -> list[str]:
-        said = [value for name, value in self.said().items() if OPTIONS[name].file]
+        said = [value for name in _OF_FILES if (value := getattr(self, name)) is not None]
         return [name for value in said for name in (value if isinstance(value, tuple) else (value,))]
 
 
@@ -267,6 +267,9 @@ def _options() -> dict[str, OptionField]:
 
 OPTIONS = _options()
 """All fields of `ServingOptions`, by name."""
+
+_OF_FILES = tuple(name for name, option in OPTIONS.items() if option.file)
+"""Asked for with every request, so not looked up each time."""
 
 
 def written_names(section: Literal["", "x-dmrc"]) -> tuple[str, ...]:

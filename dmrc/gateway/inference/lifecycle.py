@@ -6,6 +6,7 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from dmrc.capture.live import LiveEvents, Started
 from dmrc.capture.recorder import Recorder
@@ -108,6 +109,7 @@ class ProjectPolicy:
         return redactor
 
 
+@lru_cache(maxsize=1024)  # asked twice for each request, and there are few containers
 def _is_of_a_container(address: str | None) -> bool:
     """Return whether an address may be a container's: it is one, and none of loopback."""
     try:

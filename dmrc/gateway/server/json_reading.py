@@ -43,7 +43,8 @@ def _refuse_constant(name: str) -> JsonValue:
     raise ValueError(f"{name} is not a number")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decode = _decoder.raw_decode
 _space = re.compile(r"[ \t\n\r]*").match
 _key = re.compile(r'[ \t\n\r]*(?=")').match
 _colon = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
@@ -60,7 +61,7 @@ def read_short(body: bytes) -> JsonValue:
         InputError: It is not JSON, or is nested too deep.
     """
     try:
-        value: JsonValue = json.loads(_text_of(body), parse_constant=_refuse_constant)
+        value: JsonValue = _decoder.decode(_text_of(body))
         if _HALF.search(body):
             _check_characters(json.dumps(value, ensure_ascii=False))
         if body.count(b"{") + body.count(b"[") > _DEEPEST:

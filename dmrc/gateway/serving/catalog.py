@@ -72,11 +72,12 @@ class Catalog:
             InputError: It is not for this operation.
             UpstreamError: An upstream serves it, whose key is not known.
         """
-        declaration = None if caller is None else self._declared(caller, model, await self.now())
+        known = await self._now()
+        declaration = None if caller is None else self._declared(caller, model, known.snapshot)
         if caller is None or declaration is None:
-            return Resolved(await self.target(Use(None, model), operation), None)
+            return Resolved(await self._target(known, Use(None, model), operation), None)
         use = Use(caller.registration.name, declaration.model, declaration)
-        return Resolved(await self.target(use, operation), declaration.key)
+        return Resolved(await self._target(known, use, operation), declaration.key)
 
     async def target(self, use: Use, operation: Operation | None) -> Target:
         """Return what to run; without an operation, for what the model is. It is remembered until something changes.
@@ -86,10 +87,12 @@ class Catalog:
             InputError: It is not for this operation.
             UpstreamError: An upstream serves it, whose key is not known.
         """
+        return await self._target(await self._now(), use, operation)
+
+    async def _target(self, known: _Known, use: Use, operation: Operation | None) -> Target:
         declaration = use.declaration
         if declaration is not None and declaration.options.upstream is not None:
             return self._upstream_target(use.project or "", declaration, declaration.options.upstream)
-        known = await self._now()
         if declaration is not None and declaration.options.paths:  # files change without a word
             return await asyncio.to_thread(self._targets.target, known.snapshot, use, operation)
         asked = (use, operation)

@@ -27,9 +27,9 @@ class ModelNames:
     def find(self, declared: Iterable[ModelDeclaration], name: str) -> ModelDeclaration | None:
         """Return the model with this key, else with this reference as it is written, else with an equal one."""
         models = list(declared)
-        wanted = self.parse(name)
-        equal = (each for each in models if wanted is not None and wanted == self.parse(each.model))
-        return find_model(models, name) or next(equal, None)
+        if (found := find_model(models, name)) is not None or (wanted := self.parse(name)) is None:
+            return found
+        return next((each for each in models if wanted == self.parse(each.model)), None)
 
 
 def who(caller: Caller) -> str:
