@@ -113,9 +113,9 @@ def test_ps_shows_a_runner_and_unload_ends_it(dmrc: Dmrc, tiny: str) -> None:
 @pytest.mark.engine
 def test_ps_shows_what_is_in_use_and_what_waits_for_memory(dmrc: Dmrc, tmp_path: Path) -> None:
     gguf = write_tiny_llama(tmp_path / "long.gguf", context_length=1 << 17)
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "100000", "me/a")
-    dmrc.ok("package", "--gguf", gguf, "--context-size", "90000", "me/b")
-    dmrc.environment["DMRC_MEMORY"] = "120MiB"  # one takes about 80
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "50000", "me/a")
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "45000", "me/b")
+    dmrc.environment["DMRC_MEMORY"] = "120MiB"  # one takes about 100
     command = [dmrc.program, "run", "me/a", "Hi"]
     with subprocess.Popen(command, env=dmrc.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
@@ -128,9 +128,9 @@ def test_ps_shows_what_is_in_use_and_what_waits_for_memory(dmrc: Dmrc, tmp_path:
             second.kill()
         eventually(lambda: len(json.loads(dmrc.ok("ps", "--json"))) == 1, "end of the second line")
         first.kill()
-    assert re.search(r"^me/a +llama.cpp +completion +ready +100000 +1/\d +0 +.* in use$", busy)
+    assert re.search(r"^me/a +llama.cpp +completion +ready +50000 +1/\d +0 +.* in use$", busy)
     assert re.search(
-        r"^me/b +llama.cpp +completion +waiting +90000 +0/- +1 +- +- +waits for memory, \d seconds?$", waiting
+        r"^me/b +llama.cpp +completion +waiting +45000 +0/- +1 +- +- +waits for memory, \d seconds?$", waiting
     )
 
 
