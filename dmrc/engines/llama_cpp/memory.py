@@ -71,8 +71,8 @@ def estimate(model: LocalModel | None, options: ServingOptions, parallel: int) -
 def _bytes_in_work(facts: GgufFacts, context_size: int) -> int:
     """Return what llama.cpp holds of one token while it computes: floats of a block, and which others it sees.
 
-    A block's feed-forward part, or its attention where the heads are wider than the model. Measured with the compute
-    buffer that llama.cpp logs, over twelve shapes: up to a third more, never less.
+    A block's feed-forward part, or its attention where the heads are wider than the model. Never less than the compute
+    buffer that llama.cpp logs, and up to a third more: see tests/engines/test_memory.py.
     """
     feed_forward = 3 * (facts.feed_forward_length or 4 * facts.embedding_length)
     heads_kv = max(facts.head_counts_kv, default=0)

@@ -13,7 +13,7 @@ from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.background import begin
+from dmrc.background import beside
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, LoadOrUnload, Route
@@ -194,12 +194,10 @@ def _cancelled_by_disconnect(receive: Receive, builder: ExchangeBuilder) -> Iter
             builder.client_disconnected = True
             task.cancel()
 
-    watcher = begin(watch(), "the watch for a caller who hangs up")
     try:
-        yield
+        with beside(watch(), "the watch for a caller who hangs up"):
+            yield
     except asyncio.CancelledError:
         if not builder.client_disconnected or task.uncancel():
             raise
         raise ClientDisconnected from None
-    finally:
-        watcher.cancel()
