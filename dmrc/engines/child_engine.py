@@ -7,8 +7,9 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from dmrc.engines.engine import GGUF, Launch, Server
+from dmrc.engines.engine import Launch, Server
 from dmrc.engines.failures import Cause
+from dmrc.engines.local_model import GGUF
 from dmrc.engines.plain_engine import PlainEngine
 
 

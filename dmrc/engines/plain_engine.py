@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dmrc.answer import ServerKind
-from dmrc.engines.engine import Counts, LocalModel, MemoryEstimate
+from dmrc.engines.devices import Device
+from dmrc.engines.engine import Counts, MemoryEstimate
+from dmrc.engines.local_model import LocalModel
 from dmrc.exchange import Operation
 from dmrc.project import Mode, ServingOptions
 
@@ -60,6 +62,10 @@ class PlainEngine:
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets."""
         return options.parallel
+
+    async def devices(self) -> Sequence[Device]:
+        """Return none: it is not known."""
+        return ()
 
     def disk_bytes(self) -> int:
         """Return 0: it is not known."""

@@ -7,6 +7,7 @@ from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
+from dmrc.project.option_fields import OptionField, is_path
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
 from dmrc.project.service import Service
 from dmrc.project.serving_options import (
@@ -16,10 +17,8 @@ from dmrc.project.serving_options import (
     OPTIONS,
     Merged,
     Mode,
-    OptionField,
     Origin,
     ServingOptions,
-    is_path,
     merge,
 )
 from dmrc.project.upstream import Upstream

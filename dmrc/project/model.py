@@ -9,14 +9,8 @@ from typing import Any, Literal, get_args
 
 from dmrc.errors import ProjectError
 from dmrc.fields import Faults, JsonValue, mapping, one_of, refuse_unknown
-from dmrc.project.serving_options import (
-    DEFAULT_ENGINE,
-    OPTIONS,
-    FieldPlace,
-    ServingOptions,
-    without_secrets,
-    written_names,
-)
+from dmrc.project.option_fields import FieldPlace, without_secrets
+from dmrc.project.serving_options import DEFAULT_ENGINE, OPTIONS, ServingOptions, written_names
 
 UPSTREAM_ENGINE = "upstream"
 """Engine of a model that another server serves."""

@@ -8,16 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
-from dmrc.errors import InputError, ProjectError
 from dmrc.fields import Faults, JsonValue, positive, strings, text
-from dmrc.paths import expanded
 from dmrc.project.keep_alive import parse_keep_alive
+from dmrc.project.option_fields import (
+    FieldPlace,
+    OptionField,
+    checked_by,
+    described,
+    is_path,
+    path_or_reference,
+    paths_or_references,
+    project_path,
+    without_secrets,
+)
 from dmrc.project.upstream import Upstream
-from dmrc.secret_names import secrets_in_urls
 
 Mode = Literal["completion", "embedding", "rerank"]
 """What a model is loaded for; llama.cpp's server does one of these at a time."""
@@ -36,115 +42,25 @@ DEFAULT_KEEP_ALIVE_SECONDS = 300.0
 """How long an idle runner stays loaded. Source: Docker Model Runner and Ollama have the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldPlace:
-    """Where a value stands in a compose file."""
-
-    where: str
-    """For messages: `models.llm.x-dmrc.lora`."""
-    directory: Path
-    """What a relative path in it begins at."""
-    model: str
-    """`model` of the same entry."""
-
-
-FieldReader = Callable[[object, FieldPlace], Any]
-"""Checks the value of a compose file, which is never None, and returns it as its field holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class OptionField:
-    """What is known of one field, beside its type."""
-
-    written: str
-    """Its name in a compose file."""
-    section: Literal["", "x-dmrc"]
-    """Whether it stands under the model itself, or under its `x-dmrc`."""
-    read: FieldReader | None
-    """How a compose file's value is read; None: no compose file has it, only `dmrc configure`."""
-    file: Literal["", "any", "text"]
-    """Whether it names files, which must be the project's: any ones, or texts. What is not a path is a reference."""
-    is_local: bool
-    """Whether it has no effect on a model that another server serves."""
-    names_runner: bool
-    """Whether a runner with another value is another runner."""
-    to_json: Callable[[Any], JsonValue]
-    """Its form in JSON."""
-    from_json: Callable[[Any], Any]
-    """And back."""
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _option(
-    read: FieldReader | None = None,
-    *,
-    written: str = "",
-    section: Literal["", "x-dmrc"] = "x-dmrc",
-    file: Literal["", "any", "text"] = "",
-    is_local: bool = False,
-    names_runner: bool = True,
-    to_json: Callable[[Any], JsonValue] = _same,
-    from_json: Callable[[Any], Any] = _same,
-) -> dict[str, OptionField]:
-    return {"option": OptionField(written, section, read, file, is_local, names_runner, to_json, from_json)}
-
-
-def _checked(check: Callable[[object, str], Any]) -> FieldReader:
-    return lambda value, place: check(value, place.where)
-
-
-def without_secrets(reference: str) -> str:
-    """Return a reference; of a URL without a login and parameters, which are for the server that has it."""
-    parts = urlsplit(reference) if "://" in reference else None
-    if parts is None or not (secrets_in_urls(reference) or parts.username):
-        return reference
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def is_path(name: str) -> bool:
-    """Return whether a LoRA adapter or a draft is a file of the project, and not a reference."""
-    return Path(name).is_absolute()
-
-
-def _path(value: object, place: FieldPlace) -> str:
-    try:
-        return str((place.directory / expanded(text(value, place.where))).absolute())
-    except InputError as error:
-        raise ProjectError(f"{place.where}: {error.message}", remedy=error.remedy) from error
-
-
-def _path_or_reference(value: object, place: FieldPlace) -> str:
-    """As in Compose's volumes a path begins with `.`, `/` or `~`."""
-    name = text(value, place.where).strip()
-    return _path(name, place) if name.startswith((".", "/", "~")) else name
-
-
-def _paths_or_references(value: object, place: FieldPlace) -> tuple[str, ...] | None:
-    return tuple(_path_or_reference(one, place) for one in (value if isinstance(value, list) else [value])) or None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingOptions:
     """What one source, or all of them together, say of how a model is served; None where nothing is said."""
 
-    context_size: int | None = field(default=None, metadata=_option(_checked(positive), section="", is_local=True))
+    context_size: int | None = field(default=None, metadata=described(checked_by(positive), section="", is_local=True))
     """Tokens that each request may use."""
     runtime_flags: tuple[str, ...] | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             lambda value, place: strings(value, place.where) or None, section="", is_local=True, from_json=tuple
         ),
     )
     """Flags for the engine, as written, all of them: a list is one value."""
-    engine: str | None = field(default=None, metadata=_option(_checked(text)))
+    engine: str | None = field(default=None, metadata=described(checked_by(text)))
     """Name of the engine."""
     keep_alive_seconds: float | None = field(
         default=None,
-        metadata=_option(
-            _checked(parse_keep_alive),
+        metadata=described(
+            checked_by(parse_keep_alive),
             written="keep_alive",
             names_runner=False,
             to_json=lambda seconds: -1 if seconds == math.inf else seconds,  # JSON holds no infinity
@@ -153,12 +69,12 @@ class ServingOptions:
     )
     """How long an idle runner stays loaded; 0 is not at all, inf is for ever, and pins it."""
     parallel: int | None = field(
-        default=None, metadata=_option(lambda value, place: positive(value, place.where, example=2))
+        default=None, metadata=described(lambda value, place: positive(value, place.where, example=2))
     )
     """Requests served at the same time; None lets dmrc choose by the memory there is."""
     upstream: Upstream | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             lambda value, place: Upstream.parse(value, place.model, place.where),
             to_json=lambda upstream: upstream.to_json(),
             from_json=lambda document: Upstream.from_json(document),
@@ -166,14 +82,15 @@ class ServingOptions:
     )
     """The server that serves it instead of an engine of ours."""
     loras: tuple[str, ...] | None = field(
-        default=None, metadata=_option(_paths_or_references, written="lora", file="any", is_local=True, from_json=tuple)
+        default=None,
+        metadata=described(paths_or_references, written="lora", file="any", is_local=True, from_json=tuple),
     )
     """LoRA adapters: absolute paths of GGUF files, or references."""
-    draft: str | None = field(default=None, metadata=_option(_path_or_reference, file="any", is_local=True))
+    draft: str | None = field(default=None, metadata=described(path_or_reference, file="any", is_local=True))
     """Smaller model with the same vocabulary that guesses ahead: an absolute path or a reference."""
-    mmproj: str | None = field(default=None, metadata=_option(_path, file="any", is_local=True))
+    mmproj: str | None = field(default=None, metadata=described(project_path, file="any", is_local=True))
     """Absolute path of a multimodal projector, before the one of the package."""
-    chat_template: str | None = field(default=None, metadata=_option(_path, file="text", is_local=True))
+    chat_template: str | None = field(default=None, metadata=described(project_path, file="text", is_local=True))
     """Absolute path of a Jinja template, before the one of the package."""
     mode: Mode | None = None
     """What the model is loaded for before a request says it: by `dmrc up`."""
@@ -260,7 +177,7 @@ class ServingOptions:
 def _options() -> dict[str, OptionField]:
     found = {}
     for one in fields(ServingOptions):
-        option: OptionField = (one.metadata or _option())["option"]
+        option: OptionField = (one.metadata or described())["option"]
         found[one.name] = replace(option, written=option.written or one.name)
     return found
 

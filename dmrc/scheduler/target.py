@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from dmrc.answer import ServerKind
-from dmrc.engines.engine import LocalModel
+from dmrc.engines.local_model import LocalModel
 from dmrc.project import DEFAULT_ENGINE, DEFAULT_KEEP_ALIVE_SECONDS, Mode, ServingOptions
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import gguf
 
-from dmrc.engines.engine import LocalModel
 from dmrc.engines.llama_cpp.memory import estimate
+from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import Mode, ServingOptions
 from tests.bench.figure import Figure

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import httpx
 
 from dmrc.engines.child_engine import ChildEngine
-from dmrc.engines.engine import Companion, Companions, Launch, LocalModel
+from dmrc.engines.engine import Launch
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.local_model import Companion, Companions, LocalModel
 from dmrc.engines.process import EngineProcess
 from dmrc.gguf import GgufFacts
 from dmrc.project import Mode, ServingOptions

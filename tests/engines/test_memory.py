@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.engine import LocalModel, MemoryEstimate
+from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.llama_cpp import memory
+from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
 from tests.engines.child import Child, real_child

@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmrc.engines.engine import Engine, LocalModel
+from dmrc.engines.engine import Engine
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
 from dmrc.scheduler.budget import Budget, needs

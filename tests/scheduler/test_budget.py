@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.engine import LocalModel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 from dmrc.scheduler.budget import Budget, MemoryUse, needs

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.engine import LocalModel
 from dmrc.engines.http_client.connectors import UnixConnector
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.memory import prompt_store
+from dmrc.engines.local_model import LocalModel
 from dmrc.engines.session import Session
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import GgufFacts

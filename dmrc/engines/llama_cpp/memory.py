@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dmrc.engines.engine import Companions, LocalModel, MemoryEstimate, facts_of, local
+from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.llama_cpp.repacking import repacked_bytes
+from dmrc.engines.local_model import Companions, LocalModel, facts_of, local
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
-from dmrc.engines.engine import Counts, Engine, Launch, LocalModel, launch_json
+from dmrc.engines.engine import Counts, Engine, Launch, launch_json
 from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.flags import mode, parse
+from dmrc.engines.local_model import LocalModel
 from dmrc.errors import EngineError, RuntimeFlagError, UnsupportedError
 from dmrc.project import ServingOptions
 from dmrc.settings import Settings

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
-from dmrc.engines.engine import Engine, Launch, LocalModel, Server
+from dmrc.engines.engine import Engine, Launch, Server
+from dmrc.engines.local_model import LocalModel
 from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import EngineError, RuntimeFlagError
 from dmrc.exchange import Operation

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc.dialects.ollama.replies import STREAM_TYPE
-from dmrc.engines.engine import LocalModel
+from dmrc.engines.local_model import LocalModel
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.routes.dmr_documents import Version

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.engines.engine import GGUF, Companion, Companions
+from dmrc.engines.local_model import GGUF, Companion, Companions
 from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, is_path

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmrc.engines.engine import Engine, LocalModel
+from dmrc.engines.engine import Engine
+from dmrc.engines.local_model import LocalModel
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Operation
 from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft

@@ -1,0 +1,19 @@
+"""What an engine says of the graphics cards that it can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A graphics card, as one build of an engine sees it at one moment."""
+
+    name: str
+    """What the engine calls it, and `x-dmrc: {device: NAME}`: `CUDA0`, `Vulkan0`."""
+    description: str
+    """What its driver calls it: `NVIDIA H200`."""
+    total_bytes: int
+    """Memory of the card."""
+    free_bytes: int
+    """What of that is free, whoever holds the rest."""
