@@ -17,3 +17,13 @@ class Device:
     """Memory of the card."""
     free_bytes: int
     """What of that is free, whoever holds the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """What a build answered."""
+
+    devices: tuple[Device, ...] = ()
+    """Those with memory of their own; none where it was built without them, or their drivers are missing."""
+    failure: str | None = None
+    """Why it did not answer: `died: …`, or `no answer in 15 s`; None where it did."""

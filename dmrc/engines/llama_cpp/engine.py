@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
+from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
+from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, launch_json
 from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp import memory
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from dmrc.engines.session import Session
 
 _VERSION_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class LlamaCpp(ChildEngine):
@@ -97,6 +102,21 @@ class LlamaCpp(ChildEngine):
         """Ask its metrics; see `Engine`."""
         return await counts(session)
 
+    async def devices(self) -> Sequence[Device]:
+        """Ask its build; see `Engine`. The log says why one does not answer."""
+        answer = await self.list_devices()
+        if answer.failure is not None:
+            _log.warning("engine %s does not list its devices: %s", self.program, answer.failure)
+        return answer.devices
+
+    async def list_devices(self) -> DeviceList:
+        """Ask its build, on a machine that may have a card; elsewhere no child is started."""
+        if not may_have_card():
+            return DeviceList()
+        from dmrc.engines.llama_cpp.device_list import list_devices, of_binary, of_wheel  # heavy
+
+        return await list_devices(of_wheel() if self._binary is None else of_binary(self._binary))
+
     def describe(self) -> str:
         """Return which server it is."""
         if self._binary is None:
@@ -153,7 +173,7 @@ def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) 
     arguments += ["--no-kv-unified", "--cache-ram", str(prompt_cache_mib)]
     arguments += ["--ctx-checkpoints", str(context_checkpoints)]
     settings = parse(options.runtime_flags or ())
-    if not _may_have_gpu() and not any("--ubatch-size" in setting.flag.names for setting in settings):
+    if not may_have_card() and not any("--ubatch-size" in setting.flag.names for setting in settings):
         # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
         arguments += ["--batch-size", "512"]
     arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline", *_files(model)]
@@ -172,9 +192,3 @@ def _files(model: LocalModel) -> list[str]:
     ]
     arguments = [word for flag, path in named if path is not None for word in (flag, str(path))]
     return arguments if files.draft is None else [*arguments, "--spec-type", "draft-simple"]
-
-
-def _may_have_gpu() -> bool:
-    devices = Path("/dev")
-    has_device = any(devices.glob("nvidia[0-9]*")) or any(devices.glob("dri/renderD*")) or (devices / "kfd").exists()
-    return has_device or sys.platform != "linux"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
+from dmrc.engines.devices import DeviceList
 from dmrc.engines.engine import Counts, Engine, Launch, launch_json
 from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp.engine import LlamaCpp
@@ -104,6 +105,10 @@ class LlamaCppPython(LlamaCpp):
     async def counts(self, session: Session) -> Counts | None:  # noqa: ARG002 it does not tell
         """Return None: it counts nothing."""
         return None
+
+    async def list_devices(self) -> DeviceList:
+        """Return none: its module has no such list."""
+        return DeviceList()
 
     def disk_bytes(self) -> int:
         """Return what its package takes; see `Engine`."""

@@ -1,0 +1,91 @@
+"""What a build of llama.cpp says of the graphics cards that it can use.
+
+It is asked in a child, since drivers crash and hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dmrc.engines.devices import Device, DeviceList
+from dmrc.engines.environment import child_environment
+from dmrc.engines.failures import End
+
+LIST_SECONDS = 15.0
+"""How long a build may take. A driver that no program holds open takes seconds to wake several cards."""
+
+_HEADING = "Available devices:"
+_DEVICE = re.compile(r"^  ([^\s:]+): (.*) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
+_KEEPER = (sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death")
+_REAP_SECONDS = 2.0
+_LONGEST_LINE = 200
+
+
+def of_binary(path: str | Path) -> list[str]:
+    """Return the command that lets a `llama-server` list its devices."""
+    return [*_KEEPER, str(path), "--list-devices"]
+
+
+def of_wheel(directory: str | Path | None = None) -> list[str]:
+    """Return the command that lets an xllamacpp do it: the one of this environment, or one in a directory of pip's."""
+    place = [] if directory is None else [str(directory)]
+    return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_devices", *place]
+
+
+async def list_devices(command: Sequence[str], seconds: float = LIST_SECONDS) -> DeviceList:
+    """Run a command that prints what `llama-server --list-devices` does, and read it. It never raises.
+
+    Free memory is as the driver has it now. A child that hangs is killed, and one that even that does not end is left.
+    Source: common_print_available_devices in https://github.com/ggml-org/llama.cpp/blob/master/common/arg.cpp
+    """
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=child_environment(os.environ),
+            start_new_session=True,
+        )
+    except OSError as error:
+        return DeviceList(failure=f"died: {error}")
+    try:
+        async with asyncio.timeout(seconds):
+            printed, complaints = await child.communicate()
+    except TimeoutError:
+        return DeviceList(failure=f"no answer in {seconds:g} s")
+    finally:
+        await _end(child)
+    return _read(child.returncode or 0, printed.decode(errors="replace"), complaints.decode(errors="replace"))
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill what is left of it, and wait a moment: a child that waits for a driver does not end before that answers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REAP_SECONDS):
+            await child.wait()
+
+
+def _read(exit_code: int, printed: str, complaints: str) -> DeviceList:
+    """Return what it said. What has no memory, as BLAS or a processor's matrix unit, is no card."""
+    _, heading, listed = printed.rpartition(_HEADING)
+    if exit_code == 0 and heading:
+        found = (_device(*match) for match in _DEVICE.findall(listed))
+        return DeviceList(tuple(device for device in found if device.total_bytes))
+    words = End("it", exit_code, out_of_memory=None).words()
+    said = [line.strip() for line in (complaints or printed).splitlines() if line.strip()]
+    last = f" ({said[-1][:_LONGEST_LINE]})" if said else ""
+    return DeviceList(failure=f"died: {words[0] if words else f'exit code {exit_code}'}{last}")
+
+
+def _device(name: str, description: str, total_mib: str, free_mib: str) -> Device:
+    return Device(name, description, int(total_mib) << 20, int(free_mib) << 20)

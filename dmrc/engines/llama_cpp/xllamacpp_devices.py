@@ -1,0 +1,31 @@
+"""Prints what `llama-server --list-devices` does, for an xllamacpp: `python -m …xllamacpp_devices [DIRECTORY]`.
+
+`DIRECTORY` has the wheel, as `pip install --target` lays it out; without it the wheel is this environment's.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from dmrc.engines.parent_death import die_with_parent
+
+_MIB = 1 << 20
+
+
+def main(directories: list[str]) -> None:
+    """Print the list."""
+    die_with_parent()
+    sys.path[:0] = directories
+    import xllamacpp
+
+    devices = [device for device in xllamacpp.get_device_info() if "GPU" in str(device["type"])]
+    lines = [
+        f"  {device['name']}: {device['description']} "
+        f"({device['memory_total'] // _MIB} MiB, {device['memory_free'] // _MIB} MiB free)"
+        for device in devices
+    ]
+    print("Available devices:", *(lines or ["  (none)"]), sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

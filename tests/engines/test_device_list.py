@@ -1,0 +1,140 @@
+"""What a build of llama.cpp says of its devices: in a child, in bounded time, and without ever raising."""
+
+import asyncio
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dmrc.engines.devices import Device, DeviceList
+from dmrc.engines.llama_cpp import engine
+from dmrc.engines.llama_cpp.device_list import list_devices, of_binary, of_wheel
+from dmrc.engines.llama_cpp.engine import LlamaCpp
+
+_LISTED = """
+load_backend: loaded CUDA backend
+Available devices:
+  CUDA0: NVIDIA GeForce RTX 4090 (24080 MiB, 23604 MiB free)
+  Vulkan0: llvmpipe (LLVM 15.0.6, 256 bits) (2048 MiB, 1 MiB free)
+  BLAS: OpenBLAS (0 MiB, 0 MiB free)
+"""
+
+
+def _program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def _asked(program: str, seconds: float = 20) -> DeviceList:
+    return asyncio.run(list_devices(of_binary(program), seconds))
+
+
+@pytest.mark.process
+def test_each_card_is_read_with_its_memory_and_what_has_none_is_no_card(tmp_path: Path) -> None:
+    binary = _program(tmp_path / "llama-server", f"[ $# = 1 -a $1 = --list-devices ] && echo '{_LISTED}'")
+
+    answer = _asked(binary)
+
+    assert answer == DeviceList(
+        (
+            Device("CUDA0", "NVIDIA GeForce RTX 4090", 24080 << 20, 23604 << 20),
+            Device("Vulkan0", "llvmpipe (LLVM 15.0.6, 256 bits)", 2048 << 20, 1 << 20),
+        )
+    )
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("kill -ILL $$", "died: it was built for another processor"),
+        ("echo 'libcuda.so.1: cannot open' >&2; exit 127", "died: exit code 127 (libcuda.so.1: cannot open)"),
+        ("echo 'error: invalid argument: --list-devices' >&2; exit 1", "died: exit code 1 (error: invalid argument"),
+        ("echo Available devices:; echo '  CUDA0: x (1 MiB, 1 MiB free)'; kill -SEGV $$", "died: it crashed"),
+        ("exit 0", "died: exit code 0"),
+    ],
+)
+def test_a_build_that_dies_is_told_from_one_without_a_card(tmp_path: Path, text: str, failure: str) -> None:
+    answer = _asked(_program(tmp_path / "llama-server", text))
+
+    assert answer.devices == ()
+    assert (answer.failure or "").startswith(failure)
+
+
+@pytest.mark.process
+def test_a_build_without_a_card_says_so_and_a_missing_one_died(tmp_path: Path) -> None:
+    none = _asked(_program(tmp_path / "llama-server", "echo Available devices:; echo '  (none)'"))
+    missing = asyncio.run(list_devices([str(tmp_path / "nowhere")]))
+    no_program = _asked(str(tmp_path / "nowhere"))
+
+    assert none == DeviceList()
+    assert "No such file" in (missing.failure or "")
+    assert "No such file" in (no_program.failure or "")
+
+
+@pytest.mark.process
+def test_a_build_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    hanging = _program(tmp_path / "llama-server", f"trap '' TERM; sleep 60 & echo $! > {noted}; wait; sleep 60")
+
+    answer = _asked(hanging, seconds=1)
+
+    assert answer == DeviceList(failure="no answer in 1 s")
+    started = int(noted.read_text())
+    assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.process
+def test_secrets_of_the_shell_do_not_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    shown = tmp_path / "shown"
+
+    _asked(_program(tmp_path / "llama-server", f"env > {shown}; echo Available devices:"))
+
+    assert "secret" not in shown.read_text()
+
+
+@pytest.mark.engine
+def test_the_wheel_is_asked_too_and_one_in_a_directory_goes_before_it(tmp_path: Path) -> None:
+    package = tmp_path / "xllamacpp.py"
+    package.write_text(
+        "def get_device_info():\n"
+        "    return [{'name': 'CPU', 'description': 'x', 'memory_free': 9, 'memory_total': 9, 'type': 'TYPE_CPU'},\n"
+        "            {'name': 'ROCm0', 'description': 'AMD y', 'memory_free': 3 << 20, 'memory_total': 5 << 20,\n"
+        "             'type': 'TYPE_GPU'}]\n"
+    )
+
+    own = asyncio.run(list_devices(of_wheel()))
+    placed = asyncio.run(list_devices(of_wheel(tmp_path)))
+    package.write_text("import nothing_of_that_name")
+    broken = asyncio.run(list_devices(of_wheel(tmp_path)))
+
+    assert own.failure is None
+    assert placed == DeviceList((Device("ROCm0", "AMD y", 5 << 20, 3 << 20),))
+    assert "nothing_of_that_name" in (broken.failure or "")
+
+
+@pytest.mark.process
+def test_no_child_is_started_where_the_machine_shows_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "started"
+    server = LlamaCpp(_program(tmp_path / "llama-server", f"touch {started}; echo '{_LISTED}'"))
+    monkeypatch.setattr(engine, "may_have_card", lambda: False)
+
+    assert asyncio.run(server.devices()) == ()
+    assert not started.exists()
+
+    monkeypatch.setattr(engine, "may_have_card", lambda: True)
+
+    assert [device.name for device in asyncio.run(server.devices())] == ["CUDA0", "Vulkan0"]
+
+
+@pytest.mark.process
+def test_an_engine_that_does_not_list_them_says_why_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "may_have_card", lambda: True)
+    server = LlamaCpp(_program(tmp_path / "llama-server", "kill -ILL $$"))
+
+    assert asyncio.run(server.devices()) == ()
+    assert "does not list its devices: died: it was built for another processor" in caplog.text
