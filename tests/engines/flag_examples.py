@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmrc.engines.llama_cpp.flags_table import Flag
+from dmrc.engines.runtime_flags import Flag
 
 _TEXTS = {
     "--n-gpu-layers": "all",

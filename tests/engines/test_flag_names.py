@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
-from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, FORMER
+from dmrc.engines.llama_cpp.flags_table import FLAGS, FORMER
+from dmrc.engines.runtime_flags import DMRC
 from tests.engines.flag_examples import examples
 from tests.groups import LLAMA_SERVER
 

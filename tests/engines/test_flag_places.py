@@ -6,7 +6,8 @@ from functools import reduce
 import pytest
 
 from dmrc.engines.llama_cpp.flags import parse
-from dmrc.engines.llama_cpp.flags_table import DMRC, FLAGS, FORMER, Flag
+from dmrc.engines.llama_cpp.flags_table import FLAGS, FORMER
+from dmrc.engines.runtime_flags import DMRC, Flag
 from tests.engines.flag_examples import examples
 
 # What llama.cpp's argument parser makes of a value that it does not simply keep.

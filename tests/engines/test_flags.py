@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from dmrc.engines.llama_cpp.flags import as_arguments, parallel, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.flags_refused import FORBIDDEN
 from dmrc.engines.llama_cpp.flags_table import FLAGS, FORMER
+from dmrc.engines.runtime_flags import as_arguments
 from dmrc.errors import RuntimeFlagError
 
 

@@ -21,9 +21,10 @@ from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
-from dmrc.engines.llama_cpp.flags import as_arguments, parallel, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.local_model import LocalModel, facts_of, local
+from dmrc.engines.runtime_flags import as_arguments
 from dmrc.errors import SettingError
 from dmrc.exchange import Operation
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions

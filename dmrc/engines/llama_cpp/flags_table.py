@@ -8,29 +8,7 @@ https://github.com/docker/model-runner/blob/main/pkg/inference/runtime_flags_all
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-FlagKind = Literal["int", "float", "text", "json", "word", "choice", "on", "off"]
-
-DMRC = "dmrc"
-"""In place of an attribute: the flag is a wish to dmrc, and never reaches the engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    names: tuple[str, ...]
-    """All spellings; the last one is what code calls it."""
-    kind: FlagKind
-    """What follows it: a value of that type (`word` is text that cannot be a path), or for `on` and `off` nothing."""
-    attribute: str | None = None
-    """Dotted place in xllamacpp's `CommonParams`, or several with spaces; None: only a llama-server binary has it."""
-    choices: tuple[tuple[str, str], ...] = ()
-    """For `choice`: word and name (or digits) of the value in xllamacpp. For `on`: one pair, where it is not True."""
-    at_least: float | None = None
-    """Smallest number; None is any."""
-    at_most: float = (1 << 31) - 1
-    """Largest whole number; llama.cpp keeps them in 32 bits."""
+from dmrc.engines.runtime_flags import DMRC, Flag
 
 
 def _choices(prefix: str, *words: str) -> tuple[tuple[str, str], ...]:
@@ -62,6 +40,8 @@ _SPECULATION = _choices(
     *("none", "ngram-simple", "ngram-map-k", "ngram-map-k4v", "ngram-mod", "ngram-cache"),
 )
 _SPLIT = _choices("llama_split_mode.LLAMA_SPLIT_MODE_", "none", "layer", "row", "tensor")
+_LAYERS = (r"[0-9]+|-1|auto|all", "a number of layers, auto or all")
+_SHARES = (r"[0-9.]+(,[0-9.]+)*", "a list of shares, such as 3,1")
 _WORDS = tuple((word, "") for word in ("on", "off", "auto"))
 
 FLAGS = (
@@ -100,12 +80,12 @@ FLAGS = (
     Flag(("--no-host",), "on", "no_host"),
     # Offload
     Flag(("-dev", "--device"), "word"),
-    Flag(("-ngl", "--gpu-layers", "--n-gpu-layers"), "word", "n_gpu_layers"),
+    Flag(("-ngl", "--gpu-layers", "--n-gpu-layers"), "word", "n_gpu_layers", pattern=_LAYERS),
     Flag(("-fit", "--fit"), "choice", "fit_params", (("on", "1"), ("off", "0"))),
     Flag(("-fitt", "--fit-target"), "word"),
     Flag(("-fitc", "--fit-ctx"), "int", "fit_params_min_ctx", at_least=1),
     Flag(("-sm", "--split-mode"), "choice", "split_mode", _SPLIT),
-    Flag(("-ts", "--tensor-split"), "word", "tensor_split"),
+    Flag(("-ts", "--tensor-split"), "word", "tensor_split", pattern=_SHARES),
     Flag(("-mg", "--main-gpu"), "int", "main_gpu", at_least=0),
     Flag(("-cmoe", "--cpu-moe"), "on"),
     Flag(("-ncmoe", "--n-cpu-moe"), "int", at_least=0),

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmrc.engines.llama_cpp.flags import Setting, parse
-from dmrc.engines.llama_cpp.flags_table import DMRC
+from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.parent_death import die_with_parent
+from dmrc.engines.runtime_flags import DMRC, Setting
 
 if TYPE_CHECKING:
     import xllamacpp
