@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from dmrc.errors import DockerError
+from dmrc.docker_context import cannot_be_used
 
 _CONNECT_SECONDS = 5.0
 _SSH_SECONDS = 15.0
@@ -32,7 +32,7 @@ def check_reachable(docker_host: str) -> None:
         elif parts.scheme == "ssh":
             _ask_by_ssh(docker_host)
     except OSError as error:
-        raise _explained(docker_host, str(error)) from error
+        raise cannot_be_used(docker_host, str(error)) from error
 
 
 def _ask_by_ssh(docker_host: str) -> None:
@@ -70,7 +70,7 @@ def bridge_gateway(docker_host: str) -> str | None:
         finally:
             client.close()
     except (docker.errors.DockerException, requests.RequestException) as error:
-        raise _explained(docker_host, str(error)) from error
+        raise cannot_be_used(docker_host, str(error)) from error
     return _local_address(attributes)
 
 
@@ -89,18 +89,3 @@ def _local_address(attributes: Mapping[str, object]) -> str | None:
     # Some engines leave the gateway out; the bridge's own address is the same.
     bridge = options.get("com.docker.network.bridge.name", "docker0") if isinstance(options, dict) else "docker0"
     return next(iter(interfaces.get(bridge, [])), None)
-
-
-def _explained(docker_host: str, reason: str) -> DockerError:
-    lowered = reason.lower()
-    if "permission denied" in lowered or "permissionerror" in lowered:
-        return DockerError(
-            f"Docker at {docker_host} refuses this user: permission denied",
-            remedy="Add yourself to the group docker, or run dmrc as a user who may use Docker",
-        )
-    if any(sign in lowered for sign in ("no such file", "connection refused", "filenotfound", "connection aborted")):
-        return DockerError(
-            f"no Docker engine answers at {docker_host}",
-            remedy="Start Docker, or run without it: dmrc exec SERVICE -- COMMAND",
-        )
-    return DockerError(f"Docker at {docker_host} cannot be used: {reason.splitlines()[0]}")

@@ -62,7 +62,7 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     """
     from dmrc.cli.projects.setup.joining import join, project_by_address
     from dmrc.cli.projects.setup.prepare import attach
-    from dmrc.compose.context import docker_endpoint
+    from dmrc.docker_context import docker_endpoint
 
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
@@ -147,7 +147,7 @@ def _say_limits(endpoint: str, reference: str) -> None:
     from urllib.parse import urlsplit
 
     from dmrc.cli.projects.setup.read_project import document_here
-    from dmrc.compose.context import docker_endpoint
+    from dmrc.docker_context import docker_endpoint
     from dmrc.docker_model.limits import limits
 
     project, address = document_here(compose_project() or ""), urlsplit(endpoint).hostname or ""

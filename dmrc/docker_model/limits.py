@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from dmrc.compose.context import is_behind_proxy
+from dmrc.docker_context import is_behind_proxy
 
 
 def limits(project: Mapping[str, object] | None, reference: str, docker_host: str, address: str) -> list[str]:

@@ -130,7 +130,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
 
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
-    from dmrc.compose.context import docker_endpoint
+    from dmrc.docker_context import docker_endpoint
 
     host = docker_endpoint(os.environ).host
     for model in models:

@@ -37,9 +37,9 @@ def config(
     from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
     from dmrc.cli.projects.setup.prepare import tell_cut_context
     from dmrc.cli.projects.setup.read_project import read_project
-    from dmrc.compose.context import docker_endpoint, no_proxy_of_docker
     from dmrc.compose.network import bridge_gateway
     from dmrc.compose.override import GatewayAddress, injections, render
+    from dmrc.docker_context import docker_endpoint, no_proxy_of_docker
     from dmrc.errors import DockerError
     from dmrc.project import GATEWAY_HOST
 

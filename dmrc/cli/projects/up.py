@@ -42,9 +42,9 @@ def up(
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
     from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
-    from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
     from dmrc.compose.override import render, write
+    from dmrc.docker_context import docker_endpoint
 
     options = selection.options()
     compose = Compose(os.environ)
@@ -81,8 +81,8 @@ def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) 
 
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
-    from dmrc.compose.context import no_proxy_of_docker
     from dmrc.compose.override import GatewayAddress, injections
+    from dmrc.docker_context import no_proxy_of_docker
 
     load_plugins(app, project)
     gateway = GatewayAddress(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, docker_host))

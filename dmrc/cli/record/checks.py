@@ -118,8 +118,8 @@ def _port(app: App) -> Check:
 
 def _docker(app: App) -> Check:
     """Look whether the engine answers; without Docker dmrc serves programs on this machine."""
-    from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import check_reachable
+    from dmrc.docker_context import docker_endpoint
 
     del app
     if shutil.which("docker") is None and shutil.which("docker-compose") is None:
@@ -164,8 +164,8 @@ def _plugin(app: App) -> Check:
 
 def _bridge(app: App) -> Check:
     """Look whether the gateway listens, or can, where containers reach this machine."""
-    from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import bridge_gateway
+    from dmrc.docker_context import docker_endpoint
 
     try:
         address = bridge_gateway(docker_endpoint(os.environ).host)

@@ -72,8 +72,8 @@ def _container_url(app: App, *, is_running: bool) -> str:
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.prepare import attach
     from dmrc.cli.serving.key.opening import container_base_url
-    from dmrc.compose.context import docker_endpoint
     from dmrc.compose.network import bridge_gateway
+    from dmrc.docker_context import docker_endpoint
     from dmrc.errors import DockerError, PortTakenError
 
     try:

@@ -20,7 +20,7 @@ def open_key(app: App, name: str, key: str, models: Sequence[str] = ()) -> str |
         PortTakenError: Another process listens on the port, where containers reach this machine.
     """
     from dmrc.cli.projects.setup.prepare import attach
-    from dmrc.compose.context import docker_endpoint
+    from dmrc.docker_context import docker_endpoint
     from dmrc.errors import DockerError
 
     with app.daemon.needed():

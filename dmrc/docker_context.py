@@ -58,6 +58,22 @@ def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
     return endpoint
 
 
+def cannot_be_used(docker_host: str, reason: str) -> DockerError:
+    """Return why the engine at `docker_host` cannot be used, where asking it failed for `reason`."""
+    lowered = reason.lower()
+    if "permission denied" in lowered or "permissionerror" in lowered:
+        return DockerError(
+            f"Docker at {docker_host} refuses this user: permission denied",
+            remedy="Add yourself to the group docker, or run dmrc as a user who may use Docker",
+        )
+    if any(sign in lowered for sign in ("no such file", "connection refused", "filenotfound", "connection aborted")):
+        return DockerError(
+            f"no Docker engine answers at {docker_host}",
+            remedy="Start Docker, or run without it: dmrc exec SERVICE -- COMMAND",
+        )
+    return DockerError(f"Docker at {docker_host} cannot be used: {reason.splitlines()[0]}")
+
+
 def no_proxy_of_docker(environ: Mapping[str, str], host: str) -> dict[str, str]:
     """Return `NO_PROXY` and `no_proxy` as Docker's settings give them to every container of the engine at `host`.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.compose.context import DEFAULT_HOST, docker_endpoint, is_behind_proxy, no_proxy_of_docker
+from dmrc.docker_context import DEFAULT_HOST, docker_endpoint, is_behind_proxy, no_proxy_of_docker
 from dmrc.errors import DockerError
 
 
