@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from dmrc import __version__
+from dmrc.cli.record.checks import Check, graphics
+from dmrc.engines.cards import Card
+from dmrc.engines.devices import Device, DeviceList
 from tests.cli.refusals import without_root_rights, write_program
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
@@ -28,7 +31,20 @@ def test_each_place_is_looked_at_and_a_problem_has_a_remedy(healthy: Dmrc) -> No
 
     assert done.returncode == 1
     assert list(found) == [
-        *("state", "keys", "disk", "memory", "engine", "daemon", "port", "docker", "compose", "plugin", "bridge"),
+        *(
+            "state",
+            "keys",
+            "disk",
+            "memory",
+            "engine",
+            "gpu",
+            "daemon",
+            "port",
+            "docker",
+            "compose",
+            "plugin",
+            "bridge",
+        ),
     ]
     assert [name for name, check in found.items() if check["state"] == "problem"] == ["docker"]
     assert "no Docker engine answers" in found["docker"]["message"]
@@ -112,3 +128,79 @@ def test_an_engine_behind_ssh_that_does_not_answer_is_a_problem(dmrc: Dmrc) -> N
 
     assert docker["state"] == "problem"
     assert "ssh://nobody@127.0.0.1:1" in docker["message"]
+
+
+_RTX = Card("NVIDIA", "NVIDIA RTX 4090", "570.86.15")
+_BUILT_IN = Card("Intel", None, "i915", is_part_of_processor=True)
+_CUDA = Device("CUDA0", "NVIDIA RTX 4090", 24_000_000_000, 23_000_000_000)
+_INSTALL = "Run: dmrc engine install"
+
+
+@pytest.mark.parametrize(
+    ("cards", "answer", "expected"),
+    [
+        ([], DeviceList(), Check("gpu", "ok", "no graphics card; models run on the processor")),
+        (
+            [_RTX],
+            DeviceList(),
+            Check(
+                "gpu",
+                "warning",
+                "NVIDIA RTX 4090, driver 570.86.15: not used, the engine in use (xllamacpp 1) was built for "
+                "processors, or misses the card's driver",
+                _INSTALL,
+            ),
+        ),
+        (
+            [_RTX, _RTX],
+            DeviceList((_CUDA,)),
+            Check(
+                "gpu",
+                "ok",
+                "2 × NVIDIA RTX 4090, driver 570.86.15: used as CUDA0: NVIDIA RTX 4090, 23.00 GB free of 24.00 GB",
+            ),
+        ),
+        (
+            [_RTX],
+            DeviceList(failure="no answer in 15 s"),
+            Check(
+                "gpu",
+                "warning",
+                "NVIDIA RTX 4090, driver 570.86.15: not used, the engine in use (xllamacpp 1) does not list its "
+                "devices: no answer in 15 s",
+                _INSTALL,
+            ),
+        ),
+        (
+            [_BUILT_IN],
+            DeviceList(),
+            Check(
+                "gpu",
+                "ok",
+                "a graphics card of Intel, driver i915: not used, the engine in use (xllamacpp 1) was built for "
+                "processors, or misses the card's driver",
+            ),
+        ),
+    ],
+)
+def test_a_card_is_named_with_whether_it_is_used_and_how_to_change_that(
+    cards: list[Card], answer: DeviceList, expected: Check
+) -> None:
+    assert graphics(cards, "xllamacpp 1", answer) == expected
+
+
+def test_what_the_engine_in_use_answers_of_its_devices_is_told(healthy: Dmrc, tmp_path: Path) -> None:
+    server = write_program(tmp_path / "engine", "llama-server", "[ $1 = --version ] && exit; kill -ILL $$")
+    chosen = {"DMRC_LLAMA_SERVER": f"{server}/llama-server", "GGML_VK_VISIBLE_DEVICES": "0"}
+
+    died = _found(healthy, **chosen)["gpu"]
+    write_program(server, "llama-server", "echo Available devices:; echo '  Vulkan0: soft (2048 MiB, 1024 MiB free)'")
+    listed = _found(healthy, **chosen)["gpu"]
+
+    assert (died["state"], died["remedy"]) == ("warning", _INSTALL)
+    assert (
+        f"the engine in use ({server}/llama-server) does not list its devices: died: it was built for another"
+        in died["message"]
+    )
+    assert listed["state"] == "ok"
+    assert "Vulkan0: soft, 1.07 GB free of 2.15 GB" in listed["message"]

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dmrc.cli.app import App
 from dmrc.errors import DaemonError, DmrcError, DockerError
 
+if TYPE_CHECKING:
+    from dmrc.engines.cards import Card
+    from dmrc.engines.devices import DeviceList
+
 _LITTLE_DISK_BYTES = 5_000_000_000
 _LITTLE_MEMORY_BYTES = 1_000_000_000
+_OTHER_BUILD = "Run: dmrc engine install"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -90,6 +96,45 @@ def _engine(app: App) -> Check:
         return Check("engine", "ok", "; ".join(f"{name}: {text}" for name, text in found.items()))
     remedy = "Install xllamacpp, or name a llama-server by DMRC_LLAMA_SERVER"
     return Check("engine", "problem", f"there is no {DEFAULT_ENGINE}", remedy)
+
+
+def _gpu(app: App) -> Check:
+    """Look whether the engine in use can use the cards of this machine."""
+    import asyncio
+
+    from dmrc.engines.cards import cards
+    from dmrc.engines.devices import DeviceList
+    from dmrc.engines.llama_cpp.engine import LlamaCpp
+    from dmrc.project import DEFAULT_ENGINE
+
+    engine = app.engines.get(DEFAULT_ENGINE)
+    if not isinstance(engine, LlamaCpp):
+        return graphics(cards(), "another program", DeviceList())
+    return graphics(cards(), engine.program, asyncio.run(engine.list_devices()))
+
+
+def graphics(found: Sequence[Card], program: str, answer: DeviceList) -> Check:
+    """Return what there is to say of the cards of a machine, and of what the engine in use answered."""
+    from dmrc.cli.tables import size
+
+    counted = Counter(map(str, found))
+    shown = "; ".join(f"{count} × {text}" if count > 1 else text for text, count in counted.items())
+    if answer.devices:
+        used = "; ".join(
+            f"{one.name}: {one.description}, {size(one.free_bytes)} free of {size(one.total_bytes)}"
+            for one in answer.devices
+        )
+        return Check("gpu", "ok", f"{shown}: used as {used}" if shown else f"used: {used}")
+    if answer.failure is not None:
+        why = f"the engine in use ({program}) does not list its devices: {answer.failure}"
+        message = f"{shown}: not used, {why}" if shown else why
+        return Check("gpu", "warning", message, _OTHER_BUILD)
+    if not shown:
+        return Check("gpu", "ok", "no graphics card; models run on the processor")
+    why = f"not used, the engine in use ({program}) was built for processors, or misses the card's driver"
+    if all(card.is_part_of_processor or card.maker == "other" for card in found):
+        return Check("gpu", "ok", f"{shown}: {why}")  # such a card is seldom faster
+    return Check("gpu", "warning", f"{shown}: {why}", _OTHER_BUILD)
 
 
 def _daemon(app: App) -> Check:
@@ -201,6 +246,7 @@ _CHECKS: dict[str, Callable[[App], Check]] = {
     "disk": _disk,
     "memory": _memory,
     "engine": _engine,
+    "gpu": _gpu,
     "daemon": _daemon,
     "port": _port,
     "docker": _docker,
