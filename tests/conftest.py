@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 pytest_plugins = [
+    "tests.vulkan",
     "tests.groups",
     "tests.fast",
     "tests.registry",

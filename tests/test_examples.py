@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from dmrc.capture.database import ExchangeDatabase
+from tests.cache import cache_directory
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
-from tests.images import Images, cache_directory
+from tests.images import Images
 
 _FACTS = Path(__file__).parent.parent / "examples" / "facts"
 _PLUGINS = _FACTS.parent / "plugins"

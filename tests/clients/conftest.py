@@ -16,9 +16,9 @@ from typing import Any
 import filelock
 import pytest
 
+from tests.cache import cache_directory
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.tools import TEMPLATE
-from tests.images import cache_directory
 from tests.scripted_gguf import PROMPT_END, RESULT_END, write_scripted_llama
 
 PROGRAMS = Path(__file__).with_name("programs")

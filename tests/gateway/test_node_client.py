@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cache import cache_directory
 from tests.dmrc_command import Dmrc
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.test_faults import children
 from tests.gateway.thinking import thinking_dmrc
-from tests.images import cache_directory
 
 pytestmark = pytest.mark.engine
 
