@@ -42,6 +42,11 @@ class Paths:
         return self.home / "store"
 
     @property
+    def engines(self) -> Path:
+        """Return the directory with one directory per build of an engine that was installed."""
+        return self.home / "engines"
+
+    @property
     def projects(self) -> Path:
         """Return the directory with one directory per compose project (override files)."""
         return self.home / "projects"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.llama_cpp import engine
+from dmrc.engines.builds import build
 from dmrc.engines.llama_cpp.engine import LlamaCpp, dmrc_register_engines
 from dmrc.errors import RuntimeFlagError, SettingError
 from dmrc.settings import Settings
@@ -67,7 +67,7 @@ def test_a_binary_that_does_not_tell_its_version_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = program(tmp_path / "silent", "exec sleep 60")
-    monkeypatch.setattr(engine, "_VERSION_SECONDS", 0.2)
+    monkeypatch.setattr(build, "_VERSION_SECONDS", 0.2)
 
     assert LlamaCpp(str(silent)).describe() == f"{silent} (version unknown: no answer in 0.2 s)"
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dmrc.engines.builds.build import Build
 from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.environment import child_environment
 from dmrc.engines.failures import End
@@ -28,9 +29,14 @@ _REAP_SECONDS = 2.0
 _LONGEST_LINE = 200
 
 
-def of_binary(path: str | Path) -> list[str]:
-    """Return the command that lets a `llama-server` list its devices."""
-    return [*_KEEPER, str(path), "--list-devices"]
+def of_build(build: Build) -> list[str]:
+    """Return the command that lets a build list its devices."""
+    return of_wheel(build.site) if build.program is None else of_binary(*build.argv)
+
+
+def of_binary(*program: str | Path) -> list[str]:
+    """Return the command that lets a `llama-server`, or what begins it, do it."""
+    return [*_KEEPER, *map(str, program), "--list-devices"]
 
 
 def of_wheel(directory: str | Path | None = None) -> list[str]:

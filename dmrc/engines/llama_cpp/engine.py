@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
+from dmrc.engines.builds.build import LLAMA_SERVER, XLLAMACPP, Build
+from dmrc.engines.builds.builds import Builds
 from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, launch_json
-from dmrc.engines.installed import package_bytes
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
@@ -25,15 +23,12 @@ from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.local_model import LocalModel, facts_of, local
 from dmrc.engines.runtime_flags import as_arguments
-from dmrc.errors import SettingError
 from dmrc.exchange import Operation
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 from dmrc.settings import Settings
 
 if TYPE_CHECKING:
     from dmrc.engines.session import Session
-
-_VERSION_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -46,15 +41,24 @@ class LlamaCpp(ChildEngine):
     causes = CAUSES
     metrics_path: str | None = METRICS_PATH
 
-    def __init__(self, binary: str | None) -> None:
-        """Use a llama-server binary, or xllamacpp where there is None."""
-        self._binary = binary
-        self.program = binary or f"xllamacpp {metadata.version('xllamacpp')}"
+    def __init__(self, binary: str | None, builds: Builds | None = None) -> None:
+        """Use what is in use of `builds`; without them a llama-server binary, or xllamacpp where there is None."""
+        build = Build(name=XLLAMACPP) if binary is None else Build(name=LLAMA_SERVER, program=Path(binary))
+        self._builds = builds or Builds.only(build)
+        self._build = self._builds.in_use()
+        self.program = self._build.label
+
+    @property
+    def build(self) -> Build:
+        """The build that a runner would be started with now."""
+        if (found := self._builds.in_use()) is not self._build:
+            self._build, self.program = found, found.label
+        return found
 
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 it takes all
         """Check runtime flags; see `Engine`."""
         settings = parse(options.runtime_flags or ())
-        if self._binary is None:
+        if self.build.program is None:
             refuse_without_binary(settings)
 
     def settle(
@@ -92,12 +96,14 @@ class LlamaCpp(ChildEngine):
         mib, checkpoints = memory.prompt_store(
             facts_of(launch.model), launch.parallel, launch.prompt_cache_bytes, flags
         )
-        if self._binary is None:
-            told = launch_json(launch, prompt_cache_mib=mib, context_checkpoints=checkpoints)
+        build = self.build
+        if build.program is None:
+            site = None if build.site is None else str(build.site)
+            told = launch_json(launch, prompt_cache_mib=mib, context_checkpoints=checkpoints, site=site)
             return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
         # It ends the binary with us, which llama-server cannot do by itself.
-        return [*keeper, self._binary, *_arguments(launch, mib, checkpoints)]
+        return [*keeper, *build.argv, *_arguments(launch, mib, checkpoints)]
 
     async def counts(self, session: Session) -> Counts | None:
         """Ask its metrics; see `Engine`."""
@@ -114,49 +120,29 @@ class LlamaCpp(ChildEngine):
         """Ask its build, on a machine that may have a card; elsewhere no child is started."""
         if not may_have_card():
             return DeviceList()
-        from dmrc.engines.llama_cpp.device_list import list_devices, of_binary, of_wheel  # heavy
+        from dmrc.engines.llama_cpp.device_list import list_devices, of_build  # heavy
 
-        return await list_devices(of_wheel() if self._binary is None else of_binary(self._binary))
+        return await list_devices(of_build(self.build))
 
     def describe(self) -> str:
         """Return which server it is."""
-        if self._binary is None:
+        build = self.build
+        if build.program is None:
             return self.program
         try:
-            ran = subprocess.run(
-                [self._binary, "--version"], capture_output=True, text=True, check=False, timeout=_VERSION_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            return f"{self._binary} (version unknown: no answer in {_VERSION_SECONDS:g} s)"
-        lines = (ran.stderr + ran.stdout).splitlines()
-        version = next((line for line in lines if line.startswith("version")), "version unknown")
-        return f"{self._binary} ({version})"
+            version = build.told_version()
+        except (OSError, TimeoutError) as error:
+            return f"{self.program} (version unknown: {error})"
+        return f"{self.program} (version: {version})"
 
     def disk_bytes(self) -> int:
-        """Return what the wheel with the server takes; see `Engine`."""
-        return package_bytes("xllamacpp")
+        """Return what the wheel with the server takes, and the builds that were installed; see `Engine`."""
+        return self._builds.disk_bytes()
 
 
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
-    return [LlamaCpp(_binary(settings))]
-
-
-def _binary(settings: Settings) -> str | None:
-    """Return the llama-server binary to use.
-
-    Raises:
-        SettingError: `DMRC_LLAMA_SERVER` names none.
-    """
-    if settings.llama_server is None:
-        return shutil.which("llama-server")
-    found = shutil.which(settings.llama_server)
-    if found is None:
-        raise SettingError(
-            f"DMRC_LLAMA_SERVER must be the path of a program, not '{settings.llama_server}'",
-            remedy="Name a llama-server binary, or unset it to use xllamacpp",
-        )
-    return found
+    return [LlamaCpp(None, Builds(settings.paths.engines, settings.llama_server))]
 
 
 def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) -> list[str]:

@@ -31,6 +31,8 @@ def main(text: str) -> int:
     """Serve until SIGTERM; return 1 when the server does not start."""
     os.umask(0o177)  # the socket is ours alone
     die_with_parent()
+    if site := json.loads(text).get("site"):
+        sys.path.insert(0, site)  # a build of its own, and not the one of this environment
     import xllamacpp
 
     try:

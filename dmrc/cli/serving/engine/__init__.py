@@ -1,0 +1,1 @@
+"""`dmrc engine` and its subcommands, one file each."""
