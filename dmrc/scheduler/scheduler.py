@@ -21,6 +21,7 @@ from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
 from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue, RunnerState
 from dmrc.scheduler.runners import Runners
+from dmrc.scheduler.seen_devices import SeenDevices
 from dmrc.scheduler.starting import RunnerStarts
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
@@ -37,6 +38,8 @@ class Scheduler:
     ) -> None:
         """Know the engines by name, and where sockets and logs go."""
         self.observers: list[RunnerObserver] = []
+        self.devices = SeenDevices()
+        """The graphics cards, as engines last saw them."""
         self._engines = engines
         self._limits = limits
         self._queues: dict[str, RunnerQueue] = {}

@@ -131,7 +131,8 @@ def dmrc_register_routes(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         runners = parts.scheduler.runners()
         engines = await asyncio.gather(*(_of_engine(runner) for runner in runners))
-        scrape = _Scrape([*_registry.collect(), *_of_daemon(parts, runners), *_merged(engines)])
+        own = [*_registry.collect(), *_of_daemon(parts, runners), *_of_devices(parts)]
+        scrape = _Scrape([*own, *_merged(engines)])
         if _OPENMETRICS not in request.headers.get("accept", ""):
             return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
         # Every name is legal in both forms. Any other escaping makes `_` of the `:` in llama.cpp's names, and only in
@@ -186,6 +187,23 @@ def _of_daemon(parts: DaemonParts, runners: Iterable[scheduled.ManagedRunner]) -
     for plugin in parts.plugins.all():
         lost.add_metric((plugin.name,), plugin.dropped)
     yield from (dropped, refused, recorded, lost)
+
+
+def _of_devices(parts: DaemonParts) -> Iterator[Metric]:
+    """Yield the memory of graphics cards as each engine saw it last: to ask again takes a child."""
+    labels = ("engine", "device", "description")
+    total = GaugeMetricFamily("dmrc_device_memory_bytes", "Memory of a graphics card", labels=labels)
+    free = GaugeMetricFamily(
+        "dmrc_device_memory_free_bytes", "Memory of it that was free when last seen", labels=labels
+    )
+    seen_at = GaugeMetricFamily("dmrc_device_seen_timestamp_seconds", "When it was last seen", labels=labels)
+    for engine, seen in parts.scheduler.devices.last.items():
+        for device in seen.devices:
+            names = (engine, device.name, device.description)
+            total.add_metric(names, device.total_bytes)
+            free.add_metric(names, device.free_bytes)
+            seen_at.add_metric(names, seen.at)
+    yield from (total, free, seen_at)
 
 
 async def _of_engine(runner: scheduled.ManagedRunner) -> list[Metric]:
