@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +22,24 @@ from dmrc.ui.documents import HTML, EndedRunners, EndRunner, LoadModel
 from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
+    from dmrc.engines.devices import Device
     from dmrc.gateway.plugins.context import DaemonParts
     from dmrc.store import StoredModel
 
 _LOG_LINES = 500
+_ON_PROCESSOR = {"processor": None, "devices": (), "notice": None}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTable:
+    """What `running.html` shows."""
+
+    runners: Sequence[Mapping[str, object]]
+    """As `describe_runner` has them, each with the `name` that it is shown by."""
+    cards: Sequence[tuple[Device, float]]
+    """The graphics cards as engines saw them last, and in which Unix second."""
+    now: float
+    """The Unix second of this page."""
 
 
 class ModelPages:
@@ -47,11 +63,11 @@ class ModelPages:
     async def index(self) -> Response:
         """Return the page of all models."""
         stored = await asyncio.to_thread(self._stored)
-        return page("models.html", here="models", stored=stored, runners=self._runners(), now=time.time())
+        return page("models.html", here="models", stored=stored, running=self._running())
 
     async def running(self) -> Response:
         """Return the table of runners without a page."""
-        return HTMLResponse(render("running.html", runners=self._runners(), now=time.time()))
+        return HTMLResponse(render("running.html", running=self._running()))
 
     async def stored(self) -> Response:
         """Return the table of the store without a page."""
@@ -72,8 +88,7 @@ class ModelPages:
             document=describe(model),
             blobs=model.manifest.blobs,
             pulled_at=pulled_at,
-            runners=runners,
-            now=time.time(),
+            running=replace(self._running(), runners=runners),
         )
 
     async def log(self, id: str) -> Response:
@@ -96,9 +111,14 @@ class ModelPages:
             await self._parts.scheduler.unload(runner)
         return {"unloaded": len(found)}
 
+    def _running(self) -> RunningTable:
+        seen = self._parts.scheduler.devices.last.values()
+        cards = {device.name: (device, answer.at) for answer in seen for device in answer.devices}
+        return RunningTable(self._runners(), tuple(cards.values()), time.time())
+
     def _runners(self) -> list[dict[str, object]]:
         return [
-            {**describe_runner(runner), "name": self._display(runner.target.reference)}
+            {**_ON_PROCESSOR, **describe_runner(runner), "name": self._display(runner.target.reference)}
             for runner in self._parts.scheduler.runners()
         ]
 

@@ -92,7 +92,7 @@ def test_stop_runner_ends_the_daemon_and_keeps_the_project_and_its_key(dmrc: Dmr
 
 @pytest.mark.engine
 def test_ps_shows_a_runner_and_unload_ends_it(dmrc: Dmrc, tiny: str) -> None:
-    header = "MODEL ENGINE MODE STATE CONTEXT SLOTS WAITING MEMORY PROMPT CACHE UNTIL"
+    header = "MODEL ENGINE MODE STATE CONTEXT SLOTS WAITING PROCESSOR MEMORY PROMPT CACHE UNTIL"
     assert dmrc.ok("ps").split() == header.split()
     dmrc.ok("run", tiny, "Hi")
 
@@ -130,7 +130,7 @@ def test_ps_shows_what_is_in_use_and_what_waits_for_memory(dmrc: Dmrc, tmp_path:
         first.kill()
     assert re.search(r"^me/a +llama.cpp +completion +ready +50000 +1/\d +0 +.* in use$", busy)
     assert re.search(
-        r"^me/b +llama.cpp +completion +waiting +45000 +0/- +1 +- +- +waits for memory, \d seconds?$", waiting
+        r"^me/b +llama.cpp +completion +waiting +45000 +0/- +1 +- +- +- +waits for memory, \d seconds?$", waiting
     )
 
 

@@ -8,7 +8,10 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 from dmrc.fields import JsonObject
 
-_HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "MEMORY", "PROMPT CACHE", "UNTIL")
+_HEADERS = (
+    *("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "PROCESSOR", "MEMORY", "PROMPT CACHE"),
+    "UNTIL",
+)
 
 
 @click.command(epilog="Example: dmrc ps --json | jq '.[].model'")
@@ -16,6 +19,9 @@ _HEADERS = ("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "
 @pass_app
 def ps(app: App, as_json: bool) -> None:
     """List the models that run: their state, context, slots in use, queue, memory, and when they go.
+
+    PROCESSOR is where the model is computed, by the share of its memory: on the processor, on graphics cards, or on
+    both. MEMORY is that of the machine, and then that of each card.
 
     PROMPT CACHE is the memory for the prompts of earlier requests, and the share of all prompts that was not computed
     again.
@@ -33,16 +39,16 @@ def ps(app: App, as_json: bool) -> None:
         click.echo(json.dumps(runners, indent=2))
         return
     print_table(_HEADERS, [_row(runner, app.settings.default_registry) for runner in runners])
+    for runner in runners:
+        if runner.get("notice"):
+            note(str(runner["notice"]))
     for line in ended_lines(app.daemon.status() or {}):
         note(line)
 
 
 def _row(runner: JsonObject, default_registry: str) -> list[str]:
-    from dmrc.cli.tables import size
     from dmrc.reference import Reference
 
-    resident, estimated = runner["memory_resident_bytes"], runner["memory_estimated_bytes"]
-    memory = resident if isinstance(resident, int) else estimated
     name = str(runner["model"])
     return [
         name if runner["upstream"] else Reference.parse(name).display(default_registry=default_registry),
@@ -52,10 +58,22 @@ def _row(runner: JsonObject, default_registry: str) -> list[str]:
         str(runner["context_size"] or "-"),
         f"{runner['in_use']}/{runner['parallel'] or '-'}",
         str(runner["waiting"]),
-        size(memory if isinstance(memory, int) else None),
+        str(runner.get("processor") or "-"),
+        _memory(runner),
         _prompt_cache(runner),
         _until(runner),
     ]
+
+
+def _memory(runner: JsonObject) -> str:
+    """Return the memory of the machine, and that of cards: `355.00 MB + 1.70 GB on CUDA0`."""
+    from dmrc.cli.tables import size
+    from dmrc.json_values import items_of
+
+    resident, estimated = runner["memory_resident_bytes"], runner["memory_estimated_bytes"]
+    memory = resident if isinstance(resident, int) else estimated
+    held = [f"{size(float(str(one['memory_bytes'])))} on {one['name']}" for one in items_of(runner.get("devices"))]
+    return " + ".join([size(memory if isinstance(memory, int) else None), *held])
 
 
 def _prompt_cache(runner: JsonObject) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -58,13 +59,30 @@ def run(
     with app.daemon.needed():
         if detach:
             app.daemon.preload(reference)
+            _tell_notice(app, reference)
             return
         conversation = Conversation(ChatServer.gateway(app.settings.port), reference, system)
+        conversation.on_loaded = partial(_tell_notice, app, reference)
         if keep_alive is not None:
             conversation.parameters["keep_alive"] = keep_alive
         if question is None:
             app.daemon.preload(reference, wait=False)
         _converse(app, conversation, question, verbose=verbose, as_json=as_json)
+
+
+def _tell_notice(app: App, reference: str) -> None:
+    """Say on stderr where a model that has just been loaded is computed, if a card has no room for all of it."""
+    import contextlib
+
+    from dmrc.cli.progress import note
+    from dmrc.errors import DmrcError
+
+    notices: list[object] = []
+    with contextlib.suppress(DmrcError):  # the answer that is coming is worth more
+        digest = app.present(reference).digest
+        notices = [runner.get("notice") for runner in app.daemon.runners() if runner["digest"] == digest]
+    for notice in dict.fromkeys(filter(None, notices)):
+        note(str(notice))
 
 
 def _question(prompt: tuple[str, ...]) -> Content | None:

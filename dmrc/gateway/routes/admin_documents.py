@@ -177,6 +177,14 @@ class PageToken(AnswerDocument):
     token: str
 
 
+class HeldDevice(AnswerDocument):
+    """What a runner holds of a graphics card."""
+
+    name: str = Field(description="As the engine calls the card: `CUDA0`")
+    description: str = Field(description="As its driver calls it")
+    memory_bytes: int
+
+
 class RunnerDocument(AnswerDocument):
     """A runner; sizes are bytes, times Unix seconds."""
 
@@ -196,6 +204,12 @@ class RunnerDocument(AnswerDocument):
     waiting: int
     memory_estimated_bytes: int | None
     memory_resident_bytes: int | None
+    memory_device_bytes: int = Field(default=0, description="Of graphics cards, all together")
+    devices: list[HeldDevice] = Field(default=[], description="The graphics cards that it holds memory of")
+    processor: str | None = Field(
+        default=None, description="`100% GPU`, `100% CPU`, or `48%/52% CPU/GPU`; null where another server computes"
+    )
+    notice: str | None = Field(default=None, description="Why it is not all on a card that the engine has; one line")
     prompt_cache_bytes: int | None
     prompt_tokens_computed: int | None
     prompt_tokens_reused: int | None

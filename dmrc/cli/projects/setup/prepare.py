@@ -93,7 +93,10 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     app.daemon.request("POST", f"{path}/settle")
     for model in wish.models:
         tell_cut_context(app, model)
-        note(_summary(app, model, pulled.get(model.model), runners.get(model.key)))
+        runner = runners.get(model.key)
+        note(_summary(app, model, pulled.get(model.model), runner))
+        if runner is not None and runner.get("notice"):
+            note(str(runner["notice"]))
     return Prepared(keys, address)
 
 

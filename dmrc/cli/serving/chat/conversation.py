@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from dmrc.cli.serving.chat.server import ChatServer
@@ -46,6 +46,8 @@ class Conversation:
     """Of each request: `temperature`, `max_tokens`, …"""
     messages: list[JsonValue] = field(default_factory=list)
     """User and assistant in turn."""
+    on_loaded: Callable[[], None] | None = None
+    """Called once, when the first part of the first answer has come."""
     last_usage: dict[str, float] = field(default_factory=dict)
     """Of the last answer: `prompt_tokens`, `completion_tokens`, `tokens_per_second`, as far as the engine said."""
 
@@ -58,6 +60,9 @@ class Conversation:
         question: JsonValue = {"role": "user", "content": content}
         said: list[str] = []
         for piece in self._stream([*self._before(), *self.messages, question]):
+            if self.on_loaded is not None:
+                self.on_loaded()
+                self.on_loaded = None
             said.append(piece.text)
             yield piece
         self.messages += [question, {"role": "assistant", "content": "".join(said)}]
