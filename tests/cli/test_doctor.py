@@ -11,6 +11,7 @@ from dmrc.engines.devices import Device, DeviceList
 from tests.cli.refusals import without_root_rights, write_program
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
+from tests.vulkan import VulkanServer
 
 
 @pytest.fixture
@@ -204,3 +205,13 @@ def test_what_the_engine_in_use_answers_of_its_devices_is_told(healthy: Dmrc, tm
     )
     assert listed["state"] == "ok"
     assert "Vulkan0: soft, 1.07 GB free of 2.15 GB" in listed["message"]
+
+
+def test_a_software_driver_is_told_as_what_the_engine_uses(healthy: Dmrc, vulkan_server: VulkanServer) -> None:
+    used = _found(healthy, DMRC_LLAMA_SERVER=str(vulkan_server.program), **vulkan_server.environment)["gpu"]
+    not_used = _found(healthy, DMRC_LLAMA_SERVER=str(vulkan_server.program))["gpu"]
+
+    assert used["state"] == "ok"
+    assert "Vulkan0: llvmpipe" in used["message"]
+    assert " free of 2.15 GB" in used["message"]
+    assert "Vulkan0" not in not_used["message"]

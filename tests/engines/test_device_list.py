@@ -1,6 +1,7 @@
 """What a build of llama.cpp says of its devices: in a child, in bounded time, and without ever raising."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import psutil
@@ -8,8 +9,9 @@ import pytest
 
 from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.llama_cpp import engine
-from dmrc.engines.llama_cpp.device_list import list_devices, of_binary, of_wheel
+from dmrc.engines.llama_cpp.device_list import LIST_SECONDS, list_devices, of_binary, of_wheel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from tests.vulkan import VulkanServer
 
 _LISTED = """
 load_backend: loaded CUDA backend
@@ -138,3 +140,22 @@ def test_an_engine_that_does_not_list_them_says_why_in_the_log(
 
     assert asyncio.run(server.devices()) == ()
     assert "does not list its devices: died: it was built for another processor" in caplog.text
+
+
+def test_a_build_for_vulkan_lists_the_software_driver_and_the_processor_is_none(
+    vulkan_server: VulkanServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = str(vulkan_server.program)
+    without = _asked(program)
+    for name, value in vulkan_server.environment_for(2).items():
+        monkeypatch.setenv(name, value)
+
+    began = time.monotonic()
+    answer = _asked(program)
+
+    assert without == DeviceList()
+    assert [device.name for device in answer.devices] == ["Vulkan0", "Vulkan1"]
+    assert all("llvmpipe" in device.description for device in answer.devices)
+    assert all(0 < device.free_bytes <= device.total_bytes for device in answer.devices)
+    assert asyncio.run(LlamaCpp(program).devices()) == answer.devices
+    assert time.monotonic() - began < 2 * LIST_SECONDS
