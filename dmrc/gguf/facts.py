@@ -71,6 +71,8 @@ class GgufFacts:
     """Every key and value as text; arrays of more than 50 entries are left out."""
     matrix_bytes: Mapping[int, int] = field(default_factory=dict, repr=False)
     """Bytes of the matrices that are multiplied with, by the number of their type in GGUF."""
+    next_token_heads: int = 0
+    """Blocks, the last ones, that guess a token further ahead (multi-token prediction)."""
     split_number: int = 0
     """Which of the files of a split model it is, from 0."""
 
@@ -114,6 +116,7 @@ class GgufFacts:
             split_count=read.general("split.count", 1) or 1,
             metadata=_as_text(header),
             matrix_bytes=header.matrix_bytes,
+            next_token_heads=header.next_token_heads,
             split_number=read.general("split.no", 0) or 0,
         )
 
@@ -126,6 +129,7 @@ class GgufFacts:
             tensor_bytes=sum(shard.tensor_bytes for shard in shards),
             tensor_count=sum(shard.tensor_count for shard in shards),
             matrix_bytes=sum((Counter(shard.matrix_bytes) for shard in shards), Counter()),
+            next_token_heads=sum(shard.next_token_heads for shard in shards),
         )
 
 

@@ -25,6 +25,9 @@ _LONGEST_NAME = 64
 _MAX_ALIGNMENT = 1 << 20
 _READ_BYTES = 1 << 20
 
+# Source: NEXTN_EH_PROJ in https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py
+_HEAD_BEGINS = b".nextn.eh_proj.weight"
+
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 _CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", _BOOL: "?", 10: "Q", 11: "q", 12: "d"}
 _SCALARS = {kind: struct.Struct(f"<{code}") for kind, code in _CODES.items()}
@@ -62,6 +65,8 @@ class Header:
     """Number of tensors."""
     matrix_bytes: Mapping[int, int]
     """Bytes of the matrices that are multiplied with, by tensor type: not of the table that tokens are looked up in."""
+    next_token_heads: int
+    """Blocks that guess a token further ahead: so many have the matrix that they begin with."""
 
     @classmethod
     def parse(cls, stream: BinaryIO, *, name: str) -> Header:
@@ -84,8 +89,9 @@ class Header:
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
             raise reader.damaged(f"its alignment is {str(alignment)[:40]}")
-        parameters, tensor_bytes, matrix_bytes = _measure_tensors(reader, tensor_count, alignment)
-        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count, matrix_bytes)
+        parameters, tensor_bytes, matrices = _measure_tensors(reader, tensor_count, alignment)
+        of_types, heads = matrices.by_type(), matrices.next_token_heads
+        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count, of_types, heads)
 
 
 class _Reader:
@@ -217,8 +223,8 @@ def _read_array(reader: _Reader, kind: int, count: int) -> tuple[Scalar, ...] | 
     return None
 
 
-def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, dict[int, int]]:
-    """Return the elements and the bytes of all tensors, and the bytes of matrices by type."""
+def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, _Matrices]:
+    """Return the elements and the bytes of all tensors, and what the matrices among them are."""
     parameters = size = end = 0
     knows_all, matrices = True, _Matrices()
     for index in range(count):
@@ -240,7 +246,7 @@ def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, 
     if end > data_bytes:
         raise reader.damaged(f"its tensors need {end} bytes, and {data_bytes} follow its header")
     # A type that is newer than our table: what follows the header is the best answer, padding included.
-    return parameters, size if knows_all else data_bytes, matrices.by_type()
+    return parameters, size if knows_all else data_bytes, matrices
 
 
 class _Matrices:
@@ -250,12 +256,14 @@ class _Matrices:
         self._bytes: dict[int, int] = {}
         self._table: tuple[int, int] | None = None
         self._has_output = False
+        self.next_token_heads = 0
 
     def add(self, name: bytes, kind: int, size_bytes: int) -> None:
         if name == b"token_embd.weight":
             self._table = (kind, size_bytes)
             return
         self._has_output = self._has_output or name == b"output.weight"
+        self.next_token_heads += name.endswith(_HEAD_BEGINS)
         self._bytes[kind] = self._bytes.get(kind, 0) + size_bytes
 
     def by_type(self) -> dict[int, int]:

@@ -29,6 +29,7 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "state": runner.state.value,
         "loading": runner.state in (RunnerState.WAITING, RunnerState.STARTING),
         "context_size": target.context_size,
+        "runtime_flags": list(target.options.runtime_flags or ()),
         "parallel": need.parallel if need else None,
         "in_use": runner.in_use,
         "waiting": runner.waiting,

@@ -8,6 +8,7 @@ _TEXTS = {
     "--n-gpu-layers": "all",
     "--spec-draft-ngl": "all",
     "--tensor-split": "3,1",
+    "--spec-type": "ngram-simple,ngram-mod",
     "--samplers": "top_k;temperature",
     "--grammar": 'root ::= "a"',
     "--chat-template": "chatml",

@@ -19,6 +19,7 @@ _MADE_OF = {
     "--grammar": 'root ::= "a"',
     "--chat-template-kwargs": {"type": '"object"'},
 }
+_SPECULATION = "COMMON_SPECULATIVE_TYPE_"
 _REASONING = {"on": 1, "off": 0, "auto": -1}
 _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int, bool),
@@ -61,7 +62,7 @@ def wanted(flag: Flag, value: str | None) -> object:
 def plain(found: object, flag: Flag) -> object:
     """Return what was found in the form of `wanted`."""
     if flag.names[-1] == "--spec-type":
-        (found,) = found  # type: ignore[misc]  # a list of one
+        return ",".join(one.name.removeprefix(_SPECULATION).lower().replace("_", "-") for one in found)  # type: ignore[attr-defined]
     if flag.names[-1] == "--tensor-split":
         return list(found)[:2]  # type: ignore[call-overload]  # one share for each device that could be
     if flag.names[-1] in ("--grammar", "--json-schema"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,13 @@ from dmrc.engines.builds.builds import Builds
 from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.devices import Device, DeviceList
-from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, launch_json
+from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server, launch_json
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
 from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
+from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
 from dmrc.engines.runtime_flags import as_arguments
 from dmrc.exchange import Operation
@@ -65,7 +66,7 @@ class LlamaCpp(ChildEngine):
         self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
     ) -> ServingOptions:
         """Return what the server is told; see `Engine`."""
-        return settled(name, facts_of(model), options, operation)
+        return settled(name, model, options, operation, self.build.program)
 
     def template(self, model: LocalModel, options: ServingOptions) -> str | None:
         """Return the source of the chat template; see `Engine`."""
@@ -104,6 +105,12 @@ class LlamaCpp(ChildEngine):
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
         # It ends the binary with us, which llama-server cannot do by itself.
         return [*keeper, *build.argv, *_arguments(launch, mib, checkpoints)]
+
+    async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
+        """Start a child, and log what it was switched on without being asked; see `Engine`."""
+        if uses_head(facts_of(launch.model), launch.options.runtime_flags or ()):
+            _log.info("model %s guesses ahead with the head in its file (--spec-type %s)", launch.name, HEAD)
+        return await super().start(launch, mask)
 
     async def counts(self, session: Session) -> Counts | None:
         """Ask its metrics; see `Engine`."""
@@ -177,5 +184,4 @@ def _files(model: LocalModel) -> list[str]:
         ("--spec-draft-model", files.draft.path if files.draft else None),
         *(("--lora", lora.path) for lora in files.loras),
     ]
-    arguments = [word for flag, path in named if path is not None for word in (flag, str(path))]
-    return arguments if files.draft is None else [*arguments, "--spec-type", "draft-simple"]
+    return [word for flag, path in named if path is not None for word in (flag, str(path))]

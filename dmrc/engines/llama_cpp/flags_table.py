@@ -35,9 +35,13 @@ _PRIORITIES = tuple(
 _POOLING = _choices("llama_pooling_type.LLAMA_POOLING_TYPE_", "none", "mean", "cls", "last", "rank")
 _REASONING = _choices("common_reasoning_format.COMMON_REASONING_FORMAT_", "none", "auto", "deepseek", "deepseek-legacy")
 _ROPE = _choices("llama_rope_scaling_type.LLAMA_ROPE_SCALING_TYPE_", "none", "linear", "yarn")
-_SPECULATION = _choices(
-    "common_speculative_type.COMMON_SPECULATIVE_TYPE_",
-    *("none", "ngram-simple", "ngram-map-k", "ngram-map-k4v", "ngram-mod", "ngram-cache"),
+_GUESSERS = (
+    *("draft-simple", "draft-eagle3", "draft-mtp", "draft-dflash", "draft-dspark"),
+    *("ngram-simple", "ngram-map-k", "ngram-map-k4v", "ngram-mod", "ngram-cache"),
+)
+_SPECULATION = (
+    rf"none|({'|'.join(_GUESSERS)})(,({'|'.join(_GUESSERS)}))*",
+    f"none, or one or more of {', '.join(_GUESSERS)}, with commas",
 )
 _SPLIT = _choices("llama_split_mode.LLAMA_SPLIT_MODE_", "none", "layer", "row", "tensor")
 _LAYERS = (r"[0-9]+|-1|auto|all", "a number of layers, auto or all")
@@ -166,8 +170,8 @@ FLAGS = (
     Flag(("--image-max-tokens",), "int", "image_max_tokens"),
     Flag(("--mmproj-offload",), "on", "mmproj_use_gpu"),
     Flag(("--no-mmproj-offload",), "off", "mmproj_use_gpu"),
-    # Speculation, which needs a draft model or none at all (ngram-*)
-    Flag(("--spec-type",), "choice", "speculative.types", _SPECULATION),
+    # Speculation: by a draft or the model's own head, which dmrc switches on by itself, or by none (ngram-*)
+    Flag(("--spec-type",), "word", "speculative.types", pattern=_SPECULATION),
     Flag(("--spec-draft-n-max",), "int", "speculative.draft.n_max", at_least=0),
     Flag(("--spec-draft-n-min",), "int", "speculative.draft.n_min", at_least=0),
     Flag(("-td", "--threads-draft", "--spec-draft-threads"), "int", "speculative.draft.cpuparams.n_threads"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.llama_cpp.flags import parse
 from dmrc.engines.llama_cpp.repacking import repacked_bytes
+from dmrc.engines.llama_cpp.speculation import uses_head
 from dmrc.engines.local_model import Companions, LocalModel, facts_of, local
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
@@ -61,7 +62,8 @@ def estimate(model: LocalModel | None, options: ServingOptions, parallel: int) -
     a_token = _bytes_in_work(facts, context_size) + scores + _unread_bytes(facts, options)
     return MemoryEstimate(
         weights_bytes=facts.tensor_bytes + _copies(facts, set_to),
-        companion_bytes=_beside(local(model).companions, context_size, parallel, set_to),
+        companion_bytes=_beside(local(model).companions, context_size, parallel, set_to)
+        + _of_guesses(facts, options.runtime_flags or (), context_size * parallel, ubatch),
         kv_bytes=_cache(facts, context_size, parallel, set_to, ubatch),
         compute_bytes=ubatch * a_token,
         prompt_cache_bytes=int(set_to.get("--cache-ram", 0)) * _MIB,
@@ -135,11 +137,20 @@ def _cache(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[s
     if not facts.is_causal:
         return 0
     windows = [None] * len(facts.head_counts_kv) if "--swa-full" in set_to else _windows(facts)
+    blocks = zip(facts.head_counts_kv, windows, strict=True)
     cells = sum(
         heads * _padded(context_size if window is None else min(context_size, window + ubatch))
-        for heads, window in zip(facts.head_counts_kv, windows, strict=True)
+        for heads, window in list(blocks)[: len(windows) - facts.next_token_heads]
     )
     return int(cells * parallel * _value_bytes(facts, set_to))
+
+
+def _of_guesses(facts: GgufFacts, flags: Sequence[str], tokens: int, ubatch: int) -> int:
+    """Return what a head that guesses ahead takes: a context of its own for all tokens, and what is computed in it."""
+    if not uses_head(facts, flags):
+        return 0
+    heads = sum(facts.head_counts_kv[-facts.next_token_heads :])
+    return int(heads * tokens * _value_bytes(facts, {})) + ubatch * _bytes_in_work(facts, tokens)
 
 
 def _value_bytes(facts: GgufFacts, set_to: Mapping[str, str]) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from dmrc.engines.llama_cpp.flags import mode as declared_mode
 from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.llama_cpp.speculation import with_speculation
+from dmrc.engines.local_model import LocalModel, facts_of
 from dmrc.errors import InputError
 from dmrc.exchange import Operation
 from dmrc.gguf import GgufFacts
@@ -16,15 +19,19 @@ from dmrc.project import Mode, ServingOptions
 _RANK_POOLING = 4
 
 
-def settled(name: str, facts: GgufFacts, options: ServingOptions, operation: Operation | None) -> ServingOptions:
-    """Return the options as the server gets them; see `Engine.settle`."""
-    flags = options.runtime_flags or ()
+def settled(
+    name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None, binary: Path | None
+) -> ServingOptions:
+    """Return the options as the server gets them; see `Engine.settle`. Without a `binary` it is xllamacpp's."""
+    facts, flags = facts_of(model), options.runtime_flags or ()
     mode = (operation is None and options.mode) or _mode(facts, operation, flags, name, options.mode)
     context_size = options.context_size
     if context_size and facts.context_length:
         # llama.cpp gives no request more than the model was trained with, so this is what each one really gets.
         context_size = min(context_size, facts.context_length)
-    if mode != "completion":
+    if mode == "completion":
+        flags = with_speculation(name, model, flags, binary)
+    else:
         # A text is embedded in one piece: without this, none may be longer than 512 tokens.
         flags = ("--batch-size", str(context_size), "--ubatch-size", str(context_size), *flags)
     if mode == "embedding" and not facts.pooling_type and "--pooling" not in flags:

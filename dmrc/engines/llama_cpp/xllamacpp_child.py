@@ -127,7 +127,6 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in launch["loras"]]
     if launch.get("draft"):
         params.speculative.draft.mparams.path = launch["draft"]
-        params.speculative.types = [_named("common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE")]
 
 
 def _has_gpu() -> bool:
@@ -242,8 +241,8 @@ def _set_reasoning(params: xllamacpp.CommonParams, text: str) -> None:
 
 
 def _set_speculation(params: xllamacpp.CommonParams, text: str) -> None:
-    member = f"COMMON_SPECULATIVE_TYPE_{text.replace('-', '_').upper()}"
-    params.speculative.types = [_named(f"common_speculative_type.{member}")]
+    members = [f"COMMON_SPECULATIVE_TYPE_{word.replace('-', '_').upper()}" for word in text.split(",")]
+    params.speculative.types = [_named(f"common_speculative_type.{member}") for member in members]
 
 
 _SPECIAL: dict[str, Callable[[xllamacpp.CommonParams, str], None]] = {

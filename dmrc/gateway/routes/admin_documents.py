@@ -199,6 +199,7 @@ class RunnerDocument(AnswerDocument):
     state: str
     loading: bool
     context_size: int | None
+    runtime_flags: list[str] = Field(description="What its engine was told beside")
     parallel: int | None
     in_use: int
     waiting: int
