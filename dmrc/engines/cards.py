@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,16 @@ def cards(root: Path = _ROOT) -> tuple[Card, ...]:
     if (root / "dev/kfd").exists() and all(card.maker != "AMD" for card in found):
         found = (*found, Card("AMD", None, _text(root / "sys/module/amdgpu/version")))
     return found
+
+
+def in_words(found: Sequence[Card]) -> str:
+    """Return cards as a person names them, equal ones together: `2 × NVIDIA RTX 4090, driver 570.86.15`."""
+    return "; ".join(f"{count} × {card}" if count > 1 else str(card) for card, count in Counter(found).items())
+
+
+def worth_using(found: Sequence[Card]) -> list[Card]:
+    """Return those on which models run faster than on the processor, as far as their kind tells."""
+    return [card for card in found if card.maker != "other" and not card.is_part_of_processor]
 
 
 def may_have_card(root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> bool:

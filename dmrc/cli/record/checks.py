@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -116,9 +115,9 @@ def _gpu(app: App) -> Check:
 def graphics(found: Sequence[Card], program: str, answer: DeviceList) -> Check:
     """Return what there is to say of the cards of a machine, and of what the engine in use answered."""
     from dmrc.cli.tables import size
+    from dmrc.engines.cards import in_words, worth_using
 
-    counted = Counter(map(str, found))
-    shown = "; ".join(f"{count} × {text}" if count > 1 else text for text, count in counted.items())
+    shown = in_words(found)
     if answer.devices:
         used = "; ".join(
             f"{one.name}: {one.description}, {size(one.free_bytes)} free of {size(one.total_bytes)}"
@@ -132,8 +131,8 @@ def graphics(found: Sequence[Card], program: str, answer: DeviceList) -> Check:
     if not shown:
         return Check("gpu", "ok", "no graphics card; models run on the processor")
     why = f"not used, the engine in use ({program}) was built for processors, or misses the card's driver"
-    if all(card.is_part_of_processor or card.maker == "other" for card in found):
-        return Check("gpu", "ok", f"{shown}: {why}")  # such a card is seldom faster
+    if not worth_using(found):
+        return Check("gpu", "ok", f"{shown}: {why}")
     return Check("gpu", "warning", f"{shown}: {why}", _OTHER_BUILD)
 
 

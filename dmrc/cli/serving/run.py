@@ -40,6 +40,8 @@ def run(
     What is piped in is put behind the prompt. A word @path puts a file into it; the path of an image needs no @.
     Thoughts of a reasoning model go to stderr when stdout is no terminal.
     """
+    import time
+
     from dmrc.cli.progress import PullProgress
     from dmrc.cli.serving.chat.conversation import Conversation
     from dmrc.cli.serving.chat.server import ChatServer
@@ -56,13 +58,14 @@ def run(
         return
     with PullProgress() as progress:
         app.models.pull(reference, progress.of(reference), cancelled=progress.cancelled)
+    since = time.time()
     with app.daemon.needed():
         if detach:
             app.daemon.preload(reference)
-            _tell_notice(app, reference)
+            _tell_notices(app, reference, since)
             return
         conversation = Conversation(ChatServer.gateway(app.settings.port), reference, system)
-        conversation.on_loaded = partial(_tell_notice, app, reference)
+        conversation.on_loaded = partial(_tell_notices, app, reference, since)
         if keep_alive is not None:
             conversation.parameters["keep_alive"] = keep_alive
         if question is None:
@@ -70,19 +73,19 @@ def run(
         _converse(app, conversation, question, verbose=verbose, as_json=as_json)
 
 
-def _tell_notice(app: App, reference: str) -> None:
-    """Say on stderr where a model that has just been loaded is computed, if a card has no room for all of it."""
+def _tell_notices(app: App, reference: str, since: float) -> None:
+    """Say on stderr what there is to say of runners of a model that began to load after a Unix second."""
     import contextlib
 
     from dmrc.cli.progress import note
     from dmrc.errors import DmrcError
 
-    notices: list[object] = []
     with contextlib.suppress(DmrcError):  # the answer that is coming is worth more
         digest = app.present(reference).digest
-        notices = [runner.get("notice") for runner in app.daemon.runners() if runner["digest"] == digest]
-    for notice in dict.fromkeys(filter(None, notices)):
-        note(str(notice))
+        for runner in app.daemon.runners():
+            began_at = runner["began_at"]
+            if runner["digest"] == digest and isinstance(began_at, float) and began_at > since and runner.get("notice"):
+                note(str(runner["notice"]))
 
 
 def _question(prompt: tuple[str, ...]) -> Content | None:
