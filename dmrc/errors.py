@@ -188,6 +188,10 @@ class EngineStartError(EngineError):
     """An engine child ended, or never became ready; the message says why."""
 
 
+class BuildError(EngineError):
+    """A build of an engine does not work on this machine."""
+
+
 class UnsupportedError(EngineError):
     """An engine cannot do what is asked of it; another one may."""
 

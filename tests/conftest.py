@@ -14,6 +14,7 @@ import pytest
 
 pytest_plugins = [
     "tests.vulkan",
+    "tests.wheels",
     "tests.groups",
     "tests.fast",
     "tests.registry",

@@ -45,7 +45,7 @@ COMMANDS = {
     "key": LazyCommand(
         "dmrc.cli.serving.key.group:key", "Create, list and revoke keys for what is not a service", _SERVING
     ),
-    "engine": LazyCommand("dmrc.cli.serving.engine.group:engine", "See and choose the build of llama.cpp", _SERVING),
+    "engine": LazyCommand("dmrc.cli.serving.engine.group:engine", "See, add and choose builds of llama.cpp", _SERVING),
     "requests": LazyCommand(
         "dmrc.cli.record.requests.group:requests", "List what was asked, and how fast it was", _WATCHING
     ),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_completion import complete
 from tests.dmrc_command import Dmrc
+from tests.installing import fakes
 
 
 def _script(path: Path, text: str) -> Path:
@@ -49,3 +51,88 @@ def test_each_build_is_listed_with_its_devices_and_one_that_dies_with_that(dmrc:
     assert second["size_bytes"] > 10_000_000
     assert "died: it was built for another processor" in died[1]
     assert dmrc.processes() == []
+
+
+def _runners(dmrc: Dmrc) -> list[str]:
+    """Return the command lines of the children that serve models."""
+    lines = [" ".join(process.cmdline()) for process in dmrc.processes()]
+    return [line for line in lines if "xllamacpp_child" in line or "--model" in line]
+
+
+@pytest.mark.engine
+def test_the_next_model_is_served_by_the_build_that_was_installed_and_the_daemon_goes_on(
+    dmrc: Dmrc, tiny: str, wheel: Path
+) -> None:
+    dmrc.ok("run", tiny, "Hi")
+    (before,), started = _runners(dmrc), json.loads(dmrc.ok("status", "--json"))["pid"]
+
+    installed = dmrc.run("engine", "install", "--from", wheel, "--name", "mine")
+    (still,) = _runners(dmrc)
+    dmrc.ok("unload", "--all")
+    dmrc.ok("run", tiny, "Hi")
+    (after,) = _runners(dmrc)
+    used = dmrc.run("engine", "use", "xllamacpp")
+    dmrc.ok("unload", "--all")
+    dmrc.ok("run", tiny, "Hi")
+    (back,) = _runners(dmrc)
+
+    assert installed.returncode == 0, installed.stderr
+    assert (
+        installed.stderr.startswith("build 'mine' (version 20") and "it answers, on the processor" in installed.stderr
+    )
+    assert "To load them anew: dmrc unload --all" in installed.stderr
+    assert still == before and '"site": null' in before
+    assert f'"site": "{dmrc.home}/engines/mine"' in after
+    assert '"site": null' in back and used.returncode == 0
+    assert json.loads(dmrc.ok("status", "--json"))["pid"] == started
+
+
+@pytest.mark.engine
+def test_builds_are_used_removed_and_completed_by_name(dmrc: Dmrc, wheel: Path) -> None:
+    dmrc.ok("engine", "install", "--from", wheel)
+    name = "-".join(wheel.name.split("-")[:2])
+
+    (own, mine) = json.loads(dmrc.ok("engine", "list", "--json"))
+    kept = dmrc.run("engine", "remove", name)
+    offered = complete(dmrc, "dmrc engine use xll"), complete(dmrc, "dmrc engine remove ")
+    forced = dmrc.run("engine", "remove", "--force", name)
+    unknown = dmrc.run("engine", "use", name)
+
+    assert (own["name"], own["in_use"]) == ("xllamacpp", False)
+    assert (mine["name"], mine["in_use"], mine["source"]) == (name, True, str(wheel))
+    assert (kept.returncode, kept.stdout) == (1, "")
+    assert kept.stderr == f"dmrc: build '{name}' is in use. Run: dmrc engine use xllamacpp, or add --force\n"
+    assert offered == (["xllamacpp", name], [name])
+    assert forced.stderr.startswith(f"build '{name}' is removed. In use is xllamacpp 20")
+    assert (unknown.returncode, unknown.stderr.startswith(f"dmrc: there is no build '{name}'")) == (3, True)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("serving", [fakes.CRASHES, fakes.EXITS, fakes.HANGS], ids=["crashes", "exits", "hangs"])
+def test_a_build_that_does_not_work_costs_one_line(dmrc: Dmrc, tmp_path: Path, serving: str) -> None:
+    program = fakes.server(tmp_path / "given" / "llama-server", serving)
+
+    done = dmrc.run("engine", "install", "--from", program, "--timeout", "2")
+
+    assert done.returncode == 5
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dmrc: build 'given' does not work here: it loads ")
+    assert ". In use stays xllamacpp 20" in line
+    assert [path.name for path in (dmrc.home / "engines").iterdir()] == [".lock"]
+    assert dmrc.processes() == []
+
+
+@pytest.mark.engine
+def test_a_setting_goes_before_what_is_used_and_that_is_said(dmrc: Dmrc, tmp_path: Path) -> None:
+    program = fakes.server(tmp_path / "mine", fakes.EXITS)
+
+    done = dmrc.run("engine", "use", "xllamacpp", env={"DMRC_LLAMA_SERVER": str(program)})
+
+    assert done.returncode == 0
+    assert f"Warning: DMRC_LLAMA_SERVER is set, and goes before it: {program}" in done.stderr
+
+
+def test_a_sha256_that_is_none_is_refused(dmrc: Dmrc, tmp_path: Path) -> None:
+    done = dmrc.run("engine", "install", "--from", tmp_path, "--sha256", "abc")
+
+    assert (done.returncode, done.stderr) == (2, "dmrc: --sha256 must be 64 hexadecimal digits, not 'abc'\n")

@@ -96,6 +96,14 @@ class Builds:
             return None
         return stat.st_ino, stat.st_mtime_ns
 
+    def chosen(self) -> str | None:
+        """Return the name that was chosen, whether there is such a build or not; None where nothing was."""
+        try:
+            name = json.loads((self.directory / CHOICE).read_text())["name"]
+        except _UNREADABLE:
+            return None
+        return name if isinstance(name, str) else None
+
     def _chosen(self) -> Build | None:
         path = self.directory / CHOICE
         if self.is_set or not path.exists():
@@ -105,8 +113,10 @@ class Builds:
             known = {build.name: build for build in self._found}
             return known.get(name) or Build.read(self.directory / checked_name(name))
         except (*_UNREADABLE, InputError) as error:
-            _log.warning("the build of llama.cpp that '%s' names cannot be used: %s. In its place: %s",
-                         path, error, self._found[0].label)  # fmt: skip
+            _log.warning(
+                "the build of llama.cpp that '%s' names cannot be used: %s. In its place: %s",
+                *(path, error, self._found[0].label),
+            )
             return None
 
 

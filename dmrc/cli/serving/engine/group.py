@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
+from dmrc.cli.serving.engine.install import install
 from dmrc.cli.serving.engine.list import list_
+from dmrc.cli.serving.engine.remove import remove
+from dmrc.cli.serving.engine.use import use
 
 
-@click.group(epilog="Example: dmrc engine list")
+@click.group(epilog="Example: dmrc engine install")
 def engine() -> None:
     """See, fetch and choose the build of llama.cpp that serves the models: for the processor, or for a graphics card.
 
@@ -16,5 +19,5 @@ def engine() -> None:
     """
 
 
-for command in (list_,):
+for command in (list_, install, use, remove):
     engine.add_command(command)
