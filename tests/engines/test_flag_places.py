@@ -18,14 +18,16 @@ _MADE_OF = {
     "--rope-scale": 2.0,
     "--grammar": 'root ::= "a"',
     "--chat-template-kwargs": {"type": '"object"'},
+    "--reverse-prompt": ["END"],
+    "--reasoning-effort": {"reasoning_effort": '"low"'},
 }
 _SPECULATION = "COMMON_SPECULATIVE_TYPE_"
 _REASONING = {"on": 1, "off": 0, "auto": -1}
 _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int, bool),
     "float": (float,),
-    "text": (str,),
-    "word": (str, int, list),
+    "text": (str, list),
+    "word": (str, int, list, dict),
     "json": (dict,),
     "on": (bool,),
     "off": (bool,),

@@ -116,6 +116,8 @@ def test_the_context_of_the_head_counts(facts: GgufFacts) -> None:
     assert with_head.kv_bytes == without.kv_bytes == 2 * a_block
     assert with_head.companion_bytes > a_block
     assert without.companion_bytes == 0
+    smaller = estimated("--spec-type", "draft-mtp", "-ctkd", "q8_0", "-ctvd", "q8_0").companion_bytes
+    assert with_head.companion_bytes - smaller == a_block * 30 // 64
 
 
 def test_a_split_model_has_its_head_in_the_last_file(tmp_path: Path) -> None:

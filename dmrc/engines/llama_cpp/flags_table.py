@@ -8,7 +8,10 @@ https://github.com/docker/model-runner/blob/main/pkg/inference/runtime_flags_all
 
 from __future__ import annotations
 
-from dmrc.engines.runtime_flags import DMRC, Flag
+from collections.abc import Iterator
+from typing import Any
+
+from dmrc.engines.runtime_flags import DMRC, Flag, FlagKind
 
 
 def _choices(prefix: str, *words: str) -> tuple[tuple[str, str], ...]:
@@ -48,6 +51,18 @@ _LAYERS = (r"[0-9]+|-1|auto|all", "a number of layers, auto or all")
 _SHARES = (r"[0-9.]+(,[0-9.]+)*", "a list of shares, such as 3,1")
 _WORDS = tuple((word, "") for word in ("on", "off", "auto"))
 
+_LETTERS = (r"[a-z]+", "a word of small letters")
+_BIAS = (r"[0-9]+[+-][0-9]+(\.[0-9]+)?", "a token's number with a bias, such as 15043+1")
+_LAZY = _choices("llama_lazy_mode.LLAMA_LAZY_MODE_", "on", "auto", "off")
+
+
+def _of_draft(flag: str, kind: FlagKind, attribute: str, **limits: Any) -> Iterator[Flag]:
+    """Yield a flag of the processor that drafts have of their own, for single tokens and for batches."""
+    for batch in ("", "-batch"):
+        place = f"speculative.draft.cpuparams{batch.replace('-', '_')}.{attribute}"
+        yield Flag((f"--{flag}{batch}-draft", f"--spec-draft-{flag}{batch}"), kind, place, **limits)
+
+
 FLAGS = (
     # What dmrc itself acts on
     Flag(("-np", "--parallel"), "int", DMRC, at_least=1),
@@ -82,6 +97,7 @@ FLAGS = (
     Flag(("--repack",), "off", "no_extra_bufts"),
     Flag(("-nr", "--no-repack"), "on", "no_extra_bufts"),
     Flag(("--no-host",), "on", "no_host"),
+    Flag(("-lzm", "--lazy-mode"), "choice", "lazy_mode", _LAZY),
     # Offload
     Flag(("-dev", "--device"), "word"),
     Flag(("-ngl", "--gpu-layers", "--n-gpu-layers"), "word", "n_gpu_layers", pattern=_LAYERS),
@@ -93,6 +109,7 @@ FLAGS = (
     Flag(("-mg", "--main-gpu"), "int", "main_gpu", at_least=0),
     Flag(("-cmoe", "--cpu-moe"), "on"),
     Flag(("-ncmoe", "--n-cpu-moe"), "int", at_least=0),
+    Flag(("-ncffn", "--n-cpu-ffn"), "int", at_least=0),
     Flag(("-kvo", "--kv-offload"), "off", "no_kv_offload"),
     Flag(("-nkvo", "--no-kv-offload"), "on", "no_kv_offload"),
     Flag(("--op-offload",), "off", "no_op_offload"),
@@ -108,6 +125,9 @@ FLAGS = (
     Flag(("--cache-prompt",), "on", "cache_prompt"),
     Flag(("--no-cache-prompt",), "off", "cache_prompt"),
     Flag(("--cache-reuse",), "int", "n_cache_reuse", at_least=0),
+    Flag(("--cache-idle-slots",), "on", "cache_idle_slots"),
+    Flag(("--no-cache-idle-slots",), "off", "cache_idle_slots"),
+    Flag(("-cms", "--checkpoint-min-step"), "int", "checkpoint_min_step", at_least=0),
     # -1 is without a limit in llama.cpp, which no estimate of memory could count
     Flag(("-cram", "--cache-ram"), "int", "cache_ram_mib", at_least=0),
     Flag(("-sps", "--slot-prompt-similarity"), "float", "slot_prompt_similarity", at_least=0),
@@ -123,6 +143,7 @@ FLAGS = (
     Flag(("--yarn-beta-fast",), "float", "yarn_beta_fast"),
     # Sampling: what a request does not say
     Flag(("--samplers",), "word", "sampling.samplers"),
+    Flag(("--sampler-seq", "--sampling-seq"), "word", pattern=_LETTERS),
     Flag(("--temp", "--temperature"), "float", "sampling.temp", at_least=0),
     Flag(("--top-k",), "int", "sampling.top_k"),
     Flag(("--top-p",), "float", "sampling.top_p"),
@@ -139,6 +160,9 @@ FLAGS = (
     Flag(("--dry-base",), "float", "sampling.dry_base"),
     Flag(("--dry-allowed-length",), "int", "sampling.dry_allowed_length"),
     Flag(("--dry-penalty-last-n",), "int", "sampling.dry_penalty_last_n", at_least=0),
+    Flag(("--dry-sequence-breaker",), "text"),
+    Flag(("--adaptive-target",), "float", "sampling.adaptive_target"),
+    Flag(("--adaptive-decay",), "float", "sampling.adaptive_decay", at_least=0),
     Flag(("--dynatemp-range",), "float", "sampling.dynatemp_range"),
     Flag(("--dynatemp-exp",), "float", "sampling.dynatemp_exponent"),
     Flag(("--mirostat",), "int", "sampling.mirostat", at_least=0, at_most=2),
@@ -146,6 +170,8 @@ FLAGS = (
     Flag(("--mirostat-ent",), "float", "sampling.mirostat_tau"),
     Flag(("-s", "--seed"), "int", "sampling.seed", at_least=-1, at_most=(1 << 32) - 1),
     Flag(("--ignore-eos",), "on", "sampling.ignore_eos"),
+    Flag(("-l", "--logit-bias"), "word", pattern=_BIAS),
+    Flag(("-r", "--reverse-prompt"), "text", "antiprompt"),
     Flag(("-bs", "--backend-sampling"), "on", "sampling.backend_sampling"),
     Flag(("--grammar",), "text", "sampling.grammar"),
     Flag(("-j", "--json-schema"), "json", "sampling.grammar"),
@@ -158,6 +184,10 @@ FLAGS = (
     Flag(("-rea", "--reasoning"), "choice", "enable_reasoning", _WORDS),
     Flag(("--reasoning-format",), "choice", "reasoning_format", _REASONING),
     Flag(("--reasoning-budget",), "int", "sampling.reasoning_budget_tokens", at_least=-1),
+    Flag(("--reasoning-budget-message",), "text", "sampling.reasoning_budget_message"),
+    Flag(("--reasoning-effort",), "word", "default_template_kwargs", pattern=_LETTERS),
+    Flag(("--reasoning-preserve",), "on", "preserve_reasoning_specified"),
+    Flag(("--no-reasoning-preserve",), "on", "preserve_reasoning_specified"),
     Flag(("--prefill-assistant",), "on", "prefill_assistant"),
     Flag(("--no-prefill-assistant",), "off", "prefill_assistant"),
     Flag(("--skip-chat-parsing",), "on", "force_pure_content_parser"),
@@ -166,10 +196,15 @@ FLAGS = (
     Flag(("--spm-infill",), "on"),
     # Embeddings and images
     Flag(("--pooling",), "choice", "pooling_type", _POOLING),
+    Flag(("--embd-normalize",), "int", "embd_normalize", at_least=-1),
     Flag(("--image-min-tokens",), "int", "image_min_tokens"),
     Flag(("--image-max-tokens",), "int", "image_max_tokens"),
     Flag(("--mmproj-offload",), "on", "mmproj_use_gpu"),
     Flag(("--no-mmproj-offload",), "off", "mmproj_use_gpu"),
+    Flag(("-mmdev", "--mmproj-device"), "word"),
+    Flag(("--mtmd-batch-max-tokens",), "int", "mtmd_batch_max_tokens", at_least=1),
+    Flag(("--video-fps",), "float", "video_fps", at_least=0.1),
+    Flag(("--video-timestamp-interval",), "int", "video_timestamp_interval_ms", at_least=1),
     # Speculation: by a draft or the model's own head, which dmrc switches on by itself, or by none (ngram-*)
     Flag(("--spec-type",), "word", "speculative.types", pattern=_SPECULATION),
     Flag(("--spec-draft-n-max",), "int", "speculative.draft.n_max", at_least=0),
@@ -184,10 +219,37 @@ FLAGS = (
     Flag(("-devd", "--device-draft", "--spec-draft-device"), "word"),
     Flag(("--draft-p-min", "--spec-draft-p-min"), "float", "speculative.draft.p_min"),
     Flag(("--draft-p-split", "--spec-draft-p-split"), "float", "speculative.draft.p_split"),
+    *(
+        Flag((f"-ct{of}d", f"--cache-type-{of}-draft", f"--spec-draft-type-{of}"), "choice", place, _CACHE_TYPES)
+        for of, place in (("k", "speculative.draft.cache_type_k"), ("v", "speculative.draft.cache_type_v"))
+    ),
+    Flag(("-Cd", "--cpu-mask-draft", "--spec-draft-cpu-mask"), "word"),
+    Flag(("-Crd", "--cpu-range-draft", "--spec-draft-cpu-range"), "word"),
+    Flag(("-Cbd", "--cpu-mask-batch-draft", "--spec-draft-cpu-mask-batch"), "word"),
+    *_of_draft("cpu-strict", "int", "strict_cpu", at_least=0, at_most=1),
+    *_of_draft("prio", "choice", "priority", choices=_PRIORITIES[1:]),
+    *_of_draft("poll", "int", "poll", at_least=0, at_most=100),
+    Flag(("-cmoed", "--cpu-moe-draft", "--spec-draft-cpu-moe"), "on"),
+    Flag(("-ncmoed", "--n-cpu-moe-draft", "--spec-draft-ncmoe", "--spec-draft-n-cpu-moe"), "int", at_least=0),
+    Flag(("--spec-draft-backend-sampling",), "on", "speculative.draft.backend_sampling"),
+    Flag(("--no-spec-draft-backend-sampling",), "off", "speculative.draft.backend_sampling"),
+    *(
+        Flag((f"--spec-ngram-mod-n-{part}",), "int", f"speculative.ngram_mod.n_{part}", at_least=least, at_most=1024)
+        for part, least in (("min", 0), ("max", 0), ("match", 1))
+    ),
+    *(
+        Flag(
+            (f"--spec-{kind}-{part}",), "int", f"speculative.{kind}.{part}".replace("-", "_"), at_least=1, at_most=1024
+        )
+        for kind in ("ngram-simple", "ngram-map-k", "ngram-map-k4v")
+        for part in ("size-n", "size-m", "min-hits")
+    ),
     # The server
     Flag(("-to", "--timeout"), "int", "timeout_read timeout_write", at_least=1),
     Flag(("--sse-ping-interval",), "int", "sse_ping_interval", at_least=-1),
     Flag(("-v", "--log-verbose", "--verbose"), "on", "verbosity", (("", "5"),)),
+    # Below 3 the log would not say why the engine does not start.
+    Flag(("-lv", "--log-verbosity", "--verbosity"), "int", "verbosity", at_least=3, at_most=5),
 )
 """The allowlist."""
 

@@ -63,7 +63,7 @@ def estimate(model: LocalModel | None, options: ServingOptions, parallel: int) -
     return MemoryEstimate(
         weights_bytes=facts.tensor_bytes + _copies(facts, set_to),
         companion_bytes=_beside(local(model).companions, context_size, parallel, set_to)
-        + _of_guesses(facts, options.runtime_flags or (), context_size * parallel, ubatch),
+        + _of_guesses(facts, options.runtime_flags or (), context_size * parallel, ubatch, set_to),
         kv_bytes=_cache(facts, context_size, parallel, set_to, ubatch),
         compute_bytes=ubatch * a_token,
         prompt_cache_bytes=int(set_to.get("--cache-ram", 0)) * _MIB,
@@ -145,12 +145,18 @@ def _cache(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[s
     return int(cells * parallel * _value_bytes(facts, set_to))
 
 
-def _of_guesses(facts: GgufFacts, flags: Sequence[str], tokens: int, ubatch: int) -> int:
+def _of_guesses(facts: GgufFacts, flags: Sequence[str], tokens: int, ubatch: int, set_to: Mapping[str, str]) -> int:
     """Return what a head that guesses ahead takes: a context of its own for all tokens, and what is computed in it."""
     if not uses_head(facts, flags):
         return 0
     heads = sum(facts.head_counts_kv[-facts.next_token_heads :])
-    return int(heads * tokens * _value_bytes(facts, {})) + ubatch * _bytes_in_work(facts, tokens)
+    return int(heads * tokens * _value_bytes(facts, _of_draft(set_to))) + ubatch * _bytes_in_work(facts, tokens)
+
+
+def _of_draft(set_to: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of the context that guesses, by the names that they have for the model's own."""
+    types = {f"--cache-type-{of}": set_to.get(f"--spec-draft-type-{of}") for of in "kv"}
+    return {name: kind for name, kind in types.items() if kind is not None}
 
 
 def _value_bytes(facts: GgufFacts, set_to: Mapping[str, str]) -> float:
@@ -172,7 +178,7 @@ def _beside(companions: Companions, context_size: int, parallel: int, set_to: Ma
     if companions.draft is not None:
         draft = facts_of(companions.draft)
         total += draft.tensor_bytes + _copies(draft, set_to) + draft.vocabulary_size * _VOCABULARY_ENTRY_BYTES
-        total += _cache(draft, context_size, parallel, {}, _DEFAULT_UBATCH)
+        total += _cache(draft, context_size, parallel, _of_draft(set_to), _DEFAULT_UBATCH)
         total += _DEFAULT_UBATCH * _bytes_in_work(draft, context_size)
     return total
 

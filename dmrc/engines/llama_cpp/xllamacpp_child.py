@@ -240,6 +240,24 @@ def _set_reasoning(params: xllamacpp.CommonParams, text: str) -> None:
         _set_template_values(params, json.dumps({"enable_thinking": text == "on"}))
 
 
+def _set_effort(params: xllamacpp.CommonParams, text: str) -> None:
+    if text == "default":
+        params.default_template_kwargs = {
+            name: value for name, value in params.default_template_kwargs.items() if name != "reasoning_effort"
+        }
+    else:
+        _set_template_values(params, json.dumps({"reasoning_effort": text}))
+
+
+def _preserve(params: xllamacpp.CommonParams, preserves: bool) -> None:
+    _set_template_values(params, json.dumps({"preserve_reasoning": preserves}))
+    params.preserve_reasoning_specified = True
+
+
+def _add_end(params: xllamacpp.CommonParams, text: str) -> None:
+    params.antiprompt = [*params.antiprompt, text]
+
+
 def _set_speculation(params: xllamacpp.CommonParams, text: str) -> None:
     members = [f"COMMON_SPECULATIVE_TYPE_{word.replace('-', '_').upper()}" for word in text.split(",")]
     params.speculative.types = [_named(f"common_speculative_type.{member}") for member in members]
@@ -254,6 +272,10 @@ _SPECIAL: dict[str, Callable[[xllamacpp.CommonParams, str], None]] = {
     "--json-schema": _set_schema,
     "--chat-template-kwargs": _set_template_values,
     "--reasoning": _set_reasoning,
+    "--reasoning-effort": _set_effort,
+    "--reasoning-preserve": lambda params, _: _preserve(params, True),
+    "--no-reasoning-preserve": lambda params, _: _preserve(params, False),
+    "--reverse-prompt": _add_end,
     "--spec-type": _set_speculation,
 }
 
