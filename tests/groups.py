@@ -59,7 +59,9 @@ def _missing_for_llama_server() -> str | None:
 def _missing_for_vulkan() -> str | None:
     if vulkan_program() is None:
         return "no llama-server built for Vulkan; .ci/build-llama makes it in about 10 minutes"
-    return None if llvmpipe_driver() else "no llvmpipe (mesa-vulkan-drivers); .ci/run installs it"
+    if not Path("/usr/include/vulkan/vk_layer.h").exists():
+        return "no headers of Vulkan (libvulkan-dev); .ci/run installs them"
+    return _missing_commands("cc") if llvmpipe_driver() else "no llvmpipe (mesa-vulkan-drivers); .ci/run installs it"
 
 
 def _missing_for_registry() -> str | None:

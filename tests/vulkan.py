@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from tests.cache import cache_directory
 
 _ROOT = Path(__file__).parents[1]
 _DRIVERS = Path("/usr/share/vulkan/icd.d")
+_LAYER = Path(__file__).parent / "card" / "memory.c"
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,9 @@ def llvmpipe_driver() -> Path | None:
 
 @pytest.fixture(scope="session")
 def vulkan_server(needs_vulkan: None) -> VulkanServer:
-    """A card named `Vulkan0` with a memory of its own: 2048 MiB, all of them free whoever uses it (Mesa 22.3).
+    """A card named `Vulkan0`. Its memory is 2048 MiB, all of them free whoever uses it (Mesa 22.3), and no limit.
 
-    llama.cpp and dmrc count by this limit. llvmpipe itself does not keep it: it takes the machine's memory. So a test
-    makes a model that needs much of it by a long context, which costs no disk: SmolLM2-135M takes 22.5 KiB for each
-    token, so a context of 40000 tokens takes about 0.9 GiB.
+    `card_of` gives it a memory that ends. SmolLM2-135M answers on it with 1.3 tokens/s: take tiny models.
     """
     program, driver = vulkan_program(), llvmpipe_driver()
     assert program is not None
@@ -60,3 +63,35 @@ def vulkan_server(needs_vulkan: None) -> VulkanServer:
             "VK_ICD_FILENAMES": str(driver),  # before version 1.3.207 of the loader
         },
     )
+
+
+@pytest.fixture(scope="session")
+def card_of(vulkan_server: VulkanServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, str]]:
+    """Return the environment of a new card with so many MiB of memory, as a graphics card has them.
+
+    All processes with that environment share it: what one holds is not free for the other, what does not fit fails
+    (`ErrorOutOfDeviceMemory`), and what a killed one held is free again. So nothing has to be said about it: the
+    engine's own list of devices tells what is free. llama.cpp keeps 1024 MiB free (`--fit-target`) unless it is told
+    otherwise, so a card of less gets nothing by `--fit on`.
+
+    A context is the cheap way to take much: `write_tiny_llama` takes 256 bytes for each token and block pair, so
+    `--ctx-size 400000` takes about 100 MiB of the card, and no time.
+    """
+    directory = tmp_path_factory.mktemp("card")
+    library = directory / "libmemory.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, _LAYER, "-lpthread"], check=True)
+    manifest = {"name": "VK_LAYER_DMRC_memory", "type": "GLOBAL", "library_path": str(library)}
+    manifest |= {"api_version": "1.3.0", "implementation_version": "1", "description": "a memory that ends"}
+    (directory / "memory.json").write_text(json.dumps({"file_format_version": "1.1.2", "layer": manifest}))
+    numbers = itertools.count()
+
+    def new_card(mebibytes: int) -> dict[str, str]:
+        return {
+            **vulkan_server.environment,
+            "VK_INSTANCE_LAYERS": manifest["name"],
+            "VK_LAYER_PATH": str(directory),
+            "DMRC_TEST_CARD_BYTES": str(mebibytes << 20),
+            "DMRC_TEST_CARD_FILE": str(directory / f"card-{next(numbers)}"),
+        }
+
+    return new_card
