@@ -52,6 +52,11 @@ def vulkan_server(needs_vulkan: None) -> VulkanServer:
 
     `card_of` gives it a memory that ends. SmolLM2-135M answers on it with 1.3 tokens/s: take tiny models.
     """
+    return software_card()
+
+
+def software_card() -> VulkanServer:
+    """Return llvmpipe and the build that can use it; both must be on this machine."""
     program, driver = vulkan_program(), llvmpipe_driver()
     assert program is not None
     assert driver is not None
@@ -74,10 +79,14 @@ def card_of(vulkan_server: VulkanServer, tmp_path_factory: pytest.TempPathFactor
     engine's own list of devices tells what is free. llama.cpp keeps 1024 MiB free (`--fit-target`) unless it is told
     otherwise, so a card of less gets nothing by `--fit on`.
 
-    A context is the cheap way to take much: `write_tiny_llama` takes 256 bytes for each token and block pair, so
+    A context is the cheap way to take much: `write_tiny_llama` takes 256 bytes for each token and pair of blocks, so
     `--ctx-size 400000` takes about 100 MiB of the card, and no time.
     """
-    directory = tmp_path_factory.mktemp("card")
+    return limited_cards(vulkan_server, tmp_path_factory.mktemp("card"))
+
+
+def limited_cards(server: VulkanServer, directory: Path) -> Callable[[int], dict[str, str]]:
+    """Return what makes new cards, each of so many MiB; the layer that limits them is compiled to a directory."""
     library = directory / "libmemory.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, _LAYER, "-lpthread"], check=True)
     manifest = {"name": "VK_LAYER_DMRC_memory", "type": "GLOBAL", "library_path": str(library)}
@@ -87,11 +96,12 @@ def card_of(vulkan_server: VulkanServer, tmp_path_factory: pytest.TempPathFactor
 
     def new_card(mebibytes: int) -> dict[str, str]:
         return {
-            **vulkan_server.environment,
+            **server.environment,
             "VK_INSTANCE_LAYERS": manifest["name"],
             "VK_LAYER_PATH": str(directory),
-            "DMRC_TEST_CARD_BYTES": str(mebibytes << 20),
-            "DMRC_TEST_CARD_FILE": str(directory / f"card-{next(numbers)}"),
+            # VK_…: only such variables reach the engines of dmrc.
+            "VK_CARD_BYTES": str(mebibytes << 20),
+            "VK_CARD_FILE": str(directory / f"card-{next(numbers)}"),
         }
 
     return new_card

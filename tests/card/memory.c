@@ -1,7 +1,7 @@
 /* A layer of Vulkan that gives each card a limited memory, as a graphics card has: what is allocated beyond it fails,
  * and VK_EXT_memory_budget tells what is free, whichever process holds the rest. llvmpipe alone says neither.
  *
- * DMRC_TEST_CARD_BYTES is the memory, and DMRC_TEST_CARD_FILE a file that all processes with the card share: so many
+ * VK_CARD_BYTES is the memory, and VK_CARD_FILE a file that all processes with the card share: so many
  * slots of a process with its bytes. The slot of a process that has gone counts no more.
  *
  * Source: https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderLayerInterface.md
@@ -51,9 +51,9 @@ static int is_gone(pid_t process) {
 
 static void begin(void) {
     if (slots) return;
-    int file = open(getenv("DMRC_TEST_CARD_FILE"), O_RDWR | O_CREAT, 0600);
+    int file = open(getenv("VK_CARD_FILE"), O_RDWR | O_CREAT, 0600);
     if (file < 0 || ftruncate(file, SLOTS * sizeof *slots) != 0) abort();
-    limit = strtoull(getenv("DMRC_TEST_CARD_BYTES"), NULL, 10);
+    limit = strtoull(getenv("VK_CARD_BYTES"), NULL, 10);
     slots = mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (slots == MAP_FAILED) abort();
     for (int i = 0; i < SLOTS && !own; i++) {
