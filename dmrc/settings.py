@@ -15,6 +15,9 @@ from dmrc.paths import Paths, expanded
 DEFAULT_PORT = 12434
 """Docker Model Runner's port, so that clients written for it find us."""
 
+ENGINE_INDEX = "https://xorbitsai.github.io/xllamacpp/whl"
+"""Where xllamacpp's own builds for graphics cards are."""
+
 CaptureLevel = Literal["full", "metadata", "off"]
 """What is recorded of requests: everything; everything but bodies and their words; nothing."""
 
@@ -60,6 +63,9 @@ class Settings:
     Shape: `{"docker.io": ("http://127.0.0.1:5000",)}`.
     """
 
+    engine_index: str = ENGINE_INDEX
+    """`DMRC_ENGINE_INDEX`: where `dmrc engine install` looks for builds, each kind in an index below it."""
+
     @property
     def paths(self) -> Paths:
         """Return where things lie."""
@@ -94,6 +100,7 @@ class Settings:
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
             mirrors=_mirrors(environ.get("DMRC_MIRROR")),
+            engine_index=_index(environ.get("DMRC_ENGINE_INDEX", "")),
         )
 
 
@@ -179,6 +186,16 @@ def _mirrors(text: str | None) -> Mapping[str, tuple[str, ...]] | None:
             )
         mirrors[match[1]] = (*mirrors.get(match[1], ()), match[2])
     return mirrors
+
+
+def _index(text: str) -> str:
+    if not text:
+        return ENGINE_INDEX
+    if not text.startswith(("http://", "https://")):
+        raise SettingError(
+            f"DMRC_ENGINE_INDEX must be a URL, not '{text}'", remedy="Use DMRC_ENGINE_INDEX=https://mirror.example/whl"
+        )
+    return text.rstrip("/")
 
 
 def _words(text: str) -> tuple[str, ...]:

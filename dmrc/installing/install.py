@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from dmrc.engines.builds.proof import Proof, prove
 from dmrc.errors import BuildError, ConflictError
 from dmrc.installing import places
 from dmrc.installing.contents import build_in
+
+_FOR_PROCESSORS = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,22 @@ class Brought:
 Bring = Callable[[Path], Brought]
 """Puts a build into an empty directory."""
 
+Waiting = Callable[[str], AbstractContextManager[object]]
+"""Says what is waited for within its block."""
+
 
 class Installer:
     """Changes the builds of one state directory."""
 
-    def __init__(self, builds: Builds, run: Path, seconds: float) -> None:
-        """Prove a build within so many seconds before it is used, with sockets in `run`, which has a short name."""
+    def __init__(self, builds: Builds, run: Path, seconds: float, waiting: Waiting = nullcontext) -> None:
+        """Prove a build within so many seconds before it is used, with sockets in `run`, which has a short name.
+
+        `waiting` shows a person, for as long as its block lasts, what is waited for.
+        """
         self._builds = builds
         self._run = run
         self._seconds = seconds
+        self._waiting = waiting
 
     def install(self, name: str, bring: Bring, *, wants_card: bool = False) -> tuple[Build, Proof]:
         """Bring a build, and use it from the next runner on. `wants_card` refuses one that sees no graphics card.
@@ -58,6 +68,25 @@ class Installer:
             kept = places.keep(replace(build, version=proof.version), place, directory)
             places.choose(name, directory)
         return kept, proof
+
+    def install_first(
+        self, wanted: Sequence[str], bring: Callable[[str], Bring], tell: Callable[[str], None], name: str | None = None
+    ) -> tuple[Build, Proof]:
+        """Bring the first of several builds that works, and call it `name`, or what it is called in `wanted`.
+
+        `tell` gets a line for each that does not. Those for a graphics card must see one; `cpu` is for none.
+
+        Raises:
+            BuildError: The last one does not work either.
+            DmrcError: One cannot be brought; see `install`. The next would not be either.
+        """
+        *others, last = wanted
+        for one in others:
+            try:
+                return self.install(name or one, bring(one), wants_card=one != _FOR_PROCESSORS)
+            except BuildError as error:
+                tell(str(error))
+        return self.install(name or last, bring(last), wants_card=last != _FOR_PROCESSORS)
 
     def use(self, name: str) -> tuple[Build, Proof]:
         """Use a build that is there from the next runner on.
@@ -105,7 +134,10 @@ class Installer:
         """
         stays = f"In use stays {self._builds.in_use().label}"
         try:
-            with tempfile.TemporaryDirectory(prefix="p-", dir=self._run) as scratch:
+            with (
+                self._waiting(f"Trying build '{build.name}'"),
+                tempfile.TemporaryDirectory(prefix="p-", dir=self._run) as scratch,
+            ):
                 proof = asyncio.run(prove(build, Path(scratch), self._seconds))
         except BuildError as error:
             raise BuildError(f"build '{build.name}' does not work here: {error.message}", remedy=stays) from error

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.test_completion import complete
 from tests.dmrc_command import Dmrc
 from tests.installing import fakes
+from tests.installing.wheel_index import put, serving
 
 
 def _script(path: Path, text: str) -> Path:
@@ -136,3 +137,29 @@ def test_a_sha256_that_is_none_is_refused(dmrc: Dmrc, tmp_path: Path) -> None:
     done = dmrc.run("engine", "install", "--from", tmp_path, "--sha256", "abc")
 
     assert (done.returncode, done.stderr) == (2, "dmrc: --sha256 must be 64 hexadecimal digits, not 'abc'\n")
+
+
+@pytest.mark.engine
+def test_a_build_is_fetched_from_an_index_or_from_a_mirror_by_setting(dmrc: Dmrc, wheel: Path, tmp_path: Path) -> None:
+    put(tmp_path / "vulkan", wheel)
+    with serving(tmp_path) as url:
+        fetched = dmrc.run("engine", "install", "cpu", "--index-url", f"{url}/vulkan")
+        seeing_none = dmrc.run("engine", "install", "vulkan", env={"DMRC_ENGINE_INDEX": url})
+        unknown = dmrc.run("engine", "install", "vulkan", "--index-url", f"{url}/nowhere")
+    builds = {build["name"]: build for build in json.loads(dmrc.ok("engine", "list", "--json"))}
+    back = dmrc.run("engine", "install", "cpu")
+
+    assert fetched.returncode == 0, fetched.stderr
+    assert fetched.stderr.splitlines()[0] == f"it was asked for. Fetching {wheel.name} from {url}/vulkan"
+    assert (builds["cpu"]["in_use"], builds["cpu"]["source"]) == (True, f"{url}/vulkan/xllamacpp/{wheel.name}")
+    assert seeing_none.returncode == 5 and "build 'vulkan' sees no graphics card here" in seeing_none.stderr
+    assert unknown.returncode == 5 and "there is nothing at" in unknown.stderr and "--from" in unknown.stderr
+    assert set(builds) == {"xllamacpp", "cpu"}
+    assert "build 'xllamacpp' (version" in back.stderr
+
+
+def test_a_place_and_a_kind_are_one_too_many(dmrc: Dmrc, tmp_path: Path) -> None:
+    done = dmrc.run("engine", "install", "cuda", "--from", tmp_path)
+
+    assert done.returncode == 2
+    assert "leave out the kind and --index-url" in done.stderr

@@ -161,6 +161,26 @@ def test_a_build_that_works_replaces_the_one_of_its_name_and_a_broken_one_does_n
 
 
 @pytest.mark.engine
+def test_of_several_builds_the_first_that_works_is_used_and_each_other_one_costs_a_line(
+    installer: Installer, builds: Builds, tmp_path: Path, wheel: Path
+) -> None:
+    crashing = fakes.server(tmp_path / "given" / "llama-server", fakes.CRASHES)
+    places, told = {"cu132": crashing, "vulkan": wheel, "cpu": wheel}, list[str]()
+
+    build, _ = installer.install_first(list(places), lambda one: _from(places[one]), told.append)
+
+    assert build.name == "cpu" and builds.in_use() == build
+    assert [line.partition(":")[0].partition(".")[0] for line in told] == [
+        "build 'cu132' does not work here",
+        "build 'vulkan' sees no graphics card here",
+    ]
+    with pytest.raises(BuildError, match="build 'mine' sees no graphics card here"):
+        installer.install_first(["cu132", "vulkan"], lambda one: _from(places[one]), told.append, "mine")
+    assert builds.in_use() == build
+    assert _left(builds) == ["cpu", CHOICE]
+
+
+@pytest.mark.engine
 def test_removing_what_is_in_use_wants_force_and_what_was_not_installed_stays(
     installer: Installer, builds: Builds, wheel: Path
 ) -> None:

@@ -57,9 +57,10 @@ def builds_of(app: App) -> Builds:
 
 def installer_of(app: App, builds: Builds, seconds: float = 120.0) -> Installer:
     """Return what changes them."""
+    from dmrc.cli.progress import spinner
     from dmrc.installing.install import Installer
 
-    return Installer(builds, app.settings.paths.create().run, seconds)
+    return Installer(builds, app.settings.paths.create().run, seconds, spinner)
 
 
 def tell_in_use(app: App, builds: Builds, build: Build, proof: Proof) -> None:

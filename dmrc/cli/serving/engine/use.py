@@ -18,9 +18,6 @@ def use(app: App, name: str, seconds: float) -> None:
     NAME is one of dmrc engine list: what was installed, `llama-server` on PATH, or `xllamacpp`, which came with dmrc.
     It must list its devices, load a tiny model and answer first; else the former one stays.
     """
-    from dmrc.cli.progress import spinner
-
     builds = builds_of(app)
-    with spinner(f"Trying build '{name}'"):
-        build, proof = installer_of(app, builds, seconds).use(name)
+    build, proof = installer_of(app, builds, seconds).use(name)
     tell_in_use(app, builds, build, proof)
