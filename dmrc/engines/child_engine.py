@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ class ChildEngine(PlainEngine, abc.ABC):
     """Whether its server listens on `Launch.port`, which everybody on this machine reaches, and on no unix socket."""
     causes: Sequence[Cause] = ()
     """Lines in its log that say why it did not start."""
+    load_notes: re.Pattern[str] | None = None
+    """Lines in its log that are kept until `device_use` has read them, once it answers; None: none."""
 
     @abc.abstractmethod
     def command(self, launch: Launch) -> list[str]:
@@ -50,6 +53,7 @@ class ChildEngine(PlainEngine, abc.ABC):
             connector=connector,
             log=launch.log,
             causes=self.causes,
+            notes=self.load_notes if launch.placement is not None and launch.placement.shares else None,
         )
         return ChildServer(await EngineProcess.start(child, mask), connector)
 

@@ -65,8 +65,11 @@ def without_requests(line: str) -> str | None:
 class ChildLog:
     """The log of one child, which prints into a pipe; a thread of its own writes it. A full disk only costs lines."""
 
-    def __init__(self, path: Path, mask: Callable[[str], str] = str) -> None:
-        """Append to the file at `path`; `mask` takes secrets out of a line."""
+    def __init__(self, path: Path, mask: Callable[[str], str] = str, noted: re.Pattern[str] | None = None) -> None:
+        """Append to the file at `path`; `mask` takes secrets out of a line, and lines with `noted` are kept, too."""
+        self.notes: list[str] = []
+        """Lines that were asked for, of those that came before it `serves`: later ones may quote a request."""
+        self._noted = noted
         self._path = path
         self._mask = mask
         self._file: BinaryIO | None = None
@@ -125,6 +128,8 @@ class ChildLog:
         """Return what of a line may be written; None for nothing, also where our own reading of it fails."""
         try:
             kept = without_requests(line) if self._is_serving and line else line
+            if self._noted is not None and not self._is_serving and self._noted.search(line):
+                self.notes.append(line)
             return None if kept is None else self._mask(kept)
         except Exception as error:  # noqa: BLE001 nobody else empties the pipe, and a child that cannot print stands still
             _log.error("a line of an engine is left out: %s", where(error))

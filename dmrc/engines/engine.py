@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
 from dmrc.engines.local_model import LocalModel
+from dmrc.engines.placement import DeviceWish, Placement
 from dmrc.exchange import JsonValue, Operation
 from dmrc.project import ServingOptions
 
@@ -33,6 +34,8 @@ class Launch:
     """Requests at the same time, each with a context of its own."""
     prompt_cache_bytes: int = 0
     """Memory for the prompts of earlier requests, beside the contexts of the slots; 0 keeps none."""
+    placement: Placement | None = None
+    """Where it is computed; None where the engine lists no graphics cards, and does as it likes."""
     key: str | None = field(default=None, repr=False)
     """The secret that an upstream wants."""
     socket: Path
@@ -67,7 +70,7 @@ def launch_json(launch: Launch, **more: JsonValue) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What a runner takes, by part, in bytes."""
+    """What a runner takes, by part, in bytes, and how much of that is on graphics cards."""
 
     weights_bytes: int
     """The tensors, and their copies in the order that the processor likes."""
@@ -81,15 +84,24 @@ class MemoryEstimate:
     """Host memory for the prompts of earlier requests: at most so much, once it is full."""
     base_bytes: int
     """The process and the vocabulary."""
+    device_bytes: int = 0
+    """What of all these is on cards."""
+    movable_bytes: int = 0
+    """What of all these a card could hold that is large enough."""
 
     @property
     def total_bytes(self) -> int:
-        """Return the sum."""
+        """Return what it takes of RAM."""
         return self.bare_bytes + self.prompt_cache_bytes
 
     @property
     def bare_bytes(self) -> int:
-        """Return the sum without the prompt cache, which a runner can do without."""
+        """Return what it takes of RAM without the prompt cache, which a runner can do without."""
+        return self.everywhere_bytes - self.device_bytes
+
+    @property
+    def everywhere_bytes(self) -> int:
+        """Return the sum of the parts, wherever they are, without the prompt cache."""
         return self.weights_bytes + self.companion_bytes + self.kv_bytes + self.compute_bytes + self.base_bytes
 
 
@@ -159,13 +171,32 @@ class Engine(Protocol):
     def template(self, model: LocalModel, options: ServingOptions) -> str | None:
         """Return the source of the chat template that is used; "" where there is none, None where it is not known."""
 
-    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
-        """Return what a runner with so many slots takes; None: it is not ours to count, and nobody gives way for it."""
+    def estimate(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, card_bytes: int = 0
+    ) -> MemoryEstimate | None:
+        """Return what a runner with so many slots takes; None: it is not ours to count, and nobody gives way for it.
+
+        As much of it as `card_bytes` allow is on cards, and the rest in RAM, unless the project's flags say how much.
+        """
 
     def largest_context(
-        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+        self,
+        model: LocalModel | None,
+        options: ServingOptions,
+        parallel: int,
+        available_bytes: int,
+        card_bytes: int | None = None,
     ) -> int | None:
-        """Return the most tokens per request that fit; None where none do, or it is not known."""
+        """Return the most tokens per request that fit; None where none do, or it is not known.
+
+        With `card_bytes` all of the model that a card can hold must fit into these, and the rest into RAM.
+        """
+
+    def device_wish(self, options: ServingOptions) -> DeviceWish:
+        """Return what the options, and this engine's flags among them, say of graphics cards."""
+
+    def device_use(self, lines: Sequence[str]) -> Mapping[str, int]:
+        """Return what a child took of each card, in bytes, by the `load_notes` of its log; empty if they do not say."""
 
     def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
         """Return whether memory for earlier prompts is of use, and the project leaves it to us how much that is."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import Counts, MemoryEstimate
 from dmrc.engines.local_model import LocalModel
+from dmrc.engines.placement import DeviceWish
 from dmrc.exchange import Operation
 from dmrc.project import Mode, ServingOptions
 
@@ -45,15 +46,30 @@ class PlainEngine:
             return model.template
         return None if model.facts is None else model.facts.chat_template or ""
 
-    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
+    def estimate(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, card_bytes: int = 0
+    ) -> MemoryEstimate | None:
         """Return None: it is not known."""
         return None
 
     def largest_context(
-        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+        self,
+        model: LocalModel | None,
+        options: ServingOptions,
+        parallel: int,
+        available_bytes: int,
+        card_bytes: int | None = None,
     ) -> int | None:
         """Return None: it is not known."""
         return None
+
+    def device_wish(self, options: ServingOptions) -> DeviceWish:
+        """Return what `x-dmrc: {device, gpu}` say."""
+        return DeviceWish.of(options)
+
+    def device_use(self, lines: Sequence[str]) -> Mapping[str, int]:
+        """Return nothing: it is not known."""
+        return {}
 
     def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
         """Return False: it keeps none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ STOP_SECONDS = 5.0
 """How long a child may take to end after SIGTERM, before SIGKILL."""
 
 _LOG_END_SECONDS = 2.0
+_LAST_LINES_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Child:
     """File that gets what it prints."""
     causes: Sequence[Cause] = ()
     """Lines of its log that say why it did not start."""
+    notes: re.Pattern[str] | None = None
+    """Lines of its log that `EngineProcess.load_notes` returns."""
 
 
 class EngineProcess:
@@ -73,7 +77,7 @@ class EngineProcess:
             EngineStartError: The program cannot be started at all.
         """
         child.socket.unlink(missing_ok=True)
-        log = ChildLog(child.log, mask)
+        log = ChildLog(child.log, mask, child.notes)
         output = log.open()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -120,7 +124,14 @@ class EngineProcess:
                     remedy=f"See {self._child.log}",
                 )
             await asyncio.sleep(POLL_SECONDS)
+        if self._child.notes is not None:  # what it printed before it answered may be on its way
+            await asyncio.sleep(_LAST_LINES_SECONDS)
         self._log.serves()
+
+    @property
+    def load_notes(self) -> Sequence[str]:
+        """Return the lines that were asked for, of those that it printed before it answered."""
+        return self._log.notes
 
     async def is_healthy(self) -> bool:
         """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""

@@ -73,6 +73,9 @@ class GgufFacts:
     """Bytes of the matrices that are multiplied with, by the number of their type in GGUF."""
     next_token_heads: int = 0
     """Blocks, the last ones, that guess a token further ahead (multi-token prediction)."""
+    layer_bytes: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """Bytes of all tensors by layer: `input` is what tokens are looked up in, `0` and so on are the blocks, `0 experts`
+    what of a block only some tokens use, `head` the matrix of the output, and `output` everything else."""
     split_number: int = 0
     """Which of the files of a split model it is, from 0."""
 
@@ -117,6 +120,7 @@ class GgufFacts:
             metadata=_as_text(header),
             matrix_bytes=header.matrix_bytes,
             next_token_heads=header.next_token_heads,
+            layer_bytes=header.layer_bytes,
             split_number=read.general("split.no", 0) or 0,
         )
 
@@ -130,6 +134,7 @@ class GgufFacts:
             tensor_count=sum(shard.tensor_count for shard in shards),
             matrix_bytes=sum((Counter(shard.matrix_bytes) for shard in shards), Counter()),
             next_token_heads=sum(shard.next_token_heads for shard in shards),
+            layer_bytes=sum((Counter(shard.layer_bytes) for shard in shards), Counter()),
         )
 
 

@@ -6,6 +6,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ _BLOCKS = {
 }
 # fmt: on
 
+_BLOCK = re.compile(rb"blk\.(\d{1,5})\.(?:ffn_(?:up|down|gate_up|gate)_(?:ch)?(exps))?")
+_INPUT = (b"token_embd", b"token_types", b"position_embd", b"per_layer_token_embd")
+
 Scalar = bool | int | float | str
 """A value of the header."""
 
@@ -67,6 +71,8 @@ class Header:
     """Bytes of the matrices that are multiplied with, by tensor type: not of the table that tokens are looked up in."""
     next_token_heads: int
     """Blocks that guess a token further ahead: so many have the matrix that they begin with."""
+    layer_bytes: Mapping[str, int]
+    """Bytes by layer: see `GgufFacts.layer_bytes`."""
 
     @classmethod
     def parse(cls, stream: BinaryIO, *, name: str) -> Header:
@@ -89,9 +95,9 @@ class Header:
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
             raise reader.damaged(f"its alignment is {str(alignment)[:40]}")
-        parameters, tensor_bytes, matrices = _measure_tensors(reader, tensor_count, alignment)
-        of_types, heads = matrices.by_type(), matrices.next_token_heads
-        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count, of_types, heads)
+        parameters, tensor_bytes, tensors = _measure_tensors(reader, tensor_count, alignment)
+        by_type, by_layer, heads = tensors.by_type(), tensors.by_layer, tensors.next_token_heads
+        return cls(values, array_lengths, parameters, tensor_bytes, tensor_count, by_type, heads, by_layer)
 
 
 class _Reader:
@@ -223,10 +229,10 @@ def _read_array(reader: _Reader, kind: int, count: int) -> tuple[Scalar, ...] | 
     return None
 
 
-def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, _Matrices]:
-    """Return the elements and the bytes of all tensors, and what the matrices among them are."""
+def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, int, _Tensors]:
+    """Return the elements and the bytes of all tensors, and their bytes by type and by layer."""
     parameters = size = end = 0
-    knows_all, matrices = True, _Matrices()
+    knows_all, tensors = True, _Tensors()
     for index in range(count):
         name = reader.name()
         dimension_count = reader.number(_U32)
@@ -239,26 +245,43 @@ def _measure_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, 
         tensor_bytes = -(-elements // block_elements) * block_bytes
         parameters += elements
         size += tensor_bytes
-        if dimension_count > 1:
-            matrices.add(name, kind, tensor_bytes)
+        tensors.add(name, kind, tensor_bytes, is_matrix=dimension_count > 1)
         end = max(end, offset + tensor_bytes)
     data_bytes = max(0, reader.left - -reader.position % alignment)
     if end > data_bytes:
         raise reader.damaged(f"its tensors need {end} bytes, and {data_bytes} follow its header")
     # A type that is newer than our table: what follows the header is the best answer, padding included.
-    return parameters, size if knows_all else data_bytes, matrices
+    return parameters, size if knows_all else data_bytes, tensors
 
 
-class _Matrices:
-    """Adds up matrices by type. Without an output matrix the table of tokens serves as one too."""
+def _layer(name: bytes) -> str:
+    """Return which layer a tensor is of, by the names that all architectures share: see `GgufFacts.layer_bytes`.
+
+    Source: llm_tensor_info_for in https://github.com/ggml-org/llama.cpp/blob/master/src/llama-arch.cpp
+    """
+    block = _BLOCK.match(name)
+    if block is not None:
+        return f"{int(block[1])}{' experts' if block[2] else ''}"
+    if name.startswith(_INPUT):
+        return "input"
+    return "head" if name == b"output.weight" else "output"
+
+
+class _Tensors:
+    """Adds up tensors by layer, and matrices by type. Without an output matrix the table of tokens is one too."""
 
     def __init__(self) -> None:
+        self.by_layer: dict[str, int] = {}
         self._bytes: dict[int, int] = {}
         self._table: tuple[int, int] | None = None
         self._has_output = False
         self.next_token_heads = 0
 
-    def add(self, name: bytes, kind: int, size_bytes: int) -> None:
+    def add(self, name: bytes, kind: int, size_bytes: int, *, is_matrix: bool) -> None:
+        layer = _layer(name)
+        self.by_layer[layer] = self.by_layer.get(layer, 0) + size_bytes
+        if not is_matrix:
+            return
         if name == b"token_embd.weight":
             self._table = (kind, size_bytes)
             return

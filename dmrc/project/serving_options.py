@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from dmrc.fields import Faults, JsonValue, positive, strings, text
+from dmrc.fields import Faults, JsonValue, one_of, positive, strings, text
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.option_fields import (
     FieldPlace,
@@ -27,6 +27,11 @@ from dmrc.project.upstream import Upstream
 
 Mode = Literal["completion", "embedding", "rerank"]
 """What a model is loaded for; llama.cpp's server does one of these at a time."""
+
+GpuNeed = Literal["auto", "required"]
+"""Whether a model may be computed by the processor where no card has room for all of it."""
+
+GPU_NEEDS = get_args(GpuNeed)
 
 Origin = Literal["compose", "command line", "package", "default"]
 """Who says a value, the strongest first: a compose file is what a team has agreed on, and no wish of one machine
@@ -72,6 +77,12 @@ class ServingOptions:
         default=None, metadata=described(lambda value, place: positive(value, place.where, example=2))
     )
     """Requests served at the same time; None lets dmrc choose by the memory there is."""
+    device: str | None = field(default=None, metadata=described(checked_by(text), is_local=True))
+    """Which graphics card computes it, as its engine calls it; `cpu` is none, `auto` any."""
+    gpu: GpuNeed | None = field(
+        default=None, metadata=described(lambda value, place: one_of(value, place.where, GPU_NEEDS), is_local=True)
+    )
+    """Whether all of it that a card can hold must be on one."""
     upstream: Upstream | None = field(
         default=None,
         metadata=described(

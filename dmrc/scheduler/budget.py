@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from dmrc.engines.devices import Device
 from dmrc.engines.engine import Engine, MemoryEstimate
+from dmrc.engines.placement import ALL, SPARE_BYTES
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import format_size
+from dmrc.scheduler.fitting import MemoryNeed, needs, ranked, usable
 from dmrc.scheduler.free_memory import FreeMemory
+from dmrc.scheduler.room import FreeCard, Reading, Room
 from dmrc.scheduler.target import Target
 
-_SLOTS_TO_TRY = (4, 2, 1)
 _GIB = 1 << 30
 _LARGEST_PROMPT_CACHE_BYTES = 8 * _GIB  # llama.cpp's own default
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryNeed:
-    """What a runner would take with a number of slots."""
-
-    parallel: int
-    """Slots."""
-    memory: MemoryEstimate
-    """Bytes by part."""
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """What a living runner holds."""
+    """What a living runner holds, or was promised."""
 
     estimated_bytes: int
-    """What it takes, by the estimate; of its prompt cache, what is filled."""
+    """RAM by the estimate; of its prompt cache, what is filled."""
     private_bytes: int
-    """What it takes already and the system therefore no longer calls available."""
+    """What it takes of RAM already, and the system therefore no longer calls available."""
     unfilled_bytes: int = 0
     """What its prompt cache may still grow by. Others may have it, and it then starts anew with a smaller one."""
+    cards: Mapping[str, int] = field(default_factory=dict)
+    """Memory of cards, by their names."""
+    since: float = math.inf
+    """When it had taken that of the cards, on the monotonic clock; inf while it loads."""
 
     @classmethod
-    def of(cls, need: MemoryNeed, resident_bytes: int, private_bytes: int) -> MemoryUse:
+    def of(cls, need: MemoryNeed, resident_bytes: int, private_bytes: int, since: float = math.inf) -> MemoryUse:
         """Return what a runner holds whose process has so much in memory."""
         bare, cache = need.memory.bare_bytes, need.memory.prompt_cache_bytes
         filled = min(cache, max(0, resident_bytes - bare))
-        return cls(bare + filled, private_bytes, cache - filled)
+        return cls(bare + filled, private_bytes, cache - filled, need.cards, since)
+
+    def on(self, card: str) -> int:
+        """Return what it holds of one card."""
+        return self.cards.get(card, 0)
 
 
 class Budget:
@@ -69,27 +71,67 @@ class Budget:
         promised = sum(max(0, runner.estimated_bytes - runner.private_bytes) for runner in runners)
         return self._system_available() + sum(runner.private_bytes for runner in going) - promised
 
-    def fit(self, engine: Engine, target: Target, available_bytes: int) -> MemoryNeed | None:
-        """Return the need with the most slots that fits, with no prompt cache but the project's own; or None."""
-        return next((need for need in needs(engine, target) if need.memory.total_bytes <= available_bytes), None)
+    def room(self, held: Iterable[MemoryUse], going: Iterable[MemoryUse], reading: Reading) -> Room:
+        """Return what is free of everything, as `available` does for RAM."""
+        held, going = list(held), list(going)
+        cards = (free_card(device, reading.asked_at, held, going) for device in reading.devices)
+        return Room(self.available(held, going), tuple(cards))
 
-    def refuse(self, engine: Engine, target: Target, available_bytes: int) -> InsufficientMemoryError:
-        """Return the error that names the numbers, and what would fit."""
-        need = needs(engine, target)[-1]
-        largest = engine.largest_context(target.model, target.options, need.parallel, available_bytes)
-        memory = need.memory
+    def refuse(self, engine: Engine, target: Target, room: Room) -> InsufficientMemoryError:
+        """Return the error that names what is scarce, its numbers, and what would fit."""
+        smallest = next(reversed([*ranked(engine, target, room)]), None)
+        fewest = needs(engine, target)[-1]
+        card = None if smallest is not None else next(iter(usable(engine, target, room.cards)), None)
+        memory = (smallest or fewest).memory
+        if card is not None:
+            memory = engine.estimate(target.model, target.options, fewest.parallel, ALL) or memory
+        largest = engine.largest_context(
+            target.model,
+            target.options,
+            fewest.parallel,
+            room.ram_bytes,
+            None if card is None else card.free_bytes - SPARE_BYTES,
+        )
         if largest is None:
             remedy = "Choose a smaller model or quantisation, or unload others: dmrc ps"
         else:
             remedy = f"A context_size of {largest} would fit. Set it, or unload others: dmrc ps"
+        needed = _of_ram(memory, smallest, room) if card is None else _of_card(memory, card)
         return InsufficientMemoryError(
-            f"model '{target.reference}' with context_size {target.context_size} needs "
-            f"{format_size(memory.total_bytes)} (weights {format_size(memory.weights_bytes)}, "
-            f"context {format_size(memory.kv_bytes)}, "
-            f"buffers {format_size(memory.total_bytes - memory.weights_bytes - memory.kv_bytes)}), "
-            f"and {format_size(max(0, available_bytes))} is free",
-            remedy=remedy,
+            f"model '{target.reference}' with context_size {target.context_size} needs {needed}", remedy=remedy
         )
+
+
+def free_card(device: Device, asked_at: float, held: Sequence[MemoryUse], going: Sequence[MemoryUse]) -> FreeCard:
+    """Return what of a card is free beside those that are `held`, once the `going` ones have gone.
+
+    The driver knows of all programs, and does not know of runners that had not loaded yet when it was asked. One that
+    computes in RAM calls everything free, whoever uses it: so there is never more than what our own runners leave.
+    """
+    name = device.name
+    promised = sum(use.on(name) for use in held if use.since > asked_at)
+    returning = sum(use.on(name) for use in going)
+    left = device.total_bytes - sum(use.on(name) for use in held)
+    return FreeCard(device, max(0, min(left, device.free_bytes - promised + returning)))
+
+
+def _of_ram(memory: MemoryEstimate, need: MemoryNeed | None, room: Room) -> str:
+    """Return what is needed of RAM, and what is free of it, as an error says it."""
+    free = f"and {format_size(max(0, room.ram_bytes))} is free"
+    if need is not None and need.cards:
+        on_cards = f"{format_size(memory.device_bytes)} on {' and '.join(need.cards)}"
+        return f"{format_size(memory.total_bytes)} of RAM beside {on_cards}, {free}"
+    return (
+        f"{format_size(memory.total_bytes)} (weights {format_size(memory.weights_bytes)}, "
+        f"context {format_size(memory.kv_bytes)}, "
+        f"buffers {format_size(memory.total_bytes - memory.weights_bytes - memory.kv_bytes)}), {free}"
+    )
+
+
+def _of_card(memory: MemoryEstimate, card: FreeCard) -> str:
+    """Return what is needed of a card, and what is free of it, as an error says it."""
+    free = f"{format_size(card.free_bytes)} of its {format_size(card.device.total_bytes)} are free"
+    return f"{format_size(memory.device_bytes + SPARE_BYTES)} on {card}, and {free}"
 
 
 def with_prompt_cache(need: MemoryNeed, engine: Engine, target: Target, free_bytes: int) -> MemoryNeed:
@@ -110,12 +152,3 @@ def with_less_prompt_cache(need: MemoryNeed, most_bytes: int) -> MemoryNeed:
     """Return a need whose prompt cache has at most so many bytes."""
     size = min(need.memory.prompt_cache_bytes, most_bytes)
     return replace(need, memory=replace(need.memory, prompt_cache_bytes=size))
-
-
-def needs(engine: Engine, target: Target) -> list[MemoryNeed]:
-    """Return the needs of a target, the one with the most slots first; none where its engine counts no memory."""
-    asked = engine.asked_parallel(target.options)
-    wanted = (asked,) if asked else _SLOTS_TO_TRY
-    slots = dict.fromkeys(min(count, engine.largest_parallel or count) for count in wanted)
-    estimates = ((count, engine.estimate(target.model, target.options, count)) for count in slots)
-    return [MemoryNeed(count, memory) for count, memory in estimates if memory is not None]

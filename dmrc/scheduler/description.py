@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from dmrc.engines.engine import Counts
+from dmrc.engines.placement import SPARE_BYTES
+from dmrc.scheduler.fitting import MemoryNeed
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
 
 
@@ -12,6 +14,9 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
     """Return a runner as `dmrc ps --json` and the web page show it; sizes in bytes, times in Unix seconds.
 
     `counts` is what its engine says of its prompts; None is unknown.
+
+    Of its memory `memory_estimated_bytes` and `memory_resident_bytes` are RAM; `memory_device_bytes` is on `devices`.
+    `processor` says as Ollama does what computes it. `notice` is what its users should know, or None.
 
     `model_name`, `backend_name`, `loading` and `keep_alive` are Docker Model Runner's words.
     """
@@ -35,6 +40,10 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "waiting": runner.waiting,
         "memory_estimated_bytes": need.memory.total_bytes if need else None,
         "memory_resident_bytes": process.resident_bytes() if process else None,
+        "processor": _processor(need),
+        "devices": _devices(need),
+        "memory_device_bytes": need.memory.device_bytes if need else 0,
+        "notice": runner.notice,
         "prompt_cache_bytes": need.memory.prompt_cache_bytes if need else None,
         "prompt_tokens_computed": counts.computed if counts else None,
         "prompt_tokens_reused": counts.reused if counts else None,
@@ -45,6 +54,29 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
         "expires_at": runner.expires_at,
     }
+
+
+def _processor(need: MemoryNeed | None) -> str | None:
+    """Return what computes a runner: `100% GPU`, `48%/52% CPU/GPU`; None where nobody here counts its memory."""
+    if need is None:
+        return None
+    share = round(100 * need.card_share)
+    if need.is_split and need.cards:
+        share = min(max(share, 1), 99)
+    return f"{100 - share}%/{share}% CPU/GPU" if 0 < share < 100 else "100% GPU" if share else "100% CPU"
+
+
+def _devices(need: MemoryNeed | None) -> list[dict[str, object]]:
+    """Return the cards that a runner is on, with what it takes of each."""
+    shares = need.placement.shares if need is not None and need.placement is not None else ()
+    return [
+        {
+            "name": share.device.name,
+            "description": share.device.description,
+            "memory_bytes": max(0, share.reserved_bytes - SPARE_BYTES),
+        }
+        for share in shares
+    ]
 
 
 def go_duration(seconds: float) -> str:

@@ -16,6 +16,9 @@ The rule, when a model waits for memory that others hold:
    is given back in the same way before any runner has to go, and before a load is refused; pinned runners do so too.
 6. Memory that is being given up belongs to the one that it is given up for. Others may have what is left beside it;
    and before that they may overtake, for the length of the first one's window.
+7. All this holds for RAM and for each graphics card. A model of which a card can hold a part only waits while others
+   come to its cards or leave them. Then idle runners go if that puts more of it on a card; busy ones do not go for
+   that, unless the project requires a card. `fitting` says which of two ways to fit is the better one.
 """
 
 from __future__ import annotations
@@ -25,9 +28,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc.errors import BusyError
-from dmrc.scheduler.budget import Budget, MemoryNeed, MemoryUse, with_less_prompt_cache, with_prompt_cache
+from dmrc.scheduler.budget import Budget, MemoryUse, with_less_prompt_cache, with_prompt_cache
+from dmrc.scheduler.fitting import MemoryNeed, best_fit
 from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.room import Reading, Room
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
+
+NO_CARDS = Reading()
 
 _FOR_EVER = 3600.0
 
@@ -56,34 +63,38 @@ class Eviction:
         self._budget = budget
         self._limits = limits
 
-    def plan(self, runner: ManagedRunner, others: Sequence[ManagedRunner]) -> Plan:
-        """Return what `runner` is to do, where the `others` live.
+    def plan(self, runner: ManagedRunner, others: Sequence[ManagedRunner], reading: Reading = NO_CARDS) -> Plan:
+        """Return what `runner` is to do, where the `others` live, and its engine has said of its cards what is read.
 
         Raises:
             InsufficientMemoryError: It can never fit beside the pinned ones.
             BusyError: It has waited too long.
+            InputError, UnsupportedError: It asks for a card that is not there.
         """
         now = time.monotonic()
         holders = [other for other in others if other.need is not None]
         claimer = next((other for other in others if other.claim is not None), None)
-        free = self._free(holders, claimer)
-        need = self._budget.fit(runner.engine, runner.target, free)
-        if need is not None and not self._is_due(others, runner, now):
-            return self._start(runner, need, free, holders)
-        movable = [other for other in holders if not other.is_pinned or other.state is RunnerState.DRAINING]
-        at_best = self._without(holders, movable, [other for other in holders if other not in movable])
-        if self._budget.fit(runner.engine, runner.target, at_best) is None:
-            raise self._budget.refuse(runner.engine, runner.target, at_best)
+        free = self._free(holders, claimer, reading)
+        need = best_fit(runner.engine, runner.target, free)
         patience = runner.waits_since + self._limits.room_seconds - now
+        is_due = self._is_due(others, runner, now)
+        if need is not None and not is_due:
+            better = self._for_a_card(runner, need, holders, reading, patience) if need.is_split else None
+            return better or self._start(runner, need, free, holders)
+        movable = [other for other in holders if not other.is_pinned or other.state is RunnerState.DRAINING]
+        staying = [other for other in holders if other not in movable]
+        at_best = self._without(reading, holders, movable, staying)
+        if best_fit(runner.engine, runner.target, at_best) is None:
+            raise self._budget.refuse(runner.engine, runner.target, at_best)
         if patience <= 0:
             raise self._too_long(runner, free)
-        if claimer is not None or self._is_due(others, runner, now):
+        if claimer is not None or is_due:
             return Plan(wait_seconds=patience)
-        return self._give_way(runner, holders, patience)
+        return self._give_way(runner, holders, reading, patience)
 
-    def _start(self, runner: ManagedRunner, need: MemoryNeed, free: int, holders: Sequence[ManagedRunner]) -> Plan:
+    def _start(self, runner: ManagedRunner, need: MemoryNeed, free: Room, holders: Sequence[ManagedRunner]) -> Plan:
         """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
-        unpromised = free - _unfilled(holders)
+        unpromised = free.ram_bytes - _unfilled(holders)
         given = with_prompt_cache(need, runner.engine, runner.target, unpromised)
         if runner.claim is not None:  # those who gave way for it come back for what was left to them
             given = with_less_prompt_cache(given, runner.claim.memory.prompt_cache_bytes)
@@ -95,9 +106,36 @@ class Eviction:
                 wanted -= holder.held.unfilled_bytes
         return Plan(need=given, givers=givers)
 
-    def _give_way(self, runner: ManagedRunner, holders: Sequence[ManagedRunner], patience: float) -> Plan:
+    def _for_a_card(
+        self,
+        runner: ManagedRunner,
+        need: MemoryNeed,
+        holders: Sequence[ManagedRunner],
+        reading: Reading,
+        patience: float,
+    ) -> Plan | None:
+        """Return what puts more of `runner` on cards than `need` does: others who are to go, or time; None for nothing.
+
+        Others who load or end come first: what the driver says is true again when they have.
+        """
+        on_cards = [holder for holder in holders if holder.held.cards]
+        if patience <= 0:
+            return None
+        if any(holder.state in (RunnerState.STARTING, RunnerState.DRAINING) for holder in on_cards):
+            return Plan(wait_seconds=patience)
+        idle = sorted(
+            (holder for holder in on_cards if holder.is_idle and not holder.is_pinned), key=lambda one: one.last_used
+        )
+        for count in range(1, len(idle) + 1):
+            claim = best_fit(runner.engine, runner.target, self._without(reading, holders, idle[:count]))
+            if claim is not None and (not claim.is_split or count == len(idle)) and not need.is_as_good_as(claim):
+                return self._claim(runner, claim, holders, reading, idle[:count], patience)
+        return None
+
+    def _give_way(
+        self, runner: ManagedRunner, holders: Sequence[ManagedRunner], reading: Reading, patience: float
+    ) -> Plan:
         """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
-        now = time.monotonic()
         going = [other for other in holders if other.state is RunnerState.DRAINING]
         ready = [other for other in holders if other.state is RunnerState.READY and not other.is_pinned]
         idle = sorted((other for other in ready if other.is_idle), key=lambda other: other.last_used)
@@ -107,19 +145,51 @@ class Eviction:
         for count, may_give in [(0, False), (0, True), *((count, True) for count in range(1, len(candidates) + 1))]:
             victims = candidates[:count]
             givers = [other for other in filled if other not in victims] if may_give else []
-            free = self._without(holders, [*going, *victims], givers)
-            claim = self._budget.fit(runner.engine, runner.target, free)
-            if claim is None:
-                continue
-            left = max((self._until(other, runner) - now for other in [*victims, *givers]), default=0.0)
-            if left > 0:
-                return Plan(wait_seconds=min(left, patience))
-            staying = [
-                other for other in holders if other not in going and other not in victims and other not in givers
-            ]
-            claim = with_prompt_cache(claim, runner.engine, runner.target, free - _unfilled(staying))
-            return Plan(claim=claim, victims=victims, givers=givers, wait_seconds=patience)
+            claim = best_fit(runner.engine, runner.target, self._without(reading, holders, [*going, *victims], givers))
+            if claim is not None:
+                return self._claim(runner, claim, holders, reading, victims, patience, givers)
         return Plan(wait_seconds=patience)  # others still load
+
+    def _claim(
+        self,
+        runner: ManagedRunner,
+        claim: MemoryNeed,
+        holders: Sequence[ManagedRunner],
+        reading: Reading,
+        victims: Sequence[ManagedRunner],
+        patience: float,
+        givers: Sequence[ManagedRunner] = (),
+    ) -> Plan:
+        """Return that `victims` and `givers` give way for a claim, or how long it is until they may be told."""
+        now = time.monotonic()
+        going = [other for other in holders if other.state is RunnerState.DRAINING]
+        victims = self._needed(runner, claim, holders, reading, victims, givers)
+        left = max((self._until(other, runner) - now for other in [*victims, *givers]), default=0.0)
+        if left > 0:
+            return Plan(wait_seconds=min(left, patience))
+        free = self._without(reading, holders, [*going, *victims], givers)
+        staying = [other for other in holders if other not in going and other not in victims and other not in givers]
+        claim = with_prompt_cache(claim, runner.engine, runner.target, free.ram_bytes - _unfilled(staying))
+        return Plan(claim=claim, victims=victims, givers=givers, wait_seconds=patience)
+
+    def _needed(
+        self,
+        runner: ManagedRunner,
+        claim: MemoryNeed,
+        holders: Sequence[ManagedRunner],
+        reading: Reading,
+        victims: Sequence[ManagedRunner],
+        givers: Sequence[ManagedRunner],
+    ) -> list[ManagedRunner]:
+        """Return the victims that the claim needs: one that has RAM only is of no use where a card is scarce."""
+        going = [other for other in holders if other.state is RunnerState.DRAINING]
+        needed = list(victims)
+        for victim in victims:
+            rest = [other for other in needed if other is not victim]
+            room = self._without(reading, holders, [*going, *rest], givers)
+            if (fit := best_fit(runner.engine, runner.target, room)) is not None and fit.is_as_good_as(claim):
+                needed = rest
+        return needed
 
     def _until(self, resident: ManagedRunner, runner: ManagedRunner) -> float:
         """Return when a resident has to give way, on the monotonic clock."""
@@ -138,27 +208,30 @@ class Eviction:
             for other in others
         )
 
-    def _free(self, holders: Sequence[ManagedRunner], claimer: ManagedRunner | None) -> int:
-        """Return the bytes that are free, and are not going to be another's."""
-        free = self._budget.available(holder.held for holder in holders)
+    def _free(self, holders: Sequence[ManagedRunner], claimer: ManagedRunner | None, reading: Reading) -> Room:
+        """Return what is free, and is not going to be another's."""
+        free = self._without(reading, holders)
         if claimer is None or claimer.claim is None:
             return free
         going = [holder for holder in holders if holder.state is RunnerState.DRAINING]
-        return min(free, self._without(holders, going, more=[MemoryUse(claimer.claim.memory.total_bytes, 0)]))
+        claimed = MemoryUse(claimer.claim.memory.total_bytes, 0, cards=claimer.claim.cards)
+        return free.least(self._without(reading, holders, going, more=[claimed]))
 
     def _without(
         self,
+        reading: Reading,
         holders: Sequence[ManagedRunner],
-        going: Sequence[ManagedRunner],
+        going: Sequence[ManagedRunner] = (),
         givers: Sequence[ManagedRunner] = (),
         more: Sequence[MemoryUse] = (),
-    ) -> int:
-        """Return the bytes that are free once some have gone, `givers` have no prompt cache, and `more` is held."""
+    ) -> Room:
+        """Return what is free once some have gone, `givers` have no prompt cache, and `more` is held."""
         staying = [holder.held for holder in holders if holder not in going and holder not in givers]
-        anew = [MemoryUse(giver.need.memory.bare_bytes, 0) for giver in givers if giver.need is not None]
-        return self._budget.available([*staying, *anew, *more], (holder.held for holder in [*going, *givers]))
+        anew = [MemoryUse(giver.need.memory.bare_bytes, 0, cards=giver.need.cards) for giver in givers if giver.need]
+        leaving = [holder.held for holder in [*going, *givers]]
+        return self._budget.room([*staying, *anew, *more], leaving, reading)
 
-    def _too_long(self, runner: ManagedRunner, free: int) -> BusyError:
+    def _too_long(self, runner: ManagedRunner, free: Room) -> BusyError:
         refusal = self._budget.refuse(runner.engine, runner.target, free)
         return BusyError(
             f"{refusal.message}; the models that use the rest were busy for {self._limits.room_seconds:.0f} s",

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from dmrc.errors import DmrcError
 from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.readings import DeviceReadings
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
 from dmrc.scheduler.runners import Runners
+from dmrc.scheduler.seen_devices import SeenDevices
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
@@ -26,13 +28,18 @@ class Reservations:
         limits: Limits,
         give_way: Callable[[ManagedRunner], None],
         load: Callable[[Target], Awaitable[ManagedRunner]],
+        devices: SeenDevices,
     ) -> None:
-        """Let others end by `give_way`, and those that only give memory back start anew by `load`."""
+        """Let others end by `give_way`, and those that only give memory back start anew by `load`.
+
+        `devices` asks engines for their cards.
+        """
         self._eviction = eviction
         self._runners = runners
         self._limits = limits
         self._give_way = give_way
         self._load = load
+        self._readings = DeviceReadings(runners, devices)
 
     async def reserve(self, runner: ManagedRunner) -> None:
         """Wait until a runner has its memory; it is STARTING then.
@@ -40,15 +47,20 @@ class Reservations:
         Raises:
             InsufficientMemoryError: It can never fit beside the pinned ones.
             BusyError: It has waited too long.
+            InputError, UnsupportedError: It asks for a card that is not there.
         """
         while True:
+            # The decision itself does not await: two loads never both get what the driver calls free.
+            reading = await self._readings.of(runner.engine, runner.waits_since)
             others = [other for other in self._runners.alive() if other is not runner]
-            plan = self._eviction.plan(runner, others)
+            plan = self._eviction.plan(runner, others, reading)
             for giver in plan.givers:
                 giver.gives_back = True
                 self._runners.spawn(self._give_back(giver))
             if plan.need is not None:
                 runner.need, runner.claim, runner.state = plan.need, None, RunnerState.STARTING
+                if (notice := runner.notice) is not None:
+                    _log.warning("%s", notice)
                 return
             runner.claim = plan.claim or runner.claim
             for victim in plan.victims:

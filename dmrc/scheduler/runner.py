@@ -14,7 +14,8 @@ from typing import Literal, Protocol, TypeAlias
 from dmrc.engines.engine import Counts, Engine, Launch
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
-from dmrc.scheduler.budget import MemoryNeed, MemoryUse
+from dmrc.scheduler.budget import MemoryUse
+from dmrc.scheduler.fitting import MemoryNeed
 from dmrc.scheduler.hang_ups import HangUps
 from dmrc.scheduler.queue import QueueEntry, RequestQueue
 
@@ -74,6 +75,8 @@ class ManagedRunner:
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
         self.session: Session | None = None
+        self.loaded_bytes = 0
+        """Memory of its own that its child had when it began to answer."""
         self.load: asyncio.Task[None] | None = None
         self.in_use = 0
         self.hang_ups = HangUps(self)
@@ -145,8 +148,13 @@ class ManagedRunner:
             return MemoryUse(0, 0)
         resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
         if not self.has_free_prompt_cache:
-            return MemoryUse(self.need.memory.total_bytes, private)
-        return MemoryUse.of(self.need, resident, private)
+            return MemoryUse(self.need.memory.total_bytes, private, 0, self.need.cards, self.ready_since)
+        return MemoryUse.of(self.need, resident, private, self.ready_since)
+
+    @property
+    def notice(self) -> str | None:
+        """Return what its users should know of it, as a sentence without a full stop; None where there is nothing."""
+        return self.need.notice(self.name) if self.need is not None else None
 
     @property
     def can_give_back(self) -> bool:
@@ -210,6 +218,7 @@ class ManagedRunner:
             options=self.target.options,
             parallel=self.parallel,
             prompt_cache_bytes=self.need.memory.prompt_cache_bytes if self.need else 0,
+            placement=self.need.placement if self.need else None,
             key=self.target.upstream_key,
             socket=socket,
             log=log,
@@ -217,6 +226,10 @@ class ManagedRunner:
         server = await self.engine.start(launch, mask)
         self.process = server.process
         self.session = await server.wait_ready()
+        if self.process is not None:
+            self.loaded_bytes = self.process.memory_bytes()[1]
+            if self.need is not None:
+                self.need = self.need.corrected(self.engine.device_use(self.process.load_notes))
 
     async def counts(self) -> Counts | None:
         """Ask what its engine counts; None where it does not.

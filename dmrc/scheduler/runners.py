@@ -14,6 +14,8 @@ class Runners:
     """All runners of a scheduler, in the order of their start. For one event loop."""
 
     def __init__(self) -> None:
+        self.turn = 0
+        """Grows whenever one begins to answer, or has ended."""
         self._runners: list[ManagedRunner] = []
         self._changed = asyncio.Event()
         self._tasks = BackgroundTasks("work on the runners")
@@ -61,6 +63,7 @@ class Runners:
         finally:
             if runner in self._runners:
                 self._runners.remove(runner)
+            self.turn += 1
             self.announce()
 
     async def close(self) -> None:

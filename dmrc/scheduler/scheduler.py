@@ -44,7 +44,8 @@ class Scheduler:
         self._limits = limits
         self._queues: dict[str, RunnerQueue] = {}
         self._runners = Runners()
-        reservations = Reservations(Eviction(budget, limits), self._runners, limits, self._give_way, self.load)
+        eviction = Eviction(budget, limits)
+        reservations = Reservations(eviction, self._runners, limits, self._give_way, self.load, self.devices)
         self.starts = RunnerStarts(run, logs, reservations)
         """How a runner begins to answer."""
         self.backoff, self._closing = RestartBackoff(), False
@@ -231,6 +232,7 @@ class Scheduler:
             await self._fail(runner, error)
             raise
         runner.become_ready(load_seconds)
+        self._runners.turn += 1
         _log.debug("runner %s is ready after %.2f s", runner.target.reference, load_seconds)
         self._runners.spawn(self._watch(runner))
         # The one before it was unloaded, and died with some waiting.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dmrc.scheduler.budget import needs
+from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
 

@@ -12,7 +12,7 @@ import time
 from dmrc.background import beside
 from dmrc.engines.process import EngineProcess
 from dmrc.gguf import format_size
-from dmrc.scheduler.budget import MemoryNeed
+from dmrc.scheduler.fitting import MemoryNeed
 from dmrc.scheduler.runner import ManagedRunner
 
 LOOK_SECONDS = 3.0
@@ -28,14 +28,15 @@ _BUSY_SHARE = 0.1  # of one core: others may want them all
 _GIB = 1 << 30
 
 
-def most_bytes(need: MemoryNeed, served: int) -> int:
-    """Return what a child that was asked so often may take of memory that is its own: far more than its estimate.
+def most_bytes(need: MemoryNeed, served: int, loaded_bytes: int = 0) -> int:
+    """Return what a child that was asked so often may take of RAM that is its own: far more than its estimate.
 
-    A prompt cache grows by the context of one slot a request, and by as much again for its checkpoints at most.
+    A prompt cache grows by the context of one slot a request, and by as much again for its checkpoints at most. What it
+    had when it was loaded was no request's doing: the memory of some cards is RAM, and counts as the child's own.
     """
     memory = need.memory
     cached = min(memory.prompt_cache_bytes, 2 * served * memory.kv_bytes // need.parallel)
-    return memory.bare_bytes * 3 // 2 + cached + _GIB
+    return max(memory.bare_bytes * 3 // 2, loaded_bytes) + cached + _GIB
 
 
 class Supervision:
@@ -70,7 +71,7 @@ class Supervision:
         self._busy_seconds = self._busy_seconds + min(used, elapsed) if is_astray else 0.0
         self._looked_at, self._processor_seconds = now, processor_seconds
         need = self._runner.need
-        if need is not None and own_bytes > most_bytes(need, self._runner.served):
+        if need is not None and own_bytes > most_bytes(need, self._runner.served, self._runner.loaded_bytes):
             estimated = format_size(need.memory.bare_bytes)
             return f"it took {format_size(own_bytes)} of memory, and by the estimate it takes {estimated}"
         if self._busy_seconds >= BUSY_SECONDS:

@@ -20,7 +20,8 @@ from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
-from dmrc.scheduler.budget import Budget, needs
+from dmrc.scheduler.budget import Budget
+from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.scheduler import Scheduler

@@ -10,7 +10,9 @@ from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
-from dmrc.scheduler.budget import Budget, MemoryUse, needs
+from dmrc.scheduler.budget import Budget, MemoryUse
+from dmrc.scheduler.fitting import best_fit, needs
+from dmrc.scheduler.room import Room
 from dmrc.scheduler.target import Target
 
 GIB = 1 << 30
@@ -59,13 +61,13 @@ def target(context_size: int | None = 8192, parallel: int | None = None, flags: 
 
 @pytest.mark.parametrize(("free_gib", "slots"), [(64, 4), (8, 2), (6.5, 1), (5, None)])
 def test_the_most_slots_that_fit_are_chosen(free_gib: float, slots: int | None) -> None:
-    need = Budget().fit(LLAMA_CPP, target(), round(free_gib * GIB))
+    need = best_fit(LLAMA_CPP, target(), Room(round(free_gib * GIB)))
 
     assert (need.parallel if need else None) == slots
 
 
 def test_a_number_of_slots_that_was_asked_for_is_not_lowered() -> None:
-    assert Budget().fit(LLAMA_CPP, target(parallel=4), 8 * GIB) is None
+    assert best_fit(LLAMA_CPP, target(parallel=4), Room(8 * GIB)) is None
     assert [need.parallel for need in needs(LLAMA_CPP, target(parallel=4))] == [4]
     assert [need.parallel for need in needs(LLAMA_CPP, target(flags=("-np", "3")))] == [3]
     assert [need.parallel for need in needs(LLAMA_CPP, target(parallel=2, flags=("-np", "3")))] == [2]
@@ -98,7 +100,7 @@ def test_of_the_systems_memory_only_what_it_does_not_know_yet_is_taken_off() -> 
 
 
 def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> None:
-    error = Budget().refuse(LLAMA_CPP, target(65536), 7 * GIB)
+    error = Budget().refuse(LLAMA_CPP, target(65536), Room(7 * GIB))
 
     assert "'docker.io/ai/llama3.1:8B-Q4_K_M' with context_size 65536 needs 13." in error.message
     assert "weights 4.91 GB, context 8.59 GB" in error.message
@@ -109,16 +111,16 @@ def test_the_refusal_says_what_it_needs_what_there_is_and_what_would_fit() -> No
 @pytest.mark.parametrize("flags", [(), ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on")])
 def test_the_context_that_the_refusal_offers_does_fit(flags: tuple[str, ...]) -> None:
     budget = Budget()
-    error = budget.refuse(LLAMA_CPP, target(131072, flags=flags), 7 * GIB)
+    error = budget.refuse(LLAMA_CPP, target(131072, flags=flags), Room(7 * GIB))
     assert error.remedy is not None
     offered = int(error.remedy.split("A context_size of ")[1].split()[0])
 
-    assert budget.fit(LLAMA_CPP, target(offered, flags=flags), 7 * GIB)
-    assert not budget.fit(LLAMA_CPP, target(offered + 256, flags=flags), 7 * GIB)
+    assert best_fit(LLAMA_CPP, target(offered, flags=flags), Room(7 * GIB))
+    assert not best_fit(LLAMA_CPP, target(offered + 256, flags=flags), Room(7 * GIB))
 
 
 def test_where_not_even_the_weights_fit_no_context_is_offered() -> None:
-    error = Budget().refuse(LLAMA_CPP, target(), 2 * GIB)
+    error = Budget().refuse(LLAMA_CPP, target(), Room(2 * GIB))
 
     assert error.remedy is not None
     assert "context_size" not in error.remedy
@@ -126,4 +128,4 @@ def test_where_not_even_the_weights_fit_no_context_is_offered() -> None:
 
 
 def test_a_negative_rest_is_shown_as_none() -> None:
-    assert "and 0 B is free" in Budget().refuse(LLAMA_CPP, target(), -GIB).message
+    assert "and 0 B is free" in Budget().refuse(LLAMA_CPP, target(), Room(-GIB)).message

@@ -23,9 +23,11 @@ from dmrc.engines.session import Session
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
-from dmrc.scheduler.budget import Budget, MemoryUse, needs, with_prompt_cache
+from dmrc.scheduler.budget import Budget, MemoryUse, with_prompt_cache
 from dmrc.scheduler.description import describe_runner
+from dmrc.scheduler.fitting import best_fit, needs
 from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.room import Room
 from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
@@ -63,7 +65,7 @@ THICK = Shape(width=256, blocks=8, heads=8, heads_kv=8, head_width=256, inner=12
 def test_the_cache_gets_half_of_what_is_left_or_the_contexts_and_never_more_than_8_gib(
     free_gib: float, cache_gib: float
 ) -> None:
-    need = Budget().fit(LLAMA_CPP, llama_8b(), round(free_gib * GIB))
+    need = best_fit(LLAMA_CPP, llama_8b(), Room(round(free_gib * GIB)))
     assert need is not None
 
     given = with_prompt_cache(need, LLAMA_CPP, llama_8b(), round(free_gib * GIB))

@@ -95,7 +95,7 @@ def test_a_child_far_over_its_estimate_is_ended_under_its_caller_who_hears_why(
 ) -> None:
     scheduler = workshop.scheduler()
     monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("dmrc.scheduler.supervision.most_bytes", lambda _need, _served: 200 << 20)
+    monkeypatch.setattr("dmrc.scheduler.supervision.most_bytes", lambda *_: 200 << 20)
 
     async def story() -> None:
         async with scheduler.lease(workshop.target(gguf=evil)) as lease:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,14 @@ from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server, launch_json
-from dmrc.engines.llama_cpp import memory
+from dmrc.engines.llama_cpp import memory, offload
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
 from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
+from dmrc.engines.placement import DeviceWish
 from dmrc.engines.runtime_flags import as_arguments
 from dmrc.exchange import Operation
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
@@ -40,6 +41,7 @@ class LlamaCpp(ChildEngine):
     name = "llama.cpp"
     server: ServerKind = "llama-server"
     causes = CAUSES
+    load_notes = offload.LOAD_NOTES
     metrics_path: str | None = METRICS_PATH
 
     def __init__(self, binary: str | None, builds: Builds | None = None) -> None:
@@ -72,15 +74,30 @@ class LlamaCpp(ChildEngine):
         """Return the source of the chat template; see `Engine`."""
         return template_source(options.runtime_flags or (), facts_of(model), model.template)
 
-    def estimate(self, model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate | None:
+    def estimate(
+        self, model: LocalModel | None, options: ServingOptions, parallel: int, card_bytes: int = 0
+    ) -> MemoryEstimate | None:
         """Return what the header says that it takes; see `Engine`."""
-        return memory.estimate(model, options, parallel)
+        return memory.estimate(model, options, parallel, card_bytes)
 
     def largest_context(
-        self, model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+        self,
+        model: LocalModel | None,
+        options: ServingOptions,
+        parallel: int,
+        available_bytes: int,
+        card_bytes: int | None = None,
     ) -> int | None:
         """Return the largest context that fits; see `Engine`."""
-        return memory.largest_context(model, options, parallel, available_bytes)
+        return memory.largest_context(model, options, parallel, available_bytes, card_bytes)
+
+    def device_wish(self, options: ServingOptions) -> DeviceWish:
+        """Return what fields and flags say of cards; see `Engine`."""
+        return offload.device_wish(options)
+
+    def device_use(self, lines: Sequence[str]) -> Mapping[str, int]:
+        """Return what the lines about buffers add up to; see `Engine`."""
+        return offload.device_use(lines)
 
     def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
         """Return whether it is for chats, and no flag says how large its cache is; see `Engine`."""
@@ -100,7 +117,10 @@ class LlamaCpp(ChildEngine):
         build = self.build
         if build.program is None:
             site = None if build.site is None else str(build.site)
-            told = launch_json(launch, prompt_cache_mib=mib, context_checkpoints=checkpoints, site=site)
+            placement = offload.placement_json(launch.placement, launch.options)
+            told = launch_json(
+                launch, prompt_cache_mib=mib, context_checkpoints=checkpoints, site=site, placement=placement
+            )
             return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
         # It ends the binary with us, which llama-server cannot do by itself.
@@ -157,7 +177,7 @@ def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) 
 
     The context is divided among the slots, so it is multiplied first. The cache of prompts in host memory gets what
     the scheduler counts for it, in place of 8 GiB. What is not said here is llama.cpp's own choice: one thread per
-    physical core, and as many layers on a GPU as fit.
+    physical core, and as many layers on a GPU as fit, where the scheduler says nothing of cards.
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
     model, options = local(launch.model), launch.options
@@ -167,10 +187,12 @@ def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) 
     arguments += ["--no-kv-unified", "--cache-ram", str(prompt_cache_mib)]
     arguments += ["--ctx-checkpoints", str(context_checkpoints)]
     settings = parse(options.runtime_flags or ())
-    if not may_have_card() and not any("--ubatch-size" in setting.flag.names for setting in settings):
+    uses_card = may_have_card() if launch.placement is None else bool(launch.placement.shares)
+    if not uses_card and not any("--ubatch-size" in setting.flag.names for setting in settings):
         # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
         arguments += ["--batch-size", "512"]
     arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline", *_files(model)]
+    arguments += offload.placement_arguments(launch.placement, options)
     modes = {"embedding": ["--embeddings"], "rerank": ["--reranking"]}
     return arguments + modes.get(options.mode or "", []) + as_arguments(settings)
 

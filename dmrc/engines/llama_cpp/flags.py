@@ -15,6 +15,15 @@ _TABLE = FlagTable(FLAGS, FORBIDDEN, FORMER, example='["--temp", "0.2"]', docume
 parse = _TABLE.parse
 
 
+def settings_of(flags: Sequence[str]) -> dict[str, str]:
+    """Return flags by name; a switch has an empty value, and of two that are set the last one counts.
+
+    Raises:
+        RuntimeFlagError: As `parse`.
+    """
+    return {setting.flag.names[-1]: setting.value or "" for setting in parse(flags)}
+
+
 def parallel(flags: Sequence[str]) -> int | None:
     """Return how many requests at the same time `-np` asks for; None without it.
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dmrc.engines.engine import MemoryEstimate
-from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.llama_cpp.flags import settings_of
+from dmrc.engines.llama_cpp.offload import Movable, asked_layers, layers_of
 from dmrc.engines.llama_cpp.repacking import repacked_bytes
 from dmrc.engines.llama_cpp.speculation import uses_head
 from dmrc.engines.local_model import Companions, LocalModel, facts_of, local
+from dmrc.engines.placement import ALL
 from dmrc.gguf import GgufFacts
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
 
@@ -47,28 +49,47 @@ _SCORE_BYTES = 6
 _WINDOW_PERIODS = {"cohere2": 4, "gemma-embedding": 6, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "olmo2": 4}
 
 
-def estimate(model: LocalModel | None, options: ServingOptions, parallel: int) -> MemoryEstimate:
-    """Return what a runner with `parallel` slots would take.
+def estimate(model: LocalModel | None, options: ServingOptions, parallel: int, card_bytes: int = 0) -> MemoryEstimate:
+    """Return what a runner with `parallel` slots would take, with as much of it on cards as `card_bytes` allow.
 
-    Measured against xllamacpp 2026.10 on a CPU: within 15 % of the resident size (`make bench ARGS=memory`).
+    Measured against xllamacpp 2026.10 on a CPU: within 15 % of the resident size (`make bench ARGS=memory`). On cards:
+    see `offload`.
 
     Raises:
         RuntimeFlagError: A flag is unknown, forbidden or has a bad value.
     """
     facts, context_size = facts_of(model), options.context_size or DEFAULT_CONTEXT_SIZE
-    set_to = _settings(options.runtime_flags or ())
+    set_to = settings_of(options.runtime_flags or ())
     ubatch = min(int(set_to.get("--ubatch-size", _DEFAULT_UBATCH)), context_size * parallel)
     scores = facts.head_count * context_size * _SCORE_BYTES if set_to.get("--flash-attn") == "off" else 0
     a_token = _bytes_in_work(facts, context_size) + scores + _unread_bytes(facts, options)
-    return MemoryEstimate(
+    caches = _caches(facts, context_size, parallel, set_to, ubatch)
+    on_processor = MemoryEstimate(
         weights_bytes=facts.tensor_bytes + _copies(facts, set_to),
         companion_bytes=_beside(local(model).companions, context_size, parallel, set_to)
         + _of_guesses(facts, options.runtime_flags or (), context_size * parallel, ubatch, set_to),
-        kv_bytes=_cache(facts, context_size, parallel, set_to, ubatch),
+        kv_bytes=sum(caches),
         compute_bytes=ubatch * a_token,
         prompt_cache_bytes=int(set_to.get("--cache-ram", 0)) * _MIB,
         base_bytes=_BASE_BYTES + facts.vocabulary_size * _VOCABULARY_ENTRY_BYTES,
     )
+    if card_bytes <= 0:
+        return on_processor
+    draft = local(model).companions.draft
+    beside = on_processor.companion_bytes - (0 if draft is None else _host_bytes(facts_of(draft)))
+    movable = Movable(
+        layers=layers_of(facts, set_to, caches),
+        beside_bytes=beside,
+        table_bytes=0 if "head" in facts.layer_bytes else facts.layer_bytes.get("input", 0),
+        host_bytes=ubatch * (4 * facts.embedding_length + 2 * context_size),
+        asked=asked_layers(set_to),
+    )
+    return movable.onto(replace(on_processor, weights_bytes=facts.tensor_bytes), card_bytes)
+
+
+def _host_bytes(facts: GgufFacts) -> int:
+    """Return what of a model is always in RAM: its vocabulary, and what tokens are looked up in."""
+    return facts.vocabulary_size * _VOCABULARY_ENTRY_BYTES + facts.layer_bytes.get("input", 0)
 
 
 def _bytes_in_work(facts: GgufFacts, context_size: int) -> int:
@@ -98,7 +119,7 @@ def checkpoint_bytes(facts: GgufFacts, flags: Sequence[str] = ()) -> int:
     It cannot where a block keeps a sliding window only.
     Source: `create_checkpoint` in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp
     """
-    set_to = _settings(flags)
+    set_to = settings_of(flags)
     windows = _windows(facts)
     if not facts.is_causal or "--swa-full" in set_to or not any(windows):
         return 0
@@ -124,25 +145,21 @@ def prompt_store(facts: GgufFacts, parallel: int, size_bytes: int, flags: Sequen
 
 def sets_prompt_cache(flags: Sequence[str]) -> bool:
     """Return whether the project's flags say how large the prompt cache is."""
-    return "--cache-ram" in _settings(flags)
+    return "--cache-ram" in settings_of(flags)
 
 
-def _settings(flags: Sequence[str]) -> dict[str, str]:
-    """Return flags by name; a switch has an empty value, and of two that are set the last one counts."""
-    return {setting.flag.names[-1]: setting.value or "" for setting in parse(flags)}
-
-
-def _cache(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[str, str], ubatch: int) -> int:
-    """Return the keys and values of all slots; a model whose tokens all see one another keeps none."""
+def _caches(facts: GgufFacts, context_size: int, parallel: int, set_to: Mapping[str, str], ubatch: int) -> list[int]:
+    """Return the keys and values of all slots, block by block; a model whose tokens all see one another keeps none."""
     if not facts.is_causal:
-        return 0
+        return [0] * len(facts.head_counts_kv)
     windows = [None] * len(facts.head_counts_kv) if "--swa-full" in set_to else _windows(facts)
-    blocks = zip(facts.head_counts_kv, windows, strict=True)
-    cells = sum(
-        heads * _padded(context_size if window is None else min(context_size, window + ubatch))
-        for heads, window in list(blocks)[: len(windows) - facts.next_token_heads]
-    )
-    return int(cells * parallel * _value_bytes(facts, set_to))
+    a_cell = parallel * _value_bytes(facts, set_to)
+    sizes = [
+        int(a_cell * heads * _padded(context_size if window is None else min(context_size, window + ubatch)))
+        for heads, window in zip(facts.head_counts_kv, windows, strict=True)
+    ]
+    guessing = min(facts.next_token_heads, len(sizes))  # the context of these is counted by itself
+    return sizes[: len(sizes) - guessing] + [0] * guessing
 
 
 def _of_guesses(facts: GgufFacts, flags: Sequence[str], tokens: int, ubatch: int, set_to: Mapping[str, str]) -> int:
@@ -178,20 +195,25 @@ def _beside(companions: Companions, context_size: int, parallel: int, set_to: Ma
     if companions.draft is not None:
         draft = facts_of(companions.draft)
         total += draft.tensor_bytes + _copies(draft, set_to) + draft.vocabulary_size * _VOCABULARY_ENTRY_BYTES
-        total += _cache(draft, context_size, parallel, _of_draft(set_to), _DEFAULT_UBATCH)
+        total += sum(_caches(draft, context_size, parallel, _of_draft(set_to), _DEFAULT_UBATCH))
         total += _DEFAULT_UBATCH * _bytes_in_work(draft, context_size)
     return total
 
 
 def largest_context(
-    model: LocalModel | None, options: ServingOptions, parallel: int, available_bytes: int
+    model: LocalModel | None,
+    options: ServingOptions,
+    parallel: int,
+    available_bytes: int,
+    card_bytes: int | None = None,
 ) -> int | None:
     """Return the largest context, in steps of 256 tokens, that fits with that many slots; None when none does."""
     fitting, too_large = 0, (facts_of(model).context_length or _LARGEST_CONTEXT) // _SMALLEST_CONTEXT + 1
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
         tried = replace(options, context_size=middle * _SMALLEST_CONTEXT)
-        if estimate(model, tried, parallel).total_bytes <= available_bytes:
+        memory = estimate(model, tried, parallel, 0 if card_bytes is None else ALL)
+        if memory.total_bytes <= available_bytes and memory.device_bytes <= (card_bytes or 0):
             fitting = middle
         else:
             too_large = middle

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmrc.engines.llama_cpp.flags import parse
+from dmrc.engines.llama_cpp.xllamacpp_placement import choose_devices
 from dmrc.engines.parent_death import die_with_parent
 from dmrc.engines.runtime_flags import DMRC, Setting
 
@@ -104,9 +105,7 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     params.kv_unified = False
     params.cache_ram_mib = int(launch["prompt_cache_mib"])
     params.n_ctx_checkpoints = int(launch["context_checkpoints"])
-    has_gpu = _has_gpu()
-    params.fit_params = has_gpu  # without one it costs a second look at the file and changes nothing
-    if not has_gpu:
+    if not choose_devices(params, launch.get("placement")):
         # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
         params.n_batch = params.n_ubatch
     params.endpoint_metrics = True
@@ -127,12 +126,6 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in launch["loras"]]
     if launch.get("draft"):
         params.speculative.draft.mparams.path = launch["draft"]
-
-
-def _has_gpu() -> bool:
-    import xllamacpp
-
-    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
 
 
 def _apply(params: xllamacpp.CommonParams, setting: Setting) -> None:
