@@ -105,8 +105,22 @@ class GgufError(InputError):
     """A file that is not GGUF, or whose header lies."""
 
 
+class SafetensorsError(InputError):
+    """A file that is not in the format safetensors, or not whole."""
+
+
 class ArtifactError(InputError):
     """An OCI manifest or config that is no model, or is not to be trusted."""
+
+
+class FormatError(InputError):
+    """A model that is in another format than the ones that are wanted."""
+
+    def __init__(self, name: str, model_format: str, *, remedy: str | None = None) -> None:
+        """Refuse model `name`, which is in `model_format`."""
+        super().__init__(f"model '{name}' is in the format '{model_format}', which is not wanted here", remedy=remedy)
+        self.name = name
+        self.model_format = model_format
 
 
 class PluginError(DmrcError):

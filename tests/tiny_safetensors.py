@@ -90,6 +90,15 @@ def write_tiny_lora_directory(directory: Path, *, rank: int = 8, block_count: in
     return directory
 
 
+def write_least_directory(directory: Path) -> Path:
+    """Write the least that is a model in this format into `directory`, for an engine that loads nothing; return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "tokenizer.json"):
+        _write_json(directory / name, {})
+    write_safetensors(directory / "model.safetensors", [("weight", np.zeros(1))])
+    return directory
+
+
 def write_safetensors(path: Path, tensors: Tensors) -> Path:
     """Write tensors as BF16 and return the path.
 

@@ -2,11 +2,14 @@
 
 from dmrc.artifact.media_types import (
     CHAT_TEMPLATE,
+    CHAT_TEMPLATE_FILE,
     CONFIG,
     CONFIG_OF_FILES,
+    CONTEXT_LENGTH,
     CONTEXT_SIZE,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
+    FORMATS,
     GGUF,
     INDEX,
     LICENSE,
@@ -15,9 +18,12 @@ from dmrc.artifact.media_types import (
     MODEL_FILE,
     SAFETENSORS,
     Role,
+    role_in_directory,
 )
+from dmrc.artifact.paths import conflict, is_plain_path
 from dmrc.artifact.reading import MAX_DOCUMENT_BYTES, Descriptor, Manifest, ModelConfig, select_manifest
 from dmrc.artifact.writing import (
+    ORDER,
     ArtifactForm,
     build_manifest,
     config_media_type,
@@ -28,11 +34,14 @@ from dmrc.artifact.writing import (
 
 __all__ = [
     "CHAT_TEMPLATE",
+    "CHAT_TEMPLATE_FILE",
     "CONFIG",
     "CONFIG_OF_FILES",
+    "CONTEXT_LENGTH",
     "CONTEXT_SIZE",
     "DOCKER_INDEX",
     "DOCKER_MANIFEST",
+    "FORMATS",
     "GGUF",
     "INDEX",
     "LICENSE",
@@ -40,6 +49,7 @@ __all__ = [
     "MAX_DOCUMENT_BYTES",
     "MMPROJ",
     "MODEL_FILE",
+    "ORDER",
     "SAFETENSORS",
     "ArtifactForm",
     "Descriptor",
@@ -48,7 +58,10 @@ __all__ = [
     "Role",
     "build_manifest",
     "config_media_type",
+    "conflict",
     "describe_layer",
+    "is_plain_path",
+    "role_in_directory",
     "select_manifest",
     "telling_name",
     "write_config",

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+FORMATS = ("gguf", "safetensors")
+"""Formats of models that are stored and handed to engines, the usual one first."""
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 """Media type of a manifest."""
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -33,10 +36,16 @@ SAFETENSORS = "application/vnd.docker.ai.safetensors"
 """Media type of a file of weights in the format safetensors."""
 MODEL_FILE = "application/vnd.docker.ai.model.file"
 """Media type of any other file of a model: its tokenizer, its `config.json`."""
+VLLM_CONFIG_TAR = "application/vnd.docker.ai.vllm.config.tar"
+"""Media type of a tar archive of all files beside the weights, in Docker Model Runner's older form."""
+DIRECTORY_TAR = "application/vnd.docker.ai.dir.tar"
+"""Media type of a tar archive of a directory of the model, in that form."""
 CNCF_CONFIG = "application/vnd.cncf.model.config.v1+json"
 """Media type of a config in ModelPack's form."""
-CNCF_WEIGHTS = ("application/vnd.cncf.model.weight.v1.raw", "application/vnd.cncf.model.weight.v1.gguf")
-"""Media types of a file of weights in ModelPack's form; its name says what it is."""
+CNCF_WEIGHTS = "application/vnd.cncf.model.weight.v1.raw"
+"""Media type of a file of weights in ModelPack's form; its name says what it is."""
+CNCF_FORMATS: Mapping[str, str] = {f"application/vnd.cncf.model.weight.v1.{each}": each for each in FORMATS}
+"""Format of a file of weights, by the media types that older versions of Docker Model Runner gave it in that form."""
 CNCF_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 """Media type of a file that belongs to the weights: a chat template."""
 CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
@@ -46,8 +55,7 @@ FILE_PATH = "org.cncf.model.filepath"
 CONTEXT_SIZE = "dev.dmrc.context-size"
 """Annotation of a manifest in ModelPack's form, whose config has no field for it: tokens to serve the model with."""
 
-
-Role = Literal["gguf", "safetensors", "file", "mmproj", "lora", "chat_template", "license", "other"]
+Role = Literal["gguf", "safetensors", "file", "archive", "mmproj", "lora", "chat_template", "license", "other"]
 """What a layer is for."""
 
 _LORA = "application/vnd.docker.ai.gguf.v3.lora"  # of docker/model-spec, which Docker Model Runner does not read
@@ -56,9 +64,24 @@ ROLES = {
     GGUF: "gguf",
     SAFETENSORS: "safetensors",
     MODEL_FILE: "file",
+    VLLM_CONFIG_TAR: "archive",
+    DIRECTORY_TAR: "archive",
     MMPROJ: "mmproj",
     _LORA: "lora",
     CHAT_TEMPLATE: "chat_template",
     LICENSE: "license",
 }
 """Role of a layer, by its media type."""
+
+
+CONTEXT_LENGTH = "max_position_embeddings"
+"""Key of what the config of an artifact says of safetensors: the tokens that the model was trained with."""
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+"""What transformers calls the chat template of a model that is a directory."""
+
+
+def role_in_directory(path: str) -> Role:
+    """Return what a file of a model that is a directory is for."""
+    if path.endswith(".safetensors"):
+        return "safetensors"
+    return "chat_template" if path == CHAT_TEMPLATE_FILE else "file"

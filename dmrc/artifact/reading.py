@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from dmrc.artifact.media_types import (
     CNCF_CONFIG,
     CNCF_DOC,
+    CNCF_FORMATS,
     CNCF_WEIGHT_CONFIG,
     CNCF_WEIGHTS,
     CONFIG,
@@ -27,6 +28,7 @@ from dmrc.artifact.media_types import (
     ROLES,
     Role,
 )
+from dmrc.artifact.paths import conflict, is_plain_path, names_of_weights
 from dmrc.errors import ArtifactError
 
 MAX_DOCUMENT_BYTES = 4 << 20
@@ -39,7 +41,6 @@ _MAX_LAYER_BYTES = 16 << 40
 _MAX_CONTEXT_TOKENS = (1 << 31) - 1
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
 _FILE_PATH_KEYS = (FILE_PATH, "org.opencontainers.image.title")
 
 
@@ -78,10 +79,13 @@ class Descriptor:
     def role(self) -> Role:
         """Return what the blob is for, by its media type and, in ModelPack's form, its file name."""
         file_name = (self.file_path or "").lower()
-        if self.media_type in CNCF_WEIGHTS and (file_name.endswith(".gguf") or self.media_type == CNCF_WEIGHTS[1]):
-            return "mmproj" if "mmproj" in file_name else "gguf"
-        if self.media_type == CNCF_WEIGHT_CONFIG and file_name.endswith(".jinja"):
-            return "chat_template"
+        if self.media_type == CNCF_WEIGHTS or self.media_type in CNCF_FORMATS:
+            weights = CNCF_FORMATS.get(self.media_type, file_name.rpartition(".")[2])
+            if weights == "gguf":
+                return "mmproj" if "mmproj" in file_name else "gguf"
+            return "safetensors" if weights == "safetensors" else "other"
+        if self.media_type == CNCF_WEIGHT_CONFIG:
+            return "chat_template" if file_name.endswith(".jinja") else "file"
         if self.media_type == CNCF_DOC and "license" in file_name:
             return "license"
         return ROLES.get(self.media_type, "other")
@@ -123,6 +127,8 @@ class Manifest:
         for blob in manifest.blobs:
             if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
                 raise _bad(name, f"it gives blob {blob.digest} two sizes")
+        if doubtful := conflict(path for path, _ in manifest.directory_files):
+            raise _bad(name, f"it has two files for the place of '{doubtful}'")
         return manifest
 
     @property
@@ -139,10 +145,19 @@ class Manifest:
         return layers
 
     @property
-    def directory_layers(self) -> tuple[Descriptor, ...]:
-        """Return the files of a model that is a directory, each with its path; empty for one in another format."""
-        has_weights = any(layer.role == "safetensors" for layer in self.layers)
-        return tuple(layer for layer in self.layers if layer.file_path) if has_weights else ()
+    def format(self) -> str | None:
+        """Return the format of the weights, by its layers: `gguf`, `safetensors`; None for one that is not known."""
+        return "gguf" if self.gguf_layers else "safetensors" if self.with_role("safetensors") else None
+
+    @property
+    def directory_files(self) -> tuple[tuple[str, Descriptor], ...]:
+        """Return the files of a model that is a directory, each with its path; none for one in another format."""
+        if self.format != "safetensors":
+            return ()
+        weights = self.with_role("safetensors")
+        names = dict(zip(weights, names_of_weights(len(weights)), strict=True))
+        found = ((layer.file_path or names.get(layer, ""), layer) for layer in self.layers if layer.role != "archive")
+        return tuple(dict.fromkeys(each for each in found if each[0]))
 
     @property
     def size_bytes(self) -> int:
@@ -170,6 +185,8 @@ class ModelConfig:
     """`256.35 MiB`."""
     gguf: Mapping[str, str] = field(default_factory=dict)
     """Keys and values of the GGUF header, as text."""
+    safetensors: Mapping[str, str] = field(default_factory=dict)
+    """What is known beside that of a model in that format, as text: `{"tensor_count": "272"}`."""
     context_size: int | None = None
     """Tokens to serve the model with, where its packager asked for that; never its trained maximum."""
     created: datetime | None = None
@@ -185,7 +202,7 @@ class ModelConfig:
         document = _load(data, name)
         config = _mapping(document.get("config"), name)
         descriptor = _mapping(document.get("descriptor", {}), name)
-        metadata = _mapping(config.get("gguf") or {}, name)
+        facts = {key: _texts(_mapping(config.get(key) or {}, name)) for key in ("gguf", "safetensors")}
         context_size = config.get("context_size") or 0
         if not isinstance(context_size, int) or context_size > _MAX_CONTEXT_TOKENS:
             raise _bad(name, f"its context_size is {context_size!r}")
@@ -196,7 +213,7 @@ class ModelConfig:
             # ModelPack's architecture may be as vague as `transformer`, and its family is what GGUF calls so.
             architecture=_text(descriptor, "family", name) or _text(config, "architecture", name),
             size=_text(config, "size", name),
-            gguf={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
+            **facts,
             # Docker Model Runner writes -1 for "as large as it was trained".
             context_size=context_size if context_size > 0 else None,
             created=_time(descriptor.get("created") or descriptor.get("createdAt")),
@@ -247,6 +264,10 @@ def _mapping(value: object, name: str) -> Mapping[str, object]:
     return value
 
 
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+
 def _text(values: Mapping[str, object], key: str, name: str) -> str:
     value = values.get(key)
     if value is not None and not isinstance(value, str):
@@ -270,8 +291,7 @@ def _file_path(annotations: object, name: str) -> str | None:
     path = next((values[key] for key in _FILE_PATH_KEYS if key in values), None)
     if path is None:
         return None
-    parts = path.split("/") if isinstance(path, str) and len(path) <= 1024 else []
-    if not parts or not all(_FILE_NAME.fullmatch(part) and part not in (".", "..") for part in parts):
+    if not is_plain_path(path):
         raise _bad(name, f"a file must be named by a plain relative path, not by {str(path)[:100]!r}")
     return str(path)
 

@@ -43,22 +43,30 @@ _DOCKER_LAYERS: Mapping[Role, str] = {
     "license": LICENSE,
 }
 _CNCF_LAYERS: Mapping[Role, str] = {
-    "gguf": CNCF_WEIGHTS[0],
-    "safetensors": CNCF_WEIGHTS[0],
+    "gguf": CNCF_WEIGHTS,
+    "safetensors": CNCF_WEIGHTS,
     "file": CNCF_WEIGHT_CONFIG,
-    "mmproj": CNCF_WEIGHTS[0],
+    "mmproj": CNCF_WEIGHTS,
     "chat_template": CNCF_WEIGHT_CONFIG,
     "license": CNCF_DOC,
 }
 
 
-def describe_layer(role: Role, blob: Descriptor, file_name: str, form: ArtifactForm) -> Descriptor:
+ORDER: tuple[Role, ...]
+ORDER = ("gguf", "safetensors", "file", "archive", "mmproj", "lora", "chat_template", "license", "other")
+"""Order of a model's layers, so that the same files always make the same model."""
+
+
+def describe_layer(
+    role: Role, blob: Descriptor, file_name: str, form: ArtifactForm, *, in_directory: bool = False
+) -> Descriptor:
     """Return the descriptor of a blob that is for `role`; in ModelPack's form the file's name says so.
 
-    `file_name` should be one that `telling_name` returned.
+    `file_name` should be one that `telling_name` returned; `in_directory` says that it is a path in a model which is a
+    directory.
     """
     if form == "docker":
-        path = file_name if role in ("safetensors", "file") else None
+        path = file_name if in_directory or role in ("safetensors", "file") else None
         return Descriptor(_DOCKER_LAYERS.get(role, blob.media_type), blob.digest, blob.size_bytes, path)
     media_type = _CNCF_LAYERS.get(role, blob.media_type)
     return Descriptor(media_type, blob.digest, blob.size_bytes, file_name)
@@ -89,9 +97,10 @@ def config_media_type(form: ArtifactForm, model_format: str = "gguf") -> str:
 def write_config(config: ModelConfig, layers: Sequence[Descriptor], form: ArtifactForm = "docker") -> bytes:
     digests = [layer.digest for layer in layers]
     if form == "docker":
-        names = ("format", "quantization", "parameters", "architecture", "size", "gguf", "context_size")
+        facts = ("gguf", "safetensors")
+        names = ("format", "quantization", "parameters", "architecture", "size", *facts, "context_size")
         values = {name: getattr(config, name) for name in names}
-        present = {name: dict(value) if name == "gguf" else value for name, value in values.items() if value}
+        present = {name: dict(value) if name in facts else value for name, value in values.items() if value}
         return _dump({"config": present, "descriptor": {}, "rootfs": {"type": "rootfs", "diff_ids": digests}})
     # Its schema allows no other field: the context size is an annotation of the manifest.
     fields = {

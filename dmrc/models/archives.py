@@ -15,16 +15,14 @@ from dmrc.artifact import MAX_DOCUMENT_BYTES
 from dmrc.errors import ArtifactError
 from dmrc.sources import Progress, ProgressEvent
 from dmrc.store import Store, StoredModel
+from dmrc.tar_entries import UNREADABLE, BoundedEntry
 
 _MANIFEST = "manifest.json"
 _BLOB = re.compile(r"(?:\./)?blobs/sha256/([0-9a-f]{64})")
 _CHUNK_BYTES = 1 << 20
 # Of each caller that reads slowly, about three such pieces are in memory.
 _EXPORTED_BYTES = 128 << 10
-# A name of our own takes one block; one of others may be longer, and tarfile reads all of it into memory.
-_LONGEST_HEADER_BYTES = 1 << 20
 _BLOCK_BYTES = 512
-_PAX_KINDS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _END = bytes(2 * _BLOCK_BYTES)
 
 
@@ -33,17 +31,6 @@ class ByteStream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return some of the next bytes, of about `size`; none at the end."""
-
-
-class _BoundedEntry(tarfile.TarInfo):
-    """An entry whose long name, or whose pax headers, are bounded: tarfile itself takes what memory there is."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        kinds = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *_PAX_KINDS)
-        if self.type in kinds and self.size > _LONGEST_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {self.size} bytes is larger than {_LONGEST_HEADER_BYTES >> 20} MiB")
-        entry: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        return entry
 
 
 class Archive:
@@ -105,7 +92,7 @@ def load_archive(store: Store, stream: ByteStream, progress: Progress) -> Stored
     with store.writing():
         try:
             with tarfile.open(
-                mode="r|", fileobj=cast(IO[bytes], stream), bufsize=_CHUNK_BYTES, tarinfo=_BoundedEntry
+                mode="r|", fileobj=cast(IO[bytes], stream), bufsize=_CHUNK_BYTES, tarinfo=BoundedEntry
             ) as archive:
                 for entry in archive:
                     content = archive.extractfile(entry) if entry.isreg() else None
@@ -115,8 +102,7 @@ def load_archive(store: Store, stream: ByteStream, progress: Progress) -> Stored
                         manifest = content.read(MAX_DOCUMENT_BYTES + 1)
                     elif named := _BLOB.fullmatch(entry.name):
                         _take(store, f"sha256:{named[1]}", entry.size, content, progress)
-        # OverflowError and ValueError: numbers in pax headers that are none, or too large.
-        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
+        except UNREADABLE as error:
             raise ArtifactError(f"the archive cannot be read: {error}") from error
         if manifest is None or len(manifest) > MAX_DOCUMENT_BYTES:
             raise ArtifactError(f"the archive has no {_MANIFEST} of a model")

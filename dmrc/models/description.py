@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dmrc.artifact import CONTEXT_LENGTH
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue
 from dmrc.gguf import GgufFacts, format_size
@@ -24,6 +25,8 @@ def describe(model: StoredModel) -> dict[str, JsonValue]:
         "size": format_size(model.size_bytes),
         "gguf": dict(model.config.gguf),
     }
+    if model.config.safetensors:
+        config["safetensors"] = dict(model.config.safetensors)
     if model.config.context_size is not None:
         config["context_size"] = model.config.context_size
     created = model.pulled_at if model.created is None else int(model.created.timestamp())
@@ -86,5 +89,6 @@ def stored_capabilities(store: Store, model: StoredModel) -> list[str]:
 
 def trained_context(model: StoredModel) -> int | None:
     """Return the tokens that the model was trained for, as its header says; None where the artifact left that out."""
-    text = model.config.gguf.get(f"{model.config.architecture}.context_length", "")
+    config = model.config
+    text = config.gguf.get(f"{config.architecture}.context_length") or config.safetensors.get(CONTEXT_LENGTH, "")
     return int(text) if text.isascii() and text.isdigit() else None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dmrc.artifact import Role
+from dmrc.artifact import Role, role_in_directory
 from dmrc.errors import InputError
-from dmrc.json_values import parse_object
 
-_LARGEST_CONFIG_BYTES = 1 << 20
 _MOST_FILES = 500
 
 
@@ -24,19 +22,9 @@ def files_of_directory(directory: Path) -> dict[str, Role]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            found[name.as_posix()] = "safetensors" if path.suffix == ".safetensors" else "file"
+            found[name.as_posix()] = role_in_directory(name.as_posix())
     if "safetensors" not in found.values():
         raise InputError(f"'{directory}' has no file in the format safetensors", remedy="Give a GGUF file by --gguf")
     if len(found) > _MOST_FILES:
         raise InputError(f"'{directory}' has {len(found)} files, and at most {_MOST_FILES} make a model")
     return found
-
-
-def architecture_of(directory: Path) -> str:
-    """Return what `config.json` calls the architecture; nothing where it does not say."""
-    path = directory / "config.json"
-    if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG_BYTES:
-        return ""
-    document = parse_object(path.read_bytes())
-    names = document.get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else str(document.get("model_type") or "")

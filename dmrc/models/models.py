@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dmrc.artifact import Manifest, ModelConfig
-from dmrc.errors import DigestMismatchError, InputError, InvalidReferenceError, ModelNotFoundError, RegistryError
+from dmrc.errors import (
+    DigestMismatchError,
+    FormatError,
+    InputError,
+    InvalidReferenceError,
+    ModelNotFoundError,
+    RegistryError,
+)
 from dmrc.models.packaging import Packager, Parts
 from dmrc.models.pushing import Pushed, Pusher
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
@@ -59,8 +66,12 @@ class Models:
         *,
         refresh: bool = False,
         cancelled: Callable[[], bool] | None = None,
+        formats: frozenset[str] | None = None,
     ) -> Pulled:
         """Make sure that a model is in the store. One that is there needs no network.
+
+        `formats` are those that the engine of a declaration loads: where its place has the model in several, one of
+        these is taken. Without, a GGUF file goes before others. A model that is there never changes its format by that.
 
         With `refresh` its place is asked whether the tag has moved; where that cannot be asked, what is here is what
         there is. A digest names one model for ever: there can be no news of it.
@@ -71,6 +82,7 @@ class Models:
             ModelNotFoundError: No such model where it should be.
             RegistryError: A registry, or the network, failed, and the model is not here.
             ArtifactError: What is there is no model that can be served.
+            FormatError: The model, here or there, is in none of `formats`.
             StoreError: The store cannot be written, or its disk is full.
             CancelledError: `cancelled` returned True; what came is kept for the next pull.
         """
@@ -79,28 +91,40 @@ class Models:
         refresh = refresh and not (before and _names_one_model(text))
         model, came, failure = None if refresh else before, False, None
         if model is None:
-            source, reference = self._recognize(text)
-            transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
-            with self._turn(reference, transfer):
-                model = None if refresh else self._find(text)
-                if model is None:
-                    try:
-                        with _named(text), self.store.writing():
-                            model, came = self._fetch(source, text, reference, transfer), True
-                    except DigestMismatchError:
-                        raise
-                    except (RegistryError, ModelNotFoundError) as error:
-                        if before is None:
-                            error.message += near_name(self.store.names(), text)
-                        if before is None or isinstance(error, ModelNotFoundError):
-                            raise
-                        model, failure = before, error.message
+            transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections, formats)
+            model, came, failure = self._bring(text, transfer, before, refresh=refresh)
+        if formats is not None and model.config.format not in formats:
+            raise FormatError(text.strip(), model.config.format)
         was_present = before is not None and before.digest == model.digest
         name = self._name(text, model)
         pulled = Pulled(name, model.digest, model.size_bytes, time.monotonic() - started, was_present, failure)
         for tell in self.on_pulled if came and not was_present else ():
             tell(pulled)
         return pulled
+
+    def _bring(
+        self, text: str, transfer: Transfer, before: StoredModel | None, *, refresh: bool
+    ) -> tuple[StoredModel, bool, str | None]:
+        """Return the model that its place has, whether it came now, and why its place could not be asked.
+
+        `before` is what is here; that stays where its place cannot be asked.
+        """
+        source, reference = self._recognize(text)
+        with self._turn(reference, transfer):
+            model = None if refresh else self._find(text)
+            if model is not None:
+                return model, False, None
+            try:
+                with _named(text), self.store.writing():
+                    return self._fetch(source, text, reference, transfer), True, None
+            except DigestMismatchError:
+                raise
+            except (RegistryError, ModelNotFoundError) as error:
+                if before is None:
+                    error.message += near_name(self.store.names(), text)
+                if before is None or isinstance(error, ModelNotFoundError):
+                    raise
+                return before, False, error.message
 
     def look(self, text: str) -> StoredModel:
         """Return what a model is where it would be pulled from; it comes here by no byte, and has no tags.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.artifact import (
+    CHAT_TEMPLATE_FILE,
+    ORDER,
     ArtifactForm,
     Descriptor,
     ModelConfig,
@@ -18,11 +20,11 @@ from dmrc.artifact import (
     telling_name,
     write_config,
 )
-from dmrc.errors import GgufError, InputError, InvalidReferenceError
-from dmrc.models.directories import architecture_of, files_of_directory
+from dmrc.errors import GgufError, InputError, InvalidReferenceError, SafetensorsError
+from dmrc.models.directories import files_of_directory
 from dmrc.reference import Reference
 from dmrc.sources import Progress, ProgressEvent
-from dmrc.sources.assembly import config_of
+from dmrc.sources.assembly import File, config_of, config_of_directory
 from dmrc.sources.local_files import read_facts, read_model, reading
 from dmrc.store import BlobMissingError, Store, StoredModel
 
@@ -56,6 +58,8 @@ class _Layer:
     role: Role
     file_name: str
     blob: Descriptor
+    in_directory: bool = False
+    """Whether the name is the path of a file in a model that is a directory."""
 
 
 class Packager:
@@ -92,7 +96,7 @@ class Packager:
             name = telling_name(layer.role, layer.file_name)
             names[name] += 1  # but files of a directory, which have all different names
             path = name if names[name] == 1 else f"{names[name]}-{name}"
-            descriptors.append(describe_layer(layer.role, layer.blob, path, form))
+            descriptors.append(describe_layer(layer.role, layer.blob, path, form, in_directory=layer.in_directory))
         data = write_config(config, descriptors, form)
         with self._store.write_blob() as writer:
             writer.write(data)
@@ -108,7 +112,8 @@ class Packager:
         """Return the layers of a directory: one for each file, hidden ones left out."""
         found = files_of_directory(directory)
         layers = [self._copy(role, directory / name, name) for name, role in found.items()]
-        return layers, ModelConfig(format="safetensors", architecture=architecture_of(directory))
+        layers = [replace(layer, in_directory=True) for layer in layers]
+        return layers, config_of_directory([_file(layer) for layer in layers], self._store)
 
     def _new(self, gguf: Path) -> tuple[list[_Layer], ModelConfig]:
         shards, facts = read_model(gguf)
@@ -120,11 +125,24 @@ class Packager:
         if parts.chat_template is not None:
             extras.insert(0, ("chat_template", _checked_text(parts.chat_template)))
         if parts.mmproj is not None:
+            if any(layer.in_directory for layer in layers):
+                raise InputError(
+                    f"'{parts.mmproj}' goes with a GGUF file; a model in another format has its projector in it"
+                )
             read_facts(parts.mmproj)
             extras.insert(0, ("mmproj", parts.mmproj))
         replaced = {role for role, _ in extras}
         kept = [layer for layer in layers if layer.role not in replaced]
-        return sorted([*kept, *(self._copy(role, path) for role, path in extras)], key=_order)
+        added = [self._copy(role, path) for role, path in extras]
+        if any(layer.in_directory for layer in layers):
+            # Under the name by which transformers finds it.
+            added = [
+                replace(layer, file_name=CHAT_TEMPLATE_FILE, in_directory=True)
+                if layer.role == "chat_template"
+                else layer
+                for layer in added
+            ]
+        return sorted([*kept, *added], key=lambda layer: ORDER.index(layer.role))
 
     def _taken_over(self, base: StoredModel | None) -> tuple[list[_Layer], ModelConfig]:
         """Return the layers and the config of a model in the store, with what its form leaves out of the config."""
@@ -134,8 +152,10 @@ class Packager:
         config = with_facts(self._store, base).config
         shards = base.manifest.gguf_layers
         if not shards:
+            paths = {layer: path for path, layer in base.manifest.directory_files}
             layers = [
-                _Layer(layer.role, layer.file_path or layer.digest[7:19], layer) for layer in base.manifest.layers
+                _Layer(layer.role, paths.get(layer, layer.digest[7:19]), layer, layer in paths)
+                for layer in base.manifest.layers
             ]
             return layers, config
         ordered = [*shards, *(layer for layer in base.manifest.layers if layer.role != "gguf")]
@@ -161,9 +181,8 @@ def _name(layer: Descriptor, number: int, shards: int) -> str:
     return names.get(layer.role, layer.digest[7:19])
 
 
-def _order(layer: _Layer) -> int:
-    """Return the place of a layer among those of other roles: a variant is the model that was packaged at once."""
-    return ("gguf", "safetensors", "file", "mmproj", "lora", "chat_template", "license", "other").index(layer.role)
+def _file(layer: _Layer) -> File:
+    return File(layer.role, layer.file_name, layer.blob.digest, layer.blob.size_bytes)
 
 
 def with_facts(store: Store, model: StoredModel) -> StoredModel:
@@ -171,17 +190,23 @@ def with_facts(store: Store, model: StoredModel) -> StoredModel:
 
     ModelPack's form always does, and other programs' artifacts may. Where the file cannot be read it tells no more.
     """
-    if model.config.gguf or not model.manifest.gguf_layers:
-        return model
     told = model.config
+    if told.gguf or told.safetensors:
+        return model
     try:
-        facts = store.facts(model)
-    except (BlobMissingError, GgufError):
+        found = _read_config(store, model)
+    except (BlobMissingError, GgufError, SafetensorsError):
         return model
-    if facts is None:
+    if found is None:
         return model
-    config = replace(config_of(facts), context_size=told.context_size, created=told.created)
-    return replace(model, config=config)
+    return replace(model, config=replace(found, context_size=told.context_size, created=told.created))
+
+
+def _read_config(store: Store, model: StoredModel) -> ModelConfig | None:
+    if files := model.manifest.directory_files:
+        return config_of_directory([File(one.role, path, one.digest, one.size_bytes) for path, one in files], store)
+    facts = store.facts(model)
+    return None if facts is None else config_of(facts)
 
 
 def _checked_text(path: Path) -> Path:

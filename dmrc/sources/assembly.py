@@ -1,4 +1,4 @@
-"""A model made of GGUF files: its config out of their headers, and its manifest."""
+"""A model made of files: its config out of their headers, and its manifest."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc.artifact import (
-    CONFIG,
+    CONTEXT_LENGTH,
+    ORDER,
     Descriptor,
     ModelConfig,
     Role,
     build_manifest,
+    config_media_type,
     describe_layer,
     write_config,
 )
 from dmrc.gguf import GgufFacts, format_parameters
+from dmrc.json_values import parse_object
+from dmrc.safetensors import SafetensorsFacts, SafetensorsHeader
 from dmrc.sources.source import BlobSink
+
+_LARGEST_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class File:
     role: Role
     """What it is for."""
     name: str
-    """Its name, for errors."""
+    """Its name, for errors; of a model that is a directory its path there."""
     digest: str
     """`sha256:<64 hex>`."""
     size_bytes: int
@@ -44,21 +50,59 @@ def config_of(facts: GgufFacts) -> ModelConfig:
     )
 
 
+def config_of_directory(files: Sequence[File], sink: BlobSink) -> ModelConfig:
+    """Return what the files of a model that is a directory say, as its config.
+
+    Raises:
+        SafetensorsError: A file of weights is not in the format safetensors, or not whole.
+    """
+    headers, config = [], {}
+    for file in files:
+        if file.role == "safetensors":
+            with sink.open_blob(file.digest, file.size_bytes) as stream:
+                headers.append(SafetensorsHeader.parse(stream, file.size_bytes, name=file.name))
+        elif file.name == "config.json":
+            with sink.open_blob(file.digest, file.size_bytes) as stream:
+                config = parse_object(stream.read(_LARGEST_CONFIG_BYTES + 1))
+    facts = SafetensorsFacts.of(headers, config)
+    more = {"tensor_count": str(facts.tensor_count)}
+    if facts.context_length is not None:
+        more[CONTEXT_LENGTH] = str(facts.context_length)
+    return ModelConfig(
+        format="safetensors",
+        quantization=facts.quantization,
+        parameters=format_parameters(facts.parameters),
+        architecture=facts.architecture,
+        size=_as_docker_writes_it(facts.tensor_bytes),
+        safetensors=more,
+    )
+
+
 def assemble(files: Sequence[File], sink: BlobSink) -> bytes:
     """Put the config of a model into the sink, and return the manifest. The same files always give the same bytes.
 
     Raises:
         GgufError: A file is not GGUF.
+        SafetensorsError: A file of weights is not in the format safetensors, or not whole.
     """
+    files = sorted(files, key=lambda file: ORDER.index(file.role))
     facts = [_facts(file, sink) for file in files if file.role == "gguf"]
+    config = config_of(facts[0].with_shards(facts[1:])) if facts else config_of_directory(files, sink)
     layers = [
-        describe_layer(one.role, Descriptor("application/octet-stream", one.digest, one.size_bytes), one.name, "docker")
+        describe_layer(
+            one.role,
+            Descriptor("application/octet-stream", one.digest, one.size_bytes),
+            one.name,
+            "docker",
+            in_directory=not facts,
+        )
         for one in files
     ]
-    data = write_config(config_of(facts[0].with_shards(facts[1:])), layers)
+    data = write_config(config, layers)
     with sink.write_blob(None, len(data)) as writer:
         writer.write(data)
-    return build_manifest(Descriptor(CONFIG, str(writer.digest), len(data)), layers)
+    media_type = config_media_type("docker", config.format)
+    return build_manifest(Descriptor(media_type, str(writer.digest), len(data)), layers)
 
 
 def _facts(file: File, sink: BlobSink) -> GgufFacts:

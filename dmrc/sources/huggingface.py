@@ -1,4 +1,4 @@
-"""Models from Hugging Face: `hf.co/org/repository[:QUANTISATION][@revision]`.
+"""Models from Hugging Face: `hf.co/org/repository[:QUANTISATION][@revision]`, or `:safetensors` for such a directory.
 
 Source: https://huggingface.co/docs/hub/gguf and https://huggingface.co/docs/huggingface_hub/package_reference/hf_api
 """
@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
-from dmrc.artifact import Role
-from dmrc.errors import ArtifactError, DmrcError, ModelNotFoundError, RegistryAuthError
+from dmrc.artifact import FORMATS, Role, role_in_directory
+from dmrc.errors import ArtifactError, DmrcError, FormatError, ModelNotFoundError, RegistryAuthError
 from dmrc.reference import Reference
 from dmrc.settings import Settings
 from dmrc.sources import huggingface_client
-from dmrc.sources.assembly import File, assemble
-from dmrc.sources.download import download
+from dmrc.sources.assembly import assemble
 from dmrc.sources.http import HttpClient
+from dmrc.sources.huggingface_directory import INDEX, files_of_model, needs_index
+from dmrc.sources.huggingface_files import RepositoryFiles
 from dmrc.sources.huggingface_search import search_hugging_face
 from dmrc.sources.local_files import SHARD
 from dmrc.sources.retry import TransientError
 from dmrc.sources.search import ModelFinder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
-from dmrc.sources.url_origin import UrlOrigin
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -48,6 +48,7 @@ class _Wanted:
 
     repository: str
     quantisation: str | None
+    format: str | None
     revision: str | None
 
     @classmethod
@@ -59,12 +60,13 @@ class _Wanted:
             )
         # The name under which the store knows a revision has it in its tag.
         tag, _, revision = (match["tag"] or "").partition("-at-")
-        wanted = None if tag in ("", "latest") else tag
-        return cls(match["repository"], wanted, match["revision"] or revision or None)
+        named = tag.lower() if tag.lower() in FORMATS else None
+        wanted = None if named or tag in ("", "latest") else tag
+        return cls(match["repository"], wanted, named, match["revision"] or revision or None)
 
 
 class HuggingFaceSource:
-    """Pulls GGUF files of repositories on Hugging Face."""
+    """Pulls models of repositories on Hugging Face: GGUF files, or directories of safetensors."""
 
     name = "huggingface"
     catalog = "huggingface"
@@ -86,33 +88,36 @@ class HuggingFaceSource:
         return search_hugging_face
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
-        """Download the files of one quantisation; see `Source.fetch`. Each is checked against its LFS SHA-256."""
+        """Download the files of one quantisation, or of a model in the format safetensors; see `Source.fetch`.
+
+        Each is checked against its LFS SHA-256, a small one against Git's name for it.
+        """
         import huggingface_hub
 
         wanted = _Wanted.parse(text)
         api = huggingface_client.api()
         info = _info(api, wanted)
-        chosen = _choose(info.siblings or [], wanted)
-        token = huggingface_hub.get_token()
+        siblings = {each.rfilename: each for each in info.siblings or []}
+        chosen_format = _chosen_format(siblings, wanted, transfer.formats)
         client = HttpClient(api.endpoint, "Hugging Face")
-
-        def fetch(role: Role, sibling: RepoSibling) -> File:
-            url = huggingface_hub.hf_hub_url(
-                wanted.repository, sibling.rfilename, revision=info.sha, endpoint=api.endpoint
-            )
-            refused = partial(_refused, wanted)
-            origin = UrlOrigin(client, url, f"Bearer {token}" if token else None, refused)
-            size = sibling.size if sibling.size is not None else origin.probe()[0]
-            digest = f"sha256:{sibling.lfs.sha256}" if sibling.lfs is not None else None
-            found = download(origin, digest, size, transfer, name=f"{url} {sibling.blob_id}")
-            return File(role, sibling.rfilename.rpartition("/")[2], found, size)
-
-        for _, sibling in chosen:  # so that all of it is known before the first byte
-            if sibling.lfs is not None and sibling.size is not None:
-                transfer.report(ProgressEvent("Waiting", f"sha256:{sibling.lfs.sha256}", 0, sibling.size))
+        token, refused = huggingface_hub.get_token(), partial(_refused, wanted)
+        there = RepositoryFiles(client, api.endpoint, wanted.repository, info.sha, token, refused, transfer)
+        bring = partial(together, most=_FILES_AT_ONCE, check=transfer.check, stop=client.abort)
         try:
-            actions = [partial(fetch, role, sibling) for role, sibling in chosen]
-            files = together(actions, most=_FILES_AT_ONCE, check=transfer.check, stop=client.abort)
+            if chosen_format == "gguf":
+                chosen = [(role, one, one.rfilename.rpartition("/")[2]) for role, one in _choose(siblings, wanted)]
+            else:
+                index = None
+                if needs_index(siblings):
+                    [file] = bring([partial(there.fetch, "file", siblings[INDEX], INDEX)])
+                    with transfer.sink.open_blob(file.digest, file.size_bytes) as stream:
+                        index = stream.read()
+                names = files_of_model(list(siblings), index, wanted.repository)
+                chosen = [(role_in_directory(name), siblings[name], name) for name in names]
+            for _, sibling, _ in chosen:  # so that all of it is known before the first byte
+                if sibling.lfs is not None and sibling.size is not None:
+                    transfer.report(ProgressEvent("Waiting", f"sha256:{sibling.lfs.sha256}", 0, sibling.size))
+            files = bring([partial(there.fetch, *each) for each in chosen])
         finally:
             client.close()
         return assemble(files, transfer.sink)
@@ -167,23 +172,55 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _choose(siblings: Sequence[RepoSibling], wanted: _Wanted) -> list[tuple[Role, RepoSibling]]:
+def _chosen_format(names: Iterable[str], wanted: _Wanted, formats: frozenset[str] | None) -> str:
+    """Return the format to take: of those that are there and wanted GGUF first.
+
+    Raises:
+        ArtifactError: There is no model in a format that is known.
+        ModelNotFoundError: A quantisation is asked for, and there is no GGUF file.
+        FormatError: There is one in another format than is wanted.
+    """
+    there = [each for each in FORMATS if any(name.lower().endswith(f".{each}") for name in names)]
+    if not there:
+        raise ArtifactError(
+            f"repository '{wanted.repository}' on Hugging Face has no GGUF file and no safetensors;"
+            " models in other formats are not served"
+        )
+    if wanted.quantisation is not None:
+        if "gguf" not in there:
+            raise ModelNotFoundError(
+                f"repository '{wanted.repository}' on Hugging Face has no {wanted.quantisation}: it has no GGUF file",
+                remedy=f"Leave it out: hf.co/{wanted.repository}",
+            )
+        there = ["gguf"]
+    if wanted.format is not None:
+        if wanted.format not in there:
+            raise ModelNotFoundError(
+                f"repository '{wanted.repository}' on Hugging Face has no {wanted.format}; it has {there[0]}",
+                remedy=f"Leave it out: hf.co/{wanted.repository}",
+            )
+        there = [wanted.format]
+    found = next((each for each in there if formats is None or each in formats), None)
+    if found is None:
+        raise FormatError(f"hf.co/{wanted.repository}", there[0])
+    return found
+
+
+def _choose(siblings: Mapping[str, RepoSibling], wanted: _Wanted) -> list[tuple[Role, RepoSibling]]:
     """Return the files of the quantisation that is wanted, and the projector of a model that sees.
 
     Raises:
         ModelNotFoundError: There is no such quantisation; the choices are listed.
-        ArtifactError: There is no GGUF file, or a split one is not complete.
+        ArtifactError: A split model is not complete.
     """
-    gguf = [each for each in siblings if each.rfilename.lower().endswith(".gguf")]
+    gguf = [each for name, each in siblings.items() if name.lower().endswith(".gguf")]
     projectors = [each for each in gguf if "mmproj" in each.rfilename.lower()]
     by_quantisation: dict[str, list[RepoSibling]] = {}
     for each in gguf:
         if each not in projectors:
             by_quantisation.setdefault(quantisation_of(each.rfilename), []).append(each)
     if not by_quantisation:
-        raise ArtifactError(
-            f"repository '{wanted.repository}' on Hugging Face has no GGUF file; models in other formats are not served"
-        )
+        raise ArtifactError(f"repository '{wanted.repository}' on Hugging Face has a projector, and no model")
     name = _chosen_quantisation(list(by_quantisation), wanted)
     files = sorted(by_quantisation[name], key=lambda each: each.rfilename)
     _check_complete(files, wanted)

@@ -24,7 +24,7 @@ from dmrc.artifact import (
     ModelConfig,
     select_manifest,
 )
-from dmrc.errors import ArtifactError, DigestMismatchError, ModelNotFoundError, RegistryError
+from dmrc.errors import ArtifactError, DigestMismatchError, FormatError, ModelNotFoundError, RegistryError
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
@@ -147,8 +147,12 @@ def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: 
     """Return the manifest and the config, and refuse what is no model before a large byte has come."""
     data = _fetch_manifest(registry, reference, name, transfer)
     manifest = Manifest.parse(data, name=name)
-    if not manifest.gguf_layers:
-        raise ArtifactError(f"model '{name}' has no GGUF file; models in other formats are not served")
+    if manifest.format is None:
+        raise ArtifactError(
+            f"model '{name}' has no GGUF file and no safetensors; models in other formats are not served"
+        )
+    if transfer.formats is not None and manifest.format not in transfer.formats:
+        raise FormatError(name, manifest.format)
     config = _fetch_document(registry, f"blobs/{manifest.config.digest}", manifest.config, transfer)
     ModelConfig.parse(config, name=name)
     return data, config

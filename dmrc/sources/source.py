@@ -116,6 +116,8 @@ class Transfer:
     """Says whether to stop. It is asked often, from any thread."""
     connections: Connections = field(default_factory=Connections)
     """Shared by all transfers of the process, which it keeps to a few connections at a time."""
+    formats: frozenset[str] | None = None
+    """Formats of models that are wanted: `gguf`, `safetensors`. None is any, a GGUF file before others."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def report(self, event: ProgressEvent) -> None:
@@ -168,5 +170,6 @@ class Source(Protocol):
             ModelNotFoundError: There is no such model.
             RegistryError: The place, or the network on the way to it, failed.
             ArtifactError: There is something by that name, but no model that can be served.
+            FormatError: There is one, in a format that `transfer.formats` leaves out.
             CancelledError: `transfer.cancelled` said so.
         """

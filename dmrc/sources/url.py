@@ -12,6 +12,7 @@ import urllib3
 from dmrc import hookimpl
 from dmrc.errors import (
     DigestMismatchError,
+    FormatError,
     InputError,
     InvalidReferenceError,
     ModelNotFoundError,
@@ -54,6 +55,7 @@ class HttpSource:
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Download the file; see `Source.fetch`."""
+        _check_wish(text, transfer)
         url, digest, authorization = _split(text)
         parts = urlsplit(url)
         if parts.scheme == "http" and not (self._insecure or is_loopback(parts.netloc)):
@@ -94,11 +96,18 @@ class FileSource:
 
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Copy the file; see `Source.fetch`."""
+        _check_wish(text, transfer)
         url, digest, _ = _split(text)
         paths, _ = read_model(Path(unquote(urlsplit(url).path)))
         if digest is not None and len(paths) > 1:
             raise InputError(f"'{text}' has one checksum for {len(paths)} files", remedy="Leave it out")
         return assemble([_copy(path, digest, transfer) for path in paths], transfer.sink)
+
+
+def _check_wish(text: str, transfer: Transfer) -> None:
+    """Refuse before a byte has come where no GGUF file is wanted."""
+    if transfer.formats is not None and "gguf" not in transfer.formats:
+        raise FormatError(_split(text)[0], "gguf")
 
 
 def _copy(path: Path, digest: str | None, transfer: Transfer) -> File:

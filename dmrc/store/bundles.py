@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dmrc.store.archived_files import ArchivedFile
 from dmrc.store.files import sync_directory, temporary_name
 
 
@@ -20,10 +21,10 @@ def split_files(bundles: Path, digest: str, shards: Sequence[Path]) -> list[Path
     return [directory / name for name in names]
 
 
-def linked(bundles: Path, digest: str, files: Mapping[str, Path]) -> Path:
-    """Return a directory with hard links to files, by their relative paths."""
+def linked(bundles: Path, digest: str, files: Mapping[str, Path], archived: Sequence[ArchivedFile] = ()) -> Path:
+    """Return a directory with hard links to files, by their relative paths, and copies of those in archives."""
     directory = bundles / digest.removeprefix("sha256:")
-    if _has_all(directory, files):
+    if _has_all(directory, files, archived):
         return directory
     bundles.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = temporary_name(directory)
@@ -32,20 +33,32 @@ def linked(bundles: Path, digest: str, files: Mapping[str, Path]) -> Path:
         for name, path in files.items():
             (temporary / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.link(path, temporary / name)
+        for each in archived:
+            (temporary / each.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            each.copy(temporary / each.path)
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
         sync_directory(bundles)
     except OSError:
         # Another process may have made the same links at the same time.
-        if not _has_all(directory, files):
+        if not _has_all(directory, files, archived):
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return directory
 
 
-def _has_all(directory: Path, files: Mapping[str, Path]) -> bool:
-    return all(_is_link(directory / name, path) for name, path in files.items())
+def _has_all(directory: Path, files: Mapping[str, Path], archived: Sequence[ArchivedFile]) -> bool:
+    return all(_is_link(directory / name, path) for name, path in files.items()) and all(
+        _has_size(directory / each.path, each.size_bytes) for each in archived
+    )
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        return path.stat().st_size == size_bytes
+    except OSError:
+        return False
 
 
 def _is_link(link: Path, shard: Path) -> bool:

@@ -76,17 +76,19 @@ def prune(layout: Layout, *, dry_run: bool) -> Pruned:
 
 def usage(layout: Layout) -> Usage:
     """Count the bytes on disk."""
-    used = {layout.blob(digest) for digest in layout.referred(layout.entries())}
+    entries = layout.entries()
+    used = {layout.blob(digest) for digest in layout.referred(entries)}
+    bundles = {layout.bundles / entry.digest.removeprefix("sha256:") for entry in entries if entry.digest}
     models = unused = 0
     seen: set[int] = set()
-    # Blobs come first, so that the hard links of a split model find their files counted already.
+    # Blobs come first, so that the hard links of a model's files find these counted already.
     for path in sorted(layout.root.rglob("*"), key=lambda path: path.parent != layout.blobs):
         with contextlib.suppress(FileNotFoundError):  # it went while we counted
             status = path.lstat()
             if not path.is_file() or status.st_ino in seen:
                 continue
             seen.add(status.st_ino)
-            if path in used or path.parent == layout.root:
+            if path in used or path.parent == layout.root or not bundles.isdisjoint(path.parents):
                 models += status.st_blocks * _BLOCK_BYTES
             else:
                 unused += status.st_blocks * _BLOCK_BYTES

@@ -8,6 +8,7 @@ from pathlib import Path
 from dmrc.artifact import Descriptor
 from dmrc.errors import ArtifactError
 from dmrc.gguf import GgufFacts
+from dmrc.store.archived_files import unpacked
 from dmrc.store.bundles import linked, split_files
 from dmrc.store.files import storage_errors
 from dmrc.store.layout import Layout
@@ -35,14 +36,16 @@ def files_of(layout: Layout, model: StoredModel) -> ModelFiles:
 
 
 def _directory(layout: Layout, model: StoredModel) -> ModelFiles:
-    layers = model.manifest.directory_layers
-    if not layers:
-        raise ArtifactError(f"model '{name_of(model)}' has no GGUF file, and no safetensors with their paths")
-    paths = _paths(layout, layers, model)
+    files = model.manifest.directory_files
+    if not files:
+        raise ArtifactError(f"model '{name_of(model)}' has no GGUF file and no safetensors")
+    paths = _paths(layout, [layer for _, layer in files], model)
+    named = {name: path for (name, _), path in zip(files, paths, strict=True)}
+    archives = _paths(layout, model.manifest.with_role("archive"), model)
     with storage_errors(layout.root):
-        named = {str(layer.file_path): path for layer, path in zip(layers, paths, strict=True)}
-        directory = linked(layout.bundles, model.digest, named)
-    return ModelFiles(directory, model.config.format)
+        directory = linked(layout.bundles, model.digest, named, unpacked(archives, named, name_of(model)))
+    template = _paths(layout, model.manifest.with_role("chat_template"), model)
+    return ModelFiles(directory, str(model.manifest.format), chat_template=next(iter(template), None))
 
 
 def _in_order(shards: list[Path], model: StoredModel) -> list[Path]:

@@ -277,6 +277,8 @@ class Store:
         config = ModelConfig.parse(self._document(named, manifest.config.digest), name=named.digest)
         if config.context_size is None:
             config = replace(config, context_size=manifest.context_size)
+        if not config.format:
+            config = replace(config, format=manifest.format or "")
         with storage_errors(self.root):
             came_at = self._layout.blob(named.digest).stat().st_mtime
         return StoredModel(

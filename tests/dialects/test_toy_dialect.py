@@ -11,6 +11,7 @@ import pytest
 from tests.dmrc_command import Dmrc
 from tests.installed_plugins import install_plugins
 from tests.polling import eventually
+from tests.tiny_safetensors import write_least_directory
 
 TOLD = "config.json model.safetensors tokenizer.json"
 TALK = [{"by": "me", "line": "What are you?"}, {"by": "you", "line": "A toy."}, {"by": "me", "line": "Of what?"}]
@@ -20,11 +21,7 @@ TALK = [{"by": "me", "line": "What are you?"}, {"by": "you", "line": "A toy."}, 
 def toy(dmrc: Dmrc) -> Dmrc:
     """A dmrc with the toy dialect before the toy engine."""
     install_plugins(dmrc, toy="tests.engines.toy", toy_dialect="tests.dialects.toy")
-    files = dmrc.home / "files"
-    files.mkdir()
-    for name in TOLD.split():
-        (files / name).write_text("{}")
-    dmrc.ok("package", "--safetensors-dir", files, "local/toy")
+    dmrc.ok("package", "--safetensors-dir", write_least_directory(dmrc.home / "files"), "local/toy")
     (dmrc.home / "compose.yaml").write_text(
         "name: toys\nservices: {app: {image: none, models: [llm]}}\n"
         "models: {llm: {model: local/toy, x-dmrc: {engine: toy}}}\n"

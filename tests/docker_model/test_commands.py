@@ -12,6 +12,7 @@ from dmrc.cli.main import create_cli
 from dmrc.docker_model import commands
 from dmrc.hooks.plugins import Plugins
 from tests.dmrc_command import Dmrc
+from tests.tiny_safetensors import write_least_directory
 
 # Source: cmd/cli/docs/reference of docker/model-runner 642c7211.
 _INSTALL = (
@@ -129,10 +130,7 @@ def test_the_commands_of_the_runner_start_and_stop_the_daemon(docker_model: Dmrc
 def test_a_directory_of_safetensors_is_packaged_and_told_to_be_for_another_engine(
     docker_model: Dmrc, tmp_path: Path
 ) -> None:
-    files = tmp_path / "files"
-    files.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (files / name).write_text("{}")
+    files = write_least_directory(tmp_path / "files")
 
     docker_model.ok("package", "--safetensors-dir", files, "local/other")
     ran = docker_model.run("run", "local/other", "Hi")

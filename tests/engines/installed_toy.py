@@ -2,13 +2,10 @@
 
 from tests.dmrc_command import Dmrc
 from tests.installed_plugins import install_plugins
+from tests.tiny_safetensors import write_least_directory
 
 
 def install_toy(dmrc: Dmrc, module: str = "tests.engines.toy") -> None:
     """Register the toy by `dmrc_register_engines`, and put `local/toy` into the store."""
     install_plugins(dmrc, toy=module)
-    files = dmrc.home / "files"
-    files.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (files / name).write_text("{}")
-    dmrc.ok("package", "--safetensors-dir", files, "local/toy")
+    dmrc.ok("package", "--safetensors-dir", write_least_directory(dmrc.home / "files"), "local/toy")

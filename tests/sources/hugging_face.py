@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,16 @@ class HuggingFace:
     files_url: str = ""
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     """Server (`api` or `files`), path and Authorization of each request."""
+    changed: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """Bytes that are sent in place of a file's, by repository and path; of the same length."""
+    sent_bytes: int = 0
+    """Bytes of files that were sent."""
+    bytes_per_second: float | None = None
+    """How fast each connection sends files; None is at once."""
+
+
+Serve = Callable[..., HuggingFace]
+"""Serves repositories, `org__name=Repository(…)`, and makes dmrc take them for Hugging Face."""
 
 
 @contextmanager
@@ -107,9 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
         for path, data in found.files.items():
             sha256 = found.digests.get(path) or hashlib.sha256(data).hexdigest()
             lfs = {"sha256": sha256, "size": len(data), "pointerSize": 134}
-            blob_id = hashlib.sha1(data).hexdigest()
+            blob_id = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
             entry: dict[str, object] = {"rfilename": path, "size": len(data), "blobId": blob_id}
-            siblings.append({**entry, "lfs": lfs} if path.endswith(".gguf") else entry)
+            siblings.append({**entry, "lfs": lfs} if path.endswith((".gguf", ".safetensors")) else entry)
         self._answer(200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
 
     def _resolve(self, name: str, path: str) -> None:
@@ -118,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str) -> None:
         _, owner, repository, name = path.split("/", 3)
-        data = self.server.state.repositories[f"{owner}/{repository}"].files[name]
+        state, key = self.server.state, f"{owner}/{repository}"
+        data = state.changed.get((key, name), state.repositories[key].files[name])
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if match is None:
             self._answer(200, data)
@@ -131,5 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        state, step = self.server.state, 64 << 10
+        for start in range(0, len(body), step) if self.server.name == "files" else ():
+            if state.bytes_per_second:
+                time.sleep(step / state.bytes_per_second)
+            state.sent_bytes += self.wfile.write(body[start : start + step])
+        if self.server.name == "api":
             self.wfile.write(body)

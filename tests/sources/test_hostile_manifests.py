@@ -16,6 +16,8 @@ from tests.sources.misbehaving import CONFIG, LAYER, MODEL, WEIGHTS, Misbehaving
 
 MOST_MEMORY_BYTES = 40 << 20
 SAFETENSORS = {**LAYER, "mediaType": "application/vnd.docker.ai.safetensors"}
+FILE = {**LAYER, "mediaType": "application/vnd.docker.ai.model.file"}
+DDUF = {**LAYER, "mediaType": "application/vnd.docker.ai.dduf"}
 
 
 def with_layer(**changes: object) -> dict:
@@ -28,6 +30,15 @@ def with_config(**changes: object) -> dict:
 
 def titled(name: str) -> dict:
     return with_layer(annotations={"org.opencontainers.image.title": name})
+
+
+def directory(*names: str) -> dict:
+    """Return the manifest of a model whose weights have no name, and its other files these."""
+    beside = [
+        {**FILE, "digest": digest_of(b"%d" % number), "annotations": {"org.cncf.model.filepath": name}}
+        for number, name in enumerate(names)
+    ]
+    return {**MODEL, "layers": [SAFETENSORS, *beside]}
 
 
 def files(store: Store) -> list[str]:
@@ -58,7 +69,13 @@ def pull(source: OciSource, store: Store, manifest: dict, **more: object) -> tup
         ({**MODEL, "layers": [LAYER] * 5000}, "at most 512 layers"),
         ({**MODEL, "layers": [LAYER, {**LAYER, "size": 5}]}, "two sizes"),
         ({**MODEL, "layers": "all"}, "layers"),
-        ({**MODEL, "layers": [SAFETENSORS]}, "no GGUF file; models in other formats are not served"),
+        ({**MODEL, "layers": [DDUF]}, "no GGUF file and no safetensors; models in other formats are not served"),
+        (directory("../config.json"), "must be named by a plain relative path"),
+        (directory("/etc/passwd"), "must be named by a plain relative path"),
+        (directory("a//b"), "must be named by a plain relative path"),
+        (directory("config.json", "config.json"), "two files for the place of 'config.json'"),
+        (directory("a/b", "a"), "two files for the place of 'a'"),
+        (directory("model.safetensors"), "two files for the place of 'model.safetensors'"),
     ],
 )
 def test_a_hostile_manifest_is_refused_before_any_blob(

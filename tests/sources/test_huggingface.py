@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import gguf
@@ -12,29 +10,13 @@ import pytest
 
 from dmrc.sources.huggingface import quantisation_of
 from tests.dmrc_command import Dmrc
-from tests.sources.hugging_face import COMMIT, HuggingFace, Repository, hugging_face
+from tests.sources.hugging_face import COMMIT, Repository, Serve
 from tests.tiny_gguf import write_tiny_llama
-
-Serve = Callable[..., HuggingFace]
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_tiny_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf").read_bytes()
-
-
-@pytest.fixture
-def serve(dmrc: Dmrc) -> Iterator[Serve]:
-    """Serves repositories, and makes dmrc take them for Hugging Face."""
-    with ExitStack() as stack:
-
-        def start(**repositories: Repository) -> HuggingFace:
-            named = {name.replace("__", "/"): repository for name, repository in repositories.items()}
-            server = stack.enter_context(hugging_face(named))
-            dmrc.environment |= {"HF_ENDPOINT": server.url, "HF_HOME": str(dmrc.home / "hf"), "HF_TOKEN": ""}
-            return server
-
-        yield start
 
 
 def _files(dmrc: Dmrc, name: str) -> list[str]:
@@ -176,13 +158,13 @@ def test_bytes_that_are_not_those_of_the_lfs_digest_are_not_kept(dmrc: Dmrc, ser
     assert dmrc.ok("list", "-q") == ""
 
 
-def test_a_repository_without_gguf_is_told_as_such(dmrc: Dmrc, serve: Serve) -> None:
-    serve(org__other=Repository({"model.safetensors": b"x"}))
+def test_a_repository_without_a_model_is_told_as_such(dmrc: Dmrc, serve: Serve) -> None:
+    serve(org__other=Repository({"pytorch_model.bin": b"x"}))
 
     done = dmrc.run("pull", "hf.co/org/other")
 
     assert done.returncode == 2
-    assert "has no GGUF file; models in other formats are not served" in done.stderr
+    assert "has no GGUF file and no safetensors; models in other formats are not served" in done.stderr
 
 
 def test_a_server_that_is_away_is_a_network_error(dmrc: Dmrc) -> None:

@@ -244,10 +244,10 @@ def test_a_list_reads_no_weights(store: Store) -> None:
     assert store.models() == [model]
 
 
-def test_a_model_whose_files_have_no_names_is_not_served(store: Store) -> None:
-    model = add(store, "x", media_type="application/vnd.docker.ai.safetensors")
+def test_a_model_in_a_format_that_is_not_known_is_not_served(store: Store) -> None:
+    model = add(store, "x", media_type="application/vnd.docker.ai.dduf")
 
-    with pytest.raises(ArtifactError, match="model 'x' has no GGUF file, and no safetensors with their paths"):
+    with pytest.raises(ArtifactError, match="model 'x' has no GGUF file and no safetensors"):
         store.files(model)
 
 

@@ -128,18 +128,23 @@ def _check_as_written(project: str, service: str) -> None:
 def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str) -> None:
     import os
 
+    from dmrc.cli.projects.setup.formats import refusal, wanted_formats
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
     from dmrc.docker_context import docker_endpoint
+    from dmrc.errors import FormatError
 
     host = docker_endpoint(os.environ).host
     for model in models:
         app.engines[model.engine].check(model.options, model.options.companions)
     with app.daemon.needed():
         address = attach(app, host)
-        for name in dict.fromkeys(name for model in models for name in model.references):
+        for name, formats in wanted_formats(models, app.engines).items():
             _say("info", f"pulling {name}")
-            app.models.pull(name, _Pulling(name))
+            try:
+                app.models.pull(name, _Pulling(name), formats=formats)
+            except FormatError as error:
+                raise refusal(error, name, models, app.engines) from error
         key = join(app, project, service, models, host)
         for model in models:
             tell_cut_context(app, model, lambda line: _say("info", line))

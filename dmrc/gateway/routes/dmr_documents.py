@@ -175,6 +175,7 @@ class DmrModelConfig(AnswerDocument):
     architecture: str
     size: str = Field(description="As a person reads it: `268.80 MB`")
     gguf: dict[str, str] = Field(description="Header of the file")
+    safetensors: dict[str, str] = Field(default={}, description="What is known of a model in that format")
     context_size: int = Field(default=0, description="Tokens; left out where none was recorded")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from dmrc.engines.choice import engine_of_files
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
-from dmrc.gateway.serving.targets import Use, engine_of_files
+from dmrc.gateway.serving.targets import Use
 from dmrc.project import DEFAULT_ENGINE, OPTIONS, Merged, ServingOptions, merge
 from dmrc.projects import Projects
 from dmrc.reference import Reference

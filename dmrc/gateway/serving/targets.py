@@ -6,18 +6,18 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dmrc.engines.choice import engine_for
 from dmrc.engines.engine import Engine
 from dmrc.engines.local_model import LocalModel
-from dmrc.errors import DmrcError, InputError
+from dmrc.errors import DmrcError
 from dmrc.exchange import Operation
 from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft
 from dmrc.gateway.serving.snapshot import Snapshot
 from dmrc.gguf import GgufFacts
-from dmrc.project import DEFAULT_ENGINE, Merged, ModelDeclaration, ServingOptions, merge
+from dmrc.project import Merged, ModelDeclaration, ServingOptions, merge
 from dmrc.scheduler.configuration import DEFAULTS, configured_in
 from dmrc.scheduler.target import Target
 from dmrc.store import Named, Store, StoredModel
-from dmrc.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Targets:
             template=beside.template,
         )
         named_engine = None if merged.origins["engine"] == "default" else options.engine
-        engine = self._engine_for(named_engine, local, use.model)
+        engine = engine_for(self._engines, named_engine, local.format, use.model)
         settled = engine.settle(use.model, local, replace(options, engine=engine.name), operation)
         return Target(
             reference=name,
@@ -130,43 +130,6 @@ class Targets:
         if named.digest not in facts:
             facts[named.digest] = self._store.facts(self.model(named))
         return facts[named.digest]
-
-    def _engine_for(self, wanted: str | None, model: LocalModel, name: str) -> Engine:
-        """Return the engine that is named, or the one that serves the model's format where none is.
-
-        Raises:
-            InputError: There is none of that name, or it does not serve that format.
-        """
-        able = sorted(
-            (each for each, engine in self._engines.items() if model.format in engine.formats),
-            key=lambda each: each != DEFAULT_ENGINE,
-        )
-        chosen = wanted or next(iter(able), DEFAULT_ENGINE)
-        if chosen not in able:
-            engine_of_files(self._engines, chosen)
-            raise InputError(
-                f"model '{name}' is in the format '{model.format}', which engine '{chosen}' does not serve",
-                remedy=f"Name one that does: x-dmrc: {{engine: {able[0]}}}"
-                if able
-                else "Use a model in another format",
-            )
-        return self._engines[chosen]
-
-
-def engine_of_files(engines: Mapping[str, Engine], name: str) -> Engine:
-    """Return the engine of that name, which must be one that serves models of the store.
-
-    Raises:
-        InputError: There is none, or it serves no files.
-    """
-    usable = [known for known, engine in engines.items() if engine.formats]
-    if name not in engines:
-        raise InputError(
-            f"there is no engine '{name}'{did_you_mean(name, usable)}", remedy=f"Known: {', '.join(usable)}"
-        )
-    if name not in usable:
-        raise InputError(f"engine '{name}' serves no model of the store", remedy=f"Use one of {', '.join(usable)}")
-    return engines[name]
 
 
 def _draft(snapshot: Snapshot, project: str | None, name: str, draft: str | None) -> ConfiguredDraft | None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, note, spinner
+from dmrc.cli.projects.setup.formats import refusal, wanted_formats
 from dmrc.cli.projects.setup.service_keys import stable_keys
 from dmrc.cli.tables import size
-from dmrc.errors import DaemonError, DmrcError
+from dmrc.errors import DaemonError, DmrcError, FormatError
 from dmrc.fields import JsonObject
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
@@ -114,13 +115,18 @@ def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: 
     return str(document["address"])
 
 
-def _pull_missing(app: App, models: Iterable[ModelDeclaration]) -> dict[str, Pulled]:
+def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pulled]:
     """Pull all models side by side, each reference once; one that is present needs no network."""
-    names = list(dict.fromkeys(name for model in models for name in model.references))
+    wanted = wanted_formats(models, app.engines)
     with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
-        futures = {
-            name: pool.submit(app.models.pull, name, progress.of(name), cancelled=progress.cancelled) for name in names
-        }
+
+        def pull(name: str) -> Pulled:
+            try:
+                return app.models.pull(name, progress.of(name), cancelled=progress.cancelled, formats=wanted[name])
+            except FormatError as error:
+                raise refusal(error, name, models, app.engines) from error
+
+        futures = {name: pool.submit(pull, name) for name in wanted}
         try:
             return {name: future.result() for name, future in futures.items()}
         except BaseException:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dmrc.cli.app import App
 from dmrc.cli.progress import note
+from dmrc.cli.projects.setup.formats import wanted_formats
 from dmrc.cli.projects.setup.project_files import Allowed
 from dmrc.cli.projects.setup.selection import Selection
 from dmrc.compose import yaml_text
@@ -117,7 +118,7 @@ def check_models(app: App, project: Project) -> None:
     """Check what only engines, references and files can tell.
 
     Raises:
-        ProjectError: An engine is unknown.
+        ProjectError: An engine is unknown, or one reference is wanted in two formats.
         InvalidReferenceError: A model reference cannot be parsed.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         UnsupportedError: An engine cannot do what is declared.
@@ -134,6 +135,7 @@ def check_models(app: App, project: Project) -> None:
             )
         with _named(f"models.{model.key}"):
             engine.check(model.options, model.options.companions)
+    wanted_formats(project.models.values(), app.engines)
 
 
 def upstream_keys(
