@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 pytest_plugins = [
+    "tests.skulk",
     "tests.vulkan",
     "tests.wheels",
     "tests.groups",

@@ -34,7 +34,10 @@ _TAIL_LINES = 5
 _LONGEST_LINE = 200
 
 _SIGNALS = {
-    signal.SIGILL: ("{program} was built for another processor", "Use another build of it, or unset it for xllamacpp"),
+    signal.SIGILL: (
+        "{program} was built for another processor",
+        "Use another build of it; of llama.cpp: dmrc engine use xllamacpp",
+    ),
     signal.SIGSEGV: ("{program} crashed", "This is a fault of the engine; try another version of it"),
     signal.SIGABRT: ("{program} aborted", "This is a fault of the engine, or of the model's file"),
     signal.SIGTERM: ("something else ended it", "Start it again"),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.test_completion import complete
 from tests.dmrc_command import Dmrc
 from tests.installing import fakes
 from tests.installing.wheel_index import put, serving
+from tests.polling import eventually
+from tests.vulkan import VulkanServer
 
 
 def _script(path: Path, text: str) -> Path:
@@ -163,3 +168,78 @@ def test_a_place_and_a_kind_are_one_too_many(dmrc: Dmrc, tmp_path: Path) -> None
 
     assert done.returncode == 2
     assert "leave out the kind and --index-url" in done.stderr
+
+
+def test_a_build_for_other_processors_is_used_where_it_runs_and_costs_a_line_where_it_dies(
+    dmrc: Dmrc, skulk_wheel: Path, vulkan_server: VulkanServer
+) -> None:
+    """Which of both happens is up to the processor of this machine."""
+    done = dmrc.run("engine", "install", "--from", skulk_wheel, "--name", "skulk", env=vulkan_server.environment)
+    listed = dmrc.ok("engine", "list", "--json", env=vulkan_server.environment)
+    (used,) = [build for build in json.loads(listed) if build["in_use"]]
+
+    if done.returncode == 0:
+        assert (used["name"], [device["name"] for device in used["devices"]]) == ("skulk", ["Vulkan0"])
+        assert "is in use: it answers, on Vulkan0 (llvmpipe" in done.stderr
+    else:
+        assert used["name"] in ("llama-server", "xllamacpp")
+        assert done.returncode == 5
+        assert done.stderr.splitlines()[-1].startswith("dmrc: build 'skulk' does not work here: it ")
+        assert not (dmrc.home / "engines" / "skulk").exists()
+    assert dmrc.processes() == []
+
+
+def test_a_model_is_computed_on_the_card_by_a_build_that_was_installed(
+    dmrc: Dmrc, tiny: str, vulkan_server: VulkanServer
+) -> None:
+    program = vulkan_server.program.resolve()
+
+    installed = dmrc.run("engine", "install", "--from", program.parent, "--name", "mine", env=vulkan_server.environment)
+    dmrc.ok("run", tiny, "Hi", env=vulkan_server.environment)
+    (runner,) = _runners(dmrc)
+    (loaded,) = json.loads(dmrc.ok("ps", "--json"))
+
+    assert installed.returncode == 0, installed.stderr
+    assert f"{dmrc.home}/engines/mine/llama-server" in runner
+    assert loaded["processor"] == "100% GPU"
+
+
+def _hanging(dmrc: Dmrc, tmp_path: Path) -> subprocess.Popen[str]:
+    """Install a build that hangs when it is asked, and return the command when its server runs."""
+    program = fakes.answering(tmp_path / "given" / "llama-server", fakes.HANGS_WHEN_ASKED)
+    command = [dmrc.program, "engine", "install", "--from", program.parent]
+    process = subprocess.Popen(command, env=dmrc.environment, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: any("server.py" in " ".join(child.cmdline()) for child in _family(process)))
+    return process
+
+
+def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.engine
+def test_an_install_that_is_interrupted_leaves_nothing(dmrc: Dmrc, tmp_path: Path) -> None:
+    process = _hanging(dmrc, tmp_path)
+
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+
+    assert (process.returncode, stderr) == (130, "dmrc: interrupted\n")
+    assert [path.name for path in (dmrc.home / "engines").iterdir()] == [".lock"]
+    assert dmrc.processes() == []
+
+
+@pytest.mark.engine
+def test_an_install_that_is_killed_leaves_no_process_and_its_files_go_with_the_next_command(
+    dmrc: Dmrc, tmp_path: Path
+) -> None:
+    process = _hanging(dmrc, tmp_path)
+
+    process.kill()
+    process.communicate(timeout=30)
+    eventually(lambda: dmrc.processes() == [])
+    (left,) = (dmrc.home / "engines").glob(".aside-*")
+    dmrc.ok("engine", "use", "xllamacpp")
+
+    assert not left.exists()
+    assert sorted(path.name for path in (dmrc.home / "engines").iterdir()) == [".lock", "in-use.json"]

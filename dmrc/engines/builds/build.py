@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dmrc.engines.environment import child_environment
 from dmrc.engines.installed import package_bytes
 
 LLAMA_SERVER, XLLAMACPP = "llama-server", "xllamacpp"
@@ -84,6 +86,7 @@ class Build:
                 errors="replace",
                 check=False,
                 timeout=_VERSION_SECONDS,
+                env=child_environment(os.environ),
             )
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"no answer in {_VERSION_SECONDS:g} s") from error

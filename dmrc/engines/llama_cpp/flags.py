@@ -56,5 +56,5 @@ def refuse_without_binary(settings: Sequence[Setting]) -> None:
         if one.flag.attribute is None:
             raise RuntimeFlagError(
                 f"runtime flag '{one.written}' needs a llama-server binary",
-                remedy="Install llama.cpp, or set DMRC_LLAMA_SERVER to a llama-server binary",
+                remedy="Add one by dmrc engine install --from PATH, or set DMRC_LLAMA_SERVER to it",
             )

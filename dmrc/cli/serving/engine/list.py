@@ -39,6 +39,7 @@ def list_(app: App, as_json: bool) -> None:
         return
     lines = [line for build, answer in zip(known, answers, strict=True) for line in _lines(builds, build, *answer)]
     print_table(("NAME", "VERSION", "DEVICE", "MEMORY", "FREE"), lines)
+    _note_age(builds.in_use())
 
 
 async def _ask(builds: list[Build]) -> list[tuple[str, DeviceList]]:
@@ -48,6 +49,16 @@ async def _ask(builds: list[Build]) -> list[tuple[str, DeviceList]]:
     versions = asyncio.gather(*(asyncio.to_thread(_version, build) for build in builds))
     devices = asyncio.gather(*(list_devices(of_build(build)) for build in builds))
     return list(zip(await versions, await devices, strict=True))
+
+
+def _note_age(build: Build) -> None:
+    """Say that the build in use is not of the version that this dmrc is made for; one without a version is."""
+    from dmrc.cli.progress import note
+    from dmrc.engines.builds.build import XLLAMACPP, Build
+
+    own = Build(name=XLLAMACPP).told_version()
+    if build.program is None and build.version not in (None, own):
+        note(f"build '{build.name}' is of xllamacpp {build.version}, and dmrc came with {own}: install it again")
 
 
 def _version(build: Build) -> str:
