@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Literal, Protocol
 
-ServerKind = Literal["llama-server", "upstream", "other"]
-"""Whose server answers: llama.cpp's, of which it is known what it leaves out in silence and what it cannot do; somebody
-else's, which refuses itself what it does not know; or another one, of which nothing but OpenAI's routes is known."""
+ServerKind = Literal["llama-server", "vllm", "upstream", "other"]
+"""Whose server answers: llama.cpp's or vLLM's, of which it is known what they leave out in silence and what they cannot
+do; somebody else's, which refuses itself what it does not know; or another one, of which nothing but OpenAI's routes is
+known."""
 
 
 class Answer(Protocol):

@@ -36,6 +36,8 @@ class Settings:
     """`DMRC_PORT`: TCP port of the gateway, on loopback and on the Docker bridge."""
     llama_server: str | None = None
     """`DMRC_LLAMA_SERVER`: the llama-server binary to use, before the one on PATH."""
+    vllm: str | None = None
+    """`DMRC_VLLM`: the program vllm to use, before the one that Python can import and the one on PATH."""
     require_key: bool = False
     """`DMRC_REQUIRE_KEY=1`: refuse requests without a key on loopback too."""
     capture: CaptureLevel | None = None
@@ -89,6 +91,7 @@ class Settings:
             home=_home(environ),
             port=_port(environ.get("DMRC_PORT", "")),
             llama_server=environ.get("DMRC_LLAMA_SERVER") or None,
+            vllm=environ.get("DMRC_VLLM") or None,
             require_key=require_key,
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
             log_format=_log_format(environ.get("DMRC_LOG_FORMAT", "")),

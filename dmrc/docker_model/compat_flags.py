@@ -23,8 +23,6 @@ from dmrc.docker_model.pflag import TakesBoolean
 
 _Command = TypeVar("_Command", bound=click.Command)
 
-_FOR_VLLM = "It is vLLM's; here models are served by llama.cpp"
-
 
 def unused(*names: str, why: str, takes_value: bool = False) -> click.Option:
     """Return an option that has no effect here, which its help says."""
@@ -126,7 +124,7 @@ def _configure() -> click.Group:
     set_, show = replaced(dmrc_configure.commands["set"], _set), replaced(dmrc_configure.commands["show"], _show)
     set_.help = (
         "Set how a model is served, in place of all that was set for it before; with nothing but MODEL, forget that. "
-        "MODEL need not be there yet. FLAGS are those of llama-server."
+        "MODEL need not be there yet. FLAGS are those of the engine."
     )
     options = (
         click.Option(
@@ -156,8 +154,6 @@ def _configure() -> click.Group:
             metavar="RATE",
             help="How sure it must be of a token.",
         ),
-        refused("--hf_overrides", remedy=_FOR_VLLM),
-        refused("--gpu-memory-utilization", remedy=_FOR_VLLM),
     )
     as_json = click.Option(["--json", "as_json"], is_flag=True, default=True, help="Print JSON, as it always does.")
     adapted.commands = {

@@ -134,10 +134,11 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
     A runner that is busy with the former configuration finishes its requests.
     """
     from dmrc.cli.projects.setup.prepare import tell_cut_context
+    from dmrc.engines.engine import check_options
 
     options = ServingOptions(context_size=context_size, runtime_flags=flags or None)
     model = ModelDeclaration(key=reference, model=reference, options=options)
-    app.engines[model.engine].check(options)
+    check_options(app.engines[model.engine], options)
     _say_limits(register(app, (model,)), reference)
     tell_cut_context(app, model, lambda line: show_to_user(f"dmrc: {line}"))
     app.daemon.load(compose_project() or "", model.key, wait=False)

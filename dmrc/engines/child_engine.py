@@ -22,6 +22,8 @@ class ChildEngine(PlainEngine, abc.ABC):
     formats: frozenset[str] = frozenset({GGUF})
     has_port: bool = False
     """Whether its server listens on `Launch.port`, which everybody on this machine reaches, and on no unix socket."""
+    has_processes: bool = False
+    """Whether its server starts processes that hold the model: what they use counts as the child's."""
     causes: Sequence[Cause] = ()
     """Lines in its log that say why it did not start."""
     load_notes: re.Pattern[str] | None = None
@@ -51,11 +53,16 @@ class ChildEngine(PlainEngine, abc.ABC):
             model=launch.name,
             socket=launch.socket,
             connector=connector,
+            has_processes=self.has_processes,
             log=launch.log,
             causes=self.causes,
             notes=self.load_notes if launch.placement is not None and launch.placement.shares else None,
         )
-        return ChildServer(await EngineProcess.start(child, mask), connector)
+        return ChildServer(await EngineProcess.start(child, mask), connector, self.name_there(launch))
+
+    def name_there(self, launch: Launch) -> str | None:  # noqa: ARG002 for those who care
+        """Return the name of the model that requests must bear; None where its server takes any."""
+        return None
 
     def describe(self) -> str:
         """Return its program."""

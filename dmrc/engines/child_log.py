@@ -26,6 +26,10 @@ _TAIL_LINES = 200
 _LONGEST_LINE = 8192
 _READ_BYTES = 64 << 10
 
+# How vLLM begins a line: "(EngineCore pid=12) INFO 11-27 17:56:02 [core.py:133] Initializing …".
+# Source: https://github.com/vllm-project/vllm/blob/main/vllm/logging_utils/formatter.py
+_VLLM = r"(?:\(\w[\w-]* pid=\d+\) )?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d"
+
 # How a line begins that an engine prints of its own state: "slot print_timing: id 0 | task 3 | …" or, out of its
 # libraries, "llama_decode: …". What a request brought along, a grammar or a message, begins in some other way.
 # Source: SLT_INF, SRV_INF and QUE_INF in llama.cpp's tools/server/server-common.h.
@@ -34,7 +38,11 @@ _STATE = re.compile(
     r"|\S+\.(?:c|cc|cpp|cu|cuh|h|hpp|m|metal):\d+:"  # GGML_ASSERT and its like
     r"|terminate called|(?:CUDA|ROCm|Vulkan|Metal) error:|Traceback "
     r"|(?:ERROR|WARNING|CRITICAL):\s+"  # Python's servers
+    rf"|{_VLLM} \[[\w./-]+:\d+\] "
 )
+# What it says every ten seconds: throughput, requests, how full its caches are; all of that are numbers.
+# Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/metrics/loggers.py
+_STATISTICS = re.compile(rf"{_VLLM} \[loggers\.py:\d+\] Engine \d+: [\w \t.,:%/()-]*$")
 # Of a line about the state, what follows may be somebody's words: behind a colon, in quotes or brackets, as a value.
 _QUOTING = re.compile(r":(?!\d| n_\w+ = )|[\"'`{\[]|=\s*+(?!-?[\d(]|true\b|false\b)")
 _PLACE = re.compile(
@@ -52,6 +60,8 @@ def without_requests(line: str) -> str | None:
     """
     if place := _PLACE.match(line):
         return place[0]
+    if _STATISTICS.match(line):
+        return line
     state = _STATE.match(line)
     if state is None:
         return None

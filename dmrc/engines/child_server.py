@@ -11,10 +11,11 @@ from dmrc.engines.session import Session
 class ChildServer:
     """A child that was started; see `Server`."""
 
-    def __init__(self, process: EngineProcess, connector: Connector) -> None:
-        """Speak to `process` by `connector`, once it is ready."""
+    def __init__(self, process: EngineProcess, connector: Connector, model: str | None = None) -> None:
+        """Speak to `process` by `connector`, once it is ready; `model` is what requests must call its model."""
         self.process = process
         self._connector = connector
+        self._model = model
 
     async def wait_ready(self) -> Session:
         """Wait until it answers.
@@ -24,4 +25,6 @@ class ChildServer:
             InsufficientMemoryError: It ended for want of memory.
         """
         await self.process.wait_ready()
-        return HttpSession(self._connector)
+        session = HttpSession(self._connector)
+        session.model = self._model
+        return session

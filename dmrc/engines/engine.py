@@ -12,6 +12,7 @@ from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
 from dmrc.engines.local_model import LocalModel
 from dmrc.engines.placement import DeviceWish, Placement
+from dmrc.errors import UnsupportedError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.project import ServingOptions
 
@@ -147,6 +148,8 @@ class Engine(Protocol):
     """How many it serves where neither the project nor an estimate of memory says."""
     metrics_path: str | None
     """Where its servers tell Prometheus' metrics; None: nowhere."""
+    special_options: frozenset[str]
+    """Which of `SPECIAL_OPTIONS` it knows; `check_options` refuses the others."""
 
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
         """Check options without starting anything. The command line calls it too, so it imports nothing heavy.
@@ -229,6 +232,22 @@ class Engine(Protocol):
 
     def disk_bytes(self) -> int:
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
+
+
+SPECIAL_OPTIONS = frozenset({"hf_overrides", "gpu_memory_utilization"})
+"""The options that few engines know, by their names in `ServingOptions`."""
+
+
+def check_options(engine: Engine, options: ServingOptions, companions: Sequence[str] = ()) -> None:
+    """Check options as `Engine.check` does, and first those that only some engines know.
+
+    Raises:
+        UnsupportedError: The engine would leave an option out without a word; it is named. And what `check` raises.
+    """
+    for name in sorted(SPECIAL_OPTIONS - engine.special_options):
+        if getattr(options, name) is not None:
+            raise UnsupportedError(f"engine '{engine.name}' has no {name}", remedy="Remove it, or use engine vllm")
+    engine.check(options, companions)
 
 
 def backend_state(description: str, *, is_running: bool) -> str:

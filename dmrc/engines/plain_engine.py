@@ -28,6 +28,7 @@ class PlainEngine:
     largest_parallel: int | None = None
     usual_parallel: int = 1
     metrics_path: str | None = None
+    special_options: frozenset[str] = frozenset()
 
     # ruff: noqa: ARG002 the arguments are for those who know more
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:

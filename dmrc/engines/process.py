@@ -8,9 +8,10 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -19,6 +20,7 @@ from dmrc.engines.environment import child_environment
 from dmrc.engines.failures import Cause, End, oom_kills, start_failure
 from dmrc.engines.http_client.connectors import Connector
 from dmrc.engines.http_client.session import HttpSession
+from dmrc.engines.process_tree import ProcessTree
 from dmrc.errors import EngineError, EngineStartError
 
 POLL_SECONDS = 0.02
@@ -32,6 +34,8 @@ STOP_SECONDS = 5.0
 
 _LOG_END_SECONDS = 2.0
 _LAST_LINES_SECONDS = 0.05
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Child:
     """Lines of its log that say why it did not start."""
     notes: re.Pattern[str] | None = None
     """Lines of its log that `EngineProcess.load_notes` returns."""
+    has_processes: bool = False
+    """Whether it starts processes that hold the model: what they use counts as its own."""
 
 
 class EngineProcess:
@@ -66,6 +72,7 @@ class EngineProcess:
         self._log = log
         self._oom_kills = oom_kills()
         self._system = _system(process.pid) if process.returncode is None else None
+        self._tree = ProcessTree(self._system) if self._system is not None and child.has_processes else None
 
     @classmethod
     async def start(cls, child: Child, mask: Callable[[str], str] = str) -> EngineProcess:
@@ -206,19 +213,20 @@ class EngineProcess:
         return self._log.read_bytes, round(self._processor_seconds()), self._memory()[0]
 
     def _processor_seconds(self) -> float:
-        try:
-            times = self._system.cpu_times() if self._system and self.exit_code is None else None
-        except psutil.Error:
-            times = None
-        return times.user + times.system if times else 0.0
+        return sum(times.user + times.system for times in self._asked(psutil.Process.cpu_times))
 
     def _memory(self) -> tuple[int, int]:
-        try:
-            memory = self._system.memory_info() if self._system and self.exit_code is None else None
-        except psutil.Error:
-            memory = None
         # `shared` is what maps a file; macOS does not tell it.
-        return (memory.rss, getattr(memory, "shared", 0)) if memory else (0, 0)
+        memory = [(one.rss, getattr(one, "shared", 0)) for one in self._asked(psutil.Process.memory_info)]
+        return sum(resident for resident, _ in memory), sum(shared for _, shared in memory)
+
+    def _asked(self, question: Callable[[psutil.Process], _Told]) -> Iterator[_Told]:
+        """Yield what the system tells of each process that serves, and has not ended."""
+        if self.exit_code is not None or self._system is None:
+            return
+        for process in [self._system] if self._tree is None else self._tree.processes():
+            with contextlib.suppress(psutil.Error):
+                yield question(process)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:  # once it is reaped, its number may be somebody else's

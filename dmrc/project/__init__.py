@@ -7,7 +7,7 @@ from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
-from dmrc.project.option_fields import OptionField, is_path
+from dmrc.project.option_fields import OptionField, is_path, overrides, share
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
 from dmrc.project.service import Service
 from dmrc.project.serving_options import (
@@ -50,6 +50,8 @@ __all__ = [
     "is_path",
     "knows_addresses",
     "merge",
+    "overrides",
     "own_names",
     "parse_keep_alive",
+    "share",
 ]

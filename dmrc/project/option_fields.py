@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from dmrc.errors import InputError, ProjectError
-from dmrc.fields import JsonValue, text
+from dmrc.fields import JsonValue, mapping, plain, text
 from dmrc.paths import expanded
 from dmrc.secret_names import secrets_in_urls
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +114,39 @@ def path_or_reference(value: object, place: FieldPlace) -> str:
 def paths_or_references(value: object, place: FieldPlace) -> tuple[str, ...] | None:
     """Read one or several of them; None where the list is empty."""
     return tuple(path_or_reference(one, place) for one in (value if isinstance(value, list) else [value])) or None
+
+
+def share(value: object, where: str) -> float:
+    """Return a share of something: a number above 0 and up to 1.
+
+    Raises:
+        ProjectError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ProjectError(f"{where} must be a number above 0 and up to 1, not {value!r}", remedy="Write 0.8")
+    return float(value)
+
+
+def overrides(value: object, where: str) -> str:
+    """Return what replaces entries of a model's configuration, as JSON.
+
+    Names are those of Python attributes, as in Docker Model Runner.
+    Source: https://github.com/docker/model-runner/blob/main/pkg/inference/hf_overrides.go
+
+    Raises:
+        ProjectError: It is no mapping, or a name in it is none.
+    """
+    found = plain(mapping(value, where), where)
+    _check_names(found, where)
+    return json.dumps(found, sort_keys=True)
+
+
+def _check_names(value: JsonValue, where: str) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not _NAME.fullmatch(name):
+                raise ProjectError(f"{where} has the name '{name}'", remedy="Names have letters, digits and _ only")
+            _check_names(inner, f"{where}.{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_names(inner, where)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dmrc.engines.engine import check_options
 from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
@@ -34,7 +35,7 @@ class RunnerStarts:
         """
         engine, target = runner.engine, runner.target
         companions = target.model.companions.kinds if target.model else []
-        engine.check(target.options, companions)  # before anyone gives way for it
+        check_options(engine, target.options, companions)  # before anyone gives way for it
         if needs(engine, target):
             await self._reservations.reserve(runner)
         runner.state = RunnerState.STARTING

@@ -170,7 +170,9 @@ def test_docker_model_runners_route_replaces_and_shows(dmrc: Dmrc, tiny: str, tm
     assert _request(dmrc, "GET", "/engines/_configure?model=me/nowhere") == (200, b"[]")
     for refused, code in (
         ({"model": tiny, "runtime-flags": ["--lora", "x"]}, 400),
-        ({"model": tiny, "vllm": {"gpu-memory-utilization": 0.5}}, 422),
+        ({"model": tiny, "vllm": {"gpu-memory-utilization": 0.5}}, 501),
+        ({"model": tiny, "vllm": {"gpu-memory-utilization": 2}}, 422),
+        ({"model": tiny, "vllm": {"hf-overrides": {"not a name": 1}}}, 422),
         ({"model": tiny, "mode": "image-generation"}, 422),
         ({"model": tiny, "context-size": "many"}, 422),
         ({"model": tiny, "speculative": {"draft_model": tiny, "min_acceptance_rate": 2}}, 422),

@@ -90,7 +90,8 @@ def test_the_command_takes_its_flags(path: str) -> None:
         (["run", "--websearch", "x", "Hi"], "--websearch cannot be used here"),
         (["inspect", "--remote", "hf.co/a/b"], "model 'hf.co/a/b' can only be shown from the store. Pull it first"),
         (["package", "--safetensors-dir", "/x", "y"], "'/x' must be a directory"),
-        (["configure", "--gpu-memory-utilization", "0.5", "x"], "It is vLLM's"),
+        (["configure", "--gpu-memory-utilization", "2", "x"], "must be a number above 0 and up to 1, not 2.0"),
+        (["configure", "--hf_overrides", "[", "x"], "--hf_overrides must be JSON"),
         (["install-runner", "--port", "9"], "--port 9 is not the port of the daemon. Set DMRC_PORT=9"),
         (["install-runner", "--tls"], "--tls cannot be used here"),
         (["context", "create", "x", "--host", "http://y"], "dmrc asks the daemon of this machine and no other"),
@@ -138,8 +139,8 @@ def test_a_directory_of_safetensors_is_packaged_and_told_to_be_for_another_engin
     assert json.loads(docker_model.ok("inspect", "local/other"))["config"]["format"] == "safetensors"
     assert (ran.returncode, ran.stdout) == (5, "")
     assert ran.stderr == (
-        "dmrc: model 'local/other' is in the format 'safetensors', which engine 'llama.cpp' does not serve. "
-        "Use a model in another format\n"
+        "dmrc: engine 'vllm' is not installed. Run: pip install vllm, in an environment of its own, and set DMRC_VLLM "
+        "to its program; or use a model in GGUF\n"
     )
 
 

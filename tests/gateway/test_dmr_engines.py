@@ -78,7 +78,10 @@ def test_engines_are_there_or_say_why_they_are_not(dmrc: Dmrc, gguf: Path) -> No
     dmrc.ok("package", "--gguf", gguf, "ai/tiny")
     dmrc.ok("configure", "ai/tiny", "--parallel", "1")
 
-    assert _ask(dmrc, "POST", "/engines/install-backend", {"backend": "vllm"})[0] == 404
+    assert _ask(dmrc, "POST", "/engines/install-backend", {"backend": "mlx"})[0] == 404
+    status, missing = _ask(dmrc, "POST", "/engines/install-backend", {"backend": "vllm"})
+    assert status == 501
+    assert "engine 'vllm' is not installed: Not Installed: pip install vllm" in missing["error"]["message"]
     assert _ask(dmrc, "POST", "/engines/install-backend", {})[0] == 422
     status, refused = _ask(dmrc, "POST", "/engines/uninstall-backend", {"backend": "llama.cpp"})
     assert (status, refused["error"]["message"]) == (

@@ -68,7 +68,10 @@ def ask(app: Any, method: str, path: str, body: str | None = None, **headers: st
             {"speculative": {"min_acceptance_rate": 2}},
             "'speculative.min_acceptance_rate' must be a number from 0 to 1",
         ),
-        ({"vllm": {"x": 1}}, "'vllm' cannot be configured here. Send context-size and runtime-flags"),
+        ({"vllm": {"gpu-memory-utilization": 2}}, "'gpu-memory-utilization' must be a number above 0 and up to 1, "
+                                                  "not 2.0. Write 0.8"),
+        ({"vllm": {"hf-overrides": {"a": {"b c": 1}}}}, "'hf-overrides'.a has the name 'b c'. "
+                                                        "Names have letters, digits and _ only"),
         ({"mode": 1, "llamacpp": 5}, "'mode' must be one of \"completion\", \"embedding\", \"reranking\"; "
                                      "'llamacpp' must be an object"),
     ],

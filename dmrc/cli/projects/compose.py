@@ -132,11 +132,12 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
     from dmrc.docker_context import docker_endpoint
+    from dmrc.engines.engine import check_options
     from dmrc.errors import FormatError
 
     host = docker_endpoint(os.environ).host
     for model in models:
-        app.engines[model.engine].check(model.options, model.options.companions)
+        check_options(app.engines[model.engine], model.options, model.options.companions)
     with app.daemon.needed():
         address = attach(app, host)
         for name, formats in wanted_formats(models, app.engines).items():

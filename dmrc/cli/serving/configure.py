@@ -54,11 +54,15 @@ _project_option = click.option("--project", metavar="NAME", help="In this compos
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 5m, 0, -1 for ever.")
 @click.option("--engine", metavar="NAME", help="The engine that serves it.")
 @click.option("--mode", type=click.Choice(["completion", "embedding", "reranking"]), help="What it is loaded for.")
+@click.option(
+    "--hf_overrides", "--hf-overrides", metavar="JSON", help="What replaces entries of its config.json: vLLM."
+)
+@click.option("--gpu-memory-utilization", type=float, metavar="SHARE", help="Share of the card's memory, to 1: vLLM.")
 @click.option("--think/--no-think", default=None, help="Whether it may think before it answers.")
 @_project_option
 @pass_app
 def set_(app: App, /, model: str, project: str | None, flags: tuple[str, ...], **options: object) -> None:
-    """Set what is given, and leave the rest as it is. FLAGS are those of llama-server, all of them at once."""
+    """Set what is given, and leave the rest as it is. FLAGS are those of its engine, all of them at once."""
     chosen = options_of(flags, options)
     if not chosen.said():
         raise click.UsageError("nothing to set; see: dmrc configure --help")
@@ -71,15 +75,31 @@ def options_of(flags: tuple[str, ...], given: dict[str, object]) -> ServingOptio
     Others are named as the fields of `ServingOptions`.
 
     Raises:
-        ProjectError: `keep_alive` is no duration.
+        ProjectError: `keep_alive` is no duration, or one of vLLM's options is not what it must be.
     """
-    from dmrc.project import ServingOptions, parse_keep_alive
+    from dmrc.project import ServingOptions, overrides, parse_keep_alive, share
+
+    if (text := given["hf_overrides"]) is not None:
+        given["hf_overrides"] = overrides(_json(str(text), "--hf_overrides"), "--hf_overrides")
+    if (value := given["gpu_memory_utilization"]) is not None:
+        given["gpu_memory_utilization"] = share(value, "--gpu-memory-utilization")
 
     given["mode"] = "rerank" if given["mode"] == "reranking" else given["mode"]
     given["keep_alive_seconds"] = parse_keep_alive(given.pop("keep_alive"), "--keep-alive")
     think = given.pop("think")
     budget = None if think is None else -1 if think else 0
     return ServingOptions(runtime_flags=flags or None, reasoning_budget=budget, **given)  # type: ignore[arg-type]
+
+
+def _json(text: str, where: str) -> object:
+    import json
+
+    from dmrc.errors import ProjectError
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ProjectError(f"{where} must be JSON: {error}", remedy='Write {"name": 1}, for example') from error
 
 
 def put(app: App, model: str, project: str | None, options: ServingOptions, *, replace: bool = False) -> None:
@@ -149,8 +169,8 @@ def _rows(entry: Mapping[str, object]) -> list[list[str]]:
     if not isinstance(values, dict) or not isinstance(origins, dict):
         return []
     shown = {**values, **values.get("llamacpp", {}), "engine": entry["Backend"], "mode": entry["Mode"]}
-    shown |= values.get("speculative", {})
-    for name in ("llamacpp", "speculative"):
+    shown |= values.get("speculative", {}) | values.get("vllm", {})
+    for name in ("llamacpp", "speculative", "vllm"):
         shown.pop(name, None)
     return [
         [

@@ -29,6 +29,7 @@ from dmrc.dialects.openai.embeddings import EMBEDDINGS, checked_embedding
 from dmrc.dialects.openai.embeddings import unread as unread_embedding
 from dmrc.dialects.openai.fields import check_fields, refuse_fields, unread
 from dmrc.dialects.openai.replies import OpenAIReply
+from dmrc.dialects.openai.vllm import told_to_vllm, unread_by_vllm, unread_embedding_by_vllm
 from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
 
@@ -61,28 +62,37 @@ def _checked(call: Call, served: Served) -> Call:
     is_chat = call.path in ("/v1/chat/completions", COUNT_PATH)
     if is_chat or call.path in _COMPLETIONS:
         check_fields(call.document, is_chat=is_chat)
-        if served.is_llama_cpp:
-            without_effect = (*unread(call.document, is_chat=is_chat), *unkept(call.document.get("response_format")))
-            call = replace(call, left_out=(*call.left_out, *without_effect))
+        call = replace(call, left_out=(*call.left_out, *_without_effect(call.document, served, is_chat=is_chat)))
     if is_chat:
         changes, fixes = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
         changes, fixes = checked_completion(call.document)
+    elif call.path == "/v1/completions" and served.is_vllm:
+        changes = told_to_vllm(call.document, served, continues=False)
     elif call.path == EMBEDDINGS:
         changes, fixes = checked_embedding(call.document, served)
         if served.is_llama_cpp:
             call = replace(call, left_out=(*call.left_out, *unread_embedding(call.document)))
+        elif served.is_vllm:
+            call = replace(call, left_out=(*call.left_out, *unread_embedding_by_vllm(call.document)))
     if not changes:
         return replace(call, fixes=(*call.fixes, *fixes)) if fixes else call
     document: JsonObject = {name: value for name, value in {**call.document, **changes}.items() if value is not None}
     return replace(call, document=document, raw=None, fixes=(*call.fixes, *fixes))
 
 
+def _without_effect(document: JsonObject, served: Served, *, is_chat: bool) -> tuple[str, ...]:
+    """Return the fields that the server will leave out in silence, where it is known what that is."""
+    if served.is_llama_cpp:
+        return (*unread(document, is_chat=is_chat), *unkept(document.get("response_format")))
+    return unread_by_vllm(document, is_chat=is_chat) if served.is_vllm else ()
+
+
 def _chat(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
     """Return the fields of a chat completion to change, None being left out, and what is put right in its answer."""
     changes: JsonObject = {}
     fixes: list[Fix] = []
-    if served.is_llama_cpp:
+    if served.is_llama_cpp or served.is_vllm:
         refuse_fields(document, is_chat=True)
     messages = document.get("messages")
     if (fixed := checked_messages(messages, served)) is not messages:
@@ -95,6 +105,8 @@ def _chat(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
         form = document["response_format"]
         if (kept := kept_format(form)) is not form:
             changes["response_format"] = kept
+    if served.is_vllm:
+        changes |= told_to_vllm(document, served, continues=bool(_beginning(document)))
     may_repeat = (served.is_llama_cpp or served.is_upstream) and not document.get("stream")
     if may_repeat and (beginning := _beginning(document)):
         fixes.append(WithoutBeginning(beginning, is_certain=served.is_llama_cpp))

@@ -12,12 +12,18 @@ from collections.abc import Mapping
 
 from dmrc.dialects.chat.answers import error_message, json_object
 from dmrc.dialects.chat.served import Served
-from dmrc.errors import ContextLengthError, DmrcError, EngineAnswerError
+from dmrc.errors import ContextLengthError, DmrcError, EngineAnswerError, UnsupportedError
 from dmrc.exchange import JsonValue
 from dmrc.json_values import object_of
 
 _TOO_LONG = "exceed_context_size_error"
 _TOO_LARGE = re.compile(r"input(?: \((\d+) tokens\))? is (?:too large to process|larger than the max context size)")
+# vLLM's words; of a very long text it has counted the characters only.
+# Source: https://github.com/vllm-project/vllm/blob/main/vllm/renderers/params.py
+_TOO_LONG_FOR_VLLM = re.compile(
+    r"maximum context length is (\d+) tokens\b"
+    r"(?:.*?(?:contains|requested|resulted in) (?:at least )?(\d+) (?:input )?tokens)?"
+)
 UNPARSED = b"The model produced output that does not match"
 """How llama.cpp says that it cannot read the calls of tools out of what the model said."""
 
@@ -41,6 +47,7 @@ _CALLERS = re.compile(
         )
     )
 )
+_NO_PARSER = "--tool-call-parser to be set"
 _ROOM_FOR_AN_ANSWER = 512
 _STEP = 1024
 _LONGEST_MESSAGE = 600
@@ -56,6 +63,13 @@ def engine_error(status: int, headers: Mapping[str, str], body: bytes, served: S
     if kind == _TOO_LONG or code == ContextLengthError.code or match:
         given = _number(error.get("n_prompt_tokens")) or (int(match[1]) if match and match[1] else None)
         return too_long(message, given, _number(error.get("n_ctx")) or served.context_size, served)
+    if (long := _TOO_LONG_FOR_VLLM.search(message)) and not served.is_upstream:
+        return too_long(message, int(long[2]) if long[2] else None, int(long[1]), served)
+    if served.is_vllm and _NO_PARSER in message:
+        return UnsupportedError(
+            f"model '{served.reference}' calls no tools yet: vLLM is not told how it writes a call",
+            remedy='Write runtime_flags: ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"], for example',
+        )
     if served.is_llama_cpp and status >= 500 and UNPARSED not in body and _CALLERS.search(message):
         status, kind = 400, "invalid_request_error"
     retry = headers.get("retry-after", "")

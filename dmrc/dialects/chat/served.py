@@ -40,6 +40,16 @@ class Served:
         return self.server == "llama-server"
 
     @property
+    def is_vllm(self) -> bool:
+        """Return whether vLLM's server answers, of which the same is known."""
+        return self.server == "vllm"
+
+    @property
+    def keeps_schemas(self) -> bool:
+        """Return whether the server binds an answer to a JSON schema, of which a call that is wanted is made."""
+        return self.is_llama_cpp or self.is_vllm
+
+    @property
     def is_upstream(self) -> bool:
         """Return whether a server of somebody else's answers: what it does not know, it refuses itself."""
         return self.server == "upstream"
@@ -47,7 +57,7 @@ class Served:
     @property
     def drops_tools(self) -> bool:
         """Return whether tools of a request would be left out of the prompt."""
-        return self.is_llama_cpp and self.template is not None and not takes_tools(self.template)
+        return self.keeps_schemas and self.template is not None and not takes_tools(self.template)
 
 
 @lru_cache(maxsize=64)

@@ -52,7 +52,7 @@ def checked_tools(document: JsonObject, served: Served) -> tuple[JsonObject, boo
         functions = _named(functions, wanted.names)
         kept: list[JsonValue] = [{"type": "function", "function": function} for function in functions]
         changes |= {"tools": kept, "tool_choice": wanted.mode}
-    if not served.is_llama_cpp or wanted.mode == "none":
+    if not served.keeps_schemas or wanted.mode == "none":
         return changes, False
     if wanted.mode == "required":
         return changes | _forcing(document, functions, served), True

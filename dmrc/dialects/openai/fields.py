@@ -38,11 +38,11 @@ _KINDS: Mapping[str, FieldType] = {
     "stop": TEXT_OR_TEXTS,
     "logit_bias": LIST_OR_OBJECT,
 }
-# About bills, speed and statistics: no answer is another one for them.
-_HARMLESS = (
+HARMLESS = (
     *("metadata", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     *("safety_identifier", "service_tier", "store", "user", "keep_alive"),
 )
+"""About bills, speed and statistics: no answer is another one for them."""
 _HEEDED = (
     *("model", "stream", "stream_options", "stop", "logprobs"),
     *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort"),
@@ -98,10 +98,15 @@ def check_fields(document: JsonObject, *, is_chat: bool) -> None:
         )
 
 
+def refused_fields(*, is_chat: bool) -> Mapping[str, str]:
+    """Return the fields that `refuse_fields` refuses, with the reasons."""
+    return _CHAT if is_chat else _COMPLETION
+
+
 def unread(document: JsonObject, *, is_chat: bool) -> tuple[str, ...]:
     """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
-    refused = _CHAT if is_chat else _COMPLETION
-    known = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *_HARMLESS, *refused}) - _OF_OTHERS
+    refused = refused_fields(is_chat=is_chat)
+    known = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *HARMLESS, *refused}) - _OF_OTHERS
     return tuple(name for name, value in document.items() if value is not None and name not in known)
 
 
@@ -113,7 +118,7 @@ def refuse_fields(document: JsonObject, *, is_chat: bool) -> None:
     Raises:
         InputError: A field is not supported; it is named.
     """
-    for name, why in (_CHAT if is_chat else _COMPLETION).items():
+    for name, why in refused_fields(is_chat=is_chat).items():
         value = document.get(name)
         if (value or value == {}) and value not in _PLAIN.get(name, ()):
             raise InputError(f"'{name}' is not supported: {why}", remedy="Leave it out")

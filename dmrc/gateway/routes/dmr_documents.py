@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from dmrc.errors import InputError
 from dmrc.gateway.routes.documents import AnswerDocument, DescribedResponses, Name, Number, RequestDocument
-from dmrc.project import DEFAULT_ENGINE, Mode, ServingOptions, parse_keep_alive
+from dmrc.project import DEFAULT_ENGINE, Mode, ServingOptions, overrides, parse_keep_alive, share
 
 _MODES: Mapping[str, Mode] = {"completion": "completion", "embedding": "embedding", "reranking": "rerank"}
 
@@ -53,6 +53,34 @@ class LlamaCppOptions(RequestDocument):
     )
 
 
+class VllmOptions(RequestDocument):
+    """What only vLLM knows."""
+
+    hf_overrides: dict[str, Any] | None = Field(
+        default=None, alias="hf-overrides", description="What replaces entries of the model's `config.json`"
+    )
+    gpu_memory_utilization: Annotated[float, Field(strict=True)] | None = Field(
+        default=None, alias="gpu-memory-utilization", description="Share of a graphics card's memory: above 0, to 1"
+    )
+
+    @field_validator("gpu_memory_utilization")
+    @classmethod
+    def _check_share(cls, value: object) -> object:
+        try:
+            return None if value is None else share(value, "'gpu-memory-utilization'")
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("hf_overrides")
+    @classmethod
+    def _check_overrides(cls, value: object) -> object:
+        try:
+            overrides(value, "'hf-overrides'")
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
 class Speculative(RequestDocument):
     """A smaller model that guesses ahead; 0 and an empty text are the engine's own choice."""
 
@@ -80,7 +108,7 @@ class DmrConfigure(RequestDocument):
     )
     llamacpp: LlamaCppOptions = LlamaCppOptions()
     speculative: Speculative = Speculative()
-    vllm: Any = Field(default=None, description="Refused where it says something: there is no vLLM here")
+    vllm: VllmOptions | None = None
 
     @field_validator("keep_alive")
     @classmethod
@@ -100,16 +128,10 @@ class DmrConfigure(RequestDocument):
             raise ValueError(f"'raw-runtime-flags' cannot be split into flags: {error}") from error
         return value
 
-    @field_validator("vllm")
-    @classmethod
-    def _refuse_vllm(cls, value: object) -> object:
-        if value:
-            raise ValueError("'vllm' cannot be configured here. Send context-size and runtime-flags")
-        return value
-
     def options(self, engine: str | None) -> ServingOptions:
         """Return what it says, for an engine; None leaves that open."""
         flags = self.runtime_flags if self.raw_runtime_flags is None else shlex.split(self.raw_runtime_flags)
+        vllm = self.vllm or VllmOptions()
         return ServingOptions(
             context_size=self.context_size if self.context_size and self.context_size > 0 else None,
             runtime_flags=tuple(flags) or None,
@@ -119,6 +141,8 @@ class DmrConfigure(RequestDocument):
             reasoning_budget=self.llamacpp.reasoning_budget,
             draft=self.speculative.draft_model or None,
             draft_tokens=self.speculative.num_tokens or None,
+            hf_overrides=overrides(vllm.hf_overrides, "'hf-overrides'") if vllm.hf_overrides else None,
+            gpu_memory_utilization=vllm.gpu_memory_utilization,
             draft_acceptance=self.speculative.min_acceptance_rate or None,
         )
 

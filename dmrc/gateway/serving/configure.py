@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dmrc.engines.choice import engine_of_files
-from dmrc.engines.engine import Engine
+from dmrc.engines.engine import SPECIAL_OPTIONS, Engine, check_options
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
@@ -23,9 +23,11 @@ _NAMES = {
     "runtime_flags": "runtime-flags",
     "keep_alive_seconds": "keep_alive",
     "reasoning_budget": "reasoning-budget",
+    "hf_overrides": "hf-overrides",
+    "gpu_memory_utilization": "gpu-memory-utilization",
 }
 _SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
-_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE)
+_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE, *SPECIAL_OPTIONS)
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
 
 
@@ -65,9 +67,10 @@ class Configurator:
         if options.draft is not None:
             options = dataclasses.replace(options, draft=await self._name(options.draft))
         before_it = ServingOptions() if replace else self._configurations.of(project, name)
-        engine = options.engine or before_it.engine or DEFAULT_ENGINE
-        checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags)
-        engine_of_files(self._engines, engine).check(checked)
+        special = {each: value for each in SPECIAL_OPTIONS if (value := getattr(options, each)) is not None}
+        engine = options.engine or before_it.engine or await self._engine(project, name, frozenset(special))
+        checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags, **special)
+        check_options(engine_of_files(self._engines, engine), checked)
         before = await self._keys(name)
         self._configurations.set(project, name, options, replace=replace)
         self._scheduler.release(before - await self._keys(name))
@@ -143,6 +146,14 @@ class Configurator:
             "Project": use.project,
         }
 
+    async def _engine(self, project: str | None, name: str, special: frozenset[str]) -> str:
+        """Return the engine of a model for which none is named: the one of its format, if it is in the store."""
+        try:
+            return (await self._catalog.target(Use(project, name, None), None)).engine
+        except DmrcError:
+            knows = (each.name for each in self._engines.values() if special and special <= each.special_options)
+            return next(knows, DEFAULT_ENGINE)
+
     async def _name(self, model: str) -> str:
         """Return the full reference of a model, whether it is in the store or not."""
         try:
@@ -166,6 +177,8 @@ def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
     config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
     if "reasoning_budget" in said:
         config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
+    if special := {_NAMES[name]: OPTIONS[name].to_json(said[name]) for name in SPECIAL_OPTIONS if name in said}:
+        config["vllm"] = special
     if speculative := {new: said[name] for name, new in _SPECULATIVE.items() if name in said}:
         config["speculative"] = speculative
     return {

@@ -123,6 +123,8 @@ def check_models(app: App, project: Project) -> None:
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         UnsupportedError: An engine cannot do what is declared.
     """
+    from dmrc.engines.engine import check_options
+
     for model in project.models.values():
         with _named(f"models.{model.key}"):
             for reference in model.references:
@@ -134,7 +136,7 @@ def check_models(app: App, project: Project) -> None:
                 remedy=f"Known: {', '.join(app.engines)}",
             )
         with _named(f"models.{model.key}"):
-            engine.check(model.options, model.options.companions)
+            check_options(engine, model.options, model.options.companions)
     wanted_formats(project.models.values(), app.engines)
 
 
