@@ -93,6 +93,8 @@ def _shallowest(directory: Path, wanted: str) -> Path | None:
 
 
 def _copy_directory(path: Path, directory: Path) -> None:
+    if directory.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"'{path}' holds the state directory of dmrc", remedy="Name the directory of the build alone")
     check_room(directory, (each.lstat().st_size for each in path.rglob("*")), str(path))
     try:
         shutil.copytree(path, directory, symlinks=True, dirs_exist_ok=True)

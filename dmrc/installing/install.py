@@ -104,7 +104,7 @@ class Installer:
         return build, proof
 
     def remove(self, name: str, *, force: bool) -> Build:
-        """Remove a build that was installed, and return the one that is in use then.
+        """Remove a build that was installed, a damaged one too, and return the one that is in use then.
 
         Raises:
             NotFoundError: There is none of that name.
@@ -113,9 +113,9 @@ class Installer:
         """
         directory = self._builds.directory
         with places.changing(directory):
-            build = self._builds.named(name)
-            if build.directory is None:
-                raise ConflictError(f"build '{name}' was not installed by dmrc", remedy="See: dmrc engine list")
+            if not places.has(name, directory):
+                found = self._builds.named(name)
+                raise ConflictError(f"build '{found.name}' was not installed by dmrc", remedy="See: dmrc engine list")
             is_chosen = self._builds.chosen() == name
             if is_chosen and not force:
                 raise ConflictError(
@@ -123,7 +123,7 @@ class Installer:
                 )
             if is_chosen:
                 places.forget_choice(directory)
-            places.remove(build, directory)
+            places.remove(name, directory)
         return self._builds.in_use()
 
     def _proved(self, build: Build, *, wants_card: bool = False) -> Proof:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -62,6 +63,7 @@ def keep(build: Build, prepared: Path, directory: Path) -> Build:
     """
     done = replace(build, directory=prepared, installed_at=round(time.time(), 3))
     replace_file(prepared / FACTS, json.dumps(done.to_json(), indent=2).encode())
+    _sync(prepared)
     place = directory / build.name
     with aside(directory) as former:
         if place.exists():
@@ -81,10 +83,25 @@ def forget_choice(directory: Path) -> None:
     (directory / CHOICE).unlink(missing_ok=True)
 
 
-def remove(build: Build, directory: Path) -> None:
-    """Remove a build that was installed; its name goes first."""
+def has(name: str, directory: Path) -> bool:
+    """Return whether something was installed under a name."""
+    return any(path.name == name for path in directory.glob("[!.]*/"))
+
+
+def remove(name: str, directory: Path) -> None:
+    """Remove what was installed under a name; the name goes first."""
     with aside(directory) as place:
-        (directory / build.name).rename(place / "build")
+        (directory / name).rename(place / "build")
+
+
+def _sync(directory: Path) -> None:
+    """Make what was unpacked last, before it gets its name."""
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        elif path.is_dir():
+            sync_directory(path)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.engines.builds.builds import CHOICE, Builds
-from dmrc.errors import BuildError, ConflictError, DigestMismatchError, InputError, StoreError
+from dmrc.errors import BuildError, ConflictError, DigestMismatchError, InputError, NotFoundError, StoreError
 from dmrc.installing import contents
 from dmrc.installing.contents import bring, file_sha256, name_of
 from dmrc.installing.install import Bring, Brought, Installer
@@ -194,6 +194,26 @@ def test_removing_what_is_in_use_wants_force_and_what_was_not_installed_stays(
 
     assert left == builds.in_use() and left.name == "xllamacpp"
     assert _left(builds) == []
+
+
+@pytest.mark.engine
+def test_a_damaged_build_can_be_removed(installer: Installer, builds: Builds, wheel: Path) -> None:
+    installer.install("mine", _from(wheel))
+    (builds.directory / "mine" / "build.json").write_text("{")
+    assert Builds(builds.directory).in_use().name == "xllamacpp"
+
+    installer.remove("mine", force=True)
+
+    assert _left(builds) == []
+    with pytest.raises(NotFoundError):
+        installer.remove("mine", force=True)
+
+
+def test_a_directory_around_the_state_directory_is_no_build(
+    installer: Installer, builds: Builds, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="holds the state directory of dmrc"):
+        installer.install("mine", _from(tmp_path))
 
 
 def test_what_a_killed_install_left_goes_with_the_next_one(installer: Installer, builds: Builds) -> None:

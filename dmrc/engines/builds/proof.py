@@ -26,9 +26,6 @@ from dmrc.errors import BuildError, EngineError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
 
-PROOF_SECONDS = 120.0
-"""How long a build may take. One of CUDA compiles for a card that it knows only the family of, once."""
-
 MODEL_FILE = "proof.gguf.gz"
 """A llama of 150 kB that says one text whatever comes before it; `tests/engines/builds/test_proof.py` writes it."""
 
@@ -47,8 +44,10 @@ class Proof:
     """Those that it can use beside the processor."""
 
 
-async def prove(build: Build, scratch: Path, seconds: float = PROOF_SECONDS) -> Proof:
+async def prove(build: Build, scratch: Path, seconds: float) -> Proof:
     """Let a build do the work of a runner, once; `scratch` is a directory with a short name for its files.
+
+    All of it may take so many `seconds`.
 
     Raises:
         BuildError: It does not list its devices, ends, does not answer in time, or answers with another text.

@@ -25,7 +25,7 @@ def test_the_model_is_what_the_writer_writes(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_the_xllamacpp_of_the_environment_works(tmp_path: Path) -> None:
-    shown = asyncio.run(prove(Build(name="xllamacpp"), tmp_path))
+    shown = asyncio.run(prove(Build(name="xllamacpp"), tmp_path, 60))
 
     assert shown.version == metadata.version("xllamacpp")
 
@@ -36,7 +36,7 @@ def test_a_build_for_a_card_shows_it_and_works(
     for name, value in vulkan_server.environment.items():
         monkeypatch.setenv(name, value)
 
-    shown = asyncio.run(prove(Build(name="vulkan", program=vulkan_server.program), tmp_path))
+    shown = asyncio.run(prove(Build(name="vulkan", program=vulkan_server.program), tmp_path, 120))
 
     (card,) = shown.devices
     assert (card.name, card.total_bytes) == ("Vulkan0", 2048 << 20)

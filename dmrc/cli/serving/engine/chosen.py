@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from dmrc.engines.builds.proof import Proof
     from dmrc.installing.install import Installer
 
+_PROOF_SECONDS = 120.0  # one of CUDA compiles, once, for a card of which it knows only the family
+
 timeout_option = click.option(
     "--timeout",
     "seconds",
     type=click.FloatRange(min=1),
-    default=120.0,
+    default=_PROOF_SECONDS,
     show_default=True,
     metavar="SECONDS",
     help="How long the build may take to list its devices, load a tiny model and answer.",
@@ -55,7 +57,7 @@ def builds_of(app: App) -> Builds:
     return Builds(app.settings.paths.engines, app.settings.llama_server)
 
 
-def installer_of(app: App, builds: Builds, seconds: float = 120.0) -> Installer:
+def installer_of(app: App, builds: Builds, seconds: float = _PROOF_SECONDS) -> Installer:
     """Return what changes them."""
     from dmrc.cli.progress import spinner
     from dmrc.installing.install import Installer
