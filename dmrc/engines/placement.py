@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dmrc.engines.devices import Device
+from dmrc.errors import InputError
 from dmrc.project import ServingOptions
 
 ALL = 1 << 62
@@ -54,6 +55,12 @@ class DeviceWish:
 
     @classmethod
     def of(cls, options: ServingOptions) -> DeviceWish:
-        """Return what `x-dmrc: {device, gpu}` say."""
-        names = None if options.device in (None, "auto") else tuple(options.device.split(","))
+        """Return what `x-dmrc: {device, gpu}` say.
+
+        Raises:
+            InputError: They contradict each other.
+        """
+        names = None if options.device in (None, "auto") else (options.device,)
+        if names == ("cpu",) and options.gpu == "required":
+            raise InputError("device: cpu and gpu: required contradict each other", remedy="Leave one of them out")
         return cls(names=() if names == ("cpu",) else names, is_whole=options.gpu == "required")

@@ -79,7 +79,10 @@ class Eviction:
         patience = runner.waits_since + self._limits.room_seconds - now
         is_due = self._is_due(others, runner, now)
         if need is not None and not is_due:
-            better = self._for_a_card(runner, need, holders, reading, patience) if need.is_split else None
+            better = None
+            if need.is_split and patience > 0:
+                moves = claimer is not None or any(holder.is_on_its_way for holder in holders if holder.held.cards)
+                better = Plan(wait_seconds=patience) if moves else self._for_a_card(runner, need, holders, reading)
             return better or self._start(runner, need, free, holders)
         movable = [other for other in holders if not other.is_pinned or other.state is RunnerState.DRAINING]
         staying = [other for other in holders if other not in movable]
@@ -90,7 +93,7 @@ class Eviction:
             raise self._too_long(runner, free)
         if claimer is not None or is_due:
             return Plan(wait_seconds=patience)
-        return self._give_way(runner, holders, reading, patience)
+        return self._give_way(runner, holders, reading)
 
     def _start(self, runner: ManagedRunner, need: MemoryNeed, free: Room, holders: Sequence[ManagedRunner]) -> Plan:
         """Return the start of a runner, with what is promised to nobody for its prompts; others give back the rest."""
@@ -107,34 +110,18 @@ class Eviction:
         return Plan(need=given, givers=givers)
 
     def _for_a_card(
-        self,
-        runner: ManagedRunner,
-        need: MemoryNeed,
-        holders: Sequence[ManagedRunner],
-        reading: Reading,
-        patience: float,
+        self, runner: ManagedRunner, need: MemoryNeed, holders: Sequence[ManagedRunner], reading: Reading
     ) -> Plan | None:
-        """Return what puts more of `runner` on cards than `need` does: others who are to go, or time; None for nothing.
-
-        Others who load or end come first: what the driver says is true again when they have.
-        """
-        on_cards = [holder for holder in holders if holder.held.cards]
-        if patience <= 0:
-            return None
-        if any(holder.state in (RunnerState.STARTING, RunnerState.DRAINING) for holder in on_cards):
-            return Plan(wait_seconds=patience)
-        idle = sorted(
-            (holder for holder in on_cards if holder.is_idle and not holder.is_pinned), key=lambda one: one.last_used
-        )
+        """Return which idle runners are to go, where that puts more of `runner` on cards than `need` does."""
+        idle = [holder for holder in holders if holder.held.cards and holder.is_idle and not holder.is_pinned]
+        idle.sort(key=lambda holder: holder.last_used)
         for count in range(1, len(idle) + 1):
             claim = best_fit(runner.engine, runner.target, self._without(reading, holders, idle[:count]))
             if claim is not None and (not claim.is_split or count == len(idle)) and not need.is_as_good_as(claim):
-                return self._claim(runner, claim, holders, reading, idle[:count], patience)
+                return self._claim(runner, claim, holders, reading, idle[:count])
         return None
 
-    def _give_way(
-        self, runner: ManagedRunner, holders: Sequence[ManagedRunner], reading: Reading, patience: float
-    ) -> Plan:
+    def _give_way(self, runner: ManagedRunner, holders: Sequence[ManagedRunner], reading: Reading) -> Plan:
         """Return who must go for `runner`, or give memory back, or how long it is until they may be told."""
         going = [other for other in holders if other.state is RunnerState.DRAINING]
         ready = [other for other in holders if other.state is RunnerState.READY and not other.is_pinned]
@@ -147,7 +134,8 @@ class Eviction:
             givers = [other for other in filled if other not in victims] if may_give else []
             claim = best_fit(runner.engine, runner.target, self._without(reading, holders, [*going, *victims], givers))
             if claim is not None:
-                return self._claim(runner, claim, holders, reading, victims, patience, givers)
+                return self._claim(runner, claim, holders, reading, victims, givers)
+        patience = runner.waits_since + self._limits.room_seconds - time.monotonic()
         return Plan(wait_seconds=patience)  # others still load
 
     def _claim(
@@ -157,11 +145,11 @@ class Eviction:
         holders: Sequence[ManagedRunner],
         reading: Reading,
         victims: Sequence[ManagedRunner],
-        patience: float,
         givers: Sequence[ManagedRunner] = (),
     ) -> Plan:
         """Return that `victims` and `givers` give way for a claim, or how long it is until they may be told."""
         now = time.monotonic()
+        patience = runner.waits_since + self._limits.room_seconds - now
         going = [other for other in holders if other.state is RunnerState.DRAINING]
         victims = self._needed(runner, claim, holders, reading, victims, givers)
         left = max((self._until(other, runner) - now for other in [*victims, *givers]), default=0.0)

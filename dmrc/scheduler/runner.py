@@ -75,8 +75,8 @@ class ManagedRunner:
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
         self.session: Session | None = None
-        self.loaded_bytes = 0
-        """Memory of its own that its child had when it began to answer."""
+        self.loaded_bytes = (0, 0)
+        """What its child had in memory when it began to answer, and what of that was its own."""
         self.load: asyncio.Task[None] | None = None
         self.in_use = 0
         self.hang_ups = HangUps(self)
@@ -118,6 +118,11 @@ class ManagedRunner:
         return self.state is RunnerState.READY and self.in_use == 0 and self.waiting == 0
 
     @property
+    def is_on_its_way(self) -> bool:
+        """Return whether it takes memory that it has not yet, or gives some back that it still has."""
+        return self.state in (RunnerState.STARTING, RunnerState.DRAINING)
+
+    @property
     def is_pinned(self) -> bool:
         """Return whether its configuration says that it stays for ever; a request that says so pins nothing."""
         return math.isinf(self.target.keep_alive_seconds)
@@ -147,6 +152,8 @@ class ManagedRunner:
         if self.need is None:
             return MemoryUse(0, 0)
         resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
+        if self.need.cards:  # a card's driver takes RAM as it likes, and that is no prompt cache
+            resident -= max(0, self.loaded_bytes[0] - self.need.memory.bare_bytes)
         if not self.has_free_prompt_cache:
             return MemoryUse(self.need.memory.total_bytes, private, 0, self.need.cards, self.ready_since)
         return MemoryUse.of(self.need, resident, private, self.ready_since)
@@ -227,7 +234,7 @@ class ManagedRunner:
         self.process = server.process
         self.session = await server.wait_ready()
         if self.process is not None:
-            self.loaded_bytes = self.process.memory_bytes()[1]
+            self.loaded_bytes = self.process.memory_bytes()
             if self.need is not None:
                 self.need = self.need.corrected(self.engine.device_use(self.process.load_notes))
 

@@ -71,7 +71,7 @@ class Supervision:
         self._busy_seconds = self._busy_seconds + min(used, elapsed) if is_astray else 0.0
         self._looked_at, self._processor_seconds = now, processor_seconds
         need = self._runner.need
-        if need is not None and own_bytes > most_bytes(need, self._runner.served, self._runner.loaded_bytes):
+        if need is not None and own_bytes > most_bytes(need, self._runner.served, self._runner.loaded_bytes[1]):
             estimated = format_size(need.memory.bare_bytes)
             return f"it took {format_size(own_bytes)} of memory, and by the estimate it takes {estimated}"
         if self._busy_seconds >= BUSY_SECONDS:

@@ -59,8 +59,9 @@ class LlamaCpp(ChildEngine):
         return found
 
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:  # noqa: ARG002 it takes all
-        """Check runtime flags; see `Engine`."""
+        """Check runtime flags, and what is said of cards; see `Engine`."""
         settings = parse(options.runtime_flags or ())
+        offload.device_wish(options)
         if self.build.program is None:
             refuse_without_binary(settings)
 

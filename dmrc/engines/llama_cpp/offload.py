@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.llama_cpp.flags import settings_of
 from dmrc.engines.placement import SPARE_BYTES, DeviceWish, Placement
+from dmrc.errors import InputError
 from dmrc.exchange import JsonValue
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
@@ -86,11 +87,17 @@ def asked_layers(set_to: Mapping[str, str]) -> int | None:
 
 
 def device_wish(options: ServingOptions) -> DeviceWish:
-    """Return what the project says of cards; see `Engine.device_wish`."""
+    """Return what the project says of cards; see `Engine.device_wish`.
+
+    Raises:
+        InputError: What it says contradicts itself.
+    """
     set_to = settings_of(options.runtime_flags or ())
     wish = DeviceWish.of(options)
     if "--device" in set_to:
         named = tuple(set_to["--device"].split(","))
+        if wish.names is not None:
+            raise InputError("the runtime flag '--device' and x-dmrc: {device: …} are the same", remedy="Say it once")
         wish = replace(wish, names=() if named == ("none",) else named)
     layers = asked_layers(set_to)
     if layers == 0:
