@@ -53,7 +53,8 @@ def build_in(directory: Path, name: str, source: str, sha256: str | None) -> Bui
     """
     libraries = sorted({path.parent for path in directory.rglob("*.so*") if path.is_file()})
     if (server := _shallowest(directory, LLAMA_SERVER)) is not None:
-        server.chmod(server.stat().st_mode | 0o700)  # a zip need not say that it is a program
+        if not server.is_symlink():
+            server.chmod(server.stat().st_mode | 0o700)  # a zip need not say that it is a program
         return Build(
             name=name, program=server, directory=directory, libraries=tuple(libraries), source=source, sha256=sha256
         )
@@ -104,7 +105,8 @@ def _copy_directory(path: Path, directory: Path) -> None:
             raise OSError(errno.ENOSPC, why) from error
         raise InputError(f"'{source}' cannot be copied: {why}") from error
     for each in (directory, *directory.rglob("*/")):
-        each.chmod(0o700)  # a directory that nobody may write could not be removed
+        if not each.is_symlink():  # it may lead to what is not ours
+            each.chmod(0o700)  # a directory that nobody may write could not be removed
 
 
 def _copy_program(path: Path, directory: Path) -> None:

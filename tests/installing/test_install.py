@@ -209,6 +209,25 @@ def test_a_damaged_build_can_be_removed(installer: Installer, builds: Builds, wh
         installer.remove("mine", force=True)
 
 
+def test_what_links_of_a_directory_lead_to_is_not_touched(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    program = fakes.server(theirs / "llama-server", fakes.EXITS)
+    (given := tmp_path / "given").mkdir()
+    (given / "lib").symlink_to(theirs)
+    (given / "llama-server").symlink_to(program)
+    (given / "locked").mkdir(mode=0o500)
+    theirs.chmod(0o755)
+    program.chmod(0o555)
+    (place := tmp_path / "place").mkdir()
+
+    bring(given, place)
+    build = contents.build_in(place, "mine", str(given), None)
+
+    assert build.program == place / "llama-server"
+    assert [oct(path.stat().st_mode & 0o777) for path in (theirs, program)] == ["0o755", "0o555"]
+    assert os.access(place / "locked", os.W_OK) and (place / "locked").stat().st_mode & 0o700 == 0o700
+
+
 def test_a_directory_around_the_state_directory_is_no_build(
     installer: Installer, builds: Builds, tmp_path: Path
 ) -> None:

@@ -143,4 +143,4 @@ def _on_path(setting: str | None) -> tuple[Build, ...]:
             f"DMRC_LLAMA_SERVER must be the path of a program, not '{setting}'",
             remedy="Name a llama-server binary, or unset it to use xllamacpp",
         )
-    return () if found is None else (Build(name=LLAMA_SERVER, program=Path(found)),)
+    return () if found is None else (Build(name=LLAMA_SERVER, program=Path(found).absolute()),)
