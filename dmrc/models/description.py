@@ -58,18 +58,18 @@ def openai_model(name: str, model: StoredModel | None) -> dict[str, JsonValue]:
     return {**common, "created": describe(model)["created"] or 0, "dmr": facts}
 
 
-def capabilities(facts: GgufFacts, template: str, *, has_projector: bool) -> list[str]:
+def capabilities(facts: GgufFacts | None, template: str, *, has_projector: bool) -> list[str]:
     """Return what a model can do, in Ollama's words, as far as its header, its template and its parts tell.
 
-    Shape: `["completion", "vision", "tools", "insert", "thinking"]`, or `["embedding"]`.
+    Without `facts` it is no GGUF. Shape: `["completion", "vision", "tools", "insert", "thinking"]`, or `["embedding"]`.
     """
-    if facts.pooling_type:
+    if facts is not None and facts.pooling_type:
         return ["embedding"]
     can = {
         "completion": True,
         "vision": has_projector,
         "tools": "tools" in template,
-        "insert": any(key.startswith("tokenizer.ggml.fim_") for key in facts.metadata),
+        "insert": any(key.startswith("tokenizer.ggml.fim_") for key in (facts.metadata if facts else ())),
         "thinking": "<think>" in template or "enable_thinking" in template,
     }
     return [name for name, has in can.items() if has]
@@ -82,8 +82,6 @@ def stored_capabilities(store: Store, model: StoredModel) -> list[str]:
         template = files.chat_template.read_text() if files.chat_template else (facts and facts.chat_template) or ""
     except (DmrcError, OSError):
         return []
-    if facts is None:
-        return ["completion"]
     return capabilities(facts, template, has_projector=files.mmproj is not None)
 
 

@@ -3,6 +3,7 @@
 from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
+from dmrc.project.directories import files_of_directory
 from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
@@ -45,6 +46,7 @@ __all__ = [
     "Service",
     "ServingOptions",
     "Upstream",
+    "files_of_directory",
     "find_model",
     "inject",
     "is_path",

@@ -44,8 +44,11 @@ class OptionField:
     """Whether it stands under the model itself, or under its `x-dmrc`."""
     read: FieldReader | None
     """How a compose file's value is read; None: no compose file has it, only `dmrc configure`."""
-    file: Literal["", "any", "text"]
-    """Whether it names files, which must be the project's: any ones, or texts. What is not a path is a reference."""
+    file: Literal["", "any", "text", "model"]
+    """Whether it names files, which must be the project's: any ones, texts, or models, which may be directories.
+
+    What is not a path is a reference.
+    """
     is_local: bool
     """Whether it has no effect on a model that another server serves."""
     names_runner: bool
@@ -65,7 +68,7 @@ def described(
     *,
     written: str = "",
     section: Literal["", "x-dmrc"] = "x-dmrc",
-    file: Literal["", "any", "text"] = "",
+    file: Literal["", "any", "text", "model"] = "",
     is_local: bool = False,
     names_runner: bool = True,
     to_json: Callable[[Any], JsonValue] = _same,

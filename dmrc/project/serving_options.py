@@ -97,10 +97,10 @@ class ServingOptions:
     """The server that serves it instead of an engine of ours."""
     loras: tuple[str, ...] | None = field(
         default=None,
-        metadata=described(paths_or_references, written="lora", file="any", is_local=True, from_json=tuple),
+        metadata=described(paths_or_references, written="lora", file="model", is_local=True, from_json=tuple),
     )
-    """LoRA adapters: absolute paths of GGUF files, or references."""
-    draft: str | None = field(default=None, metadata=described(path_or_reference, file="any", is_local=True))
+    """LoRA adapters: absolute paths of GGUF files or of directories of safetensors, or references."""
+    draft: str | None = field(default=None, metadata=described(path_or_reference, file="model", is_local=True))
     """Smaller model with the same vocabulary that guesses ahead: an absolute path or a reference."""
     mmproj: str | None = field(default=None, metadata=described(project_path, file="any", is_local=True))
     """Absolute path of a multimodal projector, before the one of the package."""

@@ -22,7 +22,7 @@ _LONGEST_VALUE = 80
 @click.argument("reference", type=model_name, metavar="MODEL")
 @pass_app
 def show(app: App, remote: bool, reference: str, as_json: bool) -> None:
-    """Print what is known of a model: its facts, tags, files, and the header of its GGUF file."""
+    """Print what is known of a model: its facts, tags, files, and what the headers of its files say."""
     import json
 
     from dmrc.cli.tables import print_facts
@@ -40,9 +40,10 @@ def show(app: App, remote: bool, reference: str, as_json: bool) -> None:
 
 
 def print_metadata(model: StoredModel) -> None:
-    """Print the header of the model's GGUF file."""
-    click.echo("\nGGUF Metadata:")
-    for key, value in sorted(model.config.gguf.items()):
+    """Print what the headers of the model's files say."""
+    config = model.config
+    click.echo("\nSafetensors Metadata:" if config.safetensors else "\nGGUF Metadata:")
+    for key, value in sorted((config.safetensors or config.gguf).items()):
         click.echo(f"  {key}: {_short(value)}")
 
 

@@ -212,8 +212,6 @@ def _running(runner: ManagedRunner, name: str, model: StoredModel) -> dict[str, 
 
 
 def _capabilities(model: LocalModel, template: str) -> Iterable[str]:
-    if model.facts is None:
-        return ("completion",)
     return capabilities(model.facts, template, has_projector=model.companions.mmproj is not None)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from dmrc.engines.local_model import GGUF, Companion, Companions
 from dmrc.errors import InputError, ModelNotFoundError, StoreError
 from dmrc.gguf import GgufFacts
-from dmrc.project import ModelDeclaration, is_path
+from dmrc.project import ModelDeclaration, files_of_directory, is_path
 from dmrc.store import ModelFiles, Store, StoredModel
 
 
@@ -99,13 +101,18 @@ class CompanionFinder:
 
     def _path(self, name: str, where: str, identities: list[str], stored: Callable[[str], StoredModel]) -> Path:
         if is_path(name):
-            return _file(name, where, identities)
+            return _file(name, where, identities, may_be_directory=True)
         path = self._store.files(stored(name)).path
         identities.append(f"{where}={path}")  # a blob's name is its digest
         return path
 
     def _companion(self, kind: str, path: Path, model_format: str) -> Companion:
         if model_format != GGUF:
+            if not path.is_dir():
+                raise InputError(
+                    f"a model in the format '{model_format}' cannot be loaded with a {kind} that is a file",
+                    remedy=f"Name a {kind} that is a directory of safetensors",
+                )
             return Companion(path, None)
         if path.is_dir():
             raise InputError(
@@ -136,18 +143,24 @@ def _told(what: str, undo: str = "Or take it out of the compose file") -> Iterat
         raise
 
 
-def _file(name: str, where: str, identities: list[str]) -> Path:
+def _file(name: str, where: str, identities: list[str], *, may_be_directory: bool = False) -> Path:
     """Return a file that a project names. It was looked at when the project was read, and is the same still."""
     path = Path(name)
     try:
-        if not path.is_file():  # which follows links, and waits for no pipe
+        files = files_of_directory(path, where) if may_be_directory and path.is_dir() else None
+        if files is None and not path.is_file():  # which follows links, and waits for no pipe
             raise FileNotFoundError(errno.ENOENT, "it is not a file")
         if path.resolve() != path:
             raise InputError(f"{where} names '{name}', which is a link now", remedy="Run dmrc up again")
-        identities.append(f"{where}={_identity(path)}")
+        identities.append(f"{where}={_identity(path) if files is None else _identity_of_all(path, files)}")
     except OSError as error:
         raise InputError(f"{where} names '{name}', which cannot be read: {error.strerror}") from error
     return path
+
+
+def _identity_of_all(directory: Path, files: list[tuple[str, os.stat_result]]) -> str:
+    told = "\n".join(f"{name}:{status.st_size}:{status.st_mtime_ns}" for name, status in files)
+    return f"{directory}:{hashlib.sha256(told.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
 def _identity(path: Path) -> str:

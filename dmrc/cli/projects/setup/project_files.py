@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmrc.errors import InputError
-from dmrc.project import ModelDeclaration, OptionField, Project, is_path
+from dmrc.project import ModelDeclaration, OptionField, Project, files_of_directory, is_path
 
 _LARGEST_TEXT_BYTES = 4 << 20
 
@@ -45,7 +45,10 @@ class Allowed:
 
         def found(name: str, field: OptionField) -> str:
             limit = _LARGEST_TEXT_BYTES if field.file == "text" else None
-            return str(self._file(Path(name), f"{where}.{field.written}", limit)) if is_path(name) else name
+            if not is_path(name):
+                return name
+            is_model = field.file == "model"
+            return str(self._file(Path(name), f"{where}.{field.written}", limit, may_be_directory=is_model))
 
         return replace(model, options=model.options.with_files(found))
 
@@ -55,7 +58,7 @@ class Allowed:
         is_gone = not os.path.exists(path) and "\0" not in str(path)  # noqa: PTH110
         return path if is_gone else self._file(path, "x-dmrc.plugins", _LARGEST_TEXT_BYTES)
 
-    def _file(self, path: Path, where: str, limit: int | None = None) -> Path:
+    def _file(self, path: Path, where: str, limit: int | None = None, *, may_be_directory: bool = False) -> Path:
         try:
             resolved = path.resolve(strict=True)
             status = resolved.stat()
@@ -66,7 +69,8 @@ class Allowed:
             raise InputError(
                 f"{where}: '{path}' cannot be read: {reason}", remedy="A relative path begins at the compose file"
             ) from error
-        if not stat.S_ISREG(mode):
+        is_directory = may_be_directory and stat.S_ISDIR(mode)
+        if not stat.S_ISREG(mode) and not is_directory:
             raise InputError(f"{where}: '{path}' is {_kind(mode)}, and no file", remedy="Name a file of the project")
         if not any(resolved.is_relative_to(each.resolve()) for each in (*self.project, *self.more)):
             through = "" if resolved == path else f", which is '{resolved}',"
@@ -80,7 +84,12 @@ class Allowed:
                 remedy="Name a file of text",
             )
         try:
-            resolved.open("rb").close()
+            if not is_directory:
+                resolved.open("rb").close()
+            elif files_of_directory(resolved, where) is None:
+                raise InputError(
+                    f"{where}: '{path}' is a directory, and no file", remedy="Name a GGUF file, or one of safetensors"
+                )
         except OSError as error:
             raise InputError(f"{where}: '{path}' cannot be read: {error.strerror}") from error
         return resolved
