@@ -137,6 +137,20 @@ class PullProgress:
 
         return on_event
 
+    def of_parts(self, name: str) -> Callable[[str, int, int], None]:
+        """Return the callback for what comes in parts of which each is told with its bytes and its size."""
+        from dmrc.errors import CancelledError
+        from dmrc.sources import ProgressEvent
+
+        on_event = self.of(name)
+
+        def on_part(part: str, current: int, size: int) -> None:
+            if self.cancelled():
+                raise CancelledError("cancelled")
+            on_event(ProgressEvent("Downloading", part, current, size))
+
+        return on_part
+
     def _show(self, name: str, event: ProgressEvent) -> None:
         if event.layer is None:
             (self._bars.note if self._bars else note)(event.status)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dmrc.engines.engine import Engine
 from dmrc.errors import InputError
-from dmrc.project import DEFAULT_ENGINE
+from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE
 from dmrc.suggestions import did_you_mean
 
 
@@ -20,12 +20,16 @@ def engine_for(engines: Mapping[str, Engine], wanted: str | None, model_format: 
         (each for each, engine in engines.items() if model_format in engine.formats),
         key=lambda each: each != DEFAULT_ENGINE,
     )
-    chosen = wanted or next(iter(able), DEFAULT_ENGINE)
+    # A container takes any format, by an image that somebody has to name.
+    unnamed = [each for each in able if each != CONTAINER_ENGINE]
+    chosen = wanted or next(iter(unnamed), DEFAULT_ENGINE)
     if chosen not in able:
         engine_of_files(engines, chosen)
         raise InputError(
             f"model '{name}' is in the format '{model_format}', which engine '{chosen}' does not serve",
-            remedy=f"Name one that does: x-dmrc: {{engine: {able[0]}}}" if able else "Use a model in another format",
+            remedy=f"Name one that does: x-dmrc: {{engine: {unnamed[0]}}}"
+            if unnamed
+            else "Use a model in another format",
         )
     return engines[chosen]
 

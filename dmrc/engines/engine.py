@@ -118,6 +118,10 @@ class Counts:
     """Requests that hold a slot now."""
 
 
+FetchProgress = Callable[[str, int, int], None]
+"""Hears how a fetch goes on: the part, its bytes that are there, and its size."""
+
+
 class Server(Protocol):
     """A server of an engine that was begun to be started or reached."""
 
@@ -138,8 +142,6 @@ class Engine(Protocol):
 
     name: str
     """What `x-dmrc: engine` calls it."""
-    server: ServerKind
-    """Whose server it starts or reaches: how carefully requests are checked, and answers put right."""
     formats: frozenset[str]
     """Formats of models that it can load from this machine."""
     largest_parallel: int | None
@@ -150,6 +152,9 @@ class Engine(Protocol):
     """Where its servers tell Prometheus' metrics; None: nowhere."""
     special_options: frozenset[str]
     """Which of `SPECIAL_OPTIONS` it knows; `check_options` refuses the others."""
+
+    def server_of(self, options: ServingOptions) -> ServerKind:
+        """Return whose server it starts or reaches: how carefully requests are checked, and answers put right."""
 
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
         """Check options without starting anything. The command line calls it too, so it imports nothing heavy.
@@ -207,6 +212,18 @@ class Engine(Protocol):
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return how many requests at the same time the options ask for; None leaves it to us."""
 
+    def fetch(self, options: ServingOptions, progress: FetchProgress) -> None:
+        """Bring what it needs beside the model and is not on this machine, as an image; blocks.
+
+        A command calls it while a person waits; where none did, the engine does it at its start.
+
+        Raises:
+            DmrcError: It cannot be had: why.
+        """
+
+    async def end_left_behind(self) -> None:
+        """End what an earlier daemon of this state directory could not; called when a daemon starts."""
+
     async def start(self, launch: Launch, mask: Callable[[str], str]) -> Server:
         """Begin to start or to reach a server; `mask` takes secrets out of a line that it prints.
 
@@ -234,8 +251,14 @@ class Engine(Protocol):
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
 
 
-SPECIAL_OPTIONS = frozenset({"hf_overrides", "gpu_memory_utilization"})
-"""The options that few engines know, by their names in `ServingOptions`."""
+VLLM_OPTIONS = ("hf_overrides", "gpu_memory_utilization")
+"""The options of vLLM alone, by their names in `ServingOptions`."""
+
+CONTAINER_OPTIONS = ("image", "command")
+"""Those of a container alone."""
+
+SPECIAL_OPTIONS = {**dict.fromkeys(VLLM_OPTIONS, "vllm"), **dict.fromkeys(CONTAINER_OPTIONS, "container")}
+"""The options that few engines know, and one that does."""
 
 
 def check_options(engine: Engine, options: ServingOptions, companions: Sequence[str] = ()) -> None:
@@ -244,9 +267,11 @@ def check_options(engine: Engine, options: ServingOptions, companions: Sequence[
     Raises:
         UnsupportedError: The engine would leave an option out without a word; it is named. And what `check` raises.
     """
-    for name in sorted(SPECIAL_OPTIONS - engine.special_options):
+    for name in sorted(SPECIAL_OPTIONS.keys() - engine.special_options):
         if getattr(options, name) is not None:
-            raise UnsupportedError(f"engine '{engine.name}' has no {name}", remedy="Remove it, or use engine vllm")
+            raise UnsupportedError(
+                f"engine '{engine.name}' has no {name}", remedy=f"Remove it, or use engine {SPECIAL_OPTIONS[name]}"
+            )
     engine.check(options, companions)
 
 

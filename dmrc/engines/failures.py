@@ -102,7 +102,7 @@ def _explain(end: End, causes: Sequence[Cause], log: str) -> tuple[str, str, boo
     for cause in causes:
         match = cause.pattern.search(log)
         if match is not None:
-            found = next((group for group in match.groups() if group), "").strip()[:120]
+            found = next((group for group in match.groups() if group), "").strip()[:_LONGEST_LINE]
             return cause.sentence.format(found, program=end.program), cause.remedy, cause.is_memory
     if (words := end.words()) is not None:
         return *words, end.exit_code == -signal.SIGKILL and end.out_of_memory is not False

@@ -15,23 +15,23 @@ _PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 _LOOK_SECONDS = 1.0
 
 
-def die_with_parent() -> None:
-    """Arrange for SIGKILL at the parent's death. Call it first, while this process has one thread.
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Arrange for a signal at the parent's death. Call it first, while this process has one thread.
 
     The parent is whom `DMRC_PARENT_PID` names, so that its death before this call is noticed too.
     """
     parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
     if sys.platform == "linux":
         # The signal is sent when the thread that started us ends; in the daemon that is the main one.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     else:
-        watch(parent)
+        watch(parent, number)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
 
-def watch(parent: int) -> None:
-    """Fork a process that kills this one when `parent` is gone, where the system has no signal for that.
+def watch(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Fork a process that signals this one when `parent` is gone, where the system has no signal for that.
 
     A process and no thread: it outlives `exec`, and does not wait for the GIL while a model loads.
     """
@@ -42,6 +42,6 @@ def watch(parent: int) -> None:
         try:
             os.kill(parent, 0)
         except ProcessLookupError:
-            os.kill(watched, signal.SIGKILL)
+            os.kill(watched, number)
         time.sleep(_LOOK_SECONDS)
     os._exit(0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import Counts, MemoryEstimate
+from dmrc.engines.engine import Counts, FetchProgress, MemoryEstimate
 from dmrc.engines.local_model import LocalModel
 from dmrc.engines.placement import DeviceWish
 from dmrc.exchange import Operation
@@ -24,6 +24,7 @@ class PlainEngine:
 
     name: str
     server: ServerKind = "other"
+    """Whose server it starts or reaches, whatever the options."""
     formats: frozenset[str] = frozenset()
     largest_parallel: int | None = None
     usual_parallel: int = 1
@@ -31,6 +32,10 @@ class PlainEngine:
     special_options: frozenset[str] = frozenset()
 
     # ruff: noqa: ARG002 the arguments are for those who know more
+    def server_of(self, options: ServingOptions) -> ServerKind:
+        """Return `server`."""
+        return self.server
+
     def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
         """Refuse nothing."""
 
@@ -83,6 +88,12 @@ class PlainEngine:
     async def devices(self) -> Sequence[Device]:
         """Return none: it is not known."""
         return ()
+
+    def fetch(self, options: ServingOptions, progress: FetchProgress) -> None:
+        """Need nothing."""
+
+    async def end_left_behind(self) -> None:
+        """Leave nothing behind: children end with their daemon."""
 
     def disk_bytes(self) -> int:
         """Return 0: it is not known."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psutil
 
@@ -38,6 +38,16 @@ _LAST_LINES_SECONDS = 0.05
 _Told = TypeVar("_Told")
 
 
+class Outside(Protocol):
+    """What serves in place of a child that only watches over it: a container."""
+
+    def processes(self) -> Sequence[psutil.Process]:
+        """Return its processes, whose memory and time count; none before it runs. It is asked often."""
+
+    async def end(self) -> None:
+        """Make sure that it is gone. Called when the child has ended, which may have been killed before it could."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
     """What is to be started."""
@@ -60,6 +70,8 @@ class Child:
     """Lines of its log that `EngineProcess.load_notes` returns."""
     has_processes: bool = False
     """Whether it starts processes that hold the model: what they use counts as its own."""
+    outside: Outside | None = None
+    """What it watches over, and what counts in its place; None: it serves itself."""
 
 
 class EngineProcess:
@@ -187,6 +199,8 @@ class EngineProcess:
         finally:
             self._signal(signal.SIGKILL)
             self._child.socket.unlink(missing_ok=True)
+            if self._child.outside is not None:
+                await self._child.outside.end()
 
     def memory_bytes(self) -> tuple[int, int]:
         """Return the memory in use, mapped files included, and what of that is its own; 0 when it is gone."""
@@ -224,7 +238,8 @@ class EngineProcess:
         """Yield what the system tells of each process that serves, and has not ended."""
         if self.exit_code is not None or self._system is None:
             return
-        for process in [self._system] if self._tree is None else self._tree.processes():
+        tree = self._child.outside or self._tree
+        for process in [self._system] if tree is None else tree.processes():
             with contextlib.suppress(psutil.Error):
                 yield question(process)
 

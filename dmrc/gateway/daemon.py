@@ -91,7 +91,7 @@ class Daemon:
         Raises:
             StoreError: The state directory cannot be used.
         """
-        paths, self._parts = settings.paths, parts
+        paths, self._parts, self._engines = settings.paths, parts, engines
         self.settings = settings
         self.started_at = time.time()
         self._stopping = asyncio.Event()
@@ -115,7 +115,7 @@ class Daemon:
         parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
         self.scheduler.starts.mask = self.masked
-        self._background = self._kept(BackgroundTasks("a load that nobody waits for"))
+        self._background = self._kept(BackgroundTasks("work that nobody waits for"))
         self.hooks.watch(self.recorder, self.scheduler)
         self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)
@@ -179,7 +179,9 @@ class Daemon:
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self.stop)
-        # First of all: a command that asks meanwhile waits, and does not take this daemon for none.
+        for engine in self._engines.values():
+            self._background.spawn(engine.end_left_behind())
+        # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
         self.bindings.open_admin(create_admin_app(self), self.settings.paths.admin_socket)
         for registration in self.projects.all():
             await self._plugins_up(registration)

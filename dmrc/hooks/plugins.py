@@ -33,6 +33,7 @@ IMPORT_SECONDS = 5.0
 
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
+    "dmrc.engines.container.engine": ("dmrc_register_engines",),
     "dmrc.engines.llama_cpp.engine": ("dmrc_register_engines",),
     "dmrc.engines.llama_cpp_python.engine": ("dmrc_register_engines",),
     "dmrc.engines.upstream.engine": ("dmrc_register_engines",),

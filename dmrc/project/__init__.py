@@ -7,7 +7,7 @@ from dmrc.project.directories import files_of_directory
 from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
-from dmrc.project.model import UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
+from dmrc.project.model import CONTAINER_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
 from dmrc.project.option_fields import OptionField, is_path, overrides, share
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
 from dmrc.project.service import Service
@@ -25,6 +25,7 @@ from dmrc.project.serving_options import (
 from dmrc.project.upstream import Upstream
 
 __all__ = [
+    "CONTAINER_ENGINE",
     "DEFAULT_CONTEXT_SIZE",
     "DEFAULT_ENGINE",
     "DEFAULT_KEEP_ALIVE_SECONDS",

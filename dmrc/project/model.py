@@ -15,6 +15,9 @@ from dmrc.project.serving_options import DEFAULT_ENGINE, OPTIONS, ServingOptions
 UPSTREAM_ENGINE = "upstream"
 """Engine of a model that another server serves."""
 
+CONTAINER_ENGINE = "container"
+"""Engine of a model that is served out of an image."""
+
 MODEL_FIELDS = ("model", "name", *written_names(""))
 """What an entry may hold beside `x-dmrc`. Source: the Compose specification."""
 

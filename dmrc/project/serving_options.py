@@ -113,6 +113,17 @@ class ServingOptions:
     """What replaces entries of the model's `config.json`, a JSON object: for vLLM."""
     gpu_memory_utilization: float | None = field(default=None, metadata=described(checked_by(share), is_local=True))
     """Share of a graphics card's memory that the engine may take, above 0 and up to 1: for vLLM."""
+    image: str | None = field(default=None, metadata=described(checked_by(text), is_local=True))
+    """Image of a container: its name, or `auto`."""
+    command: tuple[str, ...] | None = field(
+        default=None,
+        metadata=described(
+            lambda value, place: strings(value, place.where, '["{model}", "--port", "{port}"]') or None,
+            is_local=True,
+            from_json=tuple,
+        ),
+    )
+    """What the entry point of the image is given; None: it is llama.cpp's server."""
     mode: Mode | None = None
     """What the model is loaded for before a request says it: by `dmrc up`."""
     reasoning_budget: int | None = None

@@ -111,12 +111,9 @@ class LlamaCpp(ChildEngine):
 
     def command(self, launch: Launch) -> list[str]:
         """Return the command of a child; see `ChildEngine`."""
-        flags = launch.options.runtime_flags or ()
-        mib, checkpoints = memory.prompt_store(
-            facts_of(launch.model), launch.parallel, launch.prompt_cache_bytes, flags
-        )
         build = self.build
         if build.program is None:
+            mib, checkpoints = _prompt_store(launch)
             site = None if build.site is None else str(build.site)
             placement = offload.placement_json(launch.placement, launch.options)
             told = launch_json(
@@ -125,7 +122,7 @@ class LlamaCpp(ChildEngine):
             return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
         # It ends the binary with us, which llama-server cannot do by itself.
-        return [*keeper, *build.argv, *_arguments(launch, mib, checkpoints)]
+        return [*keeper, *build.argv, *server_arguments(launch)]
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
         """Start a child, and log what it was switched on without being asked; see `Engine`."""
@@ -173,7 +170,13 @@ def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
     return [LlamaCpp(None, Builds(settings.paths.engines, settings.llama_server))]
 
 
-def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) -> list[str]:
+def _prompt_store(launch: Launch) -> tuple[int, int]:
+    """Return how many MiB earlier prompts may take, and how many checkpoints a slot may have."""
+    flags = launch.options.runtime_flags or ()
+    return memory.prompt_store(facts_of(launch.model), launch.parallel, launch.prompt_cache_bytes, flags)
+
+
+def server_arguments(launch: Launch) -> list[str]:
     """Return llama-server's arguments; the project's flags come last and so win over the defaults.
 
     The context is divided among the slots, so it is multiplied first. The cache of prompts in host memory gets what
@@ -182,6 +185,7 @@ def _arguments(launch: Launch, prompt_cache_mib: int, context_checkpoints: int) 
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
     model, options = local(launch.model), launch.options
+    prompt_cache_mib, context_checkpoints = _prompt_store(launch)
     context_size = (options.context_size or DEFAULT_CONTEXT_SIZE) * launch.parallel
     arguments = ["--model", str(model.path), "--alias", launch.name, "--host", str(launch.socket)]
     arguments += ["--ctx-size", str(context_size), "--parallel", str(launch.parallel)]

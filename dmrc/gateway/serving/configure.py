@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dmrc.engines.choice import engine_of_files
-from dmrc.engines.engine import SPECIAL_OPTIONS, Engine, check_options
+from dmrc.engines.engine import VLLM_OPTIONS, Engine, check_options
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
@@ -27,7 +27,7 @@ _NAMES = {
     "gpu_memory_utilization": "gpu-memory-utilization",
 }
 _SPECULATIVE = {"draft": "draft_model", "draft_tokens": "num_tokens", "draft_acceptance": "min_acceptance_rate"}
-_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE, *SPECIAL_OPTIONS)
+_ELSEWHERE = ("engine", "mode", "reasoning_budget", *_SPECULATIVE, *VLLM_OPTIONS)
 _MODES = {"completion": "completion", "embedding": "embedding", "rerank": "reranking"}
 
 
@@ -67,7 +67,7 @@ class Configurator:
         if options.draft is not None:
             options = dataclasses.replace(options, draft=await self._name(options.draft))
         before_it = ServingOptions() if replace else self._configurations.of(project, name)
-        special = {each: value for each in SPECIAL_OPTIONS if (value := getattr(options, each)) is not None}
+        special = {each: value for each in VLLM_OPTIONS if (value := getattr(options, each)) is not None}
         engine = options.engine or before_it.engine or await self._engine(project, name, frozenset(special))
         checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags, **special)
         check_options(engine_of_files(self._engines, engine), checked)
@@ -177,7 +177,7 @@ def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
     config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
     if "reasoning_budget" in said:
         config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
-    if special := {_NAMES[name]: OPTIONS[name].to_json(said[name]) for name in SPECIAL_OPTIONS if name in said}:
+    if special := {_NAMES[name]: OPTIONS[name].to_json(said[name]) for name in VLLM_OPTIONS if name in said}:
         config["vllm"] = special
     if speculative := {new: said[name] for name, new in _SPECULATIVE.items() if name in said}:
         config["speculative"] = speculative

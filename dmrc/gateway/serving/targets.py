@@ -117,7 +117,7 @@ class Targets:
         settled = engine.settle(use.model, local, replace(options, engine=engine.name), operation)
         return Target(
             reference=name,
-            server=engine.server,
+            server=engine.server_of(settled),
             digest=named.digest,
             model=local,
             template=engine.template(local, settled),

@@ -116,7 +116,7 @@ def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: 
 
 
 def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pulled]:
-    """Pull all models side by side, each reference once; one that is present needs no network."""
+    """Pull all models side by side, each reference once, with what engines need; what is present needs no network."""
     wanted = wanted_formats(models, app.engines)
     with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
 
@@ -128,6 +128,8 @@ def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pul
 
         futures = {name: pool.submit(pull, name) for name in wanted}
         try:
+            for model in models:
+                app.engines[model.engine].fetch(model.options, progress.of_parts(model.options.image or model.engine))
             return {name: future.result() for name, future in futures.items()}
         except BaseException:
             progress.cancel()

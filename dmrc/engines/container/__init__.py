@@ -1,0 +1,1 @@
+"""The engine `container`: a server out of an image, run by Docker."""
