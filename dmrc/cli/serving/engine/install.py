@@ -55,7 +55,7 @@ def install(
     sha256: str | None,
     seconds: float,
 ) -> None:
-    """Install a build of llama.cpp for a graphics card, and use it from the next model on that is loaded.
+    """Install a build, and use it for the next models.
 
     `auto` is the best one for the cards of this machine: CUDA, ROCm or Vulkan. It comes from the index of xllamacpp,
     in the version of the one that came with dmrc, or from --from; into the state directory, and nowhere else.

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """List the builds with the devices that each can use, and their memory. `*` is the one in use.
+    """List the builds, with the devices of each.
 
-    Each is asked in a child of its own; one that dies or hangs is shown with that.
+    `*` is the build in use, and a device is a graphics card that the build can use, with its memory. Each build is
+    asked in a child of its own; one that dies or hangs is shown with that.
     """
     import json
 

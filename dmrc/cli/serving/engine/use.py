@@ -13,10 +13,11 @@ from dmrc.cli.serving.engine.chosen import BuildName, builds_of, installer_of, t
 @timeout_option
 @pass_app
 def use(app: App, name: str, seconds: float) -> None:
-    """Serve models with a build that is there, from the next one that is loaded on; the daemon needs no restart.
+    """Use another build for the next models.
 
     NAME is one of dmrc engine list: what was installed, `llama-server` on PATH, or `xllamacpp`, which came with dmrc.
-    It must list its devices, load a tiny model and answer first; else the former one stays.
+    It must list its devices, load a tiny model and answer first; else the former one stays. The daemon needs no
+    restart, and models that are loaded keep the build that they have.
     """
     builds = builds_of(app)
     build, proof = installer_of(app, builds, seconds).use(name)
