@@ -23,7 +23,7 @@ def _of_install(command: _Command) -> _Command:
         click.Option(["--port"], type=click.IntRange(0, 65535), expose_value=False, callback=_port, help="DMRC_PORT."),
         click.Option(["--backend"], type=click.Choice(["llama.cpp"]), expose_value=False, help="There is no other."),
         unused("--host", why="the gateway listens on loopback and on Docker's bridge", takes_value=True),
-        unused("--gpu", why="llama.cpp takes what its build can use", takes_value=True),
+        unused("--gpu", why="the build of llama.cpp is chosen by dmrc engine install", takes_value=True),
         unused("--do-not-track", why="nothing is tracked"),
         unused("--debug", why="see docker model logs"),
         refused("--llama-server-version", remedy="Name a llama-server of yours: DMRC_LLAMA_SERVER"),

@@ -148,6 +148,8 @@ class Engine(Protocol):
     """How many requests it can serve at the same time at most; None is any number."""
     usual_parallel: int
     """How many it serves where neither the project nor an estimate of memory says."""
+    lists_devices: bool
+    """Whether `devices` tells all graphics cards that it uses: a card that is not among them is used by no model."""
     metrics_path: str | None
     """Where its servers tell Prometheus' metrics; None: nowhere."""
     special_options: frozenset[str]

@@ -28,6 +28,7 @@ class PlainEngine:
     formats: frozenset[str] = frozenset()
     largest_parallel: int | None = None
     usual_parallel: int = 1
+    lists_devices: bool = False
     metrics_path: str | None = None
     special_options: frozenset[str] = frozenset()
 

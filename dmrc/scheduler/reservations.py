@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from dmrc.engines.cards import cards, in_words, worth_using
 from dmrc.errors import DmrcError
 from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.readings import DeviceReadings
+from dmrc.scheduler.room import Reading
 from dmrc.scheduler.runner import ManagedRunner, RunnerState
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.seen_devices import SeenDevices
@@ -59,6 +61,7 @@ class Reservations:
                 self._runners.spawn(self._give_back(giver))
             if plan.need is not None:
                 runner.need, runner.claim, runner.state = plan.need, None, RunnerState.STARTING
+                runner.unused_cards = _unused_cards(runner, reading)
                 if (notice := runner.notice) is not None:
                     _log.warning("%s", notice)
                 return
@@ -83,3 +86,12 @@ class Reservations:
             await self._load(runner.target)
         except DmrcError as error:  # the next request tries again, and tells its caller
             _log.warning("runner %s did not start anew: %s", runner.target.reference, error)
+
+
+def _unused_cards(runner: ManagedRunner, reading: Reading) -> str | None:
+    """Return the cards of this machine in words, where a runner's engine lists none and the project does not mind."""
+    if reading.devices or not runner.engine.lists_devices:
+        return None
+    if runner.engine.device_wish(runner.target.options).names == ():
+        return None
+    return in_words(worth_using(cards())) or None

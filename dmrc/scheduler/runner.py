@@ -71,6 +71,8 @@ class ManagedRunner:
         """Whom it serves; None once it gives way and takes nobody any more."""
         self.need: MemoryNeed | None = None
         """The memory that is reserved for it."""
+        self.unused_cards: str | None = None
+        """Graphics cards of this machine that its engine should have listed, in words."""
         self.claim: MemoryNeed | None = None
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
@@ -161,6 +163,11 @@ class ManagedRunner:
     @property
     def notice(self) -> str | None:
         """Return what its users should know of it, as a sentence without a full stop; None where there is nothing."""
+        if self.unused_cards is not None:
+            return (
+                f"model '{self.name}' is computed by the processor: engine {self.target.engine} cannot use "
+                f"{self.unused_cards}. See: dmrc doctor"
+            )
         return self.need.notice(self.name) if self.need is not None else None
 
     @property

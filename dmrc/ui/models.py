@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dmrc.store import StoredModel
 
 _LOG_LINES = 500
-_ON_PROCESSOR = {"processor": None, "devices": (), "notice": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class ModelPages:
 
     def _runners(self) -> list[dict[str, object]]:
         return [
-            {**_ON_PROCESSOR, **describe_runner(runner), "name": self._display(runner.target.reference)}
+            {**describe_runner(runner), "name": self._display(runner.target.reference)}
             for runner in self._parts.scheduler.runners()
         ]
 

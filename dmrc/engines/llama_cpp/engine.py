@@ -41,6 +41,7 @@ class LlamaCpp(ChildEngine):
     name = "llama.cpp"
     server: ServerKind = "llama-server"
     causes = CAUSES
+    lists_devices = True
     load_notes = offload.LOAD_NOTES
     metrics_path: str | None = METRICS_PATH
 

@@ -62,6 +62,7 @@ class LlamaCppPython(LlamaCpp):
     name = "llama-cpp-python"
     server: ServerKind = "other"
     largest_parallel: int | None = 1
+    lists_devices = False
     metrics_path: str | None = None
 
     def __init__(self) -> None:

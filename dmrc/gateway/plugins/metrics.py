@@ -170,12 +170,18 @@ def _of_daemon(parts: DaemonParts, runners: Iterable[scheduled.ManagedRunner]) -
         "waiting": GaugeMetricFamily("dmrc_runner_waiting", "Requests that wait for a slot", labels=labels),
     }
     memory = GaugeMetricFamily("dmrc_runner_memory_bytes", "Memory reserved", labels=labels)
+    on_card = GaugeMetricFamily(
+        "dmrc_runner_device_memory_bytes", "Memory of a graphics card reserved", labels=(*labels, "device")
+    )
     for runner in runners:
         names = (runner.key, runner.target.reference, runner.target.engine)
         for attribute, gauge in gauges.items():
             gauge.add_metric(names, getattr(runner, attribute))
-        memory.add_metric(names, runner.held.estimated_bytes)
-    yield from (*gauges.values(), memory)
+        held = runner.held
+        memory.add_metric(names, held.estimated_bytes)
+        for device, reserved in held.cards.items():
+            on_card.add_metric((*names, device), reserved)
+    yield from (*gauges.values(), memory, on_card)
     counts = parts.recorder.counts()
     dropped = CounterMetricFamily("dmrc_captures_dropped", "Requests that could not be recorded")
     dropped.add_metric((), counts.dropped)

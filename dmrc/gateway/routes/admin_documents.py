@@ -205,12 +205,12 @@ class RunnerDocument(AnswerDocument):
     waiting: int
     memory_estimated_bytes: int | None
     memory_resident_bytes: int | None
-    memory_device_bytes: int = Field(default=0, description="Of graphics cards, all together")
-    devices: list[HeldDevice] = Field(default=[], description="The graphics cards that it holds memory of")
+    memory_device_bytes: int = Field(description="Of graphics cards, all together")
+    devices: list[HeldDevice] = Field(description="The graphics cards that it holds memory of")
     processor: str | None = Field(
-        default=None, description="`100% GPU`, `100% CPU`, or `48%/52% CPU/GPU`; null where another server computes"
+        description="`100% GPU`, `100% CPU`, or `48%/52% CPU/GPU`; null where another server computes"
     )
-    notice: str | None = Field(default=None, description="Why it is not all on a card that the engine has; one line")
+    notice: str | None = Field(description="What its users should know, in a sentence; null where there is nothing")
     prompt_cache_bytes: int | None
     prompt_tokens_computed: int | None
     prompt_tokens_reused: int | None

@@ -74,7 +74,7 @@ class RunningModel(AnswerDocument):
     size: int = Field(description="Bytes of memory, without what is kept of earlier prompts")
     digest: str = Field(description="SHA-256 of its manifest, in hex")
     details: Details
-    size_vram: int
+    size_vram: int = Field(description="Bytes of it on graphics cards")
     expires_at: str = Field(description="When it is unloaded, in RFC 3339")
     context_length: int | None = Field(description="Tokens per request")
 

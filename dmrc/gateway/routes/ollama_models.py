@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc.dialects.ollama.replies import STREAM_TYPE
+from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.local_model import LocalModel
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
@@ -203,12 +204,21 @@ def _running(runner: ManagedRunner, name: str, model: StoredModel) -> dict[str, 
     del described["modified_at"]
     expires_at = runner.expires_at or time.time() + min(runner.keep_alive_seconds, _FOR_EVER_SECONDS)
     return described | {
-        # Without what is kept of earlier prompts, which is memory that nobody else needs.
-        "size": memory.total_bytes - memory.prompt_cache_bytes if memory else model.size_bytes,
-        "size_vram": 0,  # what lies in a GPU is not told apart
+        "size": _size(memory) if memory else model.size_bytes,
+        "size_vram": memory.device_bytes if memory else 0,
         "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat(),
         "context_length": runner.target.context_size,
     }
+
+
+def _size(memory: MemoryEstimate) -> int:
+    """Return the memory of a model, of which a client computes how much is on cards, as `dmrc ps` does.
+
+    Where cards are used it is what a card could hold: a client would take the process itself, which never is on one,
+    for a part of a model that found no room there. Elsewhere it is all, without what is kept of earlier prompts, which
+    is memory that nobody else needs.
+    """
+    return max(memory.movable_bytes, memory.device_bytes) if memory.device_bytes else memory.bare_bytes
 
 
 def _capabilities(model: LocalModel, template: str) -> Iterable[str]:
