@@ -52,6 +52,10 @@ CNCF_DOC = "application/vnd.cncf.model.doc.v1.raw"
 """Media type of a text in ModelPack's form: a licence."""
 FILE_PATH = "org.cncf.model.filepath"
 """Annotation of a layer: the path of its file."""
+CONTEXT_LENGTH = "max_position_embeddings"
+"""Key of what the config of an artifact says of safetensors: the tokens that the model was trained with."""
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+"""What transformers calls the chat template of a model that is a directory."""
 CONTEXT_SIZE = "dev.dmrc.context-size"
 """Annotation of a manifest in ModelPack's form, whose config has no field for it: tokens to serve the model with."""
 
@@ -74,10 +78,19 @@ ROLES = {
 """Role of a layer, by its media type."""
 
 
-CONTEXT_LENGTH = "max_position_embeddings"
-"""Key of what the config of an artifact says of safetensors: the tokens that the model was trained with."""
-CHAT_TEMPLATE_FILE = "chat_template.jinja"
-"""What transformers calls the chat template of a model that is a directory."""
+def role_of(media_type: str, file_path: str) -> Role:
+    """Return what a layer is for, by its media type and, in ModelPack's form, its file's name."""
+    file_name = file_path.lower()
+    if media_type == CNCF_WEIGHTS or media_type in CNCF_FORMATS:
+        weights = CNCF_FORMATS.get(media_type, file_name.rpartition(".")[2])
+        if weights == "gguf":
+            return "mmproj" if "mmproj" in file_name else "gguf"
+        return "safetensors" if weights == "safetensors" else "other"
+    if media_type == CNCF_WEIGHT_CONFIG:
+        return "chat_template" if file_name.endswith(".jinja") else "file"
+    if media_type == CNCF_DOC and "license" in file_name:
+        return "license"
+    return ROLES.get(media_type, "other")
 
 
 def role_in_directory(path: str) -> Role:

@@ -10,23 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from dmrc.artifact.media_types import (
     CNCF_CONFIG,
-    CNCF_DOC,
-    CNCF_FORMATS,
-    CNCF_WEIGHT_CONFIG,
-    CNCF_WEIGHTS,
     CONFIG,
     CONFIG_OF_FILES,
     CONTEXT_SIZE,
     DOCKER_MANIFEST,
     FILE_PATH,
     MANIFEST,
-    ROLES,
     Role,
+    role_of,
 )
 from dmrc.artifact.paths import conflict, is_plain_path, names_of_weights
 from dmrc.errors import ArtifactError
@@ -78,17 +74,7 @@ class Descriptor:
     @property
     def role(self) -> Role:
         """Return what the blob is for, by its media type and, in ModelPack's form, its file name."""
-        file_name = (self.file_path or "").lower()
-        if self.media_type == CNCF_WEIGHTS or self.media_type in CNCF_FORMATS:
-            weights = CNCF_FORMATS.get(self.media_type, file_name.rpartition(".")[2])
-            if weights == "gguf":
-                return "mmproj" if "mmproj" in file_name else "gguf"
-            return "safetensors" if weights == "safetensors" else "other"
-        if self.media_type == CNCF_WEIGHT_CONFIG:
-            return "chat_template" if file_name.endswith(".jinja") else "file"
-        if self.media_type == CNCF_DOC and "license" in file_name:
-            return "license"
-        return ROLES.get(self.media_type, "other")
+        return role_of(self.media_type, self.file_path or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +204,11 @@ class ModelConfig:
             context_size=context_size if context_size > 0 else None,
             created=_time(descriptor.get("created") or descriptor.get("createdAt")),
         )
+
+    def completed(self, manifest: Manifest) -> ModelConfig:
+        """Return it with what only the manifest says, in ModelPack's form: a context size, the format."""
+        context_size = manifest.context_size if self.context_size is None else self.context_size
+        return replace(self, format=self.format or manifest.format or "", context_size=context_size)
 
 
 def select_manifest(index: bytes, *, name: str) -> Descriptor:

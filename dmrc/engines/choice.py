@@ -13,12 +13,14 @@ from dmrc.suggestions import did_you_mean
 def engine_for(engines: Mapping[str, Engine], wanted: str | None, model_format: str, name: str) -> Engine:
     """Return the engine that is named, or the one that serves the format of model `name` where none is.
 
+    Of several that do, the usual one goes before others, and one for this format alone before one for more.
+
     Raises:
         InputError: There is none of that name, or it does not serve that format.
     """
     able = sorted(
         (each for each, engine in engines.items() if model_format in engine.formats),
-        key=lambda each: each != DEFAULT_ENGINE,
+        key=lambda each: (each != DEFAULT_ENGINE, len(engines[each].formats)),
     )
     # A container takes any format, by an image that somebody has to name.
     unnamed = [each for each in able if each != CONTAINER_ENGINE]

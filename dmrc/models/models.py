@@ -143,8 +143,8 @@ class Models:
         return StoredModel(
             digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
             tags=(),
-            manifest=Manifest.parse(manifest, name=text),
-            config=ModelConfig.parse(config, name=text),
+            manifest=(parsed := Manifest.parse(manifest, name=text)),
+            config=ModelConfig.parse(config, name=text).completed(parsed),
             pulled_at=0,
         )
 

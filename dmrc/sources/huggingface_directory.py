@@ -69,7 +69,7 @@ def _indexed(index: bytes, names: Sequence[str], repository: str) -> list[str]:
         found = sorted(set(json.loads(index)["weight_map"].values()))
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(f"repository '{repository}' has an index of its weights that is none: '{INDEX}'") from error
-    missing = next((name for name in found if name not in names), None)
+    missing = next((name for name in found if name not in names or not name.endswith(".safetensors")), None)
     if missing is not None or not found:
-        raise ArtifactError(f"repository '{repository}' has a model of which '{str(missing)[:100]}' is not there")
+        raise ArtifactError(f"repository '{repository}' has no safetensors '{str(missing)[:100]}' for its model")
     return found

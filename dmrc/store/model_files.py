@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dmrc.artifact import Descriptor
+from dmrc.artifact import CHAT_TEMPLATE_FILE, Descriptor
 from dmrc.errors import ArtifactError
 from dmrc.gguf import GgufFacts
 from dmrc.store.archived_files import unpacked
@@ -44,8 +44,11 @@ def _directory(layout: Layout, model: StoredModel) -> ModelFiles:
     archives = _paths(layout, model.manifest.with_role("archive"), model)
     with storage_errors(layout.root):
         directory = linked(layout.bundles, model.digest, named, unpacked(archives, named, name_of(model)))
-    template = _paths(layout, model.manifest.with_role("chat_template"), model)
-    return ModelFiles(directory, str(model.manifest.format), chat_template=next(iter(template), None))
+    # Those in directories below are for other uses than a chat.
+    templates = [each for each in model.manifest.with_role("chat_template") if "/" not in (each.file_path or "")]
+    templates.sort(key=lambda each: each.file_path != CHAT_TEMPLATE_FILE)
+    template = next(iter(_paths(layout, templates, model)), None)
+    return ModelFiles(directory, str(model.manifest.format), chat_template=template)
 
 
 def _in_order(shards: list[Path], model: StoredModel) -> list[Path]:

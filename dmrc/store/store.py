@@ -275,17 +275,13 @@ class Store:
         """
         manifest = Manifest.parse(self._document(named, named.digest), name=named.digest)
         config = ModelConfig.parse(self._document(named, manifest.config.digest), name=named.digest)
-        if config.context_size is None:
-            config = replace(config, context_size=manifest.context_size)
-        if not config.format:
-            config = replace(config, format=manifest.format or "")
         with storage_errors(self.root):
             came_at = self._layout.blob(named.digest).stat().st_mtime
         return StoredModel(
             digest=named.digest,
             tags=named.tags,
             manifest=manifest,
-            config=config,
+            config=config.completed(manifest),
             pulled_at=int(came_at) if named.pulled_at is None else named.pulled_at,
         )
 

@@ -153,6 +153,7 @@ def test_a_modelpack_model_of_another_program(dmrc: Dmrc, registry: RegistryServ
         for path, data in files.items()
     ]
     name = push(registry, "me/tiny", [*layers, (f"{CNCF}.doc.v1.raw", "README.md", b"# Tiny")], "cncf")
+    assert json.loads(dmrc.ok("inspect", "--remote", name))["config"]["format"] == "safetensors"
 
     dmrc.ok("pull", name)
 

@@ -154,9 +154,10 @@ def test_a_file_that_is_not_safetensors_makes_no_model(dmrc: Dmrc, serve: Serve,
 @pytest.mark.parametrize(
     ("names", "index", "reason"),
     [
-        ([INDEX, "a.safetensors"], b'{"weight_map": {"w": "b.safetensors"}}', "'b.safetensors' is not there"),
-        ([INDEX, "a.safetensors"], b'{"weight_map": {"w": 1}}', "'1' is not there"),
-        ([INDEX, "a.safetensors"], b'{"weight_map": {}}', "is not there"),
+        ([INDEX, "a.safetensors"], b'{"weight_map": {"w": "b.safetensors"}}', "no safetensors 'b.safetensors' for"),
+        ([INDEX, "a.bin"], b'{"weight_map": {"w": "a.bin"}}', "no safetensors 'a.bin' for"),
+        ([INDEX, "a.safetensors"], b'{"weight_map": {"w": 1}}', "no safetensors '1' for"),
+        ([INDEX, "a.safetensors"], b'{"weight_map": {}}', "no safetensors 'None' for"),
         ([INDEX, "a.safetensors"], b'{"weight_map": []}', "an index of its weights that is none"),
         ([INDEX, "a.safetensors"], b"[" * 100_000, "an index of its weights that is none"),
         (["../model.safetensors"], None, "not to be trusted: '../model.safetensors'"),
