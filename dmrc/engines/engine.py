@@ -259,7 +259,14 @@ VLLM_OPTIONS = ("hf_overrides", "gpu_memory_utilization")
 CONTAINER_OPTIONS = ("image", "command")
 """Those of a container alone."""
 
-SPECIAL_OPTIONS = {**dict.fromkeys(VLLM_OPTIONS, "vllm"), **dict.fromkeys(CONTAINER_OPTIONS, "container")}
+CARD_OPTIONS = ("device", "gpu")
+"""Those of an engine whose memory on graphics cards is counted."""
+
+SPECIAL_OPTIONS = {
+    **dict.fromkeys(VLLM_OPTIONS, "vllm"),
+    **dict.fromkeys(CONTAINER_OPTIONS, "container"),
+    **dict.fromkeys(CARD_OPTIONS, "llama.cpp"),
+}
 """The options that few engines know, and one that does."""
 
 
@@ -270,7 +277,8 @@ def check_options(engine: Engine, options: ServingOptions, companions: Sequence[
         UnsupportedError: The engine would leave an option out without a word; it is named. And what `check` raises.
     """
     for name in sorted(SPECIAL_OPTIONS.keys() - engine.special_options):
-        if getattr(options, name) is not None:
+        said = getattr(options, name)
+        if said is not None and (name not in CARD_OPTIONS or said != "auto"):
             raise UnsupportedError(
                 f"engine '{engine.name}' has no {name}", remedy=f"Remove it, or use engine {SPECIAL_OPTIONS[name]}"
             )

@@ -130,7 +130,8 @@ def usable(engine: Engine, target: Target, cards: Sequence[FreeCard]) -> list[Fr
     wish = engine.device_wish(target.options)
     if wish.names == ():
         return []
-    if not cards and (wish.names is not None or wish.is_whole):
+    is_required = target.options.gpu == "required"  # flags for cards are of no effect where there are none
+    if not cards and (wish.names is not None or is_required):
         wanted = f"device {','.join(wish.names)}" if wish.names is not None else "gpu: required"
         raise UnsupportedError(
             f"model '{target.reference}' asks for {wanted}, and engine {engine.name} finds no graphics card",

@@ -11,15 +11,16 @@ import pytest
 
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import MemoryEstimate
+from dmrc.engines.engine import MemoryEstimate, check_options
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.offload import LOAD_NOTES, device_use, device_wish, placement_arguments, placement_json
 from dmrc.engines.local_model import LocalModel
 from dmrc.engines.placement import ALL, SPARE_BYTES, DeviceShare, DeviceWish, Placement
-from dmrc.errors import InputError
+from dmrc.errors import InputError, UnsupportedError
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
+from tests.engines.toy import ToyEngine
 from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
@@ -135,6 +136,14 @@ def test_fields_and_flags_say_which_cards_are_used(
 def test_fields_that_contradict_each_other_are_refused(flags: tuple[str, ...], said: dict[str, str]) -> None:
     with pytest.raises(InputError):
         LlamaCpp("llama-server").check(options(*flags, **said))
+
+
+@pytest.mark.parametrize("said", [{"device": "CUDA0"}, {"device": "cpu"}, {"gpu": "required"}])
+def test_an_engine_whose_cards_are_not_counted_takes_no_word_about_them(said: dict[str, str]) -> None:
+    with pytest.raises(UnsupportedError, match=f"has no {next(iter(said))}. Remove it, or use engine llama.cpp"):
+        check_options(ToyEngine(), ServingOptions(**said))  # type: ignore[arg-type]
+    check_options(ToyEngine(), ServingOptions(device="auto", gpu="auto"))
+    check_options(LlamaCpp("llama-server"), ServingOptions(device="CUDA0", gpu="required"))
 
 
 def test_llama_server_is_told_of_the_card_and_of_what_is_others() -> None:

@@ -11,7 +11,7 @@ import pytest
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.local_model import LocalModel
-from dmrc.engines.placement import SPARE_BYTES
+from dmrc.engines.placement import SPARE_BYTES, DeviceWish
 from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import InputError, InsufficientMemoryError, UnsupportedError
 from dmrc.project import ServingOptions
@@ -317,7 +317,10 @@ def test_what_asks_for_a_card_is_refused_where_there_is_none(said: dict[str, str
         plan(target(5_000, **said), devices=[])
 
 
-def test_without_cards_nothing_is_said_of_them() -> None:
+@pytest.mark.parametrize("is_whole", [False, True], ids=["no flags", "-ngl all"])
+def test_without_cards_nothing_is_said_of_them(monkeypatch: pytest.MonkeyPatch, is_whole: bool) -> None:
+    monkeypatch.setattr(Sized, "device_wish", lambda *_: DeviceWish(is_whole=is_whole))
+
     found = plan(target(5_000), devices=[]).need
 
     assert found is not None

@@ -53,6 +53,8 @@ _project_option = click.option("--project", metavar="NAME", help="In this compos
 @click.option("--parallel", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
 @click.option("--keep-alive", metavar="TIME", help="How long it stays loaded when idle: 5m, 0, -1 for ever.")
 @click.option("--engine", metavar="NAME", help="The engine that serves it.")
+@click.option("--device", metavar="NAME", help="The graphics card that computes it, as doctor names it; auto, cpu.")
+@click.option("--gpu", type=click.Choice(["auto", "required"]), help="Whether all of it must be on a graphics card.")
 @click.option("--mode", type=click.Choice(["completion", "embedding", "reranking"]), help="What it is loaded for.")
 @click.option(
     "--hf_overrides", "--hf-overrides", metavar="JSON", help="What replaces entries of its config.json: vLLM."

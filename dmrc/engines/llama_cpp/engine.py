@@ -15,7 +15,7 @@ from dmrc.engines.builds.builds import Builds
 from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.devices import Device, DeviceList
-from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server, launch_json
+from dmrc.engines.engine import CARD_OPTIONS, Counts, Engine, Launch, MemoryEstimate, Server, launch_json
 from dmrc.engines.llama_cpp import memory, offload
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
@@ -42,6 +42,7 @@ class LlamaCpp(ChildEngine):
     server: ServerKind = "llama-server"
     causes = CAUSES
     lists_devices = True
+    special_options = frozenset(CARD_OPTIONS)
     load_notes = offload.LOAD_NOTES
     metrics_path: str | None = METRICS_PATH
 

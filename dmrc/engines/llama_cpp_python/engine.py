@@ -61,6 +61,7 @@ class LlamaCppPython(LlamaCpp):
 
     name = "llama-cpp-python"
     server: ServerKind = "other"
+    special_options: frozenset[str] = frozenset()
     largest_parallel: int | None = 1
     lists_devices = False
     metrics_path: str | None = None

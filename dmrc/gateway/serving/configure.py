@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dmrc.engines.choice import engine_of_files
-from dmrc.engines.engine import VLLM_OPTIONS, Engine, check_options
+from dmrc.engines.engine import CARD_OPTIONS, VLLM_OPTIONS, Engine, check_options
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
@@ -69,7 +69,8 @@ class Configurator:
         before_it = ServingOptions() if replace else self._configurations.of(project, name)
         special = {each: value for each in VLLM_OPTIONS if (value := getattr(options, each)) is not None}
         engine = options.engine or before_it.engine or await self._engine(project, name, frozenset(special))
-        checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags, **special)
+        cards = {each: getattr(options, each) for each in CARD_OPTIONS}
+        checked = ServingOptions(engine=engine, runtime_flags=options.runtime_flags, **special, **cards)
         check_options(engine_of_files(self._engines, engine), checked)
         before = await self._keys(name)
         self._configurations.set(project, name, options, replace=replace)
