@@ -1,5 +1,6 @@
 /* A layer of Vulkan that gives each card a limited memory, as a graphics card has: what is allocated beyond it fails,
- * and VK_EXT_memory_budget tells what is free, whichever process holds the rest. llvmpipe alone says neither.
+ * and VK_EXT_memory_budget tells what is free, whichever process holds the rest. llvmpipe alone says neither. Its one
+ * heap becomes two: the card's, and the machine's (HOST) that the processor reaches and that is not counted.
  *
  * VK_CARD_BYTES is the memory, and VK_CARD_FILE a file that all processes with the card share: so many
  * slots of a process with its bytes. The slot of a process that has gone counts no more.
@@ -18,7 +19,7 @@
 #include <vulkan/vk_layer.h>
 #include <vulkan/vulkan.h>
 
-enum { SLOTS = 1024, ALLOCATIONS = 65536 };
+enum { SLOTS = 1024, ALLOCATIONS = 65536, HOST = 1 };
 
 struct slot { volatile pid_t process; volatile uint64_t bytes; };
 struct allocation { VkDeviceMemory memory; uint64_t bytes; };
@@ -36,6 +37,7 @@ static PFN_vkEnumerateDeviceExtensionProperties next_extensions;
 static PFN_vkGetPhysicalDeviceMemoryProperties2 next_memory;
 static PFN_vkAllocateMemory next_allocate;
 static PFN_vkFreeMemory next_free;
+static PFN_vkGetBufferMemoryRequirements next_requirements;
 
 /* A process that was killed holds nothing, although it is listed until its parent has asked for its end. */
 static int is_gone(pid_t process) {
@@ -104,6 +106,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(
     if (result != VK_SUCCESS) return result;
     next_allocate = (PFN_vkAllocateMemory)next_device(*made, "vkAllocateMemory");
     next_free = (PFN_vkFreeMemory)next_device(*made, "vkFreeMemory");
+    next_requirements =
+        (PFN_vkGetBufferMemoryRequirements)next_device(*made, "vkGetBufferMemoryRequirements");
     return result;
 }
 
@@ -126,16 +130,21 @@ static VKAPI_ATTR VkResult VKAPI_CALL extensions(
 
 static VKAPI_ATTR void VKAPI_CALL memory(VkPhysicalDevice card, VkPhysicalDeviceMemoryProperties2 *found) {
     next_memory(card, found);
-    for (uint32_t i = 0; i < found->memoryProperties.memoryHeapCount; i++)
-        found->memoryProperties.memoryHeaps[i].size = limit;
+    VkPhysicalDeviceMemoryProperties *all = &found->memoryProperties;
+    VkMemoryPropertyFlags flags = all->memoryTypes[0].propertyFlags;
+    all->memoryHeaps[HOST] = (VkMemoryHeap){all->memoryHeaps[0].size, 0};
+    all->memoryHeaps[0].size = limit;
+    all->memoryTypes[HOST] = (VkMemoryType){flags & ~VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, HOST};
+    all->memoryTypes[0].propertyFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+    all->memoryHeapCount = all->memoryTypeCount = HOST + 1;
     uint64_t others = used_by_others();
     for (VkBaseOutStructure *more = found->pNext; more; more = more->pNext)
         if (more->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT) {
             VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget = (VkPhysicalDeviceMemoryBudgetPropertiesEXT *)more;
-            for (uint32_t i = 0; i < found->memoryProperties.memoryHeapCount; i++) {
-                budget->heapUsage[i] = own->bytes;
-                budget->heapBudget[i] = others < limit - own->bytes ? limit - others : own->bytes;
-            }
+            budget->heapUsage[0] = own->bytes;
+            budget->heapBudget[0] = others < limit - own->bytes ? limit - others : own->bytes;
+            budget->heapUsage[HOST] = 0;
+            budget->heapBudget[HOST] = all->memoryHeaps[HOST].size;
         }
 }
 
@@ -147,6 +156,11 @@ static VKAPI_ATTR void VKAPI_CALL memory_of_old(VkPhysicalDevice card, VkPhysica
 
 static VKAPI_ATTR VkResult VKAPI_CALL allocate(
     VkDevice device, const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator, VkDeviceMemory *made) {
+    if (info->memoryTypeIndex == HOST) {
+        VkMemoryAllocateInfo below = *info;
+        below.memoryTypeIndex = 0;
+        return next_allocate(device, &below, allocator, made);
+    }
     VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     pthread_mutex_lock(&lock);
     if (used_by_others() + own->bytes + info->allocationSize <= limit) {
@@ -175,6 +189,11 @@ static VKAPI_ATTR void VKAPI_CALL release(
     next_free(device, gone, allocator);
 }
 
+static VKAPI_ATTR void VKAPI_CALL requirements(VkDevice device, VkBuffer buffer, VkMemoryRequirements *found) {
+    next_requirements(device, buffer, found);
+    found->memoryTypeBits = 1 | 1 << HOST;
+}
+
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL of_device(VkDevice device, const char *name);
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL of_instance(VkInstance asked, const char *name);
 
@@ -190,6 +209,7 @@ static PFN_vkVoidFunction ours(const char *name) {
         {"vkGetPhysicalDeviceMemoryProperties2KHR", (PFN_vkVoidFunction)memory},
         {"vkAllocateMemory", (PFN_vkVoidFunction)allocate},
         {"vkFreeMemory", (PFN_vkVoidFunction)release},
+        {"vkGetBufferMemoryRequirements", (PFN_vkVoidFunction)requirements},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(name, table[i].name) == 0) return table[i].function;
