@@ -112,7 +112,8 @@ def test_flags_that_say_how_much_is_on_a_card_are_counted(model: LocalModel) -> 
         ((), {"device": "CUDA1"}, DeviceWish(names=("CUDA1",))),
         ((), {"device": "cpu"}, DeviceWish(names=())),
         ((), {"gpu": "required"}, DeviceWish(is_whole=True)),
-        (("--device", "CUDA0,CUDA1"), {}, DeviceWish(names=("CUDA0", "CUDA1"))),
+        (("--device", "CUDA0,CUDA1"), {}, DeviceWish(names=("CUDA0", "CUDA1"), is_whole=True, ratios=())),
+        (("--device", "CUDA1"), {}, DeviceWish(names=("CUDA1",))),
         (("-dev", "none"), {}, DeviceWish(names=())),
         (("-ngl", "0"), {}, DeviceWish(names=(), is_whole=True)),
         (("-ngl", "20"), {}, DeviceWish(is_whole=True)),
@@ -201,6 +202,9 @@ LOG = """\
 llama_context: Vulkan_Host  output buffer size =     0.19 MiB
 llama_kv_cache:    Vulkan0 KV buffer size =    90.00 MiB
 sched_reserve:    Vulkan0 compute buffer size =    15.26 MiB
+0.01.219.273 I clip_ctx: CLIP using Vulkan0 backend
+0.01.219.373 I load_hparams: model size:         10.50 MiB
+0.01.219.373 I load_hparams: metadata size:      0.50 MiB
 srv    load_model: prompt cache is enabled, size limit: 8192 MiB
 """
 
@@ -209,18 +213,18 @@ def test_the_log_of_a_load_says_what_is_on_each_card() -> None:
     found = device_use(LOG.splitlines())
 
     assert found.keys() == {"CPU_Mapped", "Vulkan0", "Vulkan_Host"}
-    assert found["Vulkan0"] == pytest.approx((92.10 + 90 + 15.26) * MIB, abs=3)
+    assert found["Vulkan0"] == pytest.approx((92.10 + 90 + 15.26 + 10.5) * MIB, abs=3)
 
 
 def test_what_a_request_has_printed_is_no_word_about_cards(tmp_path: Path) -> None:
     log = ChildLog(tmp_path / "log", noted=LOAD_NOTES)
     descriptor = log.open()
     os.write(descriptor, LOG.encode())
-    eventually(lambda: len(log.notes) == 5, "the lines are read")
+    eventually(lambda: len(log.notes) == 7, "the lines are read")
     log.serves()
     os.write(descriptor, b"load_tensors: Vulkan0 model buffer size = 9999.00 MiB\n")
     os.close(descriptor)
     log.wait_end(5)
 
-    assert len(log.notes) == 5
-    assert max(device_use(log.notes).values()) < 200 * MIB
+    assert len(log.notes) == 7
+    assert max(device_use(log.notes).values()) < 220 * MIB

@@ -116,4 +116,5 @@ def test_the_bound_follows_the_estimate(workshop: Workshop) -> None:
 
     roomy = replace(need, memory=replace(need.memory, prompt_cache_bytes=8 << 30))
     assert most_bytes(roomy, 3) - most_bytes(roomy, 0) == 3 * 2 * need.memory.kv_bytes
+    assert most_bytes(need, 0, loaded_bytes=5 << 30) == (5 << 30) + (1 << 30), "a driver's RAM is no request's doing"
     assert most_bytes(roomy, 1 << 40) == most_bytes(roomy, 0) + (8 << 30)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.engines.llama_cpp.engine import LlamaCpp
-from dmrc.engines.local_model import LocalModel
+from dmrc.engines.local_model import Companion, Companions, LocalModel
 from dmrc.engines.placement import ALL
 from dmrc.errors import InsufficientMemoryError
 from dmrc.gguf import GgufFacts
@@ -22,6 +22,7 @@ from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, ask, hold, play, until
 from tests.synthetic_gguf import Shape, write_model
+from tests.tiny_projector import write_tiny_projector
 from tests.vulkan import VulkanServer
 
 MIB = 1 << 20
@@ -169,6 +170,39 @@ def test_one_that_no_card_holds_alone_is_on_two(
         assert shown(runner) == ("100% GPU", ["Vulkan0", "Vulkan1"], None)
         async with cards.scheduler.lease(runner.target) as lease:
             assert await ask(lease) == 200
+
+    play(cards.scheduler, story)
+
+
+def test_what_is_loaded_beside_a_model_is_on_the_card_and_counted(cards: Cards, tmp_path: Path) -> None:
+    shape = Shape(width=512, blocks=4, heads=8, heads_kv=4, inner=2048, context_length=4096)
+    draft = write_model(tmp_path / "draft.gguf", dataclasses.replace(shape, blocks=2), seed=1)
+    eyes = write_tiny_projector(tmp_path / "eyes.gguf", embedding_length=512)
+
+    async def story() -> None:
+        target = cards.target(2048, gguf=write_model(tmp_path / "model.gguf", shape))
+        assert target.model is not None
+        companions = Companions(mmproj=companion(eyes), draft=companion(draft))
+        flags = ("--spec-type", "draft-simple")
+        target = dataclasses.replace(
+            target,
+            model=dataclasses.replace(target.model, companions=companions),
+            options=dataclasses.replace(target.options, runtime_flags=flags),
+        )
+        estimated = cards.engine.estimate(target.model, target.options, 1, ALL)
+
+        runner = await cards.scheduler.load(target)
+
+        assert shown(runner) == ("100% GPU", ["Vulkan0"], None)
+        assert estimated is not None and runner.need is not None
+        assert estimated.device_bytes == pytest.approx(runner.need.memory.device_bytes, rel=0.15)
+        lines = runner.process.load_notes if runner.process is not None else []
+        assert any("CLIP using Vulkan0" in line for line in lines)
+        assert sum("Vulkan0 model buffer" in line for line in lines) == 2
+
+    def companion(path: Path) -> Companion:
+        with path.open("rb") as stream:
+            return Companion(path, GgufFacts.parse(stream, name=path.name))
 
     play(cards.scheduler, story)
 

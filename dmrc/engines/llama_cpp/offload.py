@@ -24,8 +24,11 @@ _MIB = 1 << 20
 # Measured with a Vulkan build on llvmpipe: 95 MiB of RAM for the driver, beside what is on the card.
 _DRIVER_BYTES = 128 * _MIB
 
-LOAD_NOTES = re.compile(r"\S+:\s+(?P<device>[^\s:]+?)\s+(?P<what>\S+)\s+buffer size\s*=\s*(?P<mib>[0-9.]+) MiB\s*$")
-"""A line about a buffer: `load_tensors:      Vulkan0 model buffer size =    92.10 MiB`."""
+LOAD_NOTES = re.compile(
+    r"\S+:\s+(?P<device>[^\s:]+?)\s+\S+\s+buffer size\s*=\s*(?P<mib>[0-9.]+) MiB\s*$"
+    r"|clip_ctx: CLIP using (?P<eyes_on>\S+) backend|load_hparams: model size:\s+(?P<eyes_mib>[0-9.]+) MiB"
+)
+"""Lines about what was put where: `load_tensors:      Vulkan0 model buffer size =    92.10 MiB`, and of a projector."""
 
 LOAD_VERBOSITY = 4
 """llama.cpp's level of messages that has these lines. Source: common_log_get_verbosity in its common/log.cpp."""
@@ -111,7 +114,8 @@ def device_wish(options: ServingOptions) -> DeviceWish:
     elif "--tensor-split" in set_to:
         ratios = tuple(float(share) for share in set_to["--tensor-split"].split(","))
     else:
-        ratios = () if mode is not None or "--main-gpu" in set_to else None
+        is_spread = mode is not None or "--main-gpu" in set_to or "," in set_to.get("--device", "")
+        ratios = () if is_spread else None
     return replace(wish, is_whole=wish.is_whole or is_set or ratios is not None, ratios=ratios)
 
 
@@ -146,9 +150,10 @@ def left_mib(placement: Placement) -> list[int]:
 
 def device_use(lines: Sequence[str]) -> dict[str, int]:
     """Return what the log of a start says that each kind of buffer takes, in bytes by name: `Vulkan0`, `CPU_Mapped`."""
-    taken: dict[str, int] = {}
-    for line in lines:
-        found = LOAD_NOTES.search(line)
-        if found is not None:
-            taken[found["device"]] = taken.get(found["device"], 0) + round(float(found["mib"]) * _MIB)
-    return taken
+    taken: dict[str, float] = {}
+    eyes_on = "CPU"
+    for found in filter(None, map(LOAD_NOTES.search, lines)):
+        eyes_on = found["eyes_on"] or eyes_on
+        device, mib = found["device"] or eyes_on, float(found["mib"] or found["eyes_mib"] or 0)
+        taken[device] = taken.get(device, 0) + mib
+    return {device: round(mib * _MIB) for device, mib in taken.items()}
