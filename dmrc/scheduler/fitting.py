@@ -51,7 +51,7 @@ class MemoryNeed:
         if not self.cards:
             return f"model '{name}' is computed by the processor: no graphics card has room for a part of its {movable}"
         where = " and ".join(self.cards)
-        return f"model '{name}' is computed in part by the processor: of its {movable} {on_cards} fit on {where}"
+        return f"model '{name}' is computed in part by the processor: {on_cards} of its {movable} fit on {where}"
 
     def is_as_good_as(self, other: MemoryNeed) -> bool:
         """Return whether it has no fewer slots than another one, and no less of it is on cards."""

@@ -166,7 +166,7 @@ def test_of_what_fits_in_part_the_engine_divides_what_is_left() -> None:
     assert found.memory.device_bytes == 3_200 * MIB
     assert found.memory.total_bytes == (8_000 - 3_200 + HOST_MIB) * MIB
     assert found.notice("ai/x") == (
-        "model 'ai/x' is computed in part by the processor: of its 8.39 GB 3.36 GB fit on Vulkan0"
+        "model 'ai/x' is computed in part by the processor: 3.36 GB of its 8.39 GB fit on Vulkan0"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_runner_has_where_it_computes_the_memory_of_each_card_and_why_it_is_sp
     assert "48%/52% CPU/GPU" in shown
     assert re.search(r"355\.00 MB \| [| ]*1\.70 GB on Vulkan0", shown)
     assert NOTICE in shown
-    assert "Vulkan0: a &lt;card&gt;, 300.00 MB free of 2.00 GB (10 s ago)" in shown
+    assert "Vulkan0: a &lt;card&gt;, 2.00 GB, of which 300.00 MB were free before the last load, 10 s ago" in shown
 
 
 @pytest.mark.parametrize("processor", ["100% CPU", None])
@@ -48,4 +48,4 @@ def test_without_a_card_nothing_is_said_of_one(processor: str | None) -> None:
 
     assert (processor or "| - |") in shown
     assert " on " not in shown
-    assert "free of" not in shown
+    assert "were free" not in shown
