@@ -37,13 +37,14 @@ def files_of_model(names: Sequence[str], index: bytes | None, repository: str) -
         weights = _indexed(index, names, repository)
     elif at_top:
         weights = [_ONE_FILE] if _ONE_FILE in at_top else at_top
-    of_weights = {_directory(name) for name in names if name.lower().endswith(_WEIGHTS)} - {""}
+    of_weights = {_directory(name) for name in names if name.lower().endswith(_WEIGHTS)}
+    of_others = of_weights - {"", *map(_directory, weights)}
     beside = [
         name
         for name in sorted(names)
         if name.lower().endswith(_BESIDE)
         and not any(part.startswith(".") for part in name.split("/"))
-        and (name == INDEX if name.endswith(".index.json") else _directory(name) not in of_weights)
+        and (name == INDEX if name.endswith(".index.json") else _directory(name) not in of_others)
         and (name != INDEX or index is not None)
     ]
     chosen = [*weights, *beside]

@@ -184,3 +184,28 @@ def padded(data: bytes, size_bytes: int) -> bytes:
     header["more"] = {"dtype": "U8", "shape": [size_bytes], "data_offsets": [len(tensors), end]}
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + tensors + bytes(range(256)) * (size_bytes // 256)
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors", "README.md"], ["README.md"]),
+        (["config.json", "model.safetensors", "model.fp16.safetensors", INDEX], ["model.fp16.safetensors", INDEX]),
+        (["config.json", "a.safetensors", "b.safetensors", "modeling_x.py", "tokenizer.model"], ["modeling_x.py"]),
+        (
+            [
+                "model_index.json",
+                "unet/config.json",
+                "unet/x.safetensors",
+                "vae/y.safetensors",
+                "onnx/config.json",
+                "onnx/z.onnx",
+            ],
+            ["onnx/config.json", "onnx/z.onnx"],
+        ),
+    ],
+)
+def test_without_an_index_what_transformers_would_load_is_taken(there: list[str], left: list[str]) -> None:
+    chosen = files_of_model(there, None, "org/m")
+
+    assert sorted(chosen) == sorted(set(there) - set(left))
