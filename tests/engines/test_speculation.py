@@ -155,12 +155,16 @@ def _sources(sdist: Path) -> Iterator[tuple[str, str]]:
     params=[
         pytest.param(None, id="xllamacpp", marks=pytest.mark.engine),
         pytest.param(LLAMA_SERVER, id="llama-server", marks=pytest.mark.llama_server),
+        pytest.param("card", id="card", marks=pytest.mark.vulkan),
     ],
 )
 def dmrc(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dmrc]:
     directory = tmp_path_factory.mktemp("heads")
     with temporary_dmrc() as dmrc:
-        if request.param:
+        if request.param == "card":
+            server, card_of = request.getfixturevalue("vulkan_server"), request.getfixturevalue("card_of")
+            dmrc.environment |= {"DMRC_LLAMA_SERVER": str(server.program), **card_of(1024)}
+        elif request.param:
             dmrc.environment["DMRC_LLAMA_SERVER"] = request.param
         dmrc.ok("package", "--gguf", write_tiny_mtp(directory / "mtp.gguf"), "local/mtp")
         dmrc.ok("package", "--gguf", write_model(directory / "plain.gguf", Shape()), "local/plain")
