@@ -33,6 +33,9 @@ _ASKED_FOR = {
 LLAMA_SERVER = shutil.which(os.environ.get("DMRC_LLAMA_SERVER") or "llama-server") or vulkan_program()
 """The llama-server of this machine, looked up before tests forget the user's settings, or the one that tests build."""
 
+VLLM = shutil.which(os.environ.get("DMRC_VLLM") or "vllm")
+"""The program vllm of this machine, likewise."""
+
 _LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
 
@@ -62,6 +65,10 @@ def _missing_for_vulkan() -> str | None:
     if not Path("/usr/include/vulkan/vk_layer.h").exists():
         return "no headers of Vulkan (libvulkan-dev); .ci/run installs them"
     return _missing_commands("cc") if llvmpipe_driver() else "no llvmpipe (mesa-vulkan-drivers); .ci/run installs it"
+
+
+def _missing_for_vllm() -> str | None:
+    return None if VLLM else "no vllm on PATH or by DMRC_VLLM"
 
 
 def _missing_for_registry() -> str | None:
@@ -134,6 +141,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "llama_cpp_python": _missing_for_llama_cpp_python,
     "llama_server": _missing_for_llama_server,
     "vulkan": _missing_for_vulkan,
+    "vllm": _missing_for_vllm,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "node": _missing_for_node,

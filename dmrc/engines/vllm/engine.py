@@ -57,9 +57,13 @@ class Vllm(ChildEngine):
         Raises:
             EngineError: It is not installed.
         """
-        self._installed()
+        found = self._installed()
         parse(options.runtime_flags or ())
-        if "mmproj" in companions:
+        if options.device not in (None, "auto", *(["cpu"] if found.is_for_processors else [])):
+            lack = "takes no device: it uses those that CUDA_VISIBLE_DEVICES leaves it"
+        elif options.gpu == "required" and found.is_for_processors:
+            lack = f"is {found.description} here, which is for processors"
+        elif "mmproj" in companions:
             lack = "takes no projector: a model in safetensors has its own"
         elif companions.count("lora") > 1:
             lack = "applies no more than one LoRA adapter to a request"

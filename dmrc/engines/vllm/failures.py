@@ -121,6 +121,12 @@ CAUSES = (
         "model_executor/model_loader/default_loader.py",
     ),
     _cause(
+        r"There is no module or parameter named '([^']+)'",
+        "its architecture has no tensor '{0}', which is in the file",
+        "The file is damaged or made for another engine; pull or convert it again",
+        "model_executor/models/utils.py",
+    ),
+    _cause(
         r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|Error while deserializing header",
         "a file of its weights cannot be read",
         "Remove it and pull it again: dmrc rm, dmrc pull",
@@ -150,6 +156,13 @@ CAUSES = (
         "{program} compiles what it computes, and there is no compiler",
         'Install g++ and Python\'s headers, or write runtime_flags: ["--enforce-eager"]',
         "compilation/backends.py",
+    ),
+    # What an engine or a worker of it ended with; the server itself only says that it did.
+    _cause(
+        r"\((?:EngineCore|\w*Worker)[^)\n]*\) ERROR [^\n]*\] ((?:\w+\.)*\w*(?:Error|Exception): [^\n]+)",
+        "its engine ended with {0}",
+        "See the log for more",
+        "v1/engine/core.py",
     ),
 )
 """In this order: see `start_failure`."""

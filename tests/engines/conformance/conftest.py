@@ -15,10 +15,12 @@ import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.engines.installed_toy import install_toy
-from tests.groups import LLAMA_SERVER
+from tests.engines.vllm_models import write_encoder_directory, write_llama_directory
+from tests.groups import LLAMA_SERVER, VLLM
 from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
+from tests.tiny_safetensors import write_tiny_llama_directory
 
 if TYPE_CHECKING:
     import openai
@@ -59,6 +61,12 @@ class Variant:
     """The route that it streams a long text by."""
     model: str = "local/smollm2"
     """Its model for chats."""
+    format: str = "gguf"
+    """Of its models."""
+    options: str = ""
+    """What each model's entry says beside `x-dmrc`."""
+    start_seconds: float = 60
+    """How long it may take to start again."""
 
 
 def _path_without_llama_server() -> str:
@@ -78,6 +86,19 @@ VARIANTS = [
         Variant("llama-cpp-python", "llama-cpp-python", lacks=frozenset({"rerank", "logprobs"})),
         marks=pytest.mark.llama_cpp_python,
         id="llama-cpp-python",
+    ),
+    pytest.param(
+        Variant(
+            "vllm",
+            "vllm",
+            {"DMRC_VLLM": VLLM or ""},
+            lacks=frozenset({"timings"}),
+            format="safetensors",
+            options="runtime_flags: ['--enforce-eager'], ",  # it compiles for a minute without
+            start_seconds=600,
+        ),
+        marks=[pytest.mark.vllm, pytest.mark.timeout(1800)],
+        id="vllm",
     ),
     pytest.param(Variant("upstream", "upstream", _WHEEL), marks=pytest.mark.engine, id="upstream"),
 ]
@@ -108,7 +129,10 @@ class Served:
         import openai
 
         return openai.OpenAI(
-            base_url=f"http://127.0.0.1:{self.dmrc.port}/engines/v1", api_key=self.key, max_retries=0, timeout=120
+            base_url=f"http://127.0.0.1:{self.dmrc.port}/engines/v1",
+            api_key=self.key,
+            max_retries=0,
+            timeout=max(120, self.variant.start_seconds),
         )
 
     def refuses(self, ability: str) -> contextlib.AbstractContextManager[object]:
@@ -128,8 +152,9 @@ class Served:
     def in_use(self) -> int:
         return sum(runner["in_use"] for runner in json.loads(self.dmrc.ok("ps", "--json")))
 
-    def answer(self, timeout: float = 120) -> str:
-        """Return the first word that the chat model says."""
+    def answer(self, timeout: float | None = None) -> str:
+        """Return the first word that the chat model says; `timeout` None lets it start meanwhile."""
+        timeout = timeout or max(120, self.variant.start_seconds)
         messages = [{"role": "user", "content": "One"}]
         said = self.client.chat.completions.create(model="chat", messages=messages, max_tokens=1, timeout=timeout)
         return said.choices[0].message.content or ""
@@ -144,7 +169,7 @@ class Served:
                 return True
             return False
 
-        eventually(answers, "answer after a crash", seconds=60)
+        eventually(answers, "answer after a crash", seconds=self.variant.start_seconds)
 
 
 def compose(models: dict[str, str]) -> str:
@@ -166,7 +191,8 @@ def declarations(variant: Variant, behind: Dmrc) -> dict[str, str]:
     options = f"engine: {variant.engine}, parallel: 1, ready: pulled"
     template = {"chat": ", chat_template: ./template.jinja"}
     return {
-        key: f"model: {name}, {_LOCAL.get(key, 'context_size: 256')}, x-dmrc: {{{options}{template.get(key, '')}}}"
+        key: f"model: {name}, {variant.options}{_LOCAL.get(key, 'context_size: 256')}, "
+        f"x-dmrc: {{{options}{template.get(key, '')}}}"
         for key, name in _MODELS.items()
     }
 
@@ -190,6 +216,17 @@ def model_files(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict
     }
 
 
+@pytest.fixture(scope="session")
+def model_directories(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("conformance-directories")
+    return {
+        "local/smollm2": write_llama_directory(smollm2, directory / "smollm2"),
+        "local/tiny": write_tiny_llama_directory(directory / "tiny", context_length=256),
+        "local/embedder": write_encoder_directory(directory / "embedder", ranks=False),
+        "local/reranker": write_encoder_directory(directory / "reranker", ranks=True),
+    }
+
+
 @pytest.fixture(scope="package")
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, needs_process: None
@@ -204,9 +241,11 @@ def served(
         if variant is TOY_VARIANT:
             install_toy(behind)
         else:
-            for name, path in request.getfixturevalue("model_files").items():
+            is_gguf = variant.format == "gguf"
+            files = request.getfixturevalue("model_files" if is_gguf else "model_directories")
+            for name, path in files.items():
                 more = ["--context-size", str(CONTEXT), "--chat-template", template] if name == _MODELS["chat"] else []
-                behind.ok("package", "--gguf", path, *more, name)
+                behind.ok("package", "--gguf" if is_gguf else "--safetensors-dir", path, *more, name)
         dmrc = behind
         if variant.engine == "upstream":
             behind.ok("exec", "app", "--", "true", cwd=_project(directory / "behind", {"chat": "model: local/smollm2"}))

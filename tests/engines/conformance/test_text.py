@@ -36,6 +36,9 @@ def test_a_stream_ends_with_timings_usage_and_done(served: Served) -> None:
     usage, last = json.loads(events[-1]), json.loads(events[-2])
     assert end == "[DONE]"
     assert usage["choices"] == []
+    if "timings" in served.variant.lacks:
+        assert usage["usage"]["completion_tokens"] == 6
+        return
     timings = next(event["timings"] for event in (usage, last) if "timings" in event)
     assert timings["predicted_n"] == usage["usage"]["completion_tokens"]
     assert timings["predicted_per_second"] > 0

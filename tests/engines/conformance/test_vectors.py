@@ -10,7 +10,7 @@ from tests.engines.conformance.conftest import Served
 
 
 def rerank(served: Served, path: str, documents: list[str]) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection("127.0.0.1", served.dmrc.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", served.dmrc.port, timeout=served.variant.start_seconds)
     body = json.dumps({"model": "rank", "query": "a whale", "documents": documents})
     connection.request("POST", path, body, {"authorization": f"Bearer {served.key}"})
     answer = connection.getresponse()
