@@ -125,8 +125,8 @@ def test_no_flag_is_both_allowed_and_forbidden() -> None:
     [
         (ServingOptions(), ["mmproj"], "takes no projector"),
         (ServingOptions(), ["lora", "lora"], "applies no more than one LoRA adapter"),
-        (ServingOptions(device="cuda:1"), [], "takes no device"),
-        (ServingOptions(device="cpu"), [], "takes no device"),
+        (ServingOptions(device="cuda:1"), [], "has no device"),
+        (ServingOptions(gpu="required"), [], "has no gpu"),
         (ServingOptions(draft_acceptance=0.5), ["draft"], "has no least acceptance"),
         (ServingOptions(reasoning_budget=100), [], "counts no tokens of thoughts"),
     ],
@@ -134,13 +134,6 @@ def test_no_flag_is_both_allowed_and_forbidden() -> None:
 def test_what_it_cannot_do_is_refused_by_name(options: ServingOptions, companions: list[str], lack: str) -> None:
     with pytest.raises(UnsupportedError, match=f"engine 'vllm' {lack}"):
         check_options(ON_CARDS, options, companions)
-
-
-def test_a_vllm_for_processors_takes_no_model_that_requires_a_card() -> None:
-    check_options(ON_PROCESSORS, ServingOptions(device="cpu"))
-    check_options(ON_CARDS, ServingOptions(gpu="required"))
-    with pytest.raises(UnsupportedError, match=r"engine 'vllm' is vLLM 0.32.0\+cpu here, which is for processors"):
-        check_options(ON_PROCESSORS, ServingOptions(gpu="required"))
 
 
 def test_options_of_vllm_are_refused_for_an_engine_that_knows_them_not() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
 from dmrc.engines.child_engine import ChildEngine
-from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate
+from dmrc.engines.engine import VLLM_OPTIONS, Counts, Engine, Launch, MemoryEstimate
 from dmrc.engines.local_model import LocalModel, local
 from dmrc.engines.vllm import memory
 from dmrc.engines.vllm.arguments import LORA_NAME, UTILIZATION_FLAG, arguments
@@ -43,7 +43,7 @@ class Vllm(ChildEngine):
     has_processes = True
     causes = CAUSES
     metrics_path: str | None = METRICS_PATH
-    special_options = frozenset({"hf_overrides", "gpu_memory_utilization"})
+    special_options = frozenset(VLLM_OPTIONS)
 
     def __init__(self, found: Program | None) -> None:
         """Use one vLLM; None says with each use that there is none."""
@@ -57,13 +57,9 @@ class Vllm(ChildEngine):
         Raises:
             EngineError: It is not installed.
         """
-        found = self._installed()
+        self._installed()
         parse(options.runtime_flags or ())
-        if options.device not in (None, "auto", *(["cpu"] if found.is_for_processors else [])):
-            lack = "takes no device: it uses those that CUDA_VISIBLE_DEVICES leaves it"
-        elif options.gpu == "required" and found.is_for_processors:
-            lack = f"is {found.description} here, which is for processors"
-        elif "mmproj" in companions:
+        if "mmproj" in companions:
             lack = "takes no projector: a model in safetensors has its own"
         elif companions.count("lora") > 1:
             lack = "applies no more than one LoRA adapter to a request"
