@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 
 from tests.cache import cache_directory
 from tests.docker_engine import DockerEngine
+from tests.groups import LLAMA_SERVER
 
 _EXAMPLE = Path(__file__).parent.parent / "examples" / "facts"
 _INPUTS = [
@@ -65,6 +67,33 @@ def busybox(docker_engine: DockerEngine) -> str:
         subprocess.run(["tar", "-C", name, "-cf", f"{name}/busybox.tar", "busybox"], check=True)
         archive, image = f"{name}/busybox.tar", "busybox:local"
         docker_engine.docker("import", "--change", 'ENTRYPOINT ["/busybox"]', archive, image)
+    return image
+
+
+@pytest.fixture(scope="session")
+def llama_image(
+    docker_engine: DockerEngine, busybox: str, needs_llama_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """An image of the llama-server of this machine with all its libraries, and of nothing else but busybox."""
+    image, root = "llama-server:local", tmp_path_factory.mktemp("llama-image")
+    program = Path(LLAMA_SERVER or "").resolve()
+    beside = [file for file in program.parent.iterdir() if ".so" in file.name]
+    (root / "app").mkdir()
+    for file in (program, *beside):
+        shutil.copy(file, root / "app" / file.name)
+    linked = subprocess.run(["ldd", program, *beside], capture_output=True, text=True).stdout
+    for library in {Path(found) for found in re.findall(r"(/\S+\.so\S*) \(", linked)}:
+        if library.parent.resolve() != program.parent:
+            place = root / library.relative_to("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, place)
+    shutil.copy(shutil.which("busybox") or "", root / "busybox")
+    archive = root.with_suffix(".tar")
+    subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
+    changes = ('ENTRYPOINT ["/app/llama-server"]', "ENV LD_LIBRARY_PATH=/app LLAMA_ARG_HOST=0.0.0.0")
+    docker_engine.docker("import", *(word for one in changes for word in ("--change", one)), str(archive), image)
+    archive.unlink()
+    shutil.rmtree(root)
     return image
 
 

@@ -57,7 +57,7 @@ class ContainerEngine(PlainEngine):
     name = CONTAINER_ENGINE
     formats = frozenset({GGUF, "safetensors"})
     usual_parallel = 16
-    special_options = frozenset(CONTAINER_OPTIONS)
+    special_options = frozenset({*CONTAINER_OPTIONS, "device"})
     metrics_path: str | None = METRICS_PATH
 
     def __init__(self, paths: Paths) -> None:

@@ -143,3 +143,14 @@ def test_a_port_may_stand_within_a_word() -> None:
     assert command.uses_port(("--port={port}",))
     assert not command.uses_port(VLLM)
     assert not command.uses_port(None)
+
+
+def test_a_container_has_all_cards_or_none(engine: ContainerEngine, tmp_path: Path) -> None:
+    check_options(engine, ServingOptions(device="cpu"))
+    assert not engine.order(launch(tmp_path, image="x", command=VLLM, device="cpu")).uses_card
+    assert engine.order(launch(tmp_path, image="x", command=VLLM)).uses_card
+
+    with pytest.raises(UnsupportedError, match=r"takes no single card, as x-dmrc\.device 'CUDA1'"):
+        check_options(engine, ServingOptions(device="CUDA1"))
+    with pytest.raises(UnsupportedError, match="engine 'container' has no gpu"):
+        check_options(engine, ServingOptions(gpu="required"))

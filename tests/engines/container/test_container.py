@@ -21,6 +21,7 @@ from tests.engines.container.conftest import containers
 from tests.images import Images
 from tests.polling import eventually
 from tests.registry import RegistryServer
+from tests.tiny_safetensors import write_least_directory
 
 pytestmark = pytest.mark.docker
 
@@ -146,17 +147,14 @@ def test_a_server_on_a_port_reaches_nothing_and_may_nothing(
 def test_a_directory_of_safetensors_is_served_by_an_image_that_can(
     container_dmrc: Dmrc, images: Images, tmp_path: Path
 ) -> None:
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / "files" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "files" / name).write_text("{}")
-    (tmp_path / "files" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
-    container_dmrc.ok("package", "--safetensors-dir", tmp_path / "files", "local/safe")
+    files = write_least_directory(tmp_path / "files")
+    container_dmrc.ok("package", "--safetensors-dir", files, "local/safe")
     command = ["python3", "-c", SERVER, "{model}", "{port}"]
     key = project_key(container_dmrc, tmp_path, compose(images.python, command, "local/safe"))
 
     said = answer(container_dmrc, key, "model")
 
-    assert said == "config.json model.safetensors tokenizer.json"
+    assert said == " ".join(sorted(file.name for file in files.iterdir()))
     container_dmrc.ok("down", cwd=tmp_path)
 
 
@@ -164,7 +162,7 @@ def test_a_container_that_is_killed_in_mid_stream_is_an_error_event_and_the_next
     container_dmrc: Dmrc, llama_image: str, docker_engine: DockerEngine, tmp_path: Path
 ) -> None:
     key = project_key(container_dmrc, tmp_path, compose(llama_image))
-    with asked(container_dmrc, key, "Count to a hundred.", max_tokens=1500, stream=True) as response:
+    with asked(container_dmrc, key, "Hi", max_tokens=1900, ignore_eos=True, stream=True) as response:
         assert response.readline().startswith(b"data: ")
         docker_engine.docker("kill", "--signal", "KILL", *containers(docker_engine, container_dmrc))
         rest = response.read()
