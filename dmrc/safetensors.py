@@ -105,15 +105,21 @@ class SafetensorsFacts:
             parameters.update(header.parameters)
         usual = max(parameters, key=lambda kind: (parameters[kind], kind), default="")
         method = _object(config, "quantization_config").get("quant_method")
-        trained = config.get("max_position_embeddings") or _object(config, "text_config").get("max_position_embeddings")
         return cls(
             architecture=architecture_of(config),
             parameters=parameters.total(),
             quantization=method if isinstance(method, str) and method.isprintable() else usual,
             tensor_bytes=sum(header.tensor_bytes for header in headers),
             tensor_count=sum(header.tensor_count for header in headers),
-            context_length=trained if isinstance(trained, int) and trained > 0 else None,
+            context_length=trained_context(config),
         )
+
+
+def trained_context(config: Mapping[str, object]) -> int | None:
+    """Return the tokens that a model was trained with, by its `config.json`; None where it does not say."""
+    places = (config, _object(config, "text_config"))
+    said = (place.get(key) for key in ("max_position_embeddings", "n_ctx", "n_positions") for place in places)
+    return next((value for value in said if type(value) is int and value > 0), None)
 
 
 def architecture_of(config: Mapping[str, object]) -> str:

@@ -191,7 +191,7 @@ def with_facts(store: Store, model: StoredModel) -> StoredModel:
     ModelPack's form always does, and other programs' artifacts may. Where the file cannot be read it tells no more.
     """
     told = model.config
-    if told.gguf or told.safetensors:
+    if told.gguf or ("tensor_count" in told.safetensors and told.parameters):
         return model
     try:
         found = _read_config(store, model)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from dmrc.artifact import CHAT_TEMPLATE_FILE, Descriptor
+from dmrc.artifact import CHAT_TEMPLATE_FILE, CONTEXT_LENGTH, Descriptor, Manifest, ModelConfig
 from dmrc.errors import ArtifactError
 from dmrc.gguf import GgufFacts
+from dmrc.json_values import parse_object
+from dmrc.safetensors import trained_context
 from dmrc.store.archived_files import unpacked
 from dmrc.store.bundles import linked, split_files
 from dmrc.store.files import storage_errors
@@ -49,6 +52,23 @@ def _directory(layout: Layout, model: StoredModel) -> ModelFiles:
     templates.sort(key=lambda each: each.file_path != CHAT_TEMPLATE_FILE)
     template = next(iter(_paths(layout, templates, model)), None)
     return ModelFiles(directory, str(model.manifest.format), chat_template=template)
+
+
+def without_trained_context(layout: Layout, manifest: Manifest, config: ModelConfig) -> ModelConfig:
+    """Return a config whose context size is one that somebody asked for.
+
+    For a model of safetensors Docker Model Runner writes the trained maximum there, which may not fit.
+    Source: `readContextSizeConfig` in
+    https://github.com/docker/model-runner/blob/main/pkg/distribution/format/safetensors.go
+    """
+    file = dict(manifest.directory_files).get("config.json")
+    if file is None or config.context_size is None or CONTEXT_LENGTH in config.safetensors:
+        return config
+    trained = trained_context(parse_object(layout.document(file.digest) or b""))
+    if trained != config.context_size:
+        return config
+    facts = {**config.safetensors, CONTEXT_LENGTH: str(trained)}
+    return replace(config, context_size=None, safetensors=facts)
 
 
 def _in_order(shards: list[Path], model: StoredModel) -> list[Path]:

@@ -21,7 +21,7 @@ from dmrc.store.garbage import Pruned, Usage, prune, usage
 from dmrc.store.layout import Layout, Named, with_tags
 from dmrc.store.lookup import find, missing
 from dmrc.store.model import BlobMissingError, ModelFiles, Removed, StoredModel
-from dmrc.store.model_files import facts_of, files_of
+from dmrc.store.model_files import facts_of, files_of, without_trained_context
 from dmrc.store.partials import PartialBlob, Partials
 from dmrc.store.verification import HashProgress, Verified, verify
 
@@ -281,7 +281,7 @@ class Store:
             digest=named.digest,
             tags=named.tags,
             manifest=manifest,
-            config=config.completed(manifest),
+            config=without_trained_context(self._layout, manifest, config.completed(manifest)),
             pulled_at=int(came_at) if named.pulled_at is None else named.pulled_at,
         )
 

@@ -43,7 +43,14 @@ def stored(dmrc: Dmrc, name: str) -> dict[str, bytes]:
     return content(store.files(store.resolve(name)).path)
 
 
-def push(registry: RegistryServer, name: str, layers: list[Layer], form: str = "docker", version: str = "v0.1") -> str:
+def push(
+    registry: RegistryServer,
+    name: str,
+    layers: list[Layer],
+    form: str = "docker",
+    version: str = "v0.1",
+    **more: object,
+) -> str:
     """Push a model of layers, each with its media type, its path and its content; return its reference."""
     described = [
         {
@@ -55,7 +62,8 @@ def push(registry: RegistryServer, name: str, layers: list[Layer], form: str = "
         for media_type, path, data in layers
     ]
     is_docker = form == "docker"
-    config = json.dumps({"config": {"format": "safetensors"} if is_docker else {}, "descriptor": {}}).encode()
+    said = {"format": "safetensors", **more} if is_docker else {}
+    config = json.dumps({"config": said, "descriptor": {}}).encode()
     media_type = f"{DOCKER}.model.config.{version}+json" if is_docker else f"{CNCF}.config.v1+json"
     manifest = {
         "schemaVersion": 2,
@@ -145,6 +153,23 @@ def test_a_file_for_each_layer_as_docker_model_runner_packages_it(
     # What its packager left out of the config is read from the files.
     config = json.loads(dmrc.ok("inspect", name))["config"]
     assert (config["quantization"], config["parameters"]) == ("BF16", "397.70 K")
+
+
+@pytest.mark.parametrize(("written", "served"), [(2048, None), (512, 512)])
+def test_a_trained_maximum_is_no_context_size_that_somebody_asked_for(
+    dmrc: Dmrc, registry: RegistryServer, files: dict[str, bytes], written: int, served: int | None
+) -> None:
+    """Docker Model Runner writes the maximum of config.json, 2048 here, where its packager says no other."""
+    kinds = {".safetensors": "safetensors"}
+    layers: list[Layer] = [
+        (f"{DOCKER}.{kinds.get(Path(path).suffix, 'model.file')}", path, data) for path, data in files.items()
+    ]
+    name = push(registry, "me/tiny", layers, version="v0.2", context_size=written)
+
+    dmrc.ok("pull", name)
+
+    assert json.loads(dmrc.ok("inspect", name))["config"].get("context_size") == served
+    assert str(written) in dmrc.ok("list").splitlines()[1]
 
 
 def test_a_modelpack_model_of_another_program(dmrc: Dmrc, registry: RegistryServer, files: dict[str, bytes]) -> None:
