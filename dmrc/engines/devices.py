@@ -26,4 +26,4 @@ class DeviceList:
     devices: tuple[Device, ...] = ()
     """Those with memory of their own; none where it was built without them, or their drivers are missing."""
     failure: str | None = None
-    """Why it did not answer: `died: …`, or `no answer in 15 s`; None where it did."""
+    """Why it did not answer: `died: …`, or `no answer in 30 s`; None where it did."""

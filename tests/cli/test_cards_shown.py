@@ -11,6 +11,7 @@ import ollama
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.cli.refusals import write_program
 from tests.dmrc_command import Dmrc
 from tests.tiny_gguf import write_tiny_llama
 from tests.vulkan import VulkanServer
@@ -92,3 +93,24 @@ def test_a_model_that_a_card_holds_in_part_is_told_where_it_is_loaded_and_shown(
     assert running.size_vram is not None
     assert running.size is not None
     assert round(100 * running.size_vram / running.size) == share
+
+
+def test_a_build_that_dies_when_it_is_asked_computes_on_the_processor_and_takes_nothing_uncounted(
+    carded: Dmrc, vulkan_server: VulkanServer, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    script = (
+        f'case "$*" in *--list-devices*) kill -ILL $$;; esac\necho "$@" > {told}\nexec {vulkan_server.program} "$@"'
+    )
+    programs = write_program(tmp_path / "dying", "llama-server", script)
+    carded.environment["DMRC_LLAMA_SERVER"] = str(programs / "llama-server")
+    carded.ok("stop-runner")  # the daemon that configured it has the other one
+
+    ran = carded.run("run", _MODEL, "Hi")
+
+    runner = _runner(carded)
+    assert ran.returncode == 0
+    assert runner["processor"] == "100% CPU"
+    assert "--device none" in told.read_text()
+    (line,) = [line for line in (carded.home / "logs" / "daemon.log").read_text().splitlines() if "WARNING" in line]
+    assert "does not list its devices: died: it was built for another processor" in line

@@ -19,7 +19,7 @@ from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.environment import child_environment
 from dmrc.engines.failures import End
 
-LIST_SECONDS = 15.0
+LIST_SECONDS = 30.0
 """How long a build may take. A driver that no program holds open takes seconds to wake several cards."""
 
 _HEADING = "Available devices:"

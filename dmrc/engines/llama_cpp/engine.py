@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
-from dmrc.engines.placement import DeviceWish
+from dmrc.engines.placement import DeviceWish, Placement
 from dmrc.engines.runtime_flags import as_arguments
 from dmrc.exchange import Operation
 from dmrc.project import DEFAULT_CONTEXT_SIZE, ServingOptions
@@ -52,6 +53,7 @@ class LlamaCpp(ChildEngine):
         self._builds = builds or Builds.only(build)
         self._build = self._builds.in_use()
         self.program = self._build.label
+        self._is_silent = False  # it was asked for its devices, and did not answer
 
     @property
     def build(self) -> Build:
@@ -130,6 +132,8 @@ class LlamaCpp(ChildEngine):
         """Start a child, and log what it was switched on without being asked; see `Engine`."""
         if uses_head(facts_of(launch.model), launch.options.runtime_flags or ()):
             _log.info("model %s guesses ahead with the head in its file (--spec-type %s)", launch.name, HEAD)
+        if launch.placement is None and self._is_silent:
+            launch = replace(launch, placement=Placement())  # what it would take of a card nobody would count
         return await super().start(launch, mask)
 
     async def counts(self, session: Session) -> Counts | None:
@@ -137,9 +141,10 @@ class LlamaCpp(ChildEngine):
         return await counts(session)
 
     async def devices(self) -> Sequence[Device]:
-        """Ask its build; see `Engine`. The log says why one does not answer."""
+        """Ask its build; see `Engine`. The log says why one does not answer; then models run on the processor."""
         answer = await self.list_devices()
-        if answer.failure is not None:
+        self._is_silent = answer.failure is not None
+        if self._is_silent:
             _log.warning("engine %s does not list its devices: %s", self.program, answer.failure)
         return answer.devices
 
