@@ -119,7 +119,7 @@ def test_what_fits_in_part_beside_one_in_use_is_split_and_said_to_be(
         processor, devices, notice = shown(split)
         assert devices == ["Vulkan0"]
         assert str(processor).endswith("% CPU/GPU")
-        assert str(notice).startswith("model 'docker.io/local/second:latest' is computed in part by the processor: of ")
+        assert str(notice).startswith("model 'docker.io/local/second:latest' is computed in part by the processor: ")
         assert got[0].runner.state is RunnerState.READY
         assert split.need is not None and got[0].runner.need is not None
         assert split.need.memory.device_bytes + got[0].runner.need.memory.device_bytes <= 2048 * MIB
