@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from dmrc.engines.engine import Engine
+from dmrc.engines.engine import Engine, is_installed
 from dmrc.errors import InputError
 from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE
 from dmrc.suggestions import did_you_mean
@@ -13,27 +13,29 @@ from dmrc.suggestions import did_you_mean
 def engine_for(engines: Mapping[str, Engine], wanted: str | None, model_format: str, name: str) -> Engine:
     """Return the engine that is named, or the one that serves the format of model `name` where none is.
 
-    Of several that do, the usual one goes before others, and one for this format alone before one for more.
+    Of several that do, the usual one goes before others, and else one that is installed before one that is not.
 
     Raises:
         InputError: There is none of that name, or it does not serve that format.
     """
-    able = sorted(
-        (each for each, engine in engines.items() if model_format in engine.formats),
-        key=lambda each: (each != DEFAULT_ENGINE, len(engines[each].formats)),
-    )
+    able = [each for each, engine in engines.items() if model_format in engine.formats]
+    if wanted in able:
+        return engines[wanted]
     # A container takes any format, by an image that somebody has to name.
-    unnamed = [each for each in able if each != CONTAINER_ENGINE]
-    chosen = wanted or next(iter(unnamed), DEFAULT_ENGINE)
-    if chosen not in able:
-        engine_of_files(engines, chosen)
-        raise InputError(
-            f"model '{name}' is in the format '{model_format}', which engine '{chosen}' does not serve",
-            remedy=f"Name one that does: x-dmrc: {{engine: {unnamed[0]}}}"
-            if unnamed
-            else "Use a model in another format",
-        )
-    return engines[chosen]
+    best = _best([engines[each] for each in able if each != CONTAINER_ENGINE])
+    if wanted is None and best is not None:
+        return best
+    chosen = wanted or DEFAULT_ENGINE
+    engine_of_files(engines, chosen)
+    raise InputError(
+        f"model '{name}' is in the format '{model_format}', which engine '{chosen}' does not serve",
+        remedy=f"Name one that does: x-dmrc: {{engine: {best.name}}}" if best else "Use a model in another format",
+    )
+
+
+def _best(able: Sequence[Engine]) -> Engine | None:
+    usual = next((each for each in able if each.name == DEFAULT_ENGINE), None)
+    return usual or next((each for each in able if is_installed(each)), next(iter(able), None))
 
 
 def engine_of_files(engines: Mapping[str, Engine], name: str) -> Engine:

@@ -247,7 +247,7 @@ class Engine(Protocol):
         """
 
     def describe(self) -> str:
-        """Return which server that would be, and its version, in one line."""
+        """Return which server that would be, and its version, in one line; `not installed; …` where there is none."""
 
     def disk_bytes(self) -> int:
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
@@ -285,9 +285,16 @@ def check_options(engine: Engine, options: ServingOptions, companions: Sequence[
     engine.check(options, companions)
 
 
+_MISSING = "not installed; "
+
+
+def is_installed(engine: Engine) -> bool:
+    """Return whether it can serve, as far as it can tell without starting anything."""
+    return not engine.describe().startswith(_MISSING)
+
+
 def backend_state(description: str, *, is_running: bool) -> str:
     """Return the state of an engine as Docker Model Runner writes it: `Running: llama-server …`, `Not Installed: …`."""
-    missing = "not installed; "
-    if description.startswith(missing):
-        return f"Not Installed: {description.removeprefix(missing)}"
+    if description.startswith(_MISSING):
+        return f"Not Installed: {description.removeprefix(_MISSING)}"
     return f"{'Running' if is_running else 'Installed'}: {description}"

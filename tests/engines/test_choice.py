@@ -13,15 +13,20 @@ from dmrc.errors import InputError
 
 @pytest.fixture
 def engines() -> dict[str, Any]:
-    """Engines as plugins register them: the last one first."""
+    """Engines, of which one is not installed."""
     loads = {
-        "any": {"gguf", "safetensors"},
+        "container": {"gguf", "safetensors"},
+        "absent": {"safetensors"},
         "directories": {"safetensors"},
         "upstream": set[str](),
         "other": {"gguf"},
         "llama.cpp": {"gguf"},
     }
-    return {name: SimpleNamespace(name=name, formats=frozenset(formats)) for name, formats in loads.items()}
+    told = {"absent": "not installed; pip install absent"}
+    return {
+        name: SimpleNamespace(name=name, formats=frozenset(formats), describe=lambda name=name: told.get(name, name))
+        for name, formats in loads.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -29,8 +34,9 @@ def engines() -> dict[str, Any]:
     [
         (None, "gguf", "llama.cpp"),
         (None, "safetensors", "directories"),
-        ("any", "safetensors", "any"),
-        ("any", "gguf", "any"),
+        ("absent", "safetensors", "absent"),
+        ("container", "safetensors", "container"),
+        ("container", "gguf", "container"),
         ("other", "gguf", "other"),
     ],
 )
@@ -38,6 +44,12 @@ def test_the_named_engine_serves_it_or_the_one_for_its_format(
     engines: dict[str, Any], wanted: str | None, model_format: str, chosen: str
 ) -> None:
     assert engine_for(engines, wanted, model_format, "x").name == chosen
+
+
+def test_one_that_is_not_installed_says_so_where_there_is_no_other(engines: dict[str, Any]) -> None:
+    del engines["directories"]
+
+    assert engine_for(engines, None, "safetensors", "x").name == "absent"
 
 
 @pytest.mark.parametrize(
