@@ -5,7 +5,6 @@ A new field of `x-dmrc` under a model is one line of `ServingOptions`, and the e
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -106,10 +105,7 @@ class ServingOptions:
     """Absolute path of a multimodal projector, before the one of the package."""
     chat_template: str | None = field(default=None, metadata=described(project_path, file="text", is_local=True))
     """Absolute path of a Jinja template, before the one of the package."""
-    hf_overrides: str | None = field(
-        default=None,
-        metadata=described(checked_by(overrides), is_local=True, to_json=json.loads, from_json=json.dumps),
-    )
+    hf_overrides: str | None = field(default=None, metadata=described(checked_by(overrides), is_local=True))
     """What replaces entries of the model's `config.json`, a JSON object: for vLLM."""
     gpu_memory_utilization: float | None = field(default=None, metadata=described(checked_by(share), is_local=True))
     """Share of a graphics card's memory that the engine may take, above 0 and up to 1: for vLLM."""

@@ -44,7 +44,8 @@ REGISTRATION = Registration(
         "near": ModelDeclaration(
             key="near",
             model="ai/x",
-            options=ServingOptions(context_size=64, runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf),
+            options=ServingOptions(context_size=64, runtime_flags=("--temp", "0"), keep_alive_seconds=math.inf,
+                                   hf_overrides='{"rope_theta": 1}', gpu_memory_utilization=0.5),
         ),
         "far": ModelDeclaration(
             key="far", model="gpt", options=ServingOptions(upstream=Upstream(url="https://host/v1", model="gpt")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
 from dmrc.engines.choice import engine_of_files
@@ -178,7 +179,9 @@ def _described(merged: Merged, keep_alive_seconds: float) -> dict[str, object]:
     config = {_NAMES.get(name, name): value for name, value in said.items() if name not in _ELSEWHERE}
     if "reasoning_budget" in said:
         config["llamacpp"] = {"reasoning-budget": said["reasoning_budget"]}
-    if special := {_NAMES[name]: OPTIONS[name].to_json(said[name]) for name in VLLM_OPTIONS if name in said}:
+    if "hf_overrides" in said:
+        said["hf_overrides"] = json.loads(said["hf_overrides"])
+    if special := {_NAMES[name]: said[name] for name in VLLM_OPTIONS if name in said}:
         config["vllm"] = special
     if speculative := {new: said[name] for name, new in _SPECULATIVE.items() if name in said}:
         config["speculative"] = speculative
