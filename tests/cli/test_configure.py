@@ -10,6 +10,7 @@ from tests.cli.refusals import write_project
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
+from tests.tiny_safetensors import write_tiny_llama_directory
 
 _MODEL = "me/tiny"
 _FULL = "docker.io/me/tiny:latest"
@@ -181,6 +182,31 @@ def test_docker_model_runners_route_replaces_and_shows(dmrc: Dmrc, tiny: str, tm
         status, text = _request(dmrc, "POST", "/engines/_configure", refused)
         assert (status, isinstance(json.loads(text)["error"]["code"], str)) == (code, True), text
     assert _request(dmrc, "POST", "/engines/_configure", body, {"authorization": f"Bearer {key}"})[0] == 403
+
+
+def test_what_vllm_knows_is_set_by_the_command_and_by_the_route(dmrc: Dmrc, tmp_path: Path) -> None:
+    program = tmp_path / "vllm"
+    program.write_text("#!/bin/false\n")
+    program.chmod(0o755)
+    dmrc.environment["DMRC_VLLM"] = str(program)
+    model = "me/directory"
+    dmrc.ok("package", "--safetensors-dir", write_tiny_llama_directory(tmp_path / "tiny"), model)
+
+    dmrc.ok("configure", model, "--hf_overrides", '{"rope_theta": 2}', "--gpu-memory-utilization", "0.5")
+    shown = dmrc.ok("configure", "show", model)
+    replaced = {"model": model, "vllm": {"hf-overrides": {"rope_theta": 3}}}
+    answer = _request(dmrc, "POST", "/engines/_configure", replaced)
+
+    assert [line.split()[-4:-2] for line in shown.splitlines() if "gpu-memory" in line] == [
+        ["gpu-memory-utilization", "0.5"]
+    ]
+    assert '{"rope_theta": 2}' in shown
+    assert answer == (202, b"")
+    assert _configured(dmrc, model) == {
+        "context-size": 4096,
+        "keep_alive": "5m0s",
+        "vllm": {"hf-overrides": {"rope_theta": 3}},
+    }
 
 
 def _configured(dmrc: Dmrc, model: str) -> object:

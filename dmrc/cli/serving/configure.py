@@ -162,8 +162,6 @@ def rm(app: App, model: str, project: str | None) -> None:
 
 
 def _rows(entry: Mapping[str, object]) -> list[list[str]]:
-    import shlex
-
     from dmrc.reference import Reference
 
     model = Reference.parse(str(entry["Model"])).display()
@@ -179,8 +177,17 @@ def _rows(entry: Mapping[str, object]) -> list[list[str]]:
             model,
             str(entry["Project"] or "-"),
             name,
-            shlex.join(value) if isinstance(value, list) else str(value),
+            _written(value),
             str(origins.get(name, "default")),
         ]
         for name, value in shown.items()
     ]
+
+
+def _written(value: object) -> str:
+    import json
+    import shlex
+
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return shlex.join(value) if isinstance(value, list) else str(value)
