@@ -15,6 +15,13 @@ from dmrc.docker_model.compat_flags import refused, unused
 
 _Command = TypeVar("_Command", bound=click.Command)
 _NO_TLS = "The gateway is for this machine: put a proxy of yours before it"
+_BUILDS = {"none": "cpu", "auto": "auto", "cuda": "cuda", "rocm": "rocm", "vulkan": "vulkan"}
+"""What Docker Model Runner calls the graphics cards, and `vulkan` beside; what `dmrc engine install` calls them."""
+_NO_BUILDS = ("musa", "cann")
+_GPU_HELP = (
+    "Install and use the build of llama.cpp for these cards first, as dmrc engine install does; none is for the "
+    "processor. [the one in use stays]"
+)
 
 
 def _of_install(command: _Command) -> _Command:
@@ -23,7 +30,7 @@ def _of_install(command: _Command) -> _Command:
         click.Option(["--port"], type=click.IntRange(0, 65535), expose_value=False, callback=_port, help="DMRC_PORT."),
         click.Option(["--backend"], type=click.Choice(["llama.cpp"]), expose_value=False, help="There is no other."),
         unused("--host", why="the gateway listens on loopback and on Docker's bridge", takes_value=True),
-        unused("--gpu", why="the build of llama.cpp is chosen by dmrc engine install", takes_value=True),
+        click.Option(["--gpu"], type=click.Choice([*_BUILDS, *_NO_BUILDS]), callback=_gpu, help=_GPU_HELP),
         unused("--do-not-track", why="nothing is tracked"),
         unused("--debug", why="see docker model logs"),
         refused("--llama-server-version", remedy="Name a llama-server of yours: DMRC_LLAMA_SERVER"),
@@ -31,6 +38,18 @@ def _of_install(command: _Command) -> _Command:
         *(refused(f"--tls{name}", remedy=_NO_TLS, takes_value=bool(name)) for name in ("", "-port", "-cert", "-key")),
     ]
     return command
+
+
+def _gpu(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Return which build of llama.cpp is wanted; None leaves the one that is in use."""
+    from dmrc.errors import InputError
+
+    if value in _NO_BUILDS:
+        raise InputError(
+            f"--gpu {value}: there is no build of llama.cpp for it in xllamacpp's index",
+            remedy="Install one of yours: dmrc engine install --from PATH",
+        )
+    return None if value is None else _BUILDS[value]
 
 
 def _port(context: click.Context, _option: click.Parameter, value: int | None) -> None:
@@ -44,30 +63,41 @@ def _port(context: click.Context, _option: click.Parameter, value: int | None) -
 @_of_install
 @click.command("install-runner", epilog="Example: docker model install-runner --port 12434")
 @pass_app
-def install_runner(app: App) -> None:
-    """Start the daemon. There is nothing to install: models run on this machine, in no container."""
+def install_runner(app: App, gpu: str | None) -> None:
+    """Start the daemon. There is no image to install: models run on this machine, in no container."""
+    _install_build(app, gpu)
     _start(app)
 
 
 @_of_install
 @click.command("start-runner", epilog="Example: docker model start-runner")
 @pass_app
-def start_runner(app: App) -> None:
+def start_runner(app: App, gpu: str | None) -> None:
     """Start the daemon; every command that needs it does so by itself."""
+    _install_build(app, gpu)
     _start(app)
 
 
 @_of_install
 @click.command("restart-runner", epilog="Example: docker model restart-runner")
 @pass_app
-def restart_runner(app: App) -> None:
+def restart_runner(app: App, gpu: str | None) -> None:
     """Stop the daemon and the models that run, and start it again. Configurations, projects and keys stay."""
+    _install_build(app, gpu)
     if app.daemon.status() is not None:
         app.daemon.stop()
     _start(app)
 
 
 reinstall_runner = restart_runner
+
+
+def _install_build(app: App, kind: str | None) -> None:
+    """Install a build of llama.cpp and use it; where that fails, the command does, and all stays as it was."""
+    from dmrc.cli.serving.engine.install import install
+
+    if kind is not None:
+        install.main([kind], standalone_mode=False, obj=app)
 
 
 def _start(app: App) -> None:

@@ -12,6 +12,7 @@ from dmrc.cli.main import create_cli
 from dmrc.docker_model import commands
 from dmrc.hooks.plugins import Plugins
 from tests.dmrc_command import Dmrc
+from tests.installing.wheel_index import put, serving
 from tests.tiny_safetensors import write_least_directory
 
 # Source: cmd/cli/docs/reference of docker/model-runner 642c7211.
@@ -94,6 +95,7 @@ def test_the_command_takes_its_flags(path: str) -> None:
         (["configure", "--hf_overrides", "[", "x"], "--hf_overrides must be JSON"),
         (["install-runner", "--port", "9"], "--port 9 is not the port of the daemon. Set DMRC_PORT=9"),
         (["install-runner", "--tls"], "--tls cannot be used here"),
+        (["install-runner", "--gpu", "musa"], "Install one of yours: dmrc engine install --from PATH"),
         (["context", "create", "x", "--host", "http://y"], "dmrc asks the daemon of this machine and no other"),
         (["gateway", "-c", "x"], "the daemon is the gateway"),
         (["skills", "--codex"], "Give them a model: docker model launch"),
@@ -126,6 +128,26 @@ def test_the_commands_of_the_runner_start_and_stop_the_daemon(docker_model: Dmrc
     assert third not in (None, first)
     assert pid() is None
     assert docker_model.processes() == []
+
+
+@pytest.mark.engine
+def test_the_build_for_a_card_is_installed_before_the_daemon_starts(
+    docker_model: Dmrc, wheel: Path, tmp_path: Path
+) -> None:
+    """Docker Model Runner takes another image for `--gpu`; ignored, it leaves its user with the processor."""
+    put(tmp_path / "vulkan", wheel)
+    with serving(tmp_path) as url:
+        no_card = docker_model.run("install-runner", "--gpu", "vulkan", env={"DMRC_ENGINE_INDEX": url})
+    before = docker_model.processes()
+    processor = docker_model.run("install-runner", "--gpu", "none")
+
+    assert (no_card.returncode, no_card.stdout) == (5, "")
+    assert f"Fetching {wheel.name} from {url}/vulkan" in no_card.stderr
+    assert "build 'vulkan' sees no graphics card here" in no_card.stderr
+    assert before == []
+    assert processor.returncode == 0, processor.stderr
+    assert processor.stderr.startswith("build 'xllamacpp' (version 20") and "on the processor" in processor.stderr
+    assert "The daemon runs on this machine" in processor.stdout
 
 
 def test_a_directory_of_safetensors_is_packaged_and_told_to_be_for_another_engine(

@@ -92,7 +92,7 @@ def _libraries(argv: tuple[str, ...]) -> list[str]:
             fakes.FAILS,
             "it loads no model: it ended with exit code 127 (error while loading shared libraries: libcudart",
         ),
-        (fakes.HANGS, "it loads and answers within no 2 s"),
+        (fakes.HANGS, "it does not load a model and answer within 2 s"),
     ],
     ids=["crashes", "exits", "fails", "hangs"],
 )
@@ -117,7 +117,7 @@ def test_a_build_that_does_not_serve_costs_a_line_and_the_former_one_stays(
     [
         (fakes.SAYS_NONSENSE, "it computes wrongly: the model said 'GGGGGGGG', and should say 'The build works'"),
         (fakes.DIES_WHEN_ASKED, "it loads a model, and breaks off when it is asked: "),
-        (fakes.HANGS_WHEN_ASKED, "it loads and answers within no 3 s"),
+        (fakes.HANGS_WHEN_ASKED, "it does not load a model and answer within 3 s"),
         ("self.answer(b'[]')", "it loads a model, and answers with no text: []"),
         ("self.send_error(500)", "it loads a model, and answers 500: "),
     ],

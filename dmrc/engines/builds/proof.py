@@ -60,7 +60,7 @@ async def prove(build: Build, scratch: Path, seconds: float) -> Proof:
             version = await asyncio.to_thread(_version, build)
             text = await _said(build, scratch)
     except TimeoutError as error:
-        raise BuildError(f"it loads and answers within no {seconds:g} s") from error
+        raise BuildError(f"it does not load a model and answer within {seconds:g} s") from error
     if text != _TEXT:
         raise BuildError(f"it computes wrongly: the model said {text[:40]!r}, and should say {_TEXT!r}")
     return Proof(version, answer.devices)
