@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,19 @@ def test_a_card_of_limited_memory_is_listed(vulkan_server: VulkanServer) -> None
 
     assert card.startswith("Vulkan0: llvmpipe")
     assert "MiB free)" in card
+
+
+def test_its_driver_says_that_it_is_no_part_of_the_processor(vulkan_server: VulkanServer) -> None:
+    """By the line that tells which cards share the machine's RAM: see dmrc/engines/llama_cpp/device_list.py."""
+    said = subprocess.run(
+        [vulkan_server.program, "--list-devices"],
+        env={**os.environ, **vulkan_server.environment, "LLAMA_ARG_LOG_VERBOSITY": "5"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert re.search(r"ggml_vulkan: 0 = llvmpipe .* \| uma: 0 \|", said.stderr + said.stdout)
 
 
 def test_there_can_be_two_cards_and_none(vulkan_server: VulkanServer) -> None:

@@ -17,6 +17,11 @@ class Device:
     """Memory of the card."""
     free_bytes: int
     """What of that is free, whoever holds the rest."""
+    shares_ram: bool = False
+    """Whether its memory is the machine's RAM: what is on it is in RAM as well."""
+    maps_weights: bool = False
+    """Whether weights stay in their mapped file there, which the system goes on calling available, as it does for the
+    processor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,6 @@ class DeviceList:
     """What a build answered."""
 
     devices: tuple[Device, ...] = ()
-    """Those with memory of their own; none where it was built without them, or their drivers are missing."""
+    """Those with memory; none where it was built without them, or their drivers are missing."""
     failure: str | None = None
     """Why it did not answer: `died: …`, or `no answer in 30 s`; None where it did."""

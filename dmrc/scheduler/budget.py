@@ -38,9 +38,9 @@ class MemoryUse:
     @classmethod
     def of(cls, need: MemoryNeed, resident_bytes: int, private_bytes: int, since: float = math.inf) -> MemoryUse:
         """Return what a runner holds whose process has so much in memory."""
-        bare, cache = need.memory.bare_bytes, need.memory.prompt_cache_bytes
-        filled = min(cache, max(0, resident_bytes - bare))
-        return cls(bare + filled, private_bytes, cache - filled, need.cards, since)
+        cache = need.memory.prompt_cache_bytes
+        filled = min(cache, max(0, resident_bytes - need.memory.bare_bytes))
+        return cls(need.bare_bytes + filled, private_bytes, cache - filled, need.cards, since)
 
     def on(self, card: str) -> int:
         """Return what it holds of one card."""
@@ -120,6 +120,8 @@ def _of_ram(memory: MemoryEstimate, need: MemoryNeed | None, room: Room) -> str:
     free = f"and {format_size(max(0, room.ram_bytes))} is free"
     if need is not None and need.cards:
         on_cards = f"{format_size(memory.device_bytes)} on {' and '.join(need.cards)}"
+        if need.shared_bytes:
+            return f"{format_size(need.ram_bytes)} of RAM with {on_cards}, {free}"
         return f"{format_size(memory.total_bytes)} of RAM beside {on_cards}, {free}"
     return (
         f"{format_size(memory.total_bytes)} (weights {format_size(memory.weights_bytes)}, "
@@ -143,8 +145,8 @@ def with_prompt_cache(need: MemoryNeed, engine: Engine, target: Target, free_byt
     if not engine.keeps_prompts(target.model, target.options):
         return need
     memory = need.memory
-    left = free_bytes - memory.bare_bytes
-    size = max(left // 2, min(memory.kv_bytes, left - memory.bare_bytes), 0)
+    left = free_bytes - need.bare_bytes
+    size = max(left // 2, min(memory.kv_bytes, left - need.bare_bytes), 0)
     return replace(need, memory=replace(memory, prompt_cache_bytes=min(size, _LARGEST_PROMPT_CACHE_BYTES)))
 
 

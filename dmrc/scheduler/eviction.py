@@ -101,7 +101,7 @@ class Eviction:
         given = with_prompt_cache(need, runner.engine, runner.target, unpromised)
         if runner.claim is not None:  # those who gave way for it come back for what was left to them
             given = with_less_prompt_cache(given, runner.claim.memory.prompt_cache_bytes)
-        wanted = need.memory.total_bytes - unpromised
+        wanted = need.ram_bytes - unpromised
         givers = []
         for holder in sorted(holders, key=lambda holder: (not holder.is_idle, holder.last_used)):
             if wanted > 0 and holder.can_give_back:
@@ -202,7 +202,7 @@ class Eviction:
         if claimer is None or claimer.claim is None:
             return free
         going = [holder for holder in holders if holder.state is RunnerState.DRAINING]
-        claimed = MemoryUse(claimer.claim.memory.total_bytes, 0, cards=claimer.claim.cards)
+        claimed = MemoryUse(claimer.claim.ram_bytes, 0, cards=claimer.claim.cards)
         return free.least(self._without(reading, holders, going, more=[claimed]))
 
     def _without(
@@ -215,7 +215,7 @@ class Eviction:
     ) -> Room:
         """Return what is free once some have gone, `givers` have no prompt cache, and `more` is held."""
         staying = [holder.held for holder in holders if holder not in going and holder not in givers]
-        anew = [MemoryUse(giver.need.memory.bare_bytes, 0, cards=giver.need.cards) for giver in givers if giver.need]
+        anew = [MemoryUse(giver.need.bare_bytes, 0, cards=giver.need.cards) for giver in givers if giver.need]
         leaving = [holder.held for holder in [*going, *givers]]
         return self._budget.room([*staying, *anew, *more], leaving, reading)
 

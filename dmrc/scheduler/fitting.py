@@ -38,6 +38,30 @@ class MemoryNeed:
         return {share.device.name: share.reserved_bytes for share in self.placement.shares} if self.placement else {}
 
     @property
+    def shared_bytes(self) -> int:
+        """Return what of RAM it takes as memory of cards that have none of their own."""
+        shares = [share for share in self.placement.shares if share.device.shares_ram] if self.placement else []
+        # Of a model that the engine divides, all that is free of a card is reserved until it is loaded.
+        most_bytes = self.memory.device_bytes + len(shares) * SPARE_BYTES
+        return min(most_bytes, sum(share.reserved_bytes for share in shares))
+
+    @property
+    def unavailable_bytes(self) -> int:
+        """Return what of `shared_bytes` the system no longer calls available once it is loaded."""
+        maps_weights = self.placement is not None and any(share.device.maps_weights for share in self.placement.shares)
+        return 0 if maps_weights else self.shared_bytes
+
+    @property
+    def bare_bytes(self) -> int:
+        """Return what it takes of RAM without the prompt cache."""
+        return self.memory.bare_bytes + self.shared_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Return what it takes of RAM."""
+        return self.memory.total_bytes + self.shared_bytes
+
+    @property
     def card_share(self) -> float:
         """Return how much of what a card could hold is on cards, from 0 to 1."""
         movable = self.memory.movable_bytes
@@ -89,7 +113,7 @@ def best_fit(engine: Engine, target: Target, room: Room, *, is_whole: bool = Fal
         InputError: The project names a card that is not there.
         UnsupportedError: It requires a card, and there is none.
     """
-    fitting = (need for need in ranked(engine, target, room) if need.memory.total_bytes <= room.ram_bytes)
+    fitting = (need for need in ranked(engine, target, room) if need.ram_bytes <= room.ram_bytes)
     return next((need for need in fitting if not (is_whole and need.is_split)), None)
 
 
@@ -145,7 +169,9 @@ def usable(engine: Engine, target: Target, cards: Sequence[FreeCard]) -> list[Fr
                 f"model '{target.reference}' asks for device '{name}', and engine {engine.name} has {known}",
                 remedy="Name one of these, or auto, or cpu",
             )
-    found = list(cards) if wish.names is None else [by_name[name.casefold()] for name in wish.names]
+    # As llama.cpp does, those that share the machine's RAM only where there are no others, unless they are named.
+    unnamed = [card for card in cards if not card.device.shares_ram] or list(cards)
+    found = unnamed if wish.names is None else [by_name[name.casefold()] for name in wish.names]
     return found if wish.ratios is not None else sorted(found, key=lambda card: -card.free_bytes)
 
 

@@ -156,8 +156,10 @@ class ManagedRunner:
         resident, private = self.process.memory_bytes() if self.process is not None else (0, 0)
         if self.need.cards:  # a card's driver takes RAM as it likes, and that is no prompt cache
             resident -= max(0, self.loaded_bytes[0] - self.need.memory.bare_bytes)
+        if self.ready_since < math.inf:  # memory of a card is no process's, and is taken all the same
+            private = max(private, self.need.unavailable_bytes)
         if not self.has_free_prompt_cache:
-            return MemoryUse(self.need.memory.total_bytes, private, 0, self.need.cards, self.ready_since)
+            return MemoryUse(self.need.ram_bytes, private, 0, self.need.cards, self.ready_since)
         return MemoryUse.of(self.need, resident, private, self.ready_since)
 
     @property

@@ -47,6 +47,32 @@ def test_each_card_is_read_with_its_memory_and_what_has_none_is_no_card(tmp_path
 
 
 @pytest.mark.process
+def test_a_card_whose_memory_is_the_machines_ram_is_told_from_others(tmp_path: Path) -> None:
+    """The list has no word for it: Apple's are known by their name, and Vulkan says it to those who debug."""
+    said = "0.00.075.848 D ggml_vulkan: {} = a card (a driver) | uma: {} | fp16: 1 | matrix cores: none"
+    listed = "\n".join(
+        [
+            "Available devices:",
+            *(f"  {name}: x (9 MiB, 8 MiB free)" for name in ("Vulkan0", "Vulkan1", "CUDA1", "MTL0")),
+        ]
+    )
+    binary = _program(
+        tmp_path / "llama-server",
+        f"if [ $LLAMA_ARG_LOG_VERBOSITY = 5 ]; then echo '{said.format(0, 0)}\n{said.format(1, 1)}' >&2; fi\n"
+        f"echo '{listed}'",
+    )
+
+    answer = _asked(binary)
+
+    assert [(device.name, device.shares_ram, device.maps_weights) for device in answer.devices] == [
+        ("Vulkan0", False, False),
+        ("Vulkan1", True, False),
+        ("CUDA1", False, False),
+        ("MTL0", True, True),
+    ]
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "failure"),
     [
@@ -109,11 +135,14 @@ def test_the_wheel_is_asked_too_and_one_in_a_directory_goes_before_it(tmp_path: 
 
     own = asyncio.run(list_devices(of_wheel()))
     placed = asyncio.run(list_devices(of_wheel(tmp_path)))
+    package.write_text(package.read_text().replace("TYPE_GPU", "TYPE_IGPU"))
+    integrated = asyncio.run(list_devices(of_wheel(tmp_path)))
     package.write_text("import nothing_of_that_name")
     broken = asyncio.run(list_devices(of_wheel(tmp_path)))
 
     assert own.failure is None
     assert placed == DeviceList((Device("ROCm0", "AMD y", 5 << 20, 3 << 20),))
+    assert integrated == DeviceList((Device("ROCm0", "AMD y", 5 << 20, 3 << 20, shares_ram=True),))
     assert "nothing_of_that_name" in (broken.failure or "")
 
 
@@ -156,6 +185,7 @@ def test_a_build_for_vulkan_lists_the_software_driver_and_the_processor_is_none(
     assert without == DeviceList()
     assert [device.name for device in answer.devices] == ["Vulkan0", "Vulkan1"]
     assert all("llvmpipe" in device.description for device in answer.devices)
+    assert not any(device.shares_ram for device in answer.devices)
     assert all(0 < device.free_bytes <= device.total_bytes for device in answer.devices)
     assert asyncio.run(LlamaCpp(program).devices()) == answer.devices
     assert time.monotonic() - began < 2 * LIST_SECONDS

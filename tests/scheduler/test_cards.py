@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from dmrc.scheduler.target import Target
 MIB = 1 << 20
 HOST_MIB = 100
 CARD = Device("Vulkan0", "llvmpipe", 10_000 * MIB, 10_000 * MIB)
+INTEGRATED = Device("Vulkan0", "a part of the processor", 10_000 * MIB, 10_000 * MIB, shares_ram=True)
 OTHER = Device("Vulkan1", "llvmpipe", 6_000 * MIB, 6_000 * MIB)
 
 
@@ -84,11 +86,12 @@ def resident(
     in_use: int = 0,
     age: float = 60,
     pinned: bool = False,
+    card: Device = CARD,
     **said: str,
 ) -> ManagedRunner:
     """Return a runner that has been there for `age` seconds, on a card unless it says otherwise."""
     found = runner(target(mib, pinned=pinned, **said))
-    found.need = best_fit(ENGINE, found.target, Room(1 << 40, (FreeCard(CARD, CARD.total_bytes),)))
+    found.need = best_fit(ENGINE, found.target, Room(1 << 40, (FreeCard(card, card.total_bytes),)))
     assert found.need is not None
     found.state, found.in_use = state, in_use
     found.ready_since = found.idle_since = time.monotonic() - age
@@ -361,3 +364,100 @@ def test_a_runner_says_what_computes_it_as_its_engine_reported(
     ]
     assert found.held.on("Vulkan0") == (card_mib * MIB + SPARE_BYTES if taken or mib < 9_000 else CARD.total_bytes)
     assert (shown["notice"] is None) == (processor == "100% GPU")
+
+
+SPARE_MIB = SPARE_BYTES // MIB
+METAL = replace(INTEGRATED, name="MTL0", maps_weights=True)
+
+
+@pytest.mark.parametrize("card", [INTEGRATED, METAL], ids=lambda card: card.name)
+@pytest.mark.parametrize(("missing_mib", "fits"), [(0, True), (1, False)])
+def test_what_is_on_a_card_that_shares_the_ram_must_fit_into_both(card: Device, missing_mib: int, fits: bool) -> None:
+    ram_mib = 5_000 + SPARE_MIB + HOST_MIB - missing_mib
+
+    if fits:
+        found = plan(target(5_000), devices=[card], ram_mib=ram_mib).need
+        assert on_cards(found) == {card.name: 5_000}
+        assert found is not None and found.memory.total_bytes == HOST_MIB * MIB
+    else:
+        with pytest.raises(InsufficientMemoryError, match=f"needs .* of RAM with 5.24 GB on {card.name}, and 5.48 GB"):
+            plan(target(5_000), devices=[card], ram_mib=ram_mib)
+
+
+def test_the_ram_of_a_model_that_still_loads_onto_such_a_card_is_promised_to_no_other() -> None:
+    """Neither onto the card, which has room for both, nor into RAM."""
+    loading = resident(5_000, state=RunnerState.STARTING, card=INTEGRATED)
+
+    for device in ("auto", "cpu"):
+        waits = plan(target(4_000, device=device), [loading], [INTEGRATED], ram_mib=8_000)
+        assert (waits.need, waits.victims) == (None, ())
+    assert plan(target(4_000), [loading], [INTEGRATED], ram_mib=10_000).need is not None
+
+
+def test_an_idle_model_on_such_a_card_goes_for_one_that_wants_ram() -> None:
+    idle = resident(5_000, card=INTEGRATED)
+
+    assert plan(target(7_000, device="cpu"), [idle], [INTEGRATED], ram_mib=9_000).victims == [idle]
+
+
+@pytest.mark.parametrize(("card", "left_mib"), [(INTEGRATED, 3_000), (METAL, 3_000 - 5_000 - SPARE_MIB)])
+def test_what_is_loaded_is_taken_off_once(card: Device, left_mib: int) -> None:
+    """The system has taken off what a driver holds, and not the weights that are mapped from a file."""
+    budget = Budget(system_available=lambda: (3_000 + HOST_MIB) * MIB)
+    held = resident(5_000, card=card).held
+
+    assert budget.available([held]) == left_mib * MIB
+    returning_mib = 5_000 + SPARE_MIB if card is INTEGRATED else 0
+    assert budget.available([], [held]) == (3_000 + HOST_MIB + returning_mib) * MIB
+    loading = resident(5_000, state=RunnerState.STARTING, card=card).held
+    assert budget.available([loading]) == (3_000 - 5_000 - SPARE_MIB) * MIB
+    assert Budget(limit_bytes=9_000 * MIB).available([held]) == (9_000 - 5_000 - SPARE_MIB - HOST_MIB) * MIB
+
+
+def test_a_model_that_such_a_card_holds_in_part_takes_ram_for_all_of_it() -> None:
+    """As large as what is reserved of the card is, it is what of the model is there that RAM has."""
+    found = plan(target(20_000), devices=[INTEGRATED], ram_mib=30_000).need
+
+    assert found is not None and found.is_split
+    assert found.ram_bytes == (20_000 + HOST_MIB + SPARE_MIB) * MIB
+
+
+def test_such_a_card_is_used_where_there_is_no_other_or_the_project_names_it() -> None:
+    devices = [replace(INTEGRATED, name="Vulkan1"), replace(CARD, total_bytes=6_000 * MIB, free_bytes=6_000 * MIB)]
+
+    assert on_cards(plan(target(5_000), devices=devices).need) == {"Vulkan0": 5_000}
+    assert on_cards(plan(target(5_000, device="Vulkan1"), devices=devices).need) == {"Vulkan1": 5_000}
+    assert on_cards(plan(target(5_000), devices=devices[:1]).need) == {"Vulkan1": 5_000}
+    assert describe_runner(resident(5_000, card=INTEGRATED))["processor"] == "100% GPU"
+
+
+def test_ram_that_is_given_up_for_one_on_such_a_card_is_no_others() -> None:
+    leaving, claimer = resident(3_000, state=RunnerState.DRAINING, in_use=1, card=INTEGRATED), runner(target(9_000))
+    claimer.claim = resident(9_000, card=INTEGRATED).need
+
+    found = plan(target(5_000, device="cpu"), [leaving, claimer], [INTEGRATED], ram_mib=12_000)
+
+    assert (found.need, found.claim) == (None, None)
+    assert plan(target(2_000, device="cpu"), [leaving, claimer], [INTEGRATED], ram_mib=12_000).need is not None
+
+
+def test_prompts_get_what_a_model_on_such_a_card_leaves_of_the_ram_and_give_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Sized, "keeps_prompts", lambda *_: True)
+    taken_mib = 5_000 + SPARE_MIB + HOST_MIB
+
+    first = plan(target(5_000), devices=[INTEGRATED], ram_mib=taken_mib + 3_000).need
+
+    assert first is not None and first.memory.prompt_cache_bytes == 1_500 * MIB
+    holder = resident(5_000, card=INTEGRATED)
+    holder.need = first
+    assert holder.held.estimated_bytes == taken_mib * MIB
+    beside = plan(target(1_000), [holder], [INTEGRATED], ram_mib=taken_mib + 2_000)
+    assert (beside.need is not None, beside.givers) == (True, [holder])
+    holder.in_use = 1
+    wanted = target(2_000 - HOST_MIB, device="cpu")
+    assert plan(wanted, [holder], [INTEGRATED], ram_mib=taken_mib + 2_000).givers == [holder]
+    with pytest.raises(InsufficientMemoryError):
+        holder.target = replace(holder.target, options=replace(holder.target.options, keep_alive_seconds=math.inf))
+        plan(wanted, [holder], [INTEGRATED], ram_mib=taken_mib + 1_999)

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dmrc.engines.builds.build import Build
@@ -23,7 +23,15 @@ LIST_SECONDS = 30.0
 """How long a build may take. A driver that no program holds open takes seconds to wake several cards."""
 
 _HEADING = "Available devices:"
-_DEVICE = re.compile(r"^  ([^\s:]+): (.*) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
+_DEVICE = re.compile(r"^  ([^\s:]+): (.*) \((\d+) MiB, (\d+) MiB free\)( integrated)?$", re.MULTILINE)
+
+# The list does not say which cards are a part of the processor; Vulkan says it in messages for debugging.
+# Source: ggml_vk_print_gpu_info in https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-vulkan/ggml-vulkan.cpp
+_DEBUG = {"LLAMA_ARG_LOG_VERBOSITY": "5"}
+_VULKAN_INTEGRATED = re.compile(r"ggml_vulkan: (\d+) = .* \| uma: 1 \|")
+
+# llama.cpp calls Apple's cards by this, or by the second until 2025, and gives all of them the type of other makers'.
+_METAL = ("MTL", "Metal")
 _KEEPER = (sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death")
 _REAP_SECONDS = 2.0
 _LONGEST_LINE = 200
@@ -57,7 +65,7 @@ async def list_devices(command: Sequence[str], seconds: float = LIST_SECONDS) ->
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=child_environment(os.environ),
+            env={**child_environment(os.environ), **_DEBUG},
             start_new_session=True,
         )
     except OSError as error:
@@ -85,7 +93,8 @@ def _read(exit_code: int, printed: str, complaints: str) -> DeviceList:
     """Return what it said. What has no memory, as BLAS or a processor's matrix unit, is no card."""
     _, heading, listed = printed.rpartition(_HEADING)
     if exit_code == 0 and heading:
-        found = (_device(*match) for match in _DEVICE.findall(listed))
+        integrated = {f"Vulkan{number}" for number in _VULKAN_INTEGRATED.findall(complaints + printed)}
+        found = (_device(match, integrated) for match in _DEVICE.finditer(listed))
         return DeviceList(tuple(device for device in found if device.total_bytes))
     words = End("it", exit_code, out_of_memory=None).words()
     said = [line.strip() for line in (complaints or printed).splitlines() if line.strip()]
@@ -93,5 +102,14 @@ def _read(exit_code: int, printed: str, complaints: str) -> DeviceList:
     return DeviceList(failure=f"died: {words[0] if words else f'exit code {exit_code}'}{last}")
 
 
-def _device(name: str, description: str, total_mib: str, free_mib: str) -> Device:
-    return Device(name, description, int(total_mib) << 20, int(free_mib) << 20)
+def _device(match: re.Match[str], integrated: Collection[str]) -> Device:
+    name, description, total_mib, free_mib, is_integrated = match.groups()
+    is_metal = name.startswith(_METAL)
+    return Device(
+        name,
+        description,
+        int(total_mib) << 20,
+        int(free_mib) << 20,
+        shares_ram=is_metal or is_integrated is not None or name in integrated,
+        maps_weights=is_metal,
+    )

@@ -1,5 +1,7 @@
 """Prints what `llama-server --list-devices` does, for an xllamacpp: `python -m …xllamacpp_devices [DIRECTORY]`.
 
+After a card that is a part of the processor it says so, which the program does not.
+
 `DIRECTORY` has the wheel, as `pip install --target` lays it out; without it the wheel is this environment's.
 """
 
@@ -22,6 +24,7 @@ def main(directories: list[str]) -> None:
     lines = [
         f"  {device['name']}: {device['description']} "
         f"({device['memory_total'] // _MIB} MiB, {device['memory_free'] // _MIB} MiB free)"
+        f"{' integrated' if str(device['type']).endswith('_IGPU') else ''}"
         for device in devices
     ]
     print("Available devices:", *(lines or ["  (none)"]), sep="\n")
