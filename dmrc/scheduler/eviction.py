@@ -91,7 +91,11 @@ class Eviction:
             raise self._budget.refuse(runner.engine, runner.target, at_best)
         if patience <= 0:
             raise self._too_long(runner, free)
-        if claimer is not None or is_due:
+        # What one that loads has taken of a card already is counted twice: by the driver, and as promised.
+        loading = [holder for holder in holders if holder.state is RunnerState.STARTING and holder.held.cards]
+        then = self._without(reading, holders, givers=loading)
+        will_fit = bool(loading) and best_fit(runner.engine, runner.target, then) is not None
+        if claimer is not None or is_due or will_fit:
             return Plan(wait_seconds=patience)
         return self._give_way(runner, holders, reading)
 

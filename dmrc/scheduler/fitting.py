@@ -122,7 +122,8 @@ def ranked(engine: Engine, target: Target, room: Room) -> Iterator[MemoryNeed]:
     wish = engine.device_wish(target.options)
     cards = usable(engine, target, room.cards)
     if not cards:
-        told = Placement() if room.cards else None
+        # An engine that cannot list its cards now may find them when it loads.
+        told = Placement() if room.cards or wish.names == () else None
         yield from (replace(need, placement=told) for need in needs(engine, target))
         return
     for count in _slots(engine, target):
