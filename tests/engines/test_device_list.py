@@ -123,6 +123,9 @@ def test_secrets_of_the_shell_do_not_reach_it(tmp_path: Path, monkeypatch: pytes
     assert "secret" not in shown.read_text()
 
 
+_SIZES = "\n_SIZES = {'description': 'z', 'memory_free': 7 << 20, 'memory_total': 7 << 20}\n"
+
+
 @pytest.mark.engine
 def test_the_wheel_is_asked_too_and_one_in_a_directory_goes_before_it(tmp_path: Path) -> None:
     package = tmp_path / "xllamacpp.py"
@@ -137,12 +140,19 @@ def test_the_wheel_is_asked_too_and_one_in_a_directory_goes_before_it(tmp_path: 
     placed = asyncio.run(list_devices(of_wheel(tmp_path)))
     package.write_text(package.read_text().replace("TYPE_GPU", "TYPE_IGPU"))
     integrated = asyncio.run(list_devices(of_wheel(tmp_path)))
+    package.write_text(
+        package.read_text().replace("}]", "}, {'name': 'Vulkan0', 'type': 'TYPE_GPU', **_SIZES}]") + _SIZES
+    )
+    beside = asyncio.run(list_devices(of_wheel(tmp_path)))
     package.write_text("import nothing_of_that_name")
     broken = asyncio.run(list_devices(of_wheel(tmp_path)))
 
     assert own.failure is None
     assert placed == DeviceList((Device("ROCm0", "AMD y", 5 << 20, 3 << 20),))
     assert integrated == DeviceList((Device("ROCm0", "AMD y", 5 << 20, 3 << 20, shares_ram=True),))
+    assert beside == DeviceList((Device("Vulkan0", "z", 7 << 20, 7 << 20),)), (
+        "the wheel cannot be told to use the other"
+    )
     assert "nothing_of_that_name" in (broken.failure or "")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from dmrc.engines.llama_cpp.xllamacpp_placement import usable_cards
 from dmrc.engines.parent_death import die_with_parent
 
 _MIB = 1 << 20
@@ -18,14 +19,11 @@ def main(directories: list[str]) -> None:
     """Print the list."""
     die_with_parent()
     sys.path[:0] = directories
-    import xllamacpp
-
-    devices = [device for device in xllamacpp.get_device_info() if "GPU" in str(device["type"])]
     lines = [
         f"  {device['name']}: {device['description']} "
         f"({device['memory_total'] // _MIB} MiB, {device['memory_free'] // _MIB} MiB free)"
         f"{' integrated' if str(device['type']).endswith('_IGPU') else ''}"
-        for device in devices
+        for device in usable_cards()
     ]
     print("Available devices:", *(lines or ["  (none)"]), sep="\n")
 

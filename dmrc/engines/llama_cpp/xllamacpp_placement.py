@@ -19,7 +19,7 @@ def choose_devices(params: xllamacpp.CommonParams, placement: dict[str, Any] | N
     """
     import xllamacpp
 
-    cards = _cards()
+    cards = [str(card["name"]) for card in usable_cards()]
     if placement is None:
         params.fit_params = bool(cards)  # without one it costs a second look at the file and changes nothing
         return bool(cards)
@@ -41,10 +41,14 @@ def choose_devices(params: xllamacpp.CommonParams, placement: dict[str, Any] | N
     return True
 
 
-def _cards() -> list[str]:
-    """Return the names of the cards in llama.cpp's order: those of the processor only where there are no others."""
+def usable_cards() -> list[dict[str, Any]]:
+    """Return what xllamacpp says of the cards that it can be told to use, in llama.cpp's order.
+
+    Those that are a part of the processor only where there are no others: llama.cpp takes the others by itself, and
+    the wheel has no way to say otherwise.
+    """
     import xllamacpp
 
-    devices = [(str(device["type"]), str(device["name"])) for device in xllamacpp.get_device_info()]
-    own = [name for kind, name in devices if kind.endswith("_GPU")]
-    return own or [name for kind, name in devices if kind.endswith("_IGPU")]
+    devices = xllamacpp.get_device_info()
+    own = [device for device in devices if str(device["type"]).endswith("_GPU")]
+    return own or [device for device in devices if str(device["type"]).endswith("_IGPU")]
