@@ -202,6 +202,10 @@ class EngineProcess:
             if self._child.outside is not None:
                 await self._child.outside.end()
 
+    def kill(self) -> None:
+        """Kill the child at once, as if it had died by itself: it is of no more use."""
+        self._signal(signal.SIGKILL)
+
     def memory_bytes(self) -> tuple[int, int]:
         """Return the memory in use, mapped files included, and what of that is its own; 0 when it is gone."""
         resident, shared = self._memory()

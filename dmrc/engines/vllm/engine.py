@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
 from dmrc.engines.child_engine import ChildEngine
-from dmrc.engines.engine import VLLM_OPTIONS, Counts, Engine, Launch, MemoryEstimate
+from dmrc.engines.engine import VLLM_OPTIONS, Counts, Engine, Launch, MemoryEstimate, Server
 from dmrc.engines.local_model import LocalModel, local
 from dmrc.engines.vllm import memory
 from dmrc.engines.vllm.arguments import LORA_NAME, UTILIZATION_FLAG, arguments
@@ -109,6 +109,12 @@ class Vllm(ChildEngine):
         told = self._is_told(launch.options)
         kv_bytes = memory.kv_bytes(local(launch.model), launch.options, launch.parallel) if told else None
         return [*keeper, *found.command, *arguments(launch, kv_bytes)]
+
+    async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
+        """Start a child whose end is noticed by its answers, too; see `Engine`."""
+        from dmrc.engines.vllm.server import VllmServer  # heavy, and who only checks options needs it not
+
+        return VllmServer(await super().start(launch, mask))
 
     def name_there(self, launch: Launch) -> str:
         """Return the name of the model, or the one of the model with its adapter."""
