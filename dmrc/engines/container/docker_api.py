@@ -43,7 +43,8 @@ def client(docker_host: str) -> Iterator[docker.APIClient]:
     except docker.errors.APIError as error:
         raise DockerError(f"Docker says: {_plain(str(error.explanation or error))}") from error
     except (docker.errors.DockerException, requests.RequestException) as error:
-        raise cannot_be_used(docker_host, str(error)) from error
+        message = cannot_be_used(docker_host, str(error)).message
+        raise DockerError(message, remedy="See that Docker runs and lets you in, or leave x-dmrc.engine out") from error
 
 
 def access(info: dict[str, Any], *, uses_card: bool) -> CardAccess:

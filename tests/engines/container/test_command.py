@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dmrc.engines.container import command
+from dmrc.engines.container import command, docker_api
 from dmrc.engines.container.engine import ContainerEngine
 from dmrc.engines.engine import Launch, check_options
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import LocalModel
-from dmrc.errors import DmrcError, ProjectError, UnsupportedError
+from dmrc.errors import DmrcError, DockerError, ProjectError, UnsupportedError
 from dmrc.paths import Paths
 from dmrc.project import ModelDeclaration, ServingOptions
 from tests.engines.child import launch_in
@@ -137,6 +137,16 @@ def test_a_docker_engine_on_tcp_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 
     with pytest.raises(DmrcError, match="needs a Docker Engine with a unix socket, not 'tcp://"):
         ContainerEngine(Paths(Path("/h"))).order(launch(tmp_path, image="x", command=VLLM))
+
+
+def test_a_docker_engine_that_is_away_is_no_reason_to_leave_docker_out(tmp_path: Path) -> None:
+    """`dmrc exec`, which does without Docker everywhere else, needs it for such a model."""
+    with pytest.raises(DockerError) as caught, docker_api.client(f"unix://{tmp_path}/d.sock"):
+        pass
+
+    assert str(caught.value).startswith(f"no Docker engine answers at unix://{tmp_path}/d.sock. ")
+    assert "dmrc exec" not in str(caught.value)
+    assert str(caught.value).endswith("or leave x-dmrc.engine out")
 
 
 def test_a_port_may_stand_within_a_word() -> None:
