@@ -104,6 +104,8 @@ def test_what_is_packaged_and_pushed_is_pulled_byte_for_byte(
     config = shown["config"]
     assert (config["format"], config["quantization"], config["parameters"]) == ("safetensors", "BF16", "397.70 K")
     assert (config["architecture"], config["gguf"]) == ("LlamaForCausalLM", {})
+    [listed] = [line for line in dmrc.ok("show", name).splitlines() if line.startswith("Files:")]
+    assert all(f"{path} (" in listed for path in files)
     dmrc.ok("verify", name)
     # Hard links only: a directory for an engine takes no room of its own.
     assert all(path.stat().st_nlink == 2 for path in (dmrc.home / "store/bundles").rglob("*") if path.is_file())

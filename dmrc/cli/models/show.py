@@ -58,7 +58,9 @@ def _facts(model: StoredModel) -> list[tuple[str, str]]:
     config = model.config
     pulled = datetime.fromtimestamp(model.pulled_at, UTC).isoformat()
     sources = sorted({Reference.parse(tag).registry for tag in model.tags})
-    files = ", ".join(f"{layer.role} ({size(layer.size_bytes)})" for layer in _layers(model))
+    files = ", ".join(
+        f"{_printable(layer.file_path or layer.role)} ({size(layer.size_bytes)})" for layer in _layers(model)
+    )
     trained = trained_context(model)
     return [
         ("Model", model.digest),
@@ -80,7 +82,11 @@ def _layers(model: StoredModel) -> tuple[Descriptor, ...]:
     return model.manifest.layers
 
 
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def _short(value: str) -> str:
     """Return one line; a chat template is long, and may say anything to a terminal."""
-    line = "".join(character if character.isprintable() else " " for character in value)
+    line = _printable(value)
     return line if len(line) <= _LONGEST_VALUE else f"{line[:_LONGEST_VALUE]}… ({len(value)} characters)"
