@@ -20,7 +20,7 @@ from dmrc.settings import Settings
 from dmrc.sources import huggingface_client
 from dmrc.sources.assembly import assemble
 from dmrc.sources.http import HttpClient
-from dmrc.sources.huggingface_directory import INDEX, files_of_model, needs_index
+from dmrc.sources.huggingface_directory import INDEX, LARGEST_INDEX_BYTES, files_of_model, needs_index
 from dmrc.sources.huggingface_files import RepositoryFiles
 from dmrc.sources.huggingface_search import search_hugging_face
 from dmrc.sources.local_files import SHARD
@@ -111,7 +111,7 @@ class HuggingFaceSource:
                 if needs_index(siblings):
                     [file] = bring([partial(there.fetch, "file", siblings[INDEX], INDEX)])
                     with transfer.sink.open_blob(file.digest, file.size_bytes) as stream:
-                        index = stream.read()
+                        index = stream.read(LARGEST_INDEX_BYTES + 1)
                 names = files_of_model(list(siblings), index, wanted.repository)
                 chosen = [(role_in_directory(name), siblings[name], name) for name in names]
             for _, sibling, _ in chosen:  # so that all of it is known before the first byte

@@ -11,10 +11,12 @@ from dmrc.errors import ArtifactError
 INDEX = "model.safetensors.index.json"
 """Tells which file has which weights, where a model has several. Its name and the one below are of transformers."""
 
+LARGEST_INDEX_BYTES = 64 << 20
+"""A longer one is refused."""
+
 _ONE_FILE = "model.safetensors"
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".tflite")
 _BESIDE = (".json", ".txt", ".model", ".jinja", ".tiktoken")
-_LARGEST_INDEX_BYTES = 64 << 20
 _MOST_FILES = 500
 
 
@@ -65,7 +67,7 @@ def _directory(name: str) -> str:
 def _indexed(index: bytes, names: Sequence[str], repository: str) -> list[str]:
     """Return the files of weights that an index names."""
     try:
-        if len(index) > _LARGEST_INDEX_BYTES:
+        if len(index) > LARGEST_INDEX_BYTES:
             raise ValueError(len(index))
         found = sorted(set(json.loads(index)["weight_map"].values()))
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:

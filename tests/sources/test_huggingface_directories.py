@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmrc.errors import ArtifactError
-from dmrc.sources.huggingface_directory import INDEX, files_of_model
+from dmrc.sources.huggingface_directory import INDEX, LARGEST_INDEX_BYTES, files_of_model
 from dmrc.store import Store
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
@@ -160,6 +160,7 @@ def test_a_file_that_is_not_safetensors_makes_no_model(dmrc: Dmrc, serve: Serve,
         ([INDEX, "a.safetensors"], b'{"weight_map": {}}', "no safetensors 'None' for"),
         ([INDEX, "a.safetensors"], b'{"weight_map": []}', "an index of its weights that is none"),
         ([INDEX, "a.safetensors"], b"[" * 100_000, "an index of its weights that is none"),
+        ([INDEX, "a.safetensors"], b" " * (LARGEST_INDEX_BYTES + 1), "an index of its weights that is none"),
         (["../model.safetensors"], None, "not to be trusted: '../model.safetensors'"),
         (["model.safetensors", "/etc/config.json"], None, "not to be trusted: '/etc/config.json'"),
         (["model.safetensors", "a//config.json"], None, "not to be trusted: 'a//config.json'"),
