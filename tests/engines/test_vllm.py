@@ -16,6 +16,7 @@ from dmrc.engines.child_log import without_requests
 from dmrc.engines.engine import Launch, backend_state, check_options
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import Companion, Companions, LocalModel
+from dmrc.engines.vllm.architecture import Architecture, architecture
 from dmrc.engines.vllm.counts import told
 from dmrc.engines.vllm.engine import Vllm
 from dmrc.engines.vllm.flags import FLAGS, FORBIDDEN, parse
@@ -70,6 +71,22 @@ def test_a_program_is_found_with_its_version_and_what_it_was_built_for(tmp_path:
 
     assert found == Program((str(program),), "0.32.0", is_for_processors=True)
     assert Vllm(found).describe() == "vLLM 0.32.0 (for processors)"
+
+
+def test_the_packages_of_a_program_that_begins_with_a_shell_are_beside_it(tmp_path: Path) -> None:
+    """So pip writes it where the path of Python is long or has a space; it was taken for one for graphics cards."""
+    environment = tmp_path / "an environment"
+    (environment / "lib" / "python3.11" / "site-packages" / "vllm-0.32.0+cpu.dist-info").mkdir(parents=True)
+    (environment / "bin").mkdir()
+    program = environment / "bin" / "vllm"
+    program.write_text(f"#!/bin/sh\n'''exec' \"{environment}/bin/python\" \"$0\" \"$@\"\n' '''\n")
+    program.chmod(0o755)
+    (tmp_path / "vllm").symlink_to(program)
+
+    found = find_program(Settings.from_environment({"DMRC_HOME": str(tmp_path), "DMRC_VLLM": str(tmp_path / "vllm")}))
+
+    assert found is not None
+    assert (found.version, found.is_for_processors) == ("0.32.0+cpu", True)
 
 
 def test_a_program_that_is_none_is_refused_by_the_name_of_its_setting(tmp_path: Path) -> None:
@@ -192,6 +209,15 @@ def test_the_largest_context_is_the_one_whose_estimate_fits(tiny: LocalModel) ->
     assert largest_context(tiny, ServingOptions(context_size=4096), 2, enough) == 640
     assert largest_context(tiny, ServingOptions(context_size=4096), 2, enough * 100) == 2048  # it was trained for more
     assert largest_context(tiny, ServingOptions(context_size=4096), 2, 1000) is None
+
+
+@pytest.mark.parametrize("config", ['{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "[]", "{", " " * (1 << 21)])
+def test_a_configuration_that_is_none_says_nothing(tmp_path: Path, config: str) -> None:
+    """It comes from a registry: nested deep enough, each request for the model was a mistake of dmrc's."""
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+
+    assert architecture(tmp_path) == Architecture(None, None, None, weights_bytes=4)
 
 
 def test_the_mode_follows_the_architecture(tiny: LocalModel) -> None:

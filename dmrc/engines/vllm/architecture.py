@@ -5,13 +5,13 @@ Source: https://huggingface.co/docs/transformers/main_classes/configuration
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from dmrc.fields import JsonValue
+from dmrc.json_values import LARGEST_PARSED_BYTES, parse_object
 from dmrc.project import Mode
 
 CONFIG = "config.json"
@@ -45,11 +45,7 @@ def architecture(directory: Path) -> Architecture:
 
 @lru_cache(maxsize=64)
 def _read(directory: Path) -> Architecture:
-    try:
-        document = json.loads((directory / CONFIG).read_text())
-    except (OSError, ValueError):
-        document = {}
-    whole: Mapping[str, JsonValue] = document if isinstance(document, dict) else {}
+    whole = read_object(directory / CONFIG)
     inner = whole.get("text_config")
     text: Mapping[str, JsonValue] = {**whole, **inner} if isinstance(inner, dict) else whole
     return Architecture(
@@ -58,6 +54,15 @@ def _read(directory: Path) -> Architecture:
         kv_bytes_per_token=_kv_bytes(text),
         weights_bytes=_weights(directory),
     )
+
+
+def read_object(path: Path) -> Mapping[str, JsonValue]:
+    """Return the JSON object in a small file of a model; an empty one where there is none, or it is not to be read."""
+    try:
+        with path.open("rb") as file:
+            return parse_object(file.read(LARGEST_PARSED_BYTES + 1))
+    except OSError:
+        return {}
 
 
 def _purpose(architectures: JsonValue) -> Mode | None:

@@ -10,6 +10,7 @@ import json
 from dmrc.engines.engine import Launch
 from dmrc.engines.local_model import Companion, Companions, local
 from dmrc.engines.runtime_flags import as_arguments
+from dmrc.engines.vllm.architecture import read_object
 from dmrc.engines.vllm.flags import parse
 from dmrc.errors import EngineError
 from dmrc.project import ServingOptions
@@ -72,8 +73,5 @@ def _directory(companion: Companion, what: str) -> str:
 
 def _rank(lora: Companion) -> int:
     """Return the rank to make room for: the next that vLLM has."""
-    try:
-        rank = json.loads((lora.path / "adapter_config.json").read_text())["r"]
-    except (OSError, ValueError, KeyError, TypeError):
-        rank = 16
+    rank = read_object(lora.path / "adapter_config.json").get("r", 16)
     return next((known for known in _RANKS if isinstance(rank, int) and known >= rank), _RANKS[-1])

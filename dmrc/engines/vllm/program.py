@@ -71,11 +71,16 @@ def _own_packages() -> Iterator[Path]:
 
 
 def _packages_of(program: Path) -> Iterator[Path]:
-    """Yield where the packages of a program in Python are: beside the interpreter that its first line names."""
+    """Yield where the packages of a program in Python are: beside the interpreter that its first line names.
+
+    Where that one's path is long, or has a space, the line names a shell; the environment is the program's own then.
+    """
     try:
         with program.open("rb") as file:
             first = file.readline(512)
     except OSError:
         return
     if first.startswith(b"#!") and (words := first[2:].split()):
-        yield from Path(words[0].decode(errors="replace")).parent.parent.glob("lib/python3*/site-packages")
+        interpreter = Path(words[0].decode(errors="replace"))
+        environment = program.resolve() if interpreter.name == "sh" else interpreter
+        yield from environment.parent.parent.glob("lib/python3*/site-packages")
