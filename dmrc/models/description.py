@@ -79,7 +79,11 @@ def stored_capabilities(store: Store, model: StoredModel) -> list[str]:
     """Return what a model can do as it was packaged; nothing where its files cannot be read."""
     try:
         facts, files = store.facts(model), store.files(model)
-        template = files.chat_template.read_text() if files.chat_template else (facts and facts.chat_template) or ""
+        template = (
+            files.chat_template.read_text(errors="replace")
+            if files.chat_template
+            else (facts and facts.chat_template) or ""
+        )
     except (DmrcError, OSError):
         return []
     return capabilities(facts, template, has_projector=files.mmproj is not None)

@@ -86,6 +86,13 @@ def tar(files: dict[str, bytes], change: Callable[[tarfile.TarInfo], None] = lam
     return stream.getvalue()
 
 
+def test_a_chat_template_that_is_no_text_is_no_traceback(dmrc: Dmrc, files: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "chat_template.jinja").write_bytes(b"\xff\xfe{{ messages }}")
+    dmrc.ok("package", "--safetensors-dir", tmp_path / "tiny", "me/tiny")
+
+    assert "Capabilities:  completion" in dmrc.ok("show", "me/tiny")
+
+
 @pytest.mark.parametrize("form", ["docker", "cncf"])
 def test_what_is_packaged_and_pushed_is_pulled_byte_for_byte(
     dmrc: Dmrc, registry: RegistryServer, files: dict[str, bytes], tmp_path: Path, form: str
