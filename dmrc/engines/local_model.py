@@ -50,6 +50,8 @@ class LocalModel:
     """As its package says: `gguf`, `safetensors`."""
     facts: GgufFacts | None = None
     """What the header of a GGUF says; None for other formats."""
+    trained_context: int | None = None
+    """Tokens that it was trained for, as far as its package says."""
     companions: Companions = field(default_factory=Companions)
     """What is loaded beside it."""
     chat_template: Path | None = None

@@ -13,9 +13,13 @@ from typing import TypeVar
 
 import pytest
 
+from dmrc.dialects.chat.engine_errors import too_long
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.vllm.engine import Vllm
+from dmrc.engines.vllm.program import Program
 from dmrc.errors import ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
+from dmrc.gateway.serving.served import served_by
 from dmrc.gateway.serving.targets import Use
 from dmrc.gguf import GgufFacts
 from dmrc.project import ModelDeclaration, ServingOptions
@@ -24,6 +28,7 @@ from dmrc.reference import Reference
 from dmrc.scheduler.configuration import Configurations
 from dmrc.store import Store, StoredModel
 from tests.dmrc_command import Dmrc
+from tests.tiny_safetensors import write_tiny_llama_directory
 
 _T = TypeVar("_T")
 
@@ -69,6 +74,20 @@ def test_who_began_before_a_tag_moved_leaves_nothing_old_behind(
         assert after.digest == store.resolve("me/a").digest != before
 
     asyncio.run(story())
+
+
+def test_a_text_too_long_for_a_directory_of_safetensors_is_told_what_it_was_trained_for(
+    dmrc: Dmrc, tmp_path: Path
+) -> None:
+    """The remedy was a larger context_size, which is cut to what the model was trained for."""
+    dmrc.ok("package", "--safetensors-dir", write_tiny_llama_directory(tmp_path / "tiny"), "me/tiny")
+    engines = {"vllm": Vllm(Program(("/vllm",), "0.32.0", is_for_processors=True))}
+    catalog = Catalog(Store(dmrc.home / "store"), Configurations(dmrc.home / "projects.sqlite3"), engines, "docker.io")
+
+    served = served_by(asyncio.run(catalog.resolved(None, "me/tiny", "chat")).target, None)
+
+    assert (served.context_size, served.trained_context) == (2048, 2048)
+    assert too_long("", 2049, 2048, served).remedy == "Send less: the model was trained for 2048"
 
 
 def test_the_event_loop_reads_no_file_and_a_header_is_read_once(

@@ -14,6 +14,7 @@ from dmrc.exchange import Operation
 from dmrc.gateway.serving.companion_files import CompanionFinder, ConfiguredDraft
 from dmrc.gateway.serving.snapshot import Snapshot
 from dmrc.gguf import GgufFacts
+from dmrc.models.description import trained_context
 from dmrc.project import Merged, ModelDeclaration, ServingOptions, merge
 from dmrc.scheduler.configuration import DEFAULTS, configured_in
 from dmrc.scheduler.target import Target
@@ -98,7 +99,8 @@ class Targets:
             InputError: It is not for this operation, or a file that the project names cannot be read.
         """
         named = snapshot.get(use.model)
-        files = self._store.files(self.model(named))
+        stored = self.model(named)
+        files = self._store.files(stored)
         merged = self.merged(snapshot, use)
         options = merged.options
         name = snapshot.full_name(named, use.model)
@@ -108,6 +110,7 @@ class Targets:
             path=files.path,
             format=files.format,
             facts=self._facts_of(named),
+            trained_context=trained_context(stored),
             companions=beside.companions,
             chat_template=beside.chat_template,
             template=beside.template,
