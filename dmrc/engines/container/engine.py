@@ -32,7 +32,7 @@ from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import DockerError, EngineStartError, InputError, UnsupportedError
 from dmrc.exchange import Operation
 from dmrc.paths import Paths
-from dmrc.project import CONTAINER_ENGINE, ServingOptions
+from dmrc.project import CONTAINER_ENGINE, DEFAULT_CONTEXT_SIZE, ServingOptions
 from dmrc.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,12 +93,18 @@ class ContainerEngine(PlainEngine):
         self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
     ) -> ServingOptions:
         """Return what the server is told; see `Engine`."""
-        if options.command is None and local(model).format != GGUF:
+        found = local(model)
+        if options.command is None and found.format != GGUF:
             raise InputError(
-                f"model '{name}' is in the format '{local(model).format}', which llama.cpp's server does not load",
+                f"model '{name}' is in the format '{found.format}', which llama.cpp's server does not load",
                 remedy="Name a server that does: x-dmrc: {engine: container, image: …, command: […]}",
             )
-        return self._engine(options).settle(name, model, options, operation)
+        settled = self._engine(options).settle(name, model, options, operation)
+        trained = found.facts.context_length if found.facts else found.trained_context
+        if options.command is None or not trained:
+            return settled
+        # Some servers, vLLM's among them, do not start with more.
+        return replace(settled, context_size=min(settled.context_size or DEFAULT_CONTEXT_SIZE, trained))
 
     def template(self, model: LocalModel, options: ServingOptions) -> str | None:
         """Return the source of the chat template; see `Engine`."""

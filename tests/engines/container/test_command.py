@@ -90,6 +90,17 @@ def test_the_memory_of_a_known_server_is_limited(engine: ContainerEngine, tmp_pa
     assert unknown.memory_bytes is None
 
 
+@pytest.mark.parametrize(("wanted", "told"), [(None, 512), (4096, 512), (100, 100)])
+def test_a_server_is_told_no_larger_context_than_the_model_was_trained_for(
+    engine: ContainerEngine, tmp_path: Path, wanted: int | None, told: int
+) -> None:
+    """A vLLM in a container did not start: it was told 4096, the usual number."""
+    model = LocalModel(path=tmp_path, format="safetensors", trained_context=512)
+    options = ServingOptions(image="x", command=VLLM, context_size=wanted)
+
+    assert engine.settle("ai/x", model, options, None).context_size == told
+
+
 def test_a_misspelt_placeholder_is_refused_by_name() -> None:
     assert "no placeholder '{modell}' (did you mean 'model'?)" in refusal(image="x", command=("{modell}", "{port}"))
 
