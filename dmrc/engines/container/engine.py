@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -213,7 +214,8 @@ class ContainerEngine(PlainEngine):
 
     async def end_left_behind(self) -> None:
         """Remove containers of a daemon that was killed together with their keepers; see `Engine`."""
-        directories = list(self._run.glob("runner-*.d"))
+        # At once, and by a rename: the next runner of a model may have the name of the one that was left.
+        directories = [_set_aside(directory) for directory in self._run.glob("runner-*.d")]
         if not directories:
             return  # Docker is asked by nobody who does not use it
         from dmrc.engines.container import docker_api
@@ -227,7 +229,6 @@ class ContainerEngine(PlainEngine):
             return
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
-            directory.with_suffix(".pid").unlink(missing_ok=True)
 
     def describe(self) -> str:
         """Return which Docker engine runs it."""
@@ -248,6 +249,12 @@ class ContainerEngine(PlainEngine):
 @hookimpl
 def dmrc_register_engines(settings: Settings) -> Sequence[Engine]:
     return [ContainerEngine(settings.paths)]
+
+
+def _set_aside(directory: Path) -> Path:
+    """Give a directory of a runner a name that no other one gets, by which the next daemon finds it too."""
+    directory.with_suffix(".pid").unlink(missing_ok=True)
+    return directory.rename(directory.with_name(f"runner-left-{secrets.token_hex(8)}.d"))
 
 
 def _uses_card(options: ServingOptions) -> bool:

@@ -1,5 +1,6 @@
 """What a person writes under `image` and `command`."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,26 @@ def test_a_server_is_told_no_larger_context_than_the_model_was_trained_for(
     options = ServingOptions(image="x", command=VLLM, context_size=wanted)
 
     assert engine.settle("ai/x", model, options, None).context_size == told
+
+
+def test_what_another_daemon_left_is_removed_beside_a_new_runner_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that was started by the load of the same model removed the directory of the container that it began."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///d.sock")
+    engine = ContainerEngine(Paths(tmp_path))
+    own = tmp_path / "run" / "runner-abc-1.d"
+    own.mkdir(parents=True)
+    (own / "of the dead").touch()
+
+    def remove(*_of: str) -> list[str]:
+        own.mkdir()  # the load goes on while Docker is asked
+        return []
+
+    monkeypatch.setattr(docker_api, "remove_left_behind", remove)
+    asyncio.run(engine.end_left_behind())
+
+    assert list((tmp_path / "run").rglob("*")) == [own]
 
 
 def test_a_misspelt_placeholder_is_refused_by_name() -> None:
