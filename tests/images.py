@@ -8,6 +8,7 @@ and npm finds the packages in its cache.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import filelock
 import pytest
@@ -24,6 +27,7 @@ import pytest
 from tests.cache import cache_directory
 from tests.docker_engine import DockerEngine
 from tests.groups import LLAMA_SERVER
+from tests.vulkan import VulkanServer
 
 _EXAMPLE = Path(__file__).parent.parent / "examples" / "facts"
 _INPUTS = [
@@ -75,23 +79,67 @@ def llama_image(
     docker_engine: DockerEngine, busybox: str, needs_llama_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """An image of the llama-server of this machine with all its libraries, and of nothing else but busybox."""
-    image, root = "llama-server:local", tmp_path_factory.mktemp("llama-image")
     program = Path(LLAMA_SERVER or "").resolve()
+    root = tmp_path_factory.mktemp("llama-image")
+    _copy_server(program, root)
+    return _imported(docker_engine, root, "llama-server:local")
+
+
+def card_image(engine: DockerEngine, server: VulkanServer, root: Path) -> str:
+    """The same of the build for Vulkan, with Mesa's llvmpipe in it: containers see the card of the group `vulkan`.
+
+    Its shaders are those that were compiled on this machine: that takes a minute, and a container would keep none.
+    """
+    driver = Path(server.environment["VK_DRIVER_FILES"])
+    library = Path(json.loads(driver.read_text())["ICD"]["library_path"])
+    root.mkdir()
+    _copy_server(server.program, root)
+    for file in {driver, library, *_libraries([library])}:
+        _copy(file, root)
+    shaders = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesa_shader_cache"
+    shutil.copytree(shaders, root / "cache" / shaders.name)
+    variables = {name: value for name, value in server.environment.items() if name.startswith("VK_")}
+    variables["XDG_CACHE_HOME"] = "/tmp/cache"
+    entry = '["/busybox", "sh", "-c", "/busybox cp -r /cache /tmp/cache && exec /app/llama-server \\"$@\\"", "sh"]'
+    return _imported(engine, root, "llama-server-vulkan:local", entry, variables)
+
+
+def _copy_server(program: Path, root: Path) -> None:
+    """Put a llama-server into `/app` of an image, the libraries beside it too, and the others where they are here."""
     beside = [file for file in program.parent.iterdir() if ".so" in file.name]
     (root / "app").mkdir()
     for file in (program, *beside):
         shutil.copy(file, root / "app" / file.name)
-    linked = subprocess.run(["ldd", program, *beside], capture_output=True, text=True).stdout
-    for library in {Path(found) for found in re.findall(r"(/\S+\.so\S*) \(", linked)}:
+    for library in _libraries([program, *beside]):
         if library.parent.resolve() != program.parent:
-            place = root / library.relative_to("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, place)
+            _copy(library, root)
     shutil.copy(shutil.which("busybox") or "", root / "busybox")
+
+
+def _libraries(files: Sequence[Path]) -> set[Path]:
+    linked = subprocess.run(["ldd", *files], capture_output=True, text=True).stdout
+    return {Path(found) for found in re.findall(r"(/\S+\.so\S*) \(", linked)}
+
+
+def _copy(file: Path, root: Path) -> None:
+    place = root / file.relative_to("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(file, place)
+
+
+def _imported(
+    engine: DockerEngine,
+    root: Path,
+    image: str,
+    entry: str = '["/app/llama-server"]',
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Make an image of a directory with a llama-server, which is gone then."""
     archive = root.with_suffix(".tar")
-    subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
-    changes = ('ENTRYPOINT ["/app/llama-server"]', "ENV LD_LIBRARY_PATH=/app LLAMA_ARG_HOST=0.0.0.0")
-    docker_engine.docker("import", *(word for one in changes for word in ("--change", one)), str(archive), image)
+    subprocess.run(["tar", "-C", str(root), "--mode=a+rX", "-cf", str(archive), "."], check=True)
+    told = {"LD_LIBRARY_PATH": "/app", "LLAMA_ARG_HOST": "0.0.0.0", **variables}
+    changes = (f"ENTRYPOINT {entry}", "ENV " + " ".join(f"{name}={value}" for name, value in told.items()))
+    engine.docker("import", *(word for one in changes for word in ("--change", one)), str(archive), image)
     archive.unlink()
     shutil.rmtree(root)
     return image

@@ -240,10 +240,10 @@ class Engine(Protocol):
             ConnectionError: It has gone.
         """
 
-    async def devices(self) -> Sequence[Device]:
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:
         """Ask which graphics cards it can use, and what of their memory is free now; none where it has no such list.
 
-        It takes a child, and so some tenths of a second. What does not answer in time, or dies, has none.
+        `options` name its image. It takes a child, and so some tenths of a second; one that dies or hangs lists none.
         """
 
     def describe(self) -> str:

@@ -86,7 +86,7 @@ class PlainEngine:
         """Return what the project sets."""
         return options.parallel
 
-    async def devices(self) -> Sequence[Device]:
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:
         """Return none: it is not known."""
         return ()
 

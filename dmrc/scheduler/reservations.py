@@ -53,7 +53,7 @@ class Reservations:
         """
         while True:
             # The decision itself does not await: two loads never both get what the driver calls free.
-            reading = await self._readings.of(runner.engine, runner.waits_since)
+            reading = await self._readings.of(runner.engine, runner.target.options, runner.waits_since)
             others = [other for other in self._runners.alive() if other is not runner]
             plan = self._eviction.plan(runner, others, reading)
             for giver in plan.givers:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import Engine
+from dmrc.project import ServingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class SeenDevices:
         """Return the last answer of each engine, by its name."""
         return self._last
 
-    async def ask(self, engine: Engine) -> tuple[Device, ...]:
-        """Ask which devices an engine can use, and what is free now; it takes some tenths of a second."""
-        devices = tuple(await engine.devices())
+    async def ask(self, engine: Engine, options: ServingOptions) -> tuple[Device, ...]:
+        """Ask which devices an engine can use for such options, and what is free now: some tenths of a second."""
+        devices = tuple(await engine.devices(options))
         self._last[engine.name] = Seen(devices, time.time())
         return devices

@@ -111,7 +111,7 @@ class ModelPages:
         return {"unloaded": len(found)}
 
     def _running(self) -> RunningTable:
-        seen = self._parts.scheduler.devices.last.values()
+        seen = sorted(self._parts.scheduler.devices.last.values(), key=lambda answer: answer.at)
         cards = {device.name: (device, answer.at) for answer in seen for device in answer.devices}
         return RunningTable(self._runners(), tuple(cards.values()), time.time())
 

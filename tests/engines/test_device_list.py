@@ -11,6 +11,7 @@ from dmrc.engines.devices import Device, DeviceList
 from dmrc.engines.llama_cpp import engine
 from dmrc.engines.llama_cpp.device_list import LIST_SECONDS, list_devices, of_binary, of_wheel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.project import ServingOptions
 from tests.vulkan import VulkanServer
 
 _LISTED = """
@@ -162,12 +163,12 @@ def test_no_child_is_started_where_the_machine_shows_no_card(tmp_path: Path, mon
     server = LlamaCpp(_program(tmp_path / "llama-server", f"touch {started}; echo '{_LISTED}'"))
     monkeypatch.setattr(engine, "may_have_card", lambda: False)
 
-    assert asyncio.run(server.devices()) == ()
+    assert asyncio.run(server.devices(ServingOptions())) == ()
     assert not started.exists()
 
     monkeypatch.setattr(engine, "may_have_card", lambda: True)
 
-    assert [device.name for device in asyncio.run(server.devices())] == ["CUDA0", "Vulkan0"]
+    assert [device.name for device in asyncio.run(server.devices(ServingOptions()))] == ["CUDA0", "Vulkan0"]
 
 
 @pytest.mark.process
@@ -177,7 +178,7 @@ def test_an_engine_that_does_not_list_them_says_why_in_the_log(
     monkeypatch.setattr(engine, "may_have_card", lambda: True)
     server = LlamaCpp(_program(tmp_path / "llama-server", "kill -ILL $$"))
 
-    assert asyncio.run(server.devices()) == ()
+    assert asyncio.run(server.devices(ServingOptions())) == ()
     assert "does not list its devices: died: it was built for another processor" in caplog.text
 
 
@@ -197,5 +198,5 @@ def test_a_build_for_vulkan_lists_the_software_driver_and_the_processor_is_none(
     assert all("llvmpipe" in device.description for device in answer.devices)
     assert not any(device.shares_ram for device in answer.devices)
     assert all(0 < device.free_bytes <= device.total_bytes for device in answer.devices)
-    assert asyncio.run(LlamaCpp(program).devices()) == answer.devices
+    assert asyncio.run(LlamaCpp(program).devices(ServingOptions())) == answer.devices
     assert time.monotonic() - began < 2 * LIST_SECONDS

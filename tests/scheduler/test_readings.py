@@ -10,6 +10,7 @@ from typing import cast
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import Engine
 from dmrc.engines.plain_engine import PlainEngine
+from dmrc.project import ServingOptions
 from dmrc.scheduler.readings import DeviceReadings
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.seen_devices import SeenDevices
@@ -24,7 +25,7 @@ class Asked(PlainEngine):
         self.times = 0
         self._meanwhile = meanwhile
 
-    async def devices(self) -> Sequence[Device]:
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:
         self.times += 1
         self._meanwhile(self.times)
         await asyncio.sleep(0)
@@ -36,7 +37,10 @@ def free(engine: Asked, runners: Runners, not_before: Sequence[float]) -> list[i
 
     async def story() -> list[int]:
         readings = DeviceReadings(runners, SeenDevices())
-        return [(await readings.of(cast(Engine, engine), since)).devices[0].free_bytes for since in not_before]
+        return [
+            (await readings.of(cast(Engine, engine), ServingOptions(), since)).devices[0].free_bytes
+            for since in not_before
+        ]
 
     return asyncio.run(story())
 
@@ -46,6 +50,20 @@ def test_each_load_asks_anew_and_one_that_waits_does_not_ask_at_every_look() -> 
 
     assert free(Asked(), Runners(), [past, past, past]) == [1, 1, 1]
     assert free(Asked(), Runners(), [past, future, future]) == [1, 2, 3]
+
+
+def test_each_image_is_asked_and_not_for_a_model_that_may_use_no_card_what_it_says_for_others() -> None:
+    engine = Asked()
+    options = [
+        ServingOptions(image=image, device=device)
+        for image, device in (("a", None), ("b", None), ("a", "CUDA0"), ("a", "cpu"), ("b", None))
+    ]
+
+    async def story() -> list[int]:
+        readings, past = DeviceReadings(Runners(), SeenDevices()), time.monotonic()
+        return [(await readings.of(cast(Engine, engine), one, past)).devices[0].free_bytes for one in options]
+
+    assert asyncio.run(story()) == [1, 2, 1, 3, 2]
 
 
 def test_it_is_asked_again_where_a_runner_came_or_went_meanwhile() -> None:
@@ -64,9 +82,9 @@ def test_what_was_read_before_a_runner_ended_serves_nobody_after_it() -> None:
 
     async def story() -> None:
         readings, past = DeviceReadings(runners, SeenDevices()), time.monotonic()
-        await readings.of(cast(Engine, engine), past)
+        await readings.of(cast(Engine, engine), ServingOptions(), past)
         runners.turn += 1
-        await readings.of(cast(Engine, engine), past)
+        await readings.of(cast(Engine, engine), ServingOptions(), past)
 
     asyncio.run(story())
 

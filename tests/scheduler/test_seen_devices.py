@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dmrc.engines.devices import Device
 from dmrc.engines.plain_engine import PlainEngine
+from dmrc.project import ServingOptions
 from dmrc.scheduler.seen_devices import SeenDevices
 
 
@@ -17,7 +18,7 @@ class _Filling(PlainEngine):
     def __init__(self) -> None:
         self.free = 9
 
-    async def devices(self) -> Sequence[Device]:
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:
         self.free -= 1
         return [Device("CUDA0", "a card", 9, self.free)]
 
@@ -26,7 +27,7 @@ def test_each_ask_is_a_new_one_and_the_last_is_kept_with_its_time() -> None:
     seen, engine = SeenDevices(), _Filling()
     assert dict(seen.last) == {}
 
-    first, second = asyncio.run(seen.ask(engine)), asyncio.run(seen.ask(engine))  # type: ignore[arg-type]
+    first, second = asyncio.run(seen.ask(engine, ServingOptions())), asyncio.run(seen.ask(engine, ServingOptions()))  # type: ignore[arg-type]
 
     assert [device.free_bytes for device in (*first, *second)] == [8, 7]
     assert seen.last["filling"].devices == second

@@ -40,6 +40,7 @@ def check(options: ServingOptions, companions: Sequence[str]) -> None:
                 remedy=f"Known: {known}",
             )
     _check_needed(named)
+    _check_cards(options)
     if options.runtime_flags:
         raise UnsupportedError(
             "runtime_flags have no effect beside x-dmrc.command", remedy="Write them into x-dmrc.command"
@@ -48,6 +49,20 @@ def check(options: ServingOptions, companions: Sequence[str]) -> None:
     if beside:
         raise UnsupportedError(
             f"{beside[0]} has no effect beside x-dmrc.command",
+            remedy="Remove it, or leave x-dmrc.command out, for an image of llama.cpp's server",
+        )
+
+
+def _check_cards(options: ServingOptions) -> None:
+    """Refuse what is said of cards to a server of which nobody knows what it takes of them."""
+    if options.device not in (None, "auto", "cpu"):
+        raise UnsupportedError(
+            f"a server with an x-dmrc.command of its own takes no single card, as x-dmrc.device '{options.device}'",
+            remedy="Write device: auto, for all cards of this machine, or device: cpu",
+        )
+    if options.gpu == "required":
+        raise UnsupportedError(
+            "gpu: required has no effect beside x-dmrc.command, whose server's memory on cards is not known",
             remedy="Remove it, or leave x-dmrc.command out, for an image of llama.cpp's server",
         )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import logging
 import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,29 @@ from urllib.parse import urlsplit
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
 from dmrc.background import apart
-from dmrc.docker_context import docker_endpoint
+from dmrc.engines.cards import may_have_card
 from dmrc.engines.container import command, failures
+from dmrc.engines.container.image_devices import LIST, ImageDevices
 from dmrc.engines.container.model_files import Mounts
-from dmrc.engines.container.order import AUTO, SOCKET, SOCKET_NAME, Order, labels
-from dmrc.engines.engine import CONTAINER_OPTIONS, Counts, Engine, FetchProgress, Launch, MemoryEstimate, Server
-from dmrc.engines.environment import child_environment
+from dmrc.engines.container.order import AUTO, KEEPER, SOCKET, SOCKET_NAME, Order, container_name, labels
+from dmrc.engines.container.this_machine import docker_host, environment
+from dmrc.engines.devices import Device
+from dmrc.engines.engine import (
+    CARD_OPTIONS,
+    CONTAINER_OPTIONS,
+    Counts,
+    Engine,
+    FetchProgress,
+    Launch,
+    MemoryEstimate,
+    Server,
+)
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.engine import LlamaCpp, server_arguments
 from dmrc.engines.llama_cpp.failures import CAUSES as CAUSES_OF_LLAMA_CPP
+from dmrc.engines.llama_cpp.offload import LOAD_NOTES
 from dmrc.engines.local_model import GGUF, LocalModel, local
-from dmrc.engines.placement import DeviceWish
+from dmrc.engines.placement import DeviceWish, Placement
 from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import DockerError, EngineStartError, InputError, UnsupportedError
 from dmrc.exchange import Operation
@@ -42,10 +54,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _GIB = 1 << 30
-_KEEPER = (sys.executable, "-P", "-m", "dmrc.engines.container.keeper")
-_PASSED_ON = ("GGML_", "GOMP_", "OMP_", "CUDA_VISIBLE_", "HIP_VISIBLE_", "ROCR_VISIBLE_")
-# A home that can be written, and a name for who has none in the image: some servers ask for both.
-_ENVIRONMENT = {"HOME": "/tmp", "USER": "dmrc", "LOGNAME": "dmrc", "HF_HUB_OFFLINE": "1"}  # noqa: S108 in the container
 
 
 class ContainerEngine(PlainEngine):
@@ -58,7 +66,8 @@ class ContainerEngine(PlainEngine):
     name = CONTAINER_ENGINE
     formats = frozenset({GGUF, "safetensors"})
     usual_parallel = 16
-    special_options = frozenset({*CONTAINER_OPTIONS, "device"})
+    lists_devices = True  # of a server that is not llama.cpp's nothing is counted at all
+    special_options = frozenset({*CONTAINER_OPTIONS, *CARD_OPTIONS})
     metrics_path: str | None = METRICS_PATH
 
     def __init__(self, paths: Paths) -> None:
@@ -66,6 +75,8 @@ class ContainerEngine(PlainEngine):
         self._home, self._run = paths.home, paths.run
         self._plain = PlainEngine()
         self._llama_cpp = LlamaCpp("llama-server")
+        self._images = ImageDevices()
+        self._numbers = itertools.count(1)
 
     def _engine(self, options: ServingOptions) -> PlainEngine:
         """Return who knows the server in the image."""
@@ -81,11 +92,6 @@ class ContainerEngine(PlainEngine):
             raise UnsupportedError(
                 "engine 'container' needs a Docker Engine on this machine, which only Linux has",
                 remedy="Leave x-dmrc.engine out",
-            )
-        if options.device not in (None, "auto", "cpu"):
-            raise UnsupportedError(
-                f"engine 'container' takes no single card, as x-dmrc.device '{options.device}'",
-                remedy="Write device: auto, for all cards of this machine, or device: cpu",
             )
         command.check(options, companions)
         self._engine(options).check(options, companions)
@@ -128,6 +134,14 @@ class ContainerEngine(PlainEngine):
         """Return the largest context that fits; see `Engine`."""
         return self._engine(options).largest_context(model, options, parallel, available_bytes, card_bytes)
 
+    def device_wish(self, options: ServingOptions) -> DeviceWish:
+        """Return what fields and flags say of cards; see `Engine`."""
+        return self._engine(options).device_wish(options)
+
+    def device_use(self, lines: Sequence[str]) -> Mapping[str, int]:
+        """Return what llama.cpp's server says that it took; see `Engine`."""
+        return self._llama_cpp.device_use(lines)
+
     def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
         """Return whether it is llama.cpp's server, for chats; see `Engine`."""
         return self._engine(options).keeps_prompts(model, options)
@@ -139,6 +153,17 @@ class ContainerEngine(PlainEngine):
     async def counts(self, session: Session) -> Counts | None:
         """Ask its metrics; a server that is not llama.cpp's has others, which say nothing here."""
         return await counts(session)
+
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:
+        """Ask llama.cpp's server in the image of a model that may use a card; see `Engine` and `ImageDevices`."""
+        if options.command is not None or not self._uses_card(options) or not may_have_card():
+            return ()
+
+        def order() -> Order:
+            self.fetch(options, lambda *_: None)
+            return self._order(options, self._run / f"runner-devices-{next(self._numbers)}", LIST)
+
+        return await self._images.ask(options, order)
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
         """Begin to run a container; see `Engine`."""
@@ -155,13 +180,14 @@ class ContainerEngine(PlainEngine):
         socket = Path(order.directory) / SOCKET_NAME
         connector = UnixConnector(socket)
         child = Child(
-            command=[*_KEEPER, order.to_json()],
+            command=[*KEEPER, order.to_json()],
             program=f"image {order.image}",
             model=launch.name,
             socket=socket,
             connector=connector,
             log=launch.log,
             causes=(*failures.CAUSES, *(CAUSES_OF_LLAMA_CPP if launch.options.command is None else ())),
+            notes=LOAD_NOTES if launch.placement is not None and launch.placement.shares else None,
             outside=ContainerOutside(order),
         )
         return ChildServer(await EngineProcess.start(child, mask), connector)
@@ -174,22 +200,30 @@ class ContainerEngine(PlainEngine):
         """
         mounts = Mounts()
         model = mounts.model(local(launch.model))
-        inside = replace(launch, model=model, socket=Path(SOCKET))
+        inside = replace(launch, model=model, socket=Path(SOCKET), placement=self._placement(launch))
+        order = self._order(launch.options, launch.socket, self._command(inside, str(model.path)))
+        return replace(order, mounts=mounts.pairs, memory_bytes=self._memory_limit(launch))
+
+    def _order(self, options: ServingOptions, place: Path, command_line: Sequence[str]) -> Order:
+        """Return the order of a container that reads no model, and is named by a place for its files."""
         return Order(
-            docker_host=_docker_host(),
+            docker_host=docker_host(),
             docker_config=os.environ.get("DOCKER_CONFIG"),
-            name=f"dmrc-{_short(self._home)}-{launch.socket.stem}",
-            image=launch.options.image or AUTO,
-            command=self._command(inside, str(model.path)),
-            environment=_environment(),
-            mounts=mounts.pairs,
-            directory=str(launch.socket.with_suffix(".d")),
-            pid_file=str(launch.socket.with_suffix(".pid")),
-            has_port=command.uses_port(launch.options.command),
-            uses_card=_uses_card(launch.options),
-            memory_bytes=self._memory_limit(launch),
+            name=container_name(self._home, place.stem),
+            image=options.image or AUTO,
+            command=[*command_line],
+            environment=environment(),
+            mounts=[],
+            directory=str(place.with_suffix(".d")),
+            pid_file=str(place.with_suffix(".pid")),
+            has_port=command.uses_port(options.command),
+            uses_card=self._uses_card(options),
+            memory_bytes=None,
             labels=labels(self._home, os.getpid()),
         )
+
+    def _uses_card(self, options: ServingOptions) -> bool:
+        return self.device_wish(options).names != ()
 
     def _command(self, launch: Launch, model: str) -> list[str]:
         """Return what the image's entry point is given; paths are those of the container."""
@@ -197,6 +231,12 @@ class ContainerEngine(PlainEngine):
         if options.command is None:
             return server_arguments(launch)
         return command.filled(options.command, model, launch.name, options, launch.parallel)
+
+    def _placement(self, launch: Launch) -> Placement | None:
+        """Return where its model is computed: on no card where nobody would count what it takes there."""
+        if launch.placement is None and (self._images.is_silent(launch.options) or not self._uses_card(launch.options)):
+            return Placement()
+        return launch.placement
 
     def _memory_limit(self, launch: Launch) -> int | None:
         """Return more than the scheduler lets it have, which ends it with the reason; None: it is not known.
@@ -210,7 +250,8 @@ class ContainerEngine(PlainEngine):
         """Pull the image; see `Engine`."""
         from dmrc.engines.container import docker_api
 
-        docker_api.pull_missing(_docker_host(), options.image or AUTO, uses_card=_uses_card(options), progress=progress)
+        uses_card = self._uses_card(options)
+        docker_api.pull_missing(docker_host(), options.image or AUTO, uses_card=uses_card, progress=progress)
 
     async def end_left_behind(self) -> None:
         """Remove containers of a daemon that was killed together with their keepers; see `Engine`."""
@@ -221,7 +262,7 @@ class ContainerEngine(PlainEngine):
         from dmrc.engines.container import docker_api
 
         try:
-            work = partial(docker_api.remove_left_behind, _docker_host(), str(self._home), str(os.getpid()))
+            work = partial(docker_api.remove_left_behind, docker_host(), str(self._home), str(os.getpid()))
             for name in await apart(work, "end-containers"):
                 _log.warning("removed container %s of an earlier daemon", name)
         except DockerError as error:
@@ -235,7 +276,7 @@ class ContainerEngine(PlainEngine):
         import socket
 
         try:
-            host = _docker_host()
+            host = docker_host()
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(1)
                 connection.connect(urlsplit(host).path)
@@ -255,32 +296,3 @@ def _set_aside(directory: Path) -> Path:
     """Give a directory of a runner a name that no other one gets, by which the next daemon finds it too."""
     directory.with_suffix(".pid").unlink(missing_ok=True)
     return directory.rename(directory.with_name(f"runner-left-{secrets.token_hex(8)}.d"))
-
-
-def _uses_card(options: ServingOptions) -> bool:
-    return DeviceWish.of(options).names != ()
-
-
-def _docker_host() -> str:
-    """Return the address of the user's Docker engine.
-
-    Raises:
-        DockerError: It is on another machine, or listens on TCP: nobody knows then whether it sees files of this one.
-    """
-    host = docker_endpoint(os.environ).host
-    if urlsplit(host).scheme != "unix":
-        raise DockerError(
-            f"engine 'container' needs a Docker Engine with a unix socket, not '{host}'",
-            remedy="Run: docker context use default, or unset DOCKER_HOST",
-        )
-    return host
-
-
-def _environment() -> dict[str, str]:
-    """Return the variables of a container: of this machine's only those that say how to compute."""
-    here = child_environment(os.environ)
-    return {**{name: value for name, value in here.items() if name.startswith(_PASSED_ON)}, **_ENVIRONMENT}
-
-
-def _short(home: Path) -> str:
-    return hashlib.sha256(os.fsencode(home)).hexdigest()[:8]

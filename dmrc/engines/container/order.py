@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+KEEPER = (sys.executable, "-P", "-m", "dmrc.engines.container.keeper")
+"""The command that runs a container; its one argument is an `Order`."""
 
 AUTO = "auto"
 """In place of an image: the one of llama.cpp that fits this machine's graphics card."""
@@ -67,6 +73,11 @@ class Order:
     def from_json(cls, text: str) -> Order:
         """Read what `to_json` returned."""
         return cls(**json.loads(text))
+
+
+def container_name(home: Path, runner: str) -> str:
+    """Return the name of the container of a runner: each state directory has names of its own."""
+    return f"dmrc-{hashlib.sha256(os.fsencode(home)).hexdigest()[:8]}-{runner}"
 
 
 def labels(home: Path, daemon: int) -> dict[str, str]:

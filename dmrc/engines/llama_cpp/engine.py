@@ -140,7 +140,7 @@ class LlamaCpp(ChildEngine):
         """Ask its metrics; see `Engine`."""
         return await counts(session)
 
-    async def devices(self) -> Sequence[Device]:
+    async def devices(self, options: ServingOptions) -> Sequence[Device]:  # noqa: ARG002 one build for all
         """Ask its build; see `Engine`. The log says why one does not answer; then models run on the processor."""
         answer = await self.list_devices()
         self._is_silent = answer.failure is not None

@@ -1,6 +1,7 @@
 """What a person writes under `image` and `command`."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 
 from dmrc.engines.container import command, docker_api
 from dmrc.engines.container.engine import ContainerEngine
+from dmrc.engines.devices import Device
 from dmrc.engines.engine import Launch, check_options
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import LocalModel
+from dmrc.engines.placement import DeviceShare, Placement
 from dmrc.errors import DmrcError, DockerError, ProjectError, UnsupportedError
 from dmrc.paths import Paths
 from dmrc.project import ModelDeclaration, ServingOptions
@@ -188,11 +191,29 @@ def test_a_port_may_stand_within_a_word() -> None:
 
 
 def test_a_container_has_all_cards_or_none(engine: ContainerEngine, tmp_path: Path) -> None:
-    check_options(engine, ServingOptions(device="cpu"))
+    check_options(engine, ServingOptions(image="x", command=VLLM, device="cpu"))
     assert not engine.order(launch(tmp_path, image="x", command=VLLM, device="cpu")).uses_card
     assert engine.order(launch(tmp_path, image="x", command=VLLM)).uses_card
 
     with pytest.raises(UnsupportedError, match=r"takes no single card, as x-dmrc\.device 'CUDA1'"):
-        check_options(engine, ServingOptions(device="CUDA1"))
-    with pytest.raises(UnsupportedError, match="engine 'container' has no gpu"):
-        check_options(engine, ServingOptions(gpu="required"))
+        check_options(engine, ServingOptions(image="x", command=VLLM, device="CUDA1"))
+    with pytest.raises(UnsupportedError, match="gpu: required has no effect beside x-dmrc"):
+        check_options(engine, ServingOptions(image="x", command=VLLM, gpu="required"))
+
+
+def test_llama_cpps_image_is_told_which_card_and_none_is_given_to_a_model_that_may_use_none(
+    engine: ContainerEngine, tmp_path: Path
+) -> None:
+    card = Device("CUDA1", "a card", 8 << 30, 8 << 30)
+    placement = Placement((DeviceShare(card, 1 << 30),))
+    said = ServingOptions(device="cuda1", gpu="required")
+    check_options(engine, said)
+
+    on_card = engine.order(dataclasses.replace(launch_in(tmp_path, gguf=tmp_path / "m.gguf"), placement=placement))
+    none = engine.order(launch_in(tmp_path, gguf=tmp_path / "m.gguf", runtime_flags=("--n-gpu-layers", "0")))
+
+    assert (engine.device_wish(said).names, engine.device_wish(said).is_whole) == (("cuda1",), True)
+    assert on_card.uses_card
+    assert on_card.command[on_card.command.index("--device") + 1] == "CUDA1"
+    assert not none.uses_card
+    assert none.command[none.command.index("--device") + 1] == "none"
