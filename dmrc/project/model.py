@@ -66,8 +66,6 @@ class ModelDeclaration:
         with faults.noted():
             ready = one_of(own.get("ready", "loaded"), f"{where}.x-dmrc.ready", _READY)
         faults.tell()
-        if options.engine == DEFAULT_ENGINE:
-            options = replace(options, engine=None)  # it counts as unsaid, whether it is written or not
         return cls(key=key, model=model.strip(), options=options, ready=ready)
 
     @property

@@ -52,6 +52,8 @@ def test_each_build_is_listed_with_its_devices_and_one_that_dies_with_that(dmrc:
         "description": "NVIDIA Q1",
         "total_bytes": 24080 << 20,
         "free_bytes": 10 << 20,
+        "shares_ram": False,
+        "maps_weights": False,
     }
     assert (second["name"], second["in_use"], second["failure"], second["devices"]) == ("xllamacpp", False, None, [])
     assert second["size_bytes"] > 10_000_000
@@ -122,7 +124,7 @@ def test_a_build_that_does_not_work_costs_one_line(dmrc: Dmrc, tmp_path: Path, s
 
     assert done.returncode == 5
     (line,) = done.stderr.splitlines()
-    assert line.startswith("dmrc: build 'given' does not work here: it loads ")
+    assert line.startswith("dmrc: build 'given' does not work here: it ")
     assert ". In use stays xllamacpp 20" in line
     assert [path.name for path in (dmrc.home / "engines").iterdir()] == [".lock"]
     assert dmrc.processes() == []

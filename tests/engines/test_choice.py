@@ -65,6 +65,7 @@ def test_one_that_is_not_installed_says_so_where_there_is_no_other(engines: dict
             "gguf",
             "which engine 'directories' does not serve. Name one that does: x-dmrc: {engine: llama",
         ),
+        ("llama.cpp", "safetensors", "which engine 'llama.cpp' does not serve. Name one that does: x-dmrc: {engine: "),
         (None, "dduf", "which engine 'llama.cpp' does not serve. Use a model in another format"),
         ("upstream", "gguf", "engine 'upstream' serves no model of the store"),
         ("directorys", "gguf", "there is no engine 'directorys' (did you mean 'directories'?)"),

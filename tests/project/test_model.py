@@ -98,3 +98,11 @@ def test_paths_begin_at_the_compose_file_and_other_names_are_references() -> Non
     assert model.references == ("ai/smollm2", "ai/adapter:1", "ai/small")
     assert model.options.paths == ("/srv/app/a.gguf", "/b.gguf", "/srv/app/p.gguf", "/srv/app/t")
     assert model.options.companions == ["mmproj", "lora", "lora", "lora", "draft"]
+
+
+def test_the_usual_engine_is_said_where_it_is_written() -> None:
+    """Else a model that it does not load would be served by another one."""
+    said = ModelDeclaration.parse("llm", {"model": "ai/x", "x-dmrc": {"engine": "llama.cpp"}}, Path("/p"))
+    unsaid = ModelDeclaration.parse("llm", {"model": "ai/x"}, Path("/p"))
+
+    assert (said.options.engine, unsaid.options.engine) == ("llama.cpp", None)
