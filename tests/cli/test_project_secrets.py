@@ -27,7 +27,7 @@ def _secrets(directory: Path, monkeypatch: pytest.MonkeyPatch, compose: str, env
     monkeypatch.setenv("PATH", f"{(compose_binary() or directory).parent}:{os.environ['PATH']}")
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    app = App(Settings.from_environment({"DMRC_HOME": str(directory / "home")}), Plugins("none"))
+    app = App(Settings.from_environment({"DMRC_HOME": str(directory / "home")}), Plugins([]))
     return set(read_project(app, Selection().options(), with_docker=False).secrets)
 
 

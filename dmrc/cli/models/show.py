@@ -58,8 +58,10 @@ def _facts(model: StoredModel) -> list[tuple[str, str]]:
     config = model.config
     pulled = datetime.fromtimestamp(model.pulled_at, UTC).isoformat()
     sources = sorted({Reference.parse(tag).registry for tag in model.tags})
+    in_directory = config.format != "gguf"  # of several files of one kind the names tell
     files = ", ".join(
-        f"{_printable(layer.file_path or layer.role)} ({size(layer.size_bytes)})" for layer in _layers(model)
+        f"{_printable(layer.file_path if in_directory and layer.file_path else layer.role)} ({size(layer.size_bytes)})"
+        for layer in _layers(model)
     )
     trained = trained_context(model)
     return [
