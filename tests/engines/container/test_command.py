@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -106,23 +107,24 @@ def test_a_server_is_told_no_larger_context_than_the_model_was_trained_for(
 
 
 def test_what_another_daemon_left_is_removed_beside_a_new_runner_of_the_same_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A daemon that was started by the load of the same model removed the directory of the container that it began."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///d.sock")
-    engine = ContainerEngine(Paths(tmp_path))
-    own = tmp_path / "run" / "runner-abc-1.d"
-    own.mkdir(parents=True)
-    (own / "of the dead").touch()
+    with tempfile.TemporaryDirectory() as home:  # a short path: sockets have their place in it
+        run = Paths(Path(home)).run
+        own = run / "runner-abc-1.d"
+        own.mkdir(parents=True)
+        (own / "of the dead").touch()
 
-    def remove(*_of: str) -> list[str]:
-        own.mkdir()  # the load goes on while Docker is asked
-        return []
+        def remove(*_of: str) -> list[str]:
+            own.mkdir()  # the load goes on while Docker is asked
+            return []
 
-    monkeypatch.setattr(docker_api, "remove_left_behind", remove)
-    asyncio.run(engine.end_left_behind())
+        monkeypatch.setattr(docker_api, "remove_left_behind", remove)
+        asyncio.run(ContainerEngine(Paths(Path(home))).end_left_behind())
 
-    assert list((tmp_path / "run").rglob("*")) == [own]
+        assert list(run.rglob("*")) == [own]
 
 
 def test_a_misspelt_placeholder_is_refused_by_name() -> None:
