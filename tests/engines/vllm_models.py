@@ -106,6 +106,26 @@ def _write_byte_pairs(directory: Path, said: dict[str, object]) -> None:
 def write_encoder_directory(directory: Path, *, ranks: bool) -> Path:
     """Write a BERT that gives embeddings, or one that `ranks`, into `directory` and return it."""
     directory.mkdir(parents=True)
+    write_safetensors(directory / "model.safetensors", _encoder_tensors(ranks=ranks))
+    config = {
+        "architectures": ["BertForSequenceClassification" if ranks else "BertModel"],
+        "model_type": "bert",
+        "hidden_size": _WIDTH,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": 2,
+        "intermediate_size": _WIDER,
+        "max_position_embeddings": _ENCODER_CONTEXT,
+        "vocab_size": len(_ENCODER_WORDS),
+        "hidden_act": "gelu",
+        "torch_dtype": "bfloat16",
+        **({"id2label": {"0": "score"}, "label2id": {"score": 0}} if ranks else {}),
+    }
+    _write(directory / "config.json", config)
+    _write_encoder_words(directory)
+    return directory
+
+
+def _encoder_tensors(*, ranks: bool) -> list[tuple[str, np.ndarray]]:
     random = np.random.default_rng(1)
     prefix = "bert." if ranks else ""
 
@@ -130,22 +150,10 @@ def write_encoder_directory(directory: Path, *, ranks: bool) -> Path:
         )
         tensors += dense(f"{layer}.intermediate.dense", _WIDER, _WIDTH)
         tensors += dense(f"{layer}.output.dense", _WIDTH, _WIDER) + norm(f"{layer}.output.LayerNorm")
-    tensors += dense(f"{prefix}pooler.dense", _WIDTH, _WIDTH) + (dense("classifier", 1, _WIDTH) if ranks else [])
-    write_safetensors(directory / "model.safetensors", tensors)
-    config = {
-        "architectures": ["BertForSequenceClassification" if ranks else "BertModel"],
-        "model_type": "bert",
-        "hidden_size": _WIDTH,
-        "num_hidden_layers": _LAYERS,
-        "num_attention_heads": 2,
-        "intermediate_size": _WIDER,
-        "max_position_embeddings": _ENCODER_CONTEXT,
-        "vocab_size": len(_ENCODER_WORDS),
-        "hidden_act": "gelu",
-        "torch_dtype": "bfloat16",
-        **({"id2label": {"0": "score"}, "label2id": {"score": 0}} if ranks else {}),
-    }
-    _write(directory / "config.json", config)
+    return tensors + dense(f"{prefix}pooler.dense", _WIDTH, _WIDTH) + (dense("classifier", 1, _WIDTH) if ranks else [])
+
+
+def _write_encoder_words(directory: Path) -> None:
     pieces = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
     end, second = {"SpecialToken": {"id": "[SEP]", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
     marks = {mark: {"id": mark, "ids": [_ENCODER_WORDS.index(mark)], "tokens": [mark]} for mark in ("[CLS]", "[SEP]")}
@@ -171,7 +179,6 @@ def write_encoder_directory(directory: Path, *, ranks: bool) -> Path:
         directory / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": _ENCODER_CONTEXT, **special},
     )
-    return directory
 
 
 def _write(path: Path, document: object) -> None:
