@@ -14,20 +14,29 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from dmrc.errors import InputError, StoreError
+from dmrc.tar_entries import UNREADABLE, BoundedEntry
 
 LARGEST_BYTES = 16 << 30
 """The most that a build may take: that of CUDA with its libraries takes 2 GiB."""
 
+_LONGEST_LINK_BYTES = 4096  # Source: PATH_MAX of Linux; zipfile reads all of it into memory
+
 _BROKEN = (
-    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, NotImplementedError, RuntimeError, ValueError, KeyError),
+    *(*UNREADABLE, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, RuntimeError, KeyError),
 )
 """What Python's own readers raise for an archive that is cut off, damaged, or of a kind that they do not know."""
 
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is one that `unpack` takes."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    if zipfile.is_zipfile(path):
+        return True
+    try:
+        with tarfile.open(path, tarinfo=BoundedEntry):
+            return True
+    except UNREADABLE:
+        return False
 
 
 def unpack(archive: Path, directory: Path) -> None:
@@ -75,7 +84,7 @@ def _untar(archive: Path, directory: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise InputError("this Python cannot unpack a tar safely: it is older than 3.11.4",
                          remedy="Unpack it yourself, and name the directory")  # fmt: skip
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive, tarinfo=BoundedEntry) as tar:
         check_room(directory, (member.size for member in tar), archive.name)
         try:
             tar.extractall(directory, filter="data")
@@ -92,6 +101,8 @@ def _unzip(archive: Path, directory: Path) -> None:
             path = directory / _inside(archive, member.filename)
             mode = member.external_attr >> 16
             if stat.S_ISLNK(mode):
+                if member.file_size > _LONGEST_LINK_BYTES:
+                    raise zipfile.BadZipFile(f"a link of {member.file_size} bytes")
                 links.append((path, source.read(member).decode(errors="surrogateescape")))
             elif member.is_dir():
                 path.mkdir(parents=True, exist_ok=True)

@@ -156,3 +156,13 @@ def test_what_does_not_fit_the_disk_or_is_no_build_is_refused_before_a_byte_is_w
 
 class _Disk:
     free = 999
+
+
+def test_a_name_or_a_link_that_takes_all_memory_is_refused(tmp_path: Path) -> None:
+    """Python's readers hold both in memory, however long they are."""
+    tar = _tar(tmp_path / "long.tar", _member("a" * (2 << 20)))
+    linked = _zip(tmp_path / "long.zip", link=(stat.S_IFLNK | 0o777, b"a" * 5000))
+
+    for archive, why in ((tar, "is larger than 1 MiB"), (linked, "a link of 5000 bytes")):
+        with pytest.raises(InputError, match=why):
+            unpack(archive, _there(tmp_path / archive.suffix[1:]))
