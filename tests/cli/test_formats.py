@@ -87,7 +87,7 @@ def test_a_model_that_is_here_keeps_its_format_and_another_name_has_the_other(bo
 def test_one_reference_in_two_formats_is_refused_before_a_pull(both: Dmrc) -> None:
     write(
         both,
-        a=f"{{model: '{NAME}', x-dmrc: {{engine: llama-cpp-python}}}}",
+        a=f"{{model: '{NAME}', x-dmrc: {{engine: llama.cpp}}}}",
         b=f"{{model: '{NAME}', x-dmrc: {{engine: toy}}}}",
     )
 
@@ -95,7 +95,7 @@ def test_one_reference_in_two_formats_is_refused_before_a_pull(both: Dmrc) -> No
 
     assert refused.returncode == 2
     assert (
-        f"models.a and models.b want '{NAME}' for the engines 'llama-cpp-python' and 'toy', which load no common "
+        f"models.a and models.b want '{NAME}' for the engines 'llama.cpp' and 'toy', which load no common "
         f"format. Name it by its format: {NAME}:safetensors"
     ) in refused.stderr
     assert formats(both) == {}
@@ -107,13 +107,13 @@ def test_an_artifact_in_another_format_is_refused_before_its_weights(
     name = f"{registry.address}/me/tiny"
     both.ok("package", "--safetensors-dir", tmp_path / "m", name, "--push")
     both.ok("rm", name)
-    write(both, llm=f"{{model: '{name}', x-dmrc: {{engine: llama-cpp-python}}}}")
+    write(both, llm=f"{{model: '{name}', x-dmrc: {{engine: llama.cpp}}}}")
 
     refused = both.run("exec", "app", "--", "true", cwd=both.home)
 
     assert refused.returncode == 2
     assert (
-        f"models.llm: model '{name}' is in the format 'safetensors', which engine 'llama-cpp-python' does not serve. "
+        f"models.llm: model '{name}' is in the format 'safetensors', which engine 'llama.cpp' does not serve. "
         "Name one that does: x-dmrc: {engine: toy}"
     ) in refused.stderr
     assert list((both.home / "store/blobs/sha256").glob("*")) == []
@@ -121,12 +121,12 @@ def test_an_artifact_in_another_format_is_refused_before_its_weights(
 
 def test_a_request_for_a_model_in_another_format_is_refused_with_what_to_do(both: Dmrc, tmp_path: Path) -> None:
     both.ok("package", "--safetensors-dir", tmp_path / "m", "me/tiny")
-    both.ok("configure", "me/tiny", "--engine", "llama-cpp-python")
+    both.ok("configure", "me/tiny", "--engine", "llama.cpp")
 
     refused = both.run("run", "me/tiny", "Hi")
 
     assert refused.returncode == 5
-    assert "is in the format 'safetensors', which engine 'llama-cpp-python' does not serve. Name one" in refused.stderr
+    assert "is in the format 'safetensors', which engine 'llama.cpp' does not serve. Name one" in refused.stderr
 
 
 def lora(dmrc: Dmrc, names: str) -> None:
