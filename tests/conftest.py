@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.images",
     "tests.real_model",
     "tests.dmrc_command",
+    "tests.ray_cluster",
 ]
 
 

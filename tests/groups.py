@@ -71,6 +71,15 @@ def _missing_for_vllm() -> str | None:
     return None if VLLM else "no vllm on PATH or by DMRC_VLLM"
 
 
+def _missing_for_ray() -> str | None:
+    missing = [name for name in ("ray", "dmrc_ray") if importlib.util.find_spec(name) is None]
+    return (
+        f"no {', '.join(missing)}; the plugin's own install brings both: pip install -e plugins/dmrc-ray"
+        if missing
+        else None
+    )
+
+
 def _missing_for_registry() -> str | None:
     return _missing_commands("docker-registry", "skopeo")
 
@@ -142,6 +151,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "llama_server": _missing_for_llama_server,
     "vulkan": _missing_for_vulkan,
     "vllm": _missing_for_vllm,
+    "ray": _missing_for_ray,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "node": _missing_for_node,

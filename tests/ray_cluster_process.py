@@ -1,0 +1,97 @@
+"""The process that holds a Ray cluster for tests: it reads one command a line, and answers each with one line of JSON.
+
+It is a process of its own since Ray takes over what imports it: threads, signals, the name of the process.
+`python -m tests.ray_cluster_process DIRECTORY` starts the head, which has no processors, and says where it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import psutil
+
+_END_SECONDS = 15.0
+
+
+class _Held:
+    def __init__(self, directory: str) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {
+            "num_cpus": 0,
+            "temp_dir": directory,
+            "node_ip_address": "127.0.0.1",
+            "include_dashboard": False,
+            "node_name": "head",
+        }
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._nodes: dict[str, Any] = {}
+
+    def where(self) -> dict[str, Any]:
+        return {"address": self._cluster.address}
+
+    def add(self, name: str, processors: int, environment: dict[str, str]) -> dict[str, Any]:
+        node = self._cluster.add_node(
+            node_name=name, num_cpus=processors, env_vars=environment, node_ip_address="127.0.0.1"
+        )
+        self._nodes[name] = node
+        return {"id": node.node_id, "pid": _raylet(node).pid}
+
+    def kill(self, name: str) -> dict[str, Any]:
+        """Kill a node's raylet, and nothing else: tell who of its processes is there after a while, and end these."""
+        node = self._nodes.pop(name)
+        raylet = psutil.Process(_raylet(node).pid)
+        own = raylet.children(recursive=True)
+        raylet.kill()
+        began = time.monotonic()
+        _raylet(node).wait()
+        survivors = [_described(each) for each in psutil.wait_procs(own, timeout=_END_SECONDS)[1]]
+        seconds = time.monotonic() - began
+        self._cluster.remove_node(node, allow_graceful=False)
+        return {"survivors": survivors, "seconds": seconds, "processes": len(own)}
+
+    def nodes(self) -> dict[str, Any]:
+        known = self._cluster.global_state.node_table()
+        return {"alive": sorted(node["NodeName"] for node in known if node["Alive"])}
+
+    def end(self) -> dict[str, Any]:
+        """End it all, and tell what is left of it."""
+        own = psutil.Process().children(recursive=True)
+        self._cluster.shutdown()
+        left = psutil.wait_procs(own, timeout=_END_SECONDS)[1]
+        described = [_described(each) for each in left]
+        for each in left:
+            each.kill()
+        return {"left": described}
+
+
+def _raylet(node: Any) -> Any:
+    return node.all_processes["raylet"][0].process
+
+
+def _described(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:200]}"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} (gone)"
+
+
+def main() -> None:
+    """Serve commands until standard input ends."""
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # Ray prints there
+    held = _Held(sys.argv[1])
+    print(json.dumps(held.where()), file=answers, flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        print(json.dumps(getattr(held, command.pop("do"))(**command)), file=answers, flush=True)
+        if '"end"' in line:
+            return
+    held.end()
+
+
+if __name__ == "__main__":
+    main()
