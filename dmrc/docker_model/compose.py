@@ -134,7 +134,7 @@ def configure(app: App, context_size: int | None, reference: str, flags: tuple[s
     A runner that is busy with the former configuration finishes its requests.
     """
     from dmrc.cli.projects.setup.prepare import tell_cut_context
-    from dmrc.engines.engine import check_options
+    from dmrc.engines.options_check import check_options
 
     options = ServingOptions(context_size=context_size, runtime_flags=flags or None)
     model = ModelDeclaration(key=reference, model=reference, options=options)

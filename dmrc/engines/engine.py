@@ -12,7 +12,6 @@ from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
 from dmrc.engines.local_model import LocalModel
 from dmrc.engines.placement import DeviceWish, Placement
-from dmrc.errors import UnsupportedError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.project import ServingOptions
 
@@ -153,7 +152,7 @@ class Engine(Protocol):
     metrics_path: str | None
     """Where its servers tell Prometheus' metrics; None: nowhere."""
     special_options: frozenset[str]
-    """Which of `SPECIAL_OPTIONS` it knows; `check_options` refuses the others."""
+    """Which of `options_check.py:SPECIAL_OPTIONS` it knows; `check_options` refuses the others."""
 
     def server_of(self, options: ServingOptions) -> ServerKind:
         """Return whose server it starts or reaches: how carefully requests are checked, and answers put right."""
@@ -251,38 +250,6 @@ class Engine(Protocol):
 
     def disk_bytes(self) -> int:
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
-
-
-VLLM_OPTIONS = ("hf_overrides", "gpu_memory_utilization")
-"""The options of vLLM alone, by their names in `ServingOptions`."""
-
-CONTAINER_OPTIONS = ("image", "command")
-"""Those of a container alone."""
-
-CARD_OPTIONS = ("device", "gpu")
-"""Those of an engine whose memory on graphics cards is counted."""
-
-SPECIAL_OPTIONS = {
-    **dict.fromkeys(VLLM_OPTIONS, "vllm"),
-    **dict.fromkeys(CONTAINER_OPTIONS, "container"),
-    **dict.fromkeys(CARD_OPTIONS, "llama.cpp"),
-}
-"""The options that few engines know, and one that does."""
-
-
-def check_options(engine: Engine, options: ServingOptions, companions: Sequence[str] = ()) -> None:
-    """Check options as `Engine.check` does, and first those that only some engines know.
-
-    Raises:
-        UnsupportedError: The engine would leave an option out without a word; it is named. And what `check` raises.
-    """
-    for name in sorted(SPECIAL_OPTIONS.keys() - engine.special_options):
-        said = getattr(options, name)
-        if said is not None and (name not in CARD_OPTIONS or said != "auto"):
-            raise UnsupportedError(
-                f"engine '{engine.name}' has no {name}", remedy=f"Remove it, or use engine {SPECIAL_OPTIONS[name]}"
-            )
-    engine.check(options, companions)
 
 
 _MISSING = "not installed; "

@@ -10,6 +10,7 @@ from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import CONTAINER_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
 from dmrc.project.option_fields import OptionField, is_path, overrides, share
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
+from dmrc.project.replica_range import ReplicaRange
 from dmrc.project.service import Service
 from dmrc.project.serving_options import (
     DEFAULT_CONTEXT_SIZE,
@@ -44,6 +45,7 @@ __all__ = [
     "OptionField",
     "Origin",
     "Project",
+    "ReplicaRange",
     "Service",
     "ServingOptions",
     "Upstream",

@@ -25,6 +25,7 @@ from dmrc.project.option_fields import (
     share,
     without_secrets,
 )
+from dmrc.project.replica_range import ReplicaRange, cluster_address
 from dmrc.project.upstream import Upstream
 
 Mode = Literal["completion", "embedding", "rerank"]
@@ -120,6 +121,20 @@ class ServingOptions:
         ),
     )
     """What the entry point of the image is given; None: it is llama.cpp's server."""
+    replicas: ReplicaRange | None = field(
+        default=None,
+        metadata=described(
+            checked_by(ReplicaRange.parse),
+            is_local=True,
+            to_json=lambda replicas: replicas.to_json(),
+            from_json=lambda document: ReplicaRange.from_json(document),
+        ),
+    )
+    """How many servers of it there may be on a cluster."""
+    ray_address: str | None = field(
+        default=None, metadata=described(checked_by(cluster_address), written="ray", is_local=True)
+    )
+    """Address of the cluster of Ray that serves it."""
     mode: Mode | None = None
     """What the model is loaded for before a request says it: by `dmrc up`."""
     reasoning_budget: int | None = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dmrc.engines.engine import check_options
+from dmrc.engines.options_check import check_options
 from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.runner import ManagedRunner, RunnerState

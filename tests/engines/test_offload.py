@@ -11,11 +11,12 @@ import pytest
 
 from dmrc.engines.child_log import ChildLog
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import MemoryEstimate, check_options
+from dmrc.engines.engine import MemoryEstimate
 from dmrc.engines.llama_cpp import memory
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.offload import LOAD_NOTES, device_use, device_wish, placement_arguments, placement_json
 from dmrc.engines.local_model import LocalModel
+from dmrc.engines.options_check import check_options
 from dmrc.engines.placement import ALL, SPARE_BYTES, DeviceShare, DeviceWish, Placement
 from dmrc.errors import InputError, UnsupportedError
 from dmrc.gguf import GgufFacts

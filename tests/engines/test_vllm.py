@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dmrc.engines.child_log import without_requests
-from dmrc.engines.engine import Launch, backend_state, check_options
+from dmrc.engines.engine import Launch, backend_state
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import Companion, Companions, LocalModel
+from dmrc.engines.options_check import check_options
 from dmrc.engines.vllm.architecture import Architecture, architecture
 from dmrc.engines.vllm.counts import told
 from dmrc.engines.vllm.engine import Vllm

@@ -132,7 +132,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     from dmrc.cli.projects.setup.joining import join
     from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
     from dmrc.docker_context import docker_endpoint
-    from dmrc.engines.engine import check_options
+    from dmrc.engines.options_check import check_options
     from dmrc.errors import FormatError
 
     host = docker_endpoint(os.environ).host

@@ -26,8 +26,6 @@ from dmrc.engines.container.order import AUTO, KEEPER, SOCKET, SOCKET_NAME, Orde
 from dmrc.engines.container.this_machine import docker_host, environment
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import (
-    CARD_OPTIONS,
-    CONTAINER_OPTIONS,
     Counts,
     Engine,
     FetchProgress,
@@ -40,6 +38,7 @@ from dmrc.engines.llama_cpp.engine import LlamaCpp, server_arguments
 from dmrc.engines.llama_cpp.failures import CAUSES as CAUSES_OF_LLAMA_CPP
 from dmrc.engines.llama_cpp.offload import LOAD_NOTES
 from dmrc.engines.local_model import GGUF, LocalModel, local
+from dmrc.engines.options_check import CARD_OPTIONS, CONTAINER_OPTIONS
 from dmrc.engines.placement import DeviceWish, Placement
 from dmrc.engines.plain_engine import PlainEngine
 from dmrc.errors import DockerError, EngineStartError, InputError, UnsupportedError

@@ -16,7 +16,7 @@ from dmrc.engines.builds.builds import Builds
 from dmrc.engines.cards import may_have_card
 from dmrc.engines.child_engine import ChildEngine
 from dmrc.engines.devices import Device, DeviceList
-from dmrc.engines.engine import CARD_OPTIONS, Counts, Engine, Launch, MemoryEstimate, Server, launch_json
+from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server, launch_json
 from dmrc.engines.llama_cpp import memory, offload
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
@@ -24,6 +24,7 @@ from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
+from dmrc.engines.options_check import CARD_OPTIONS
 from dmrc.engines.placement import DeviceWish, Placement
 from dmrc.engines.runtime_flags import as_arguments
 from dmrc.exchange import Operation

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
 from dmrc.engines.child_engine import ChildEngine
-from dmrc.engines.engine import VLLM_OPTIONS, Counts, Engine, Launch, MemoryEstimate, Server
+from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server
 from dmrc.engines.local_model import LocalModel, local
+from dmrc.engines.options_check import VLLM_OPTIONS
 from dmrc.engines.vllm import memory
 from dmrc.engines.vllm.arguments import LORA_NAME, UTILIZATION_FLAG, arguments
 from dmrc.engines.vllm.counts import METRICS_PATH, counts

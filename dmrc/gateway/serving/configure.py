@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 
 from dmrc.engines.choice import engine_of_files
-from dmrc.engines.engine import CARD_OPTIONS, VLLM_OPTIONS, Engine, check_options
+from dmrc.engines.engine import Engine
+from dmrc.engines.options_check import CARD_OPTIONS, VLLM_OPTIONS, check_options
 from dmrc.errors import DmrcError, ModelNotFoundError
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use

@@ -11,9 +11,10 @@ import pytest
 from dmrc.engines.container import command, docker_api
 from dmrc.engines.container.engine import ContainerEngine
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import Launch, check_options
+from dmrc.engines.engine import Launch
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import LocalModel
+from dmrc.engines.options_check import check_options
 from dmrc.engines.placement import DeviceShare, Placement
 from dmrc.errors import DmrcError, DockerError, ProjectError, UnsupportedError
 from dmrc.paths import Paths

@@ -123,7 +123,7 @@ def check_models(app: App, project: Project) -> None:
         RuntimeFlagError: A runtime flag is unknown or forbidden.
         UnsupportedError: An engine cannot do what is declared.
     """
-    from dmrc.engines.engine import check_options
+    from dmrc.engines.options_check import check_options
 
     for model in project.models.values():
         with _named(f"models.{model.key}"):
