@@ -62,6 +62,10 @@ class Exchange:
     """Digest of the manifest of the model that answered."""
     engine: str | None = None
     """Kind of server that answered."""
+    replica: str | None = None
+    """Which of several servers of the model answered; None where there is one only."""
+    node: str | None = None
+    """The machine that this replica runs on, where its engine knows it."""
     stream: bool = False
     """Whether a stream was asked for."""
 

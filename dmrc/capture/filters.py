@@ -10,7 +10,7 @@ from datetime import datetime
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.errors import InputError
 
-NAMES = ("project", "service", "model", "status", "errors", "slow", "since", "before", "grep")
+NAMES = ("project", "service", "model", "node", "status", "errors", "slow", "since", "before", "grep")
 """What `read_filter` understands."""
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -31,6 +31,7 @@ def read_filter(given: Mapping[str, str | bool | None], sign: str = "") -> Excha
         project=words.get("project"),
         service=words.get("service"),
         model=words.get("model"),
+        node=words.get("node"),
         status=_status(words.get("status"), f"{sign}status"),
         failed=bool(given.get("errors")),
         slower_ms=None if slow is None else _span(slow, f"{sign}slow") * 1000,

@@ -29,6 +29,8 @@ class ExchangeFilter:
     """Compose service."""
     model: str | None = None
     """The model by its key, by its full reference, or as the caller wrote it."""
+    node: str | None = None
+    """The machine whose replica answered."""
     status: tuple[int, int] | None = None
     """The lowest and the highest HTTP status."""
     failed: bool = False
@@ -50,6 +52,7 @@ def is_shown(exchange: Exchange, query: ExchangeFilter) -> bool:
         query.project in (None, exchange.project)
         and query.service in (None, exchange.service)
         and query.model in (None, *(getattr(exchange, column) for column in _MODEL_COLUMNS))
+        and query.node in (None, exchange.node)
         and (query.status is None or query.status[0] <= status <= query.status[1])
         and (not query.failed or failed or status >= 400)
         and (query.slower_ms is None or (exchange.total_ms or 0.0) >= query.slower_ms)
@@ -87,6 +90,7 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
     for condition, value in (
         ("project = ?", query.project),
         ("service = ?", query.service),
+        ("node = ?", query.node),
         ("total_ms >= ?", query.slower_ms),
         ("id >= ?", None if query.since is None else id_at(query.since)),
         ("id < ?", None if query.before is None else id_at(query.before)),
@@ -156,4 +160,6 @@ def _index(query: ExchangeFilter) -> str:
     if rare := _rare_index(query):
         return rare
     names = [name for name in ("project", "service") if getattr(query, name) is not None]
+    if not names and query.node is not None:
+        return "exchanges_node"
     return "_".join(["exchanges", *names]) if names else "sqlite_autoindex_exchanges_1"

@@ -70,7 +70,13 @@ _VERSION_2 = (
     "INSERT INTO words (words, rank) VALUES ('crisismerge', 64)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (
+    "ALTER TABLE exchanges ADD COLUMN replica TEXT",
+    "ALTER TABLE exchanges ADD COLUMN node TEXT",
+    "CREATE INDEX exchanges_node ON exchanges (node, id) WHERE node IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """Statements that lead from version n to n + 1. Only ever appended to."""
 
 

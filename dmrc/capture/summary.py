@@ -39,6 +39,8 @@ class Cells:
     """`project/service`, else the address."""
     model: str
     """Key in the project, else its name as `dmrc list` has it."""
+    place: str = ""
+    """The node whose replica answered, else the replica; "" where one server answers all."""
     status: str = ""
     """`200`, `200 cancelled`, `200 broken`, `404`."""
     tokens: str = ""
@@ -66,6 +68,7 @@ def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None
         id=short_id(exchange.id),
         who=_who(exchange.project, exchange.service, exchange.client_address),
         model=plain(exchange.model_key or name, _LONGEST_NAME),
+        place=plain(exchange.node or exchange.replica or "", _LONGEST_NAME),
         status=_status(exchange),
         tokens=_tokens(exchange),
         first_token=milliseconds(exchange.first_token_ms),

@@ -18,6 +18,7 @@ class RequestFilters(BaseModel):
     project: str = ""
     service: str = ""
     model: str = ""
+    node: str = ""
     status: str = Field(default="", description="`200`, `4xx` or `400-499`")
     errors: str = Field(default="", description="Any text: only those that failed")
     slow: str = Field(default="", description="Longer than this: `2s`")

@@ -131,6 +131,8 @@ def attributes(exchange: Exchange, operation: str) -> Iterator[tuple[str, _Attri
         "dmrc.exchange.id": exchange.id,
         "dmrc.queue_ms": exchange.queue_ms,
         "dmrc.load_ms": exchange.load_ms,
+        "dmrc.replica": exchange.replica,
+        "dmrc.node": exchange.node,
         **_failure(exchange),
     }
     for name in _PARAMETERS:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown, page_statement
 from dmrc.capture.reading import complete
+from dmrc.capture.rows import SCALAR_COLUMNS, to_rows
 from dmrc.capture.schema import MIGRATIONS
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import id_at, new_exchange_id
@@ -50,8 +51,18 @@ def test_pages_follow_each_other_without_gaps_and_without_content(database):
 
 
 def test_filters_hold_together(database):
+    def placed(number):
+        return {"node": f"n{number % 7}", "replica": f"r{number % 7}"} if number % 7 else {}
+
     exchanges = [
-        replace(one, project=f"p{number % 2}", service=f"s{number % 3}", model_key=f"m{number % 5}", status=status)
+        replace(
+            one,
+            project=f"p{number % 2}",
+            service=f"s{number % 3}",
+            model_key=f"m{number % 5}",
+            status=status,
+            **placed(number),
+        )
         for number, one in enumerate(many(60))
         for status in (500 if number % 4 == 0 else 200,)
     ]
@@ -68,7 +79,10 @@ def test_filters_hold_together(database):
     assert ids(model="m3", project="p0") == [n for n in numbers if n % 5 == 3 and n % 2 == 0]
     assert ids(failed=True) == [n for n in numbers if n % 4 == 0 or n == 7]
     assert ids(failed=True, model="m0", service="s0") == [0, 60][:1]
-    assert ids(project="none") == []
+    assert ids(node="n1") == [n for n in numbers if n % 7 == 1]
+    assert ids(node="n1", model="m3") == [n for n in numbers if n % 7 == 1 and n % 5 == 3]
+    assert ids(node="n1", project="p1", text="planet") == [n for n in numbers if n % 7 == 1 and n % 2 == 1]
+    assert ids(project="none") == ids(node="none") == []
 
 
 def test_a_model_is_found_by_any_of_its_names_once(database):
@@ -92,6 +106,10 @@ def test_a_model_is_found_by_any_of_its_names_once(database):
         (ExchangeFilter(project="p", service="s"), "exchanges_project_service"),
         (ExchangeFilter(model="m"), "exchanges_model_reference"),
         (ExchangeFilter(project="p", model="m"), "exchanges_project_model_key"),
+        (ExchangeFilter(node="n"), "exchanges_node"),
+        (ExchangeFilter(node="n", service="s"), "exchanges_service"),
+        (ExchangeFilter(node="n", model="m"), "exchanges_model_reference"),
+        (ExchangeFilter(node="n", failed=True), "exchanges_failed"),
         (ExchangeFilter(failed=True), "exchanges_failed"),
         (ExchangeFilter(failed=True, project="p", model="m"), "exchanges_failed"),
         (ExchangeFilter(status=(404, 404), service="s"), "exchanges_failed"),
@@ -277,3 +295,27 @@ def test_a_database_of_version_1_gets_what_came_later(database):
 
     assert database.count() == 2
     assert database.page(ExchangeFilter(slower_ms=5000), 5) == []
+
+
+def test_a_record_of_version_2_keeps_its_requests_and_can_then_say_who_answered(database):
+    old = asked("hi", model_key="m")
+    with closing(sqlite3.connect(database.path)) as connection:
+        for statement in (*MIGRATIONS[0], *MIGRATIONS[1]):
+            connection.execute(statement)
+        rows = to_rows(old)
+        known = dict(zip((*SCALAR_COLUMNS, "excerpt"), rows.scalars, strict=True))
+        del known["replica"], known["node"]
+        marks = ", ".join("?" * len(known))
+        connection.execute(f"INSERT INTO exchanges ({', '.join(known)}) VALUES ({marks})", list(known.values()))
+        connection.execute("INSERT INTO content VALUES (1, ?, ?, ?, ?, ?)", rows.content)
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA application_id = {0x646D7263}")
+        connection.commit()
+    reader = ExchangeDatabase(database.path)
+
+    assert reader.get(old.id) == old
+    new = asked("hello", model_key="m", node="node-b", replica="r2")
+    database.insert_many([new])
+
+    assert [one.id for one in reader.page(ExchangeFilter(model="m"), 5)] == [new.id, old.id]
+    assert [one.replica for one in reader.page(ExchangeFilter(node="node-b"), 5)] == ["r2"]

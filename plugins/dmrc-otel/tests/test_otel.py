@@ -126,12 +126,19 @@ def test_a_request_is_a_server_span_in_the_trace_of_its_caller(receiver: Receive
     assert found["gen_ai.usage.input_tokens"] == 40
     assert found["gen_ai.request.temperature"] == 0.5
     assert found["gen_ai.provider.name"] == "llama.cpp"
-    assert "error.type" not in found
+    assert not {"error.type", "dmrc.replica", "dmrc.node"} & found.keys()
     assert receiver.metric_names == {
         "gen_ai.server.request.duration",
         "gen_ai.server.time_per_output_token",
         "gen_ai.server.time_to_first_token",
     }
+
+
+def test_the_span_of_a_model_with_replicas_names_the_one_that_answered(receiver: Receiver) -> None:
+    send(dataclasses.replace(EXCHANGE, replica="llm-2", node="node-b"))
+
+    (span,) = receiver.spans["web"]
+    assert (values(span)["dmrc.replica"], values(span)["dmrc.node"]) == ("llm-2", "node-b")
 
 
 def test_a_trace_that_its_caller_does_not_sample_has_no_span_of_ours(receiver: Receiver) -> None:

@@ -79,6 +79,26 @@ def test_the_list_has_the_total_time_and_no_units_without_numbers(dmrc: Dmrc, re
     assert line.split()[3:] == ["llm", "200×", "-", "-", "301.8", "s", "-", "cancelled", "slow"]
 
 
+def test_replicas_are_shown_where_there_are_several_and_found_by_their_node(dmrc: Dmrc, record) -> None:
+    here = asked("one", 1, node="node-a", replica="llm-1")
+    there = asked("two", 2, node="node-b", replica="llm-2")
+    record(here, there, asked("three", 3, replica="10.0.0.7:8080"), asked("four", 4))
+
+    header, *lines = dmrc.ok("requests").splitlines()
+    header_of_one, line = dmrc.ok("requests", "--node", "node-b").splitlines()
+    shown = dmrc.ok("requests", "show", there.id)
+    as_json = json.loads(dmrc.ok("requests", "--json"))
+    exported = dmrc.ok("requests", "export", "--as", "curl", "--node", "node-b")
+
+    place = header.index("NODE")
+    assert [one[place:].split()[0] for one in lines] == ["node-a", "node-b", "10.0.0.7:8080", "200"]
+    assert (line.split()[4], "two" in line) == ("node-b", True)
+    assert "NODE" in header_of_one
+    assert "replica llm-2 on node-b" in shown.splitlines()[1]
+    assert [(one["replica"], one["node"]) for one in as_json[1:3]] == [("llm-2", "node-b"), ("10.0.0.7:8080", None)]
+    assert "status 200, replica llm-2, node-b, " in exported
+
+
 @pytest.mark.parametrize(
     "spelling", ["gemma3-qat:27B-Q4_K_M", "ai/gemma3-qat:27B-Q4_K_M", "docker.io/ai/gemma3-qat:27B-Q4_K_M"]
 )

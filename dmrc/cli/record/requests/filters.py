@@ -16,6 +16,7 @@ _OPTIONS = (
     click.option("--project", help="Only of this compose project."),
     click.option("--service", help="Only of this service."),
     click.option("--model", type=model_name, help="Only of this model: its key, its name, or its full reference."),
+    click.option("--node", help="Only those that a replica on this node answered: see dmrc ps."),
     click.option("--status", metavar="CODE", help="Only with this HTTP status: 404, or 4xx."),
     click.option("--errors", is_flag=True, help="Only those that failed."),
     click.option("--slow", metavar="TIME", is_flag=False, flag_value="5s", help="Only slower than this. [5s]"),

@@ -37,6 +37,8 @@ class Column:
     """Whether it is aligned at the right."""
     is_name: bool = False
     """Whether it is as wide as its cells need, and cut so that numbers and the prompt stay on the screen."""
+    is_rare: bool = False
+    """Whether it is shown only where one of the rows has something in it."""
     style: Callable[[Exchange], dict[str, Any]] = lambda _exchange: {}
     """How it looks, in the words of `click.style`."""
 
@@ -51,6 +53,7 @@ COLUMNS = (
     Column("ID", 8, lambda row: row.id, style=lambda _exchange: {"fg": "cyan"}),
     Column("WHO", 14, lambda row: row.who, 34, is_name=True, style=lambda _exchange: {"bold": True}),
     Column("MODEL", 14, lambda row: row.model, 64, is_name=True),
+    Column("NODE", 12, lambda row: row.place, 90, is_name=True, is_rare=True),
     Column("CODE", 4, _code, 16, style=lambda exchange: {"fg": _COLOURS[outcome(exchange)]}),
     Column("TOKENS", 9, lambda row: row.tokens.removesuffix(" tok"), 80, is_number=True),
     Column("FIRST", 7, lambda row: row.first_token, 110, is_number=True),
@@ -89,8 +92,11 @@ class Table:
         self._screen = screen
         # Names are cut, so that numbers and the prompt stay on the screen.
         times = 2 if (screen.width or 0) >= _WIDE and rows is not None else 1
+        self._columns = [
+            column for column in COLUMNS if not column.is_rare or any(column.cell(row) for row in rows or ())
+        ]
         self._widths = []
-        for column in COLUMNS:
+        for column in self._columns:
             least = len(column.title) if column.is_name and rows is not None else column.width
             size = max([least, *(_width(column.cell(row)) for row in rows or ())])
             is_cut = column.is_name and screen.width is not None
@@ -98,12 +104,12 @@ class Table:
 
     def header(self) -> str:
         """Return the header line."""
-        text = self._aligned([column.title for column in COLUMNS], None) + "  PROMPT"
+        text = self._aligned([column.title for column in self._columns], None) + "  PROMPT"
         return self._screen.style(text if self._screen.width is None else fitted(text, self._screen.width), bold=True)
 
     def line(self, exchange: Exchange, row: Cells) -> str:
         """Return the line of one request."""
-        text = self._aligned([column.cell(row) for column in COLUMNS], exchange)
+        text = self._aligned([column.cell(row) for column in self._columns], exchange)
         left = None if self._screen.width is None else self._screen.width - _width(click.unstyle(text)) - 2
         note = row.status.partition(" ")[2]  # how it ended, where that is no matter of its status
         words = "  ".join(part for part in (note, row.error, row.words) if part)
@@ -114,12 +120,12 @@ class Table:
 
     def running(self, row: Cells) -> str:
         """Return the line of a request that still runs."""
-        return self._aligned([column.cell(row) for column in COLUMNS], None).rstrip()
+        return self._aligned([column.cell(row) for column in self._columns], None).rstrip()
 
     def _aligned(self, row: Sequence[str], exchange: Exchange | None) -> str:
         width = self._screen.width
         parts = []
-        for column, size, cell in zip(COLUMNS, self._widths, row, strict=True):
+        for column, size, cell in zip(self._columns, self._widths, row, strict=True):
             if width is None or width >= column.needs:
                 text = fitted(cell, size)
                 padding = " " * (size - _width(text))

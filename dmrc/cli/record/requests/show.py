@@ -75,9 +75,18 @@ def _head(exchange: Exchange, screen: Screen) -> Iterator[str]:
         row.who,
         f"container {exchange.container}" if exchange.container else "",
         plain(exchange.user_agent or "", 60),
+        _place(exchange),
     ]
     yield "  ".join(filter(None, (*who, f"{row.model} = {plain(reference, 200)}" if reference else "")))
     yield screen.style(_times(exchange), dim=True)
+
+
+def _place(exchange: Exchange) -> str:
+    """Return which of several replicas answered: `replica r2 on node-b`."""
+    from dmrc.capture.summary import plain
+
+    named = {"replica": exchange.replica, "on" if exchange.replica else "node": exchange.node}
+    return " ".join(f"{word} {plain(name, 60)}" for word, name in named.items() if name)
 
 
 def _times(exchange: Exchange) -> str:
