@@ -10,6 +10,7 @@ Without it a group runs where its tools are; those that change the machine as ro
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -72,12 +73,9 @@ def _missing_for_vllm() -> str | None:
 
 
 def _missing_for_ray() -> str | None:
-    missing = [name for name in ("ray", "dmrc_ray") if importlib.util.find_spec(name) is None]
-    return (
-        f"no {', '.join(missing)}; the plugin's own install brings both: pip install -e plugins/dmrc-ray"
-        if missing
-        else None
-    )
+    if importlib.util.find_spec("ray") and any(importlib.metadata.distributions(name="dmrc-ray")):
+        return None
+    return "no ray with the plugin for it, of 500 MB: pip install -e plugins/dmrc-ray"
 
 
 def _missing_for_registry() -> str | None:
