@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 ServerKind = Literal["llama-server", "vllm", "upstream", "other"]
 """Whose server answers: llama.cpp's or vLLM's, of which it is known what they leave out in silence and what they cannot
 do; somebody else's, which refuses itself what it does not know; or another one, of which nothing but OpenAI's routes is
 known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several servers of the same model behind one runner."""
+
+    name: str
+    """What `dmrc ps` calls it: `llm-2`; of an upstream its URL."""
+    node: str | None = None
+    """The machine that it is on, where that is known."""
+    instead_of: tuple[str, ...] = ()
+    """Replicas that had the same request before it and sent nothing, with why: `llm-1: it closed the connection`."""
+
+    def __str__(self) -> str:
+        """Return it as messages name it."""
+        return f"replica '{self.name}'" + (f" on node '{self.node}'" if self.node else "")
 
 
 class Answer(Protocol):
@@ -25,6 +42,10 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """Return the headers; their names are in lower case."""
+
+    @property
+    def replica(self) -> Replica | None:
+        """Return who answers, where there are several; it may be another one until the first chunk has come."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Return the chunks that are left; none is empty."""

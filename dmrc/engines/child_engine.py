@@ -24,6 +24,8 @@ class ChildEngine(PlainEngine, abc.ABC):
     """Whether its server listens on `Launch.port`, which everybody on this machine reaches, and on no unix socket."""
     has_processes: bool = False
     """Whether its server starts processes that hold the model: what they use counts as the child's."""
+    has_replicas: bool = False
+    """Whether it serves nothing itself, and tells on its socket which servers do: see `child_replicas`."""
     causes: Sequence[Cause] = ()
     """Lines in its log that say why it did not start."""
     load_notes: re.Pattern[str] | None = None
@@ -58,7 +60,8 @@ class ChildEngine(PlainEngine, abc.ABC):
             causes=self.causes,
             notes=self.load_notes if launch.placement is not None and launch.placement.shares else None,
         )
-        return ChildServer(await EngineProcess.start(child, mask), connector, self.name_there(launch))
+        process = await EngineProcess.start(child, mask)
+        return ChildServer(process, connector, self.name_there(launch), has_replicas=self.has_replicas)
 
     def name_there(self, launch: Launch) -> str | None:  # noqa: ARG002 for those who care
         """Return the name of the model that requests must bear; None where its server takes any."""

@@ -17,6 +17,7 @@ from dmrc.project import ServingOptions
 
 if TYPE_CHECKING:  # heavy, and the command line checks options only
     from dmrc.engines.process import EngineProcess
+    from dmrc.engines.replicas import Replicas
     from dmrc.engines.session import Session
 
 
@@ -127,6 +128,10 @@ class Server(Protocol):
     @property
     def process(self) -> EngineProcess | None:
         """Return the child; None where somebody else runs the server."""
+
+    @property
+    def replicas(self) -> Replicas | None:
+        """Return the several servers behind it; None where it is one."""
 
     async def wait_ready(self) -> Session:
         """Wait until it answers, and return how it is spoken to.

@@ -7,7 +7,8 @@ import math
 from dmrc.engines.engine import Counts
 from dmrc.engines.placement import SPARE_BYTES
 from dmrc.scheduler.fitting import MemoryNeed
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
+from dmrc.scheduler.states import RunnerState
 
 
 def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict[str, object]:

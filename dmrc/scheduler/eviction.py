@@ -32,7 +32,8 @@ from dmrc.scheduler.budget import Budget, MemoryUse, with_less_prompt_cache, wit
 from dmrc.scheduler.fitting import MemoryNeed, best_fit
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.room import Reading, Room
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
+from dmrc.scheduler.states import RunnerState
 
 NO_CARDS = Reading()
 

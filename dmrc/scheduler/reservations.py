@@ -12,9 +12,10 @@ from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.readings import DeviceReadings
 from dmrc.scheduler.room import Reading
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.seen_devices import SeenDevices
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from dmrc.engines.engine import Counts, Engine, Launch
 from dmrc.engines.process import EngineProcess
+from dmrc.engines.replicas import Replicas
 from dmrc.engines.session import Session
 from dmrc.scheduler.budget import MemoryUse
 from dmrc.scheduler.fitting import MemoryNeed
 from dmrc.scheduler.hang_ups import HangUps
 from dmrc.scheduler.queue import QueueEntry, RequestQueue
+from dmrc.scheduler.states import RunnerState, StopReason
 
 _DEATH_SECONDS = 5.0
 _COUNT_SECONDS = 2.0
-
-
-class RunnerState(enum.StrEnum):
-    """Where a runner is in its life."""
-
-    WAITING = "waiting"
-    """For memory; it holds none yet."""
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    """It ends when those who use it have finished."""
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-StopReason = Literal["idle", "evicted", "unloaded", "died", "shutdown"]
-"""Why a runner that answered has ended: nobody used it, another needed its memory, somebody asked for it, …"""
 
 
 class RunnerObserver(Protocol):
@@ -77,6 +61,7 @@ class ManagedRunner:
         """The memory that others are giving up for it."""
         self.process: EngineProcess | None = None
         self.session: Session | None = None
+        self.replicas: Replicas | None = None
         self.loaded_bytes = (0, 0)
         """What its child had in memory when it began to answer, and what of that was its own."""
         self.load: asyncio.Task[None] | None = None
@@ -90,8 +75,7 @@ class ManagedRunner:
         self.last_used = time.time()
         self.load_seconds: float | None = None
         self.waits_since = time.monotonic()
-        self.ready_since = math.inf
-        self.idle_since = math.inf
+        self.ready_since = self.idle_since = math.inf
         self.keep_alive_seconds = queue.target.keep_alive_seconds
         """How long it stays when idle: as its last user wished."""
         self.stop_reason: StopReason = "unloaded"
@@ -240,7 +224,7 @@ class ManagedRunner:
             log=log,
         )
         server = await self.engine.start(launch, mask)
-        self.process = server.process
+        self.process, self.replicas = server.process, server.replicas
         self.session = await server.wait_ready()
         if self.process is not None:
             self.loaded_bytes = self.process.memory_bytes()

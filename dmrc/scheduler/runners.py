@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Coroutine
 
 from dmrc.background import BackgroundTasks
-from dmrc.scheduler.runner import ManagedRunner, RunnerQueue, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerQueue
+from dmrc.scheduler.states import RunnerState
 
 
 class Runners:

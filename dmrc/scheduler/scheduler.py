@@ -19,10 +19,11 @@ from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.queue import QueueEntry
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
-from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue, RunnerState
+from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue
 from dmrc.scheduler.runners import Runners
 from dmrc.scheduler.seen_devices import SeenDevices
 from dmrc.scheduler.starting import RunnerStarts
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.supervision import Supervision
 from dmrc.scheduler.target import Target
 

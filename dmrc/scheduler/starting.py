@@ -10,7 +10,8 @@ from pathlib import Path
 from dmrc.engines.options_check import check_options
 from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.reservations import Reservations
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
+from dmrc.scheduler.states import RunnerState
 
 
 class RunnerStarts:

@@ -119,7 +119,7 @@ def sent(route: Route, call: Call, answer: SyntheticAnswer, counted: Json) -> by
     async def answered() -> None:
         builder = ExchangeBuilder(SCOPE, route, send)
         filters = Filters(Plugins(()), None, builder)
-        client = EngineClient(SimpleNamespace(model=None, post=post), {}, SERVED, b'"m"', builder.note)
+        client = EngineClient(SimpleNamespace(model=None, post=post), {}, SERVED, b'"m"', builder)
         given = await client.ask(call)
         counted.read.clear()
         counted.written.clear()

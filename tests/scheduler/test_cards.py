@@ -23,7 +23,8 @@ from dmrc.scheduler.fitting import MemoryNeed, best_fit
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.queue import RequestQueue
 from dmrc.scheduler.room import FreeCard, Reading, Room
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 
 MIB = 1 << 20

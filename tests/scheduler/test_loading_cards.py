@@ -10,7 +10,7 @@ from dmrc.engines.llama_cpp.offload import placement_arguments
 from dmrc.engines.placement import Placement
 from dmrc.errors import InsufficientMemoryError
 from dmrc.project import ServingOptions
-from dmrc.scheduler.runner import RunnerState
+from dmrc.scheduler.states import RunnerState
 from tests.scheduler.test_cards import CARD, MIB, on_cards, plan, resident, target
 
 

@@ -28,8 +28,8 @@ from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.fitting import best_fit, needs
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.room import Room
-from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 from tests.groups import LLAMA_SERVER
 from tests.polling import eventually

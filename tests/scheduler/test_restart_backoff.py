@@ -9,8 +9,8 @@ import pytest
 
 from dmrc.errors import BusyError, EngineStartError
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, ask, children, hold, play, until, use
 

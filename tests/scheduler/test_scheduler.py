@@ -11,7 +11,7 @@ import pytest
 from dmrc.errors import BusyError, EngineError, InsufficientMemoryError
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
-from dmrc.scheduler.runner import RunnerState
+from dmrc.scheduler.states import RunnerState
 from tests.scheduler.conftest import Workshop, ask, children, hold, play, until, use
 
 pytestmark = pytest.mark.engine

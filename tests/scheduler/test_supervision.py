@@ -13,7 +13,7 @@ import pytest
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.scheduler.budget import needs
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import RunnerState
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.supervision import most_bytes
 from tests.scheduler.conftest import Workshop, children, play, until, use
 from tests.tiny_gguf import write_tiny_llama

@@ -17,8 +17,9 @@ from dmrc.project import ServingOptions
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.lease import Lease
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 from tests.scheduler.conftest import Workshop, ask, hold, play, until
 from tests.synthetic_gguf import Shape, write_model

@@ -25,14 +25,7 @@ from dmrc.engines.container.model_files import Mounts
 from dmrc.engines.container.order import AUTO, KEEPER, SOCKET, SOCKET_NAME, Order, container_name, labels
 from dmrc.engines.container.this_machine import docker_host, environment
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import (
-    Counts,
-    Engine,
-    FetchProgress,
-    Launch,
-    MemoryEstimate,
-    Server,
-)
+from dmrc.engines.engine import Counts, Engine, FetchProgress, Launch, MemoryEstimate, Server
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.engine import LlamaCpp, server_arguments
 from dmrc.engines.llama_cpp.failures import CAUSES as CAUSES_OF_LLAMA_CPP

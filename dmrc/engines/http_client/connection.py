@@ -9,6 +9,7 @@ from typing import Self, cast
 
 import httptools
 
+from dmrc.answer import Replica
 from dmrc.engines.http_client.idle_connections import IdleConnections
 from dmrc.engines.http_client.sending import PIECE_BYTES, Sending
 
@@ -39,6 +40,8 @@ class UnansweredError(ConnectionError):
 
 class HttpAnswer:
     """One answer, fed by its connection; see `Answer`."""
+
+    replica: Replica | None = None
 
     def __init__(self, connection: ClientConnection, options: ConnectionOptions) -> None:
         """Expect the answer on `connection`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmrc.engines.process import EngineProcess
+from dmrc.engines.replicas import Replicas
 from dmrc.engines.session import Session
 from dmrc.engines.upstream.session import UpstreamSession
 from dmrc.project import Upstream
@@ -12,6 +13,7 @@ class UpstreamServer:
     """See `Server`: it has no child."""
 
     process: EngineProcess | None = None
+    replicas: Replicas | None = None
 
     def __init__(self, upstream: Upstream, key: str | None) -> None:
         """Connect at the first request."""

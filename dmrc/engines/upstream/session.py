@@ -8,6 +8,7 @@ from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
 
 from dmrc import __version__
+from dmrc.answer import Replica
 from dmrc.decompression import NOT_DECODED, decoder_of
 from dmrc.engines.http_client.connection import HttpAnswer
 from dmrc.engines.http_client.connectors import UnreachableError
@@ -24,7 +25,9 @@ Blame = Callable[[Exception], UpstreamError]
 
 
 class UpstreamAnswer:
-    """One answer; see `Answer`."""
+    """One answer; see `Answer`. What its server says of replicas of its own is not believed."""
+
+    replica: Replica | None = None
 
     def __init__(self, answer: HttpAnswer, blame: Blame, key: str | None = None) -> None:
         """Read `answer`; what breaks it off goes through `blame`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 
-from dmrc.answer import Answer
+from dmrc.answer import Answer, Replica
 from dmrc.engines.engine import Server
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
@@ -24,6 +24,8 @@ _HAS_ENDED = "vLLM's engine process has ended"
 
 class VllmServer:
     """A server whose requests notice the end of its engine; see `Server`."""
+
+    replicas = None
 
     def __init__(self, server: Server) -> None:
         """Watch over the answers of `server`."""
@@ -78,6 +80,8 @@ class VllmSession:
 class _Watched:
     """A stream that breaks off where the server says that its engine has ended; see `Answer`."""
 
+    replica: Replica | None = None
+
     def __init__(self, answer: Answer, end: Callable[[], None]) -> None:
         self.status, self.headers = answer.status, answer.headers
         self._answer = answer
@@ -104,6 +108,8 @@ class _Watched:
 
 class _Read:
     """An answer that was read already; see `Answer`."""
+
+    replica: Replica | None = None
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers = status, headers

@@ -8,8 +8,9 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import replace
+from typing import Protocol
 
-from dmrc.answer import Answer
+from dmrc.answer import Answer, Replica
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
 from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
@@ -30,20 +31,29 @@ _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 _LONGEST_NAME_BYTES = 4 << 10
 _ERROR_EVENT = b'data: {"error"'
 
-Note = Callable[[str, JsonValue], None]
-"""Writes a note into the record of the request."""
+
+class SeenRequest(Protocol):
+    """What is seen of the request for its record."""
+
+    def note(self, name: str, value: JsonValue) -> None:
+        """Note something, under a name of its own."""
+
+    def saw_answer(self, answer: Answer) -> None:
+        """Note who answers; it is asked when the answer has ended, for that may change until the first chunk."""
 
 
 class EngineClient:
     """Asks one runner for one caller."""
 
-    def __init__(self, session: Session, headers: Mapping[str, str], served: Served, model: bytes, note: Note) -> None:
+    def __init__(
+        self, session: Session, headers: Mapping[str, str], served: Served, model: bytes, seen: SeenRequest
+    ) -> None:
         """Send `headers` too. `model` is the name that the caller gave, as JSON: the answer bears it, no other one."""
         self._session = session
         self._headers = headers
         self._served = served
         self._model = model
-        self._note = note
+        self._seen = seen
 
     async def ask(self, call: Call) -> Answer:
         """Return the answer to a call, under the name of the model that the caller gave.
@@ -53,7 +63,7 @@ class EngineClient:
             DmrcError: The answer is an error: what it means for the caller.
         """
         if call.path == EMBEDDINGS and self._served.is_chat_model:
-            self._note("embedding", "the model was made for chats: its embeddings are a mean of what it would say")
+            self._seen.note("embedding", "the model was made for chats: its embeddings are a mean of what it would say")
         try:
             answer = await self._accepted(call)
         except ContextLengthError as error:
@@ -72,6 +82,7 @@ class EngineClient:
             and call.document.get("tool_choice") != "none"
         )
         answer = await self._session.post(call.path, self._headers, await self._body(call))
+        self._seen.saw_answer(answer)
         if answer.status < 400:
             return _Parsed(answer, lambda: self._unparsed(call)) if has_calls and is_stream(answer) else answer
         with closing(answer):
@@ -103,7 +114,7 @@ class EngineClient:
 
     async def _unparsed(self, call: Call) -> Answer:
         """Ask once more for an answer whose calls llama.cpp cannot read, and let it be words."""
-        self._note("tool_calls", "the engine could not read what the model called; its words are the answer")
+        self._seen.note("tool_calls", "the engine could not read what the model called; its words are the answer")
         again = replace(call, document={**call.document, "tool_choice": "none"}, raw=None)
         return await self._accepted(again)
 
@@ -113,7 +124,7 @@ class EngineClient:
         for text in texts_of(call.document):
             tokens = await self._tokens(text, limit)
             cut.append(text if tokens is None else tokens[:limit])
-        self._note("truncated", f"texts were cut to {limit} tokens before they were embedded")
+        self._seen.note("truncated", f"texts were cut to {limit} tokens before they were embedded")
         return replace(call, document={**call.document, "input": cut}, raw=None)
 
     async def _name_text(self, call: Call, error: ContextLengthError, limit: int) -> None:
@@ -145,6 +156,10 @@ class _Wrapped:
         self._answer = answer
         self.status = answer.status
         self.headers = answer.headers
+
+    @property
+    def replica(self) -> Replica | None:
+        return self._answer.replica
 
     def close(self) -> None:
         self._answer.close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 
 from starlette.types import Scope, Send
 
+from dmrc.answer import Answer, Replica
 from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
 from dmrc.dialects.chat.messages import shown
@@ -16,6 +16,7 @@ from dmrc.dialects.dialect import Route, Timing
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.inference.engine_headers import of_callers, of_plugins
+from dmrc.gateway.inference.kept_requests import beginning_of, trace_of
 from dmrc.gateway.server.page_sessions import SERVICE
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
@@ -25,14 +26,9 @@ from dmrc.scheduler.target import Target
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
-REFUSED_BYTES = 2 << 20
-"""Of a request that no engine saw, at most this much is kept for the record; twice what is recorded in the end."""
-
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 _LONGEST_LEFT_OUT = 500
-
-_TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
 
 
 class ExchangeBuilder:
@@ -62,6 +58,7 @@ class ExchangeBuilder:
         self._target: Target | None = None
         self._model_key: str | None = None
         self._lease: Lease | None = None
+        self._answer: Answer | None = None
         self._status: int | None = None
         self._error: DmrcError | None = None
         self._response_headers: dict[str, str] = {}
@@ -146,6 +143,15 @@ class ExchangeBuilder:
         """Note how long it waited."""
         self._lease = lease
 
+    def saw_answer(self, answer: Answer) -> None:
+        """Note who answers."""
+        self._answer = answer
+
+    @property
+    def replica(self) -> Replica | None:
+        """Return which of several servers answered; None where there is one."""
+        return self._answer.replica if self._answer is not None else None
+
     def saw_error(self, error: DmrcError) -> None:
         """Note why it failed."""
         self._error = error
@@ -227,13 +233,12 @@ class ExchangeBuilder:
     def finished(self) -> Exchange:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
-        trace_id, span_id = _trace(self.request_headers.get("traceparent"))
+        trace_id, span_id = trace_of(self.request_headers.get("traceparent"))
         slots = lease.runner.need.parallel if lease and lease.runner.need else None
         beginning, body = self.beginning(), b"".join(self._chunks)
         was_cut = self._sent_bytes > len(body)
-        asked = self.request_body if lease is not None else _beginning_of(self.request_body)
-        sizes = {"response_body_bytes": self._sent_bytes} if was_cut else {}
-        sizes |= {"request_body_bytes": len(self.request_body)} if len(asked) < len(self.request_body) else {}
+        asked = self.request_body if lease is not None else beginning_of(self.request_body)
+        replica = self.replica
         return Exchange(
             id=self.id,
             trace_id=trace_id,
@@ -253,6 +258,8 @@ class ExchangeBuilder:
             model_reference=target.reference if target else None,
             model_digest=target.digest if target else None,
             engine=target.engine if target else None,
+            node=replica.node if replica else None,
+            replica=replica.name if replica else None,
             stream=beginning.stream,
             received_at=self._received_at,
             queue_ms=lease.queue_ms if lease else None,
@@ -271,20 +278,16 @@ class ExchangeBuilder:
             response_body=body,
             chunk_offsets=tuple(self._offsets),
             response_truncated=was_cut,
-            annotations={**self.annotations, **sizes},
+            annotations=self._notes(len(asked), len(body)),
         )
 
-
-def _beginning_of(body: bytes) -> bytes:
-    """Return what is kept for the record of a request that no engine saw; no picture stays that was cut in two."""
-    if len(body) <= REFUSED_BYTES:
-        return body
-    kept = body[:REFUSED_BYTES]
-    last = kept.rfind(b'"')
-    return kept if b" " in kept[last:] else kept[:last]
-
-
-def _trace(traceparent: str | None) -> tuple[str | None, str | None]:
-    """Return trace and span of a `traceparent`. Source: W3C Trace Context, section 3.2."""
-    match = _TRACEPARENT.match(traceparent or "")
-    return (match[1], match[2]) if match else (None, None)
+    def _notes(self, asked_bytes: int, answered_bytes: int) -> dict[str, JsonValue]:
+        """Return what was noted, with the sizes of what is not kept in full, and who had the request in vain."""
+        notes = dict(self.annotations)
+        if self._sent_bytes > answered_bytes:
+            notes["response_body_bytes"] = self._sent_bytes
+        if len(self.request_body) > asked_bytes:
+            notes["request_body_bytes"] = len(self.request_body)
+        if self.replica is not None and self.replica.instead_of:
+            notes["instead_of"] = list(self.replica.instead_of)
+        return notes

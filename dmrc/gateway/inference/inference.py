@@ -118,13 +118,14 @@ class Inference:
                 await _send_whole(builder, call.loaded)
                 return
             name = json.dumps(builder.model()).encode()
-            client = EngineClient(lease.session, builder.forwarded_headers(), served, name, builder.note)
+            client = EngineClient(lease.session, builder.forwarded_headers(), served, name, builder)
             try:
                 answer = await client.ask(call)
                 with closing(answer):
                     await forward(answer, call, builder, filters)
             except ConnectionError as error:
-                why = f"the engine of model '{resolved.target.reference}' broke off: {error}"
+                who = f"{builder.replica}: " if builder.replica else ""
+                why = f"the engine of model '{resolved.target.reference}' broke off: {who}{error}"
                 raise EngineError(lease.runner.failure or why, remedy="See: dmrc logs") from error
 
     def _check_engine(self, target: Target) -> None:

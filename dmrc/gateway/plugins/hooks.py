@@ -28,6 +28,7 @@ from dmrc.project import LocalPlugin
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler import runner as scheduled
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import StopReason
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Hooks:
         self._notifications.tell(self.plugins.implementations("dmrc_runner_started", users), runner=runner)
         return runner, frozenset(told)
 
-    async def _tell_end(self, start: asyncio.Task[_Told], exit_code: int | None, reason: scheduled.StopReason) -> None:
+    async def _tell_end(self, start: asyncio.Task[_Told], exit_code: int | None, reason: StopReason) -> None:
         runner, told = await start
         projects = {plugin.identity.project for plugin in told if plugin.identity.project}
         every = self.plugins.implementations("dmrc_runner_stopped", projects)

@@ -57,8 +57,8 @@ from dmrc.gateway.serving.configure import Configurator
 from dmrc.gateway.serving.targets import Use
 from dmrc.projects import Projects
 from dmrc.scheduler.description import describe_runner
-from dmrc.scheduler.runner import RunnerState
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import RunnerState
 from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
 

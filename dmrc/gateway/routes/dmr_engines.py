@@ -23,8 +23,9 @@ from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.project import DEFAULT_ENGINE
 from dmrc.scheduler.description import go_duration
-from dmrc.scheduler.runner import ManagedRunner, RunnerState
+from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.scheduler import Scheduler
+from dmrc.scheduler.states import RunnerState
 from dmrc.store import Store
 
 _NEVER = "0001-01-01T00:00:00Z"
