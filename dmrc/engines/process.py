@@ -154,14 +154,21 @@ class EngineProcess:
 
     async def is_healthy(self) -> bool:
         """Ask `GET /health`. llama.cpp answers 503 while it loads, and nothing before it listens."""
+        return await self._health() == 200
+
+    async def is_there(self) -> bool:
+        """Return whether it answers `GET /health` at all."""
+        return await self._health() is not None
+
+    async def _health(self) -> int | None:
         session = HttpSession(self._child.connector)
         try:
             # Not `wait_for`, which in Python 3.11 swallows a cancellation that comes together with the answer.
             async with asyncio.timeout(5):
                 with contextlib.closing(await session.get("/health")) as answer:
-                    return answer.status == 200
+                    return answer.status
         except OSError:
-            return False
+            return None
         finally:
             await session.close()
 

@@ -36,7 +36,7 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "loading": runner.state in (RunnerState.WAITING, RunnerState.STARTING),
         "context_size": target.context_size,
         "runtime_flags": list(target.options.runtime_flags or ()),
-        "parallel": need.parallel if need else None,
+        "parallel": need.parallel if need else runner.replicas.slots if runner.replicas else None,
         "in_use": runner.in_use,
         "waiting": runner.waiting,
         "memory_estimated_bytes": need.memory.total_bytes if need else None,

@@ -59,7 +59,7 @@ class RequestQueue(Generic[R]):
             BusyError: Too many wait. It says when to try again, by how long the last requests took.
         """
         if len(self._entries) >= self._limit:
-            seconds = math.ceil((self._mean_seconds or 1.0) * len(self._entries) / parallel)
+            seconds = math.ceil((self._mean_seconds or 1.0) * len(self._entries) / max(parallel, 1))
             raise BusyError(
                 f"{len(self._entries)} requests wait for model '{self.target.reference}' already",
                 retry_after_seconds=max(1, min(seconds, _LONGEST_RETRY_SECONDS)),

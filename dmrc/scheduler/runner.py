@@ -65,14 +65,14 @@ class ManagedRunner:
         self.loaded_bytes = (0, 0)
         """What its child had in memory when it began to answer, and what of that was its own."""
         self.load: asyncio.Task[None] | None = None
+        self.following: asyncio.Task[None] | None = None
         self.in_use = 0
         self.hang_ups = HangUps(self)
         """Of those in use, slots whose callers have gone, and for whom the engine still works."""
         self.served = 0
         """Requests that have had a slot of it so far."""
-        self.began_at = time.time()
+        self.began_at = self.last_used = time.time()
         """When it began to wait for memory, and after that when it began to load; in Unix seconds."""
-        self.last_used = time.time()
         self.load_seconds: float | None = None
         self.waits_since = time.monotonic()
         self.ready_since = self.idle_since = math.inf
@@ -121,11 +121,18 @@ class ManagedRunner:
 
     @property
     def parallel(self) -> int:
-        """Return how many requests it serves at the same time."""
+        """Return how many requests it serves at the same time; with replicas that may change, and be none."""
         if self.need is not None:
             return self.need.parallel
+        if self.replicas is not None:
+            return self.replicas.slots
         wanted = self.engine.asked_parallel(self.target.options) or self.engine.usual_parallel
         return min(wanted, self.engine.largest_parallel or wanted)
+
+    @property
+    def knows_context(self) -> bool:
+        """Return whether a request has the context of the target: it was given to a server of ours."""
+        return self.need is not None or (self.replicas is not None and self.process is not None)
 
     @property
     def has_free_prompt_cache(self) -> bool:
@@ -249,16 +256,22 @@ class ManagedRunner:
     async def notice_death(self) -> None:
         """After a connection broke off, ask the child whether it lives; if not, wait until its end is known.
 
-        The connections of a child that dies break a moment before the system tells of its end.
+        The connections of a child that dies break a moment before the system tells of its end. One that has replicas
+        lives as long as it says anything: that they all have gone is not its own end.
         """
-        if self.process is not None and not await self.process.is_healthy():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DEATH_SECONDS):
-                    await self.process.wait_exit()
+        process = self.process
+        if process is None or await (process.is_there() if self.replicas is not None else process.is_healthy()):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_SECONDS):
+                await process.wait_exit()
 
     async def stop(self) -> None:
         """End the child, whatever its state; safe to call twice."""
         self._cancel_timer()
+        if self.following is not None:
+            self.following.cancel()
+            await asyncio.wait({self.following})
         if self.session is not None:
             await self.session.close()
         if self.process is not None:

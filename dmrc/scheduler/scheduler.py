@@ -14,6 +14,7 @@ from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, EngineError
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.eviction import Eviction
+from dmrc.scheduler.following import follow
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.queue import QueueEntry
@@ -220,8 +221,7 @@ class Scheduler:
             try:
                 runner = self._begin(queue)
             except BusyError as error:  # they have not been near the engine that died: they wait for the next one
-                loop = asyncio.get_running_loop()
-                loop.call_later(error.retry_after_seconds or 1, self._serve, queue)
+                asyncio.get_running_loop().call_later(error.retry_after_seconds or 1, self._serve, queue)
         while runner is not None and runner.has_free_slot and (entry := queue.next()) is not None:
             runner.enter(entry)
 
@@ -236,6 +236,7 @@ class Scheduler:
         self._runners.turn += 1
         _log.debug("runner %s is ready after %.2f s", runner.target.reference, load_seconds)
         self._runners.spawn(self._watch(runner))
+        follow(runner, self._serve)
         # The one before it was unloaded, and died with some waiting.
         if runner.queue is not self._queues.get(runner.key):
             runner.state = RunnerState.DRAINING
@@ -246,12 +247,12 @@ class Scheduler:
 
     async def _fail(self, runner: ManagedRunner, error: BaseException) -> None:
         """End a runner that does not become ready, and tell those who wait for it why."""
-        had_memory = runner.need is not None
+        had_begun = runner.need is not None or runner.process is not None
         runner.state = RunnerState.FAILED
         queue, runner.queue = runner.queue, None
         if isinstance(error, DmrcError):
             _log.warning("runner %s did not start: %s", runner.target.reference, error)
-            if had_memory:
+            if had_begun:
                 self.backoff.note(runner.key, error.message, runner.target.reference)
         if queue is not None:
             queue.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))

@@ -62,7 +62,12 @@ class Supervision:
         return f"the engine of model '{name}' died ({self._process.last_words()})"
 
     def look(self) -> str | None:
-        """Return why the child must end, as a clause about it; None when it need not."""
+        """Return why the child must end, as a clause about it; None when it need not.
+
+        One that has replicas computes nothing itself: what it does without a request is to look after them.
+        """
+        if self._runner.replicas is not None:
+            return None
         now, (processor_seconds, own_bytes) = time.monotonic(), self._usage()
         elapsed, used = now - self._looked_at, processor_seconds - self._processor_seconds
         was_asked = self._runner.in_use > self._runner.hang_ups.count or self._runner.idle_since > self._looked_at

@@ -234,7 +234,6 @@ class ExchangeBuilder:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
         trace_id, span_id = trace_of(self.request_headers.get("traceparent"))
-        slots = lease.runner.need.parallel if lease and lease.runner.need else None
         beginning, body = self.beginning(), b"".join(self._chunks)
         was_cut = self._sent_bytes > len(body)
         asked = self.request_body if lease is not None else beginning_of(self.request_body)
@@ -270,7 +269,7 @@ class ExchangeBuilder:
             # What may quote the request is content; the answer's body tells it to the record, where that may have it.
             error_message=str(error) if error and not error.quotes_request else None,
             client_disconnected=self.client_disconnected,
-            context_tokens=target.context_size if target and slots else None,
+            context_tokens=target.context_size if target and lease and lease.runner.knows_context else None,
             request_headers=self.request_headers,
             request_body=asked,
             request_truncated=len(asked) < len(self.request_body),
