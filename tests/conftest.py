@@ -24,6 +24,7 @@ pytest_plugins = [
     "tests.real_model",
     "tests.dmrc_command",
     "tests.ray_cluster",
+    "tests.kubernetes.cluster",
     "tests.kubernetes.schemas",
 ]
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.programs import kubernetes_programs
 from tests.vulkan import llvmpipe_driver, vulkan_program
 
 _DOCKER_SECONDS = 900
@@ -92,6 +93,12 @@ def _missing_for_docker() -> str | None:
     return _missing_for_compose() or _missing_commands("dockerd", "docker", "busybox", "debootstrap", "ip", "setpriv")
 
 
+def _missing_for_kubernetes() -> str | None:
+    if kubernetes_programs() is None:
+        return "no programs of Kubernetes by DMRC_TEST_KUBERNETES; .ci/build-kubernetes makes them"
+    return _missing_commands("openssl", "setpriv")
+
+
 def _missing_for_node() -> str | None:
     return None if shutil.which("node") and shutil.which("npm") else "no node with npm"
 
@@ -152,6 +159,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "ray": _missing_for_ray,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
+    "kubernetes": _missing_for_kubernetes,
     "node": _missing_for_node,
     "clients": _missing_for_clients,
     "go": _missing_for_go,

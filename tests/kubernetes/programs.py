@@ -1,0 +1,19 @@
+"""Where the programs of a real Kubernetes are on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.cache import cache_directory
+
+_VERSIONS = Path(__file__).parents[2] / ".ci" / "kubernetes-versions.txt"
+
+
+def kubernetes_programs() -> Path | None:
+    """Return the directory that `DMRC_TEST_KUBERNETES` names, or the one that `.ci/build-kubernetes` made."""
+    if named := os.environ.get("DMRC_TEST_KUBERNETES"):
+        return Path(named).resolve(strict=True)
+    kubernetes = next(line for line in _VERSIONS.read_text().splitlines() if not line.startswith("#"))
+    made = cache_directory() / f"kubernetes-{kubernetes}"
+    return made if made.exists() else None
