@@ -19,7 +19,7 @@ FLOORS = {
     "secret_texts": 1, "proxies": 1, "json_values": 1, "event_stream": 1, "log_tail": 1, "decompression": 1,
     "background": 1, "docker_context": 1, "safetensors": 1, "tar_entries": 1,
     "store": 2, "sources": 2, "compose": 2, "engines": 2, "dialects": 2,
-    "capture": 3, "hooks": 3, "models": 3, "installing": 3, "scheduler": 3, "projects": 3,
+    "capture": 3, "hooks": 3, "models": 3, "installing": 3, "scheduler": 3, "projects": 3, "kubernetes": 3,
     "gateway": 4, "ui": 5,
     "cli": 6, "docker_model": 7, "__main__": 7,
 }  # fmt: skip

@@ -18,6 +18,9 @@ COMMANDS = {
     "compose": LazyCommand(
         "dmrc.cli.projects.compose:compose", "Serve a model as a provider service, for Compose", _PROJECTS
     ),
+    "export": LazyCommand(
+        "dmrc.cli.projects.export.group:export", "Write a project as Kubernetes manifests", _PROJECTS
+    ),
     "plugin": LazyCommand("dmrc.cli.projects.plugin:plugin", "Let plain docker compose up use dmrc", _PROJECTS),
     "pull": LazyCommand("dmrc.cli.models.pull:pull", "Pull a model from a registry", _MODELS),
     "push": LazyCommand("dmrc.cli.models.push:push", "Push a model to a registry", _MODELS),

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
 from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
+from dmrc.gateway.projects.given import GivenProject
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin import create_admin_app
@@ -169,8 +170,8 @@ class Daemon:
     async def _end_project(self, name: str) -> bool:
         return await self.members.unregister(name)
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Listen until SIGTERM, SIGINT or `stop`.
+    async def run(self, on_ready: Callable[[], None], given: Sequence[GivenProject] = ()) -> None:
+        """Listen until SIGTERM, SIGINT or `stop`; projects that are `given` are up before anybody can ask.
 
         Raises:
             PortTakenError: Another process listens on the port.
@@ -183,6 +184,10 @@ class Daemon:
             self._background.spawn(engine.end_left_behind())
         # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
         self.bindings.open_admin(create_admin_app(self), self.settings.paths.admin_socket)
+        for project in given:
+            self.projects.register(project.registration)
+            self.catalog.upstream_keys.put(project.registration.name, project.upstream_keys)
+            self.members.remember_secrets(project.registration.name, [*project.secrets])
         for registration in self.projects.all():
             await self._plugins_up(registration)
         self.bindings.open_loopback()
@@ -256,6 +261,7 @@ def serve(
     engines: Mapping[str, Engine],
     plugins: Plugins,
     on_ready: Callable[[], None],
+    given: Sequence[GivenProject] = (),
 ) -> None:
     """Run the daemon in this process until it is told to end; blocks.
 
@@ -269,7 +275,7 @@ def serve(
         async with AsyncExitStack() as parts:
             daemon = Daemon(settings, models, engines, plugins, parts)
             mask_with(daemon.masked)
-            await daemon.run(on_ready)
+            await daemon.run(on_ready, given)
 
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_limit_of_descriptors()

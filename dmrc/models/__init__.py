@@ -7,11 +7,13 @@ from dmrc.models.description import (
     openai_model,
     stored_capabilities,
 )
+from dmrc.models.loose_files import LooseFiles, link_files, loose_files
 from dmrc.models.models import Models, Pulled
 from dmrc.models.packaging import Parts, with_facts
 from dmrc.models.pushing import Pushed
 
 __all__ = [
+    "LooseFiles",
     "Models",
     "Parts",
     "Pulled",
@@ -19,6 +21,8 @@ __all__ = [
     "capabilities",
     "describe",
     "describe_for_openai",
+    "link_files",
+    "loose_files",
     "openai_model",
     "stored_capabilities",
     "with_facts",

@@ -1,0 +1,1 @@
+"""`dmrc export`: a project for another place than this machine."""
