@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from dmrc import __version__, errors
 from dmrc.cli.admin import Admin
@@ -189,6 +189,16 @@ class DaemonClient:
             return cast(list[JsonObject], self.request("GET", "/runners"))
         except DaemonNotRunningError:
             return []
+
+    def replica_log(self, runner: str, replica: str, lines: int) -> str:
+        """Return the last lines that a replica of a runner printed.
+
+        Raises:
+            DmrcError: There is none, or it cannot be had.
+        """
+        words = urlencode({"runner": runner, "replica": replica, "lines": lines})
+        answer = cast(JsonObject, self.request("GET", f"/replica-log?{words}"))
+        return str(answer["text"])
 
     def _start(self) -> None:
         """Start the daemon in a session of its own, and wait until it listens or says why it cannot.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 from dmrc.engines.engine import Counts
 from dmrc.engines.placement import SPARE_BYTES
@@ -39,6 +40,7 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "parallel": need.parallel if need else runner.replicas.slots if runner.replicas else None,
         "in_use": runner.in_use,
         "waiting": runner.waiting,
+        "replicas": [asdict(replica) for replica in runner.replicas.now()] if runner.replicas else [],
         "memory_estimated_bytes": need.memory.total_bytes if need else None,
         "memory_resident_bytes": process.resident_bytes() if process else None,
         "processor": _processor(need),

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from dmrc.errors import InvalidReferenceError, NotFoundError
 from dmrc.gateway.routes.admin_documents import RunnerDocument
+from dmrc.gateway.routes.replica_logs import replica_log
 from dmrc.models.description import describe, trained_context
 from dmrc.reference import Reference
 from dmrc.scheduler.description import describe_runner
@@ -90,13 +91,17 @@ class ModelPages:
             running=replace(self._running(), runners=runners),
         )
 
-    async def log(self, id: str) -> Response:
-        """Return the last lines that a runner wrote."""
+    async def log(self, id: str, replica: str | None = None) -> Response:
+        """Return the last lines that a runner wrote, or one of its replicas."""
         known = next((runner for runner in self._runners() if runner["id"] == id), None)
         if known is None:
             raise NotFoundError(f"there is no runner '{id}' any more", remedy="See: dmrc logs MODEL")
-        path = self._parts.settings.paths.logs / f"runner-{id}.log"
-        return page("log.html", here="models", runner=known, lines=await asyncio.to_thread(_tail, path))
+        if replica is not None:
+            text = await replica_log(self._parts.scheduler, id, replica, _LOG_LINES)
+            lines = text.splitlines(keepends=True)
+        else:
+            lines = await asyncio.to_thread(_tail, self._parts.settings.paths.logs / f"runner-{id}.log")
+        return page("log.html", here="models", runner=known, replica=replica, lines=lines)
 
     async def load(self, body: LoadModel) -> dict[str, object]:
         """Load a model; answers when it is ready."""

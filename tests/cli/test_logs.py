@@ -26,6 +26,7 @@ def test_logs_are_the_daemons_or_a_models(dmrc: Dmrc, tiny: str) -> None:
     assert "n_ctx" in engine
     assert dmrc.ok("logs", "-n", "1") == daemon.splitlines(keepends=True)[-1]
     assert dmrc.ok("logs", "-n", "0") == ""
+    assert "has no replica 'r1': it has none. See: dmrc ps" in dmrc.run("logs", tiny, "--replica", "r1").stderr
 
 
 def test_logs_can_be_followed_until_ctrl_c(dmrc: Dmrc, tiny: str, project: Path) -> None:

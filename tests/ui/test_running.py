@@ -23,6 +23,7 @@ _RUNNER = {
     "in_use": 0,
     "parallel": 1,
     "waiting": 0,
+    "replicas": [],
     "keep_alive_seconds": -1,
     "expires_at": None,
     "notice": NOTICE,

@@ -8,14 +8,16 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import model_name
+from dmrc.fields import JsonObject
 
 
 @click.command(epilog="Example: dmrc logs -f ai/smollm2")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written, until Ctrl+C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=200, show_default=True, help="How many at first.")
+@click.option("--replica", metavar="NAME", help="With MODEL: the log of this replica, as dmrc ps has it.")
 @click.argument("model", required=False, type=model_name)
 @pass_app
-def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
+def logs(app: App, follow: bool, lines: int, replica: str | None, model: str | None) -> None:
     """Print the daemon's log, or with MODEL the log of the engine that serves it."""
     import time
     from collections import deque
@@ -23,6 +25,9 @@ def logs(app: App, follow: bool, lines: int, model: str | None) -> None:
     from dmrc.errors import NotFoundError
     from dmrc.log_tail import LogTail
 
+    if replica is not None:
+        click.echo(_log_of_replica(app, model, replica, lines, follow=follow), nl=False)
+        return
     path = app.settings.paths.daemon_log if model is None else _log_of(app, model)
     try:
         tail = LogTail(path)
@@ -43,10 +48,44 @@ def _log_of(app: App, model: str) -> Path:
     Raises:
         NotFoundError: It does not run.
     """
+    return app.settings.paths.logs / f"runner-{_runners_of(app, model)[0]['id']}.log"
+
+
+def _log_of_replica(app: App, model: str | None, replica: str, lines: int, *, follow: bool) -> str:
+    """Return the last lines of a replica, which may be on another machine: its runner is asked for them.
+
+    Raises:
+        InputError: No model is named, or the log is to be followed.
+        NotFoundError: The model does not run, or has no such replica.
+    """
+    from dmrc.errors import InputError, NotFoundError
+    from dmrc.json_values import items_of
+
+    if model is None:
+        raise InputError("--replica needs the model that it is of", remedy="Run: dmrc logs MODEL --replica NAME")
+    if follow:
+        raise InputError("--follow does not go with --replica", remedy="Leave it out")
+    runners = _runners_of(app, model)
+    names = {str(one["name"]): str(runner["id"]) for runner in runners for one in items_of(runner.get("replicas"))}
+    if replica not in names:
+        known = f"it has {', '.join(names)}" if names else "it has none"
+        raise NotFoundError(f"model '{model}' has no replica '{replica}': {known}", remedy="See: dmrc ps")
+    return app.daemon.replica_log(names[replica], replica, lines)
+
+
+def _runners_of(app: App, model: str) -> list[JsonObject]:
+    """Return the runners of a model, the newest first; of an upstream's model those that have its name.
+
+    Raises:
+        NotFoundError: It does not run.
+    """
     from dmrc.errors import NotFoundError
 
-    digest = app.present(model).digest
-    for runner in reversed(app.daemon.runners()):
-        if runner["digest"] == digest:
-            return app.settings.paths.logs / f"runner-{runner['id']}.log"
-    raise NotFoundError(f"model '{model}' does not run", remedy="See: dmrc ps")
+    runners = app.daemon.runners()[::-1]
+    found = [runner for runner in runners if runner["upstream"] and runner["model"] == model]
+    if not found:
+        digest = app.present(model).digest
+        found = [runner for runner in runners if runner["digest"] == digest]
+    if not found:
+        raise NotFoundError(f"model '{model}' does not run", remedy="See: dmrc ps")
+    return found

@@ -12,6 +12,7 @@ _HEADERS = (
     *("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "PROCESSOR", "MEMORY", "PROMPT CACHE"),
     "UNTIL",
 )
+_LONGEST_REPLICA = 160
 
 
 @click.command(epilog="Example: dmrc ps --json | jq '.[].model'")
@@ -26,6 +27,9 @@ def ps(app: App, as_json: bool) -> None:
     PROMPT CACHE is the memory for the prompts of earlier requests, and the share of all prompts that was not computed
     again.
 
+    A model with several replicas has a line for each below its own: its name, its node, and how many of its slots are
+    in use.
+
     One that loads shows for how long it does, and one that waits for memory is listed too.
     """
     import json
@@ -38,12 +42,29 @@ def ps(app: App, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(runners, indent=2))
         return
-    print_table(_HEADERS, [_row(runner, app.settings.default_registry) for runner in runners])
+    print_table(_HEADERS, [row for runner in runners for row in _rows(runner, app.settings.default_registry)])
     for runner in runners:
         if runner.get("notice"):
             note(str(runner["notice"]))
     for line in ended_lines(app.daemon.status() or {}):
         note(line)
+
+
+def _rows(runner: JsonObject, default_registry: str) -> list[list[str]]:
+    """Return the line of a runner, and below it one for each of its replicas."""
+    from dmrc.capture.summary import plain
+    from dmrc.json_values import items_of
+
+    rows = [_row(runner, default_registry)]
+    for one in items_of(runner.get("replicas")):
+        place = f"{one['name']} on {one['node']}" if one["node"] else str(one["name"])
+        cells = {
+            "MODEL": f"  {plain(place, _LONGEST_REPLICA)}",
+            "STATE": str(one["state"]),
+            "SLOTS": f"{one['in_use']}/{one['slots']}",
+        }
+        rows.append([cells.get(name, "") for name in _HEADERS])
+    return rows
 
 
 def _row(runner: JsonObject, default_registry: str) -> list[str]:

@@ -26,9 +26,11 @@ from starlette.responses import Response
 from dmrc import Exchange, Runner, hookimpl
 from dmrc.engines.session import Session
 from dmrc.gateway.plugins.context import DaemonParts
+from dmrc.gateway.plugins.replica_metrics import Names, of_replicas
 from dmrc.scheduler import runner as scheduled
 
 _WHO = ("project", "service", "model", "engine")
+_REPLICA = ("model", "engine", "node", "replica")
 _OPENMETRICS = "application/openmetrics-text"
 _ENGINE_SECONDS = 2.0
 _COUNTER_WITHOUT_TOTAL = re.compile(r"^(# TYPE \S+(?<!_total)) counter$", re.MULTILINE)
@@ -36,6 +38,8 @@ _OPERATION_NAMES = {"completion": "text_completion", "embedding": "embeddings", 
 _DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 _PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+
+_nodes, _replicas = Names(), Names()
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
@@ -51,6 +55,7 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
 
 _requests = _counter("dmrc_requests", "Finished requests", *_WHO, "operation", "status")
 _tokens = _counter("dmrc_tokens", "Tokens: input, those of it from a cache, output", *_WHO, "type")
+_answers = _counter("dmrc_replica_requests", "Finished requests of models with replicas", *_REPLICA, "status")
 _disconnects = _counter("dmrc_client_disconnects", "Requests whose caller went away", *_WHO)
 _starts = _counter("dmrc_runner_starts", "Runners that became ready", "model", "engine")
 _stops = _counter("dmrc_runner_stops", "Runners that ended, by reason", "model", "engine", "reason")
@@ -90,6 +95,9 @@ def dmrc_exchange_completed(exchange: Exchange) -> None:
     counts = (("input", exchange.prompt_tokens), ("cached", exchange.cached_tokens))
     for kind, count in (*counts, ("output", exchange.completion_tokens)):
         _tokens.labels(*who, kind).inc(count or 0)
+    if exchange.replica is not None:
+        place = (_nodes.label(exchange.node or ""), _replicas.label(exchange.replica))
+        _answers.labels(*who[2:], *place, str(exchange.status or "")).inc()
     if exchange.client_disconnected:
         _disconnects.labels(*who).inc()
     operation = _OPERATION_NAMES.get(exchange.operation, exchange.operation)
@@ -181,7 +189,7 @@ def _of_daemon(parts: DaemonParts, runners: Iterable[scheduled.ManagedRunner]) -
         memory.add_metric(names, held.estimated_bytes)
         for device, reserved in held.cards.items():
             on_card.add_metric((*names, device), reserved)
-    yield from (*gauges.values(), memory, on_card)
+    yield from (*gauges.values(), memory, on_card, *of_replicas(runners))
     counts = parts.recorder.counts()
     dropped = CounterMetricFamily("dmrc_captures_dropped", "Requests that could not be recorded")
     dropped.add_metric((), counts.dropped)

@@ -48,6 +48,7 @@ from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguratio
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.gateway.routes.keys import KeyRoutes
+from dmrc.gateway.routes.replica_logs import ReplicaLogRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.server.page_sessions import LOGIN, PageSessions
@@ -108,6 +109,7 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     _Admin(daemon).add_to(router)
     ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
+    ReplicaLogRoutes(daemon.scheduler).add_to(router)
     include(app, router)
     Description("dmrc admin", _ABOUT, lambda: router.routes, [AdminError]).add_to(app)
     app.add_exception_handler(DmrcError, _on_error)

@@ -185,6 +185,16 @@ class HeldDevice(AnswerDocument):
     memory_bytes: int
 
 
+class ReplicaDocument(AnswerDocument):
+    """One of several servers of a runner's model."""
+
+    name: str
+    node: str | None = Field(description="The machine that it is on, where that is known")
+    state: str = Field(description="`starting`, `ready` or `draining`")
+    slots: int = Field(description="Requests that it serves at the same time")
+    in_use: int
+
+
 class RunnerDocument(AnswerDocument):
     """A runner; sizes are bytes, times Unix seconds."""
 
@@ -203,6 +213,7 @@ class RunnerDocument(AnswerDocument):
     parallel: int | None
     in_use: int
     waiting: int
+    replicas: list[ReplicaDocument] = Field(description="Who answers, where there are several; else none")
     memory_estimated_bytes: int | None
     memory_resident_bytes: int | None
     memory_device_bytes: int = Field(description="Of graphics cards, all together")
