@@ -23,7 +23,6 @@ class _Held:
         head = {
             "num_cpus": 0,
             "temp_dir": directory,
-            "node_ip_address": "127.0.0.1",
             "include_dashboard": False,
             "node_name": "head",
         }
@@ -34,9 +33,7 @@ class _Held:
         return {"address": self._cluster.address}
 
     def add(self, name: str, processors: int, environment: dict[str, str]) -> dict[str, Any]:
-        node = self._cluster.add_node(
-            node_name=name, num_cpus=processors, env_vars=environment, node_ip_address="127.0.0.1"
-        )
+        node = self._cluster.add_node(node_name=name, num_cpus=processors, env_vars=environment)
         self._nodes[name] = node
         return {"id": node.node_id, "pid": _raylet(node).pid}
 
