@@ -54,11 +54,12 @@ class RayCluster:
         self.address: str = self._read()["address"]
         """What RAY_ADDRESS is to be."""
 
-    def add(self, name: str) -> None:
-        """Add a node; `home(name)` is its DMRC_HOME, which stays when the node is killed, as a machine's disk does."""
-        home = self.home(name)
-        home.mkdir(exist_ok=True)
-        self._ask("add", name=name, processors=self._processors, environment={"DMRC_HOME": str(home)})
+    def add(self, *names: str) -> None:
+        """Add nodes; `home(name)` is a DMRC_HOME, which stays when the node is killed, as a machine's disk does."""
+        homes = {name: str(self.home(name)) for name in names}
+        for home in homes.values():
+            Path(home).mkdir(exist_ok=True)
+        self._ask("add", homes=homes, processors=self._processors)
 
     def home(self, name: str) -> Path:
         """Return the DMRC_HOME of a node."""
@@ -109,8 +110,7 @@ def temporary_cluster(nodes: int = 3, processors: int = 2) -> Iterator[RayCluste
     try:
         cluster = RayCluster(directory, processors)
         try:
-            for number in range(1, nodes + 1):
-                cluster.add(f"node-{number}")
+            cluster.add(*(f"node-{number}" for number in range(1, nodes + 1)))
             yield cluster
         finally:
             left = cluster.end()
@@ -119,8 +119,8 @@ def temporary_cluster(nodes: int = 3, processors: int = 2) -> Iterator[RayCluste
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster(needs_ray: None, needs_engine: None) -> Iterator[RayCluster]:
-    """A cluster of three nodes."""
+    """A cluster of three nodes, for all tests: who kills a node adds it again."""
     with temporary_cluster() as cluster:
         yield cluster

@@ -32,10 +32,12 @@ class _Held:
     def where(self) -> dict[str, Any]:
         return {"address": self._cluster.address}
 
-    def add(self, name: str, processors: int, environment: dict[str, str]) -> dict[str, Any]:
-        node = self._cluster.add_node(node_name=name, num_cpus=processors, env_vars=environment)
-        self._nodes[name] = node
-        return {"id": node.node_id, "pid": _raylet(node).pid}
+    def add(self, homes: dict[str, str], processors: int) -> dict[str, Any]:
+        for name, home in homes.items():
+            node = self._cluster.add_node(wait=False, node_name=name, num_cpus=processors, env_vars={"DMRC_HOME": home})
+            self._nodes[name] = node
+        self._cluster.wait_for_nodes()
+        return {}
 
     def kill(self, name: str) -> dict[str, Any]:
         """Kill a node's raylet, and nothing else: tell who of its processes is there after a while, and end these."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
@@ -116,6 +116,18 @@ class Counts:
     """Tokens of prompts that were there already: in a slot, or in the prompt cache."""
     processing: int
     """Requests that hold a slot now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an engine found where its servers run."""
+
+    state: Literal["ok", "warning", "problem"]
+    """A warning keeps a part of it from working, a problem all of it."""
+    message: str
+    """What was found."""
+    remedy: str | None = None
+    """What to do; None where there is nothing to do."""
 
 
 FetchProgress = Callable[[str, int, int], None]
@@ -252,6 +264,9 @@ class Engine(Protocol):
 
     def describe(self) -> str:
         """Return which server that would be, and its version, in one line; `not installed; …` where there is none."""
+
+    def surroundings(self) -> Finding | None:
+        """Look at what its servers run on beyond this machine; None: they run here. It blocks, for `dmrc doctor`."""
 
     def disk_bytes(self) -> int:
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmrc.answer import ServerKind
 from dmrc.engines.devices import Device
-from dmrc.engines.engine import Counts, FetchProgress, MemoryEstimate
+from dmrc.engines.engine import Counts, FetchProgress, Finding, MemoryEstimate
 from dmrc.engines.local_model import LocalModel
 from dmrc.engines.placement import DeviceWish
 from dmrc.exchange import Operation
@@ -95,6 +95,10 @@ class PlainEngine:
 
     async def end_left_behind(self) -> None:
         """Leave nothing behind: children end with their daemon."""
+
+    def surroundings(self) -> Finding | None:
+        """Return None: its servers run here."""
+        return None
 
     def disk_bytes(self) -> int:
         """Return 0: it is not known."""

@@ -36,12 +36,18 @@ class Check:
 
 
 def check_all(app: App) -> Iterator[Check]:
-    """Yield the checks one by one; one that fails in one of our own ways is a problem, in its words."""
+    """Yield the checks one by one; one that fails in one of our own ways is a problem, in its words.
+
+    At the end engines tell of what they run on elsewhere.
+    """
     for name, check in _CHECKS.items():
         try:
             yield check(app)
         except DmrcError as error:
             yield Check(name, "problem", error.message, error.remedy)
+    for engine in app.engines.values():
+        if (found := engine.surroundings()) is not None:
+            yield Check(engine.name, found.state, found.message, found.remedy)
 
 
 def _home(app: App) -> Check:
