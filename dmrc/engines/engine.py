@@ -27,6 +27,10 @@ class Launch:
 
     name: str
     """Reference of the model: what answers call it, instead of a path of this machine."""
+    runner: str = ""
+    """12 hex digits that name the runner: equal ones have the same model and configuration."""
+    digest: str | None = None
+    """Digest of the model's manifest; None where nobody here knows its files."""
     model: LocalModel | None
     """Its files; None where they are elsewhere."""
     options: ServingOptions
@@ -42,7 +46,11 @@ class Launch:
     socket: Path
     """Unix socket that a child listens on, unless it has a port."""
     port: int | None = None
-    """Port of loopback that a child listens on, where its engine's server knows no unix sockets."""
+    """Port that a child listens on, where its engine's server knows no unix sockets, or others than us call it."""
+    host: str = "127.0.0.1"
+    """Address of this machine that the port is of."""
+    api_keys: Path | None = None
+    """File with the keys of who may call the port, one a line; None lets everybody."""
     log: Path
     """File that gets a child's output."""
 

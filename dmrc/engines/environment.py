@@ -19,7 +19,7 @@ _PREFIXES = (
     *("LC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "MALLOC_", "GGML_"),
     *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "AMD_", "VK_", "MESA_", "LIBGL_", "GALLIUM_", "LP_", "SYCL_"),
     *("ONEAPI_", "ZE_", "ASCEND_", "MTL_", "METAL_"),
-    *("VLLM_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "TRITON_", "NCCL_", "RCCL_", "GLOO_"),
+    *("RAY_", "VLLM_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "TRITON_", "NCCL_", "RCCL_", "GLOO_"),
 )
 
 _WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})

@@ -221,6 +221,8 @@ class ManagedRunner:
         """
         launch = Launch(
             name=self.target.reference,
+            runner=self.target.key,
+            digest=self.target.digest,
             model=self.target.model,
             options=self.target.options,
             parallel=self.parallel,

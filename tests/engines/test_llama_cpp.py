@@ -1,5 +1,6 @@
 """Engine `llama.cpp`: which program it uses, and what llama-server is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_llama_server_gets_the_context_of_all_slots_and_the_projects_flags_last(
     assert command[-2:] == ["--cache-ram", "64"]
     assert {"--no-kv-unified", "--no-slots", "--no-webui", "--metrics", "--offline"} <= set(command)
     assert not {"-np", "--embeddings", "--reranking", "--mmproj", "--chat-template-file"} & set(command)
+
+
+def test_on_a_port_of_a_network_it_listens_on_one_address_and_its_keys_are_in_a_file(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path, gguf=tmp_path / "m.gguf")
+
+    command = LlamaCpp("llama-server").command(replace(launch, host="10.0.0.7", port=4711, api_keys=tmp_path / "keys"))
+
+    assert (after(command, "--host"), after(command, "--port")) == ("10.0.0.7", "4711")
+    assert after(command, "--api-key-file") == str(tmp_path / "keys")
+    assert str(launch.socket) not in command
 
 
 @pytest.mark.parametrize(("mode", "flag"), [("embedding", "--embeddings"), ("rerank", "--reranking")])

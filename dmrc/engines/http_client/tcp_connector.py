@@ -96,13 +96,13 @@ class TcpConnector:
 
 
 class ChildTcpConnector(TcpConnector):
-    """Connects to a child on a port of loopback: no proxy has a say, and its silence is its work, as on a socket."""
+    """Connects to a child on a port: no proxy has a say, and its silence is its work, as on a socket."""
 
     options = ConnectionOptions(rest_seconds=4)  # uvicorn's own connections rest 5 seconds
 
-    def __init__(self, port: int) -> None:
-        """Connect to `port`."""
-        super().__init__(f"http://127.0.0.1:{port}", None)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        """Connect to `port` of an address of this machine."""
+        super().__init__(f"http://{f'[{host}]' if ':' in host else host}:{port}", None)
 
 
 def _reason(error: OSError) -> str:

@@ -122,7 +122,13 @@ class LlamaCpp(ChildEngine):
             site = None if build.site is None else str(build.site)
             placement = offload.placement_json(launch.placement, launch.options)
             told = launch_json(
-                launch, prompt_cache_mib=mib, context_checkpoints=checkpoints, site=site, placement=placement
+                launch,
+                prompt_cache_mib=mib,
+                context_checkpoints=checkpoints,
+                site=site,
+                placement=placement,
+                host=launch.host,
+                api_keys=None if launch.api_keys is None else str(launch.api_keys),
             )
             return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
@@ -195,7 +201,7 @@ def server_arguments(launch: Launch) -> list[str]:
     model, options = local(launch.model), launch.options
     prompt_cache_mib, context_checkpoints = _prompt_store(launch)
     context_size = (options.context_size or DEFAULT_CONTEXT_SIZE) * launch.parallel
-    arguments = ["--model", str(model.path), "--alias", launch.name, "--host", str(launch.socket)]
+    arguments = ["--model", str(model.path), "--alias", launch.name, *_listens(launch)]
     arguments += ["--ctx-size", str(context_size), "--parallel", str(launch.parallel)]
     arguments += ["--no-kv-unified", "--cache-ram", str(prompt_cache_mib)]
     arguments += ["--ctx-checkpoints", str(context_checkpoints)]
@@ -208,6 +214,14 @@ def server_arguments(launch: Launch) -> list[str]:
     arguments += offload.placement_arguments(launch.placement, options)
     modes = {"embedding": ["--embeddings"], "rerank": ["--reranking"]}
     return arguments + modes.get(options.mode or "", []) + as_arguments(settings)
+
+
+def _listens(launch: Launch) -> list[str]:
+    """Return the arguments that say where it listens, and who may call."""
+    if launch.port is None:
+        return ["--host", str(launch.socket)]
+    keys = [] if launch.api_keys is None else ["--api-key-file", str(launch.api_keys)]
+    return ["--host", launch.host, "--port", str(launch.port), *keys]
 
 
 def _files(model: LocalModel) -> list[str]:

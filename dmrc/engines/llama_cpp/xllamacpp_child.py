@@ -99,7 +99,10 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
     parallel = int(launch["parallel"])
     params.model.path = launch["path"]
     params.model_alias = {launch["name"]}
-    params.hostnames = [launch["socket"]]
+    params.hostnames = [launch.get("socket") or launch["host"]]
+    params.port = int(launch.get("port") or params.port)
+    if launch.get("api_keys"):
+        params.api_keys = Path(str(launch["api_keys"])).read_text().split()
     params.n_ctx = int(launch.get("context_size", 0)) * parallel
     params.n_parallel = parallel
     params.kv_unified = False

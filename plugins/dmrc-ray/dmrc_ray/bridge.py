@@ -1,0 +1,182 @@
+"""The child that dmrc starts for a model on a cluster: it listens on the runner's socket, and has others do the work.
+
+`python -m dmrc_ray.bridge ORDER`. It asks Ray Serve for a ticket for each request, which says where a llama.cpp server
+is, and copies between that server and dmrc: no byte of a request goes through Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import urllib.parse
+from collections.abc import Awaitable
+from typing import Any
+
+from dmrc.engines.parent_death import die_with_parent
+from dmrc_ray.cluster import connect
+from dmrc_ray.engine import FATAL
+from dmrc_ray.forwarding import HEAD_BYTES, Request, answer
+from dmrc_ray.order import Order
+
+_LEAVE_SECONDS = 4.0
+_STATUS_SECONDS = 1.0
+
+
+class Bridge:
+    """Of one runner; for one event loop."""
+
+    def __init__(self, order: Order, ledger: Any) -> None:
+        """Serve an application of the ledger; begin nothing."""
+        from dmrc_ray.places import Places
+        from dmrc_ray.tickets import TicketOffice
+
+        self._order, self._ledger = order, ledger
+        self._token = str(os.getpid())
+        self._holder = (order.application, order.holder, self._token)
+        self._bridge = f"{order.holder}-{self._token}"
+        self._places = Places(self._bridge, self._tell_gone)
+        self._office = TicketOffice(order.application, self._bridge, self._places)
+        self._was_ready = False
+        self._failure = ""
+
+    async def run(self) -> int:
+        """Serve until SIGTERM; return the exit code."""
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        server = await asyncio.start_unix_server(self._serve, self._order.socket, limit=HEAD_BYTES)
+        wanted = asyncio.create_task(ended.wait())
+        failed = asyncio.create_task(self._watch_start())
+        tasks = [asyncio.create_task(each) for each in (self._beat(), self._watch())]
+        done, _ = await asyncio.wait({wanted, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if wanted not in done and not failed.result():
+            await wanted
+        server.close()
+        for task in (*tasks, failed):
+            task.cancel()
+        self._places.close()
+        with contextlib.suppress(Exception):  # whatever the matter is with the cluster: it is left
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._ledger.leave.remote(*self._holder)
+        if wanted not in done and failed.done() and not failed.cancelled() and failed.result():
+            sys.stderr.write(f"{FATAL}{failed.result()}\n")
+            return 1
+        return 0
+
+    async def _beat(self) -> None:
+        from dmrc_ray.ledger import BEAT_SECONDS, ledger
+
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                await self._ledger.beat.remote(*self._holder, self._order.keep_seconds)
+            except Exception:  # noqa: BLE001 another one is begun
+                self._ledger = await asyncio.to_thread(ledger)
+
+    async def _watch(self) -> None:
+        from dmrc_ray.place import Place
+
+        version, said = -1, ""
+        while True:
+            try:
+                version, places, self._failure = await self._ledger.watch.remote(self._order.application, version)
+            except Exception:  # noqa: BLE001 `_beat` asks for another one
+                version = -1
+                await asyncio.sleep(_STATUS_SECONDS)
+                continue
+            self._places.told([Place(**each) for each in places])
+            self._was_ready = self._was_ready or bool(self._places.ready())
+            starting = [each.place for each in self._places.all() if each.place.state != "ready"]
+            now = "; ".join(f"{place.node}: {place.detail or 'starts'}" for place in starting)
+            if now != said and now:
+                said = now
+                print(f"main: {now}", flush=True)
+
+    async def _watch_start(self) -> str:
+        """Return why there is no replica; empty once there is one."""
+        from dmrc_ray import application
+
+        while not self._was_ready:
+            await asyncio.sleep(_STATUS_SECONDS)
+            if (why := await asyncio.to_thread(application.failure, self._order.application)) is not None:
+                return self._failure or why.replace("\n", " ")
+        return ""
+
+    def _tell_gone(self, name: str) -> None:
+        self._ledger.gone.remote(self._order.application, name)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # It is cancelled only when the bridge ends.
+        with contextlib.suppress(OSError, ValueError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            request = await Request.read(reader)
+            await _while_there(reader, self._answer(request, writer))
+            await writer.drain()
+        writer.close()
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        path, _, query = request.path.partition("?")
+        if path == "/health":
+            writer.write(answer("200 OK", b"{}") if self._was_ready else answer("503 Service Unavailable", b"{}"))
+        elif path == "/replicas":
+            await self._show(writer)
+        elif path.startswith("/replicas/") and path.endswith("/log"):
+            lines = int(urllib.parse.parse_qs(query).get("lines", ["100"])[0])
+            text = await self._places.log(urllib.parse.unquote(path.split("/")[2]), lines)
+            found = answer("404 Not Found", b"") if text is None else answer("200 OK", text.encode(), "text/plain")
+            writer.write(found)
+        else:
+            await self._office.serve(request, writer)
+
+    async def _show(self, writer: asyncio.StreamWriter) -> None:
+        """Write the replicas, and again at each change, for as long as somebody reads it."""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n")
+        last = b""
+        while True:
+            if (line := json.dumps(self._document()).encode() + b"\n") != last:
+                last = line
+                writer.write(line)
+                await writer.drain()
+            await self._places.next_change()
+
+    def _document(self) -> dict[str, Any]:
+        """Return what there is. While more replicas may come, requests for one more are let through to Serve."""
+        ready = self._places.ready()
+        slots = sum(each.place.slots for each in ready)
+        if len(ready) < self._order.most:
+            slots += self._order.target
+        return {"slots": slots, "replicas": [each.to_json() for each in self._places.all()]}
+
+
+async def _while_there(reader: asyncio.StreamReader, work: Awaitable[None]) -> None:
+    """Do the work, and stop when the caller has gone."""
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not doing.done():
+            doing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await doing
+
+
+def main(text: str) -> int:
+    """Serve until SIGTERM; return 1 where nothing can be served."""
+    os.umask(0o177)  # the socket is ours alone
+    die_with_parent()
+    order = Order.from_json(text)
+    os.umask(0o077)
+    try:
+        ledger = connect(order)
+    except ConnectionError as error:
+        sys.stderr.write(f"{FATAL}{error}\n")
+        return 1
+    return asyncio.run(Bridge(order, ledger).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

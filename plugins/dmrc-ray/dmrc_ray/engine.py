@@ -1,0 +1,165 @@
+"""The engine `ray`, as the daemon and the command line see it: options, estimates, and the command of the bridge."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import socket
+import sys
+from collections.abc import Sequence
+
+from dmrc.answer import ServerKind
+from dmrc.engines.child_engine import ChildEngine
+from dmrc.engines.engine import Launch
+from dmrc.engines.failures import Cause
+from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.engines.llama_cpp.flags import settings_of
+from dmrc.engines.local_model import GGUF, LocalModel, local
+from dmrc.engines.options_check import RAY_OPTIONS
+from dmrc.engines.placement import DeviceWish
+from dmrc.errors import UnsupportedError
+from dmrc.exchange import Operation
+from dmrc.paths import Paths
+from dmrc.project import DEFAULT_KEEP_ALIVE_SECONDS, ReplicaRange, ServingOptions
+from dmrc_ray.order import Needs, Order, Work
+
+FATAL = "dmrc-ray: "
+"""What the bridge's last line begins with where it says why it ends."""
+
+_SHORTEST_KEEP_SECONDS = 60.0
+_LARGEST_PROMPT_CACHE_BYTES = 8 << 30  # llama.cpp's own default
+
+
+class RayEngine(ChildEngine):
+    """llama.cpp's server on the nodes of a cluster; the child here is the bridge to them."""
+
+    name = "ray"
+    server: ServerKind = "llama-server"
+    formats = frozenset({GGUF})
+    usual_parallel = 4
+    lists_devices = True  # this machine's cards are not its own
+    has_replicas = True
+    special_options = frozenset({*RAY_OPTIONS, "gpu"})
+    causes = (
+        Cause(
+            pattern=re.compile(rf"^{FATAL}(.+)$", re.MULTILINE),
+            sentence="{0}",
+            remedy="",
+            source="plugins/dmrc-ray/dmrc_ray/bridge.py",
+        ),
+    )
+
+    def __init__(self, paths: Paths) -> None:
+        """Name what is wanted in a cluster by the state directory."""
+        self._home = paths.home
+        self._llama_cpp = LlamaCpp("llama-server")  # which build a node has, the node knows
+        self.program = "the bridge to Ray"
+
+    def check(self, options: ServingOptions, companions: Sequence[str] = ()) -> None:
+        """Check what llama.cpp would, and that all files are such as a node can have; see `Engine`."""
+        if options.paths:
+            raise UnsupportedError(
+                f"engine 'ray' cannot use '{options.paths[0]}': the nodes of a cluster have no files of this machine",
+                remedy="Package it as a model and name its reference, or use engine llama.cpp",
+            )
+        if (address := _address(options)) and address.startswith("ray://"):
+            raise UnsupportedError(
+                f"engine 'ray' cannot use the address '{address}': Ray's client has no streams",
+                remedy="Join this machine to the cluster (ray start --address=HOST:6379 --num-cpus=0)"
+                " and write address: HOST:6379",
+            )
+        if "--device" in settings_of(options.runtime_flags or ()):
+            raise UnsupportedError(
+                "engine 'ray' has no --device: each node has cards of its own",
+                remedy="Remove it from runtime_flags, or use engine llama.cpp",
+            )
+        self._llama_cpp.check(options, companions)
+
+    def settle(
+        self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
+    ) -> ServingOptions:
+        """Return what llama.cpp's server is told; see `Engine`."""
+        return self._llama_cpp.settle(name, model, options, operation)
+
+    def template(self, model: LocalModel, options: ServingOptions) -> str | None:
+        """Return the source of the chat template; see `Engine`."""
+        return self._llama_cpp.template(model, options)
+
+    def asked_parallel(self, options: ServingOptions) -> int | None:
+        """Return what the project sets, by a field or by a flag."""
+        return self._llama_cpp.asked_parallel(options)
+
+    def device_wish(self, options: ServingOptions) -> DeviceWish:  # noqa: ARG002 it is not of this machine
+        """Return that no card of this machine is wanted."""
+        return DeviceWish(names=())
+
+    def command(self, launch: Launch) -> list[str]:
+        """Return the command of the bridge; see `ChildEngine`."""
+        return [sys.executable, "-P", "-m", "dmrc_ray.bridge", self.order(launch).to_json()]
+
+    def order(self, launch: Launch) -> Order:
+        """Return what the bridge is told."""
+        options, model = launch.options, local(launch.model)
+        replicas = options.replicas or ReplicaRange()
+        cache_bytes = self._prompt_cache_bytes(model, options, launch.parallel)
+        keep_seconds = options.keep_alive_seconds
+        keep_seconds = DEFAULT_KEEP_ALIVE_SECONDS if keep_seconds is None else keep_seconds
+        files = model.companions
+        return Order(
+            application=f"dmrc-{launch.runner}",
+            holder=hashlib.sha256(f"{socket.gethostname()}:{self._home}".encode()).hexdigest()[:16],
+            address=_address(options),
+            home=str(self._home),
+            socket=str(launch.socket),
+            keep_seconds=max(keep_seconds, _SHORTEST_KEEP_SECONDS),
+            least=replicas.min,
+            most=replicas.max,
+            target=replicas.target or launch.parallel,
+            needs=self._needs(launch, cache_bytes),
+            work=Work(
+                name=launch.name,
+                digest=launch.digest,
+                path=str(model.path),
+                size_bytes=model.path.stat().st_size,
+                references=options.references,
+                mmproj=str(files.mmproj.path) if files.mmproj else None,
+                loras=tuple(str(each.path) for each in files.loras),
+                draft=str(files.draft.path) if files.draft else None,
+                chat_template=str(model.chat_template) if model.chat_template else None,
+                options=options.to_json(),
+                parallel=launch.parallel,
+                prompt_cache_bytes=cache_bytes,
+            ),
+        )
+
+    def _prompt_cache_bytes(self, model: LocalModel, options: ServingOptions, parallel: int) -> int:
+        """Return as much as the contexts of the slots take, which on one machine is the least that is given."""
+        if not self._llama_cpp.keeps_prompts(model, options):
+            return 0
+        estimate = self._llama_cpp.estimate(model, options, parallel)
+        return min(estimate.kv_bytes, _LARGEST_PROMPT_CACHE_BYTES) if estimate else 0
+
+    def _needs(self, launch: Launch, cache_bytes: int) -> Needs:
+        estimate = self._llama_cpp.estimate(launch.model, launch.options, launch.parallel)
+        threads = settings_of(launch.options.runtime_flags or ()).get("--threads", "")
+        on_processor = self._llama_cpp.device_wish(launch.options).names == ()
+        gpus = 0.0 if on_processor else 1.0 if launch.options.gpu == "required" else None
+        return Needs(
+            cpus=float(threads) if threads.isdecimal() and threads != "0" else 1.0,
+            gpus=gpus,
+            memory_bytes=(estimate.bare_bytes if estimate else 0) + cache_bytes,
+        )
+
+    def describe(self) -> str:
+        """Return which Ray it is."""
+        if importlib.util.find_spec("ray") is None:
+            return "not installed; pip install dmrc-ray brings Ray"
+        return f"Ray {importlib.metadata.version('ray')}"
+
+
+def _address(options: ServingOptions) -> str | None:
+    """Return the address of the cluster; None: one on this machine."""
+    return options.ray_address or os.environ.get("RAY_ADDRESS") or None

@@ -1,0 +1,109 @@
+"""One request on its way through the bridge: read, sent to a llama.cpp server, and its answer copied as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from dmrc_ray.door import keep_alive
+from dmrc_ray.place import Place
+
+HEAD_BYTES = 256 << 10
+_CHUNK_BYTES = 64 << 10
+_CONNECT_SECONDS = 5.0
+_END = b"\r\n\r\n"
+_OURS = re.compile(
+    rb"^(?:connection|keep-alive|authorization|x-api-key|x-dmrc-replica|x-dmrc-node)[ \t]*:.*\r\n", re.I | re.M
+)
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)", re.I | re.M)
+_SESSION = re.compile(rb"^x-session-id[ \t]*:[ \t]*([^\r\n]+)", re.I | re.M)
+_EMPTY = re.compile(rb"^content-length[ \t]*:[ \t]*0[ \t]*\r\n", re.I | re.M)
+
+
+class NothingSentError(ConnectionError):
+    """A replica went away before it had answered: another one may be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What dmrc asks."""
+
+    method: str
+    """`GET`, `POST`."""
+    path: str
+    """With what follows a question mark."""
+    head: bytes
+    """Request line and headers as they came, but those that are between dmrc and the bridge."""
+    body: bytes
+    """As it came."""
+    session: str
+    """`x-session-id`; empty where there is none."""
+
+    @classmethod
+    async def read(cls, reader: asyncio.StreamReader) -> Request:
+        """Read one.
+
+        Raises:
+            ValueError: It is none. OSError, EOFError: The caller went away.
+        """
+        head = await reader.readuntil(_END)
+        method, path, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        length = _LENGTH.search(head)
+        session = _SESSION.search(head)
+        return cls(
+            method,
+            path,
+            _OURS.sub(b"", head.removesuffix(b"\r\n")),
+            await reader.readexactly(int(length[1])) if length else b"",
+            session[1].decode("latin-1").strip() if session else "",
+        )
+
+
+async def forward(request: Request, place: Place, caller: asyncio.StreamWriter) -> None:
+    """Ask a replica, and copy its answer to the caller, chunk by chunk as it comes. On cancel the replica is left.
+
+    Raises:
+        NothingSentError: It went away, and the caller has got nothing.
+    """
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(place.host, place.port, limit=HEAD_BYTES)
+    except OSError as error:
+        raise NothingSentError(str(error)) from error
+    try:
+        keep_alive(writer)
+        writer.write(request.head + f"Authorization: Bearer {place.key}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(request.body)
+        try:
+            head = await reader.readuntil(_END)
+            while head.startswith(b"HTTP/1.1 1"):  # 100 Continue
+                head = await reader.readuntil(_END)
+            has_body = not (_EMPTY.search(head) or head[9:12] in (b"204", b"304"))
+            chunk = await reader.read(_CHUNK_BYTES) if has_body else b""
+            if has_body and not chunk:
+                raise NothingSentError("it went away before the first byte")
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise NothingSentError(str(error)) from error
+        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place) + chunk)
+        try:
+            while chunk:
+                await caller.drain()
+                if chunk := await reader.read(_CHUNK_BYTES):
+                    caller.write(chunk)
+        except OSError:
+            return  # the caller sees an answer without an end, which is what there is
+    finally:
+        writer.close()
+
+
+def _said(place: Place) -> bytes:
+    return f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\nConnection: close\r\n\r\n".encode()
+
+
+def answer(status: str, body: bytes, content_type: str = "application/json") -> bytes:
+    """Return an answer of the bridge's own."""
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

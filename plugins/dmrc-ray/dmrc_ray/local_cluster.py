@@ -1,0 +1,91 @@
+"""Holds the cluster of one home on this machine: one node, on loopback only, without a dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+import filelock
+import psutil
+
+from dmrc_ray.cluster import directory, settle_environment
+
+_POLL_SECONDS = 0.5
+_OBJECTS_BYTES = 100 << 20  # nothing large goes through Ray
+_FIRST_SECONDS = 60.0
+"""How long it waits for the first who wants something of it."""
+
+
+def main(home: str) -> int:
+    """Hold it until nobody wants anything of it, or SIGTERM."""
+    place = directory(home)
+    token = place / "token"
+    if not token.exists():
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+    settle_environment(home, None)
+    os.environ.pop("RAY_ADDRESS", None)
+    import ray
+
+    files = tempfile.mkdtemp(prefix="dmrc-ray-", dir="/tmp")
+    try:
+        context = ray.init(
+            include_dashboard=False,
+            object_store_memory=_OBJECTS_BYTES,
+            _temp_dir=files,
+            log_to_driver=False,
+            namespace="dmrc",
+        )
+        signal.signal(signal.SIGTERM, _end)
+        own = psutil.Process()
+        document = {"address": context.address_info["gcs_address"], "pid": own.pid, "since": own.create_time()}
+        _write(place / "cluster.json", json.dumps(document))
+        _hold(place)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(files, ignore_errors=True)
+    return 0
+
+
+def _hold(place: Path) -> None:
+    import ray
+
+    from dmrc_ray.ledger import found_ledger
+
+    began, was_wanted = time.monotonic(), False
+    while True:
+        time.sleep(_POLL_SECONDS)
+        ledger = found_ledger()
+        is_empty = True
+        if ledger is not None:
+            with contextlib.suppress(ray.exceptions.RayError):
+                is_empty = ray.get(ledger.is_empty.remote())
+                was_wanted = was_wanted or not is_empty
+        if not is_empty or (not was_wanted and time.monotonic() - began < _FIRST_SECONDS):
+            continue
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(place / "lock", timeout=0):
+            (place / "cluster.json").unlink(missing_ok=True)
+            return
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

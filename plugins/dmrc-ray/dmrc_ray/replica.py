@@ -1,0 +1,183 @@
+"""One replica: a llama.cpp server on this node, and the tickets of the requests that it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dmrc_ray.door import Tickets
+from dmrc_ray.order import work_from
+
+_BEAT_SECONDS = 2.0
+
+
+class LlamaServer:
+    """The class of the deployment; its methods are called by Ray Serve."""
+
+    async def __init__(self, work: dict[str, Any], application: str, uses_card: bool) -> None:  # type: ignore[misc]
+        """Bring the model here, start its server, and return when that answers."""
+        import ray
+        from ray import serve
+
+        from dmrc_ray.ledger import ledger
+        from dmrc_ray.place import Place
+
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's; the server chooses as on one machine
+        self._work, self._application = work_from(work), application
+        context = serve.get_replica_context()
+        self._ledger = ledger()
+        self._place = Place(
+            name=context.replica_id.unique_id,
+            node=_node_name(),
+            state="starting",
+            slots=self._work.parallel,
+            host=ray.util.get_node_ip_address(),
+            key=secrets.token_urlsafe(24),
+        )
+        self._directory = Path(tempfile.mkdtemp(prefix="dmrc-ray-"))
+        self._tickets = Tickets()
+        self._process: Any = None
+        self._beating = asyncio.create_task(self._beat())
+        try:
+            await self._start(uses_card)
+        except Exception as error:
+            self._tell_gone(str(error))
+            self._end()
+            raise RuntimeError(str(error)) from error
+
+    async def _start(self, uses_card: bool) -> None:
+        from dmrc.engines.engine import Launch
+        from dmrc.engines.http_client.tcp_connector import ChildTcpConnector
+        from dmrc.engines.placement import Placement
+        from dmrc.engines.process import Child, EngineProcess
+        from dmrc.project import ServingOptions
+        from dmrc_ray.weights import local_model
+
+        loop, work, place = asyncio.get_running_loop(), self._work, self._place
+
+        def say(detail: str) -> None:
+            loop.call_soon_threadsafe(self._say, detail)
+
+        model = await asyncio.to_thread(local_model, work, place.node, say)
+        self._say(f"loading {work.name}")
+        keys = self._directory / "keys"
+        keys.touch(mode=0o600)
+        keys.write_text(place.key)
+        log = self._directory / "server.log"
+        port = _free_port(place.host)
+        launch = Launch(
+            name=work.name,
+            digest=work.digest,
+            model=model,
+            options=ServingOptions.from_json(work.options),
+            parallel=work.parallel,
+            prompt_cache_bytes=work.prompt_cache_bytes,
+            placement=None if uses_card else Placement(),
+            socket=self._directory / "none.sock",
+            port=port,
+            host=place.host,
+            api_keys=keys,
+            log=log,
+        )
+        engine = _engine()
+        engine.check(launch.options, model.companions.kinds)
+        child = Child(
+            command=engine.command(launch),
+            program=engine.program,
+            model=work.name,
+            socket=launch.socket,
+            connector=ChildTcpConnector(port, place.host),
+            log=log,
+            causes=engine.causes,
+        )
+        self._process = await EngineProcess.start(child)
+        await self._process.wait_ready()
+        server = await self._tickets.serve(place.host, place.key, self._log)
+        self._door = server
+        self._place = replace(place, state="ready", detail="", port=port, door=server.sockets[0].getsockname()[1])
+        await self._announce()
+
+    async def hold(self, bridge: str, ticket: str) -> AsyncIterator[dict[str, Any]]:
+        """Take one request: yield where it is to be sent, and end when it has ended."""
+        with self._tickets.opened(bridge, ticket) as ended:
+            yield asdict(self._place)
+            await self._tickets.wait(bridge, ended)
+
+    async def check_health(self) -> None:
+        """Tell Serve that the server has died, so that another replica comes."""
+        if self._process is not None and self._process.exit_code is not None:
+            raise RuntimeError(f"llama.cpp's server of model '{self._work.name}' died: {self._process.last_words()}")
+
+    def __del__(self) -> None:
+        """End with the server; Serve calls it when the replica has nothing to do any more."""
+        self._tell_gone()
+        self._end()
+
+    async def _log(self, lines: int) -> str:
+        log = self._directory / "server.log"
+        text = await asyncio.to_thread(log.read_text, errors="replace") if log.exists() else ""
+        return "".join(text.splitlines(keepends=True)[-lines:])
+
+    def _say(self, detail: str) -> None:
+        self._place = replace(self._place, detail=detail)
+        self._ledger.announce.remote(self._application, asdict(self._place))
+
+    async def _announce(self) -> None:
+        await self._ledger.announce.remote(self._application, asdict(self._place))
+
+    async def _beat(self) -> None:
+        """Tell the ledger again and again: another one may have taken its place."""
+        from dmrc_ray.ledger import ledger
+
+        while True:
+            try:
+                await self._announce()
+            except Exception:  # noqa: BLE001 whatever is the matter with it, another one is asked for
+                self._ledger = await asyncio.to_thread(ledger)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    def _tell_gone(self, failure: str = "") -> None:
+        if beating := getattr(self, "_beating", None):
+            beating.cancel()
+            self._ledger.gone.remote(self._application, self._place.name, failure)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _engine() -> Any:
+    """Return dmrc's own engine, with the build that this node has in use."""
+    from dmrc.engines.builds.builds import Builds
+    from dmrc.engines.llama_cpp.engine import LlamaCpp
+    from dmrc.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    return LlamaCpp(None, Builds(settings.paths.engines, settings.llama_server))
+
+
+def _node_name() -> str:
+    """Return what people call this node: its name in Ray, with the beginning of its number where others have it too."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    names = {
+        node["NodeID"]: node.get("NodeName") or node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]
+    }
+    name = names.get(own, own[:8])
+    return name if list(names.values()).count(name) < 2 else f"{name}-{own[:6]}"
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
