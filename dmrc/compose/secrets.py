@@ -77,10 +77,11 @@ def _upstream_variables(models: object) -> Iterator[str]:
     """Yield the names of the variables that hold the keys of upstreams."""
     for model in _mappings(models):
         options = model.get("x-dmrc")
-        upstream = options.get("upstream") if isinstance(options, dict) else None
-        name = upstream.get("key") if isinstance(upstream, dict) else None
-        if isinstance(name, str):
-            yield name
+        said = options.get("upstream") if isinstance(options, dict) else None
+        for upstream in said if isinstance(said, list) else [said]:
+            name = upstream.get("key") if isinstance(upstream, dict) else None
+            if isinstance(name, str):
+                yield name
 
 
 def _of_variable(name: str, value: str) -> Iterator[str]:

@@ -41,8 +41,8 @@ class Launch:
     """Memory for the prompts of earlier requests, beside the contexts of the slots; 0 keeps none."""
     placement: Placement | None = None
     """Where it is computed; None where the engine lists no graphics cards, and does as it likes."""
-    key: str | None = field(default=None, repr=False)
-    """The secret that an upstream wants."""
+    upstream_keys: tuple[str | None, ...] = field(default=(), repr=False)
+    """The secret that each of its upstreams wants, in their order; None where one wants none."""
     socket: Path
     """Unix socket that a child listens on, unless it has a port."""
     port: int | None = None

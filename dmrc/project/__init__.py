@@ -23,7 +23,7 @@ from dmrc.project.serving_options import (
     ServingOptions,
     merge,
 )
-from dmrc.project.upstream import Upstream
+from dmrc.project.upstream import Upstream, UpstreamPlace
 
 __all__ = [
     "CONTAINER_ENGINE",
@@ -49,6 +49,7 @@ __all__ = [
     "Service",
     "ServingOptions",
     "Upstream",
+    "UpstreamPlace",
     "files_of_directory",
     "find_model",
     "inject",

@@ -31,7 +31,7 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "backend_name": target.engine,
         "digest": target.digest,
         "engine": target.engine,
-        "upstream": target.options.upstream.url if target.options.upstream else None,
+        "upstream": str(target.options.upstream) if target.options.upstream else None,
         "mode": target.mode,
         "state": runner.state.value,
         "loading": runner.state in (RunnerState.WAITING, RunnerState.STARTING),

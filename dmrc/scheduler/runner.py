@@ -228,7 +228,7 @@ class ManagedRunner:
             parallel=self.parallel,
             prompt_cache_bytes=self.need.memory.prompt_cache_bytes if self.need else 0,
             placement=self.need.placement if self.need else None,
-            key=self.target.upstream_key,
+            upstream_keys=self.target.upstream_keys,
             socket=socket,
             log=log,
         )

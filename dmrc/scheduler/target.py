@@ -29,14 +29,14 @@ class Target:
     """What tells the files that are not of the model's own package from others."""
     options: ServingOptions
     """How to serve it, as its engine settled it."""
-    upstream_key: str | None = field(default=None, repr=False)
-    """The secret that its upstream wants; None where it wants none. Projects with other keys share no runner."""
+    upstream_keys: tuple[str | None, ...] = field(default=(), repr=False)
+    """The secret that each of its upstreams wants; None where one wants none. Projects with others share no runner."""
 
     key: str = field(init=False, compare=False)
     """12 hex digits that name the runner: model, configuration, and the files beside the model."""
 
     def __post_init__(self) -> None:
-        parts = (self.digest, self.options.naming_a_runner(), *self.identities, self.upstream_key)
+        parts = (self.digest, self.options.naming_a_runner(), *self.identities, *(self.upstream_keys or (None,)))
         told = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         object.__setattr__(self, "key", told)
 

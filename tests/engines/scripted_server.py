@@ -144,11 +144,11 @@ def scripted_server(*scripts: Script) -> Iterator[ScriptedServer]:
 
 @contextmanager
 def tcp_server(
-    *scripts: Script, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    *scripts: Script, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
 ) -> Iterator[ScriptedServer]:
     """Yield the same by TCP, and with a context by TLS."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.bind((host, 0))
+    listener.bind((host, port))
     server = ScriptedServer(listener, list(scripts), context)
     try:
         yield server

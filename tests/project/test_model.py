@@ -1,11 +1,12 @@
 """What a model may declare under `x-dmrc`: another server, and files beside it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dmrc.errors import ProjectError
-from dmrc.project import ModelDeclaration, Upstream
+from dmrc.project import ModelDeclaration, Upstream, UpstreamPlace
 
 DIRECTORY = Path("/srv/app")
 
@@ -23,12 +24,39 @@ def declared(options: object, **fields: object) -> ModelDeclaration:
             {"url": "https://host/v1", "model": "gpt-4o", "key": "OPENAI_API_KEY"},
             Upstream(url="https://host/v1", model="gpt-4o", key="OPENAI_API_KEY"),
         ),
+        (
+            [
+                "http://one/v1/",
+                {"url": "http://two/v1", "model": "b", "key": "TWO"},
+                {"url": "http://one/v1", "model": "c"},
+            ],
+            Upstream(
+                url="http://one/v1",
+                model="ai/smollm2",
+                others=(
+                    UpstreamPlace(url="http://two/v1", model="b", key="TWO"),
+                    UpstreamPlace(url="http://one/v1", model="c"),
+                ),
+            ),
+        ),
+        (["https://host/v1"], Upstream(url="https://host/v1", model="ai/smollm2")),
     ],
 )
 def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: object, expected: Upstream) -> None:
     model = declared({"upstream": written})
 
     assert (model.options.upstream, model.engine, model.references) == (expected, "upstream", ())
+    assert ModelDeclaration.from_json(json.loads(json.dumps(model.to_json()))) == model
+
+
+def test_one_upstream_is_written_as_before_and_of_several_an_older_version_reads_the_first() -> None:
+    one, several = declared({"upstream": "http://one/v1"}), declared({"upstream": ["http://one/v1", "http://two/v1"]})
+
+    assert one.to_json()["upstream"] == {"url": "http://one/v1", "model": "ai/smollm2", "key": None}
+    found = several.to_json()["upstream"]
+    assert isinstance(found, dict)
+    assert {name: found[name] for name in ("url", "model", "key")} == one.to_json()["upstream"]
+    assert one.options.naming_a_runner() != several.options.naming_a_runner()
 
 
 @pytest.mark.parametrize(
@@ -40,6 +68,11 @@ def test_an_upstream_is_a_url_or_a_mapping_and_needs_no_model_of_ours(written: o
         ({"upstream": "http://host:99999/v1"}, {}, "must be a URL"),
         ({"upstream": "http://[::1/v1"}, {}, "must be a URL"),
         ({"upstream": "http://my host/v1"}, {}, "must be a URL"),
+        ({"upstream": []}, {}, "models.llm.x-dmrc.upstream must name one server at least"),
+        ({"upstream": ["http://a/v1", 5]}, {}, "models.llm.x-dmrc.upstream[1] must be a mapping"),
+        ({"upstream": ["http://a/v1", "b"]}, {}, "models.llm.x-dmrc.upstream[1].url must be a URL of OpenAI routes"),
+        ({"upstream": ["http://a/v1", "http://a/v1/"]}, {}, "x-dmrc.upstream[1] names 'http://a/v1' again"),
+        ({"upstream": ["http://a/v1"], "engine": "llama.cpp"}, {}, "has both 'upstream' and engine 'llama.cpp'"),
         ({"upstream": {"model": "gpt"}}, {}, "models.llm.x-dmrc.upstream.url must be a string, not None"),
         ({"upstream": {"url": "https://host", "token": "x"}}, {}, "has no field 'token'"),
         ({"upstream": "https://host/v1", "engine": "llama.cpp"}, {}, "has both 'upstream' and engine 'llama.cpp'"),

@@ -16,7 +16,7 @@ from dmrc.settings import Settings
 
 
 class UpstreamEngine(PlainEngine):
-    """A server that somebody else runs: nothing is pulled, loaded or counted."""
+    """A server that somebody else runs, or several: nothing is pulled, loaded or counted."""
 
     name = UPSTREAM_ENGINE
     server: ServerKind = "upstream"
@@ -38,12 +38,16 @@ class UpstreamEngine(PlainEngine):
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:
         """Reach it."""
-        from dmrc.engines.upstream.server import UpstreamServer  # the command line has no use for a client
+        # The command line has no use for a client.
+        from dmrc.engines.upstream.server import SeveralUpstreams, UpstreamServer
 
         del mask
-        if launch.options.upstream is None:
+        upstream = launch.options.upstream
+        if upstream is None:
             raise EngineError(f"model '{launch.name}' names no upstream")
-        return UpstreamServer(launch.options.upstream, launch.key)
+        if upstream.others:
+            return SeveralUpstreams(launch.name, upstream.all, launch.upstream_keys, launch.parallel)
+        return UpstreamServer(upstream, launch.upstream_keys[0])
 
     def describe(self) -> str:
         return "any OpenAI-compatible server, named by x-dmrc: {upstream: URL}"

@@ -15,7 +15,7 @@ from dmrc.engines.http_client.connectors import UnreachableError
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.http_client.tcp_connector import TcpConnector
 from dmrc.errors import UpstreamError
-from dmrc.project import Upstream
+from dmrc.project import UpstreamPlace
 from dmrc.proxies import Proxy, proxy_for
 
 _LOOK_SECONDS = 5.0
@@ -81,7 +81,7 @@ class UpstreamSession:
     Certificates are checked. A request on a kept connection that the server has closed is sent again, once.
     """
 
-    def __init__(self, upstream: Upstream, key: str | None) -> None:
+    def __init__(self, upstream: UpstreamPlace, key: str | None) -> None:
         """Connect at the first request.
 
         Raises:
@@ -89,6 +89,8 @@ class UpstreamSession:
             UpstreamError: Its URL is none, or the key cannot be sent.
         """
         self.model: str | None = upstream.model
+        self.name = f"upstream '{upstream.url}'"
+        """What messages call it."""
         self._upstream = upstream
         self._key = key
         self._headers = {"accept": "*/*", "user-agent": f"dmrc/{__version__}", "accept-encoding": "identity"}
@@ -142,13 +144,13 @@ class UpstreamSession:
             answer.close()
             raise
 
-    async def check(self) -> None:
-        """Ask for the list of models; any answer will do, but that the key is refused.
+    async def check(self) -> int:
+        """Ask for the list of models, and return the status; any will do, but that the key is refused.
 
         Raises:
             UpstreamError: It cannot be reached, or refuses the key.
         """
-        url, variable = self._upstream.url, self._upstream.key
+        variable = self._upstream.key
         # Not kept: the first request has a connection of its own, so none is sent twice that the server took once.
         session = HttpSession(self._connector)
         try:
@@ -163,7 +165,8 @@ class UpstreamSession:
             raise self._by_proxy(self._proxy, "407")
         if status == 401:
             remedy = f"Check the key in {variable}" if variable else "Name the variable that holds one: upstream.key"
-            raise UpstreamError(f"upstream '{url}' wants another key (401)", remedy=remedy)
+            raise UpstreamError(f"{self.name} wants another key (401)", remedy=remedy)
+        return status
 
     async def close(self) -> None:
         """Close the connections."""
@@ -171,7 +174,7 @@ class UpstreamSession:
 
     def _by_proxy(self, proxy: Proxy, reason: str) -> UpstreamError:
         """Return the error for what a proxy said, or for not reaching it."""
-        message = f"upstream '{self._upstream.url}' cannot be reached through proxy '{proxy.address}'"
+        message = f"{self.name} cannot be reached through proxy '{proxy.address}'"
         if reason.startswith("407"):
             return UpstreamError(message, remedy=f"{proxy.wish}, and run: dmrc stop-runner")
         return UpstreamError(f"{message}: {reason}", remedy=f"Check {proxy.variable}")
@@ -186,7 +189,7 @@ class UpstreamSession:
         else:
             reason = str(error) or type(error).__name__
         return UpstreamError(
-            f"upstream '{self._upstream.url}' broke off or cannot be reached: {reason}",
+            f"{self.name} broke off or cannot be reached: {reason}",
             remedy="Check that it runs, and x-dmrc.upstream",
         )
 

@@ -217,7 +217,7 @@ class Catalog:
         return Target(
             reference=declaration.model,
             server="upstream",
-            upstream_key=self.upstream_keys.of(project, upstream),
+            upstream_keys=tuple(self.upstream_keys.of(project, each) for each in upstream.all),
             options=replace(declaration.options, engine=declaration.engine),
         )
 

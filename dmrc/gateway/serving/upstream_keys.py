@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dmrc.errors import UpstreamError
-from dmrc.project import Upstream
+from dmrc.project import UpstreamPlace
 
 
 class UpstreamKeys:
@@ -21,7 +21,7 @@ class UpstreamKeys:
     def forget(self, project: str) -> None:
         self._keys.pop(project, None)
 
-    def of(self, project: str, upstream: Upstream) -> str | None:
+    def of(self, project: str, upstream: UpstreamPlace) -> str | None:
         """Return the key that an upstream wants; None where it wants none.
 
         Raises:

@@ -194,7 +194,7 @@ def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: J
         parts.append(f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s")
     upstream = model.options.upstream
     if upstream is not None:
-        parts.append(f"upstream {upstream.url}")
+        parts.append(f"upstream {upstream}")
     elif runner is None:
         parts.append("loads at its first request")
     elif runner["was_loaded"]:

@@ -153,16 +153,15 @@ def upstream_keys(
     variables = with_env_files(before, options.directory, options.env_files)
     keys = {}
     for model in project.models.values():
-        name = model.options.upstream.key if model.options.upstream else None
-        if name is not None and not variables.get(name):
-            if model not in needed:
-                continue
-            raise ProjectError(
-                f"models.{model.key}.x-dmrc.upstream.key names {name}, which is not set",
-                remedy=f"Set it in the environment, or in .env beside the compose file: {name}=…",
-            )
-        if name is not None:
-            keys[name] = variables[name]
+        upstream = model.options.upstream
+        for name in {each.key: None for each in (upstream.all if upstream else ()) if each.key is not None}:
+            if variables.get(name):
+                keys[name] = variables[name]
+            elif model in needed:
+                raise ProjectError(
+                    f"models.{model.key}.x-dmrc.upstream.key names {name}, which is not set",
+                    remedy=f"Set it in the environment, or in .env beside the compose file: {name}=…",
+                )
     return keys
 
 
