@@ -48,7 +48,7 @@ class ReplicaRange:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ReplicaRange:
         """Read what `to_json` returned, here or in another version."""
-        return cls(min=document["min"], max=document["max"], target=document.get("target"))
+        return cls(min=document.get("min", 1), max=document.get("max", 1), target=document.get("target"))
 
 
 def _count(value: object, where: str) -> int:
