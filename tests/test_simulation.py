@@ -10,6 +10,7 @@ import pytest
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.exchange import id_at
+from tests.bench import scale
 from tests.bench._simulation import Arrival, Fleet, Speed, percentile, simulate
 from tests.bench._traffic import Asked, Model, busiest, learned, read, scaled
 from tests.bench._traffic import arrivals as arrivals_of
@@ -183,10 +184,10 @@ def test_a_hundred_times_the_services_ask_a_hundred_times_as_much_at_other_times
     record.sort(key=lambda one: one.at)
     model = Model(Speed(0.01, 0.0), 0.0)
 
-    few, many = (scaled(record, model, services, 6000) for services in (10, 1000))
+    few, many = scaled(record, model, 10, 6000), scaled(record, model, 1000, 600)
 
     assert len(few) == pytest.approx(len(record) * 6000 / 59, rel=0.05)
-    assert len(many) == pytest.approx(100 * len(few), rel=0.02)
+    assert len(many) == pytest.approx(10 * len(few), rel=0.02)
     assert sum(one.tokens for one in few) / len(few) == pytest.approx(
         mean([one.completion_tokens for one in record]), rel=0.02
     )
@@ -233,3 +234,22 @@ def test_a_record_tells_what_each_model_was_asked(tmp_path):
     (one,) = found["a"]
     assert (one.prompt_tokens, one.completion_tokens, one.begins) == (20, 20, pytest.approx(5.4))
     assert (one.wait, one.run) == pytest.approx((0.3, 0.5))
+
+
+def test_the_plan_is_marked_as_a_simulation_line_by_line_and_needs_less_than_each_for_itself(monkeypatch):
+    """A day of ten services that ask for an hour in the morning, and hardly afterwards."""
+    monkeypatch.setattr(scale, "_SIMULATED_SECONDS", 300.0)
+    monkeypatch.setenv("DMRC_SCALE_PRICE", "0.5")
+    morning = [ran(at, 2.0, 40, who=f"p/{at // 3 % 10}") for at in range(0, 3600, 3)]
+    later = [ran(at, 2.0, 40, who="p/0") for at in range(7200, 90_000, 3600)]
+
+    figures = scale._plan("docker.io/ai/llm:latest", [*morning, *later])
+
+    assert all(one.name.startswith("simulation: ") for one in figures)
+    replicas = {one.name.split()[1]: one.value for one in figures if one.name.endswith("replicas")}
+    assert list(replicas) == ["10", "30", "100", "300", "1,000"]
+    assert 67 <= replicas["1,000"] < 100 * replicas["10"]
+    hours = [one for one in figures if one.name.endswith("replica-hours in a day")][-1]
+    assert hours.value == 24 * replicas["1,000"]
+    assert hours.ours == f" at {12 * replicas['1,000']:.2f}"
+    assert int(hours.theirs.split()[0]) == pytest.approx(replicas["1,000"] + 23 * math.ceil(replicas["1,000"] / 1200))

@@ -28,8 +28,12 @@ def path(tmp_path: Path) -> Path:
     database.insert_many(
         [
             exchange(NOW - 90, 1, project="shop", service="web", prompt_tokens=10, completion_tokens=5, total_ms=100),
-            exchange(NOW - 80, 2, project="shop", service="web", status=500, total_ms=300, model_requested="a"),
-            exchange(NOW - 10, 3, project="shop", service="job", total_ms=50, request_body=body, model_key="a"),
+            exchange(
+                NOW - 80, 2, project="shop", service="web", status=500, total_ms=300, model_requested="a", node="box"
+            ),
+            exchange(
+                NOW - 10, 3, project="shop", service="job", total_ms=50, request_body=body, model_key="a", node="box"
+            ),
             exchange(NOW - 1, 4, completion_tokens=7, completion_tokens_per_second=70.0),
         ]
     )
@@ -53,6 +57,8 @@ def test_each_span_has_its_own_sums(path: Path) -> None:
         (ExchangeFilter(project="shop", service="job"), 1),
         (ExchangeFilter(failed=True), 1),
         (ExchangeFilter(model="a"), 2),
+        (ExchangeFilter(node="box"), 2),
+        (ExchangeFilter(node="box", failed=True), 1),
         (ExchangeFilter(text="WHALES"), 1),
         (ExchangeFilter(text="sharks"), 0),
         (ExchangeFilter(text='" OR *'), 0),
