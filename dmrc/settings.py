@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmrc.errors import InputError, SettingError
+from dmrc.listening import Listening, parse_address
 from dmrc.paths import Paths, expanded
 
 DEFAULT_PORT = 12434
@@ -65,6 +66,8 @@ class Settings:
     Shape: `{"docker.io": ("http://127.0.0.1:5000",)}`.
     """
 
+    listening: Listening | None = None
+    """`DMRC_LISTEN`: where the gateway listens for other machines, `ADDRESS[:PORT]`."""
     engine_index: str = ENGINE_INDEX
     """`DMRC_ENGINE_INDEX`: where `dmrc engine install` looks for builds, each kind in an index below it."""
 
@@ -76,7 +79,9 @@ class Settings:
     def absolute(self) -> dict[str, str]:
         """Return the variables that hold paths as a process needs them that runs in another directory."""
         plugins = {} if self.plugins is None else {"DMRC_PLUGINS": ",".join(self.plugins)}
-        return {"DMRC_HOME": str(self.home), **plugins}
+        listening = self.listening
+        files = {} if listening is None else {"DMRC_TLS_CERT": listening.tls_cert, "DMRC_TLS_KEY": listening.tls_key}
+        return {"DMRC_HOME": str(self.home), **plugins, **{name: str(path) for name, path in files.items() if path}}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -103,6 +108,7 @@ class Settings:
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
             mirrors=_mirrors(environ.get("DMRC_MIRROR")),
+            listening=_listening(environ),
             engine_index=_index(environ.get("DMRC_ENGINE_INDEX", "")),
         )
 
@@ -121,6 +127,30 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
     raise SettingError(f"DMRC_PORT must be a TCP port, not '{text}'", remedy="Use 1 to 65535")
+
+
+def _listening(environ: Mapping[str, str]) -> Listening | None:
+    text, cert, key = (environ.get(name, "").strip() for name in ("DMRC_LISTEN", "DMRC_TLS_CERT", "DMRC_TLS_KEY"))
+    if not text:
+        if cert or key:
+            raise SettingError(
+                "a TLS certificate is for a listener, and DMRC_LISTEN is not set",
+                remedy="Say where to listen: --listen 192.0.2.7:12435 (DMRC_LISTEN)",
+            )
+        return None
+    if bool(cert) != bool(key):
+        missing, given = ("--tls-key", "certificate") if cert else ("--tls-cert", "key")
+        raise SettingError(
+            f"there is a TLS {given}, and no {missing}", remedy="Name both: --tls-cert FILE --tls-key FILE"
+        )
+    address, port = parse_address(text, _port(environ.get("DMRC_PORT", "")) + 1)
+    return Listening(
+        address,
+        port,
+        _path("DMRC_TLS_CERT", cert) if cert else None,
+        _path("DMRC_TLS_KEY", key) if key else None,
+        may_be_plain=_flag("DMRC_LISTEN_PLAIN", environ.get("DMRC_LISTEN_PLAIN", "")),
+    )
 
 
 def _flag(name: str, text: str) -> bool:

@@ -88,3 +88,42 @@ def test_plugins_are_names_or_absolute_paths_or_none(text: str, plugins: tuple[s
 
     assert settings.plugins == plugins
     assert settings.absolute() == {"DMRC_HOME": "/h", "DMRC_PLUGINS": ",".join(plugins)}
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port"),
+    [
+        ("192.0.2.7", "192.0.2.7", 12435),
+        ("192.0.2.7:443", "192.0.2.7", 443),
+        ("::", "::", 12435),
+        ("2001:db8::7", "2001:db8::7", 12435),
+        ("[2001:db8::7]", "2001:db8::7", 12435),
+        ("[2001:db8::7]:443", "2001:db8::7", 443),
+    ],
+)
+def test_an_address_to_listen_on_may_have_a_port(text: str, address: str, port: int) -> None:
+    listening = Settings.from_environment({"DMRC_HOME": "/h", "DMRC_LISTEN": text}).listening
+
+    assert listening is not None
+    assert (listening.address, listening.port, listening.tls_cert) == (address, port, None)
+
+
+@pytest.mark.parametrize("text", ["box.lan", "192.0.2.7:", "192.0.2.7:0", "192.0.2.7:70000", "[::", "::1]:4", "1.2.3"])
+def test_what_is_no_address_to_listen_on_is_told(text: str) -> None:
+    with pytest.raises(SettingError, match=r"DMRC_LISTEN \(--listen\) must be an address"):
+        Settings.from_environment({"DMRC_HOME": "/h", "DMRC_LISTEN": text})
+
+
+def test_the_url_of_other_machines_is_by_a_name_that_the_certificate_is_for() -> None:
+    environ = {"DMRC_HOME": "/h", "DMRC_LISTEN": "192.0.2.7", "DMRC_TLS_CERT": "/c", "DMRC_TLS_KEY": "/k"}
+    listening = Settings.from_environment(environ).listening
+
+    assert listening is not None
+    assert listening.url_by(["*.test", "box.test", "b"]) == "https://box.test:12435/engines/v1"
+    assert listening.url_by(["box.test", "192.0.2.7"]) == "https://192.0.2.7:12435/engines/v1"
+    assert listening.url_by(["*.test"]) == listening.url == "https://192.0.2.7:12435/engines/v1"
+    assert Settings.from_environment(environ).absolute() == {
+        "DMRC_HOME": "/h",
+        "DMRC_TLS_CERT": "/c",
+        "DMRC_TLS_KEY": "/k",
+    }

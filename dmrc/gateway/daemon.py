@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 import signal
 import sys
 import time
@@ -20,8 +21,9 @@ from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
+from dmrc.docker_context import docker_endpoint
 from dmrc.engines.engine import Engine
-from dmrc.errors import DmrcError, StoreError
+from dmrc.errors import DmrcError, DockerError, StoreError
 from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.inference.inference import Steps
 from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
@@ -125,7 +127,7 @@ class Daemon:
         self._transfers = self._kept(Transfers())
         gateway = self._gateway(models, engines, plugins)
         addresses = CallersByAddress(self.projects, self._containers)
-        self.bindings = self._kept(Bindings(gateway, self.work, self.page_sessions, addresses, settings.port))
+        self.bindings = self._kept(Bindings(gateway, self.work, self.page_sessions, addresses, settings))
 
     def _kept(self, part: _Part, *, blocks: bool = False) -> _Part:
         """Have a part closed at the end, in a thread where that blocks; one that fails keeps no other from its end."""
@@ -191,6 +193,7 @@ class Daemon:
         for registration in self.projects.all():
             await self._plugins_up(registration)
         self.bindings.open_loopback()
+        await self.bindings.open_for_other_machines(_users_docker())
         await self._restore_bridges()
         self._endings.look()
         self.work.ready.set()
@@ -253,6 +256,14 @@ class Daemon:
                 _log.exception("the housekeeping of a minute failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
+
+
+def _users_docker() -> str | None:
+    """Return the address of the user's Docker engine; None where there is none on this machine."""
+    try:
+        return docker_endpoint(os.environ).host
+    except DockerError:
+        return None
 
 
 def serve(

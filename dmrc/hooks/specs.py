@@ -74,9 +74,9 @@ def dmrc_register_routes(app: FastAPI) -> None:
 
     Called once when the daemon starts, before it listens. Every route, mounts too, stands behind the gateway's own
     checks of `Host`, `Origin` and key, and answers on loopback only; one with the tag `bridge`
-    (`@app.get("/x", tags=["bridge"])`) also answers on Docker's bridge, to the key of a service. A route of dmrc's own
-    wins over a plugin's, and of two plugins' the first. A plain function runs in a thread, an `async` one on the
-    event loop that every stream runs on.
+    (`@app.get("/x", tags=["bridge"])`) also answers on Docker's bridge, and where other machines come in, to the
+    key of a service. A route of dmrc's own wins over a plugin's, and of two plugins' the first. A plain function runs
+    in a thread, an `async` one on the event loop that every stream runs on.
     """
 
 

@@ -24,6 +24,9 @@ PORT = 12434
 _LISTENS = 12435
 """Where it listens in its Pod: 12434 is its own loopback's."""
 
+_LISTENING = {"DMRC_LISTEN": f"0.0.0.0:{_LISTENS}", "DMRC_LISTEN_PLAIN": "1"}
+"""By plain HTTP, as Services are called inside a cluster; the NetworkPolicy says who may."""
+
 _HOME = "/var/lib/dmrc"
 _RECORD = "5Gi"  # it trims its record to 2 GiB
 
@@ -67,7 +70,7 @@ def gateway_documents(project: str, registration: str, choices: Choices) -> list
 def _container(choices: Choices) -> JsonObject:
     arguments: list[JsonValue] = ["serve", "--project", f"/etc/dmrc/project/{names.PROJECT_FILE}"]
     arguments += ["--secrets", f"/etc/dmrc/secrets/{names.SECRETS_FILE}"]
-    more = {"DMRC_REQUIRE_KEY": "1", "DMRC_LOG_FORMAT": "json"}
+    more = {"DMRC_REQUIRE_KEY": "1", "DMRC_LOG_FORMAT": "json", **_LISTENING}
     container = dmrc_container("gateway", choices, arguments, _HOME, more)
     secrets: list[JsonValue] = [
         {"secretRef": {"name": name, "optional": True}} for name in (names.ENGINE_KEYS, names.UPSTREAM_KEYS)

@@ -45,6 +45,7 @@ def test_each_place_is_looked_at_and_a_problem_has_a_remedy(healthy: Dmrc) -> No
             "compose",
             "plugin",
             "bridge",
+            "network",
         ),
     ]
     assert [name for name, check in found.items() if check["state"] == "problem"] == ["docker"]

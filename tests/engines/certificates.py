@@ -14,13 +14,28 @@ class Authority:
         self._directory = directory
         self.certificate = directory / "ca.pem"
         """What `SSL_CERT_FILE` names for those who trust it."""
-        key, leaf = directory / "ca.key", directory / "leaf"
+        key = directory / "ca.key"
         new = ["req", "-newkey", "rsa:2048", "-nodes"]
         self._openssl(*new, "-x509", "-keyout", key, "-out", self.certificate, "-subj", "/CN=A company", "-days", "2")
-        self._openssl(*new, "-keyout", f"{leaf}.key", "-out", f"{leaf}.csr", "-subj", "/CN=far")
-        (directory / "leaf.names").write_text("subjectAltName=DNS:localhost,DNS:far.test,IP:127.0.0.1,IP:::1\n")
-        signed_by = ["-CA", self.certificate, "-CAkey", key, "-CAcreateserial", "-extfile", f"{leaf}.names"]
-        self._openssl("x509", "-req", "-in", f"{leaf}.csr", "-out", f"{leaf}.pem", "-days", "2", *signed_by)
+        self._key, self._new = key, new
+        self.issue("leaf")
+
+    def issue(
+        self,
+        name: str,
+        names: str = "DNS:localhost,DNS:far.test,IP:127.0.0.1,IP:::1",
+        *,
+        days: int = 2,
+        usage: str = "",
+    ) -> tuple[Path, Path]:
+        """Sign a certificate for these names, and return its file and that of its key; -1 days are over."""
+        leaf = self._directory / name
+        self._openssl(*self._new, "-keyout", f"{leaf}.key", "-out", f"{leaf}.csr", "-subj", "/CN=far")
+        extensions = f"subjectAltName={names}\n" + (f"extendedKeyUsage={usage}\n" if usage else "")
+        Path(f"{leaf}.names").write_text(extensions)
+        signed_by = ["-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-extfile", f"{leaf}.names"]
+        self._openssl("x509", "-req", "-in", f"{leaf}.csr", "-out", f"{leaf}.pem", "-days", days, *signed_by)
+        return Path(f"{leaf}.pem"), Path(f"{leaf}.key")
 
     def server_context(self) -> ssl.SSLContext:
         """Return what a server with the certificate uses: it is for `localhost`, `far.test` and loopback."""

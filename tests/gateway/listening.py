@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dmrc.gateway.server.connection_shares import ConnectionShares
 from dmrc.gateway.server.http_protocol import InputLimits
 from dmrc.gateway.server.listeners import Listener, bind_tcp
+from dmrc.gateway.server.tls_entrance import Tls
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +36,10 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextmanager
 def listening(
-    app: ASGIApp = echo, limits: InputLimits | None = None, shares: ConnectionShares | None = None
+    app: ASGIApp = echo,
+    limits: InputLimits | None = None,
+    shares: ConnectionShares | None = None,
+    tls: Tls | None = None,
 ) -> Iterator[int]:
     """Yield the port of a listener that serves `app` in a thread."""
     bound = bind_tcp("127.0.0.1", 0)
@@ -43,7 +47,7 @@ def listening(
     listener: list[Listener] = []
 
     async def begin() -> None:
-        listener.append(Listener(app, bound, shares or ConnectionShares(100, 100), limits))
+        listener.append(Listener(app, bound, shares or ConnectionShares(100, 100), limits, tls))
         ready.set()
 
     def run() -> None:

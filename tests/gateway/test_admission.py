@@ -54,7 +54,7 @@ def test_a_placeholder_on_loopback_counts_as_no_key(projects: Projects, placehol
     assert admit(projects, "loopback", authorization=f"Bearer {placeholder}") is None
 
 
-@pytest.mark.parametrize("listener", ["loopback", "bridge"])
+@pytest.mark.parametrize("listener", ["loopback", "bridge", "network"])
 def test_a_key_tells_who_it_is_on_every_listener(projects: Projects, listener: ListenerKind) -> None:
     caller = admit(projects, listener, authorization=f"Bearer {KEY}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LITTLE_DISK_BYTES = 5_000_000_000
 _LITTLE_MEMORY_BYTES = 1_000_000_000
+_LITTLE_VALIDITY_SECONDS = 3 * 86400.0
 _OTHER_BUILD = "Run: dmrc engine install"
 _LOOPBACK = "127.0.0.1"
 
@@ -231,6 +233,38 @@ def _bridge(app: App) -> Check:
     return Check("bridge", "ok", f"{address}:{app.settings.port} is free")
 
 
+def _network(app: App) -> Check:
+    """Look at where other machines come in, and at its certificate."""
+    from dmrc.gateway.server.certificates import read_certificate
+
+    status, wanted = app.daemon.status(), app.settings.listening
+    listen = status.get("listen") if status is not None else None
+    if status is not None and listen is None and wanted is not None:
+        message = "the daemon was started without DMRC_LISTEN, and no other machine can come in"
+        return Check("network", "warning", message, "Run: dmrc stop-runner; the next command starts it with that")
+    if isinstance(listen, dict):
+        ends, message = listen.get("expires_at"), f"other machines come in by a key at {listen['url']}"
+    elif wanted is None:
+        return Check("network", "ok", "no other machine can come in; see: dmrc serve --help")
+    else:
+        ends, message = None, f"other machines come in at {wanted.address}:{wanted.port} when the daemon runs"
+        if wanted.tls_cert and wanted.tls_key:
+            ends = read_certificate(wanted.tls_cert, wanted.tls_key).expires_at
+    return certified(message, ends if isinstance(ends, float) else None, time.time())
+
+
+def certified(message: str, ends_at: float | None, now: float) -> Check:
+    """Return the check of a listener whose certificate ends then; None is one that has none."""
+    if ends_at is None:
+        return Check("network", "ok", message)
+    left = ends_at - now
+    if left < _LITTLE_VALIDITY_SECONDS:
+        ends = f"ends in {left / 3600:.0f} hours" if left > 0 else "has expired: no client takes it"
+        remedy = "Renew it; the daemon takes the new one by itself"
+        return Check("network", "warning", f"{message}; its certificate {ends}", remedy)
+    return Check("network", "ok", f"{message}; its certificate is valid for {left / 86400:.0f} days")
+
+
 def _bind(address: str, port: int) -> None:
     """Listen for a moment, as the daemon would.
 
@@ -258,4 +292,5 @@ _CHECKS: dict[str, Callable[[App], Check]] = {
     "compose": _compose,
     "plugin": _plugin,
     "bridge": _bridge,
+    "network": _network,
 }

@@ -34,6 +34,8 @@ def status(app: App, as_json: bool) -> int:
         click.echo(f"The daemon runs (version {found['version']}).")
         for address in addresses if isinstance(addresses, list) else []:
             click.echo(f"Listens:   http://{address}:{found['port']}/engines/v1")
+        if isinstance(listen := found.get("listen"), dict):
+            click.echo(f"Listens:   {listen['url']}  (other machines, with a key)")
         click.echo(f"Started:   {ago(started if isinstance(started, float) else None)}")
         click.echo(f"Projects:  {names}")
         click.echo(f"Runners:   {found['runners']}")

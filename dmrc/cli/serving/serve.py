@@ -9,7 +9,10 @@ import click
 from dmrc.cli.app import App, pass_app
 
 
-@click.command(epilog="Example: DMRC_PORT=12500 dmrc serve")
+@click.command(epilog="Example: dmrc serve --listen 192.0.2.7 --tls-cert box.pem --tls-key box.key")
+@click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for other machines too; they need a key. [12435]")
+@click.option("--tls-cert", metavar="FILE", help="Certificate for --listen, with its chain, in PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its key, in PEM.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write one line there: ready, or the error as JSON.")
 @click.option(
     "--project",
@@ -24,8 +27,15 @@ from dmrc.cli.app import App, pass_app
     help="A file of their secrets, which the record leaves out.",
 )
 @pass_app
-def serve(app: App, ready_fd: int | None, files: tuple[Path, ...], secrets: Path | None) -> None:
-    """Run the daemon in the foreground, until Ctrl+C. Commands that need it start it by themselves."""
+def serve(
+    app: App, /, ready_fd: int | None, files: tuple[Path, ...], secrets: Path | None, **network: str | None
+) -> None:
+    """Run the daemon in the foreground, until Ctrl+C. Commands that need it start it by themselves.
+
+    With --listen other machines may use the models here, by TLS and with a key of dmrc key create; the page and what
+    manages models stay on this machine. A renewed certificate is taken without a restart. DMRC_LISTEN, DMRC_TLS_CERT
+    and DMRC_TLS_KEY say the same to a daemon that a command starts.
+    """
     import os
 
     from dmrc.cli.client import error_line
@@ -33,7 +43,11 @@ def serve(app: App, ready_fd: int | None, files: tuple[Path, ...], secrets: Path
     from dmrc.gateway.daemon import serve as serve_daemon
     from dmrc.gateway.projects.given import read_given
     from dmrc.gateway.server.logging import configure
+    from dmrc.settings import Settings
 
+    os.environ |= {f"DMRC_{name.upper()}": value for name, value in network.items() if value is not None}
+    app.settings = Settings.from_environment(os.environ)
+    listening = app.settings.listening
     os.umask(0o077)  # the logs and databases are this user's alone, whatever the home's own mode is
     configure(None if ready_fd is None else app.settings.paths.create().daemon_log, app.settings.log_format)
 
@@ -46,6 +60,8 @@ def serve(app: App, ready_fd: int | None, files: tuple[Path, ...], secrets: Path
         # As JSON, stderr holds objects alone; the log tells the address too.
         if ready_fd is None and app.settings.log_format == "text":
             click.echo(f"dmrc serves http://127.0.0.1:{app.settings.port}/engines/v1; Ctrl+C ends it", err=True)
+            if listening is not None:
+                click.echo(f"and other machines, with a key, at {listening.url}", err=True)
         tell("ready")
 
     try:

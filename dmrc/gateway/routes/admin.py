@@ -158,6 +158,7 @@ class _Admin:
             "home": str(daemon.settings.home),
             "port": daemon.settings.port,
             "addresses": daemon.bindings.addresses,
+            "listen": daemon.bindings.for_other_machines,
             "started_at": daemon.started_at,
             "projects": [known.name for known in daemon.projects.all()],
             "runners": len(daemon.scheduler.runners()),

@@ -99,6 +99,15 @@ class RunnerEnd(AnswerDocument):
     at: Seconds = Field(description="Unix seconds")
 
 
+class NetworkListener(AnswerDocument):
+    """Where other machines come in."""
+
+    address: str = Field(description="As `DMRC_LISTEN` says it")
+    port: int
+    url: str = Field(description="Base URL, by a name of the certificate where it is not for the address")
+    expires_at: float | None = Field(description="When the certificate ends, in Unix seconds; null: plain HTTP")
+
+
 class Status(AnswerDocument):
     """How the daemon is."""
 
@@ -107,6 +116,7 @@ class Status(AnswerDocument):
     home: str
     port: int
     addresses: list[str] = Field(description="Where it listens at that port")
+    listen: NetworkListener | None = Field(description="Where other machines come in; null: nowhere")
     started_at: Seconds = Field(description="Unix seconds")
     projects: list[str]
     runners: int

@@ -20,6 +20,7 @@ from dmrc.hooks.plugins import BUILT_IN, Plugins, attempted
 
 _HOOK = "dmrc_register_routes"
 _BRIDGE_TAG = "bridge"
+"""Of a route that is for the keys of services, wherever they come in."""
 _PAGE = "dmrc.ui.routes"
 _Explain = Callable[[Request, Exception], Awaitable[Response]]
 

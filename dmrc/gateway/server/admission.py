@@ -16,8 +16,8 @@ from dmrc.gateway.server.request_bodies import RequestBodies
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects
 
-ListenerKind = Literal["loopback", "bridge"]
-"""Where a connection came in."""
+ListenerKind = Literal["loopback", "bridge", "network"]
+"""Where a connection came in: `network` is what `dmrc serve --listen` opens, on whichever address."""
 
 
 class Admission:
@@ -71,8 +71,8 @@ class Admission:
             )
         container = scope.get("dmrc.container")
         caller = self._projects.caller_in(container.project, container.service) if container else None
-        if caller is None and (scope["dmrc.listener"] == "bridge" or self._require_key):
-            raise _without_key(is_foreign=bool(keys))
+        if caller is None and (scope["dmrc.listener"] != "loopback" or self._require_key):
+            raise _without_key(is_foreign=bool(keys), listener=scope["dmrc.listener"])
         for host in headers.getlist("host"):  # none is a caller of HTTP/1.0, and no browser
             self._check_host(host, scope["server"][0] if scope.get("server") else None)
         return caller
@@ -98,10 +98,16 @@ class Admission:
             raise PermissionDeniedError("a page of another site asks, which does not say its origin")
 
 
-def _without_key(*, is_foreign: bool) -> AuthenticationError:
+def _without_key(*, is_foreign: bool, listener: ListenerKind) -> AuthenticationError:
     """Return what to tell who sent no key, or one of somebody else's, where one of ours is needed."""
+    what = "a key" if listener == "network" else "the API key of a service"
+    failed = "this key is not dmrc's" if is_foreign else f"this listener needs {what}"
+    if listener == "network":
+        return AuthenticationError(
+            failed, remedy="Send one as OPENAI_API_KEY. Whoever runs this dmrc makes it: dmrc key create"
+        )
     return AuthenticationError(
-        "this key is not dmrc's" if is_foreign else "this listener needs the API key of a service",
+        failed,
         remedy="Use the variables that dmrc gives each service with models: OPENAI_API_KEY, or a URL with the key in "
         "its path (see: dmrc config). Or write x-dmrc: {auth: address} at the top of the compose file. "
         "For what is not a service: dmrc key create",

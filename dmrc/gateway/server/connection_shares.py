@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import resource
 import time
@@ -42,6 +43,7 @@ class ConnectionShares:
 
     def join(self, connection: Connection, address: str) -> bool:
         """Take in a new connection, which has no request yet; False: there is no room."""
+        address = _holder(address)
         made_room = True
         if self._open.get(address, 0) >= self._of_an_address:
             made_room = self._make_room(self._waiting.get(address), f"of {address or 'this user'}")
@@ -56,6 +58,7 @@ class ConnectionShares:
 
     def leave(self, connection: Connection, address: str) -> None:
         """Forget a connection that was taken in."""
+        address = _holder(address)
         self._count -= 1
         self._open[address] -= 1
         waiting = self._waiting[address]
@@ -65,11 +68,11 @@ class ConnectionShares:
 
     def works(self, connection: Connection, address: str) -> None:
         """Note that a request is in flight, which was sent to its end."""
-        self._waiting[address].pop(connection, None)
+        self._waiting[_holder(address)].pop(connection, None)
 
     def rests(self, connection: Connection, address: str) -> None:
         """Note that none is any more."""
-        self._waiting[address][connection] = None
+        self._waiting[_holder(address)][connection] = None
 
     def _make_room(self, waiting: dict[Connection, None] | None, whose: str) -> bool:
         waiting = waiting or {}
@@ -89,11 +92,20 @@ class ConnectionShares:
         return True
 
 
-def shares_of_this_process() -> ConnectionShares:
-    """Return what the limit of descriptors leaves for callers; half of it for each address."""
+def _holder(address: str) -> str:
+    """Return who counts as one: an address; of IPv6 the network that one machine has, 64 bits."""
+    if ":" not in address:
+        return address
+    found = ipaddress.IPv6Address(address)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+
+
+def shares_of_this_process(part: float = 1.0) -> ConnectionShares:
+    """Return this part of what the limit of descriptors leaves for callers; half of it for each address."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     reserved = min(_RESERVED_DESCRIPTORS, descriptors // 4)
-    in_all = max(1, min(_MOST_CONNECTIONS, (descriptors - reserved) // _DESCRIPTORS_OF_A_CONNECTION))
+    most = min(_MOST_CONNECTIONS, (descriptors - reserved) // _DESCRIPTORS_OF_A_CONNECTION)
+    in_all = max(1, int(most * part))
     return ConnectionShares(in_all, max(1, in_all // 2))
 
 

@@ -46,6 +46,8 @@ class InputLimits:
     """In so much time `body_bytes` of a body must come, while the gateway reads; else 408."""
     body_bytes: int = 1024
     """See `body_seconds`."""
+    handshake_seconds: float = 10.0
+    """For a TLS handshake, since the connection was made."""
 
 
 class HttpConnection(HttpToolsProtocol):

@@ -8,7 +8,7 @@ import errno
 import functools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +20,7 @@ from dmrc.background import begin
 from dmrc.errors import DaemonError, PortTakenError
 from dmrc.gateway.server.connection_shares import ConnectionShares
 from dmrc.gateway.server.http_protocol import HttpConnection, InputLimits
+from dmrc.gateway.server.tls_entrance import Tls, TlsEntrance
 
 LOOPBACK = "127.0.0.1"
 """Where the gateway always listens."""
@@ -32,9 +33,10 @@ _ON_EVERY_ANSWER = (("x-content-type-options", "nosniff"), ("cross-origin-resour
 class _Server(uvicorn.Server):
     """A server that leaves signals to the daemon: it has several servers and one end."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, make: Callable[..., asyncio.Protocol]) -> None:
         super().__init__(config)
         self._ended = asyncio.Event()
+        self._make = make
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -58,18 +60,44 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._ended.set()
 
+    def connection(self) -> asyncio.Protocol:
+        """Return what serves one more connection."""
+        return self._make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+class _TlsServer(_Server):
+    """A server whose connections come by an entrance of ours, for uvicorn bounds no handshake."""
+
+    entrance: TlsEntrance
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        for bound in sockets or ():  # there is one
+            self._accepting = begin(self.entrance.run(bound), "a TLS listener")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
+        await super().shutdown(sockets)
+
 
 class Listener:
     """One HTTP server on one socket."""
 
     def __init__(
-        self, app: ASGIApp, bound: socket.socket, shares: ConnectionShares, limits: InputLimits | None = None
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        shares: ConnectionShares,
+        limits: InputLimits | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Serve `app` on a socket that is bound already; must be made on the running event loop.
 
-        `shares` says how many connections there may be; listeners may have one together.
+        `shares` says how many connections there may be; listeners may have one together. With `tls` it speaks that.
         """
-        connection = functools.partial(HttpConnection, limits or InputLimits(), shares)
+        limits = limits or InputLimits()
+        connection = functools.partial(HttpConnection, limits, shares)
         config = uvicorn.Config(
             app,
             loop="none",
@@ -84,7 +112,11 @@ class Listener:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )
-        self._server = _Server(config)
+        if tls is None:
+            self._server = _Server(config, connection)
+        else:
+            self._server = by_tls = _TlsServer(config, connection)
+            by_tls.entrance = TlsEntrance(tls, by_tls.connection, limits.handshake_seconds)
         self._task = begin(self._server.serve(sockets=[bound]), "a listener")
 
     async def close(self) -> None:
@@ -93,30 +125,36 @@ class Listener:
         await self._task
 
 
-def bind_tcp(address: str, port: int) -> socket.socket:
-    """Return a bound TCP socket.
+def bind_tcp(address: str, port: int, setting: str = "DMRC_PORT={port}") -> socket.socket:
+    """Return a bound TCP socket; `::` is every address of IPv4 and IPv6. `setting` is how a user says another port.
 
     Raises:
         PortTakenError: Someone else has the port; named where the system tells.
         DaemonError: The port is for privileged users only.
         OSError: The address is not one of this machine.
     """
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family, _, _, _, place = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
-        bound.bind((address, port))
+        bound.bind(place)
         bound.listen(2048)
     except OSError as error:
         bound.close()
         if error.errno == errno.EACCES:
             raise DaemonError(
-                f"port {port} on {address} cannot be used: {error.strerror}", remedy="Choose another: DMRC_PORT=12434"
+                f"port {port} on {address} cannot be used: {error.strerror}",
+                remedy=f"Choose another: {setting.format(port=12434)}",
             ) from error
         if error.errno != errno.EADDRINUSE:
             raise
         raise PortTakenError(
             f"port {port} on {address} is taken{_holder(port)}",
-            remedy=f"Stop that, or choose another port: DMRC_PORT={port + 1}",
+            remedy=f"Stop that, or choose another port: {setting.format(port=port + 1)}",
         ) from error
     return bound
 

@@ -74,7 +74,7 @@ class Unrouted:
             # A base URL with a key in its path is not repeated in an error.
             if request.scope.get("dmrc.path_key") or not _HOST.fullmatch(host):
                 return f"{remedy} Add {base} to the base URL"
-            return f"{remedy} Set the base URL to http://{host}{base}"
+            return f"{remedy} Set the base URL to {request.scope['scheme']}://{host}{base}"
         return f"{remedy} The client adds /v1 itself: take it from the base URL" if "/v1/v1/" in path else remedy
 
     def _meant(self, path: str) -> str | None:

@@ -26,7 +26,7 @@ def create(app: App, name: str, models: tuple[str, ...], as_json: bool) -> None:
     import secrets
 
     from dmrc.cli.progress import note
-    from dmrc.cli.serving.key.opening import open_key
+    from dmrc.cli.serving.key.opening import network_base_url, open_key
     from dmrc.errors import InputError
     from dmrc.project import KEY_PREFIX
 
@@ -38,10 +38,11 @@ def create(app: App, name: str, models: tuple[str, ...], as_json: bool) -> None:
         app.present(model)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     containers = open_key(app, name, key, models)
+    network = network_base_url(app)
     here = f"http://127.0.0.1:{app.settings.port}/engines/v1"
     if as_json:
         document = {"name": name, "key": key, "models": list(models), "base_url": here}
-        click.echo(json.dumps({**document, "container_base_url": containers}, indent=2))
+        click.echo(json.dumps({**document, "container_base_url": containers, "network_base_url": network}, indent=2))
         return
     click.echo(key)
     note(f"key '{name}' opens {', '.join(models) or 'all models of the store'}. It is not shown again.")
@@ -49,3 +50,5 @@ def create(app: App, name: str, models: tuple[str, ...], as_json: bool) -> None:
     note(f"  on this machine: {here}")
     if containers:
         note(f"  in a container:  {containers}")
+    if network:
+        note(f"  elsewhere:       {network}")

@@ -43,3 +43,9 @@ def container_base_url(app: App, address: str) -> str:
     """
     host = "host.docker.internal" if address == "127.0.0.1" else address
     return f"http://{host}:{app.settings.port}/engines/v1"
+
+
+def network_base_url(app: App) -> str | None:
+    """Return the base URL of other machines; None where they cannot come in."""
+    listen = (app.daemon.status() or {}).get("listen")
+    return str(listen["url"]) if isinstance(listen, dict) else None
