@@ -71,7 +71,7 @@ def arguments_of(model: ServedModel, choices: Choices) -> list[str]:
     else:
         words = [*_listening(server_arguments(launch), "--host"), *_threads(model, choices)]
     # Kubernetes would put a variable in the place of $(NAME).
-    return [_moved(word, model).replace("$(", "$$(") for word in words]
+    return [_moved(word, model).replace("$", "$$") for word in words]
 
 
 def _listening(words: Sequence[str], flag: str) -> list[str]:

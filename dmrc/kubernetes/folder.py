@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ KEYS = f"{SECRETS}/keys.json"
 
 _MARK = "# Written by dmrc export kubernetes"
 
+# Plain, Python's YAML takes all these for text, but kubectl's takes `y` for true, and kustomize's `1e3` and `0o14` for
+# numbers. Source: YAML 1.1 and 1.2.2, chapter 10.3.2.
+_NO_TEXT_ELSEWHERE = re.compile(r"[yn]|[-+]?[.\d].*", re.IGNORECASE)
+
 
 class _Dumper(yaml.SafeDumper):
     """Writes text of several lines as it is, and every value out in full."""
@@ -31,7 +36,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = "|" if "\n" in text else '"' if _NO_TEXT_ELSEWHERE.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
@@ -54,9 +60,14 @@ class ManifestFile:
 
 def yaml_file(name: str, documents: Iterable[JsonObject], comments: Sequence[str] = ()) -> ManifestFile:
     """Return a file of YAML: the same documents are always the same bytes."""
-    head = "".join(f"{line}\n" for line in (f"{_MARK}.", *(f"# {line}" for line in comments)))
+    head = "".join(f"{line}\n" for line in (f"{_MARK}.", *(f"# {_one_line(each)}" for each in comments)))
     texts = (yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20) for each in documents)
     return ManifestFile(name, head + "---\n".join(texts))
+
+
+def _one_line(comment: str) -> str:
+    """Return a comment that ends where its line does: what it says of a project has any characters."""
+    return "".join(each if each.isprintable() else "?" for each in comment)
 
 
 def kustomization(

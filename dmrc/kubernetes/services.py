@@ -121,7 +121,7 @@ def _template(written: Written, image: str, ports: list[tuple[int, str]], *, has
     container: JsonObject = {"name": written.name, "image": image}
     for of_compose, name in (("entrypoint", "command"), ("command", "args")):
         if isinstance(words := fields.get(of_compose), list):
-            container[name] = [str(word).replace("$(", "$$(") for word in words]
+            container[name] = [str(word).replace("$", "$$") for word in words]
     if isinstance(directory := fields.get("working_dir"), str):
         container["workingDir"] = directory
     if has_variables:

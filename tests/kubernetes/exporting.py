@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ class Exported:
 
     def secret(self, name: str) -> dict[str, str]:
         """Return what a Secret holds."""
-        values: dict[str, str] = self.one("Secret", name)["stringData"]
-        return values
+        data = self.one("Secret", name)["data"]
+        return {key: base64.b64decode(text).decode() for key, text in data.items()}
 
     def content(self) -> dict[str, bytes]:
         """Return all files with their bytes."""
