@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -59,6 +58,62 @@ class Cluster:
         items = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
         return self.kubectl("apply", "--validate=strict", "-f", "-", input=json.dumps(items))
 
+    @contextmanager
+    def namespace(self, name: str, *labels: str) -> Iterator[Namespace]:
+        """Make a namespace, and delete it at the end without waiting until it is gone."""
+        self.kubectl("create", "namespace", name)
+        if labels:
+            self.kubectl("label", "namespace", name, *labels)
+        yield Namespace(self, name)
+        self.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of a cluster, for one project."""
+
+    cluster: Cluster
+    name: str
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run `kubectl ARGUMENTS…` there."""
+        return self.cluster.run("--namespace", self.name, *arguments)
+
+    def kubectl(self, *arguments: str | Path) -> str:
+        """Run kubectl there, fail the test unless it exits 0, and return what it printed to stdout."""
+        return self.cluster.kubectl("--namespace", self.name, *arguments)
+
+    def get(self, kind: str) -> list[dict]:
+        """Return all objects of a kind there."""
+        return self.cluster.get(kind, "--namespace", self.name)
+
+    def settled(self, seconds: float = 60) -> list[dict]:
+        """Wait until each Deployment has all its Pods of its newest template ready, and none else; return the Pods."""
+
+        def look() -> list[dict] | None:
+            deployments = self.get("deployments")
+            return self.get("pods") if deployments and all(map(_is_settled, deployments)) else None
+
+        def left() -> list[dict] | None:
+            pods = look()
+            return pods if pods and not any(pod["metadata"].get("deletionTimestamp") for pod in pods) else None
+
+        try:
+            return eventually(left, f"settled deployments in {self.name}", seconds)
+        except AssertionError:
+            pytest.fail("\n".join(self._unready()), pytrace=False)
+
+    def _unready(self) -> list[str]:
+        """Return why Pods are not ready, one line each, and what was said of objects."""
+        conditions = (
+            f"{pod['metadata']['name']}: {condition.get('message', condition['type'])}"
+            for pod in self.get("pods")
+            for condition in pod["status"].get("conditions", ())
+            if condition["status"] != "True"
+        )
+        events = self.get("events")
+        return [*conditions, *(f"{event['involvedObject']['name']}: {event['message']}" for event in events[-10:])]
+
 
 @pytest.fixture(scope="session")
 def cluster(needs_kubernetes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -73,12 +128,13 @@ def cluster(needs_kubernetes: None, tmp_path_factory: pytest.TempPathFactory) ->
 def fake_nodes(count: int, capacity: Mapping[str, str], prefix: str) -> list[dict]:
     """Return nodes for `Cluster.apply`; kwok says that they are ready."""
     metadata = {"labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "pool": prefix}}
+    capacity = {"pods": "110", "ephemeral-storage": "100Gi", **capacity}
     return [
         {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": f"{prefix}-{number}", **metadata},
-            "status": {"capacity": {"pods": "110", **capacity}, "allocatable": {"pods": "110", **capacity}},
+            "status": {"capacity": capacity, "allocatable": capacity},
         }
         for number in range(count)
     ]
@@ -107,11 +163,9 @@ def _started(programs: Path, directory: Path, stack: ExitStack) -> Cluster:
     )
     eventually(lambda: start.alive() and cluster.run("get", "--raw", "/readyz").stdout == "ok", "API", _START_SECONDS)
     kubeconfig = f"--kubeconfig={cluster.kubeconfig}"
-    start("kube-scheduler", f"{kubeconfig} --leader-elect=false --secure-port=0")
-    start(
-        "kube-controller-manager",
-        f"{kubeconfig} --leader-elect=false --secure-port=0 --service-account-private-key-file={key}",
-    )
+    controller = f"{kubeconfig} --leader-elect=false --secure-port=0 --kube-api-qps=1000 --kube-api-burst=1000"
+    start("kube-scheduler", controller)
+    start("kube-controller-manager", f"{controller} --service-account-private-key-file={key}")
     start(
         "kwok",
         f"{kubeconfig} --config={programs}/stages.yaml --manage-all-nodes=true",
@@ -172,24 +226,7 @@ class _Starter:
                 process.wait()
 
 
-def settled(cluster: Cluster, namespace: str, seconds: float = 60) -> list[dict]:
-    """Wait until every Deployment has all its pods of its newest template ready, and none else; return the pods."""
-
-    def look() -> list[dict] | None:
-        deployments = cluster.get("deployments", "--namespace", namespace)
-        return deployments if deployments and all(map(_is_settled, deployments)) else None
-
-    began = time.monotonic()
-    eventually(look, f"settled deployments in {namespace}", seconds)
-    left = seconds - (time.monotonic() - began)
-    return eventually(lambda: _without_leaving(cluster.get("pods", "--namespace", namespace)), "pods", max(left, 5))
-
-
 def _is_settled(deployment: dict) -> bool:
     status, wanted = deployment["status"], deployment["spec"]["replicas"]
     counted = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"))
     return status.get("observedGeneration") == deployment["metadata"]["generation"] and set(counted) == {wanted}
-
-
-def _without_leaving(pods: list[dict]) -> list[dict] | None:
-    return pods if not any(pod["metadata"].get("deletionTimestamp") for pod in pods) else None

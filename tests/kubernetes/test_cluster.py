@@ -2,7 +2,7 @@
 
 import json
 
-from tests.kubernetes.cluster import Cluster, fake_nodes, settled
+from tests.kubernetes.cluster import Cluster, fake_nodes
 
 _POD = {
     "metadata": {"labels": {"app": "a"}},
@@ -17,14 +17,14 @@ _DEPLOYMENT = {
 
 
 def test_pods_are_placed_where_their_memory_is_and_unknown_fields_are_refused(cluster: Cluster) -> None:
-    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "self"}}])
     cluster.apply(fake_nodes(2, {"cpu": "4", "memory": "8Gi"}, "self"))
 
-    cluster.apply([{**_DEPLOYMENT, "metadata": {"name": "a", "namespace": "self"}}])
-    pods = settled(cluster, "self")
-    unknown = {**_DEPLOYMENT, "metadata": {"name": "b"}, "field": 1}
-    refused = cluster.run("apply", "--validate=strict", "-f", "-", input=json.dumps(unknown))
+    with cluster.namespace("self") as namespace:
+        cluster.apply([{**_DEPLOYMENT, "metadata": {"name": "a", "namespace": "self"}}])
+        pods = namespace.settled()
+        unknown = {**_DEPLOYMENT, "metadata": {"name": "b"}, "field": 1}
+        refused = cluster.run("apply", "--validate=strict", "-f", "-", input=json.dumps(unknown))
 
     assert {pod["spec"]["nodeName"] for pod in pods} == {"self-0", "self-1"}
     assert 'unknown field "field"' in refused.stderr
-    cluster.kubectl("delete", "namespace/self", "node/self-0", "node/self-1", "--wait=false")
+    cluster.kubectl("delete", "nodes", "--selector", "pool=self")
