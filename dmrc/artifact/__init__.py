@@ -1,5 +1,6 @@
 """Models as OCI artifacts: what manifests and configs say, and how ours are written."""
 
+from dmrc.artifact.images import ImagedModel, config_of_image, image_manifest
 from dmrc.artifact.media_types import (
     CHAT_TEMPLATE,
     CHAT_TEMPLATE_FILE,
@@ -11,6 +12,8 @@ from dmrc.artifact.media_types import (
     DOCKER_MANIFEST,
     FORMATS,
     GGUF,
+    IMAGE_CONFIG,
+    IMAGE_LAYER,
     INDEX,
     LICENSE,
     MANIFEST,
@@ -43,6 +46,8 @@ __all__ = [
     "DOCKER_MANIFEST",
     "FORMATS",
     "GGUF",
+    "IMAGE_CONFIG",
+    "IMAGE_LAYER",
     "INDEX",
     "LICENSE",
     "MANIFEST",
@@ -53,13 +58,16 @@ __all__ = [
     "SAFETENSORS",
     "ArtifactForm",
     "Descriptor",
+    "ImagedModel",
     "Manifest",
     "ModelConfig",
     "Role",
     "build_manifest",
     "config_media_type",
+    "config_of_image",
     "conflict",
     "describe_layer",
+    "image_manifest",
     "is_plain_path",
     "role_in_directory",
     "select_manifest",

@@ -20,6 +20,7 @@ from dmrc.artifact.media_types import (
     CONTEXT_SIZE,
     DOCKER_MANIFEST,
     FILE_PATH,
+    IMAGE_CONFIG,
     MANIFEST,
     Role,
     role_of,
@@ -31,7 +32,9 @@ MAX_DOCUMENT_BYTES = 4 << 20
 """The largest manifest, index or config that is read. Source: OCI distribution-spec, section Push."""
 
 _CONFIGS = (CONFIG, CONFIG_OF_FILES, CNCF_CONFIG)
-_IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+IMAGE_CONFIGS = (IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json")
+"""Media types of configs of container images."""
+
 _MAX_LAYERS, _MAX_MANIFESTS = 512, 256
 _MAX_LAYER_BYTES = 16 << 40
 _MAX_CONTEXT_TOKENS = (1 << 31) - 1
@@ -95,14 +98,14 @@ class Manifest:
         Raises:
             ArtifactError: It is not the manifest of a model, or something in it is not to be trusted.
         """
-        document = _load(data, name)
+        document = load(data, name)
         if document.get("schemaVersion") != 2 or document.get("mediaType", MANIFEST) not in (MANIFEST, DOCKER_MANIFEST):
             raise _bad(name, f"its manifest is of the type {document.get('mediaType')!r}")
         layers = document.get("layers")
         if not isinstance(layers, list) or len(layers) > _MAX_LAYERS:
             raise _bad(name, f"it has no list of at most {_MAX_LAYERS} layers")
         config_type = _mapping(document.get("config"), name).get("mediaType")
-        if config_type in _IMAGE_CONFIGS:
+        if config_type in IMAGE_CONFIGS:
             raise ArtifactError(f"'{name}' is a container image, not a model", remedy="Name a model, like ai/smollm2")
         if config_type not in _CONFIGS:
             raise ArtifactError(f"'{name}' is not a model: its config is of the type {str(config_type)[:100]!r}")
@@ -185,7 +188,7 @@ class ModelConfig:
         Raises:
             ArtifactError: It is no such config.
         """
-        document = _load(data, name)
+        document = load(data, name)
         config = _mapping(document.get("config"), name)
         descriptor = _mapping(document.get("descriptor", {}), name)
         facts = {key: _texts(_mapping(config.get(key) or {}, name)) for key in ("gguf", "safetensors")}
@@ -217,7 +220,7 @@ def select_manifest(index: bytes, *, name: str) -> Descriptor:
     Raises:
         ArtifactError: There is none, or the index is not to be trusted. An index in an index is not followed.
     """
-    entries = _load(index, name).get("manifests")
+    entries = load(index, name).get("manifests")
     if not isinstance(entries, list) or len(entries) > _MAX_MANIFESTS:
         raise _bad(name, f"its index has no list of at most {_MAX_MANIFESTS} manifests")
     candidates = [entry for entry in entries if _mapping(entry, name).get("mediaType") in (MANIFEST, DOCKER_MANIFEST)]
@@ -237,7 +240,12 @@ def _context_size(annotations: object, name: str) -> int | None:
     return min(int(text), _MAX_CONTEXT_TOKENS)
 
 
-def _load(data: bytes, name: str) -> Mapping[str, object]:
+def load(data: bytes, name: str) -> Mapping[str, object]:
+    """Return a document of bounded size; `name` is how errors call the artifact.
+
+    Raises:
+        ArtifactError: It is too long, or no JSON object.
+    """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise _bad(name, f"it has a document of {len(data)} bytes, and at most {MAX_DOCUMENT_BYTES} are read")
     try:

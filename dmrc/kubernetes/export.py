@@ -68,11 +68,12 @@ def exported(export: Export) -> Folder:
     left_out = tuple(line for each in converted.values() for line in each.left_out)
     files = [*_models(export), *_gateway(export), *_services(export, converted), *_secrets(export, converted)]
     resources = sorted(each.name.removeprefix("base/") for each in files if each.name.endswith(".yaml"))
-    comments = [*export.notes, *_pins(export), *(f"Not converted: {line}" for line in left_out)]
+    notes = (*export.notes, *_images_to_push(export), *_pins(export))
+    comments = [*notes, *(f"Not converted: {line}" for line in left_out)]
     files.append(kustomization(resources, comments))
     files += _component(export, converted)
     files.append(ManifestFile(".gitignore", f"# Keys of services, of engines and of upstreams.\n/{SECRETS}/\n"))
-    return Folder(tuple(files), left_out, (*export.notes, *_pins(export)))
+    return Folder(tuple(files), left_out, notes)
 
 
 def _models(export: Export) -> list[ManifestFile]:
@@ -97,6 +98,16 @@ def _pins(export: Export) -> list[str]:
     """Return a comment for each image that a tag names, which a registry may move."""
     images = dict.fromkeys([export.choices.image("dmrc"), *(image_of(each, export.choices) for each in export.models)])
     return [f"Image by tag: {image}. Pin it: --image KIND=IMAGE@sha256:…" for image in images if "@" not in image]
+
+
+def _images_to_push(export: Export) -> list[str]:
+    """Return how each image of a model comes to where the cluster pulls it from."""
+    packages = [each for model in export.models for each in model.packages if each.image_tag]
+    lines = (
+        f"Push {each.name}: dmrc tag {each.digest} {each.image_tag} && dmrc push --as image {each.image_tag}"
+        for each in packages
+    )
+    return list(dict.fromkeys(lines))
 
 
 def _gateway(export: Export) -> list[ManifestFile]:

@@ -25,6 +25,8 @@ class Package:
     """Bytes of its files."""
     image: str | None = None
     """Its runnable image, by digest; None where weights are pulled."""
+    image_tag: str | None = None
+    """The name under which that is pushed."""
 
     @property
     def path(self) -> str:

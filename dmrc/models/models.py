@@ -18,7 +18,7 @@ from dmrc.errors import (
     RegistryError,
 )
 from dmrc.models.packaging import Packager, Parts
-from dmrc.models.pushing import Pushed, Pusher
+from dmrc.models.pushing import Pushed, Pusher, PushForm
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.secret_names import hidden_in_urls
 from dmrc.sources import Connections, Inspectable, Progress, ProgressEvent, Source, Transfer
@@ -149,7 +149,12 @@ class Models:
         )
 
     def push(
-        self, text: str, progress: Progress | None = None, *, cancelled: Callable[[], bool] | None = None
+        self,
+        text: str,
+        progress: Progress | None = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        form: PushForm = "model",
     ) -> Pushed:
         """Push a model under one of its names. Until all of it is there, the name means what it meant before.
 
@@ -161,7 +166,7 @@ class Models:
             CancelledError: `cancelled` returned True.
         """
         transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
-        return Pusher(self.store, self._sources, self._default_registry).push(text, transfer)
+        return Pusher(self.store, self._sources, self._default_registry).push(text, transfer, form)
 
     def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
         """Put copies of files into the store as the model `target`. The same parts always give the same ID.

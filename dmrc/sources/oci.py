@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -20,8 +20,10 @@ from dmrc.artifact import (
     MANIFEST,
     MAX_DOCUMENT_BYTES,
     Descriptor,
+    ImagedModel,
     Manifest,
     ModelConfig,
+    config_of_image,
     select_manifest,
 )
 from dmrc.errors import ArtifactError, DigestMismatchError, FormatError, ModelNotFoundError, RegistryError
@@ -30,7 +32,8 @@ from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.destination import Outgoing
 from dmrc.sources.docker_hub import search_hub
-from dmrc.sources.download import download
+from dmrc.sources.download import DownloadOrigin, download
+from dmrc.sources.image_model import RangeOrigin
 from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
@@ -92,7 +95,8 @@ class OciSource:
 
         def read(endpoint: Endpoint, reference: Reference) -> tuple[bytes, bytes]:
             with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:
-                return _fetch_model(registry, reference, self._display(reference), transfer)
+                found = _fetch_model(registry, reference, self._display(reference), transfer)
+                return found.manifest, found.config
 
         return self._from_first(text, read)
 
@@ -131,31 +135,52 @@ class OciSource:
                 registry.abort()
 
             run = partial(together, most=_LAYERS_AT_ONCE, check=transfer.check, stop=end)
-            [(data, config)] = run([lambda: _fetch_model(registry, reference, name, inner)])
-            manifest = Manifest.parse(data, name=name)
+            [found] = run([lambda: _fetch_model(registry, reference, name, inner)])
+            manifest = Manifest.parse(found.manifest, name=name)
             layers = {layer.digest: layer for layer in manifest.layers}.values()
             for layer in layers:  # so that all of it is known before the first byte
                 transfer.report(ProgressEvent("Waiting", layer.digest, 0, layer.size_bytes))
-            run([partial(download, registry.blob(one.digest), one.digest, one.size_bytes, inner) for one in layers])
+            run([partial(download, found.origin(one), one.digest, one.size_bytes, inner) for one in layers])
         # Last, so that a model whose layers are refused leaves nothing.
-        with transfer.sink.write_blob(manifest.config.digest, len(config)) as writer:
-            writer.write(config)
-        return data
+        with transfer.sink.write_blob(manifest.config.digest, len(found.config)) as writer:
+            writer.write(found.config)
+        return found.manifest
 
 
-def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> tuple[bytes, bytes]:
-    """Return the manifest and the config, and refuse what is no model before a large byte has come."""
+@dataclass(frozen=True, slots=True)
+class _RemoteModel:
+    """A model in a registry."""
+
+    manifest: bytes
+    config: bytes
+    origin: Callable[[Descriptor], DownloadOrigin]
+    """Where the bytes of a layer come from."""
+
+
+def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> _RemoteModel:
+    """Return what a model is, and refuse what is none before a large byte has come."""
     data = _fetch_manifest(registry, reference, name, transfer)
+    if (image := config_of_image(data, name=name)) is not None:
+        told = _fetch_document(registry, f"blobs/{image.digest}", image, transfer)
+        imaged, layer = ImagedModel.parse(data, told, name=name)
+        _check_format(Manifest.parse(imaged.manifest, name=name), name, transfer)
+        ModelConfig.parse(imaged.config, name=name)
+        whole = registry.blob(layer.digest)
+        return _RemoteModel(imaged.manifest, imaged.config, lambda blob: RangeOrigin(whole, imaged.places[blob.digest]))
     manifest = Manifest.parse(data, name=name)
+    _check_format(manifest, name, transfer)
+    config = _fetch_document(registry, f"blobs/{manifest.config.digest}", manifest.config, transfer)
+    ModelConfig.parse(config, name=name)
+    return _RemoteModel(data, config, lambda blob: registry.blob(blob.digest))
+
+
+def _check_format(manifest: Manifest, name: str, transfer: Transfer) -> None:
     if manifest.format is None:
         raise ArtifactError(
             f"model '{name}' has no GGUF file and no safetensors; models in other formats are not served"
         )
     if transfer.formats is not None and manifest.format not in transfer.formats:
         raise FormatError(name, manifest.format)
-    config = _fetch_document(registry, f"blobs/{manifest.config.digest}", manifest.config, transfer)
-    ModelConfig.parse(config, name=name)
-    return data, config
 
 
 def _fetch_manifest(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> bytes:

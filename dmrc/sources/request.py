@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -16,12 +16,21 @@ _READ_BYTES = 256 << 10
 _STALL_SECONDS = 60.0
 
 
+@runtime_checkable
+class ReadsAt(Protocol):
+    """A file that is put together when it is read."""
+
+    def read_at(self, size: int, offset: int, /) -> bytes:
+        """Return at most `size` bytes from `offset` on; none at the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileRange:
     """The bytes of a file from one offset to another. It can be sent more than once."""
 
-    descriptor: int
-    """Of a file that is open for reading; its own position does not matter and does not change."""
+    source: int | ReadsAt
+    """Descriptor of a file that is open for reading, whose own position does not matter and does not change; or one
+    that is put together."""
     start: int
     """Offset of the first byte."""
     end: int
@@ -41,7 +50,13 @@ class FileRange:
         buffer = memoryview(bytearray(_READ_BYTES))
         offset = self.start
         while offset < self.end:
-            count = os.preadv(self.descriptor, [buffer[: self.end - offset]], offset)
+            size = min(_READ_BYTES, self.end - offset)
+            if isinstance(self.source, int):
+                count = os.preadv(self.source, [buffer[:size]], offset)
+            else:
+                data = self.source.read_at(size, offset)
+                count = len(data)
+                buffer[:count] = data
             if count == 0:
                 raise OSError("the file is shorter than it was")
             connection.sendall(buffer[:count])

@@ -17,7 +17,7 @@ import urllib3
 from dmrc.artifact import Descriptor
 from dmrc.errors import DigestMismatchError, RegistryError
 from dmrc.sources.registry import Registry
-from dmrc.sources.request import FileRange, RegistryRequest
+from dmrc.sources.request import FileRange, ReadsAt, RegistryRequest
 from dmrc.sources.retry import TransientError, retry
 from dmrc.sources.source import ProgressEvent, Transfer
 
@@ -119,7 +119,8 @@ class Upload:
         headers = {"Content-Type": "application/octet-stream"}
         if first:
             headers["Content-Range"] = f"{first}-{end - 1}"
-        body = FileRange(stream.fileno(), first, end, self._on_sent)
+        source = stream if isinstance(stream, ReadsAt) else stream.fileno()
+        body = FileRange(source, first, end, self._on_sent)
         with self._registry.send(
             RegistryRequest("PATCH", str(self._location), headers, body), (202, 204, 404, 416)
         ) as response:

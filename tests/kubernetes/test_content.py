@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.kubernetes.exporting import Exporter, options
+from tests.registry import RegistryServer
 
 SHOP = """
 services:
@@ -296,6 +297,20 @@ def test_pods_have_no_root_and_no_token(exporter: Exporter, way: str) -> None:
             assert security["capabilities"] == {"drop": ["ALL"]}
     kinds = [each["kind"] for each in exported.documents()]
     assert kinds.count("PersistentVolumeClaim") == (3 if way == "volume" else 1)
+
+
+def test_weights_are_an_image_by_its_digest_that_push_makes(exporter: Exporter, registry: RegistryServer) -> None:
+    exported = exporter.export(SHOP, "--weights", "image", "--models-in", f"{registry.address}/models")
+
+    pod = exported.pod("dmrc-model-llm")
+    (volume,) = (each["image"] for each in pod["volumes"] if "image" in each)
+    assert "initContainers" not in pod
+    assert {"name": "model", "mountPath": "/model", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    (said,) = (line for line in exported.said.splitlines() if line.startswith("Push "))
+    tag, push = (words.split() for words in said.partition(": ")[2].split(" && "))
+    exporter.dmrc.ok(*tag[1:])
+    assert volume["reference"] == f"{registry.address}/models/tiny@{exporter.dmrc.ok(*push[1:]).strip()}"
+    assert "--models-in" in exporter.refused(SHOP, "--weights", "image")
 
 
 def test_json_lists_files_and_what_is_left_out(exporter: Exporter) -> None:

@@ -96,9 +96,14 @@ def kubernetes(
 
     from dmrc.cli.progress import note
     from dmrc.cli.projects.export.project import export_project
+    from dmrc.errors import InputError
     from dmrc.kubernetes.export import exported
     from dmrc.kubernetes.folder import write
 
+    if weights == "image" and models_in is None:
+        raise InputError(
+            "--weights image needs the place of the images", remedy="Write --models-in registry.example/models"
+        )
     choices = Choices(
         weights=weights,
         models_in=models_in,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dmrc.cli.app import App
+from dmrc.cli.progress import spinner
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import Engine, Launch, MemoryEstimate
 from dmrc.engines.llama_cpp.engine import LlamaCpp
@@ -20,11 +21,12 @@ from dmrc.kubernetes import names
 from dmrc.kubernetes.arguments import NOWHERE
 from dmrc.kubernetes.choices import Choices
 from dmrc.kubernetes.served import Package, ServedModel
-from dmrc.models import loose_files
+from dmrc.models import loose_files, model_image
 from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE, ModelDeclaration, Project, ReplicaRange, is_path
 from dmrc.reference import Reference
 from dmrc.scheduler.target import Target
-from dmrc.store import Store
+from dmrc.store import Store, StoredModel
+from dmrc.store.lookup import name_of
 
 _SLOTS = 4
 """Requests at the same time where the project does not say: what dmrc tries first where there is memory."""
@@ -83,6 +85,7 @@ class _Reader:
         self._engines: Mapping[str, Engine] = {**app.engines, DEFAULT_ENGINE: LlamaCpp(None)}
         self._targets = Targets(self._store, self._engines)
         self._snapshot = Snapshot(self._registry, named=tuple(self._store.named()))
+        self._images: dict[str, str] = {}
 
     def target(self, declaration: ModelDeclaration) -> Target:
         """Return what would be run for it here."""
@@ -182,6 +185,8 @@ class _Reader:
         else:
             files.places[str(self._store.files(stored).path)] = f"/{folder}"
         parsed = Reference.parse(reference, default_registry=self._registry)
+        repository = f"{self._choices.models_in}/{parsed.repository.rpartition('/')[2]}"
+        by_image = self._choices.weights == "image"
         files.packages.append(
             Package(
                 folder=folder,
@@ -189,8 +194,17 @@ class _Reader:
                 reference=self._pulled_as(declaration, reference, parsed, named.digest),
                 digest=named.digest,
                 size_bytes=stored.size_bytes,
+                image=f"{repository}@{self._image(stored)}" if by_image else None,
+                image_tag=f"{repository}:{named.digest[7:19]}" if by_image else None,
             )
         )
+
+    def _image(self, stored: StoredModel) -> str:
+        """Return the digest of a model's image; all of the model is read for it, once."""
+        if stored.digest not in self._images:
+            with spinner(f"reading {name_of(stored)} for the digest of its image"):
+                self._images[stored.digest] = model_image(self._store, stored).digest
+        return self._images[stored.digest]
 
     def _pulled_as(self, declaration: ModelDeclaration, written: str, parsed: Reference, digest: str) -> str:
         """Return what an init container pulls: of a registry these very bytes."""
