@@ -67,7 +67,7 @@ class ImagedModel:
 
 
 def image_manifest(config: Descriptor, layer: Descriptor) -> bytes:
-    """Return the manifest of an image with one layer."""
+    """Return the JSON of an image with these two blobs; a model goes out under it, and none of its own types."""
     entries = [
         {"mediaType": each.media_type, "digest": each.digest, "size": each.size_bytes} for each in (config, layer)
     ]
