@@ -1,10 +1,11 @@
-"""Say what Kubernetes would not accept: `python check_documents.py VERSION < DOCUMENTS.json` prints faults as JSON.
+"""Say what Kubernetes would not accept: `check_documents.py VERSION… < DOCUMENTS.json` prints faults as JSON.
 
 A program of its own, with kubernetes-validate on its path (tests/kubernetes/schemas.py). Unknown fields are faults too.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import sys
@@ -35,6 +36,7 @@ def _faults(document: dict, version: str) -> list[str]:
     return []
 
 
+@functools.cache
 def _custom_schemas() -> dict[tuple[str, str], dict]:
     schemas = {}
     for file in _DEFINITIONS.glob("*.json.gz"):
@@ -64,4 +66,5 @@ def _strict(node: object) -> object:
 
 
 if __name__ == "__main__":
-    json.dump(faults(json.load(sys.stdin), sys.argv[1]), sys.stdout)
+    given = json.load(sys.stdin)
+    json.dump([f"{version}: {fault}" for version in sys.argv[1:] for fault in faults(given, version)], sys.stdout)

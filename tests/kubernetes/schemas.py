@@ -31,10 +31,10 @@ class KubernetesSchemas:
     packages: Path
     """Where kubernetes-validate is installed, and nothing else but what it needs."""
 
-    def faults(self, documents: Sequence[Mapping[str, object]], version: str) -> list[str]:
+    def faults(self, documents: Sequence[Mapping[str, object]], versions: Sequence[str] = VERSIONS) -> list[str]:
         """Return what is wrong with documents, one line each; unknown fields and kinds are wrong."""
         done = subprocess.run(
-            [sys.executable, _PROGRAM, version],
+            [sys.executable, _PROGRAM, *versions],
             input=json.dumps(list(documents)),
             env={**os.environ, "PYTHONPATH": str(self.packages)},
             capture_output=True,
