@@ -16,12 +16,12 @@ from dmrc_ray.replica import LlamaServer
 DEPLOYMENT = "llama-server"
 
 _HEALTH_SECONDS = 1.0
-_HEALTH_LIMIT_SECONDS = 10.0
+_HEALTH_LIMIT_SECONDS = 5.0
 _DRAIN_SECONDS = 600.0
 _DRAIN_LOOK_SECONDS = 0.1
 _METRICS_SECONDS = 0.5
 _LOOK_BACK_SECONDS = 2.0
-_MORE_SECONDS = 1.0
+_MORE_SECONDS = 0.3  # Serve counts rounds of its controller, which on a busy machine take much longer than it thinks
 _LESS_SECONDS = 10.0
 _TRIES = 3
 _USABLE = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)

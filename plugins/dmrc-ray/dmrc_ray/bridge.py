@@ -91,7 +91,7 @@ class Bridge:
             self._places.told([Place(**each) for each in places])
             self._was_ready = self._was_ready or bool(self._places.ready())
             starting = [each.place for each in self._places.all() if each.place.state != "ready"]
-            now = "; ".join(f"{place.node}: {place.detail or 'starts'}" for place in starting)
+            now = ", ".join(f"a replica on {place.node} is {place.detail or 'starting'}" for place in starting)
             if now != said and now:
                 said = now
                 print(f"main: {now}", flush=True)

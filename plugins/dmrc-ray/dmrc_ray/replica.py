@@ -43,6 +43,7 @@ class LlamaServer:
             key=secrets.token_urlsafe(24),
         )
         self._directory = Path(tempfile.mkdtemp(prefix="dmrc-ray-"))
+        _close_serves_own_port(self._directory)
         self._tickets = Tickets()
         self._process: Any = None
         self._beating = asyncio.create_task(self._beat())
@@ -67,7 +68,7 @@ class LlamaServer:
             loop.call_soon_threadsafe(self._say, detail)
 
         model = await asyncio.to_thread(local_model, work, place.node, say)
-        self._say(f"loading {work.name}")
+        self._say("loading the model")
         keys = self._directory / "keys"
         keys.touch(mode=0o600)
         keys.write_text(place.key)
@@ -153,6 +154,19 @@ class LlamaServer:
         if self._process is not None:
             self._process.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _close_serves_own_port(directory: Path) -> None:
+    """Have Serve's server for calls among deployments listen on a socket in a directory of ours, where nobody calls it.
+
+    By itself it listens on all addresses, asks for no key, and reads pickles: whoever reaches it runs code here.
+    Handles go by actors, and need it not.
+    Source: `_on_initialized` in https://github.com/ray-project/ray/blob/master/python/ray/serve/_private/replica.py
+    """
+    from ray.serve._private import replica
+
+    listen = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, _: listen(server, f"unix:{directory}/serve.sock")
 
 
 def _engine() -> Any:

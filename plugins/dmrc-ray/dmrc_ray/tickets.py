@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 from typing import Any
 
 from dmrc_ray.forwarding import NothingSentError, Request, answer, forward
@@ -82,4 +83,5 @@ async def _drain(response: Any) -> None:
 def _handle(application: str) -> Any:
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its import set another level
     return serve.get_app_handle(application).options(stream=True)

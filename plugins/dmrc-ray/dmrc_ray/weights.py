@@ -72,7 +72,7 @@ def _pulled(work: Work, say: Say) -> tuple[Path, dict[str, Path]]:
         nonlocal last
         if total and (percent := done * 100 // total) != last:
             last = percent
-            say(f"pulling {work.name}: {percent} %")
+            say(f"pulling the model ({percent} %)")
 
     pulled = app.models.pull(work.name, progress)
     if work.digest is not None and pulled.digest != work.digest:
