@@ -15,6 +15,7 @@ from tests.bench._simulation import Arrival, Fleet, Speed, percentile, simulate
 from tests.bench._traffic import Asked, Model, busiest, learned, read, scaled
 from tests.bench._traffic import arrivals as arrivals_of
 from tests.capture.recorded import recorded
+from tests.engines.installed_toy import install_toy
 
 ALONE = Speed(alone=1.0, each=0.0)
 """A second for each token, whatever else runs."""
@@ -253,3 +254,23 @@ def test_the_plan_is_marked_as_a_simulation_line_by_line_and_needs_less_than_eac
     assert hours.value == 24 * replicas["1,000"]
     assert hours.ours == f" at {12 * replicas['1,000']:.2f}"
     assert int(hours.theirs.split()[0]) == pytest.approx(replicas["1,000"] + 23 * math.ceil(replicas["1,000"] / 1200))
+
+
+def test_the_queue_of_a_real_dmrc_is_what_is_simulated(dmrc):
+    """Sixty requests of ten services at 80 % of what two slots can do; the engine takes 10 ms for a word, and computes
+    nothing, so that its speed is the same however busy this machine is."""
+    install_toy(dmrc)
+    replay = scale.Replay(dmrc, "local/toy", "engine: toy, parallel: 2, keep_alive: -1")
+    chance, at, asked = random.Random(5), 0.0, []
+    for _ in range(60):
+        at += chance.expovariate(0.8 * 2 / (0.010 * 35))
+        asked.append(scale.Request(at, chance.randrange(10), 10, chance.randint(10, 60)))
+
+    record = replay.play(asked)
+
+    model = learned(record)
+    told = simulate(arrivals_of(record, model), model.speed, Fleet(slots=2))
+    assert sum(wait > 0.01 for wait in told.waits) > 20
+    for share in (0.5, 0.95):
+        measured = percentile([one.wait for one in record], share)
+        assert percentile(told.waits, share) == pytest.approx(measured, rel=0.25, abs=0.1)

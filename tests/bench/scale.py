@@ -51,17 +51,18 @@ models:
   llm:
     model: "{model}"
     context_size: 1024
-    x-dmrc: {{parallel: {slots}, keep_alive: -1}}
+    x-dmrc: {{{options}}}
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """One request to the real engine."""
+class Request:
+    """One request to be sent."""
 
     at: float
     """Second in which it is sent."""
     service: int
+    """Number of who sends it, below 10."""
     words: int
     """How long the prompt is."""
     tokens: int
@@ -74,29 +75,31 @@ def measure() -> list[Figure]:
     if named is not None and not (Path(named) / "exchanges.sqlite3").exists():
         raise LeftOut(f"DMRC_SCALE_HOME is '{named}', which has no record")
     with temporary_dmrc() as dmrc:
-        made, figures = _proved(_Real(dmrc))
+        dmrc.ok("package", "--gguf", smollm2_gguf(), _MODEL)
+        made, figures = _proved(Replay(dmrc, _MODEL, f"parallel: {_SLOTS}, keep_alive: -1"))
     for reference, asked in (read(Path(named)) if named else {_MODEL: made}).items():
         figures += _plan(reference, asked)
     return figures
 
 
-class _Real:
-    """The real engine behind dmrc, and services with keys of their own."""
+class Replay:
+    """Services with keys of their own, who ask a real dmrc at given times."""
 
-    def __init__(self, dmrc: Dmrc) -> None:
-        dmrc.ok("package", "--gguf", smollm2_gguf(), _MODEL)
+    def __init__(self, dmrc: Dmrc, model: str, options: str) -> None:
+        """Serve a model of the store with these options, as they stand in the braces of `x-dmrc`; load it."""
         directory = dmrc.home / "scale"
         directory.mkdir()
         names = [f"service{number}" for number in range(_SERVICES)]
         services = "\n".join(f"  {name}: {{image: none, models: [llm]}}" for name in names)
-        compose = _COMPOSE.format(services=services, model=_MODEL, slots=_SLOTS)
+        compose = _COMPOSE.format(services=services, model=model, options=options)
         (directory / "compose.yaml").write_text(compose)
         told = [json.loads(dmrc.ok("env", name, "--format", "json", cwd=directory)) for name in names]
         self._keys = [str(variables["OPENAI_API_KEY"]) for variables in told]
         self._dmrc = dmrc
-        self.play([_Request(0.0, 0, 10, 4)])
+        self._model = model
+        self.play([Request(0.0, 0, 10, 4)])
 
-    def play(self, requests: Sequence[_Request]) -> list[Asked]:
+    def play(self, requests: Sequence[Request]) -> list[Asked]:
         """Send each request at its time, whatever became of the others, and return what the record says of them."""
         began = time.time()
         asyncio.run(self._send(requests))
@@ -108,59 +111,65 @@ class _Real:
             assert time.monotonic() < deadline, f"{len(found)} of {len(requests)} requests are on record"
             time.sleep(0.1)
 
-    async def _send(self, requests: Sequence[_Request]) -> None:
+    async def _send(self, requests: Sequence[Request]) -> None:
         limits = httpx.Limits(max_connections=None)
         url = f"http://127.0.0.1:{self._dmrc.port}/engines/v1"
         async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits, trust_env=False) as client:
             began = time.monotonic()
 
-            async def send(number: int, one: _Request) -> None:
+            async def send(number: int, one: Request) -> None:
                 await asyncio.sleep(max(0.0, one.at - (time.monotonic() - began)))
                 # What is different comes first: no prompt begins as an earlier one does.
                 words = f"{number} {began}: " + "whale " * one.words
-                body = {"model": _MODEL, "messages": [{"role": "user", "content": words}], "max_tokens": one.tokens}
+                body = {
+                    "model": self._model,
+                    "messages": [{"role": "user", "content": words}],
+                    "max_tokens": one.tokens,
+                }
                 headers = {"authorization": f"Bearer {self._keys[one.service]}"}
                 answer = await client.post(
-                    "/chat/completions", json={**body, "ignore_eos": True, "temperature": 0}, headers=headers
+                    "/chat/completions",
+                    json={**body, "stream": True, "ignore_eos": True, "temperature": 0},
+                    headers=headers,
                 )
                 answer.raise_for_status()
 
             await asyncio.gather(*(send(number, one) for number, one in enumerate(requests)))
 
 
-def _proved(real: _Real) -> tuple[list[Asked], list[Figure]]:
+def _proved(real: Replay) -> tuple[list[Asked], list[Figure]]:
     """Return a calm record of the real engine, and how well it told what a busy time would be like."""
-    tried = real.play([_Request(at, 0, 60, 28) for at in (0.0, 2.0, 4.0, *(6.0,) * _SLOTS, *(9.0,) * _SLOTS)])
+    tried = real.play([Request(at, 0, 60, 28) for at in (0.0, 2.0, 4.0, *(6.0,) * _SLOTS, *(9.0,) * _SLOTS)])
     model = learned(tried)
     rate = _CALM * _capacity(model, _SLOTS) / statistics.mean(map(model.tokens, tried))
     requests = _drawn(rate, random.Random(7))
     calm = real.play(requests)
     busy = real.play([replace(one, at=one.at * _CALM / _BUSY) for one in requests])
     figures = []
-    for source, known in (("by an earlier, calmer record", learned(calm)), ("by its own speed", learned(busy))):
+    for source, known in (("from a calmer record", learned(calm)), ("from its own speed", learned(busy))):
         told = simulate(arrivals(busy, known), known.speed, Fleet(slots=_SLOTS))
         figures += _compared(source, busy, told)
     return calm, figures
 
 
-def _drawn(rate: float, chance: random.Random) -> list[_Request]:
+def _drawn(rate: float, chance: random.Random) -> list[Request]:
     """Return requests of the services at random times, some of which ask seldom and some often."""
     shares = [1 / (1 + number) for number in range(_SERVICES)]
     at, found = 0.0, []
     for _ in range(_REQUESTS):
         at += chance.expovariate(rate)
         (service,) = chance.choices(range(_SERVICES), shares)
-        found.append(_Request(at, service, chance.randint(20, 100), chance.randint(8, 48)))
+        found.append(Request(at, service, chance.randint(20, 100), chance.randint(8, 48)))
     return found
 
 
 def _compared(source: str, real: Sequence[Asked], told: Outcome) -> list[Figure]:
     """Return what was simulated as a ratio to what was measured."""
-    measured = {"wait in the queue": [one.wait for one in real], "whole time": [one.wait + one.run for one in real]}
-    simulated = {"wait in the queue": told.waits, "whole time": told.totals}
+    measured = {"wait": [one.wait for one in real], "whole": [one.wait + one.run for one in real]}
+    simulated = {"wait": told.waits, "whole": told.totals}
     return [
         Figure(
-            name=f"simulation against the real engine, {source}: {what}, p{share}",
+            name=f"simulation against the real engine, {source}: {what} p{share}",
             value=max(ours := percentile(simulated[what], share / 100), 1e-3)
             / max(theirs := percentile(measured[what], share / 100), 1e-3),
             unit="×",
