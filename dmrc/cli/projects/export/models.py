@@ -25,6 +25,7 @@ from dmrc.models import loose_files, model_image
 from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE, ModelDeclaration, Project, ReplicaRange, is_path
 from dmrc.reference import Reference
 from dmrc.scheduler.target import Target
+from dmrc.secret_names import secrets_in_urls
 from dmrc.store import Store, StoredModel
 from dmrc.store.lookup import name_of
 
@@ -213,6 +214,10 @@ class _Reader:
         if "://" in written:
             if not written.startswith("http"):
                 raise self._unsupported(declaration, f"'{written}' is a file of this machine", "Push it to a registry")
+            if secrets_in_urls(written):
+                raise self._unsupported(
+                    declaration, "its URL holds a login, which all who see the Pod would read", "Push it to a registry"
+                )
             return written
         return f"{parsed.registry}/{parsed.repository}@{digest}"
 
