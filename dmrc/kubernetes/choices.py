@@ -45,6 +45,9 @@ class Choices:
     replicas: Mapping[str, ReplicaRange] = field(default_factory=dict)
     """Replicas of a model, by its key, in place of what the project says."""
 
+    is_remote: bool = False
+    """Whether models are read where they would be pulled from, and not in the store."""
+
     def image(self, kind: ImageKind) -> str:
         """Return what was named for one kind, else the usual one."""
         return self.images.get(kind) or IMAGES[kind]

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -32,8 +32,9 @@ from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.destination import Outgoing
 from dmrc.sources.docker_hub import search_hub
-from dmrc.sources.download import DownloadOrigin, download
+from dmrc.sources.download import download
 from dmrc.sources.image_model import RangeOrigin
+from dmrc.sources.inspectable import RemoteModel
 from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci_push import push, scopes
 from dmrc.sources.registry import Endpoint, Registry
@@ -92,13 +93,16 @@ class OciSource:
 
     def look(self, text: str, transfer: Transfer) -> tuple[bytes, bytes]:
         """Return the manifest and the config of a model; see `Inspectable.look`."""
+        return self.read(text, transfer, lambda found: (found.manifest, found.config))
 
-        def read(endpoint: Endpoint, reference: Reference) -> tuple[bytes, bytes]:
+    def read(self, text: str, transfer: Transfer, use: Callable[[RemoteModel], _Found]) -> _Found:
+        """Return what `use` makes of a model while its registry is asked; see `Readable.read`."""
+
+        def reading(endpoint: Endpoint, reference: Reference) -> _Found:
             with Registry(endpoint, reference, self._credentials.lookup(endpoint.host)) as registry:
-                found = _fetch_model(registry, reference, self._display(reference), transfer)
-                return found.manifest, found.config
+                return use(_fetch_model(registry, reference, self._display(reference), transfer))
 
-        return self._from_first(text, read)
+        return self._from_first(text, reading)
 
     def _from_first(self, text: str, ask: Callable[[Endpoint, Reference], _Found]) -> _Found:
         """Ask each mirror until one does not fail, and last the registry."""
@@ -147,17 +151,7 @@ class OciSource:
         return found.manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _RemoteModel:
-    """A model in a registry."""
-
-    manifest: bytes
-    config: bytes
-    origin: Callable[[Descriptor], DownloadOrigin]
-    """Where the bytes of a layer come from."""
-
-
-def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> _RemoteModel:
+def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: Transfer) -> RemoteModel:
     """Return what a model is, and refuse what is none before a large byte has come."""
     data = _fetch_manifest(registry, reference, name, transfer)
     if (image := config_of_image(data, name=name)) is not None:
@@ -166,12 +160,12 @@ def _fetch_model(registry: Registry, reference: Reference, name: str, transfer: 
         _check_format(Manifest.parse(imaged.manifest, name=name), name, transfer)
         ModelConfig.parse(imaged.config, name=name)
         whole = registry.blob(layer.digest)
-        return _RemoteModel(imaged.manifest, imaged.config, lambda blob: RangeOrigin(whole, imaged.places[blob.digest]))
+        return RemoteModel(imaged.manifest, imaged.config, lambda blob: RangeOrigin(whole, imaged.places[blob.digest]))
     manifest = Manifest.parse(data, name=name)
     _check_format(manifest, name, transfer)
     config = _fetch_document(registry, f"blobs/{manifest.config.digest}", manifest.config, transfer)
     ModelConfig.parse(config, name=name)
-    return _RemoteModel(data, config, lambda blob: registry.blob(blob.digest))
+    return RemoteModel(data, config, lambda blob: registry.blob(blob.digest))
 
 
 def _check_format(manifest: Manifest, name: str, transfer: Transfer) -> None:

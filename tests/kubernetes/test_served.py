@@ -77,10 +77,13 @@ def _gateway(exported: Exported, dmrc: Dmrc, directory: Path, engine_port: int) 
     kept_out.write_text(exported.secret("dmrc-gateway-secrets")["secrets.json"])
     there = {"/etc/dmrc/project/project.json": str(file), "/etc/dmrc/secrets/secrets.json": str(kept_out)}
     words = [there.get(word, word) for word in container["args"]]
-    environment = {**dmrc.environment, **secrets, **variables, "DMRC_HOME": str(dmrc.home)}
+    assert (variables["DMRC_LISTEN"], variables["DMRC_LISTEN_PLAIN"]) == ("0.0.0.0:12435", "1")
+    listens = free_port()
+    here = {"DMRC_HOME": str(dmrc.home), "DMRC_LISTEN": f"127.0.0.1:{listens}"}
+    environment = {**dmrc.environment, **secrets, **variables, **here}
     process = subprocess.Popen([dmrc.program, *words], env=environment)
     try:
-        url = f"http://127.0.0.1:{dmrc.port}/engines/v1"
+        url = f"http://127.0.0.1:{listens}/engines/v1"
         _wait(process, f"{url}/models", 401)
         yield url
     finally:
@@ -139,6 +142,19 @@ def test_the_exported_files_serve_the_service_and_refuse_strangers(
         shown = gateway.ok("requests", "show", row["id"])
         assert "hello" in shown  # its secrets are known, so that the rest is recorded
         assert "hunter2-of-web" not in shown
+
+
+def test_what_a_registry_says_of_a_model_is_enough(exporter: Exporter, registry: RegistryServer) -> None:
+    compose = _COMPOSE.format(name=f"{registry.address}/me/tiny:v1")
+    here = exporter.export(compose).content()
+
+    with temporary_dmrc() as empty:
+        empty.environment["PATH"] = exporter.dmrc.environment["PATH"]
+        there = Exporter(empty, exporter.directory, exporter.digest).export(compose, "--remote").content()
+        assert empty.ok("list", "--json").strip() == "[]"
+
+    assert there == here
+    assert "--weights image needs" in exporter.refused(compose, "--remote", "--weights", "image", "--models-in", "x/y")
 
 
 def test_the_gateway_tells_which_key_it_misses(exporter: Exporter, tmp_path: Path, registry: RegistryServer) -> None:

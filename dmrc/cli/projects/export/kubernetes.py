@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option, project_options
+from dmrc.cli.options import json_option, project_options, remote_option
 from dmrc.cli.projects.setup.selection import Selection
 from dmrc.kubernetes.choices import IMAGES, WEIGHTS, Choices, ImageKind, Weights
 
@@ -73,6 +73,7 @@ _PAIR = _Pair()
     help="Pods of a model, by its key in the compose file; may be repeated.",
 )
 @click.option("--autoscale", is_flag=True, help="Let a HorizontalPodAutoscaler choose between MIN and MAX.")
+@remote_option
 @json_option
 @pass_app
 def kubernetes(
@@ -85,12 +86,14 @@ def kubernetes(
     cpus: int,
     ranges: tuple[tuple[str, str], ...],
     autoscale: bool,
+    remote: bool,
     as_json: bool,
 ) -> None:
     """Write a compose project as Kubernetes manifests, as a directory for kubectl apply -k.
 
-    Models must be in the store: their digests, and what they take of memory, are in the manifests. Keys are made at
-    the first export, and stay. The files with keys are for you alone, and .gitignore names them.
+    Models must be in the store, or in a registry with --remote: their digests, and what they take of memory, are in
+    the manifests. Keys are made at the first export, and stay. The files with keys are for you alone, and .gitignore
+    names them.
     """
     import json
 
@@ -100,6 +103,8 @@ def kubernetes(
     from dmrc.kubernetes.export import exported
     from dmrc.kubernetes.folder import write
 
+    if remote and weights == "image":
+        raise InputError("--weights image needs the models here, for the digests of their images", remedy="Pull them")
     if weights == "image" and models_in is None:
         raise InputError(
             "--weights image needs the place of the images", remedy="Write --models-in registry.example/models"
@@ -110,6 +115,7 @@ def kubernetes(
         images=_images(images),
         cpus=cpus,
         autoscale=autoscale,
+        is_remote=remote,
         replicas=_ranges(ranges),
     )
     export = export_project(app, selection.options(), directory, choices)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import click
 
 from dmrc.cli.app import App
 from dmrc.cli.progress import spinner
@@ -22,6 +25,7 @@ from dmrc.kubernetes.arguments import NOWHERE
 from dmrc.kubernetes.choices import Choices
 from dmrc.kubernetes.served import Package, ServedModel
 from dmrc.models import loose_files, model_image
+from dmrc.models.outlines import Outlines
 from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE, ModelDeclaration, Project, ReplicaRange, is_path
 from dmrc.reference import Reference
 from dmrc.scheduler.target import Target
@@ -49,7 +53,21 @@ def served_models(app: App, project: Project, choices: Choices) -> list[ServedMo
         ModelNotFoundError: A model is not in the store.
         UnsupportedError: One cannot be served there as it is declared; it is named.
     """
-    reader = _Reader(app, project, choices)
+    store = _outlined(app, project) if choices.is_remote else app.store
+    return _served(_Reader(app, store, project, choices), project)
+
+
+def _outlined(app: App, project: Project) -> Store:
+    """Return a store with what the registries say of the project's models; it goes when the command ends."""
+    directory = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="dmrc-"))
+    store = Store(Path(directory) / "store")
+    outlines = Outlines(store, app.sources)
+    for reference in dict.fromkeys(each for model in project.models.values() for each in model.references):
+        outlines.bring(reference)
+    return store
+
+
+def _served(reader: _Reader, project: Project) -> list[ServedModel]:
     found: dict[str, ServedModel] = {}
     for declaration in project.models.values():
         if declaration.options.upstream is not None:
@@ -78,8 +96,8 @@ class _Files:
 class _Reader:
     """Reads models of the store for one export."""
 
-    def __init__(self, app: App, project: Project, choices: Choices) -> None:
-        self._store: Store = app.store
+    def __init__(self, app: App, store: Store, project: Project, choices: Choices) -> None:
+        self._store = store
         self._registry = app.settings.default_registry
         self._project, self._choices = project, choices
         # Of the cluster's llama.cpp nothing is known here but that it is a new one: no binary of this machine is asked.
