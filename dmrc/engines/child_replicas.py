@@ -33,6 +33,7 @@ class ChildReplicas:
     def __init__(self, connector: Connector) -> None:
         """Ask by `connector`, at the first `changed`."""
         self.slots = 0
+        self.notice: str | None = None
         self._states: Sequence[ReplicaState] = ()
         self._session = HttpSession(connector)
         self._news: HttpAnswer | None = None

@@ -32,6 +32,10 @@ class Replicas(Protocol):
     def slots(self) -> int:
         """Return how many requests the runner takes at the same time, all replicas together."""
 
+    @property
+    def notice(self) -> str | None:
+        """Return what the users of the model should know of them, as a clause; None where there is nothing."""
+
     def now(self) -> Sequence[ReplicaState]:
         """Return the replicas as they are known now; asks nobody."""
 

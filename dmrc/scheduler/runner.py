@@ -161,6 +161,8 @@ class ManagedRunner:
                 f"model '{self.name}' is computed by the processor: engine {self.target.engine} cannot use "
                 f"{self.unused_cards}. See: dmrc doctor"
             )
+        if self.replicas is not None and (notice := self.replicas.notice) is not None:
+            return f"model '{self.name}': {notice}"
         return self.need.notice(self.name) if self.need is not None else None
 
     @property

@@ -146,8 +146,13 @@ def test_a_variable_that_holds_several_secrets_gives_each():
 def test_the_key_of_an_upstream_is_a_secret_of_the_project():
     """It is sent to that server only, whose errors may quote it."""
     models = {"far": {"x-dmrc": {"upstream": {"url": "http://h/v1", "key": "UP"}}}, "near": {"model": "ai/x"}}
+    several = {
+        "x-dmrc": {"upstream": ["http://a/v1", {"url": "http://b/v1", "key": "B"}, {"url": "http://c", "key": "C"}]}
+    }
 
     assert project_secrets({"models": models}, Path(), {"UP": "zorkmid-77"}, {}) == ("zorkmid-77",)
+    keys = {"B": "zorkmid-77", "C": "frobozz-88"}
+    assert project_secrets({"models": {"far": several}}, Path(), keys, {}) == ("zorkmid-77", "frobozz-88")
 
 
 def test_a_pipe_as_a_secret_is_not_waited_for(tmp_path: Path):

@@ -80,6 +80,11 @@ def sends(*parts: bytes) -> Behaviour:
     return behaviour
 
 
+def silent(peer: Peer) -> None:
+    peer.wait_gone()
+    raise EOFError
+
+
 def refuses(status: bytes, headers: bytes = b"") -> Behaviour:
     def behaviour(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 %b\r\nContent-Length: 2\r\n%b\r\n{}" % (status, headers))
@@ -295,11 +300,24 @@ def test_each_gets_its_own_key_and_its_own_name_of_the_model_and_is_not_believed
         assert keys == [[b"authorization: Bearer k1"], [b"authorization: Bearer k2"], []]
 
 
-def test_a_caller_who_goes_away_gives_the_slot_back(play: Play) -> None:
-    def silent(peer: Peer) -> None:
-        peer.wait_gone()
-        raise EOFError
+def test_a_caller_who_goes_away_while_a_second_is_asked_gives_both_slots_back(play: Play) -> None:
+    with far(refuses(b"503 Busy"), silent) as (busy, server):
 
+        async def story() -> None:
+            async with sessions(busy.url, server.url) as (session, replicas):
+                task = asyncio.create_task(ask(session))
+                while not server.bodies:
+                    await asyncio.sleep(0.01)
+                assert [one.in_use for one in replicas.now()] == [1, 1]
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert [one.in_use for one in replicas.now()] == [0, 0]
+
+        play(story())
+
+
+def test_a_caller_who_goes_away_gives_the_slot_back(play: Play) -> None:
     with far(silent) as (server,):
 
         async def story() -> None:

@@ -36,10 +36,10 @@ class Project:
         services = f"services: {{app: {{image: none, models: [{', '.join(models)}]}}}}"
         (self.directory / "compose.yaml").write_text(f"name: far\n{services}\nmodels:\n{entries}")
 
-    def up(self) -> openai.OpenAI:
+    def up(self, **keys: str) -> openai.OpenAI:
         import openai
 
-        environment = {"UPSTREAM_KEY": KEY}
+        environment = {"UPSTREAM_KEY": KEY, **keys}
         printed = self.dmrc.ok("env", "app", "--format", "json", cwd=self.directory, env=environment)
         variables = json.loads(printed)
         return openai.OpenAI(
@@ -149,6 +149,41 @@ def test_a_request_that_a_server_took_on_a_fresh_connection_is_not_sent_again(pr
         client.chat.completions.create(model="works-and-goes", messages=HELLO)
 
     assert [path for path, _, _ in project.server.requests] == ["/works-and-goes/v1/chat/completions"]
+
+
+def test_of_several_upstreams_one_that_refuses_is_left_out_and_each_gets_its_own_key(project: Project) -> None:
+    limited, plain, wrong = (project.server.url(way) for way in ("limits", "plain", "hangs-up"))
+    project.write(
+        {
+            "llm": f"upstream: [{{url: '{limited}', key: UPSTREAM_KEY}}, "
+            f"{{url: '{plain}', model: b, key: UPSTREAM_KEY}}, {{url: '{wrong}', key: OTHER_KEY}}]"
+        }
+    )
+    code, line = project.fails(env={"UPSTREAM_KEY": KEY})
+    assert (code, "names OTHER_KEY, which is not set" in line) == (2, True)
+    client = project.up(OTHER_KEY="sk-other")
+
+    for _ in range(3):
+        assert client.chat.completions.create(model="llm", messages=HELLO).choices
+
+    asked = [
+        (path.split("/")[1], headers["authorization"], body["model"]) for path, headers, body in project.server.requests
+    ]
+    own = f"Bearer {KEY}"
+    assert asked == [("limits", own, "llm-model"), *[("plain", own, "b")] * 3]
+    exchanges = json.loads(project.dmrc.ok("requests", "--json"))
+    assert {exchange["replica"] for exchange in exchanges} == {plain}
+    assert exchanges[0]["annotations"]["instead_of"] == [f"upstream '{limited}' answered 429"]
+    (runner,) = json.loads(project.dmrc.ok("ps", "--json"))
+    assert [one["state"] for one in runner["replicas"]] == ["starting", "ready", "starting"]
+    assert "2 of 3 upstreams get no requests" in runner["notice"]
+    assert f"upstream '{wrong}' wants another key (401). " not in runner["notice"]
+    assert f"upstream '{wrong}' wants another key (401)" in runner["notice"]
+    assert json.loads(project.dmrc.ok("config", "--json", cwd=project.directory))["models"]["llm"]["upstream"] == [
+        limited,
+        plain,
+        wrong,
+    ]
 
 
 def test_the_key_is_on_no_disk_and_in_no_log(project: Project) -> None:

@@ -32,6 +32,12 @@ class UpstreamReplicas:
         ready = sum(one.slots for one in self._all if one.is_ready)
         return ready or sum(one.slots for one in self._all)
 
+    @property
+    def notice(self) -> str | None:
+        """Return which ones are left out, and why; one that has not had the time to answer yet is not named."""
+        out = [one.why for one in self._all if not one.is_ready and one.failures]
+        return f"{len(out)} of {len(self._all)} upstreams get no requests: {'; '.join(out)}" if out else None
+
     def now(self) -> Sequence[ReplicaState]:
         """Return the upstreams in the order in which they were declared."""
         return [one.state() for one in self._all]
@@ -99,17 +105,17 @@ class UpstreamReplicas:
             while True:
                 await replica.rest()
                 await replica.look()
+                self._announce()
                 if replica.is_ready:
                     break
                 if replica.why != told and replica.failures > 1:
                     _log.warning("an upstream of model '%s' is left out: %s", self._model, replica.why)
                     told = replica.why
-                self._announce()
         finally:
             self._watched.discard(replica)
+            self._announce()
         if told is not None:
             _log.info("upstream '%s' of model '%s' is back", replica.name, self._model)
-        self._announce()
 
     def _announce(self) -> None:
         self._changed.set()

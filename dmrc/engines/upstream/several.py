@@ -35,6 +35,8 @@ class _Request:
     """Why, one for each."""
     sent: int = 0
     """How many may have read it."""
+    has_asked_all: bool = False
+    """Whether those that were left out have been asked for it whether they are back."""
 
     async def body_for(self, replica: UpstreamReplica) -> bytes:
         """Return the body under the name that an upstream has for the model; a long one comes from a thread."""
@@ -168,38 +170,47 @@ class SeveralSession:
         Raises:
             UpstreamError: None answers.
         """
-        refusal: _Taken | None = None
-        has_asked_all = False
-        while request.sent < _MOST_SENT:
-            replica = self._replicas.choose(request.headers.get("x-session-id"), request.tried)
-            if replica is None:
-                if has_asked_all or not await self._replicas.first_ready(request.tried):
-                    break
-                has_asked_all = True
-                continue
-            try:
-                taken = await self._post(replica, request)
-            except UpstreamError as error:
-                request.failed(replica, error.message)
-                continue
-            if refusal is not None:
+        refusals: list[_Taken] = []
+        try:
+            while (taken := await self._next(request)) is not None:
+                if taken.answer.status not in _REFUSALS:
+                    return taken
+                refusals.append(taken)
+                self._let_rest(taken, request)
+            if refusals:
+                del request.whys[-1]
+                return refusals.pop()
+        finally:
+            for refusal in refusals:
                 refusal.close()
-            if taken.answer.status not in _REFUSALS:
-                return taken
-            refusal = taken
-            request.failed(replica, replica.refused(taken.answer))
-            if not replica.is_ready:
-                self._replicas.watch(replica)
-        if refusal is None:
-            raise _in_vain(request) if request.sent >= _MOST_SENT else self._replicas.none_answers()
-        del request.whys[-1]
-        return refusal
+        raise _in_vain(request) if request.sent >= _MOST_SENT else self._replicas.none_answers()
 
     def let_fail(self, taken: _Taken, error: UpstreamError) -> None:
         """Leave an upstream out whose answer broke off."""
         taken.close()
         taken.replica.failed(error.message)
         self._replicas.watch(taken.replica)
+
+    async def _next(self, request: _Request) -> _Taken | None:
+        """Return the answer of the next upstream that gives one; None when none is left that may have the request."""
+        while request.sent < _MOST_SENT:
+            replica = self._replicas.choose(request.headers.get("x-session-id"), request.tried)
+            if replica is not None:
+                try:
+                    return await self._post(replica, request)
+                except UpstreamError as error:
+                    request.failed(replica, error.message)
+            elif request.has_asked_all or not await self._replicas.first_ready(request.tried):
+                break
+            else:
+                request.has_asked_all = True
+        return None
+
+    def _let_rest(self, refusal: _Taken, request: _Request) -> None:
+        replica = refusal.replica
+        request.failed(replica, replica.refused(refusal.answer))
+        if not replica.is_ready:
+            self._replicas.watch(replica)
 
     async def _post(self, replica: UpstreamReplica, request: _Request) -> _Taken:
         body = await request.body_for(replica)
