@@ -99,6 +99,11 @@ def _missing_for_kubernetes() -> str | None:
     return _missing_commands("openssl", "setpriv")
 
 
+def _missing_for_compose_bridge() -> str | None:
+    named = os.environ.get("DMRC_TEST_COMPOSE_BRIDGE")
+    return None if named and Path(named, "transform").exists() else "no transformer by DMRC_TEST_COMPOSE_BRIDGE"
+
+
 def _missing_for_node() -> str | None:
     return None if shutil.which("node") and shutil.which("npm") else "no node with npm"
 
@@ -159,6 +164,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "ray": _missing_for_ray,
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
+    "compose_bridge": _missing_for_compose_bridge,
     "kubernetes": _missing_for_kubernetes,
     "node": _missing_for_node,
     "clients": _missing_for_clients,
