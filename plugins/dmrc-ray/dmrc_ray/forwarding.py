@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmrc_ray.door import keep_alive
@@ -12,9 +13,11 @@ from dmrc_ray.place import Place
 HEAD_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
 _CONNECT_SECONDS = 5.0
+_LONGEST_IN_VAIN = 2000
 _END = b"\r\n\r\n"
 _OURS = re.compile(
-    rb"^(?:connection|keep-alive|authorization|x-api-key|x-dmrc-replica|x-dmrc-node)[ \t]*:.*\r\n", re.I | re.M
+    rb"^(?:connection|keep-alive|authorization|x-api-key|x-dmrc-replica|x-dmrc-node|x-dmrc-instead-of)[ \t]*:.*\r\n",
+    re.I | re.M,
 )
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)", re.I | re.M)
 _SESSION = re.compile(rb"^x-session-id[ \t]*:[ \t]*([^\r\n]+)", re.I | re.M)
@@ -60,8 +63,10 @@ class Request:
         )
 
 
-async def forward(request: Request, place: Place, caller: asyncio.StreamWriter) -> None:
+async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, in_vain: Sequence[str] = ()) -> None:
     """Ask a replica, and copy its answer to the caller, chunk by chunk as it comes. On cancel the replica is left.
+
+    `in_vain` is who had the request before, and why it is not who answers.
 
     Raises:
         NothingSentError: It went away, and the caller has got nothing.
@@ -85,7 +90,7 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter) 
                 raise NothingSentError("it went away before the first byte")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise NothingSentError(str(error)) from error
-        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place) + chunk)
+        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place, in_vain) + chunk)
         try:
             while chunk:
                 await caller.drain()
@@ -97,8 +102,12 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter) 
         writer.close()
 
 
-def _said(place: Place) -> bytes:
-    return f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\nConnection: close\r\n\r\n".encode()
+def _said(place: Place, in_vain: Sequence[str]) -> bytes:
+    said = f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\n"
+    if in_vain:
+        before = "; ".join(" ".join(each.replace(";", ",").split()) for each in in_vain)
+        said += f"x-dmrc-instead-of: {before[:_LONGEST_IN_VAIN]}\r\n"
+    return f"{said}Connection: close\r\n\r\n".encode("latin-1", "replace")
 
 
 def answer(status: str, body: bytes, content_type: str = "application/json") -> bytes:

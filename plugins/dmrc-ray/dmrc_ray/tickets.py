@@ -30,6 +30,7 @@ class TicketOffice:
     async def serve(self, request: Request, caller: asyncio.StreamWriter) -> None:
         """Have a replica answer; where it goes away before the first byte of its answer, another one."""
         last: Exception | None = None
+        in_vain: list[str] = []
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -39,9 +40,10 @@ class TicketOffice:
                 last = error
                 continue
             try:
-                await forward(request, place, caller)
+                await forward(request, place, caller, in_vain)
             except NothingSentError as error:
                 last = ConnectionError(f"replica {place.name} on node {place.node}: {error}")
+                in_vain.append(f"{place.name} on {place.node}: {error}")
             else:
                 return
             finally:

@@ -134,17 +134,19 @@ def test_a_replica_whose_server_died_is_replaced_and_the_request_that_had_no_byt
     (before,) = bridge.wait_for(1)
     (server,) = servers(tiny)
     server.send_signal(signal.SIGSTOP)
-    answers: list[int] = []
-    asking = threading.Thread(target=lambda: answers.append(bridge.chat().status))
+    answers: list[http.client.HTTPResponse] = []
+    asking = threading.Thread(target=lambda: answers.append(bridge.chat()))
     asking.start()
     until(lambda: bridge.replicas()[0]["in_use"] == 1, 10, "the request does not come to the replica")
 
     server.kill()
 
     asking.join(60)
-    assert answers == [200]
+    (answer,) = answers
+    assert answer.status == 200
+    assert answer.headers["x-dmrc-instead-of"].startswith(f"{before['name']} on {before['node']}: ")
     (after,) = bridge.wait_for(1)
-    assert after["name"] != before["name"]
+    assert answer.headers["x-dmrc-replica"] == after["name"] != before["name"]
 
 
 def test_requests_of_a_session_go_to_one_replica(
