@@ -14,7 +14,12 @@ init container; or mounted as an image, which needs Kubernetes 1.36 or newer."""
 
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
-ImageKind = Literal["dmrc", "llama.cpp", "llama.cpp-cuda", "llama.cpp-rocm", "vllm"]
+OverlayName = Literal["inference-pool", "kserve", "ray"]
+"""What other operators there is an overlay for: a pool of the Gateway API, KServe's LLMInferenceService, RayService."""
+
+OVERLAYS: tuple[OverlayName, ...] = get_args(OverlayName)
+
+ImageKind = Literal["dmrc", "llama.cpp", "llama.cpp-cuda", "llama.cpp-rocm", "vllm", "ray"]
 """The images that an export names."""
 
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/docs/docker.md
@@ -24,6 +29,7 @@ IMAGES: Mapping[ImageKind, str] = {
     "llama.cpp-cuda": "ghcr.io/ggml-org/llama.cpp:server-cuda",
     "llama.cpp-rocm": "ghcr.io/ggml-org/llama.cpp:server-rocm",
     "vllm": "docker.io/vllm/vllm-openai:latest",
+    "ray": "dmrc-ray:latest",
 }
 """What each is where nobody says: a tag, which a registry may move."""
 
@@ -45,6 +51,8 @@ class Choices:
     replicas: Mapping[str, ReplicaRange] = field(default_factory=dict)
     """Replicas of a model, by its key, in place of what the project says."""
 
+    overlays: tuple[OverlayName, ...] = ()
+    """Overlays beside the base."""
     is_remote: bool = False
     """Whether models are read where they would be pulled from, and not in the store."""
 

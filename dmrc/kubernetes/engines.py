@@ -63,12 +63,28 @@ def engine_documents(project: str, model: ServedModel, choices: Choices) -> list
     if model.replicas.max > 1:
         budget: JsonValue = {"maxUnavailable": 1, "selector": selector(labels)}
         found.append(document("PodDisruptionBudget", model.name, labels, spec=budget))
-    if choices.autoscale and model.replicas.max > max(1, model.replicas.min):
+    if is_scaled(model, choices):
         found.append(_autoscaler(model, labels))
     return found
 
 
 def _deployment(labels: dict[str, str], model: ServedModel, choices: Choices) -> JsonObject:
+    pod = pod_of(model, choices)
+    spec: JsonObject = {"selector": selector(labels), "template": template(labels, pod, _annotations(model))}
+    return spec if is_scaled(model, choices) else {"replicas": max(1, model.replicas.min), **spec}
+
+
+def is_scaled(model: ServedModel, choices: Choices) -> bool:
+    """Return whether an autoscaler says how many Pods there are."""
+    return choices.autoscale and model.replicas.max > max(1, model.replicas.min)
+
+
+def pod_of(model: ServedModel, choices: Choices) -> JsonObject:
+    """Return the spec of a Pod with its engine.
+
+    Raises:
+        UnsupportedError: The engine cannot be run in a cluster; the model is named.
+    """
     by_image = choices.weights == "image"
     pod: JsonObject = {"securityContext": pod_security(), "containers": [_container(model, choices)]}
     volumes: list[JsonValue] = [TMP_VOLUME]
@@ -88,10 +104,7 @@ def _deployment(labels: dict[str, str], model: ServedModel, choices: Choices) ->
     if model.files:
         volumes.append({"name": "files", "configMap": {"name": f"{model.name}-files"}})
     pod["volumes"] = volumes
-    spec: JsonObject = {"selector": selector(labels), "template": template(labels, pod, _annotations(model))}
-    if not (choices.autoscale and model.replicas.max > max(1, model.replicas.min)):  # else its autoscaler says it
-        spec = {"replicas": max(1, model.replicas.min), **spec}
-    return spec
+    return pod
 
 
 def _annotations(model: ServedModel) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dmrc.kubernetes.choices import Choices
 from dmrc.kubernetes.engines import engine_documents, engine_policy
 from dmrc.kubernetes.folder import KEYS, SECRETS, ManifestFile, kustomization, yaml_file
 from dmrc.kubernetes.gateway import gateway_documents, secret
+from dmrc.kubernetes.overlays import overlay_files
 from dmrc.kubernetes.served import ServedModel
 from dmrc.kubernetes.services import Converted, Written, caller_patch, check_names, convert
 
@@ -72,6 +73,7 @@ def exported(export: Export) -> Folder:
     comments = [*notes, *(f"Not converted: {line}" for line in left_out)]
     files.append(kustomization(resources, comments))
     files += _component(export, converted)
+    files += overlay_files(export.project, export.models, export.choices)
     files.append(ManifestFile(".gitignore", f"# Keys of services, of engines and of upstreams.\n/{SECRETS}/\n"))
     return Folder(tuple(files), left_out, notes)
 

@@ -32,6 +32,9 @@ REGISTRY_LOGIN = "dmrc-registry"
 CALLS_GATEWAY = "dmrc.dev/calls-gateway"
 """Label of the Pods that may reach the gateway."""
 
+CALLS_ENGINES = "dmrc.dev/calls-engines"
+"""Label of the Pods that may reach the engines past the gateway, with an overlay that is for that."""
+
 _LONGEST = 52
 """Characters of a name; Pods get 11 more of their Deployment, and a label holds 63."""
 

@@ -42,6 +42,9 @@ def document(kind: str, name: str, labels: Mapping[str, str], **parts: JsonValue
         "HorizontalPodAutoscaler": "autoscaling/v2",
         "NetworkPolicy": "networking.k8s.io/v1",
         "PodDisruptionBudget": "policy/v1",
+        "InferencePool": "inference.networking.k8s.io/v1",
+        "LLMInferenceService": "serving.kserve.io/v1alpha2",
+        "RayService": "ray.io/v1",
     }
     metadata: JsonObject = {"name": name, "labels": {**labels, "app.kubernetes.io/managed-by": "dmrc"}}
     return {"apiVersion": of_kind.get(kind, "v1"), "kind": kind, "metadata": metadata, **parts}

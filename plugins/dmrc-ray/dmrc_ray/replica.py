@@ -73,7 +73,7 @@ class LlamaServer:
         keys.touch(mode=0o600)
         keys.write_text(place.key)
         log = self._directory / "server.log"
-        port = _free_port(place.host)
+        port = free_port(place.host)
         launch = Launch(
             name=work.name,
             digest=work.digest,
@@ -191,7 +191,8 @@ def _node_name() -> str:
     return name if list(names.values()).count(name) < 2 else f"{name}-{own[:6]}"
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """Return a port that is free at an address of this node."""
     with socket.create_server((host, 0)) as found:
         port: int = found.getsockname()[1]
         return port

@@ -10,7 +10,7 @@ import click
 
 from dmrc.cli.options import remote_option
 from dmrc.errors import InputError
-from dmrc.kubernetes.choices import IMAGES, WEIGHTS, Choices, ImageKind
+from dmrc.kubernetes.choices import IMAGES, OVERLAYS, WEIGHTS, Choices, ImageKind
 from dmrc.project import ReplicaRange
 from dmrc.suggestions import did_you_mean
 
@@ -63,6 +63,13 @@ _OPTIONS = (
         help="Pods of a model, by its key in the compose file; may be repeated.",
     ),
     click.option("--autoscale", is_flag=True, help="Let a HorizontalPodAutoscaler choose between MIN and MAX."),
+    click.option(
+        "--overlay",
+        "overlays",
+        type=click.Choice(OVERLAYS),
+        multiple=True,
+        help="Write an overlay for another operator, too; may be repeated.",
+    ),
     remote_option,
 )
 
@@ -78,7 +85,7 @@ def choice_options(command: Callable[..., R]) -> Callable[..., R]:
         remote: bool,
         **given: Any,
     ) -> R:
-        own = {name: given.pop(name) for name in ("weights", "models_in", "cpus", "autoscale")}
+        own = {name: given.pop(name) for name in ("weights", "models_in", "cpus", "autoscale", "overlays")}
         choices = Choices(images=_images(images), replicas=_ranges(ranges), is_remote=remote, **own)
         _check(choices)
         return command(*args, choices=choices, **given)

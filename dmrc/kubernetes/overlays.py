@@ -1,0 +1,263 @@
+"""Overlays of the base for other operators: Ray's RayService, KServe's LLMInferenceService, an InferencePool.
+
+Each is checked against the schema of its definition, and was run by nobody here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from dmrc.errors import UnsupportedError
+from dmrc.fields import JsonObject, JsonValue
+from dmrc.kubernetes import names
+from dmrc.kubernetes.arguments import NOWHERE
+from dmrc.kubernetes.choices import Choices, OverlayName
+from dmrc.kubernetes.engines import is_scaled, pod_of
+from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file
+from dmrc.kubernetes.pods import document, selector
+from dmrc.kubernetes.served import ServedModel
+
+_MODELS_OF_KSERVE = "/mnt/models"
+_PORT_OF_KSERVE = 8000
+_PORT_OF_SERVE = 8000
+_PICKER_PORT = 9002
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlay:
+    """What one is made of."""
+
+    resources: tuple[JsonObject, ...]
+    patches: tuple[JsonObject, ...] = ()
+    comments: tuple[str, ...] = ()
+
+
+def overlay_files(project: str, models: Sequence[ServedModel], choices: Choices) -> list[ManifestFile]:
+    """Return the files of the overlays, each in a directory of its own.
+
+    Raises:
+        UnsupportedError: One cannot be made of these choices.
+    """
+    makers: dict[OverlayName, Callable[[str, Sequence[ServedModel], Choices], _Overlay]] = {
+        "inference-pool": _inference_pool,
+        "kserve": _kserve,
+        "ray": _ray,
+    }
+    files = []
+    for name in dict.fromkeys(choices.overlays):
+        overlay = makers[name](project, models, choices)
+        more: dict[str, JsonValue] = {"patches": [*overlay.patches]} if overlay.patches else {}
+        resources = ["../../base", f"{name}.yaml"]
+        files.append(kustomization(resources, overlay.comments, f"overlays/{name}", **more))
+        files.append(yaml_file(f"overlays/{name}/{name}.yaml", overlay.resources, overlay.comments))
+    return files
+
+
+def _inference_pool(project: str, models: Sequence[ServedModel], choices: Choices) -> _Overlay:
+    """Return a pool of the Pods of each model for a Gateway with the inference extension.
+
+    Source: https://gateway-api-inference-extension.sigs.k8s.io/api-types/inferencepool/
+    """
+    del choices
+    pools = []
+    for model in models:
+        picker: JsonValue = {"name": f"{model.name}-epp", "port": {"number": _PICKER_PORT}}
+        labels = names.labels(project, model.name, "engine")
+        spec: JsonValue = {
+            "selector": selector(labels),
+            "targetPorts": [{"number": names.PORT}],
+            "endpointPickerRef": picker,
+        }
+        pools.append(document("InferencePool", model.name, labels, spec=spec))
+    comments = (
+        "An endpoint picker, NAME-epp, is yours to install, with llama.cpp's metrics: llamacpp:requests_deferred,",
+        "llamacpp:requests_processing. So is an HTTPRoute. Requests on that way pass by dmrc's gateway: they need the",
+        f"engine's key, and are in no record. Pods with the label {names.CALLS_ENGINES}: 'true' may ask the engines.",
+    )
+    return _Overlay((*pools, _admitting(project, {names.CALLS_ENGINES: "true"})), (), comments)
+
+
+def _admitting(project: str, own: dict[str, str], foreign: dict[str, str] | None = None) -> JsonObject:
+    """Return who else reaches the engines: Pods of this namespace with labels, and those of any one with others."""
+    labels = names.labels(project, "dmrc-engines-overlay", "engine")
+    callers: list[JsonValue] = [{"podSelector": selector(own)}]
+    if foreign is not None:
+        callers.append({"namespaceSelector": {}, "podSelector": selector(foreign)})
+    spec: JsonValue = {
+        "podSelector": selector(_of_engines(project)),
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": callers}],
+    }
+    return document("NetworkPolicy", "dmrc-engines-overlay", labels, spec=spec)
+
+
+def _of_engines(project: str) -> dict[str, str]:
+    """Return the labels that the Pods of all engines have."""
+    labels = names.labels(project, "", "engine")
+    return {name: labels[name] for name in ("app.kubernetes.io/part-of", "app.kubernetes.io/component")}
+
+
+def _kserve(project: str, models: Sequence[ServedModel], choices: Choices) -> _Overlay:
+    """Return an LLMInferenceService for each model, in the place of its Deployment; its Service stays, for the gateway.
+
+    Source: https://kserve.github.io/website/docs/model-serving/generative-inference/llmisvc/llmisvc-overview
+    """
+    if choices.weights != "image":
+        raise UnsupportedError(
+            "--overlay kserve needs models as images, which KServe pulls by itself", remedy="Add --weights image"
+        )
+    resources, patches = [], []
+    for model in models:
+        labels = names.labels(project, model.name, "engine")
+        spec: JsonObject = {
+            "model": {"uri": f"oci://{model.packages[0].image}", "name": model.launch.name},
+            "replicas": max(1, model.replicas.min),
+            "labels": {**labels},
+            "template": _kserve_pod(model, choices),
+        }
+        resources.append(document("LLMInferenceService", model.name, labels, spec=spec))
+        patches += _replaced(model, choices, _PORT_OF_KSERVE)
+    comments = ("Pods of KServe have the labels of the base, so that its Service and its policies are for them.",)
+    return _Overlay(tuple(resources), tuple(patches), comments)
+
+
+def _kserve_pod(model: ServedModel, choices: Choices) -> JsonObject:
+    """Return the Pod of the base as KServe wants it: its container is `main`, and the model is where KServe puts it."""
+    pod = copy.deepcopy(pod_of(model, choices))
+    container = _only(pod["containers"])
+    container["name"] = "main"
+    words = container["args"]
+    if isinstance(words, list):
+        moved = [str(word).replace("/model/", f"{_MODELS_OF_KSERVE}/") for word in words]
+        container["args"] = [str(_PORT_OF_KSERVE) if word == str(names.PORT) else word for word in moved]
+    container["ports"] = [{"name": "http", "containerPort": _PORT_OF_KSERVE}]
+    for probe in ("startupProbe", "readinessProbe"):
+        each = container[probe]
+        if isinstance(each, dict):
+            # KServe's own template asks by HTTPS, and what is said here is laid over that.
+            container[probe] = {**each, "httpGet": {"path": "/health", "port": _PORT_OF_KSERVE, "scheme": "HTTP"}}
+    for owner, key in ((container, "volumeMounts"), (pod, "volumes")):
+        listed = owner[key]
+        if isinstance(listed, list):
+            owner[key] = [each for each in listed if not (isinstance(each, dict) and each.get("name") == "model")]
+    return pod
+
+
+def _only(value: JsonValue) -> JsonObject:
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return value[0]
+    raise TypeError("a Pod has a list of containers")
+
+
+def _ray(project: str, models: Sequence[ServedModel], choices: Choices) -> _Overlay:
+    """Return a RayService for each model, in the place of its Deployment; its Service leads to Serve's proxies.
+
+    Source: https://docs.ray.io/en/latest/serve/production-guide/kubernetes.html
+    """
+    if any(model.engine == "vllm" or model.launch.options.command for model in models):
+        raise UnsupportedError("--overlay ray is for models that llama.cpp serves", remedy="Leave it out")
+    resources, patches = [], []
+    for model in models:
+        labels = names.labels(project, model.name, "engine")
+        worker = copy.deepcopy(pod_of(model, choices))
+        container = _only(worker["containers"])
+        words = container.pop("args")
+        worker["securityContext"] = _USER_OF_RAY
+        for key in ("startupProbe", "readinessProbe", "securityContext"):
+            container.pop(key, None)  # KubeRay has probes of its own, and Ray writes where it likes
+        container |= {"name": "ray-worker", "image": choices.image("ray"), "ports": _serve_port()}
+        head: JsonObject = {
+            "containers": [
+                {"name": "ray-head", "image": choices.image("ray"), "ports": _serve_port(), "resources": _HEAD}
+            ]
+        }
+        cluster: JsonObject = {
+            "headGroupSpec": {
+                "rayStartParams": {"num-cpus": "0", "dashboard-host": str(NOWHERE)},
+                "template": {"metadata": {"labels": {**labels}}, "spec": head},
+            },
+            "workerGroupSpecs": [
+                {
+                    "groupName": "engines",
+                    "replicas": max(1, model.replicas.min),
+                    "minReplicas": max(1, model.replicas.min),
+                    "maxReplicas": model.replicas.max,
+                    "rayStartParams": {},
+                    "template": {"metadata": {"labels": {**labels}}, "spec": worker},
+                }
+            ],
+        }
+        serve: JsonValue = yaml.safe_dump(_serve_config(model, choices, words), sort_keys=False, width=1 << 20)
+        spec: JsonValue = {"serveConfigV2": serve, "rayClusterConfig": cluster}
+        resources.append(document("RayService", model.name, labels, spec=spec))
+        patches += _replaced(model, choices, _PORT_OF_SERVE)
+    comments = (
+        "The image of Ray has dmrc-ray and llama-server: packaging/ray.Dockerfile. Pin it: --image ray=IMAGE@sha256:…",
+        "Who reaches a port of Ray runs code there. The gateway may come, Ray's Pods, and their operator.",
+    )
+    # KubeRay asks the head how its applications are.
+    policy = _admitting(project, _of_engines(project), {"app.kubernetes.io/name": "kuberay"})
+    return _Overlay((*resources, policy), tuple(patches), comments)
+
+
+_HEAD: JsonObject = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
+
+
+# The user `ray` of Ray's images, whose home it is.
+_USER_OF_RAY: JsonObject = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+
+
+def _serve_port() -> list[JsonValue]:
+    return [{"name": "http", "containerPort": _PORT_OF_SERVE}]
+
+
+def _serve_config(model: ServedModel, choices: Choices, words: JsonValue) -> JsonObject:
+    """Return Serve's configuration: an application whose replicas each own a llama.cpp server."""
+    options: JsonObject = {"num_cpus": choices.cpus, "num_gpus": model.card[1] if model.card else 0}
+    if model.memory is not None:
+        options["memory"] = model.memory.total_bytes
+    deployment: JsonObject = {
+        "name": "llama-server",
+        "max_ongoing_requests": model.launch.parallel,
+        "ray_actor_options": options,
+    }
+    if model.replicas.max > max(1, model.replicas.min):
+        deployment["autoscaling_config"] = {
+            "min_replicas": max(1, model.replicas.min),
+            "max_replicas": model.replicas.max,
+            "target_ongoing_requests": model.replicas.target or model.launch.parallel,
+        }
+    else:
+        deployment["num_replicas"] = max(1, model.replicas.min)
+    # What a Pod's argument writes as $$ is one dollar.
+    arguments: JsonValue = [str(word).replace("$$", "$") for word in words] if isinstance(words, list) else []
+    return {
+        "http_options": {"host": str(NOWHERE), "port": _PORT_OF_SERVE},
+        "applications": [
+            {
+                "name": model.name,
+                "route_prefix": "/",
+                "import_path": "dmrc_ray.http_application:build",
+                "args": {"arguments": arguments},
+                "deployments": [deployment],
+            }
+        ],
+    }
+
+
+def _replaced(model: ServedModel, choices: Choices, port: int) -> list[JsonObject]:
+    """Return patches that take away what another operator does, and lead the Service of the base to its Pods."""
+    kinds = ["Deployment", *(["HorizontalPodAutoscaler"] if is_scaled(model, choices) else [])]
+    removed = ({**document(kind, model.name, {}), "$patch": "delete"} for kind in kinds)
+    patches: list[JsonObject] = [{"patch": yaml.safe_dump(each, sort_keys=False)} for each in removed]
+    return [*patches, _target_port(model.name, port)]
+
+
+def _target_port(name: str, port: int) -> JsonObject:
+    """Return a patch by which the Service of the base leads to another port."""
+    operations = [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": port}]
+    return {"target": {"kind": "Service", "name": name}, "patch": yaml.safe_dump(operations, sort_keys=False)}
