@@ -9,6 +9,7 @@ from pathlib import Path
 from dmrc.engines.local_model import Companion, Companions, LocalModel
 from dmrc.errors import DmrcError, EngineStartError
 from dmrc.gguf import GgufFacts
+from dmrc.sources import ProgressEvent
 from dmrc_ray.order import Work
 
 Say = Callable[[str], None]
@@ -66,17 +67,10 @@ def _pulled(work: Work, say: Say) -> tuple[Path, dict[str, Path]]:
 
     settings = Settings.from_environment(os.environ)
     app = App(settings, Plugins(settings.plugins))
-    last = -1
-
-    def progress(_part: str, done: int, total: int) -> None:
-        nonlocal last
-        if total and (percent := done * 100 // total) != last:
-            last = percent
-            say(f"pulling the model ({percent} %)")
-
-    pulled = app.models.pull(work.name, progress)
+    progress = _Percent(say)
+    pulled = app.models.pull(_reference(work), progress)
     if work.digest is not None and pulled.digest != work.digest:
-        pulled = app.models.pull(_by_digest(work.name, work.digest), progress)
+        raise EngineStartError(f"its source has {pulled.digest} there now, and not {work.digest}")
     for reference in work.references:
         app.models.pull(reference, progress)
     model = app.store.resolve(pulled.digest, settings.default_registry)
@@ -91,10 +85,28 @@ def _pulled(work: Work, say: Say) -> tuple[Path, dict[str, Path]]:
     return app.store.files(model).path, beside
 
 
-def _by_digest(name: str, digest: str) -> str:
-    repository = name.partition("@")[0]
-    head, slash, last = repository.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}@{digest}"
+class _Percent:
+    """Says how far a pull is, all of its parts together."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._last = say, -1
+        self._parts: dict[str | None, tuple[int, int]] = {}
+
+    def __call__(self, event: ProgressEvent) -> None:
+        self._parts[event.layer] = event.current_bytes, event.size_bytes
+        there, total = (sum(numbers) for numbers in zip(*self._parts.values(), strict=True))
+        if total and (percent := there * 100 // total) > self._last:
+            self._last = percent
+            self._say(f"pulling the model ({percent} %)")
+
+
+def _reference(work: Work) -> str:
+    """Return what is pulled: of a registry the very model, whatever its tag is by now; other places have no digests."""
+    name = work.name
+    if work.digest is None or "@" in name or "://" in name or name.startswith(("hf.co/", "huggingface.co/")):
+        return name
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}@{work.digest}"
 
 
 def _companion(beside: dict[str, Path], written: str | None) -> Companion | None:
