@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,8 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
-from dmrc_ray.order import Order
+from dmrc.gguf import format_size
+from dmrc_ray.order import Needs, Order
 from dmrc_ray.replica import LlamaServer
 
 DEPLOYMENT = "llama-server"
@@ -24,6 +26,8 @@ _LOOK_BACK_SECONDS = 2.0
 _MORE_SECONDS = 0.3  # Serve counts rounds of its controller, which on a busy machine take much longer than it thinks
 _LESS_SECONDS = 10.0
 _TRIES = 3
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b.*: ")
+_MISSING = re.compile(r"No module named '(dmrc\w*)")
 _USABLE = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
 
 
@@ -51,7 +55,26 @@ def failure(name: str) -> str | None:
     if status is None or status.status != ApplicationStatus.DEPLOY_FAILED:
         return None
     said = [each.message for each in status.deployments.values() if each.message]
-    return " ".join(said) or status.message or "Ray Serve does not say why"
+    return telling(" ".join(said) or status.message or "Ray Serve does not say why")
+
+
+def telling(text: str) -> str:
+    """Return the one line of Ray's report, which has the stacks of several processes, that says what is wrong."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    line = (errors or lines or ["no reason is known"])[-1]
+    missing = _MISSING.search(line)
+    return f"a node of the cluster has no {missing[1]}: pip install dmrc-ray there" if missing else line[:400]
+
+
+def no_room(needs: Needs) -> str:
+    """Return that no node takes a replica, with what it needs and what there is."""
+    wanted = f"{needs.cpus:g} processors and {format_size(needs.memory_bytes)} of memory"
+    if needs.gpus:
+        wanted += f" and {needs.gpus:g} graphics cards"
+    free = ray.available_resources()
+    there = f"{free.get('CPU', 0):g} processors and {format_size(int(free.get('memory', 0)))}"
+    return f"no node of the cluster has room for a replica, which takes {wanted}; all together have {there} free"
 
 
 def _bound(order: Order) -> Any:

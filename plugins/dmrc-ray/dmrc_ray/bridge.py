@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 import urllib.parse
 from collections.abc import Awaitable
 from typing import Any
@@ -24,6 +25,8 @@ from dmrc_ray.order import Order
 
 _LEAVE_SECONDS = 4.0
 _STATUS_SECONDS = 1.0
+_PLACE_SECONDS = 100.0
+"""How long a node that has room is waited for: a cluster may bring one when it is wanted."""
 
 
 class Bridge:
@@ -100,10 +103,13 @@ class Bridge:
         """Return why there is no replica; empty once there is one."""
         from dmrc_ray import application
 
+        deadline = time.monotonic() + _PLACE_SECONDS
         while not self._was_ready:
             await asyncio.sleep(_STATUS_SECONDS)
             if (why := await asyncio.to_thread(application.failure, self._order.application)) is not None:
-                return self._failure or why.replace("\n", " ")
+                return self._failure or why
+            if not self._places.all() and time.monotonic() > deadline:
+                return await asyncio.to_thread(application.no_room, self._order.needs)
         return ""
 
     def _tell_gone(self, name: str) -> None:

@@ -85,13 +85,14 @@ def _join(address: str) -> None:
 def _held(order: Order) -> Any:
     import ray
 
+    from dmrc_ray.application import telling
     from dmrc_ray.ledger import ledger
 
     found = ledger()
     try:
         ray.get(found.hold.remote(order.to_json(), str(os.getpid())))
     except ray.exceptions.RayError as error:
-        raise ConnectionError(f"the cluster does not take the application: {_last_line(error)}") from error
+        raise ConnectionError(f"the cluster does not take the application: {telling(str(error))}") from error
     return found
 
 
@@ -130,7 +131,3 @@ def _address(noted: Path) -> str | None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]

@@ -103,11 +103,13 @@ class LlamaServer:
         await self._process.wait_ready()
         server = await self._tickets.serve(place.host, place.key, self._log)
         self._door = server
+        self._watching = asyncio.create_task(self._watch())
         self._place = replace(place, state="ready", detail="", port=port, door=server.sockets[0].getsockname()[1])
         await self._announce()
 
     async def hold(self, bridge: str, ticket: str) -> AsyncIterator[dict[str, Any]]:
         """Take one request: yield where it is to be sent, and end when it has ended."""
+        await self.check_health()
         with self._tickets.opened(bridge, ticket) as ended:
             yield asdict(self._place)
             await self._tickets.wait(bridge, ended)
@@ -121,6 +123,12 @@ class LlamaServer:
         """End with the server; Serve calls it when the replica has nothing to do any more."""
         self._tell_gone()
         self._end()
+
+    async def _watch(self) -> None:
+        """Tell when the server has died: until Serve has noticed, nobody should count on this replica."""
+        await self._process.wait_exit()
+        self._place = replace(self._place, state="starting", detail="gone: its server has died")
+        await self._announce()
 
     async def _log(self, lines: int) -> str:
         log = self._directory / "server.log"
@@ -146,8 +154,10 @@ class LlamaServer:
             await asyncio.sleep(_BEAT_SECONDS)
 
     def _tell_gone(self, failure: str = "") -> None:
-        if beating := getattr(self, "_beating", None):
-            beating.cancel()
+        for task in (getattr(self, name, None) for name in ("_beating", "_watching")):
+            if task is not None:
+                task.cancel()
+        if hasattr(self, "_place"):
             self._ledger.gone.remote(self._application, self._place.name, failure)
 
     def _end(self) -> None:

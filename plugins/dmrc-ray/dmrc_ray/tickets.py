@@ -7,14 +7,17 @@ import contextlib
 import itertools
 import json
 import logging
+import time
 from typing import Any
 
 from dmrc_ray.forwarding import NothingSentError, Request, answer, forward
 from dmrc_ray.place import Place
 from dmrc_ray.places import Places
 
-_TRIES = 20
-_PAUSE_SECONDS = 0.25
+_SECONDS = 60.0
+"""How long others are asked when one has gone: a replica that takes its place needs some seconds."""
+
+_PAUSE_SECONDS = 0.2
 
 
 class TicketOffice:
@@ -31,8 +34,9 @@ class TicketOffice:
         """Have a replica answer; where it goes away before the first byte of its answer, another one."""
         last: Exception | None = None
         in_vain: list[str] = []
-        for attempt in range(_TRIES):
-            if attempt:
+        deadline = time.monotonic() + _SECONDS
+        while last is None or time.monotonic() < deadline:
+            if last is not None:
                 await asyncio.sleep(_PAUSE_SECONDS)
             try:
                 ticket, place, response = await self._take(request.session)

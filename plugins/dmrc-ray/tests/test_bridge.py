@@ -152,15 +152,51 @@ def test_a_replica_whose_server_died_is_replaced_and_the_request_that_had_no_byt
 def test_requests_of_a_session_go_to_one_replica(
     short_path: Path, tiny: Path, options: ServingOptions, bridges: list[Bridge]
 ) -> None:
-    bridge = Bridge(short_path / "a", model_at(tiny), replace(options, replicas=ReplicaRange(min=2, max=2))).ready()
+    said = replace(options, parallel=4, replicas=ReplicaRange(min=2, max=2))
+    bridge = Bridge(short_path / "a", model_at(tiny), said).ready()
     bridges.append(bridge)
     bridge.wait_for(2)
 
     def replicas_of(**headers: str) -> set[str]:
-        return {bridge.chat(**headers).headers["x-dmrc-replica"] for _ in range(8)}
+        found = set()
+        for _ in range(8):
+            answer = bridge.chat(**headers)
+            assert json.loads(answer.read())
+            found.add(answer.headers["x-dmrc-replica"])
+        return found
+
+    until(lambda: len(replicas_of()) == 2, 20, "requests without a session all go to one replica")
 
     sessions = [replicas_of(x_session_id=str(number)) for number in range(6)]
 
-    assert all(len(each) == 1 for each in sessions)
+    assert [len(each) for each in sessions] == [1] * 6
     assert len(set.union(*sessions)) == 2
-    assert len(replicas_of()) == 2
+
+
+def test_the_last_replica_goes_when_nobody_asks_and_comes_back_for_the_next_request(
+    short_path: Path, tiny: Path, options: ServingOptions, bridges: list[Bridge]
+) -> None:
+    bridge = Bridge(short_path / "a", model_at(tiny), replace(options, replicas=ReplicaRange(min=0, max=2))).ready()
+    bridges.append(bridge)
+    (before,) = bridge.wait_for(1)
+
+    until(lambda: not bridge.replicas(), 60, "the replica stays")
+
+    assert next(bridge.shown())["slots"] == 2  # what is let through to bring the first one
+    assert bridge.chat().status == 200
+    assert names(bridge) != [before["name"]]
+
+
+def test_a_replica_that_cannot_start_is_told_in_one_line_and_its_application_goes(
+    short_path: Path, tiny: Path, options: ServingOptions, bridges: list[Bridge], tmp_path: Path
+) -> None:
+    model = model_at(tiny)
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(tiny.read_bytes()[:-1000])
+    bridge = Bridge(short_path / "a", replace(model, path=damaged), options)
+    bridges.append(bridge)
+
+    assert bridge.process.wait(120) == 1
+
+    (line,) = [each for each in bridge.log.read_text().splitlines() if each.startswith("dmrc-ray: ")]
+    assert line.startswith("dmrc-ray: 'ai/tiny' is a damaged GGUF file: its tensors need ")
