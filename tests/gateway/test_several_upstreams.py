@@ -84,8 +84,11 @@ class Boxes:
 
     def states(self) -> dict[str, tuple[str, int]]:
         """Return state and requests of each, by URL."""
-        (runner,) = json.loads(self.dmrc.ok("ps", "--json"))
-        return {one["name"]: (one["state"], one["in_use"]) for one in runner["replicas"]}
+        return {one["name"]: (one["state"], one["in_use"]) for one in self.runner()["replicas"]}
+
+    def runner(self) -> dict[str, Any]:
+        (found,) = json.loads(self.dmrc.ok("ps", "--json"))
+        return dict(found)
 
     def wait_ready(self, count: int = 3) -> None:
         def ready() -> bool:
@@ -228,14 +231,23 @@ def test_one_that_starts_slowly_is_no_fault_and_where_all_have_gone_the_error_na
     first.start()
     boxes.up()
     assert sorted(state for state, _ in boxes.states().values()) == ["ready", "starting", "starting"]
-    (runner,) = json.loads(boxes.dmrc.ok("ps", "--json"))
-    assert runner["parallel"] == 2
+    assert boxes.runner()["parallel"] == 2
 
+    first.signal(signal.SIGSTOP)  # its two answers do not end before the others are there
+    callers = [threading.Thread(target=boxes.ask) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    eventually(lambda: boxes.runner()["waiting"] == 2, "two have its slots, and two wait")
     for box in others:
         box.start()
+    eventually(lambda: len(boxes.asked) == 3, "those who waited have their answers")
+    assert boxes.states()[first.url] == ("ready", 2)
+    first.signal(signal.SIGCONT)
+    for caller in callers:
+        caller.join()
+    assert all(asked.is_whole for asked in boxes.asked)
     boxes.wait_ready()
-    (runner,) = json.loads(boxes.dmrc.ok("ps", "--json"))
-    assert runner["parallel"] == 6
+    assert boxes.runner()["parallel"] == 6
 
     for box in boxes.all:
         box.kill()
