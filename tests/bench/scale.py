@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench._simulation import Arrival, Fleet, Outcome, percentile, simulate
+from tests.bench._simulation import Arrival, Fleet, Outcome, Speed, percentile, simulate
 from tests.bench._traffic import Asked, Model, arrivals, beside, busiest, learned, read, scaled
 from tests.bench.figure import Figure, LeftOut
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -41,8 +41,8 @@ _PEAK_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
 _BEARABLE_SECONDS = 1.0
 """So long 95 of 100 requests are to wait at most."""
-_FULL = 0.75
-"""Share of a replica's slots that is to be in use, where replicas follow the load."""
+_FOLLOWING = Fleet(least=1, upscale_seconds=2.0, downscale_seconds=10.0)
+"""How replicas follow the load: as plugins/dmrc-ray has it."""
 _COMPOSE = """
 name: scale
 services:
@@ -138,17 +138,21 @@ class Replay:
 
 
 def _proved(real: Replay) -> tuple[list[Asked], list[Figure]]:
-    """Return a calm record of the real engine, and how well it told what a busy time would be like."""
+    """Return a calm record of the real engine, and how well it told what a busy time would be like.
+
+    Three things are told apart: whether the queue is as it is simulated, whether one speed stands for all that time,
+    and whether the speed of an earlier time stands for a later one, which other programs of the machine may spoil.
+    """
     tried = real.play([Request(at, 0, 60, 28) for at in (0.0, 2.0, 4.0, *(6.0,) * _SLOTS, *(9.0,) * _SLOTS)])
     model = learned(tried)
     rate = _CALM * _capacity(model, _SLOTS) / statistics.mean(map(model.tokens, tried))
     requests = _drawn(rate, random.Random(7))
     calm = real.play(requests)
     busy = real.play([replace(one, at=one.at * _CALM / _BUSY) for one in requests])
-    figures = []
-    for source, known in (("from a calmer record", learned(calm)), ("from its own speed", learned(busy))):
-        told = simulate(arrivals(busy, known), known.speed, Fleet(slots=_SLOTS))
-        figures += _compared(source, busy, told)
+    fleet, own = Fleet(slots=_SLOTS), [Arrival(one.at - busy[0].at, one.run) for one in busy]
+    figures = _compared("from the time of each on the engine", busy, simulate(own, Speed(1.0, 0.0), fleet))
+    for source, known in (("from its speed", learned(busy)), ("from a calmer record", learned(calm))):
+        figures += _compared(source, busy, simulate(arrivals(busy, known), known.speed, fleet))
     return calm, figures
 
 
@@ -201,9 +205,8 @@ def _plan(reference: str, asked: Sequence[Asked]) -> list[Figure]:
         traffic = scaled(peak, model, services, _SIMULATED_SECONDS)
         share = sum(one.tokens for one in traffic) / _SIMULATED_SECONDS / _capacity(model, slots)
         fleet, outcome = _least_fleet(traffic, model, Fleet(slots=slots), math.ceil(share))
-        more = replace(
-            fleet, least=1, first=fleet.least, most=2 * fleet.least, target=_FULL * slots, start_seconds=load
-        )
+        most, first = 2 * fleet.least, fleet.least
+        more = replace(_FOLLOWING, first=first, most=most, slots=slots, target=slots, start_seconds=load)
         followed = simulate(traffic, model.speed, more)
         daily = sum(max(1, math.ceil(fleet.least * hour)) for hour in hours)
         head = f"simulation: {services:,} services of {reference.rpartition('/')[2]}, {_rate(traffic):.3g} requests/s"
