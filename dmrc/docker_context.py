@@ -30,8 +30,21 @@ class DockerEndpoint:
     @property
     def is_local(self) -> bool:
         """Return whether the engine is on this machine."""
-        parts = urlsplit(self.host)
-        return parts.scheme in ("unix", "npipe") or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return is_local(self.host)
+
+    def elsewhere(self, remedy: str) -> DockerError:
+        """Return why containers of an engine on another machine get no model."""
+        source = f"Docker context '{self.context}'" if self.context else "DOCKER_HOST"
+        host = hidden_in_urls(self.host)
+        return DockerError(
+            f"{source} is on another machine ({host}), whose containers cannot reach the models here", remedy=remedy
+        )
+
+
+def is_local(docker_host: str) -> bool:
+    """Return whether the engine at `docker_host` is on this machine."""
+    parts = urlsplit(docker_host)
+    return parts.scheme in ("unix", "npipe") or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
@@ -40,21 +53,24 @@ def docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
     Source: https://docs.docker.com/engine/manage-resources/contexts/.
 
     Raises:
-        DockerError: The context does not exist, or is on another machine: its containers cannot reach this one.
+        DockerError: The context does not exist.
     """
     directory = _directory(environ)
     if environ.get("DOCKER_HOST"):
-        endpoint = DockerEndpoint(environ["DOCKER_HOST"], None)
-    else:
-        name = environ.get("DOCKER_CONTEXT") or _current_context(directory)
-        endpoint = _of_context(directory, name) if name and name != "default" else DockerEndpoint(DEFAULT_HOST, None)
+        return DockerEndpoint(environ["DOCKER_HOST"], None)
+    name = environ.get("DOCKER_CONTEXT") or _current_context(directory)
+    return _of_context(directory, name) if name and name != "default" else DockerEndpoint(DEFAULT_HOST, None)
+
+
+def local_docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
+    """Return the same, for what works only where the engine is on this machine.
+
+    Raises:
+        DockerError: The context does not exist, or is on another machine: its containers cannot reach this one.
+    """
+    endpoint = docker_endpoint(environ)
     if not endpoint.is_local:
-        source = f"Docker context '{endpoint.context}'" if endpoint.context else "DOCKER_HOST"
-        host = hidden_in_urls(endpoint.host)
-        raise DockerError(
-            f"{source} is on another machine ({host}), whose containers cannot reach the models here",
-            remedy="Use a local engine: docker context use default, or unset DOCKER_HOST",
-        )
+        raise endpoint.elsewhere("Use a local engine: docker context use default, or unset DOCKER_HOST")
     return endpoint
 
 

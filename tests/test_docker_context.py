@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.docker_context import DEFAULT_HOST, docker_endpoint, is_behind_proxy, no_proxy_of_docker
+from dmrc.docker_context import (
+    DEFAULT_HOST,
+    docker_endpoint,
+    is_behind_proxy,
+    local_docker_endpoint,
+    no_proxy_of_docker,
+)
 from dmrc.errors import DockerError
 
 
@@ -32,7 +38,7 @@ def test_an_engine_on_another_machine_is_refused_with_the_reason(tmp_path: Path,
     make_context(tmp_path, "remote", host)
 
     with pytest.raises(DockerError) as caught:
-        docker_endpoint({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "remote"})
+        local_docker_endpoint({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "remote"})
 
     assert "Docker context 'remote' is on another machine" in str(caught.value)
     assert host in str(caught.value)

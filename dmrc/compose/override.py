@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -44,11 +45,23 @@ class GatewayAddress:
     """Its port."""
     no_proxy: Mapping[str, str] = field(default_factory=dict)
     """`NO_PROXY` and `no_proxy` that Docker gives every container."""
+    scheme: Literal["http", "https"] = "http"
+    """`https`: of the listener for other machines."""
+    is_elsewhere: bool = False
+    """Whether the containers are on another machine, which knows neither our bridge nor our loopback."""
+
+    @property
+    def server(self) -> str:
+        """Return the beginning of its URLs."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.scheme}://{host}:{self.port}"
 
     def access(self, service: Service, key: str) -> Access:
         """Return how a service's container reaches it."""
         names: tuple[str, ...]
-        if service.network_mode == "host":
+        if self.is_elsewhere:
+            host, names = self.address, (self.address,)
+        elif service.network_mode == "host":
             host, names = "127.0.0.1", ("127.0.0.1", "localhost")
         elif service.gateway_host not in (None, _HOST_GATEWAY, self.address):  # the project gives the name to another
             host, names = self.address, (self.address,)
@@ -57,7 +70,9 @@ class GatewayAddress:
         else:  # a container in another one's network cannot be given names, so it gets the address
             host, names = self.address, (self.address, GATEWAY_HOST)
         unique = tuple(dict.fromkeys(names))
-        return Access(host=host, port=self.port, key=key, names=unique, no_proxy_before=self.no_proxy)
+        return Access(
+            host=host, port=self.port, scheme=self.scheme, key=key, names=unique, no_proxy_before=self.no_proxy
+        )
 
 
 def has_own_hosts_file(service: Service) -> bool:
@@ -73,8 +88,8 @@ def injections(project: Project, keys: Mapping[str, str], gateway: GatewayAddres
     }
 
 
-def render(project: Project, injected: Mapping[str, Injection]) -> str:
-    """Return the override file as YAML.
+def render(project: Project, injected: Mapping[str, Injection], *, is_elsewhere: bool = False) -> str:
+    """Return the override file as YAML; containers that are elsewhere find the gateway by its own name.
 
     Resetting `models` of every service is enough: Compose drops top-level models that nobody uses, and then asks
     for no `docker-model` plugin (seen on v5.6.1).
@@ -88,7 +103,9 @@ def render(project: Project, injected: Mapping[str, Injection]) -> str:
         entry["environment"] = environment
         if providers := [name for name in service.depends_on if isinstance(services.get(name), _Reset)]:
             entry["depends_on"] = dict.fromkeys(providers, _Reset())
-        if service.network_mode == "host" and project.auth == "address":
+        if is_elsewhere:
+            pass
+        elif service.network_mode == "host" and project.auth == "address":
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:127.0.0.1"]
         elif service.network_mode != "host" and has_own_hosts_file(service) and service.gateway_host is None:
             entry["extra_hosts"] = [f"{GATEWAY_HOST}:{_HOST_GATEWAY}"]

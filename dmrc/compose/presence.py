@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from dmrc.docker_context import is_local
 
 if TYPE_CHECKING:
     import docker
@@ -23,6 +26,7 @@ _STREAM_SECONDS = 60
 _AGAIN_SECONDS = 5.0
 # Between the removal of one container and the start of its successor.
 _GRACE_SECONDS = 1.0
+_BY_DOCKER_SECONDS = 15.0
 
 
 class Presence:
@@ -107,11 +111,16 @@ class Presence:
 
 
 def containers_of(docker_host: str, project: str) -> Counter[str]:
-    """Return how many containers each service of a project has, stopped ones too; none where Docker does not answer."""
+    """Return how many containers each service of a project has, stopped ones too; none where Docker does not answer.
+
+    An engine on another machine is asked by Docker's own program, which knows the way there.
+    """
     import docker.errors
     import requests
 
     labels = [f"{_LABEL}={project}", f"{_ONE_OFF}=False"]
+    if not is_local(docker_host):
+        return _listed_by_docker(labels)
     try:
         client = _client(docker_host)
         try:
@@ -121,6 +130,18 @@ def containers_of(docker_host: str, project: str) -> Counter[str]:
     except (docker.errors.DockerException, requests.RequestException, OSError):
         return Counter()
     return Counter(str(entry["Labels"].get(_SERVICE)) for entry in listed)
+
+
+def _listed_by_docker(labels: Sequence[str]) -> Counter[str]:
+    filters = [word for label in labels for word in ("--filter", f"label={label}")]
+    command = ["docker", "ps", "--all", *filters, "--format", f'{{{{.Label "{_SERVICE}"}}}}']
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_BY_DOCKER_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Counter()
+    return Counter(asked.stdout.split())
 
 
 def _client(docker_host: str) -> docker.APIClient:

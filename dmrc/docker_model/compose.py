@@ -61,15 +61,15 @@ def register(app: App, models: tuple[ModelDeclaration, ...] = ()) -> str:
     Those that are known by their addresses need neither, but the name of the gateway, which only their file can give.
     """
     from dmrc.cli.projects.setup.joining import join, project_by_address
-    from dmrc.cli.projects.setup.prepare import attach
+    from dmrc.cli.projects.setup.reaching import attach
     from dmrc.docker_context import docker_endpoint
 
     host = docker_endpoint(os.environ).host
     app.daemon.ensure()
     by_address = project_by_address(compose_project() or "") if models else None
-    address = attach(app, host, plain_port=by_address is not None, say=show_to_user)
+    gateway = attach(app, host, plain_port=by_address is not None, say=show_to_user)
     key = join(app, compose_project() or "", WHOLE_PROJECT, models, host)
-    return f"http://{address}:{app.settings.port}/k/{key}/engines/v1/"
+    return f"{gateway.server}/k/{key}/engines/v1/"
 
 
 def _list(app: App, as_json: bool, openai: bool, quiet: bool, url: str | None, pattern: str | None) -> None:

@@ -21,7 +21,7 @@ from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
-from dmrc.docker_context import docker_endpoint
+from dmrc.docker_context import is_local, local_docker_endpoint
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, DockerError, StoreError
 from dmrc.gateway.inference.call_counter import CallCounter
@@ -231,8 +231,9 @@ class Daemon:
             await self.scheduler.load(target)
 
     def _docker_hosts(self) -> set[str]:
+        """Return the engines on this machine: containers elsewhere do not come in by their own addresses."""
         hosts = [*(known.docker_host for known in self.projects.all()), *(key.docker_host for key in self.keys.all())]
-        return set(filter(None, hosts))
+        return {host for host in hosts if host and is_local(host)}
 
     async def _restore_bridges(self) -> None:
         """Listen again for the projects that were up when the last daemon ended: their containers still run."""
@@ -261,7 +262,7 @@ class Daemon:
 def _users_docker() -> str | None:
     """Return the address of the user's Docker engine; None where there is none on this machine."""
     try:
-        return docker_endpoint(os.environ).host
+        return local_docker_endpoint(os.environ).host
     except DockerError:
         return None
 

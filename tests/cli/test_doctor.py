@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dmrc import __version__
-from dmrc.cli.record.checks import Check, graphics
+from dmrc.cli.record.check import Check
+from dmrc.cli.record.checks import graphics
 from dmrc.engines.cards import Card
 from dmrc.engines.devices import Device, DeviceList
 from tests.cli.refusals import without_root_rights, write_program

@@ -130,7 +130,8 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
 
     from dmrc.cli.projects.setup.formats import refusal, wanted_formats
     from dmrc.cli.projects.setup.joining import join
-    from dmrc.cli.projects.setup.prepare import attach, tell_cut_context
+    from dmrc.cli.projects.setup.prepare import tell_cut_context
+    from dmrc.cli.projects.setup.reaching import attach
     from dmrc.docker_context import docker_endpoint
     from dmrc.engines.options_check import check_options
     from dmrc.errors import FormatError
@@ -139,7 +140,7 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
     for model in models:
         check_options(app.engines[model.engine], model.options, model.options.companions)
     with app.daemon.needed():
-        address = attach(app, host)
+        gateway = attach(app, host)
         for name, formats in wanted_formats(models, app.engines).items():
             _say("info", f"pulling {name}")
             try:
@@ -151,16 +152,15 @@ def _up(app: App, project: str, models: Sequence[ModelDeclaration], service: str
             tell_cut_context(app, model, lambda line: _say("info", line))
             _say("info", f"loading {model.model}")
             app.daemon.load(project, model.key)
-    _give(app, address, key, [model.model for model in models])
+    _give(gateway.server, key, [model.model for model in models])
 
 
-def _give(app: App, address: str, key: str, models: list[str]) -> None:
+def _give(host: str, key: str, models: list[str]) -> None:
     """Print the variables of the dependants.
 
     Files that were written for Docker Model Runner know of no key, so the URL is one. Those of `type: dmrc` ask for
     OpenAI's names too, which replace what a service says itself.
     """
-    host = f"http://{address}:{app.settings.port}"
     _say("info", f"{', '.join(models)} ready")
     for name, value in (("URL", f"{host}/k/{key}/engines/v1/"), ("MODEL", ",".join(models)), ("API_KEY", key)):
         _say("setenv", f"{name}={value}")

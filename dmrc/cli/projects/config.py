@@ -36,6 +36,7 @@ def config(
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
     from dmrc.cli.projects.setup.prepare import tell_cut_context
+    from dmrc.cli.projects.setup.reaching import from_elsewhere
     from dmrc.cli.projects.setup.read_project import read_project
     from dmrc.compose.network import bridge_gateway
     from dmrc.compose.override import GatewayAddress, injections, render
@@ -53,9 +54,13 @@ def config(
             note(f"plugin {plugin.identity.origin} is skipped: {plugin.reason}")
     gateway = GatewayAddress(GATEWAY_HOST, app.settings.port)
     with contextlib.suppress(DockerError):  # this command works without Docker, too
-        host = docker_endpoint(os.environ).host
-        gateway = replace(gateway, no_proxy=no_proxy_of_docker(os.environ, host))
-        gateway = replace(gateway, address=bridge_gateway(host) or GATEWAY_HOST)
+        endpoint = docker_endpoint(os.environ)
+        no_proxy = no_proxy_of_docker(os.environ, endpoint.host)
+        if endpoint.is_local:
+            gateway = replace(gateway, no_proxy=no_proxy)
+            gateway = replace(gateway, address=bridge_gateway(endpoint.host) or GATEWAY_HOST)
+        else:
+            gateway = replace(from_elsewhere(app, endpoint), no_proxy=no_proxy)
     injected = with_plugins(app, project, injections(project, keys, gateway))
     if as_json:
         click.echo(json.dumps(_document(project, injected), indent=2))
@@ -63,7 +68,7 @@ def config(
     for name, service in project.services.items():
         for line in _lines(service, injected.get(name)):
             click.echo(f"# {line}")
-    click.echo(render(project, injected), nl=False)
+    click.echo(render(project, injected, is_elsewhere=gateway.is_elsewhere), nl=False)
 
 
 def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:

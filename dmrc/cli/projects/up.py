@@ -39,10 +39,10 @@ def up(
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
     from dmrc.cli.projects.setup.project_lock import project_lock
+    from dmrc.cli.projects.setup.reaching import check_reach
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
     from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
     from dmrc.compose.command import Compose
-    from dmrc.compose.network import check_reachable
     from dmrc.compose.override import render, write
     from dmrc.docker_context import docker_endpoint
 
@@ -58,7 +58,7 @@ def up(
     if not models and not any(service in project.callers for service in starting):
         note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
         compose.become(options, None, ["up", *flags, *arguments])
-    check_reachable(endpoint.host)
+    check_reach(app, endpoint, project)
     keys = upstream_keys(project, models, options, os.environ)
     rest = for_compose(project, arguments)
     prepared = prepare(app, project, PrepareOptions(endpoint.host, keys, models, becomes_compose=rest is not None))
@@ -67,7 +67,7 @@ def up(
         return  # what was named are models: there is no container to start
     with project_lock(app, project.name) as lock:
         override = override_path(app, project.name)
-        write(override, render(project, injected))
+        write(override, render(project, injected, is_elsewhere=not endpoint.is_local))
         if returns_by_itself([*flags, *arguments]):
             lock.keep_for_compose()
         else:
@@ -78,14 +78,15 @@ def up(
 def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) -> dict[str, Injection]:
     """Return what each service is given, plugins' additions too, and say what there is to say of it."""
     import os
+    from dataclasses import replace
 
     from dmrc.cli.progress import note
     from dmrc.cli.projects.setup.injection import load_plugins, what_to_say, with_plugins
-    from dmrc.compose.override import GatewayAddress, injections
+    from dmrc.compose.override import injections
     from dmrc.docker_context import no_proxy_of_docker
 
     load_plugins(app, project)
-    gateway = GatewayAddress(prepared.address, app.settings.port, no_proxy_of_docker(os.environ, docker_host))
+    gateway = replace(prepared.gateway, no_proxy=no_proxy_of_docker(os.environ, docker_host))
     injected = with_plugins(app, project, injections(project, prepared.keys, gateway))
     for line in what_to_say(project, injected):
         note(line)

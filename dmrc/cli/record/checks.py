@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dmrc.cli.app import App
-from dmrc.errors import DaemonError, DmrcError, DockerError
+from dmrc.cli.record.check import Check
+from dmrc.cli.record.network_checks import bridge, network, port
+from dmrc.errors import DmrcError, DockerError
 
 if TYPE_CHECKING:
     from dmrc.engines.cards import Card
@@ -18,23 +18,7 @@ if TYPE_CHECKING:
 
 _LITTLE_DISK_BYTES = 5_000_000_000
 _LITTLE_MEMORY_BYTES = 1_000_000_000
-_LITTLE_VALIDITY_SECONDS = 3 * 86400.0
 _OTHER_BUILD = "Run: dmrc engine install"
-_LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was found in one place."""
-
-    name: str
-    """The place."""
-    state: Literal["ok", "warning", "problem"]
-    """A warning keeps a part of dmrc from working, a problem all of it."""
-    message: str
-    """What was found."""
-    remedy: str | None = None
-    """What to do; None where there is nothing to do."""
 
 
 def check_all(app: App) -> Iterator[Check]:
@@ -156,18 +140,6 @@ def _daemon(app: App) -> Check:
     return Check("daemon", "ok", f"runs, version {__version__}")
 
 
-def _port(app: App) -> Check:
-    """Look who has the port on loopback."""
-    status, port = app.daemon.status(), app.settings.port
-    if status is None:
-        _bind(_LOOPBACK, port)
-        return Check("port", "ok", f"{port} is free")
-    if status["port"] == port:
-        return Check("port", "ok", f"{port} is the daemon's")
-    message = f"the daemon listens on {status['port']}, and DMRC_PORT is {port}"
-    return Check("port", "problem", message, "Set DMRC_PORT to that, or run: dmrc stop-runner")
-
-
 def _docker(app: App) -> Check:
     """Look whether the engine answers; without Docker dmrc serves programs on this machine."""
     from dmrc.compose.network import check_reachable
@@ -214,71 +186,6 @@ def _plugin(app: App) -> Check:
             return Check("plugin", "ok", "not installed; plain docker compose up wants it: dmrc plugin install")
 
 
-def _bridge(app: App) -> Check:
-    """Look whether the gateway listens, or can, where containers reach this machine."""
-    from dmrc.compose.network import bridge_gateway
-    from dmrc.docker_context import docker_endpoint
-
-    try:
-        address = bridge_gateway(docker_endpoint(os.environ).host)
-    except DockerError:
-        return Check("bridge", "warning", "unknown, for Docker does not answer")
-    if address is None:
-        return Check("bridge", "ok", "containers reach loopback: Docker runs in a virtual machine")
-    status = app.daemon.status()
-    addresses = status["addresses"] if status is not None else None
-    if isinstance(addresses, list) and address in addresses:
-        return Check("bridge", "ok", f"the gateway listens on {address}:{app.settings.port}")
-    _bind(address, app.settings.port)
-    return Check("bridge", "ok", f"{address}:{app.settings.port} is free")
-
-
-def _network(app: App) -> Check:
-    """Look at where other machines come in, and at its certificate."""
-    from dmrc.gateway.server.certificates import read_certificate
-
-    status, wanted = app.daemon.status(), app.settings.listening
-    listen = status.get("listen") if status is not None else None
-    if status is not None and listen is None and wanted is not None:
-        message = "the daemon was started without DMRC_LISTEN, and no other machine can come in"
-        return Check("network", "warning", message, "Run: dmrc stop-runner; the next command starts it with that")
-    if isinstance(listen, dict):
-        ends, message = listen.get("expires_at"), f"other machines come in by a key at {listen['url']}"
-    elif wanted is None:
-        return Check("network", "ok", "no other machine can come in; see: dmrc serve --help")
-    else:
-        ends, message = None, f"other machines come in at {wanted.address}:{wanted.port} when the daemon runs"
-        if wanted.tls_cert and wanted.tls_key:
-            ends = read_certificate(wanted.tls_cert, wanted.tls_key).expires_at
-    return certified(message, ends if isinstance(ends, float) else None, time.time())
-
-
-def certified(message: str, ends_at: float | None, now: float) -> Check:
-    """Return the check of a listener whose certificate ends then; None is one that has none."""
-    if ends_at is None:
-        return Check("network", "ok", message)
-    left = ends_at - now
-    if left < _LITTLE_VALIDITY_SECONDS:
-        ends = f"ends in {left / 3600:.0f} hours" if left > 0 else "has expired: no client takes it"
-        remedy = "Renew it; the daemon takes the new one by itself"
-        return Check("network", "warning", f"{message}; its certificate {ends}", remedy)
-    return Check("network", "ok", f"{message}; its certificate is valid for {left / 86400:.0f} days")
-
-
-def _bind(address: str, port: int) -> None:
-    """Listen for a moment, as the daemon would.
-
-    Raises:
-        DaemonError: It could not.
-    """
-    from dmrc.gateway.server.listeners import bind_tcp
-
-    try:
-        bind_tcp(address, port).close()
-    except OSError as error:
-        raise DaemonError(f"{address}:{port} cannot be used: {error.strerror}") from error
-
-
 _CHECKS: dict[str, Callable[[App], Check]] = {
     "state": _home,
     "keys": _keys,
@@ -287,10 +194,10 @@ _CHECKS: dict[str, Callable[[App], Check]] = {
     "engine": _engine,
     "gpu": _gpu,
     "daemon": _daemon,
-    "port": _port,
+    "port": port,
     "docker": _docker,
     "compose": _compose,
     "plugin": _plugin,
-    "bridge": _bridge,
-    "network": _network,
+    "bridge": bridge,
+    "network": network,
 }

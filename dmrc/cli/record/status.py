@@ -72,15 +72,18 @@ def _container_url(app: App, *, is_running: bool) -> str:
     import os
 
     from dmrc.cli.progress import note
-    from dmrc.cli.projects.setup.prepare import attach
+    from dmrc.cli.projects.setup.reaching import attach, from_elsewhere
     from dmrc.cli.serving.key.opening import container_base_url
     from dmrc.compose.network import bridge_gateway
     from dmrc.docker_context import docker_endpoint
     from dmrc.errors import DockerError, PortTakenError
 
     try:
-        host = docker_endpoint(os.environ).host
-        address = attach(app, host) if is_running else bridge_gateway(host) or "127.0.0.1"
+        endpoint = docker_endpoint(os.environ)
+        if not endpoint.is_local:
+            return f"{from_elsewhere(app, endpoint).server}/engines/v1"
+        host = endpoint.host
+        address = attach(app, host).address if is_running else bridge_gateway(host) or "127.0.0.1"
     except DockerError:
         return f"http://{GATEWAY_HOST}:{app.settings.port}/engines/v1"  # there are no containers to reach it
     except PortTakenError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
-from dmrc.docker_context import docker_endpoint
+from dmrc.docker_context import local_docker_endpoint
 from dmrc.engines.environment import child_environment
 from dmrc.errors import DockerError
 
@@ -20,7 +20,7 @@ def docker_host() -> str:
     Raises:
         DockerError: It is on another machine, or listens on TCP: nobody knows then whether it sees files of this one.
     """
-    host = docker_endpoint(os.environ).host
+    host = local_docker_endpoint(os.environ).host
     if urlsplit(host).scheme != "unix":
         raise DockerError(
             f"engine 'container' needs a Docker Engine with a unix socket, not '{host}'",

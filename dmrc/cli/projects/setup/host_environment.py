@@ -12,7 +12,7 @@ from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepa
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
 from dmrc.compose.command import ComposeOptions
-from dmrc.compose.override import GatewayAddress, injections, render, write
+from dmrc.compose.override import injections, render, write
 from dmrc.project import GATEWAY_HOST, Access, inject
 from dmrc.project.injection import URL_NAMES
 
@@ -54,9 +54,10 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
         with project_lock(app, project.name):
             if not override_path(app, project.name).exists():
                 # The web page shows what services are given.
-                gateway = GatewayAddress(prepared.address, app.settings.port)
+                gateway = prepared.gateway
                 everything = with_plugins(app, project, injections(project, prepared.keys, gateway))
-                write(override_path(app, project.name), render(project, everything))
+                text = render(project, everything, is_elsewhere=gateway.is_elsewhere)
+                write(override_path(app, project.name), text)
     injection = inject(project, wanted, _access(app, prepared.keys[service]))
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}

@@ -16,13 +16,15 @@ from urllib.parse import quote
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.projects.setup.formats import refusal, wanted_formats
+from dmrc.cli.projects.setup.reaching import attach
 from dmrc.cli.projects.setup.service_keys import stable_keys
 from dmrc.cli.tables import size
+from dmrc.compose.override import GatewayAddress
 from dmrc.errors import DaemonError, DmrcError, FormatError
 from dmrc.fields import JsonObject
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
-from dmrc.project import GATEWAY_HOST, ModelDeclaration, Project
+from dmrc.project import ModelDeclaration, Project
 from dmrc.projects import Registration, process_of
 
 
@@ -32,7 +34,7 @@ class Prepared:
 
     keys: dict[str, str]
     """Plain key of each service."""
-    address: str
+    gateway: GatewayAddress
     """Where containers reach the gateway."""
 
 
@@ -71,7 +73,7 @@ def prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
 
 
 def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
-    address = attach(app, wish.docker_host, plain_port=project.uses_plain_port)
+    gateway = attach(app, wish.docker_host, plain_port=project.uses_plain_port)
     pulled = _pull_missing(app, wish.models)
     keys = stable_keys(app, project.name, [service.name for service in project.consumers])
     app.daemon.ensure()  # pulls take long; meanwhile another command may have ended the daemon
@@ -98,21 +100,7 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
         note(_summary(app, model, pulled.get(model.model), runner))
         if runner is not None and runner.get("notice"):
             note(str(runner["notice"]))
-    return Prepared(keys, address)
-
-
-def attach(app: App, docker_host: str | None, *, plain_port: bool = False, say: Callable[[str], None] = note) -> str:
-    """Have the gateway listen where containers of a Docker engine reach it, and return that address.
-
-    With `plain_port` on port 80 too, or the user is told why not, by `say`.
-    """
-    if docker_host is None:
-        return "127.0.0.1"
-    wish = {"docker_host": docker_host, "plain_port": plain_port}
-    document = cast(JsonObject, app.daemon.request("POST", "/attach", json.dumps(wish)))
-    if document["no_plain_port"]:
-        say(f"http://{GATEWAY_HOST} is served on port {app.settings.port} only: {document['no_plain_port']}")
-    return str(document["address"])
+    return Prepared(keys, gateway)
 
 
 def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pulled]:

@@ -19,15 +19,15 @@ def open_key(app: App, name: str, key: str, models: Sequence[str] = ()) -> str |
         InputError: There is another key of this name.
         PortTakenError: Another process listens on the port, where containers reach this machine.
     """
-    from dmrc.cli.projects.setup.prepare import attach
-    from dmrc.docker_context import docker_endpoint
+    from dmrc.cli.projects.setup.reaching import attach
+    from dmrc.docker_context import local_docker_endpoint
     from dmrc.errors import DockerError
 
     with app.daemon.needed():
         host = address = None
         try:
-            host = docker_endpoint(os.environ).host
-            address = attach(app, host)
+            host = local_docker_endpoint(os.environ).host
+            address = attach(app, host).address
         except DockerError:
             host = None  # no containers; the key is for this machine then
         wish = NamedKey(name=name, sha256=key_hash(key), models=tuple(models), docker_host=host)
