@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dmrc.engines.http_client.connectors import UnixConnector
+from dmrc.engines.http_client.connectors import UnixConnector, UnreachableError
 from dmrc.engines.http_client.session import HttpSession
 from tests.engines.scripted_server import JSON_ANSWER, STREAM_HEAD, Peer, Script, answers, answers_all, scripted_server
 from tests.engines.stories import Play, ask, ask_once
@@ -55,6 +55,31 @@ def test_a_connection_that_the_server_closed_while_it_rested_is_not_used_again(p
         play(story())
 
         assert server.connections == 3
+
+
+def test_a_server_that_went_away_with_a_request_is_told_from_one_that_never_had_it(play: Play) -> None:
+    """What ended it may end the next one, too: it is not to go on for ever."""
+
+    def goes_at_the_second(peer: Peer) -> None:
+        peer.request()
+        peer.send(JSON_ANSWER)
+        peer.request()
+        server.path.rename(server.path.with_name("gone"))
+
+    with scripted_server(goes_at_the_second) as server:
+        path = server.path
+
+        async def story() -> list[bool]:
+            session, found = HttpSession(UnixConnector(path)), list[bool]()
+            assert (await ask(session))[0] == 200
+            for _ in range(2):
+                with pytest.raises(UnreachableError) as caught:
+                    await ask(session)
+                found.append(caught.value.was_sent)
+            return found
+
+        assert play(story()) == [True, False]
+        path.with_name("gone").rename(path)
 
 
 def _closes_at_the_second_request(peer: Peer) -> None:

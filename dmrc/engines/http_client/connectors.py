@@ -25,6 +25,8 @@ class UnreachableError(ConnectionError):
         super().__init__(f"it cannot be reached: {reason}")
         self.reason = reason
         self.is_proxys = is_proxys
+        self.was_sent = False
+        """Whether the server may have read the request before, on a kept connection that then ended."""
 
 
 class Connector(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from dmrc.engines.http_client.connection import ClientConnection, HttpAnswer, UnansweredError
-from dmrc.engines.http_client.connectors import Connector
+from dmrc.engines.http_client.connectors import Connector, UnreachableError
 from dmrc.engines.http_client.idle_connections import IdleConnections
 from dmrc.engines.http_client.request_head import request_head
 
@@ -50,7 +50,11 @@ class HttpSession:
         if (kept := self._idle.take()) is not None:
             with suppress(UnansweredError):
                 return await kept.ask(head, body)
-        connection = await self._connector.connect(lambda: ClientConnection(self._idle, self._connector.options))
+        try:
+            connection = await self._connector.connect(lambda: ClientConnection(self._idle, self._connector.options))
+        except UnreachableError as error:
+            error.was_sent = kept is not None
+            raise
         return await connection.ask(head, body)
 
     async def close(self) -> None:

@@ -220,7 +220,8 @@ class SeveralSession:
         except BaseException as error:
             replica.in_use -= 1
             if isinstance(error, UpstreamError):
-                request.sent += not isinstance(error.__cause__, UnreachableError)
+                cause = error.__cause__
+                request.sent += not isinstance(cause, UnreachableError) or cause.was_sent
                 replica.failed(error.message)
                 self._replicas.watch(replica)
             raise
