@@ -21,7 +21,6 @@ from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file
 from dmrc.kubernetes.pods import document, selector
 from dmrc.kubernetes.served import ServedModel
 
-_MODELS_OF_KSERVE = "/mnt/models"
 _PORT_OF_KSERVE = 8000
 _PORT_OF_SERVE = 8000
 _PICKER_PORT = 9002
@@ -104,46 +103,67 @@ def _of_engines(project: str) -> dict[str, str]:
 def _kserve(project: str, models: Sequence[ServedModel], choices: Choices) -> _Overlay:
     """Return an LLMInferenceService for each model, in the place of its Deployment; its Service stays, for the gateway.
 
-    Source: https://kserve.github.io/website/docs/model-serving/generative-inference/llmisvc/llmisvc-overview
+    KServe puts no model into the Pod, which has its own way to it, as in the base.
+    Source: https://kserve.github.io/website/docs/model-serving/generative-inference/llmisvc/llmisvc-overview, and
+    `attachModelArtifacts` in https://github.com/kserve/kserve/tree/master/pkg/controller/v1alpha2/llmisvc
     """
-    if choices.weights != "image":
-        raise UnsupportedError(
-            "--overlay kserve needs models as images, which KServe pulls by itself", remedy="Add --weights image"
-        )
-    resources, patches = [], []
+    resources: list[JsonObject] = []
+    patches: list[JsonObject] = []
     for model in models:
         labels = names.labels(project, model.name, "engine")
+        # Of KServe: it gives its Pods the other labels itself, with values of its own.
+        selected: JsonObject = {"app.kubernetes.io/name": model.name, "kserve.io/component": "workload"}
         spec: JsonObject = {
-            "model": {"uri": f"oci://{model.packages[0].image}", "name": model.launch.name},
+            "model": {"uri": _uri(model), "name": model.launch.name},
+            "storageInitializer": {"enabled": False},
             "replicas": max(1, model.replicas.min),
-            "labels": {**labels},
             "template": _kserve_pod(model, choices),
         }
         resources.append(document("LLMInferenceService", model.name, labels, spec=spec))
-        patches += _replaced(model, choices, _PORT_OF_KSERVE)
-    comments = ("Pods of KServe have the labels of the base, so that its Service and its policies are for them.",)
+        resources.append(_gateway_alone(project, model, selected))
+        patches += _replaced(model, choices, _PORT_OF_KSERVE, selected)
+    comments = (
+        "KServe makes the Pods. The Service of the base leads to them, and its policy is here for their labels.",
+    )
     return _Overlay(tuple(resources), tuple(patches), comments)
 
 
+def _uri(model: ServedModel) -> str:
+    """Return what KServe calls the model; it fetches nothing of it."""
+    package = model.packages[0]
+    reference = package.image or package.reference
+    if "://" in reference:
+        return reference
+    host, _, path = reference.partition("/")
+    return f"hf://{path}" if host in ("hf.co", "huggingface.co") else f"oci://{reference}"
+
+
+def _gateway_alone(project: str, model: ServedModel, selected: JsonObject) -> JsonObject:
+    """Return the policy by which the Pods of one model that KServe makes hear the gateway alone."""
+    gateway = names.labels(project, names.GATEWAY, "gateway")
+    spec: JsonValue = {
+        "podSelector": {"matchLabels": selected},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": selector(gateway)}]}],
+    }
+    return document("NetworkPolicy", model.name, names.labels(project, model.name, "engine"), spec=spec)
+
+
 def _kserve_pod(model: ServedModel, choices: Choices) -> JsonObject:
-    """Return the Pod of the base as KServe wants it: its container is `main`, and the model is where KServe puts it."""
+    """Return the Pod of the base as KServe wants it: its container is `main`, and listens where KServe looks."""
     pod = copy.deepcopy(pod_of(model, choices))
     container = _only(pod["containers"])
     container["name"] = "main"
     words = container["args"]
     if isinstance(words, list):
-        moved = [str(word).replace("/model/", f"{_MODELS_OF_KSERVE}/") for word in words]
-        container["args"] = [str(_PORT_OF_KSERVE) if word == str(names.PORT) else word for word in moved]
+        at = words.index("--port") + 1
+        container["args"] = [*words[:at], str(_PORT_OF_KSERVE), *words[at + 1 :]]
     container["ports"] = [{"name": "http", "containerPort": _PORT_OF_KSERVE}]
     for probe in ("startupProbe", "readinessProbe"):
         each = container[probe]
         if isinstance(each, dict):
             # KServe's own template asks by HTTPS, and what is said here is laid over that.
             container[probe] = {**each, "httpGet": {"path": "/health", "port": _PORT_OF_KSERVE, "scheme": "HTTP"}}
-    for owner, key in ((container, "volumeMounts"), (pod, "volumes")):
-        listed = owner[key]
-        if isinstance(listed, list):
-            owner[key] = [each for each in listed if not (isinstance(each, dict) and each.get("name") == "model")]
     return pod
 
 
@@ -249,15 +269,16 @@ def _serve_config(model: ServedModel, choices: Choices, words: JsonValue) -> Jso
     }
 
 
-def _replaced(model: ServedModel, choices: Choices, port: int) -> list[JsonObject]:
+def _replaced(model: ServedModel, choices: Choices, port: int, selected: JsonObject | None = None) -> list[JsonObject]:
     """Return patches that take away what another operator does, and lead the Service of the base to its Pods."""
     kinds = ["Deployment", *(["HorizontalPodAutoscaler"] if is_scaled(model, choices) else [])]
     removed = ({**document(kind, model.name, {}), "$patch": "delete"} for kind in kinds)
+    operations: list[JsonValue] = [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": port}]
+    if selected is not None:
+        operations.append({"op": "replace", "path": "/spec/selector", "value": selected})
+    service: JsonObject = {
+        "target": {"kind": "Service", "name": model.name},
+        "patch": yaml.safe_dump(operations, sort_keys=False),
+    }
     patches: list[JsonObject] = [{"patch": yaml.safe_dump(each, sort_keys=False)} for each in removed]
-    return [*patches, _target_port(model.name, port)]
-
-
-def _target_port(name: str, port: int) -> JsonObject:
-    """Return a patch by which the Service of the base leads to another port."""
-    operations = [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": port}]
-    return {"target": {"kind": "Service", "name": name}, "patch": yaml.safe_dump(operations, sort_keys=False)}
+    return [*patches, service]

@@ -56,11 +56,13 @@ def test_kserve_gets_the_image_the_arguments_the_key_and_the_memory(exporter: Ex
     spec = _one(exported, "kserve", "LLMInferenceService")["spec"]
     base = exported.pod("dmrc-model-llm")
     (image,) = (each["image"]["reference"] for each in base["volumes"] if "image" in each)
+    assert spec["storageInitializer"] == {"enabled": False}  # the Pod mounts the model itself
+    assert spec["template"]["volumes"] == base["volumes"]
     assert spec["model"] == {"uri": f"oci://{image}", "name": "registry.example/me/tiny:v1"}
     (container,) = spec["template"]["containers"]
     said = options(container["args"])
     assert (said["--ctx-size"], said["--parallel"], said["--temp"]) == ("384", "3", "0.2")
-    assert said["--model"] == "/mnt/models/model.gguf"
+    assert said["--model"] == "/model/model.gguf"
     assert said["--port"] == str(container["ports"][0]["containerPort"])
     assert container["resources"] == base["containers"][0]["resources"]
     assert container["env"] == base["containers"][0]["env"]
@@ -71,12 +73,21 @@ def test_kserve_gets_the_image_the_arguments_the_key_and_the_memory(exporter: Ex
         "delete",
     )
     assert service[0]["value"] == container["ports"][0]["containerPort"]
-    selected = exported.one("Service", "dmrc-model-llm")["spec"]["selector"]
-    assert selected.items() <= spec["labels"].items()
+    kserves = {"app.kubernetes.io/name": "dmrc-model-llm", "kserve.io/component": "workload"}
+    assert service[1]["value"] == kserves
+    policy = _one(exported, "kserve", "NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"] == kserves
+    (caller,) = policy["ingress"][0]["from"]
+    gateway = exported.one("Deployment", "dmrc-gateway")["spec"]["template"]["metadata"]["labels"]
+    assert caller["podSelector"]["matchLabels"].items() <= gateway.items()
 
 
-def test_kserve_wants_models_as_images(exporter: Exporter) -> None:
-    assert "--overlay kserve needs models as images" in exporter.refused(_COMPOSE, "--overlay", "kserve")
+def test_kserve_pulls_as_the_base_does(exporter: Exporter) -> None:
+    exported = exporter.export(_COMPOSE, "--overlay", "kserve")
+
+    spec = _one(exported, "kserve", "LLMInferenceService")["spec"]
+    assert spec["model"]["uri"] == f"oci://registry.example/me/tiny@{exporter.digest}"
+    assert spec["template"]["initContainers"] == exported.pod("dmrc-model-llm")["initContainers"]
 
 
 def test_ray_serves_with_the_arguments_of_the_engine(exporter: Exporter) -> None:
