@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 
@@ -38,3 +40,13 @@ class LogTail:
             return self._path.stat().st_ino
         except FileNotFoundError:
             return None
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the last lines of a log.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    with closing(LogTail(path)) as tail:
+        return list(deque(tail.read(), maxlen=count))

@@ -71,6 +71,11 @@ class Settings:
     engine_index: str = ENGINE_INDEX
     """`DMRC_ENGINE_INDEX`: where `dmrc engine install` looks for builds, each kind in an index below it."""
 
+    host: str | None = None
+    """`DMRC_HOST`: the machine that serves a project's models, `ssh://me@box`, where these name no place."""
+    remote_command: str = "dmrc"
+    """`DMRC_REMOTE_COMMAND`: what starts dmrc on such a machine, in words of its shell."""
+
     @property
     def paths(self) -> Paths:
         """Return where things lie."""
@@ -110,6 +115,8 @@ class Settings:
             mirrors=_mirrors(environ.get("DMRC_MIRROR")),
             listening=_listening(environ),
             engine_index=_index(environ.get("DMRC_ENGINE_INDEX", "")),
+            host=environ.get("DMRC_HOST") or None,
+            remote_command=environ.get("DMRC_REMOTE_COMMAND") or "dmrc",
         )
 
 

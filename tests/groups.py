@@ -147,6 +147,10 @@ def _missing_commands(*names: str) -> str | None:
     return f"no {', '.join(missing)}; .ci/run installs it" if missing else None
 
 
+def _missing_for_ssh() -> str | None:
+    return _missing_commands("ssh", "ssh-keygen", "sshd")
+
+
 def _missing_for_clients() -> str | None:
     return None  # pip brings them
 
@@ -172,6 +176,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "java": _missing_for_java,
     "cgroup": _missing_for_cgroup,
     "browser": _missing_for_browser,
+    "ssh": _missing_for_ssh,
     "docker": _missing_for_docker,
     "tmpfs": _missing_for_tmpfs,
 }

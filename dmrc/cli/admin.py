@@ -61,8 +61,9 @@ class Admin:
                 status, text = self._exchange(method, path, body)
                 break
             except (OSError, http.client.HTTPException) as error:
-                # One that is ending hangs up; what only asks may ask the next one.
-                if method != "GET" or not isinstance(error, ConnectionError) or time.monotonic() > deadline:
+                # One that is ending hangs up; what only asks may ask the next one. Where nobody listens there is none.
+                hung_up = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
+                if method != "GET" or not hung_up or time.monotonic() > deadline:
                     raise self._explained(error) from error
             time.sleep(_LOOK_SECONDS)
         try:
@@ -93,6 +94,28 @@ class Admin:
                         yield name, json.loads(value)
         except (OSError, http.client.HTTPException) as error:
             raise self._explained(error, _SILENT_SECONDS) from error
+
+    def lines(self, method: str, path: str, body: str) -> Iterator[tuple[int, JsonValue]]:
+        """Yield the lines of an answer, each a document of JSON, with its status; there may be any time between two.
+
+        Raises:
+            DaemonNotRunningError: No daemon holds the lock.
+            DaemonError: One does, and does not answer.
+        """
+        try:
+            with contextlib.closing(self._connected(PATIENCE_SECONDS)) as connection:
+                self._connections.add(connection)
+                try:
+                    connection.request(method, path, body, {"content-type": "application/json"})
+                    connection.sock.settimeout(None)
+                    self._await_answer(connection)
+                    answer = connection.getresponse()
+                    for line in answer:
+                        yield answer.status, json.loads(line)
+                finally:
+                    self._connections.discard(connection)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._explained(error) from error
 
     @contextlib.contextmanager
     def used(self) -> Iterator[bool]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import quote, urlencode
 
-from dmrc import __version__, errors
+from dmrc import __version__
 from dmrc.cli.admin import Admin
 from dmrc.errors import DaemonError, DaemonNotRunningError, DaemonRunningError, DmrcError
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
 from dmrc.projects import Registration
 from dmrc.settings import Settings
+from dmrc.told_errors import error_document, told_error
 
 _START_SECONDS = 120.0
 _LONGEST_LINE = 300
@@ -143,8 +144,16 @@ class DaemonClient:
         """
         status, document = self._admin.ask(method, path, body)
         if status >= 400:
-            raise _error(document.get("error") if isinstance(document, dict) else None)
+            raise told_error(document.get("error") if isinstance(document, dict) else None)
         return document
+
+    def lines(self, method: str, path: str, body: str) -> Iterator[JsonObject]:
+        """Yield the lines of an answer of the admin API, each a JSON object; raises as `request`."""
+        for status, document in self._admin.lines(method, path, body):
+            found = document if isinstance(document, dict) else {}
+            if status >= 400:
+                raise told_error(found.get("error"))
+            yield found
 
     def events(self, path: str) -> Iterator[tuple[str, JsonObject]]:
         """Yield the Server-Sent Events of the admin API, each with its name, until the daemon ends."""
@@ -232,7 +241,7 @@ class DaemonClient:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_SECONDS)
         if line.startswith("{"):
-            raise _error(json.loads(line))
+            raise told_error(json.loads(line))
         said = _last_line(paths.daemon_log, log_start)
         code = process.returncode
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
@@ -267,20 +276,5 @@ def _last_line(log: Path, start: int) -> str:
 
 
 def error_line(error: DmrcError) -> str:
-    """Return an error as the JSON that `_error` reads."""
-    return json.dumps({"kind": type(error).__name__, "message": error.message, "remedy": error.remedy})
-
-
-def _error(document: object) -> DmrcError:
-    """Return the error that the daemon had, as the same class."""
-    if not isinstance(document, dict):
-        return DaemonError("the daemon answered with an error that says nothing")
-    message, remedy = str(document.get("message")), document.get("remedy")
-    kind = getattr(errors, str(document.get("kind")), DaemonError)
-    if kind is errors.BusyError:
-        return errors.BusyError(message, retry_after_seconds=1, remedy=remedy)
-    known = kind if isinstance(kind, type) and issubclass(kind, DmrcError) else DaemonError
-    error = known(message, remedy=remedy)
-    tail = document.get("log_tail")
-    error.log_tail = tuple(map(str, tail)) if isinstance(tail, list) else ()
-    return error
+    """Return an error as the line that a daemon writes which cannot start."""
+    return json.dumps(error_document(error))

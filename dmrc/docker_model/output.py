@@ -17,6 +17,7 @@ from dmrc.cli.models.show import show as dmrc_show
 from dmrc.cli.options import json_option, model_name
 from dmrc.cli.record.status import status as dmrc_status
 from dmrc.cli.record.version import version as dmrc_version
+from dmrc.cli.serving.ps import is_elsewhere
 from dmrc.cli.serving.ps import ps as dmrc_ps
 from dmrc.fields import JsonObject
 
@@ -73,7 +74,7 @@ def _ps(app: App) -> None:
     rows = []
     for runner in app.daemon.runners():
         model = str(runner["model"])
-        name = model if runner["upstream"] else _short(app, model)
+        name = model if is_elsewhere(runner) else _short(app, model)
         rows.append([name, str(runner["engine"]), str(runner["mode"]), _until(runner)])
     print_table(("MODEL NAME", "BACKEND", "MODE", "UNTIL"), rows)
 

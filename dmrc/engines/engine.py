@@ -270,6 +270,9 @@ class Engine(Protocol):
         `options` name its image. It takes a child, and so some tenths of a second; one that dies or hangs lists none.
         """
 
+    async def close(self) -> None:
+        """Let go of what its servers shared, when all of them have ended; called when a daemon ends."""
+
     def describe(self) -> str:
         """Return which server that would be, and its version, in one line; `not installed; …` where there is none."""
 

@@ -100,6 +100,9 @@ class PlainEngine:
         """Return None: its servers run here."""
         return None
 
+    async def close(self) -> None:
+        """Have nothing that its servers share."""
+
     def disk_bytes(self) -> int:
         """Return 0: it is not known."""
         return 0

@@ -37,6 +37,7 @@ from dmrc.gateway.routes.admin import create_admin_app
 from dmrc.gateway.routes.dmr_archives import DmrArchives
 from dmrc.gateway.routes.dmr_engines import DmrEngines
 from dmrc.gateway.routes.dmr_models import DmrModels
+from dmrc.gateway.routes.hosted import HostedRoutes
 from dmrc.gateway.routes.logs import LogRoutes
 from dmrc.gateway.routes.ollama_models import OllamaModels
 from dmrc.gateway.routes.requests import History
@@ -94,8 +95,7 @@ class Daemon:
         Raises:
             StoreError: The state directory cannot be used.
         """
-        paths, self._parts, self._engines = settings.paths, parts, engines
-        self.settings = settings
+        self.settings, self.engines, self._parts, paths = settings, engines, parts, settings.paths
         self.started_at = time.time()
         self._stopping = asyncio.Event()
         self.live = LiveEvents(asyncio.get_running_loop())
@@ -125,6 +125,7 @@ class Daemon:
 
         self.page_sessions, self.work = PageSessions(settings.port), CallCounter()
         self._transfers = self._kept(Transfers())
+        self.hosted = HostedRoutes(models, engines, self.catalog, self.scheduler, self._transfers, paths)
         gateway = self._gateway(models, engines, plugins)
         addresses = CallersByAddress(self.projects, self._containers)
         self.bindings = self._kept(Bindings(gateway, self.work, self.page_sessions, addresses, settings))
@@ -182,7 +183,7 @@ class Daemon:
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self.stop)
-        for engine in self._engines.values():
+        for engine in self.engines.values():
             self._background.spawn(engine.end_left_behind())
         # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
         self.bindings.open_admin(create_admin_app(self), self.settings.paths.admin_socket)
@@ -285,6 +286,8 @@ def serve(
 
     async def main() -> None:
         async with AsyncExitStack() as parts:
+            for engine in engines.values():
+                parts.push_async_callback(engine.close)
             daemon = Daemon(settings, models, engines, plugins, parts)
             mask_with(daemon.masked)
             await daemon.run(on_ready, given)

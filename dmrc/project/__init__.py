@@ -4,10 +4,11 @@ from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.directories import files_of_directory
+from dmrc.project.host import host_name, parse_host, ssh_destination
 from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
-from dmrc.project.model import CONTAINER_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
+from dmrc.project.model import CONTAINER_ENGINE, SSH_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
 from dmrc.project.option_fields import OptionField, is_path, overrides, share
 from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
 from dmrc.project.replica_range import ReplicaRange
@@ -33,6 +34,7 @@ __all__ = [
     "GATEWAY_HOST",
     "KEY_PREFIX",
     "OPTIONS",
+    "SSH_ENGINE",
     "UPSTREAM_ENGINE",
     "Access",
     "Auth",
@@ -52,12 +54,15 @@ __all__ = [
     "UpstreamPlace",
     "files_of_directory",
     "find_model",
+    "host_name",
     "inject",
     "is_path",
     "knows_addresses",
     "merge",
     "overrides",
     "own_names",
+    "parse_host",
     "parse_keep_alive",
     "share",
+    "ssh_destination",
 ]

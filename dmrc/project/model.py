@@ -9,11 +9,14 @@ from typing import Any, Literal, get_args
 
 from dmrc.errors import ProjectError
 from dmrc.fields import Faults, JsonValue, mapping, one_of, refuse_unknown
-from dmrc.project.option_fields import FieldPlace, without_secrets
+from dmrc.project.option_fields import FieldPlace, is_path, without_secrets
 from dmrc.project.serving_options import DEFAULT_ENGINE, OPTIONS, ServingOptions, written_names
 
 UPSTREAM_ENGINE = "upstream"
 """Engine of a model that another server serves."""
+
+SSH_ENGINE = "ssh"
+"""Engine of a model that the dmrc of another machine serves."""
 
 CONTAINER_ENGINE = "container"
 """Engine of a model that is served out of an image."""
@@ -63,6 +66,7 @@ class ModelDeclaration:
         options = ServingOptions.parse({"": fields, "x-dmrc": own}, FieldPlace(where, directory, model.strip()), faults)
         with faults.noted():
             _check_upstream(options, where)
+            _check_host(options, where)
         with faults.noted():
             ready = one_of(own.get("ready", "loaded"), f"{where}.x-dmrc.ready", _READY)
         faults.tell()
@@ -71,7 +75,24 @@ class ModelDeclaration:
     @property
     def engine(self) -> str:
         """Return the name of the engine that serves it."""
+        return SSH_ENGINE if self.options.host else self.loader
+
+    @property
+    def loader(self) -> str:
+        """Return the name of the engine that loads it, on this machine or on its host."""
         return self.options.engine or (UPSTREAM_ENGINE if self.options.upstream else DEFAULT_ENGINE)
+
+    def served_by(self, host: str) -> ModelDeclaration:
+        """Return it with the host that a whole project, or this shell, has; what names its own place keeps that.
+
+        Raises:
+            ProjectError: It declares what that host cannot have.
+        """
+        if self.options.host or self.options.upstream:
+            return self
+        options = replace(self.options, host=host)
+        _check_host(options, f"models.{self.key}")
+        return replace(self, options=options)
 
     @property
     def name(self) -> str:
@@ -84,7 +105,7 @@ class ModelDeclaration:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Return the models that must be in the store before it can be served."""
+        """Return the models that must be in the store before it can be served: of its host, where it has one."""
         return () if self.options.upstream else (self.model, *self.options.references)
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -138,4 +159,33 @@ def _check_upstream(options: ServingOptions, where: str) -> None:
                 f"{'.'.join(filter(None, (where, option.section, option.written)))} has no effect on an upstream,"
                 " which decides that itself",
                 remedy=f"Remove it; in an override file write {option.written}: !reset null",
+            )
+
+
+def _check_host(options: ServingOptions, where: str) -> None:
+    """Refuse what contradicts a host, and files of this machine, which it has not.
+
+    Raises:
+        ProjectError: It is said.
+    """
+    if options.host is None:
+        if options.engine == SSH_ENGINE:
+            raise ProjectError(f"{where}.x-dmrc.engine is 'ssh', and no host is named", remedy="Write host: ssh://HOST")
+        return
+    if options.upstream is not None:
+        raise ProjectError(f"{where}.x-dmrc has both 'host' and 'upstream'", remedy="Remove one of them")
+    if options.engine == SSH_ENGINE:
+        raise ProjectError(
+            f"{where}.x-dmrc.engine is 'ssh', and must be one of {options.host}", remedy="Remove it, or name that"
+        )
+    for name, value in options.said().items():
+        option = OPTIONS[name]
+        files = [one for one in (value if isinstance(value, tuple) else (value,)) if option.file and is_path(one)]
+        if files:
+            raise ProjectError(
+                f"{where}.x-dmrc.{option.written} is the file '{files[0]}' of this machine, which {options.host}"
+                " has not",
+                remedy="Put it into the model: dmrc package --from …, and push that"
+                if option.written in ("mmproj", "chat_template")
+                else "Name a model of a registry, or remove it",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from dmrc.fields import Faults, JsonValue, mapping, plain, refuse_unknown, strin
 from dmrc.project import choices
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAIVariables
+from dmrc.project.host import parse_host
 from dmrc.project.model import ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 from dmrc.project.service import Service
@@ -120,6 +121,14 @@ class Project:
             raise NotFoundError(f"service '{name}' uses no model", remedy=f"Add services.{name}.models: [KEY]")
         return self.services[name]
 
+    def on_host(self, host: str) -> Project:
+        """Return the project with its models on a host, but those that name their own place.
+
+        Raises:
+            ProjectError: One of them declares what that host cannot have.
+        """
+        return replace(self, models=_on_host(self.models, host))
+
     @classmethod
     def parse(
         cls,
@@ -163,9 +172,15 @@ class Project:
         faults.tell()
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
+        if options.get("host") is not None:
+            models = _on_host(models, parse_host(options["host"], "x-dmrc.host"))
         services = with_providers(services, providers)
         paths = tuple(directory / path for path in plugins)
         return cls(name, directory, files, models, services, capture, paths, auth, any_model)
+
+
+def _on_host(models: Mapping[str, ModelDeclaration], host: str) -> dict[str, ModelDeclaration]:
+    return {key: model.served_by(host) for key, model in models.items()}
 
 
 def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAIVariables) -> Service:

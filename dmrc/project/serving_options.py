@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from dmrc.fields import Faults, JsonValue, one_of, positive, strings, text
+from dmrc.project.host import parse_host
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.option_fields import (
     FieldPlace,
@@ -95,6 +96,8 @@ class ServingOptions:
         ),
     )
     """The server that serves it instead of an engine of ours."""
+    host: str | None = field(default=None, metadata=described(checked_by(parse_host)))
+    """The machine whose dmrc serves it: `ssh://me@box`."""
     loras: tuple[str, ...] | None = field(
         default=None,
         metadata=described(paths_or_references, written="lora", file="model", is_local=True, from_json=tuple),

@@ -32,6 +32,7 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "digest": target.digest,
         "engine": target.engine,
         "upstream": str(target.options.upstream) if target.options.upstream else None,
+        "host": target.options.host,
         "mode": target.mode,
         "state": runner.state.value,
         "loading": runner.state in (RunnerState.WAITING, RunnerState.STARTING),

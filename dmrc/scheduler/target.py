@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dmrc.answer import ServerKind
 from dmrc.engines.local_model import LocalModel
-from dmrc.project import DEFAULT_ENGINE, DEFAULT_KEEP_ALIVE_SECONDS, Mode, ServingOptions
+from dmrc.project import DEFAULT_ENGINE, DEFAULT_KEEP_ALIVE_SECONDS, SSH_ENGINE, Mode, ServingOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Target:
     @property
     def engine(self) -> str:
         """Return the name of the engine that serves it."""
-        return self.options.engine or DEFAULT_ENGINE
+        return SSH_ENGINE if self.options.host else self.options.engine or DEFAULT_ENGINE
 
     @property
     def mode(self) -> Mode:

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dmrc import errors
-from dmrc.cli.client import _error
 from dmrc.gateway.projects.keys import NamedKey
 from dmrc.gateway.routes import admin_documents
 from dmrc.gateway.routes.admin_documents import AdminBody, KeyForm, OptionsForm, RegistrationForm
 from dmrc.project import ModelDeclaration, ServingOptions, Upstream
 from dmrc.projects import Registration
+from dmrc.told_errors import told_error
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.openapi import check, operations, values_of
 
@@ -33,6 +33,8 @@ ROUTES = {
     *("GET /requests/live", "POST /requests/flush", "POST /ui-token", "GET /runners", "POST /unload"),
     *("GET /configurations", "PUT /configurations", "DELETE /configurations", "GET /plugins", "POST /pulled"),
     *("GET /keys", "POST /keys", "DELETE /keys/{name}"),
+    *("GET /replica-log", "GET /hosts", "POST /hosts/join", "POST /hosts/pull"),
+    *("POST /hosted/pull", "POST /hosted/describe", "POST /hosted/load", "POST /hosted/log"),
 }
 BODIES: list[type[BaseModel]] = [
     each for each in vars(admin_documents).values() if isinstance(each, type) and issubclass(each, AdminBody)
@@ -97,13 +99,13 @@ def test_no_listener_of_tcp_tells_of_it(daemon: Dmrc) -> None:
 
 def test_a_bad_body_of_any_route_is_an_error_that_the_command_line_reads(daemon: Dmrc, document: Any) -> None:
     with_bodies = [(method, path) for method, path, operation in operations(document) if "requestBody" in operation]
-    assert len(with_bodies) == 11
+    assert len(with_bodies) == 17
 
     for method, path in with_bodies:
         for body in ("", "{", "7", '"x"'):
             answer = ask(daemon, method, path.replace("{", "").replace("}", ""), body)
             assert answer.status_code == 422, (method, path, answer.text)
-            error = _error(answer.json()["error"])
+            error = told_error(answer.json()["error"])
             assert isinstance(error, errors.HttpInputError)
             assert error.message.startswith("the request body ")
 

@@ -79,6 +79,7 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
             "engine": model.engine,
             "context_size": model.options.context_size,
             "runtime_flags": list(model.options.runtime_flags or ()),
+            **({"host": model.options.host} if model.options.host else {}),
             **({"upstream": [each.url for each in upstream.all]} if (upstream := model.options.upstream) else {}),
         }
         for model in project.models.values()

@@ -74,15 +74,16 @@ def _log_of_replica(app: App, model: str | None, replica: str, lines: int, *, fo
 
 
 def _runners_of(app: App, model: str) -> list[JsonObject]:
-    """Return the runners of a model, the newest first; of an upstream's model those that have its name.
+    """Return the runners of a model, the newest first; of a model that is served elsewhere those that have its name.
 
     Raises:
         NotFoundError: It does not run.
     """
+    from dmrc.cli.serving.ps import is_elsewhere
     from dmrc.errors import NotFoundError
 
     runners = app.daemon.runners()[::-1]
-    found = [runner for runner in runners if runner["upstream"] and runner["model"] == model]
+    found = [runner for runner in runners if is_elsewhere(runner) and runner["model"] == model]
     if not found:
         digest = app.present(model).digest
         found = [runner for runner in runners if runner["digest"] == digest]

@@ -67,12 +67,17 @@ def _rows(runner: JsonObject, default_registry: str) -> list[list[str]]:
     return rows
 
 
+def is_elsewhere(runner: JsonObject) -> bool:
+    """Return whether a server that is not of this machine serves a model, which need not be in the store."""
+    return bool(runner["upstream"] or runner.get("host"))
+
+
 def _row(runner: JsonObject, default_registry: str) -> list[str]:
     from dmrc.reference import Reference
 
     name = str(runner["model"])
     return [
-        name if runner["upstream"] else Reference.parse(name).display(default_registry=default_registry),
+        name if is_elsewhere(runner) else Reference.parse(name).display(default_registry=default_registry),
         str(runner["engine"]),
         str(runner["mode"]),
         str(runner["state"]),

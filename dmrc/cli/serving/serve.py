@@ -9,6 +9,16 @@ import click
 from dmrc.cli.app import App, pass_app
 
 
+def _for_ssh(context: click.Context, _option: click.Parameter, link: Path | None) -> None:
+    """Serve nothing, and lead a link to the daemon, for the dmrc of another machine."""
+    if link is None or context.resilient_parsing:
+        return
+    from dmrc.cli.serving.hosting import lead_to_daemon
+
+    lead_to_daemon(context.obj, link)
+    context.exit()
+
+
 @click.command(epilog="Example: dmrc serve --listen 192.0.2.7 --tls-cert box.pem --tls-key box.key")
 @click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for other machines too; they need a key. [12435]")
 @click.option("--tls-cert", metavar="FILE", help="Certificate for --listen, with its chain, in PEM.")
@@ -26,6 +36,7 @@ from dmrc.cli.app import App, pass_app
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file of their secrets, which the record leaves out.",
 )
+@click.option("--for-ssh", type=click.Path(path_type=Path), hidden=True, expose_value=False, callback=_for_ssh)
 @pass_app
 def serve(
     app: App, /, ready_fd: int | None, files: tuple[Path, ...], secrets: Path | None, **network: str | None

@@ -6,10 +6,10 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -18,7 +18,8 @@ from dmrc import __version__
 from dmrc.background import apart
 from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
-from dmrc.errors import BusyError, DaemonError, DmrcError, InputError, NotFoundError
+from dmrc.engines.engine import Engine
+from dmrc.errors import BusyError, DmrcError, InputError, NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.plugins.hooks import Hooks
@@ -42,11 +43,14 @@ from dmrc.gateway.routes.admin_documents import (
     UnloadBody,
     UnloadedRunners,
 )
+from dmrc.gateway.routes.admin_errors import on_error, on_mistake
 from dmrc.gateway.routes.admin_projects import ProjectRoutes
 from dmrc.gateway.routes.description import Description
 from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguration
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
+from dmrc.gateway.routes.hosted import HostedRoutes
+from dmrc.gateway.routes.hosts import HostRoutes
 from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.replica_logs import ReplicaLogRoutes
 from dmrc.gateway.routes.requests import EventStream, live_events
@@ -87,6 +91,8 @@ class Administered(Protocol):
     bindings: Bindings
     page_sessions: PageSessions
     work: CallCounter
+    engines: Mapping[str, Engine]
+    hosted: HostedRoutes
 
     def stop(self) -> None:
         """Begin to end."""
@@ -110,10 +116,13 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
     ReplicaLogRoutes(daemon.scheduler).add_to(router)
+    HostRoutes(daemon.engines).add_to(router)
+    daemon.hosted.add_to(router)
     include(app, router)
+    daemon.hosted.mount_on(app)
     Description("dmrc admin", _ABOUT, lambda: router.routes, [AdminError]).add_to(app)
-    app.add_exception_handler(DmrcError, _on_error)
-    app.add_exception_handler(Exception, _on_mistake)
+    app.add_exception_handler(DmrcError, on_error)
+    app.add_exception_handler(Exception, on_mistake)
     return app
 
 
@@ -282,16 +291,3 @@ class _Admin:
     async def reset(self, body: ConfigurationName) -> dict[str, bool]:
         """Forget what was set for a model."""
         return {"known": await self._daemon.configurator.reset(body.model, body.project)}
-
-
-async def _on_error(_request: Request, error: Exception) -> Response:
-    known = cast(DmrcError, error)
-    document: dict[str, object] = {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
-    document["log_tail"] = known.log_tail
-    return JSONResponse({"error": document}, known.http_status)
-
-
-async def _on_mistake(request: Request, error: Exception) -> Response:
-    """Answer in JSON for a bug of ours, too; the traceback is in the log."""
-    what = f"dmrc made a mistake at {request.method} {request.url.path}: {type(error).__name__}: {error}"
-    return await _on_error(request, DaemonError(what, remedy="See: dmrc logs"))

@@ -12,6 +12,7 @@ from dmrc.background import begin
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, ModelNotFoundError, PermissionDeniedError
 from dmrc.exchange import Operation
+from dmrc.gateway.serving.hosted_targets import HostedTargets
 from dmrc.gateway.serving.model_names import ModelNames, who
 from dmrc.gateway.serving.snapshot import Snapshot, StoreVersions
 from dmrc.gateway.serving.targets import Targets, Use
@@ -60,6 +61,7 @@ class Catalog:
         self._configurations = configurations
         self._model_names = ModelNames(default_registry)
         self._targets = Targets(store, engines)
+        self._hosted = HostedTargets(engines)
         self._known = _Known(Snapshot(default_registry))
         self._turn = asyncio.Lock()
 
@@ -93,6 +95,8 @@ class Catalog:
         declaration = use.declaration
         if declaration is not None and declaration.options.upstream is not None:
             return self._upstream_target(use.project or "", declaration, declaration.options.upstream)
+        if declaration is not None and declaration.options.host is not None:
+            return await self._hosted.target(declaration, operation)
         if declaration is not None and declaration.options.paths:  # files change without a word
             return await asyncio.to_thread(self._targets.target, known.snapshot, use, operation)
         asked = (use, operation)
@@ -141,8 +145,10 @@ class Catalog:
         uses = [Use(None, name) for name in names]
         uses += [Use(known.name, each.model, each) for known in registrations for each in known.models.values()]
         snapshot = await self.now()
-        present = [each for each in uses if _is_upstream(each) or snapshot.find(each.model) is not None]
-        keys: set[str] = set()
+        hosted = [each.declaration for each in uses if each.declaration and each.declaration.options.host]
+        keys = {found.key for each in hosted for one in operations if (found := self._hosted.known(each, one))}
+        others = [each for each in uses if each.declaration is None or each.declaration.options.host is None]
+        present = [each for each in others if _is_upstream(each) or snapshot.find(each.model) is not None]
         for use, operation in itertools.product(present, operations):
             with contextlib.suppress(DmrcError):  # what is not for that operation has no runner to name
                 keys.add((await self.target(use, operation)).key)
@@ -161,7 +167,7 @@ class Catalog:
         present: dict[str, StoredModel | None] = {}
         for name, declaration in own_names(caller.models.values()).items():
             with contextlib.suppress(DmrcError):  # declared, and removed from the store since
-                is_here = declaration.options.upstream is None
+                is_here = declaration.options.upstream is None and declaration.options.host is None
                 present[name] = self._targets.model(snapshot.get(declaration.model)) if is_here else None
         others = self._names(snapshot, None) if caller.registration.any_model else []
         return [

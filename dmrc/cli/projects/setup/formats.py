@@ -25,15 +25,15 @@ def wanted_formats(models: Iterable[ModelDeclaration], engines: Mapping[str, Eng
     wanted: dict[str, Formats] = {}
     by: dict[str, ModelDeclaration] = {}
     for model in models:
-        own = engines[model.engine].formats if model.options.engine else None
+        own = engines[model.loader].formats if model.loader in engines and model.options.engine else None
         for name in model.references:
             before = wanted.get(name)
             both = own if before is None else before if own is None else before & own
             if both is not None and not both:
                 first = by[name]
                 raise ProjectError(
-                    f"models.{first.key} and models.{model.key} want '{name}' for the engines '{first.engine}' and"
-                    f" '{model.engine}', which load no common format",
+                    f"models.{first.key} and models.{model.key} want '{name}' for the engines '{first.loader}' and"
+                    f" '{model.loader}', which load no common format",
                     remedy=_other_name(name, own, "Name") or "Give one of them a model of another name",
                 )
             wanted[name] = both
@@ -51,7 +51,7 @@ def refusal(
             try:
                 engine_for(engines, model.options.engine, error.model_format, name)
             except InputError as found:
-                own = engines[model.engine].formats
+                own = engines[model.loader].formats
                 other = _other_name(name, own, "Or name")
                 remedy = ". ".join(filter(None, (found.remedy, other)))
                 return InputError(f"models.{model.key}: {found.message}", remedy=remedy)

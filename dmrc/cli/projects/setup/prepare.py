@@ -16,6 +16,7 @@ from urllib.parse import quote
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, note, spinner
 from dmrc.cli.projects.setup.formats import refusal, wanted_formats
+from dmrc.cli.projects.setup.hosts import pull_there
 from dmrc.cli.projects.setup.reaching import attach
 from dmrc.cli.projects.setup.service_keys import stable_keys
 from dmrc.cli.tables import size
@@ -105,7 +106,9 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
 
 def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pulled]:
     """Pull all models side by side, each reference once, with what engines need; what is present needs no network."""
-    wanted = wanted_formats(models, app.engines)
+    here = [model for model in models if model.options.host is None]
+    there = {(name, model.options.host): model for model in models if model.options.host for name in model.references}
+    wanted = wanted_formats(here, app.engines)
     with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
 
         def pull(name: str) -> Pulled:
@@ -115,12 +118,20 @@ def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pul
                 raise refusal(error, name, models, app.engines) from error
 
         futures = {name: pool.submit(pull, name) for name in wanted}
+        futures |= {
+            name: pool.submit(
+                pull_there, app, str(host), name, model.options.engine, progress.of(name), progress.cancelled
+            )
+            for (name, host), model in there.items()
+        }
         try:
-            for model in models:
+            for model in here:
                 app.engines[model.engine].fetch(model.options, progress.of_parts(model.options.image or model.engine))
             return {name: future.result() for name, future in futures.items()}
         except BaseException:
             progress.cancel()
+            if there:
+                app.daemon.hang_up()  # threads wait for what a host says, however long it says nothing
             raise
 
 
@@ -164,7 +175,7 @@ def tell_cut_context(app: App, model: ModelDeclaration, say: Callable[[str], Non
     Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-context.cpp, which caps a slot at it.
     """
     context_size = model.options.context_size
-    if context_size is None or model.options.upstream is not None:
+    if context_size is None or model.options.upstream is not None or model.options.host is not None:
         return
     try:
         trained = trained_context(app.model(model.model, remote=False))
@@ -183,13 +194,16 @@ def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: J
     upstream = model.options.upstream
     if upstream is not None:
         parts.append(f"upstream {upstream}")
+    elif model.options.host is not None and runner is not None:
+        parts.append("loaded already" if runner["was_loaded"] else f"loaded in {runner['load_seconds']:.1f} s")
+        parts.append(f"on {model.options.host}")
     elif runner is None:
         parts.append("loads at its first request")
     elif runner["was_loaded"]:
         parts.append("loaded already")
     else:
         parts.append(f"loaded in {runner['load_seconds']:.1f} s")
-    if runner is not None and upstream is None:
+    if runner is not None and upstream is None and runner["parallel"] is not None:
         parts.append(f"{runner['context_size']} tokens × {runner['parallel']} slots")
     parts.append(f"http://127.0.0.1:{app.settings.port}/engines/v1")
     return f"{model.key}: {model.name}  {' · '.join(parts)}"

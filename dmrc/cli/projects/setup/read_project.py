@@ -24,7 +24,7 @@ from dmrc.compose.mistakes import mistakes
 from dmrc.compose.secrets import project_secrets
 from dmrc.errors import DmrcError, DockerError, InputError, ProjectError, UnsupportedError
 from dmrc.fields import mapping
-from dmrc.project import ModelDeclaration, Project, knows_addresses
+from dmrc.project import ModelDeclaration, Project, knows_addresses, parse_host
 from dmrc.project.provider import TYPES
 from dmrc.reference import Reference
 from dmrc.suggestions import did_you_mean
@@ -51,6 +51,8 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
     project = Project.parse(document, options.files, options.directory, places)
     allowed = Allowed((options.directory, *places.values()), (*options.allowed_paths, *app.settings.allowed_paths))
     project = allowed.resolved(project)
+    if app.settings.host is not None:
+        project = project.on_host(parse_host(app.settings.host, "DMRC_HOST"))
     check_models(app, project)
     return replace(project, secrets=_secrets(document, options))
 
@@ -129,7 +131,9 @@ def check_models(app: App, project: Project) -> None:
         with _named(f"models.{model.key}"):
             for reference in model.references:
                 Reference.parse(reference, default_registry=app.settings.default_registry)
-        engine = app.engines.get(model.engine)
+        engine = app.engines.get(model.loader)
+        if engine is None and model.options.host is not None:
+            continue  # its host may have a plugin with it
         if engine is None:
             raise ProjectError(
                 f"models.{model.key}.x-dmrc.engine is '{model.engine}'{did_you_mean(model.engine, app.engines)}",

@@ -1,0 +1,1 @@
+"""The engine `ssh`: models that the dmrc of another machine serves."""
