@@ -22,6 +22,8 @@ class Replica:
     """The machine that it is on, where that is known."""
     instead_of: tuple[str, ...] = ()
     """Replicas that had the same request before it and sent nothing, with why: `llm-1: it closed the connection`."""
+    waited_ms: float = 0
+    """How long the request waited for it, outside of the queue of the model here."""
 
     def __str__(self) -> str:
         """Return it as messages name it."""

@@ -3,7 +3,8 @@
 Such a child has `GET /replicas`, an answer without an end: at its beginning and at each change one line of JSON, as
 `{"slots": 8, "replicas": [{"name": "llm-1", "node": "box", "state": "ready", "slots": 4, "in_use": 1}]}`; and
 `GET /replicas/NAME/log?lines=N`, which is text. Each other answer may say who gave it: `x-dmrc-replica`,
-`x-dmrc-node`, and in `x-dmrc-instead-of` who had the request before and sent nothing, as `llm-1: why; llm-2: why`.
+`x-dmrc-node`, and in `x-dmrc-instead-of` who had the request before and sent nothing, as `llm-1: why; llm-2: why`,
+and in `x-dmrc-waited-ms` how long the request has waited there.
 """
 
 from __future__ import annotations
@@ -144,4 +145,10 @@ def _replica(headers: Mapping[str, str]) -> Replica | None:
     if not name:
         return None
     before = (one.strip() for one in headers.get("x-dmrc-instead-of", "").split(";"))
-    return Replica(name, headers.get("x-dmrc-node") or None, tuple(one for one in before if one))
+    waited = headers.get("x-dmrc-waited-ms", "")
+    return Replica(
+        name,
+        headers.get("x-dmrc-node") or None,
+        tuple(one for one in before if one),
+        float(waited) if waited.isdecimal() else 0,
+    )

@@ -80,6 +80,7 @@ if __name__ == "__main__":
 
         by = asked.get("by", "r1")
         headers = {"x-dmrc-replica": by, "x-dmrc-node": f"box-{by}", "x-dmrc-instead-of": asked.get("instead_of", "")}
+        headers["x-dmrc-waited-ms"] = str(asked.get("waited_ms", 0))
         return fastapi.responses.StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
     app.get("/health")(lambda: fastapi.Response(status_code=503 if sick else 200))

@@ -104,12 +104,13 @@ def test_ps_has_a_line_for_each_replica_below_its_runner(dmrc: Dmrc, ask: Ask) -
 
 
 def test_the_record_says_who_answered_and_who_broke_off(dmrc: Dmrc, ask: Ask) -> None:
-    ask(by="r2", instead_of="r1: it closed the connection", max_tokens=2)
+    ask(by="r2", instead_of="r1: it closed the connection", max_tokens=2, waited_ms=60_000)
     broken = ask(by="r2", max_tokens=4, cut=2)
 
     first, whole, cut = requests(dmrc, 3)
     assert [(one["replica"], one["node"]) for one in (first, whole, cut)] == [("r1", "box-r1"), *[("r2", "box-r2")] * 2]
     assert whole["annotations"]["instead_of"] == ["r1: it closed the connection"]
+    assert 60_000 <= whole["queue_ms"] < 60_000 + first["total_ms"] + whole["total_ms"]
     assert b"replica 'r2' on node 'box-r2'" in broken
     assert "replica 'r2' on node 'box-r2'" in cut["error_message"]
     assert [one["id"] for one in requests(dmrc, 2, "--node", "box-r2")] == [whole["id"], cut["id"]]

@@ -152,6 +152,12 @@ class ExchangeBuilder:
         """Return which of several servers answered; None where there is one."""
         return self._answer.replica if self._answer is not None else None
 
+    @property
+    def _queue_ms(self) -> float | None:
+        """Return how long it waited: here, and where its replicas are; None where it never came so far."""
+        there = self.replica.waited_ms if self.replica is not None else 0
+        return None if self._lease is None else self._lease.queue_ms + there
+
     def saw_error(self, error: DmrcError) -> None:
         """Note why it failed."""
         self._error = error
@@ -188,7 +194,7 @@ class ExchangeBuilder:
         if self._left_out:
             headers["x-dmrc-left-out"] = self._left_out
         if self._lease is not None:
-            headers["x-dmrc-queue-ms"] = f"{self._lease.queue_ms:.1f}"
+            headers["x-dmrc-queue-ms"] = f"{self._queue_ms:.1f}"
             headers["x-dmrc-load-ms"] = f"{self._lease.load_ms:.1f}"
         self.started = True
         self._status = status
@@ -261,7 +267,7 @@ class ExchangeBuilder:
             replica=replica.name if replica else None,
             stream=beginning.stream,
             received_at=self._received_at,
-            queue_ms=lease.queue_ms if lease else None,
+            queue_ms=self._queue_ms,
             load_ms=lease.load_ms if lease else None,
             total_ms=(time.perf_counter() - self._clock) * 1000,
             status=self._status,

@@ -92,7 +92,10 @@ class Bridge:
                 await asyncio.sleep(_STATUS_SECONDS)
                 continue
             self._places.told([Place(**each) for each in places])
-            self._was_ready = self._was_ready or bool(self._places.ready())
+            if not self._was_ready and self._places.ready():
+                with contextlib.suppress(Exception):  # the first request tries it again
+                    await self._office.open()
+                self._was_ready = True
             starting = [each.place for each in self._places.all() if each.place.state != "ready"]
             now = ", ".join(f"a replica on {place.node} is {place.detail or 'starting'}" for place in starting)
             if now != said and now:

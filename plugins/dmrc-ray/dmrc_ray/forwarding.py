@@ -16,7 +16,7 @@ _CONNECT_SECONDS = 5.0
 _LONGEST_IN_VAIN = 2000
 _END = b"\r\n\r\n"
 _OURS = re.compile(
-    rb"^(?:connection|keep-alive|authorization|x-api-key|x-dmrc-replica|x-dmrc-node|x-dmrc-instead-of)[ \t]*:.*\r\n",
+    rb"^(?:connection|keep-alive|authorization|x-api-key|x-dmrc-[a-z-]+)[ \t]*:.*\r\n",
     re.I | re.M,
 )
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)", re.I | re.M)
@@ -63,10 +63,10 @@ class Request:
         )
 
 
-async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, in_vain: Sequence[str] = ()) -> None:
+async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, said: str = "") -> None:
     """Ask a replica, and copy its answer to the caller, chunk by chunk as it comes. On cancel the replica is left.
 
-    `in_vain` is who had the request before, and why it is not who answers.
+    `said` is what `before` made of the way to it.
 
     Raises:
         NothingSentError: It went away, and the caller has got nothing.
@@ -90,7 +90,7 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, 
                 raise NothingSentError("it went away before the first byte")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise NothingSentError(str(error)) from error
-        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place, in_vain) + chunk)
+        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place, said) + chunk)
         try:
             while chunk:
                 await caller.drain()
@@ -102,11 +102,17 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, 
         writer.close()
 
 
-def _said(place: Place, in_vain: Sequence[str]) -> bytes:
-    said = f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\n"
+def before(in_vain: Sequence[str], waited_seconds: float) -> str:
+    """Return headers of who had a request in vain, and why, and of how long it waited."""
+    said = f"x-dmrc-waited-ms: {waited_seconds * 1000:.0f}\r\n"
     if in_vain:
-        before = "; ".join(" ".join(each.replace(";", ",").split()) for each in in_vain)
-        said += f"x-dmrc-instead-of: {before[:_LONGEST_IN_VAIN]}\r\n"
+        names = "; ".join(" ".join(each.replace(";", ",").split()) for each in in_vain)
+        said += f"x-dmrc-instead-of: {names[:_LONGEST_IN_VAIN]}\r\n"
+    return said
+
+
+def _said(place: Place, more: str) -> bytes:
+    said = f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\n{more}"
     return f"{said}Connection: close\r\n\r\n".encode("latin-1", "replace")
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Any
 
-from dmrc_ray.forwarding import NothingSentError, Request, answer, forward
+from dmrc_ray.forwarding import NothingSentError, Request, answer, before, forward
 from dmrc_ray.place import Place
 from dmrc_ray.places import Places
 
@@ -28,14 +28,15 @@ class TicketOffice:
         self._application, self._bridge, self._places = application, bridge, places
         self._numbers = itertools.count(1)
         self._handle: Any = None
+        self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: Request, caller: asyncio.StreamWriter) -> None:
         """Have a replica answer; where it goes away before the first byte of its answer, another one."""
         last: Exception | None = None
         in_vain: list[str] = []
-        deadline = time.monotonic() + _SECONDS
-        while last is None or time.monotonic() < deadline:
+        began = time.monotonic()
+        while last is None or time.monotonic() < began + _SECONDS:
             if last is not None:
                 await asyncio.sleep(_PAUSE_SECONDS)
             try:
@@ -44,10 +45,11 @@ class TicketOffice:
                 last = error
                 continue
             try:
-                await forward(request, place, caller, in_vain)
+                await forward(request, place, caller, before(in_vain, time.monotonic() - began))
             except NothingSentError as error:
                 last = ConnectionError(f"replica {place.name} on node {place.node}: {error}")
-                in_vain.append(f"{place.name} on {place.node}: {error}")
+                if (who := f"{place.name} on {place.node}: {error}") not in in_vain:
+                    in_vain.append(who)
             else:
                 return
             finally:
@@ -55,10 +57,15 @@ class TicketOffice:
         message = f"no replica answers; the last one: {last}"
         caller.write(answer("502 Bad Gateway", json.dumps({"error": {"message": message, "code": 502}}).encode()))
 
+    async def open(self) -> None:
+        """Get to know Serve's router, once there is an application."""
+        async with self._opening:
+            if self._handle is None:
+                self._handle = await asyncio.to_thread(_handle, self._application)
+
     async def _take(self, session: str) -> tuple[str, Place, Any]:
         """Wait for a replica that has room."""
-        if self._handle is None:
-            self._handle = await asyncio.to_thread(_handle, self._application)
+        await self.open()
         ticket = str(next(self._numbers))
         handle = self._handle.options(session_id=session) if session else self._handle
         response = handle.hold.remote(self._bridge, ticket)
