@@ -318,10 +318,10 @@ def test_a_caller_who_goes_away_while_a_second_is_asked_gives_both_slots_back(pl
 
 
 def test_a_caller_who_goes_away_gives_the_slot_back(play: Play) -> None:
-    with far(silent) as (server,):
+    with far(silent, whole) as (server, other):
 
         async def story() -> None:
-            async with sessions(server.url, f"http://127.0.0.1:{free_port()}/v1") as (session, replicas):
+            async with sessions(server.url, other.url) as (session, replicas):
                 task = asyncio.create_task(ask(session))
                 while not server.bodies:
                     await asyncio.sleep(0.01)
@@ -330,7 +330,7 @@ def test_a_caller_who_goes_away_gives_the_slot_back(play: Play) -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 assert [one.in_use for one in replicas.now()] == [0, 0]
-                assert [one.state for one in replicas.now()] == ["ready", "starting"]
+                assert [one.state for one in replicas.now()] == ["ready", "ready"]
                 with pytest.raises(UnsupportedError, match="is where it runs"):
                     await replicas.log(server.url, 10)
 
