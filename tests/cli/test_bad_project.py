@@ -167,6 +167,10 @@ _BAD = {
         "services: {web: {image: none, models: [llm]}}\nmodels: {llm: {model: ai/x, x-dmrc: {engine: llama-cpp}}}",
         ("models.llm.x-dmrc.engine is 'llama-cpp'", "did you mean 'llama.cpp'?"),
     ),
+    "engine of a plugin": (
+        "services: {web: {image: none, models: [llm]}}\nmodels: {llm: {model: ai/x, x-dmrc: {engine: ray}}}",
+        ("models.llm.x-dmrc.engine is 'ray', which a plugin brings that is not here", "pip install dmrc-ray"),
+    ),
     "no network": (
         "services: {web: {image: none, network_mode: none, models: [llm]}}\nmodels: {llm: {model: ai/x}}",
         ("service 'web'", "network_mode: none"),

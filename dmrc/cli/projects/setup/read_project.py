@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,13 +135,20 @@ def check_models(app: App, project: Project) -> None:
         if engine is None and model.options.host is not None:
             continue  # its host may have a plugin with it
         if engine is None:
-            raise ProjectError(
-                f"models.{model.key}.x-dmrc.engine is '{model.engine}'{did_you_mean(model.engine, app.engines)}",
-                remedy=f"Known: {', '.join(app.engines)}",
-            )
+            raise _unknown_engine(model, app.engines)
         with _named(f"models.{model.key}"):
             check_options(engine, model.options, model.options.companions)
     wanted_formats(project.models.values(), app.engines)
+
+
+def _unknown_engine(model: ModelDeclaration, known: Iterable[str]) -> ProjectError:
+    from dmrc.engines.options_check import SPECIAL_OPTIONS
+
+    said = f"models.{model.key}.x-dmrc.engine is '{model.engine}'"
+    if model.engine in SPECIAL_OPTIONS.values():
+        plugin = f"dmrc-{model.engine}"
+        return ProjectError(f"{said}, which a plugin brings that is not here", remedy=f"Run: pip install {plugin}")
+    return ProjectError(f"{said}{did_you_mean(model.engine, known)}", remedy=f"Known: {', '.join(known)}")
 
 
 def upstream_keys(
