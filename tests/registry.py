@@ -25,14 +25,14 @@ _HTPASSWD = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n
 class RegistryServer:
     """One registry process. It keeps its port and its content over `stop` and `start`."""
 
-    def __init__(self, root: Path, *, with_login: bool = False) -> None:
+    def __init__(self, root: Path, *, with_login: bool = False, host: str = "127.0.0.1") -> None:
         self.root = root
         self.headers = urllib3.make_headers(basic_auth="user:secret") if with_login else {}
         self._http = urllib3.PoolManager()
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+            free.bind((host, 0))
+            self.address = f"{host}:{free.getsockname()[1]}"
         root.mkdir(parents=True, exist_ok=True)
         config = {
             "version": 0.1,
