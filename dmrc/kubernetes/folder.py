@@ -61,8 +61,13 @@ class ManifestFile:
 def yaml_file(name: str, documents: Iterable[JsonObject], comments: Sequence[str] = ()) -> ManifestFile:
     """Return a file of YAML: the same documents are always the same bytes."""
     head = "".join(f"{line}\n" for line in (f"{_MARK}.", *(f"# {_one_line(each)}" for each in comments)))
-    texts = (yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20) for each in documents)
-    return ManifestFile(name, head + "---\n".join(texts))
+    return ManifestFile(name, head + "---\n".join(map(yaml_text, documents)))
+
+
+def yaml_text(document: JsonValue) -> str:
+    """Return a document as YAML that every reader takes for the same."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+    return text
 
 
 def _one_line(comment: str) -> str:

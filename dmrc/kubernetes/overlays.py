@@ -9,15 +9,13 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from dmrc.errors import UnsupportedError
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.kubernetes import names
 from dmrc.kubernetes.arguments import NOWHERE
 from dmrc.kubernetes.choices import Choices, OverlayName
 from dmrc.kubernetes.engines import is_scaled, pod_of
-from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file
+from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file, yaml_text
 from dmrc.kubernetes.pods import document, selector
 from dmrc.kubernetes.served import ServedModel
 
@@ -211,7 +209,7 @@ def _ray(project: str, models: Sequence[ServedModel], choices: Choices) -> _Over
                 }
             ],
         }
-        serve: JsonValue = yaml.safe_dump(_serve_config(model, choices, words), sort_keys=False, width=1 << 20)
+        serve: JsonValue = yaml_text(_serve_config(model, choices, words))
         spec: JsonValue = {"serveConfigV2": serve, "rayClusterConfig": cluster}
         resources.append(document("RayService", model.name, labels, spec=spec))
         patches += _replaced(model, choices, _PORT_OF_SERVE)
@@ -278,7 +276,7 @@ def _replaced(model: ServedModel, choices: Choices, port: int, selected: JsonObj
         operations.append({"op": "replace", "path": "/spec/selector", "value": selected})
     service: JsonObject = {
         "target": {"kind": "Service", "name": model.name},
-        "patch": yaml.safe_dump(operations, sort_keys=False),
+        "patch": yaml_text(operations),
     }
-    patches: list[JsonObject] = [{"patch": yaml.safe_dump(each, sort_keys=False)} for each in removed]
+    patches: list[JsonObject] = [{"patch": yaml_text(each)} for each in removed]
     return [*patches, service]

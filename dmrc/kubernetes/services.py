@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
 from dmrc.errors import ProjectError
 from dmrc.fields import JsonObject, JsonValue, mapping
 from dmrc.kubernetes import names
+from dmrc.kubernetes.folder import yaml_text
 from dmrc.kubernetes.pods import document, selector, template
 from dmrc.kubernetes.probes import readiness
 from dmrc.project import Service, parse_keep_alive
@@ -113,7 +112,7 @@ def caller_patch(written: Written) -> JsonObject:
         {"op": "add", "path": "/spec/template/spec/containers/0/envFrom", "value": secret},
     ]
     target: JsonValue = {"kind": "Deployment", "name": written.name}
-    return {"target": target, "patch": yaml.safe_dump(operations, sort_keys=False)}
+    return {"target": target, "patch": yaml_text(operations)}
 
 
 def _template(written: Written, image: str, ports: list[tuple[int, str]], *, has_variables: bool) -> JsonObject:
