@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 
 _END_SECONDS = 15.0
+_SOONER = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+"""When the head believes that a node is dead: after 3 s and not after 12, as the plugin's README advises."""
 
 
 class _Held:
@@ -25,6 +27,7 @@ class _Held:
             "temp_dir": directory,
             "include_dashboard": False,
             "node_name": "head",
+            "_system_config": _SOONER,
         }
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._nodes: dict[str, Any] = {}

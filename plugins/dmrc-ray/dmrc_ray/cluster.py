@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ import psutil
 from dmrc_ray.order import Order
 
 _START_SECONDS = 90.0
+_PROBE_SECONDS = 3.0
+_PLACE = re.compile(r"(?P<host>[^/]+):(?P<port>\d+)")
 _POLL_SECONDS = 0.1
 
 
@@ -66,7 +70,23 @@ def _is_loopback(address: str | None) -> bool:
     return host in ("127.0.0.1", "localhost", "::1")
 
 
+def unreachable(address: str) -> str | None:
+    """Return why nothing can be reached at an address; None where something listens, or it names no port.
+
+    Ray itself would wait for minutes.
+    """
+    if (place := _PLACE.fullmatch(address)) is None:
+        return None
+    try:
+        socket.create_connection((place["host"].strip("[]"), int(place["port"])), _PROBE_SECONDS).close()
+    except OSError as error:
+        return error.strerror or "it does not answer"
+    return None
+
+
 def _join(address: str) -> None:
+    if why := unreachable(address):
+        raise ConnectionError(f"no cluster of Ray answers at {address}: {why}")
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 

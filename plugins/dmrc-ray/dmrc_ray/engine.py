@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from dmrc.answer import ServerKind
 from dmrc.engines.child_engine import ChildEngine
-from dmrc.engines.engine import Launch
+from dmrc.engines.engine import Finding, Launch
 from dmrc.engines.failures import Cause
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.llama_cpp.flags import settings_of
@@ -152,6 +152,12 @@ class RayEngine(ChildEngine):
             gpus=gpus,
             memory_bytes=(estimate.bare_bytes if estimate else 0) + cache_bytes,
         )
+
+    def surroundings(self) -> Finding | None:
+        """Look at the cluster that the environment names; see `Engine`."""
+        from dmrc_ray.look import cluster_finding
+
+        return cluster_finding(os.environ)
 
     def describe(self) -> str:
         """Return which Ray it is."""

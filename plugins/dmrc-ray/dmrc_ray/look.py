@@ -9,24 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from dmrc.engines.engine import Finding
+from dmrc_ray.cluster import settle_environment, unreachable
 
-_PROBE_SECONDS = 3.0
 _LOOK_SECONDS = 30.0
-_PLACE = re.compile(r"(?:ray://)?(?P<host>[^/]+):(?P<port>\d+)")
 
 
-def cluster_finding(environment: Mapping[str, str]) -> Finding:
-    """Return what there is to say of the cluster that the environment names; blocks for some seconds."""
+def cluster_finding(environment: Mapping[str, str]) -> Finding | None:
+    """Return what there is to say of the cluster that the environment names, if any; blocks for some seconds."""
     if not (address := environment.get("RAY_ADDRESS")):
-        return Finding("ok", "no cluster is named by RAY_ADDRESS; a model's own one is used, else one on this machine")
+        return None
     remedy = "Start it there: ray start --head; or set RAY_ADDRESS to another one"
     if why := unreachable(address):
         return Finding("problem", f"no cluster answers at {address}: {why}", remedy)
@@ -58,24 +55,13 @@ def described(address: str, seen: Mapping[str, Any]) -> Finding:
     return Finding("ok", f"{', '.join(parts)}; Ray {seen['ray']} and Python {seen['python']} there as here")
 
 
-def unreachable(address: str) -> str | None:
-    """Return why nothing can be reached at an address; None where something listens, or it names no port."""
-    if (place := _PLACE.fullmatch(address)) is None:
-        return None
-    try:
-        socket.create_connection((place["host"].strip("[]"), int(place["port"])), _PROBE_SECONDS).close()
-    except OSError as error:
-        return error.strerror or "it does not answer"
-    return None
-
-
 def _total(nodes: list[dict[str, float]], resource: str) -> float:
     return sum(node.get(resource, 0) for node in nodes)
 
 
 def _look(address: str) -> dict[str, Any]:
     """Join the cluster for a moment. Ray itself compares the versions, and refuses other ones."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0"}
+    settle_environment("", address)
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 

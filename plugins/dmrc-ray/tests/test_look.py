@@ -11,8 +11,8 @@ from tests.ray_cluster import RayCluster
 NODE = {"CPU": 8.0, "memory": 16e9}
 
 
-def test_no_named_cluster_is_well() -> None:
-    assert cluster_finding({}).state == "ok"
+def test_where_no_cluster_is_named_there_is_nothing_to_say() -> None:
+    assert cluster_finding({}) is None
 
 
 def test_an_address_where_nothing_listens_is_a_problem_at_once() -> None:
