@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dmrc.engines.engine import Engine, is_installed
 from dmrc.errors import InputError
-from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE
+from dmrc.project import DEFAULT_ENGINE
 from dmrc.suggestions import did_you_mean
 
 
@@ -21,8 +21,7 @@ def engine_for(engines: Mapping[str, Engine], wanted: str | None, model_format: 
     able = [each for each, engine in engines.items() if model_format in engine.formats]
     if wanted in able:
         return engines[wanted]
-    # A container takes any format, by an image that somebody has to name.
-    best = _best([engines[each] for each in able if each != CONTAINER_ENGINE])
+    best = _best([engines[each] for each in able if not engines[each].is_only_by_name])
     if wanted is None and best is not None:
         return best
     chosen = wanted or DEFAULT_ENGINE

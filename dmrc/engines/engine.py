@@ -176,6 +176,8 @@ class Engine(Protocol):
     """Whether `devices` tells all graphics cards that it uses: a card that is not among them is used by no model."""
     metrics_path: str | None
     """Where its servers tell Prometheus' metrics; None: nowhere."""
+    is_only_by_name: bool
+    """Whether no model comes to it by its format alone: it wants more than that, as an image or a cluster."""
     special_options: frozenset[str]
     """Which of `options_check.py:SPECIAL_OPTIONS` it knows; `check_options` refuses the others."""
 

@@ -30,6 +30,7 @@ class PlainEngine:
     usual_parallel: int = 1
     lists_devices: bool = False
     metrics_path: str | None = None
+    is_only_by_name: bool = False
     special_options: frozenset[str] = frozenset()
 
     # ruff: noqa: ARG002 the arguments are for those who know more

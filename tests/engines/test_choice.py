@@ -24,7 +24,12 @@ def engines() -> dict[str, Any]:
     }
     told = {"absent": "not installed; pip install absent"}
     return {
-        name: SimpleNamespace(name=name, formats=frozenset(formats), describe=lambda name=name: told.get(name, name))
+        name: SimpleNamespace(
+            name=name,
+            formats=frozenset(formats),
+            is_only_by_name=name == "container",
+            describe=lambda name=name: told.get(name, name),
+        )
         for name, formats in loads.items()
     }
 

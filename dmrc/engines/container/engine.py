@@ -59,6 +59,7 @@ class ContainerEngine(PlainEngine):
     formats = frozenset({GGUF, "safetensors"})
     usual_parallel = 16
     lists_devices = True  # of a server that is not llama.cpp's nothing is counted at all
+    is_only_by_name = True
     special_options = frozenset({*CONTAINER_OPTIONS, *CARD_OPTIONS})
     metrics_path: str | None = METRICS_PATH
 

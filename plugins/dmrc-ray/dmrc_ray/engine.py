@@ -1,4 +1,7 @@
-"""The engine `ray`, as the daemon and the command line see it: options, estimates, and the command of the bridge."""
+"""The engine `ray`, as the daemon and the command line see it: options, estimates, and the command of the bridge.
+
+A model in safetensors is for vLLM: it gets the configuration of Ray's own server (`dmrc_ray.llm`), and no bridge.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,12 @@ from dmrc.engines.llama_cpp.flags import settings_of
 from dmrc.engines.local_model import GGUF, LocalModel, local
 from dmrc.engines.options_check import RAY_OPTIONS
 from dmrc.engines.placement import DeviceWish
-from dmrc.errors import UnsupportedError
+from dmrc.engines.vllm.flags import parse as vllm_flags
+from dmrc.errors import RuntimeFlagError, UnsupportedError
 from dmrc.exchange import Operation
 from dmrc.paths import Paths
 from dmrc.project import DEFAULT_KEEP_ALIVE_SECONDS, ReplicaRange, ServingOptions
+from dmrc_ray import llm
 from dmrc_ray.order import Needs, Order, Work
 
 FATAL = "dmrc-ray: "
@@ -38,7 +43,8 @@ class RayEngine(ChildEngine):
 
     name = "ray"
     server: ServerKind = "llama-server"
-    formats = frozenset({GGUF})
+    formats = frozenset({GGUF, "safetensors"})
+    is_only_by_name = True  # a cluster is nobody's guess
     usual_parallel = 4
     lists_devices = True  # this machine's cards are not its own
     has_replicas = True
@@ -71,33 +77,45 @@ class RayEngine(ChildEngine):
                 remedy="Join this machine to the cluster (ray start --address=HOST:6379 --num-cpus=0)"
                 " and write address: HOST:6379",
             )
+        if _is_for_vllm(options):
+            return llm.check(options)
         if "--device" in settings_of(options.runtime_flags or ()):
             raise UnsupportedError(
                 "engine 'ray' has no --device: each node has cards of its own",
                 remedy="Remove it from runtime_flags, or use engine llama.cpp",
             )
-        self._llama_cpp.check(options, companions)
+        return self._llama_cpp.check(options, companions)
 
     def settle(
         self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
     ) -> ServingOptions:
-        """Return what llama.cpp's server is told; see `Engine`."""
+        """Return what the server is told: llama.cpp's, or Ray's for vLLM; see `Engine`."""
+        if model is not None and model.format != GGUF:
+            settled = super().settle(name, model, options, operation)
+            llm.check(settled)
+            return settled
         return self._llama_cpp.settle(name, model, options, operation)
 
     def template(self, model: LocalModel, options: ServingOptions) -> str | None:
         """Return the source of the chat template; see `Engine`."""
-        return self._llama_cpp.template(model, options)
+        return self._llama_cpp.template(model, options) if model.format == GGUF else model.template
 
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets, by a field or by a flag."""
-        return self._llama_cpp.asked_parallel(options)
+        return options.parallel if _is_for_vllm(options) else self._llama_cpp.asked_parallel(options)
 
     def device_wish(self, options: ServingOptions) -> DeviceWish:  # noqa: ARG002 it is not of this machine
         """Return that no card of this machine is wanted."""
         return DeviceWish(names=())
 
     def command(self, launch: Launch) -> list[str]:
-        """Return the command of the bridge; see `ChildEngine`."""
+        """Return the command of the bridge; see `ChildEngine`.
+
+        Raises:
+            EngineStartError: The model is in safetensors; its configuration for Ray's own server is written.
+        """
+        if local(launch.model).format != GGUF:
+            llm.hand_over(launch, self._home)
         return [sys.executable, "-P", "-m", "dmrc_ray.bridge", self.order(launch).to_json()]
 
     def order(self, launch: Launch) -> Order:
@@ -164,6 +182,19 @@ class RayEngine(ChildEngine):
         if importlib.util.find_spec("ray") is None:
             return "not installed; pip install dmrc-ray brings Ray"
         return f"Ray {importlib.metadata.version('ray')}"
+
+
+def _is_for_vllm(options: ServingOptions) -> bool:
+    """Return whether there are flags, and llama.cpp knows them not, but vLLM does."""
+    flags = options.runtime_flags or ()
+    try:
+        settings_of(flags)
+    except RuntimeFlagError:
+        try:
+            return bool(vllm_flags(flags))
+        except RuntimeFlagError:
+            return False
+    return False
 
 
 def _address(options: ServingOptions) -> str | None:

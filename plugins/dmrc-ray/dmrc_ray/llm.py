@@ -7,14 +7,17 @@ Source: https://docs.ray.io/en/latest/serve/llm/ and ray/llm/_internal/serve/cor
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import NoReturn
 
 from dmrc.engines.engine import Launch
 from dmrc.engines.local_model import local
 from dmrc.engines.runtime_flags import Setting
 from dmrc.engines.vllm.flags import parse
-from dmrc.errors import UnsupportedError
+from dmrc.errors import EngineStartError, UnsupportedError
 from dmrc.fields import JsonValue
 from dmrc.project import ServingOptions
+from dmrc.store.files import replace_file
 
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
 _OTHER = "Remove it, or use a model in GGUF"
@@ -34,6 +37,24 @@ def check(options: ServingOptions) -> None:
             raise UnsupportedError(f"engine 'ray' serves a model in safetensors without {written}", remedy=_OTHER)
     if options.mode not in (None, "completion"):
         raise UnsupportedError(f"engine 'ray' serves a model in safetensors for chats, not for {options.mode}")
+
+
+def hand_over(launch: Launch, home: Path) -> NoReturn:
+    """Write the configuration for `serve deploy`, and say so.
+
+    Raises:
+        EngineStartError: Always: dmrc starts nothing, and reaches what is started as an upstream.
+    """
+    import yaml
+
+    name = f"dmrc-{launch.runner}"
+    path = home / "ray" / f"{name}.yaml"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    replace_file(path, yaml.safe_dump({"applications": [application(launch, name)]}, sort_keys=False).encode())
+    raise EngineStartError(
+        f"model '{launch.name}' is for vLLM, which Ray starts by itself: its configuration is in {path}",
+        remedy=f"Run: serve deploy {path}, and write x-dmrc: {{upstream: http://HEAD:8000/{name}/v1}} then",
+    )
 
 
 def application(launch: Launch, name: str) -> dict[str, JsonValue]:
@@ -62,10 +83,6 @@ def _engine_arguments(launch: Launch) -> dict[str, JsonValue]:
     found["max_num_seqs"] = launch.parallel
     if options.context_size is not None:
         found["max_model_len"] = options.context_size
-    if options.gpu_memory_utilization is not None:
-        found["gpu_memory_utilization"] = options.gpu_memory_utilization
-    if options.hf_overrides is not None:
-        found["hf_overrides"] = json.loads(options.hf_overrides)
     if model.chat_template is not None:
         found["chat_template"] = str(model.chat_template)
     return found

@@ -1,5 +1,6 @@
 """The configuration of `ray.serve.llm`, read by Ray's own class for it. vLLM itself, which it is for, is not here."""
 
+import http.client
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from dmrc_ray import llm
 
 from dmrc.engines.engine import Launch
@@ -14,6 +16,8 @@ from dmrc.engines.local_model import LocalModel
 from dmrc.engines.vllm.flags import FLAGS
 from dmrc.errors import DmrcError
 from dmrc.project import ReplicaRange, ServingOptions
+from tests.dmrc_command import Dmrc
+from tests.tiny_safetensors import write_tiny_llama_directory
 
 _READ_BY_RAY = """
 import json, sys
@@ -52,8 +56,6 @@ def test_the_configuration_of_a_model_says_all_that_the_project_does(tmp_path: P
     options = ServingOptions(
         context_size=8192,
         runtime_flags=("-tp", "2", "--no-enable-prefix-caching", "--enforce-eager", "--rope-scaling", '{"factor": 2}'),
-        gpu_memory_utilization=0.8,
-        hf_overrides='{"rope_theta": 1}',
         replicas=ReplicaRange(min=1, max=3, target=4),
     )
 
@@ -68,8 +70,6 @@ def test_the_configuration_of_a_model_says_all_that_the_project_does(tmp_path: P
             "rope_scaling": {"factor": 2},
             "max_num_seqs": 32,
             "max_model_len": 8192,
-            "gpu_memory_utilization": 0.8,
-            "hf_overrides": {"rope_theta": 1},
         },
         "deployment_config": {
             "max_ongoing_requests": 32,
@@ -110,3 +110,27 @@ def test_no_field_bears_the_name_of_two_flags() -> None:
 def test_what_it_has_no_place_for_is_refused_by_name(options: ServingOptions, words: str) -> None:
     with pytest.raises(DmrcError, match=words):
         llm.check(options)
+
+
+@pytest.mark.ray
+def test_a_project_with_such_a_model_gets_the_configuration_and_the_way_to_use_it(dmrc: Dmrc, tmp_path: Path) -> None:
+    dmrc.ok("package", "--safetensors-dir", write_tiny_llama_directory(tmp_path / "big"), "local/big")
+    (tmp_path / "compose.yaml").write_text(
+        "name: shop\nservices: {web: {image: none, models: [llm]}}\nmodels:\n  llm:\n    model: local/big\n"
+        "    context_size: 512\n    runtime_flags: [--tensor-parallel-size, '2']\n"
+        "    x-dmrc: {engine: ray, replicas: {min: 1, max: 3}}\n"
+    )
+    key = json.loads(dmrc.ok("env", "web", "--format", "json", cwd=tmp_path))["OPENAI_API_KEY"]
+
+    connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
+    body = {"model": "llm", "messages": [{"role": "user", "content": "hi"}]}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"authorization": f"Bearer {key}"})
+    answer = json.loads(connection.getresponse().read())["error"]["message"]
+    connection.close()
+
+    written = next((dmrc.home / "ray").glob("dmrc-*.yaml"))
+    assert f"its configuration is in {written}" in answer
+    assert "serve deploy" in answer
+    (application,) = yaml.safe_load(written.read_text())["applications"]
+    assert application["import_path"] == "ray.serve.llm:build_openai_app"
+    assert application["args"]["llm_configs"][0]["engine_kwargs"]["tensor_parallel_size"] == 2
