@@ -89,7 +89,13 @@ def _bound(order: Order) -> Any:
         health_check_timeout_s=_HEALTH_LIMIT_SECONDS,
         graceful_shutdown_timeout_s=_DRAIN_SECONDS,
         graceful_shutdown_wait_loop_s=_DRAIN_LOOK_SECONDS,
-        request_router_config=RequestRouterConfig(request_router_class="dmrc_ray.router:SessionRouter"),
+        request_router_config=RequestRouterConfig(
+            request_router_class="dmrc_ray.router:SessionRouter",
+            # A slot that becomes free is noticed by looking again: by itself Serve would look twice a second.
+            initial_backoff_s=0.01,
+            backoff_multiplier=1.5,
+            max_backoff_s=0.05,
+        ),
         logging_config=LoggingConfig(enable_access_log=False),
         max_constructor_retry_count=_TRIES,
         **_number(order),

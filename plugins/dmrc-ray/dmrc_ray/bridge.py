@@ -17,13 +17,15 @@ import urllib.parse
 from collections.abc import Awaitable
 from typing import Any
 
+import uvloop
+
 from dmrc.engines.parent_death import die_with_parent
 from dmrc_ray.cluster import connect
 from dmrc_ray.engine import FATAL
 from dmrc_ray.forwarding import HEAD_BYTES, Request, answer
 from dmrc_ray.order import Order
 
-_LEAVE_SECONDS = 4.0
+_LEAVE_SECONDS = 3.0
 _STATUS_SECONDS = 1.0
 _PLACE_SECONDS = 100.0
 """How long a node that has room is waited for: a cluster may bring one when it is wanted."""
@@ -184,7 +186,7 @@ def main(text: str) -> int:
     except ConnectionError as error:
         sys.stderr.write(f"{FATAL}{error}\n")
         return 1
-    return asyncio.run(Bridge(order, ledger).run())
+    return uvloop.run(Bridge(order, ledger).run())
 
 
 if __name__ == "__main__":
