@@ -30,7 +30,7 @@ from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
 from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
-from dmrc.gateway.projects.given import GivenProject
+from dmrc.gateway.projects.given import GivenProject, take_in
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin import create_admin_app
@@ -187,10 +187,7 @@ class Daemon:
             self._background.spawn(engine.end_left_behind())
         # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
         self.bindings.open_admin(create_admin_app(self), self.settings.paths.admin_socket)
-        for project in given:
-            self.projects.register(project.registration)
-            self.catalog.upstream_keys.put(project.registration.name, project.upstream_keys)
-            self.members.remember_secrets(project.registration.name, [*project.secrets])
+        take_in(given, self.projects, self.catalog.upstream_keys, self.members)
         for registration in self.projects.all():
             await self._plugins_up(registration)
         self.bindings.open_loopback()

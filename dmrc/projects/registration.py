@@ -54,6 +54,8 @@ class Registration:
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Fields `x-dmrc-…` of services that have any, for plugins."""
 
+    is_given: bool = False
+    """Whether a file of `dmrc serve --project` brought it: it ends with the daemon, and no command registers it."""
     has_containers: bool = False
     """Whether Docker had containers of it since it was registered last; when these have gone, it ends."""
     is_used_here: bool = False

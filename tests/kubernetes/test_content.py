@@ -313,6 +313,13 @@ def test_weights_are_an_image_by_its_digest_that_push_makes(exporter: Exporter, 
     assert "--models-in" in exporter.refused(SHOP, "--weights", "image")
 
 
+def test_a_model_of_another_machine_is_served_by_the_cluster(exporter: Exporter) -> None:
+    exported = exporter.export(SHOP.replace("{parallel: 3}", "{parallel: 3, host: ssh://me@box}"))
+
+    assert options(exported.pod("dmrc-model-llm")["containers"][0]["args"])["--parallel"] == "3"
+    assert "models.llm: the cluster serves it, and not ssh://me@box" in exported.said
+
+
 def test_json_lists_files_and_what_is_left_out(exporter: Exporter) -> None:
     exporter.export(SHOP)
 

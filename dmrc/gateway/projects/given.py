@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dmrc.errors import InputError, ProjectError
-from dmrc.projects import Registration
+from dmrc.gateway.projects.membership import Membership
+from dmrc.gateway.serving.upstream_keys import UpstreamKeys
+from dmrc.projects import Projects, Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,22 @@ def read_given(path: Path, environ: Mapping[str, str], secrets: Path | None) -> 
     if missing:
         raise ProjectError(f"'{path}' wants the keys of upstreams in {', '.join(missing)}", remedy="Set the variables")
     values = () if secrets is None else _values(secrets, registration.name)
+    registration = replace(registration, is_given=True)
     return GivenProject(registration, {name: environ[name] for name in wanted}, values)
+
+
+def take_in(
+    given: Sequence[GivenProject], projects: Projects, upstream_keys: UpstreamKeys, members: Membership
+) -> None:
+    """Register the projects that are given, in the place of all that the last daemon was given."""
+    for known in projects.all():
+        if known.is_given:  # who is not among them now has no key any more
+            projects.unregister(known.name)
+    for project in given:
+        name = project.registration.name
+        projects.register(project.registration)
+        upstream_keys.put(name, project.upstream_keys)
+        members.remember_secrets(name, [*project.secrets])
 
 
 def _values(path: Path, project: str) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ def export_project(app: App, options: ComposeOptions, directory: Path, choices: 
         ModelNotFoundError: A model is not in the store.
         UnsupportedError: A model cannot be served in a cluster as it is declared.
     """
-    project = read_project(app, options, with_docker=True)
+    written = read_project(app, options, with_docker=True)
+    project = replace(written, models={key: _for_cluster(model) for key, model in written.models.items()})
     if unknown := choices.replicas.keys() - project.models.keys():
         name = min(unknown)
         raise ProjectError(f"--replicas: there is no model '{name}'{did_you_mean(name, project.models)}")
@@ -58,8 +59,13 @@ def export_project(app: App, options: ComposeOptions, directory: Path, choices: 
         upstream_keys=upstream_keys(project, elsewhere, options, os.environ),
         secrets=project.secrets,
         choices=choices,
-        notes=_notes(project),
+        notes=_notes(written),
     )
+
+
+def _for_cluster(model: ModelDeclaration) -> ModelDeclaration:
+    """Return a model without the machine that serves it now."""
+    return replace(model, options=replace(model.options, host=None))
 
 
 def _keys(app: App, project: Project, models: list[ServedModel], directory: Path) -> dict[str, str]:
@@ -142,6 +148,11 @@ def _notes(project: Project) -> tuple[str, ...]:
         lines.append(
             "x-dmrc.auth: address: in a cluster nobody is known by an address; services without models: use none"
         )
+    lines += [
+        f"models.{model.key}: the cluster serves it, and not {model.options.host}"
+        for model in project.models.values()
+        if model.options.host
+    ]
     if project.plugins:
         lines.append("x-dmrc.plugins: the gateway loads those that are in its image")
     return tuple(lines)
