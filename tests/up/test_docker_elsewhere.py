@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from tests.docker_engine import DockerEngine
 from tests.engines.certificates import Authority
 from tests.images import Images
 from tests.polling import eventually
+from tests.ssh_host import HOST, two_machines
 from tests.up.compose_project import STAY, TINY, ComposeProject, service
 
 _LLM = {"llm": {"model": TINY, "context_size": 256, "x-dmrc": {"parallel": 1}}}
@@ -189,3 +191,31 @@ def test_commands_say_where_containers_there_come_in(elsewhere: Elsewhere, tmp_p
     assert elsewhere.url in found["bridge"]["message"]
     elsewhere.dmrc.ok("key", "create", "--name", "a")
     assert json.loads(elsewhere.dmrc.ok("status", "--json"))["endpoint"] == f"{elsewhere.url}/engines/v1/"
+
+
+def test_an_engine_by_ssh_is_asked_by_the_persons_own_ssh(
+    elsewhere: Elsewhere, needs_ssh: None, tmp_path: Path
+) -> None:
+    """In the foreground, too: while Compose runs, `docker ps` tells when it has made the containers."""
+    elsewhere.dmrc.environment |= elsewhere.listening
+    with two_machines() as machines:
+        machines.stop()
+        there = f"env DOCKER_HOST={elsewhere.engine.host}"
+        machines.settings.append(f'ForceCommand {there} sh -c "$SSH_ORIGINAL_COMMAND"')
+        machines.start()
+        elsewhere.dmrc.environment |= {"DOCKER_HOST": HOST, "PATH": machines.here.environment["PATH"]}
+        project = elsewhere.project(tmp_path / "project", "sshed", {"app": service(STAY, models=["llm"])})
+
+        with subprocess.Popen(
+            [elsewhere.dmrc.program, "up"],
+            cwd=project.directory,
+            env=elsewhere.dmrc.environment,
+            stdout=subprocess.DEVNULL,
+        ) as up:
+            eventually(lambda: project.containers() and project.is_running("app"), "container", seconds=90)
+            variables = elsewhere.engine.docker("exec", project.containers()["app"].id, "/busybox", "env")
+            project.down()
+
+            assert up.wait(60) == 0
+        assert f"OPENAI_BASE_URL={elsewhere.url}/engines/v1" in variables
+        assert not project.containers()
