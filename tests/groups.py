@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.programs import kubernetes_programs
+from tests.kubernetes.programs import kubectl_program, kubernetes_programs
 from tests.vulkan import llvmpipe_driver, vulkan_program
 
 _DOCKER_SECONDS = 900
@@ -104,6 +104,10 @@ def _missing_for_compose_bridge() -> str | None:
     return None if named and Path(named, "transform").exists() else "no transformer by DMRC_TEST_COMPOSE_BRIDGE"
 
 
+def _missing_for_kubectl() -> str | None:
+    return None if kubectl_program() else "no kubectl on PATH; .ci/build-kubernetes makes one"
+
+
 def _missing_for_node() -> str | None:
     return None if shutil.which("node") and shutil.which("npm") else "no node with npm"
 
@@ -169,6 +173,7 @@ GROUPS: dict[str, Callable[[], str | None]] = {
     "registry": _missing_for_registry,
     "compose": _missing_for_compose,
     "compose_bridge": _missing_for_compose_bridge,
+    "kubectl": _missing_for_kubectl,
     "kubernetes": _missing_for_kubernetes,
     "node": _missing_for_node,
     "clients": _missing_for_clients,

@@ -104,7 +104,14 @@ def _kserve(project: str, models: Sequence[ServedModel], choices: Choices) -> _O
     KServe puts no model into the Pod, which has its own way to it, as in the base.
     Source: https://kserve.github.io/website/docs/model-serving/generative-inference/llmisvc/llmisvc-overview, and
     `attachModelArtifacts` in https://github.com/kserve/kserve/tree/master/pkg/controller/v1alpha2/llmisvc
+
+    Raises:
+        UnsupportedError: A model has a server of the project's own, which listens where it likes.
     """
+    if any(model.launch.options.command for model in models):
+        raise UnsupportedError(
+            "--overlay kserve is for servers that dmrc knows, not for an x-dmrc.command", remedy="Leave it out"
+        )
     resources: list[JsonObject] = []
     patches: list[JsonObject] = []
     for model in models:

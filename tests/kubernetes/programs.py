@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from tests.cache import cache_directory
@@ -17,3 +18,9 @@ def kubernetes_programs() -> Path | None:
     kubernetes = next(line for line in _VERSIONS.read_text().splitlines() if not line.startswith("#"))
     made = cache_directory() / f"kubernetes-{kubernetes}"
     return made if made.exists() else None
+
+
+def kubectl_program() -> str | None:
+    """Return the kubectl of these, or the one on PATH."""
+    programs = kubernetes_programs()
+    return str(programs / "kubectl") if programs else shutil.which("kubectl")
