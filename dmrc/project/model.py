@@ -21,6 +21,9 @@ SSH_ENGINE = "ssh"
 CONTAINER_ENGINE = "container"
 """Engine of a model that is served out of an image."""
 
+RAY_ENGINE = "ray"
+"""Engine of a model that is served on a cluster of Ray, which a plugin brings."""
+
 MODEL_FIELDS = ("model", "name", *written_names(""))
 """What an entry may hold beside `x-dmrc`. Source: the Compose specification."""
 

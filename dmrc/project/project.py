@@ -14,7 +14,7 @@ from dmrc.project import choices
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAIVariables
 from dmrc.project.host import parse_host
-from dmrc.project.model import ModelDeclaration
+from dmrc.project.model import RAY_ENGINE, ModelDeclaration
 from dmrc.project.provider import provided, with_providers
 from dmrc.project.service import Service
 from dmrc.settings import CaptureLevel
@@ -128,6 +128,15 @@ class Project:
             ProjectError: One of them declares what that host cannot have.
         """
         return replace(self, models=_on_host(self.models, host))
+
+    def on_cluster(self, address: str) -> Project:
+        """Return the project with its models of engine `ray` on the cluster at an address, but those that name one."""
+        changed = {
+            key: replace(model, options=replace(model.options, ray_address=address))
+            for key, model in self.models.items()
+            if model.engine == RAY_ENGINE and model.options.ray_address is None
+        }
+        return replace(self, models={**self.models, **changed})
 
     @classmethod
     def parse(

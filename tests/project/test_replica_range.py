@@ -9,7 +9,7 @@ import pytest
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.options_check import check_options
 from dmrc.errors import ProjectError, UnsupportedError
-from dmrc.project import ModelDeclaration, ReplicaRange
+from dmrc.project import ModelDeclaration, Project, ReplicaRange
 
 
 def declared(options: object) -> ModelDeclaration:
@@ -61,3 +61,16 @@ def test_an_engine_of_one_machine_refuses_them_by_the_names_that_were_written(op
         check_options(LlamaCpp("llama-server"), declared(options).options)
 
     assert refused.value.remedy == "Remove it, or use engine ray"
+
+
+def test_the_cluster_of_the_command_is_that_of_models_that_name_none() -> None:
+    on_ray = {"model": "ai/smollm2", "x-dmrc": {"engine": "ray"}}
+    named = {"model": "ai/smollm2", "x-dmrc": {"engine": "ray", "ray": {"address": "10.0.0.5:6379"}}}
+    document = {"name": "shop", "models": {"a": on_ray, "b": named, "c": {"model": "ai/smollm2"}}}
+    project = Project.parse(document, (Path("/srv/app/compose.yaml"),))
+
+    models = project.on_cluster("10.0.0.9:6379").models
+
+    addresses = {key: model.options.ray_address for key, model in models.items()}
+    assert addresses == {"a": "10.0.0.9:6379", "b": "10.0.0.5:6379", "c": None}
+    assert list(models) == ["a", "b", "c"]

@@ -53,6 +53,8 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
     project = allowed.resolved(project)
     if app.settings.host is not None:
         project = project.on_host(parse_host(app.settings.host, "DMRC_HOST"))
+    if address := _environ(options).get("RAY_ADDRESS"):  # the daemon may have been started elsewhere
+        project = project.on_cluster(address)
     check_models(app, project)
     return replace(project, secrets=_secrets(document, options))
 
