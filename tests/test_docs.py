@@ -113,7 +113,11 @@ def test_the_table_of_a_provider_is_what_is_read() -> None:
     assert named == set(PROVIDER_OPTIONS)
 
 
-@pytest.mark.parametrize("example", blocks(COMPOSE, "yaml"), ids=["models", "provider", "container", "upstreams"])
+@pytest.mark.parametrize(
+    "example",
+    [*blocks(COMPOSE, "yaml"), *blocks(page("docs/scaling.md"), "yaml")],
+    ids=["models", "provider", "container", "upstreams", "scaling"],
+)
 def test_a_whole_example_is_one_that_the_command_understands(dmrc: Dmrc, tmp_path: Path, example: str) -> None:
     (tmp_path / "compose.yaml").write_text(example)
 

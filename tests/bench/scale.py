@@ -72,12 +72,12 @@ class Request:
 def measure() -> list[Figure]:
     """Prove the simulation on the real engine, and let it tell of more services."""
     named = os.environ.get("DMRC_SCALE_HOME")
-    if named is not None and not (Path(named) / "exchanges.sqlite3").exists():
+    if named is not None and not (Path(named).expanduser() / "exchanges.sqlite3").exists():
         raise LeftOut(f"DMRC_SCALE_HOME is '{named}', which has no record")
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", smollm2_gguf(), _MODEL)
         made, figures = _proved(Replay(dmrc, _MODEL, f"parallel: {_SLOTS}, keep_alive: -1"))
-    for reference, asked in (read(Path(named)) if named else {_MODEL: made}).items():
+    for reference, asked in (read(Path(named).expanduser()) if named else {_MODEL: made}).items():
         figures += _plan(reference, asked)
     return figures
 
