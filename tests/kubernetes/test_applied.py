@@ -38,7 +38,7 @@ def machines(cluster: Cluster) -> Iterator[None]:
     nodes = fake_nodes(3, {"cpu": "16", "memory": "64Gi"}, "machine")
     cluster.apply([*nodes, *({**_VOLUME, "metadata": {"name": f"volume-{number}"}} for number in range(8))])
     yield
-    cluster.kubectl("delete", "nodes", "--selector", "pool=machine")
+    cluster.kubectl("delete", "nodes", "--selector", "pool=machine", "--wait=false")
 
 
 _VOLUME = {
@@ -131,7 +131,7 @@ def test_a_hundred_replicas_go_to_a_hundred_nodes_that_hold_one_each(
     assert budget["spec"]["maxUnavailable"] == 1
     namespace.kubectl("scale", "deployment/dmrc-model-llm", "--replicas", "101")
     eventually(lambda: _pending(namespace), "Pod that has no node", 30)
-    cluster.kubectl("delete", "nodes", "--selector", "pool=small")
+    cluster.kubectl("delete", "nodes", "--selector", "pool=small", "--wait=false")
 
 
 _FOR_ENGINES = {"key": "engines", "value": "only", "effect": "NoSchedule"}

@@ -27,4 +27,4 @@ def test_pods_are_placed_where_their_memory_is_and_unknown_fields_are_refused(cl
 
     assert {pod["spec"]["nodeName"] for pod in pods} == {"self-0", "self-1"}
     assert 'unknown field "field"' in refused.stderr
-    cluster.kubectl("delete", "nodes", "--selector", "pool=self")
+    cluster.kubectl("delete", "nodes", "--selector", "pool=self", "--wait=false")
