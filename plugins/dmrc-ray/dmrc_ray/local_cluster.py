@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ import filelock
 import psutil
 
 from dmrc_ray.cluster import directory, settle_environment
+from dmrc_ray.own_files import own_directory
 
 _POLL_SECONDS = 0.5
 _OBJECTS_BYTES = 100 << 20  # nothing large goes through Ray
@@ -36,12 +36,12 @@ def main(home: str) -> int:
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 
-    files = tempfile.mkdtemp(prefix="dmrc-ray-", dir="/tmp")
+    files = own_directory()
     try:
         context = ray.init(
             include_dashboard=False,
             object_store_memory=_OBJECTS_BYTES,
-            _temp_dir=files,
+            _temp_dir=str(files),
             log_to_driver=False,
             namespace="dmrc",
         )

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from dmrc_ray.door import Tickets
 from dmrc_ray.order import work_from
+from dmrc_ray.own_files import own_directory
 
 _BEAT_SECONDS = 2.0
 
@@ -42,7 +42,7 @@ class LlamaServer:
             host=ray.util.get_node_ip_address(),
             key=secrets.token_urlsafe(24),
         )
-        self._directory = Path(tempfile.mkdtemp(prefix="dmrc-ray-"))
+        self._directory = own_directory()
         _close_serves_own_port(self._directory)
         self._tickets = Tickets()
         self._process: Any = None
