@@ -183,6 +183,7 @@ class Daemon:
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self.stop)
+        await self.bindings.prove_certificate(_users_docker())
         for engine in self.engines.values():
             self._background.spawn(engine.end_left_behind())
         # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
@@ -191,7 +192,7 @@ class Daemon:
         for registration in self.projects.all():
             await self._plugins_up(registration)
         self.bindings.open_loopback()
-        await self.bindings.open_for_other_machines(_users_docker())
+        self.bindings.open_for_other_machines()
         await self._restore_bridges()
         self._endings.look()
         self.work.ready.set()

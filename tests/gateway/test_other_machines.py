@@ -248,6 +248,8 @@ def test_a_mistake_is_told_in_one_line_and_nothing_listens(
     assert len(lines) == 1
     assert words in lines[0]
     assert "Traceback" not in done.stderr
+    if "is taken" not in words and "listened on" not in words:
+        assert done.stderr.splitlines() == lines, "it began before it looked"
 
 
 def test_loopback_needs_no_tls_but_keys(dmrc: Dmrc) -> None:

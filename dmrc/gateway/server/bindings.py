@@ -90,13 +90,11 @@ class Bindings:
         """
         self._listeners[LOOPBACK] = self._listener(LOOPBACK, self._port, "loopback")
 
-    async def open_for_other_machines(self, docker_host: str | None) -> None:
-        """Listen as `DMRC_LISTEN` says; `docker_host` is the user's engine, whose bridge needs no TLS.
+    async def prove_certificate(self, docker_host: str | None) -> None:
+        """Read the certificate for other machines; `docker_host` is the user's engine, whose bridge needs none.
 
         Raises:
-            SettingError: It needs a certificate, or cannot use the one that it has.
-            PortTakenError: Another process listens there.
-            DaemonError: The address is none of this machine, or the port is for privileged users only.
+            SettingError: It cannot be used, or there is none where one is needed.
         """
         listening = self._listening
         if listening is None:
@@ -110,6 +108,17 @@ class Bindings:
                 f"other machines reach {listening.address}, and keys would go there unencrypted",
                 remedy="Add a certificate: --tls-cert FILE --tls-key FILE (DMRC_TLS_CERT, DMRC_TLS_KEY)",
             )
+
+    def open_for_other_machines(self) -> None:
+        """Listen as `DMRC_LISTEN` says, by the certificate that was proved.
+
+        Raises:
+            PortTakenError: Another process listens there.
+            DaemonError: The address is none of this machine, or the port is for privileged users only.
+        """
+        listening = self._listening
+        if listening is None:
+            return
         try:
             bound = bind_tcp(listening.address, listening.port, f"--listen {listening.address_in_url}:{{port}}")
         except OSError as error:
