@@ -96,5 +96,7 @@ async def _drain(response: Any) -> None:
 def _handle(application: str) -> Any:
     from ray import serve
 
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its import set another level
+    logging.getLogger("ray.serve").setLevel(
+        logging.ERROR
+    )  # its import set another; a dead replica is told at each look
     return serve.get_app_handle(application).options(stream=True)
