@@ -27,6 +27,11 @@ _EMPTY = re.compile(rb"^content-length[ \t]*:[ \t]*0[ \t]*\r\n", re.I | re.M)
 class NothingSentError(ConnectionError):
     """A replica went away before it had answered: another one may be asked."""
 
+    def __init__(self, reason: str, *, was_sent: bool = True) -> None:
+        """Say why; `was_sent` is whether the replica may have read the request."""
+        super().__init__(reason)
+        self.was_sent = was_sent
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -75,7 +80,7 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, 
         async with asyncio.timeout(_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(place.host, place.port, limit=HEAD_BYTES)
     except OSError as error:
-        raise NothingSentError(str(error)) from error
+        raise NothingSentError(str(error), was_sent=False) from error
     try:
         keep_alive(writer)
         writer.write(request.head + f"Authorization: Bearer {place.key}\r\nConnection: close\r\n\r\n".encode())

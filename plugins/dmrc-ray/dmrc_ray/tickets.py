@@ -19,6 +19,9 @@ _SECONDS = 60.0
 
 _PAUSE_SECONDS = 0.2
 
+_MOST_SENT = 3
+"""How many replicas get one request: what ends the first one may end them all."""
+
 
 class TicketOffice:
     """Of one application."""
@@ -35,8 +38,9 @@ class TicketOffice:
         """Have a replica answer; where it goes away before the first byte of its answer, another one."""
         last: Exception | None = None
         in_vain: list[str] = []
+        had: set[str] = set()
         began = time.monotonic()
-        while last is None or time.monotonic() < began + _SECONDS:
+        while last is None or (len(had) < _MOST_SENT and time.monotonic() < began + _SECONDS):
             if last is not None:
                 await asyncio.sleep(_PAUSE_SECONDS)
             try:
@@ -48,6 +52,8 @@ class TicketOffice:
                 await forward(request, place, caller, before(in_vain, time.monotonic() - began))
             except NothingSentError as error:
                 last = ConnectionError(f"replica {place.name} on node {place.node}: {error}")
+                if error.was_sent:
+                    had.add(place.name)
                 if (who := f"{place.name} on {place.node}: {error}") not in in_vain:
                     in_vain.append(who)
             else:
@@ -55,6 +61,8 @@ class TicketOffice:
             finally:
                 self._give_back(place, ticket, response)
         message = f"no replica answers; the last one: {last}"
+        if len(had) >= _MOST_SENT:
+            message = f"{len(had)} replicas had the request in vain, and it may be what ends them; the last one: {last}"
         caller.write(answer("502 Bad Gateway", json.dumps({"error": {"message": message, "code": 502}}).encode()))
 
     async def open(self) -> None:

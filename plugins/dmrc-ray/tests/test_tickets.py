@@ -1,0 +1,88 @@
+"""Requests that no replica answers: made again elsewhere, and not without end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+from dmrc_ray.forwarding import Request
+from dmrc_ray.place import Place
+from dmrc_ray.places import Places
+from dmrc_ray.tickets import TicketOffice
+
+REQUEST = Request("POST", "/v1/chat/completions", b"POST /v1/chat/completions HTTP/1.1\r\n", b"{}", "")
+
+
+class Ticket:
+    """What Serve answers to `hold`, for one place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        yield asdict(self._place)
+
+    def cancel(self) -> None:
+        pass
+
+
+class Caller:
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.got = b""
+
+    def write(self, data: bytes) -> None:
+        self.got += data
+
+    async def drain(self) -> None:
+        pass
+
+
+async def replica(name: str, had: list[str]) -> tuple[asyncio.Server, Place]:
+    """Begin a server that any request ends."""
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        had.append(name)
+        writer.close()
+        server.close()
+
+    server = await asyncio.start_server(end, "127.0.0.1", 0)
+    return server, Place(
+        name=name, node="box", state="ready", host="127.0.0.1", port=server.sockets[0].getsockname()[1]
+    )
+
+
+def office_of(places: list[Place]) -> TicketOffice:
+    """Return an office whose Serve gives the places in turn."""
+    office = TicketOffice("app", "bridge", Places("bridge", print))
+    turns = itertools.cycle(places)
+    hold: Callable[[str, str], Ticket] = lambda _bridge, _ticket: Ticket(next(turns))  # noqa: E731
+    office._handle = SimpleNamespace(hold=SimpleNamespace(remote=hold))
+    return office
+
+
+def test_a_request_that_ends_each_replica_is_given_to_three_of_them() -> None:
+    had: list[str] = []
+    caller = Caller()
+
+    async def main() -> None:
+        begun = [await replica(f"llm-{number}", had) for number in range(5)]
+        async with AsyncExitStack() as servers:
+            for server, _ in begun:
+                await servers.enter_async_context(server)
+            await office_of([place for _, place in begun]).serve(REQUEST, caller)  # type: ignore[arg-type]
+
+    asyncio.run(main())
+
+    assert had == ["llm-0", "llm-1", "llm-2"]
+    head, _, body = caller.got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 502 ")
+    assert json.loads(body)["error"]["message"].startswith("3 replicas had the request in vain, and it may be what ")
