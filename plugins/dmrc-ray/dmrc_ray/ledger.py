@@ -7,6 +7,7 @@ ends when there are no applications any more; one that was killed is told anew b
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ import ray
 from dmrc_ray import application
 from dmrc_ray.order import Order
 from dmrc_ray.place import Place
+
+_log = logging.getLogger(__name__)
 
 NAMESPACE = "dmrc"
 BEAT_SECONDS = 2.0
@@ -75,7 +78,7 @@ class Ledger:
         if found is None or found.holders.get(holder, ("", 0.0))[0] != token:
             return
         del found.holders[holder]
-        await self._remove_unwanted(name)
+        await self._remove_unwanted(name, found)
 
     async def announce(self, name: str, document: dict[str, Any]) -> None:
         """Hear of a replica, which tells so again and again; `document` is a `Place`."""
@@ -124,14 +127,19 @@ class Ledger:
                 for holder in [each for each, (_, until) in found.holders.items() if until < now]:
                     del found.holders[holder]
                 if not found.holders and now - found.known_since > _SILENCE_SECONDS:
-                    await self._remove_unwanted(name)
+                    await self._try_to_remove(name, found)
             if self._applications:
                 self._empty_since = now
             elif now - self._empty_since > 10 * _EMPTY_SECONDS:
                 ray.kill(ray.get_runtime_context().current_actor)
 
-    async def _remove_unwanted(self, name: str) -> None:
-        found = self._applications[name]
+    async def _try_to_remove(self, name: str, found: _Application) -> None:
+        try:
+            await self._remove_unwanted(name, found)
+        except Exception as error:  # noqa: BLE001 whatever the matter is with Serve: it is tried again
+            _log.warning("application %s cannot be removed now: %s", name, error)
+
+    async def _remove_unwanted(self, name: str, found: _Application) -> None:
         async with found.lock:
             if not found.holders and self._applications.get(name) is found:
                 await asyncio.to_thread(application.remove, name)

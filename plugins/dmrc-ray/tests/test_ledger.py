@@ -1,0 +1,50 @@
+"""The ledger, where removals take long or fail. In a process of its own: Ray takes over what imports it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+_SLOW_REMOVAL = """
+import asyncio, time
+from dmrc_ray import application, ledger
+
+removed = []
+
+def remove(name):
+    if name == "failing" and "failing" not in removed:
+        removed.append(name)
+        raise RuntimeError("Serve has no controller")
+    time.sleep(0.3 if name == "slow" else 0)
+    removed.append(name)
+
+async def main():
+    application.remove = remove
+    ledger._LOOK_SECONDS, ledger._SILENCE_SECONDS = 0.05, 0.0
+    book = ledger.Ledger()
+    for name in ("failing", "slow", "left"):
+        await book.beat(name, "home", "1", 0.01 if name != "left" else 60)
+    async with asyncio.timeout(10):
+        while "slow" not in book._applications or not book._applications["slow"].lock.locked():
+            await asyncio.sleep(0.005)
+    await book.leave("left", "home", "1")
+    await book.beat("late", "home", "1", 0.01)
+    deadline = time.monotonic() + 5
+    while book._applications and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    print(*sorted(removed))
+
+asyncio.run(main())
+"""
+
+
+def test_one_that_leaves_while_another_is_removed_and_a_removal_that_fails_end_no_looking(
+    needs_ray: None, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SLOW_REMOVAL], capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["failing", "failing", "late", "left", "slow"]
