@@ -80,7 +80,8 @@ class Bridge:
             try:
                 await self._ledger.beat.remote(*self._holder, self._order.keep_seconds)
             except Exception:  # noqa: BLE001 another one is begun
-                self._ledger = await asyncio.to_thread(ledger)
+                with contextlib.suppress(Exception):  # the cluster has no head now: the next beat tries again
+                    self._ledger = await asyncio.to_thread(ledger)
 
     async def _watch(self) -> None:
         from dmrc_ray.place import Place
@@ -136,11 +137,16 @@ class Bridge:
             await self._show(writer)
         elif path.startswith("/replicas/") and path.endswith("/log"):
             lines = int(urllib.parse.parse_qs(query).get("lines", ["100"])[0])
-            text = await self._places.log(urllib.parse.unquote(path.split("/")[2]), lines)
-            found = answer("404 Not Found", b"") if text is None else answer("200 OK", text.encode(), "text/plain")
-            writer.write(found)
+            writer.write(await self._log(urllib.parse.unquote(path.split("/")[2]), lines))
         else:
             await self._office.serve(request, writer)
+
+    async def _log(self, name: str, lines: int) -> bytes:
+        try:
+            text = await self._places.log(name, lines)
+        except OSError:
+            return answer("503 Service Unavailable", b"")
+        return answer("404 Not Found", b"") if text is None else answer("200 OK", text.encode(), "text/plain")
 
     async def _show(self, writer: asyncio.StreamWriter) -> None:
         """Write the replicas, and again at each change, for as long as somebody reads it."""
@@ -164,7 +170,7 @@ class Bridge:
 
 async def _while_there(reader: asyncio.StreamReader, work: Awaitable[None]) -> None:
     """Do the work, and stop when the caller has gone."""
-    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(reader.read(1))
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(reader))
     try:
         await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -175,12 +181,16 @@ async def _while_there(reader: asyncio.StreamReader, work: Awaitable[None]) -> N
             await doing
 
 
+async def _gone(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):  # what was not read by the caller ends the connection in this way
+        await reader.read(1)
+
+
 def main(text: str) -> int:
     """Serve until SIGTERM; return 1 where nothing can be served."""
-    os.umask(0o177)  # the socket is ours alone
+    os.umask(0o077)  # the socket is ours alone
     die_with_parent()
     order = Order.from_json(text)
-    os.umask(0o077)
     try:
         ledger = connect(order)
     except ConnectionError as error:

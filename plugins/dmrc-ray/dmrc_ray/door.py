@@ -15,6 +15,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _LINE_BYTES = 4 << 20
+LONGEST_TEXT = _LINE_BYTES // 16
+"""Characters that fit into a line, of which JSON writes some with twelve bytes."""
+
 _PATIENCE_SECONDS = 10.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 

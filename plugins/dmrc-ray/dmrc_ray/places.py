@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from dmrc_ray import door
@@ -23,8 +24,8 @@ class Known:
     """Requests that it works on, those of other bridges too."""
     writer: asyncio.StreamWriter | None = None
     """Its door; None before it is open."""
-    logs: asyncio.Queue[str] | None = None
-    """What it answers when it is asked for its log."""
+    logs: deque[asyncio.Future[str]] = field(default_factory=deque)
+    """Those who have asked it for its log, which it answers in this order."""
     opening: asyncio.Task[None] | None = None
     """The task that holds the door open."""
 
@@ -86,17 +87,21 @@ class Places:
         return True
 
     async def log(self, name: str, lines: int) -> str | None:
-        """Ask a replica for the end of its log; None where there is no such replica, or it does not answer."""
+        """Ask a replica for the end of its log; None where there is no such replica.
+
+        Raises:
+            OSError: It is about to start, or does not answer.
+        """
         known = self._known.get(name)
-        if known is None or known.writer is None:
+        if known is None:
             return None
-        known.logs = asyncio.Queue()
+        if known.writer is None:
+            raise ConnectionError(f"replica {name} has not started yet")
+        text: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        known.logs.append(text)
         door.send(known.writer, {"log": lines})
-        try:
-            async with asyncio.timeout(_LOG_SECONDS):
-                return await known.logs.get()
-        except TimeoutError:
-            return None
+        async with asyncio.timeout(_LOG_SECONDS):
+            return await text
 
     async def next_change(self) -> None:
         """Wait until something is another, and a moment more: under load there is a change at each request."""
@@ -121,8 +126,8 @@ class Places:
                 if "in_use" in said:
                     known.in_use = int(said["in_use"])
                     self.changed()
-                elif "log" in said and known.logs is not None:
-                    known.logs.put_nowait(str(said["log"]))
+                elif "log" in said and known.logs and not (asked := known.logs.popleft()).done():
+                    asked.set_result(str(said["log"]))
         except OSError:
             pass
         finally:

@@ -8,11 +8,13 @@ import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dmrc_ray.door import Tickets
+from dmrc.log_tail import last_lines
+from dmrc_ray.door import LONGEST_TEXT, Tickets
 from dmrc_ray.order import work_from
 from dmrc_ray.own_files import own_directory
 
@@ -131,9 +133,7 @@ class LlamaServer:
         await self._announce()
 
     async def _log(self, lines: int) -> str:
-        log = self._directory / "server.log"
-        text = await asyncio.to_thread(log.read_text, errors="replace") if log.exists() else ""
-        return "".join(text.splitlines(keepends=True)[-lines:])
+        return await asyncio.to_thread(end_of_log, self._directory / "server.log", lines)
 
     def _say(self, detail: str) -> None:
         self._place = replace(self._place, detail=detail)
@@ -150,7 +150,8 @@ class LlamaServer:
             try:
                 await self._announce()
             except Exception:  # noqa: BLE001 whatever is the matter with it, another one is asked for
-                self._ledger = await asyncio.to_thread(ledger)
+                with suppress(Exception):  # the cluster has no head now: the next beat asks again
+                    self._ledger = await asyncio.to_thread(ledger)
             await asyncio.sleep(_BEAT_SECONDS)
 
     def _tell_gone(self, failure: str = "") -> None:
@@ -199,6 +200,14 @@ def _node_name() -> str:
     }
     name = names.get(own, own[:8])
     return name if list(names.values()).count(name) < 2 else f"{name}-{own[:6]}"
+
+
+def end_of_log(log: Path, lines: int) -> str:
+    """Return the last lines of a log, as far as they can be sent at once; empty where there is no log."""
+    try:
+        return "".join(last_lines(log, lines))[-LONGEST_TEXT:]
+    except FileNotFoundError:
+        return ""
 
 
 def free_port(host: str) -> int:
