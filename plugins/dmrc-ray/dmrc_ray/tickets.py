@@ -104,7 +104,6 @@ async def _drain(response: Any) -> None:
 def _handle(application: str) -> Any:
     from ray import serve
 
-    logging.getLogger("ray.serve").setLevel(
-        logging.ERROR
-    )  # its import set another; a dead replica is told at each look
+    # The import has set another level, at which a dead replica is told each time that it is asked.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     return serve.get_app_handle(application).options(stream=True)
