@@ -18,10 +18,11 @@ from tests.polling import eventually
 from tests.ray_cluster import temporary_cluster
 from tests.real_model import smollm2_gguf
 
+_MODEL = "local/smollm2"
 _SERVERS = 3
 _STREAMS = 2
 """For each of them at the same time."""
-_TOKENS = 64
+_TOKENS = 48
 _PAIRS = 5
 _FIRSTS = 20
 _ON_RAY = f"engine: ray, replicas: {_SERVERS}, "
@@ -32,7 +33,7 @@ models:
   llm:
     model: {model}
     context_size: 512
-    runtime_flags: ["--threads", "1"]
+    runtime_flags: ["--threads", "1", "--seed", "{seed}"]
     x-dmrc: {{{engine}parallel: {streams}, keep_alive: -1}}
 """
 
@@ -42,25 +43,25 @@ class _Side:
     """Where as many streams go as there are slots, in groups of as many as one server has."""
 
     dmrc: Dmrc
-    keys: list[tuple[str, str]]
-    """For each group the key, and the model."""
+    keys: list[str]
+    """For each group its key."""
 
     def rate(self) -> float:
         """Return the tokens per second of all streams together."""
         with ThreadPoolExecutor() as pool:
-            loads = [self._load(key, model, _TOKENS, connections=_STREAMS, requests=2) for key, model in self.keys]
+            loads = [self._load(key, _TOKENS, connections=_STREAMS, requests=1) for key in self.keys]
             seen = list(pool.map(run, loads))
         assert not any(one.failed for one in seen)
         return sum(one.chunks for one in seen) / max(one.seconds for one in seen)
 
     def first_ms(self) -> float:
         """Return when the first token of a lone stream comes, p50."""
-        seen: Loaded = run(self._load(*self.keys[0], 4, requests=_FIRSTS))
+        seen: Loaded = run(self._load(self.keys[0], 4, requests=_FIRSTS))
         assert not seen.failed
         return median(seen.first_ms)
 
-    def _load(self, key: str, model: str, tokens: int, *, requests: int, connections: int = 1) -> Load:
-        body = {"model": model, "messages": MESSAGES, "max_tokens": tokens, "stream": True}
+    def _load(self, key: str, tokens: int, *, requests: int, connections: int = 1) -> Load:
+        body = {"model": "llm", "messages": MESSAGES, "max_tokens": tokens, "stream": True}
         body |= {"ignore_eos": True, "temperature": 0}
         return Load(port=self.dmrc.port, key=key, body=body, connections=connections, requests=requests)
 
@@ -100,11 +101,9 @@ def _both() -> Iterator[tuple[_Side, _Side]]:
     """Yield the side on a cluster and the side without, each with its servers loaded and asked once."""
     with temporary_cluster(nodes=_SERVERS, processors=1) as cluster, temporary_dmrc() as dmrc:
         dmrc.environment["RAY_ADDRESS"] = cluster.address
-        models = [f"local/smollm2-{number}" for number in range(_SERVERS)]
-        for model in models:
-            dmrc.ok("package", "--gguf", smollm2_gguf(), model)
-        on_ray = _Side(dmrc, [(_key(dmrc, "on-ray", models[0], _ON_RAY), models[0])] * _SERVERS)
-        here = _Side(dmrc, [(_key(dmrc, f"here-{number}", model, ""), model) for number, model in enumerate(models)])
+        dmrc.ok("package", "--gguf", smollm2_gguf(), _MODEL)
+        on_ray = _Side(dmrc, [_key(dmrc, "on-ray", _ON_RAY)] * _SERVERS)
+        here = _Side(dmrc, [_key(dmrc, f"here-{seed}", "", seed) for seed in range(_SERVERS)])
         on_ray.first_ms()
         eventually(lambda: _ready(dmrc) == _SERVERS, "replicas", seconds=120)
         for side in (on_ray, here):
@@ -112,10 +111,11 @@ def _both() -> Iterator[tuple[_Side, _Side]]:
         yield on_ray, here
 
 
-def _key(dmrc: Dmrc, name: str, model: str, engine: str) -> str:
+def _key(dmrc: Dmrc, name: str, engine: str, seed: int = 0) -> str:
+    """Return the key of a new project; of another seed is another runner."""
     directory = dmrc.home / name
     directory.mkdir()
-    compose = _COMPOSE.format(name=name, model=model, engine=engine, streams=_STREAMS)
+    compose = _COMPOSE.format(name=name, model=_MODEL, engine=engine, streams=_STREAMS, seed=seed)
     (directory / "compose.yaml").write_text(compose)
     key: str = json.loads(dmrc.ok("env", "app", "--format", "json", cwd=directory))["OPENAI_API_KEY"]
     return key
