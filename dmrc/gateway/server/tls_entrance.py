@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dmrc.background import BackgroundTasks
+from dmrc.background import BackgroundTasks, beside
 from dmrc.gateway.server.certificates import CertificateFiles
 from dmrc.gateway.server.connection_shares import ConnectionShares
 
@@ -51,19 +51,18 @@ class TlsEntrance:
         """Accept until cancelled."""
         bound.setblocking(False)
         loop = asyncio.get_running_loop()
-        looking = loop.create_task(self._follow_files())
         try:
-            while True:
-                try:
-                    connection, peer = await loop.sock_accept(bound)
-                except OSError as error:
-                    _log.warning("a connection cannot be accepted: %s", error)
-                    await asyncio.sleep(_RETRY_SECONDS)
-                    continue
-                self._running.spawn(self._shake(connection, str(peer[0])))
-                await asyncio.sleep(_PACE_SECONDS)
+            with beside(self._follow_files(), "the look at the files of a certificate"):
+                while True:
+                    try:
+                        connection, peer = await loop.sock_accept(bound)
+                    except OSError as error:
+                        _log.warning("a connection cannot be accepted: %s", error)
+                        await asyncio.sleep(_RETRY_SECONDS)
+                        continue
+                    self._running.spawn(self._shake(connection, str(peer[0])))
+                    await asyncio.sleep(_PACE_SECONDS)
         finally:
-            looking.cancel()
             await self._running.close()
 
     async def _shake(self, connection: socket.socket, address: str) -> None:
