@@ -238,6 +238,19 @@ def test_where_all_refuse_the_last_refusal_is_the_answer(play: Play) -> None:
         play(story())
 
 
+def test_a_refusal_that_is_the_answer_is_not_told_to_be_in_its_own_place(play: Play) -> None:
+    with far(refuses(b"503 Busy"), sends()) as (busy, broken):
+
+        async def story() -> None:
+            async with sessions(busy.url, broken.url) as (session, _):
+                status, _body, replica = await ask(session)
+                assert (status, replica.name) == (503, busy.url)
+                (why,) = replica.instead_of
+                assert broken.url in why
+
+        play(story())
+
+
 def test_one_that_told_how_long_to_wait_gets_nothing_until_then(play: Play) -> None:
     with far(refuses(b"429 Slow down", b"Retry-After: 1\r\n"), whole) as (limited, other):
 

@@ -9,16 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import urllib3
 
+from dmrc.errors import ProjectError
+from dmrc.gateway.projects.given import read_given
+from dmrc.project import ModelDeclaration, ServingOptions, Upstream, UpstreamPlace
 from dmrc.projects import Registration, key_hash
 from tests.dmrc_command import Dmrc
 
 _KEY = "sk-dmrc-of-web"
 
 
-def _file(path: Path) -> Path:
-    registration = Registration(name="shop", directory="/", services={"web": ()}, key_hashes={"web": key_hash(_KEY)})
+def _file(path: Path, **models: ModelDeclaration) -> Path:
+    registration = Registration(
+        name="shop", directory="/", models=models, services={"web": ()}, key_hashes={"web": key_hash(_KEY)}
+    )
     path.write_text(registration.to_json())
     return path
 
@@ -71,3 +77,20 @@ def test_a_file_that_is_no_project_is_named(dmrc: Dmrc, tmp_path: Path) -> None:
         assert done.returncode != 0
         assert done.stderr.count("\n") == 1
         assert str(arguments[-1]) in done.stderr
+
+
+def test_each_of_several_upstreams_gets_its_key(tmp_path: Path) -> None:
+    upstream = Upstream(
+        url="https://one.test/v1",
+        model="m",
+        key="KEY_OF_ONE",
+        others=(UpstreamPlace(url="https://two.test/v1", model="m", key="KEY_OF_TWO"),),
+    )
+    declaration = ModelDeclaration(key="llm", model="m", options=ServingOptions(upstream=upstream))
+    file = _file(tmp_path / "project.json", llm=declaration)
+
+    found = read_given(file, {"KEY_OF_ONE": "1", "KEY_OF_TWO": "2", "OTHER": "3"}, None)
+
+    assert found.upstream_keys == {"KEY_OF_ONE": "1", "KEY_OF_TWO": "2"}
+    with pytest.raises(ProjectError, match="KEY_OF_TWO"):
+        read_given(file, {"KEY_OF_ONE": "1"}, None)

@@ -178,8 +178,9 @@ class SeveralSession:
                 refusals.append(taken)
                 self._let_rest(taken, request)
             if refusals:
-                del request.whys[-1]
-                return refusals.pop()
+                last = refusals.pop()
+                del request.whys[request.tried.index(last.replica)]  # it had the request, but not in vain
+                return last
         finally:
             for refusal in refusals:
                 refusal.close()

@@ -41,7 +41,8 @@ def read_given(path: Path, environ: Mapping[str, str], secrets: Path | None) -> 
     except ProjectError as error:
         raise ProjectError(f"'{path}': {error.message}", remedy="Write it anew: dmrc export kubernetes") from error
     upstreams = (model.options.upstream for model in registration.models.values())
-    wanted = dict.fromkeys(each.key for each in upstreams if each is not None and each.key is not None)
+    places = (place for each in upstreams if each is not None for place in each.all)
+    wanted = dict.fromkeys(place.key for place in places if place.key is not None)
     missing = [name for name in wanted if not environ.get(name)]
     if missing:
         raise ProjectError(f"'{path}' wants the keys of upstreams in {', '.join(missing)}", remedy="Set the variables")
