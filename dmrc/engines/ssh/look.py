@@ -36,6 +36,8 @@ def look(written: str, remote_command: str) -> Finding:
             raise other_version(host, found[1])
     except DmrcError as error:
         return Finding("problem", error.message, error.remedy)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("problem", f"host '{written}' cannot be reached: {error}", "Does ssh work by hand?")
+    except subprocess.TimeoutExpired:
+        return Finding("problem", f"host '{written}' does not answer in {_SECONDS} s", "Does ssh work by hand?")
+    except OSError as error:
+        return Finding("problem", f"'{PROGRAM}' cannot be run: {error.strerror}", "Install OpenSSH's client")
     return Finding("ok", f"{host} has dmrc {found[1]}")
