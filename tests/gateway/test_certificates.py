@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import ssl
@@ -85,3 +86,24 @@ def test_a_renewed_certificate_is_taken_when_both_files_fit(
     key.unlink()
     files.look()
     assert files.current.names == ("second.test",)
+
+
+def test_a_file_that_goes_while_it_is_read_leaves_the_former_in_use(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = (tmp_path / name for name in ("live.pem", "live.key"))
+    for source, to in zip(authority.issue("box"), (certificate, key), strict=True):
+        shutil.copy(source, to)
+    files = CertificateFiles(certificate, key)
+    former = files.current
+    key.touch()
+
+    def gone(*_arguments: object, **_options: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", gone)
+    files.look()
+
+    assert files.current is former
+    (said,) = caplog.messages
+    assert said.endswith(f"TLS cannot read '{certificate}' and '{key}': No such file or directory")

@@ -60,6 +60,8 @@ def read_certificate(certificate: Path, key: Path) -> Certificate:
             ) from error
         said = (error.reason or str(error)).replace("_", " ").lower()
         raise SettingError(f"TLS cannot use '{certificate}' with '{key}': {said}") from error
+    except OSError as error:  # it was there a moment ago
+        raise SettingError(f"TLS cannot read '{certificate}' and '{key}': {error.strerror}") from error
     names = tuple(str(value) for kind, value in facts.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
     return Certificate(context, names, float(ssl.cert_time_to_seconds(facts["notAfter"])))
 
