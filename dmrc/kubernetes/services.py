@@ -222,9 +222,16 @@ def _left_out(written: Written) -> Iterator[str]:
         if name not in known and not name.startswith("x-") and value and value != default.get(name):
             yield f"{name}: not converted"
     deploy = mapping(fields.get("deploy"), "deploy")
+    for part, amounts in mapping(deploy.get("resources"), "resources").items():
+        yield from (f"deploy.resources.{part}.{each}: not converted" for each in _others(amounts))
     for name in deploy:
         if name not in ("replicas", "resources", "placement") or (name == "placement" and deploy[name]):
             yield f"deploy.{name}: not converted"
+
+
+def _others(amounts: object) -> list[str]:
+    """Return what of a service's resources a Pod's are not made of: graphics cards, a number of processes."""
+    return [name for name in mapping(amounts, "resources") if name not in ("cpus", "memory")]
 
 
 def _mappings(value: object) -> list[Mapping[str, object]]:
