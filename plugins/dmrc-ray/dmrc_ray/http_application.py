@@ -40,9 +40,11 @@ class HttpLlamaServer:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         deadline = asyncio.get_running_loop().time() + _LOADING_SECONDS
         while not await self._is_loaded():
-            if self._process.poll() is not None or asyncio.get_running_loop().time() > deadline:
-                self._process.kill()
+            if self._process.poll() is not None:
                 raise RuntimeError(f"{_PROGRAM} does not load its model: it ended with {self._process.returncode}")
+            if asyncio.get_running_loop().time() > deadline:
+                self._process.kill()
+                raise RuntimeError(f"{_PROGRAM} has not loaded its model in {_LOADING_SECONDS:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _is_loaded(self) -> bool:

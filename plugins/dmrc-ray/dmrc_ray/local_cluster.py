@@ -16,6 +16,7 @@ from types import FrameType
 import filelock
 import psutil
 
+from dmrc.store.files import replace_file
 from dmrc_ray.cluster import directory, settle_environment
 from dmrc_ray.own_files import own_directory
 
@@ -29,9 +30,9 @@ def main(home: str) -> int:
     """Hold it until nobody wants anything of it, or SIGTERM."""
     place = directory(home)
     token = place / "token"
+    os.umask(0o077)
     if not token.exists():
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
+        replace_file(token, secrets.token_hex(32).encode())
     settle_environment(home, None)
     os.environ.pop("RAY_ADDRESS", None)
     import ray
@@ -48,7 +49,7 @@ def main(home: str) -> int:
         signal.signal(signal.SIGTERM, _end)
         own = psutil.Process()
         document = {"address": context.address_info["gcs_address"], "pid": own.pid, "since": own.create_time()}
-        _write(place / "cluster.json", json.dumps(document))
+        replace_file(place / "cluster.json", json.dumps(document).encode())
         _hold(place)
     finally:
         ray.shutdown()
@@ -75,12 +76,6 @@ def _hold(place: Path) -> None:
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(place / "lock", timeout=0):
             (place / "cluster.json").unlink(missing_ok=True)
             return
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

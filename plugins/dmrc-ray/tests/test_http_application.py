@@ -19,7 +19,7 @@ from tests.tiny_gguf import write_tiny_llama
 
 _PROGRAM = """
 import json, os, sys, urllib.error, urllib.request
-import ray
+import psutil, ray
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
 import yaml
@@ -43,7 +43,13 @@ def ask(key, stream):
     except urllib.error.HTTPError as error:
         return [error.code, ""]
 
-print(json.dumps([ask("right", False), ask("right", True), ask("wrong", False)]))
+answers = [ask("right", False), ask("right", True), ask("wrong", False)]
+model = application["args"]["arguments"][1]
+(server,) = [each for each in psutil.process_iter() if model in each.cmdline() and "--jinja" in each.cmdline()
+    and os.path.basename(each.exe()).startswith("llama")]
+server.parent().kill()  # the replica
+gone, _ = psutil.wait_procs([server], timeout=10)
+print(json.dumps([*answers, len(gone)]))
 serve.shutdown()
 ray.shutdown()
 """
@@ -91,7 +97,10 @@ def test_a_replica_owns_a_server_and_answers_over_http(
     )
 
     assert done.returncode == 0, done.stderr[-4000:]
-    whole, streamed, refused = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[[")))
+    whole, streamed, refused, gone = json.loads(
+        next(line for line in done.stdout.splitlines() if line.startswith("[["))
+    )
     assert json.loads(whole[1])["usage"]["completion_tokens"] == 4
     assert streamed[1].rstrip().endswith("data: [DONE]")
     assert refused[0] == 401
+    assert gone == 1, "the server outlives its replica"
