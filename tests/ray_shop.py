@@ -169,16 +169,15 @@ def callers(shop: Shop, number: int = 8, tokens: int = 24) -> Iterator[list[Seen
 
 def servers(cluster: RayCluster) -> list[psutil.Process]:
     """Return the llama.cpp servers on the nodes of a cluster."""
-    return [process for process in psutil.process_iter() if _serves(process, cluster.directory)]
+    return [process for process in cluster.processes() if _serves(process)]
 
 
-def _serves(process: psutil.Process, directory: Path) -> bool:
+def _serves(process: psutil.Process) -> bool:
     try:
-        words = " ".join(process.cmdline())
-        is_server = "xllamacpp_child" in words or "llama-server" in words.partition(" ")[0]
-        return is_server and process.environ().get("DMRC_HOME", "").startswith(str(directory))
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        words = process.cmdline()
+    except psutil.NoSuchProcess:
         return False
+    return "dmrc.engines.llama_cpp.xllamacpp_child" in words or Path("".join(words[:1])).name == "llama-server"
 
 
 def wait_until(when: float) -> None:

@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -41,12 +42,13 @@ def dmrc_on_ray(ray_cluster: RayCluster, smollm2: Path) -> Iterator[Dmrc]:
         yield dmrc
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shop(dmrc_on_ray: Dmrc, ray_cluster: RayCluster) -> Iterator[Shop]:
-    """A project with four services, for all tests here; at its end nothing of it is left on the cluster."""
+    """A project with four services; at its end nothing of it is left on the cluster."""
     shop = Shop.opened(dmrc_on_ray, ON_RAY)
     yield shop
     shop.close()
+    shutil.rmtree(shop.directory)
     eventually(lambda: not servers(ray_cluster), "end of the servers")
 
 
