@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import urllib3
+import yaml
 
 from dmrc import __version__
 from tests.dmrc_command import temporary_dmrc
@@ -60,6 +61,18 @@ def test_a_model_is_pulled_there_with_progress_here(box: SshHost, hosted: Hosted
     assert json.loads(box.here.ok("list", "--json")) == []
     assert len(json.loads(box.there.ok("list", "--json"))) == 2
     assert project.answer(model="llm")["usage"]
+
+
+def test_what_keeps_a_model_from_here_is_told_though_a_host_has_it(hosted: Hosted) -> None:
+    project = hosted()
+    document = yaml.safe_load(project.file.read_text())
+    document["models"]["own"] = {"model": TINY}
+    document["services"]["web"]["models"].append("own")
+    project.file.write_text(yaml.safe_dump(document))
+
+    assert project.refused().startswith(
+        f"dmrc: model '{TINY}' cannot be pulled: registry 'docker.io' cannot be reached"
+    )
 
 
 def test_chats_streams_and_embeddings_come_from_there_and_are_recorded_here_alone(box: SshHost, hosted: Hosted) -> None:

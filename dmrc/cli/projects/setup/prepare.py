@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -98,16 +98,19 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     for model in wish.models:
         tell_cut_context(app, model)
         runner = runners.get(model.key)
-        note(_summary(app, model, pulled.get(model.model), runner))
+        note(_summary(app, model, pulled.get((model.model, model.options.host)), runner))
         if runner is not None and runner.get("notice"):
             note(str(runner["notice"]))
     return Prepared(keys, gateway)
 
 
-def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pulled]:
-    """Pull all models side by side, each reference once, with what engines need; what is present needs no network."""
+def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[tuple[str, str | None], Pulled]:
+    """Pull all models side by side, with what engines need, and return what came, by reference and host.
+
+    Each reference is pulled once for each machine; what is present needs no network.
+    """
     here = [model for model in models if model.options.host is None]
-    there = {(name, model.options.host): model for model in models if model.options.host for name in model.references}
+    there = {(name, host): model for model in models if (host := model.options.host) for name in model.references}
     wanted = wanted_formats(here, app.engines)
     with PullProgress() as progress, ThreadPoolExecutor(max_workers=4) as pool:
 
@@ -117,17 +120,17 @@ def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[str, Pul
             except FormatError as error:
                 raise refusal(error, name, models, app.engines) from error
 
-        futures = {name: pool.submit(pull, name) for name in wanted}
-        futures |= {
-            name: pool.submit(
-                pull_there, app, str(host), name, model.options.engine, progress.of(name), progress.cancelled
+        futures: dict[tuple[str, str | None], Future[Pulled]] = {}
+        for name in wanted:
+            futures[name, None] = pool.submit(pull, name)
+        for (name, host), model in there.items():
+            futures[name, host] = pool.submit(
+                pull_there, app, host, name, model.options.engine, progress.of(name), progress.cancelled
             )
-            for (name, host), model in there.items()
-        }
         try:
             for model in here:
                 app.engines[model.engine].fetch(model.options, progress.of_parts(model.options.image or model.engine))
-            return {name: future.result() for name, future in futures.items()}
+            return {which: future.result() for which, future in futures.items()}
         except BaseException:
             progress.cancel()
             if there:
