@@ -112,7 +112,11 @@ class Bridge:
         deadline = time.monotonic() + _PLACE_SECONDS
         while not self._was_ready:
             await asyncio.sleep(_STATUS_SECONDS)
-            if (why := await asyncio.to_thread(application.failure, self._order.application)) is not None:
+            try:
+                why = await asyncio.to_thread(application.failure, self._order.application)
+            except Exception as error:  # noqa: BLE001 Serve cannot be asked while its controller starts anew
+                why = application.telling(str(error)) if time.monotonic() > deadline else None
+            if why is not None:
                 return self._failure or why
             if not self._places.all() and time.monotonic() > deadline:
                 return await asyncio.to_thread(application.no_room, self._order.needs)

@@ -78,8 +78,11 @@ class Tickets:
             keep_alive(writer)
             bridge = ""
             try:
-                hello = await read(reader)
-                if hello is None or not hmac.compare_digest(str(hello.get("key")), key):
+                hello = None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE_SECONDS):
+                        hello = await read(reader)
+                if hello is None or not hmac.compare_digest(str(hello.get("key")).encode(), key.encode()):
                     return
                 bridge = str(hello["bridge"])
                 self._bridges.setdefault(bridge, set()).add(writer)
@@ -105,7 +108,7 @@ async def read(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     try:
         line = await reader.readline()
         return dict(json.loads(line)) if line else None
-    except (OSError, ValueError):
+    except (OSError, TypeError, ValueError):
         return None
 
 

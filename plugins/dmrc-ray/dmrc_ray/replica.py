@@ -11,12 +11,16 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmrc.log_tail import last_lines
 from dmrc_ray.door import LONGEST_TEXT, Tickets
 from dmrc_ray.order import work_from
 from dmrc_ray.own_files import own_directory
+
+if TYPE_CHECKING:
+    from dmrc.engines.engine import Launch
+    from dmrc.engines.local_model import LocalModel
 
 _BEAT_SECONDS = 2.0
 
@@ -57,11 +61,8 @@ class LlamaServer:
             raise RuntimeError(str(error)) from error
 
     async def _start(self, uses_card: bool) -> None:
-        from dmrc.engines.engine import Launch
         from dmrc.engines.http_client.tcp_connector import ChildTcpConnector
-        from dmrc.engines.placement import Placement
         from dmrc.engines.process import Child, EngineProcess
-        from dmrc.project import ServingOptions
         from dmrc_ray.weights import local_model
 
         loop, work, place = asyncio.get_running_loop(), self._work, self._place
@@ -71,25 +72,8 @@ class LlamaServer:
 
         model = await asyncio.to_thread(local_model, work, place.node, say)
         self._say("loading the model")
-        keys = self._directory / "keys"
-        keys.touch(mode=0o600)
-        keys.write_text(place.key)
-        log = self._directory / "server.log"
         port = free_port(place.host)
-        launch = Launch(
-            name=work.name,
-            digest=work.digest,
-            model=model,
-            options=ServingOptions.from_json(work.options),
-            parallel=work.parallel,
-            prompt_cache_bytes=work.prompt_cache_bytes,
-            placement=None if uses_card else Placement(),
-            socket=self._directory / "none.sock",
-            port=port,
-            host=place.host,
-            api_keys=keys,
-            log=log,
-        )
+        launch = self._launch(model, port, uses_card=uses_card)
         engine = _engine()
         engine.check(launch.options, model.companions.kinds)
         child = Child(
@@ -98,7 +82,7 @@ class LlamaServer:
             model=work.name,
             socket=launch.socket,
             connector=ChildTcpConnector(port, place.host),
-            log=log,
+            log=launch.log,
             causes=engine.causes,
         )
         self._process = await EngineProcess.start(child)
@@ -108,6 +92,30 @@ class LlamaServer:
         self._watching = asyncio.create_task(self._watch())
         self._place = replace(place, state="ready", detail="", port=port, door=server.sockets[0].getsockname()[1])
         await self._announce()
+
+    def _launch(self, model: LocalModel, port: int, *, uses_card: bool) -> Launch:
+        """Return how the server is started: with the options of one machine, for whoever has the key."""
+        from dmrc.engines.engine import Launch
+        from dmrc.engines.placement import Placement
+        from dmrc.project import ServingOptions
+
+        work, keys = self._work, self._directory / "keys"
+        keys.touch(mode=0o600)
+        keys.write_text(self._place.key)
+        return Launch(
+            name=work.name,
+            digest=work.digest,
+            model=model,
+            options=ServingOptions.from_json(work.options),
+            parallel=work.parallel,
+            prompt_cache_bytes=work.prompt_cache_bytes,
+            placement=None if uses_card else Placement(),
+            socket=self._directory / "none.sock",
+            port=port,
+            host=self._place.host,
+            api_keys=keys,
+            log=self._directory / "server.log",
+        )
 
     async def hold(self, bridge: str, ticket: str) -> AsyncIterator[dict[str, Any]]:
         """Take one request: yield where it is to be sent, and end when it has ended."""
