@@ -192,9 +192,13 @@ def _security(fields: Mapping[str, object]) -> JsonObject:
 
 
 def _tmpfs(fields: Mapping[str, object]) -> list[str]:
-    said = fields.get("tmpfs")
+    return [each.partition(":")[0] for each in _listed(fields.get("tmpfs"))]
+
+
+def _listed(said: object) -> list[str]:
+    """Return the entries of a field that takes one text or several."""
     entries = [said] if isinstance(said, str) else said if isinstance(said, list) else []
-    return [str(entry).partition(":")[0] for entry in entries]
+    return [str(entry) for entry in entries]
 
 
 def _left_out(written: Written) -> Iterator[str]:
@@ -210,6 +214,8 @@ def _left_out(written: Written) -> Iterator[str]:
         yield f"ports: {', '.join(published)} of this machine; in the cluster write an Ingress or a Route"
     if fields.get("volumes"):
         yield "volumes: write a PersistentVolumeClaim, and mount it by a patch"
+    if any(":" in each for each in _listed(fields.get("tmpfs"))):
+        yield "tmpfs: sizes and modes are left out"
     if "user" in fields and not _USER.fullmatch(str(fields["user"])):
         yield f"user: Kubernetes takes numbers, not '{fields['user']}'"
     if fields.get("depends_on"):

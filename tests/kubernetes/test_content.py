@@ -329,11 +329,15 @@ def test_json_lists_files_and_what_is_left_out(exporter: Exporter) -> None:
     assert any("services.db.volumes" in line for line in told["not_converted"])
 
 
-def test_a_graphics_card_of_a_service_is_told_not_to_be_converted(exporter: Exporter) -> None:
+def test_what_a_pod_has_no_place_for_is_told(exporter: Exporter) -> None:
     card = "{driver: nvidia, count: 1, capabilities: [gpu]}"
-    limits = f"deploy: {{resources: {{limits: {{cpus: '2', pids: 9}}, reservations: {{devices: [{card}]}}}}}}"
-    exported = exporter.export(SHOP.replace('    volumes: ["data', f'    {limits}\n    volumes: ["data'))
+    deploy = f"deploy: {{resources: {{limits: {{cpus: '2', pids: 9}}, reservations: {{devices: [{card}]}}}}}}"
+    exported = exporter.export(SHOP.replace("  db:\n", f"  db:\n    {deploy}\n    tmpfs: ['/run:size=64m']\n"))
 
     assert exported.pod("db")["containers"][0]["resources"] == {"limits": {"cpu": "2"}}
-    for field in ("limits.pids", "reservations.devices"):
-        assert f"services.db.deploy.resources.{field}: not converted" in exported.said
+    for field in (
+        "deploy.resources.limits.pids: not converted",
+        "deploy.resources.reservations.devices: not converted",
+    ):
+        assert f"services.db.{field}" in exported.said
+    assert "services.db.tmpfs: sizes and modes are left out" in exported.said
