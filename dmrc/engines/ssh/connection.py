@@ -59,7 +59,7 @@ class Link:
         self._socket = socket
         self._on_end = on_end
         self._watch: asyncio.Task[None] | None = None
-        self._stderr = begin(self._listen(), "the reading of what ssh says", expected=(OSError, ValueError))
+        self._stderr = begin(self._listen(), "the reading of what ssh says", expected=OSError)
 
     async def hello(self) -> Mapping[str, object] | None:
         """Return what the other end says of itself; None when the connection ended before."""
@@ -115,8 +115,10 @@ class Link:
         self._on_end(self)
 
     async def _listen(self) -> None:
-        while line := await self._errors.readline():
-            self.said.append(line.decode(errors="replace").rstrip()[:500])
+        while not self._errors.at_eof():
+            with contextlib.suppress(ValueError):  # of a line that is too long; unread, it would hold up ssh
+                if line := await self._errors.readline():
+                    self.said.append(line.decode(errors="replace").rstrip()[:500])
 
 
 class Host:
