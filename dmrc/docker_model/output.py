@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from dmrc.cli.record.version import version as dmrc_version
 from dmrc.cli.serving.ps import is_elsewhere
 from dmrc.cli.serving.ps import ps as dmrc_ps
 from dmrc.fields import JsonObject
+
+if TYPE_CHECKING:
+    from dmrc.models import PushForm
 
 _ORDER = ("Running", "Error", "Not Installed", "Installing")
 
@@ -127,11 +130,11 @@ def unload(
         click.echo("No such model(s) running." if models or engine else "No models are running.")
 
 
-def _push(app: App, references: tuple[str, ...]) -> None:
+def _push(app: App, references: tuple[str, ...], form: PushForm) -> None:
     from dmrc.cli.models.push import push_model
 
     for reference in references:
-        push_model(app, reference)
+        push_model(app, reference, form)
         click.echo("Model pushed successfully")
 
 

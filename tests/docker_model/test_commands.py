@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from dmrc.cli.main import create_cli
-from dmrc.docker_model import commands
+from dmrc.docker_model import commands, output
 from dmrc.hooks.plugins import Plugins
 from tests.dmrc_command import Dmrc
 from tests.installing.wheel_index import put, serving
@@ -187,3 +188,12 @@ def test_the_one_context_is_the_daemon(docker_model: Dmrc) -> None:
     assert json.loads(docker_model.ok("context", "inspect"))[0]["name"] == "default"
     assert docker_model.run("context", "use", "default").returncode == 0
     assert docker_model.run("context", "use", "other").returncode == 3
+
+
+@pytest.mark.parametrize("command", [output.status, output.version, output.ps, output.push, output.show])
+def test_a_command_in_other_words_takes_every_option_of_dmrcs_own(command: click.Command) -> None:
+    """#19: `dmrc push --as` came, and `docker model push` ended in a traceback."""
+    callback = inspect.unwrap(command.callback or pytest.fail("it does nothing"))
+    tell = inspect.getclosurevars(callback).nonlocals["tell"]
+    options = {str(each.name): None for each in command.params if each.name not in ("as_json", "help")}
+    inspect.signature(tell).bind(None, **options)
