@@ -1,7 +1,7 @@
 """The child that dmrc starts for a model on a cluster: it listens on the runner's socket, and has others do the work.
 
-`python -m dmrc_ray.bridge ORDER`. It asks Ray Serve for a ticket for each request, which says where a llama.cpp server
-is, and copies between that server and dmrc: no byte of a request goes through Ray.
+`python -m dmrc_ray.bridge ORDER`. Ray Serve leases it a slot for each request and says where that llama.cpp server
+is; it copies between that server and dmrc: no byte of a request goes through Ray.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from dmrc_ray.order import Order
 
 _LEAVE_SECONDS = 3.0
 _STATUS_SECONDS = 1.0
-_PLACE_SECONDS = 100.0
+_ROOM_SECONDS = 100.0
 """How long a node that has room is waited for: a cluster may bring one when it is wanted."""
 
 
 class Bridge:
     """Of one runner; for one event loop."""
 
-    def __init__(self, order: Order, ledger: Any) -> None:
-        """Serve an application of the ledger; begin nothing."""
-        from dmrc_ray.places import Places
-        from dmrc_ray.tickets import TicketOffice
+    def __init__(self, order: Order, registry: Any) -> None:
+        """Serve an application of the registry; begin nothing."""
+        from dmrc_ray.replicas import Replicas
+        from dmrc_ray.router_client import RouterClient
 
-        self._order, self._ledger = order, ledger
+        self._order, self._registry = order, registry
         self._token = str(os.getpid())
         self._holder = (order.application, order.holder, self._token)
         self._bridge = f"{order.holder}-{self._token}"
-        self._places = Places(self._bridge, self._tell_gone)
-        self._office = TicketOffice(order.application, self._bridge, self._places)
+        self._replicas = Replicas(self._bridge, self._tell_gone)
+        self._router = RouterClient(order.application, self._bridge, self._replicas)
         self._was_ready = False
         self._failure = ""
 
@@ -56,51 +56,51 @@ class Bridge:
         server = await asyncio.start_unix_server(self._serve, self._order.socket, limit=HEAD_BYTES)
         wanted = asyncio.create_task(ended.wait())
         failed = asyncio.create_task(self._watch_start())
-        tasks = [asyncio.create_task(each) for each in (self._beat(), self._watch())]
+        tasks = [asyncio.create_task(each) for each in (self._send_heartbeats(), self._watch())]
         done, _ = await asyncio.wait({wanted, failed}, return_when=asyncio.FIRST_COMPLETED)
         if wanted not in done and not failed.result():
             await wanted
         server.close()
         for task in (*tasks, failed):
             task.cancel()
-        self._places.close()
+        self._replicas.close()
         with contextlib.suppress(Exception):  # whatever the matter is with the cluster: it is left
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._ledger.leave.remote(*self._holder)
+                await self._registry.leave.remote(*self._holder)
         if wanted not in done and failed.done() and not failed.cancelled() and failed.result():
             sys.stderr.write(f"{FATAL}{failed.result()}\n")
             return 1
         return 0
 
-    async def _beat(self) -> None:
-        from dmrc_ray.ledger import BEAT_SECONDS, ledger
+    async def _send_heartbeats(self) -> None:
+        from dmrc_ray.application_registry import HEARTBEAT_SECONDS, application_registry
 
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
-                await self._ledger.beat.remote(*self._holder, self._order.keep_seconds)
+                await self._registry.heartbeat.remote(*self._holder, self._order.keep_seconds)
             except Exception:  # noqa: BLE001 another one is begun
-                with contextlib.suppress(Exception):  # the cluster has no head now: the next beat tries again
-                    self._ledger = await asyncio.to_thread(ledger)
+                with contextlib.suppress(Exception):  # the cluster has no head now: the next heartbeat tries again
+                    self._registry = await asyncio.to_thread(application_registry)
 
     async def _watch(self) -> None:
-        from dmrc_ray.place import Place
+        from dmrc_ray.replica_info import ReplicaInfo
 
         version, said = -1, ""
         while True:
             try:
-                version, places, self._failure = await self._ledger.watch.remote(self._order.application, version)
-            except Exception:  # noqa: BLE001 `_beat` asks for another one
+                version, replicas, self._failure = await self._registry.watch.remote(self._order.application, version)
+            except Exception:  # noqa: BLE001 `_send_heartbeats` asks for another one
                 version = -1
                 await asyncio.sleep(_STATUS_SECONDS)
                 continue
-            self._places.told([Place(**each) for each in places])
-            if not self._was_ready and self._places.ready():
+            self._replicas.told([ReplicaInfo(**each) for each in replicas])
+            if not self._was_ready and self._replicas.ready():
                 with contextlib.suppress(Exception):  # the first request tries it again
-                    await self._office.open()
+                    await self._router.open()
                 self._was_ready = True
-            starting = [each.place for each in self._places.all() if each.place.state != "ready"]
-            now = ", ".join(f"a replica on {place.node} is {place.detail or 'starting'}" for place in starting)
+            starting = [each.info for each in self._replicas.all() if each.info.state != "ready"]
+            now = ", ".join(f"a replica on {info.node} is {info.detail or 'starting'}" for info in starting)
             if now != said and now:
                 said = now
                 print(f"main: {now}", flush=True)
@@ -109,7 +109,7 @@ class Bridge:
         """Return why there is no replica; empty once there is one."""
         from dmrc_ray import application
 
-        deadline = time.monotonic() + _PLACE_SECONDS
+        deadline = time.monotonic() + _ROOM_SECONDS
         while not self._was_ready:
             await asyncio.sleep(_STATUS_SECONDS)
             try:
@@ -118,12 +118,12 @@ class Bridge:
                 why = application.telling(str(error)) if time.monotonic() > deadline else None
             if why is not None:
                 return self._failure or why
-            if not self._places.all() and time.monotonic() > deadline:
+            if not self._replicas.all() and time.monotonic() > deadline:
                 return await asyncio.to_thread(application.no_room, self._order.needs)
         return ""
 
     def _tell_gone(self, name: str) -> None:
-        self._ledger.gone.remote(self._order.application, name)
+        self._registry.gone.remote(self._order.application, name)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # It is cancelled only when the bridge ends.
@@ -143,11 +143,11 @@ class Bridge:
             lines = int(urllib.parse.parse_qs(query).get("lines", ["100"])[0])
             writer.write(await self._log(urllib.parse.unquote(path.split("/")[2]), lines))
         else:
-            await self._office.serve(request, writer)
+            await self._router.serve(request, writer)
 
     async def _log(self, name: str, lines: int) -> bytes:
         try:
-            text = await self._places.log(name, lines)
+            text = await self._replicas.log(name, lines)
         except OSError:
             return answer("503 Service Unavailable", b"")
         return answer("404 Not Found", b"") if text is None else answer("200 OK", text.encode(), "text/plain")
@@ -161,15 +161,15 @@ class Bridge:
                 last = line
                 writer.write(line)
                 await writer.drain()
-            await self._places.next_change()
+            await self._replicas.next_change()
 
     def _document(self) -> dict[str, Any]:
         """Return what there is. While more replicas may come, requests for one more are let through to Serve."""
-        ready = self._places.ready()
-        slots = sum(each.place.slots for each in ready)
+        ready = self._replicas.ready()
+        slots = sum(each.info.slots for each in ready)
         if len(ready) < self._order.most:
             slots += self._order.target
-        return {"slots": slots, "replicas": [each.to_json() for each in self._places.all()]}
+        return {"slots": slots, "replicas": [each.to_json() for each in self._replicas.all()]}
 
 
 async def _while_there(reader: asyncio.StreamReader, work: Awaitable[None]) -> None:
@@ -196,11 +196,11 @@ def main(text: str) -> int:
     die_with_parent()
     order = Order.from_json(text)
     try:
-        ledger = connect(order)
+        registry = connect(order)
     except ConnectionError as error:
         sys.stderr.write(f"{FATAL}{error}\n")
         return 1
-    return uvloop.run(Bridge(order, ledger).run())
+    return uvloop.run(Bridge(order, registry).run())
 
 
 if __name__ == "__main__":

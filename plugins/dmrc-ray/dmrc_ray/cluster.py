@@ -1,6 +1,6 @@
 """How the bridge comes to a cluster: the one that is named, or one on this machine, which all runners of a home share.
 
-The local one is held by a process of its own, `python -m dmrc_ray.local_cluster HOME`: it outlives a bridge that was
+The local one is kept by a process of its own, `python -m dmrc_ray.local_cluster HOME`: it outlives a bridge that was
 killed, and ends when nothing has been wanted of it for a moment.
 """
 
@@ -24,7 +24,7 @@ from dmrc_ray.order import Order
 
 _START_SECONDS = 90.0
 _PROBE_SECONDS = 3.0
-_PLACE = re.compile(r"(?P<host>[^/]+):(?P<port>\d+)")
+_HOST_AND_PORT = re.compile(r"(?P<host>[^/]+):(?P<port>\d+)")
 _POLL_SECONDS = 0.1
 
 
@@ -49,7 +49,7 @@ def settle_environment(home: str, address: str | None) -> None:
 
 
 def connect(order: Order) -> Any:
-    """Connect to the cluster, have the application there, and return its ledger. Blocks.
+    """Connect to the cluster, have the application there, and return its registry. Blocks.
 
     Raises:
         ConnectionError: There is no cluster, or it does not take us.
@@ -57,12 +57,12 @@ def connect(order: Order) -> Any:
     settle_environment(order.home, order.address)
     if order.address is not None:
         _join(order.address)
-        return _held(order)
-    place = directory(order.home)
-    place.mkdir(mode=0o700, exist_ok=True)
-    with filelock.FileLock(place / "lock"):  # until something is wanted of it, it may end
-        _join(_local_address(place))
-        return _held(order)
+        return _deployed(order)
+    folder = directory(order.home)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with filelock.FileLock(folder / "lock"):  # until something is wanted of it, it may end
+        _join(_local_address(folder))
+        return _deployed(order)
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -75,10 +75,10 @@ def unreachable(address: str) -> str | None:
 
     Ray itself would wait for minutes.
     """
-    if (place := _PLACE.fullmatch(address)) is None:
+    if (found := _HOST_AND_PORT.fullmatch(address)) is None:
         return None
     try:
-        socket.create_connection((place["host"].strip("[]"), int(place["port"])), _PROBE_SECONDS).close()
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), _PROBE_SECONDS).close()
     except OSError as error:
         return error.strerror or "it does not answer"
     return None
@@ -102,39 +102,39 @@ def _join(address: str) -> None:
         raise ConnectionError(f"no cluster of Ray answers at {address}: {_first_line(error)}") from error
 
 
-def _held(order: Order) -> Any:
+def _deployed(order: Order) -> Any:
     import ray
 
     from dmrc_ray.application import telling
-    from dmrc_ray.ledger import ledger
+    from dmrc_ray.application_registry import application_registry
 
-    found = ledger()
+    found = application_registry()
     try:
-        ray.get(found.hold.remote(order.to_json(), str(os.getpid())))
+        ray.get(found.deploy.remote(order.to_json(), str(os.getpid())))
     except ray.exceptions.RayError as error:
         raise ConnectionError(f"the cluster does not take the application: {telling(str(error))}") from error
     return found
 
 
-def _local_address(place: Path) -> str:
+def _local_address(folder: Path) -> str:
     """Return the address of the local cluster; it is started where there is none."""
-    noted = place / "cluster.json"
+    noted = folder / "cluster.json"
     if (address := _address(noted)) is not None:
         return address
     noted.unlink(missing_ok=True)
-    with (place / "cluster.log").open("ab") as log:
+    with (folder / "cluster.log").open("ab") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dmrc_ray.local_cluster", str(place.parent)],
+            [sys.executable, "-P", "-m", "dmrc_ray.local_cluster", str(folder.parent)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "DMRC_HOME": str(place.parent)},
+            env={**os.environ, "DMRC_HOME": str(folder.parent)},
         )
     deadline = time.monotonic() + _START_SECONDS
     while (address := _address(noted)) is None:
         if keeper.poll() is not None or time.monotonic() > deadline:
-            raise ConnectionError(f"no cluster of Ray starts on this machine. See {place / 'cluster.log'}")
+            raise ConnectionError(f"no cluster of Ray starts on this machine. See {folder / 'cluster.log'}")
         time.sleep(_POLL_SECONDS)
     return address
 

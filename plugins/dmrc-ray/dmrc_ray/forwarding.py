@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmrc_ray.door import keep_alive
-from dmrc_ray.place import Place
+from dmrc_ray.control import keep_alive
+from dmrc_ray.replica_info import ReplicaInfo
 
 HEAD_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
@@ -68,7 +68,7 @@ class Request:
         )
 
 
-async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, said: str = "") -> None:
+async def forward(request: Request, info: ReplicaInfo, caller: asyncio.StreamWriter, said: str = "") -> None:
     """Ask a replica, and copy its answer to the caller, chunk by chunk as it comes. On cancel the replica is left.
 
     `said` is what `before` made of the way to it.
@@ -78,12 +78,12 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, 
     """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(place.host, place.port, limit=HEAD_BYTES)
+            reader, writer = await asyncio.open_connection(info.host, info.port, limit=HEAD_BYTES)
     except OSError as error:
         raise NothingSentError(str(error), was_sent=False) from error
     try:
         keep_alive(writer)
-        writer.write(request.head + f"Authorization: Bearer {place.key}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(request.head + f"Authorization: Bearer {info.key}\r\nConnection: close\r\n\r\n".encode())
         writer.write(request.body)
         try:
             head = await reader.readuntil(_END)
@@ -95,7 +95,7 @@ async def forward(request: Request, place: Place, caller: asyncio.StreamWriter, 
                 raise NothingSentError("it went away before the first byte")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise NothingSentError(str(error)) from error
-        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(place, said) + chunk)
+        caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(info, said) + chunk)
         try:
             while chunk:
                 await caller.drain()
@@ -116,8 +116,8 @@ def before(in_vain: Sequence[str], waited_seconds: float) -> str:
     return said
 
 
-def _said(place: Place, more: str) -> bytes:
-    said = f"x-dmrc-replica: {place.name}\r\nx-dmrc-node: {place.node}\r\n{more}"
+def _said(info: ReplicaInfo, more: str) -> bytes:
+    said = f"x-dmrc-replica: {info.name}\r\nx-dmrc-node: {info.node}\r\n{more}"
     return f"{said}Connection: close\r\n\r\n".encode("latin-1", "replace")
 
 

@@ -24,7 +24,7 @@ _OTHER = "Remove it, or use a model in GGUF"
 
 
 def check(options: ServingOptions) -> None:
-    """Refuse what `ray.serve.llm` has no place for.
+    """Refuse what `ray.serve.llm` cannot have.
 
     Raises:
         RuntimeFlagError: A flag is none of vLLM's, or not for projects.
@@ -60,7 +60,7 @@ def hand_over(launch: Launch, home: Path) -> NoReturn:
 def application(launch: Launch, name: str) -> dict[str, JsonValue]:
     """Return one application of a Serve configuration file: `{"name", "route_prefix", "import_path", "args"}`.
 
-    The files of the model must be at the same place on all nodes: it is named by its directory.
+    The files of the model must be at the same path on all nodes: it is named by its directory.
     """
     options = launch.options
     config: dict[str, JsonValue] = {

@@ -1,4 +1,4 @@
-"""Holds the cluster of one home on this machine: one node, on loopback only, without a dashboard."""
+"""Keeps the cluster of one home on this machine: one node, on loopback only, without a dashboard."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FIRST_SECONDS = 60.0
 
 
 def main(home: str) -> int:
-    """Hold it until nobody wants anything of it, or SIGTERM."""
-    place = directory(home)
-    token = place / "token"
+    """Keep it until nobody wants anything of it, or SIGTERM."""
+    folder = directory(home)
+    token = folder / "token"
     os.umask(0o077)
     if not token.exists():
         replace_file(token, secrets.token_hex(32).encode())
@@ -49,32 +49,32 @@ def main(home: str) -> int:
         signal.signal(signal.SIGTERM, _end)
         own = psutil.Process()
         document = {"address": context.address_info["gcs_address"], "pid": own.pid, "since": own.create_time()}
-        replace_file(place / "cluster.json", json.dumps(document).encode())
-        _hold(place)
+        replace_file(folder / "cluster.json", json.dumps(document).encode())
+        _wait_unwanted(folder)
     finally:
         ray.shutdown()
         shutil.rmtree(files, ignore_errors=True)
     return 0
 
 
-def _hold(place: Path) -> None:
+def _wait_unwanted(folder: Path) -> None:
     import ray
 
-    from dmrc_ray.ledger import found_ledger
+    from dmrc_ray.application_registry import found_registry
 
     began, was_wanted = time.monotonic(), False
     while True:
         time.sleep(_POLL_SECONDS)
-        ledger = found_ledger()
+        registry = found_registry()
         is_empty = True
-        if ledger is not None:
+        if registry is not None:
             with contextlib.suppress(ray.exceptions.RayError):
-                is_empty = ray.get(ledger.is_empty.remote())
+                is_empty = ray.get(registry.is_empty.remote())
                 was_wanted = was_wanted or not is_empty
         if not is_empty or (not was_wanted and time.monotonic() - began < _FIRST_SECONDS):
             continue
-        with contextlib.suppress(filelock.Timeout), filelock.FileLock(place / "lock", timeout=0):
-            (place / "cluster.json").unlink(missing_ok=True)
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / "lock", timeout=0):
+            (folder / "cluster.json").unlink(missing_ok=True)
             return
 
 

@@ -1,4 +1,4 @@
-"""One replica: a llama.cpp server on this node, and the tickets of the requests that it works on."""
+"""One replica: a llama.cpp server on this node, and the leases of the requests that it works on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmrc.log_tail import last_lines
-from dmrc_ray.door import LONGEST_TEXT, Tickets
+from dmrc_ray.control import LONGEST_TEXT, Leases
 from dmrc_ray.order import work_from
 from dmrc_ray.own_files import own_directory
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dmrc.engines.engine import Launch
     from dmrc.engines.local_model import LocalModel
 
-_BEAT_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 2.0
 
 
 class LlamaServer:
@@ -33,14 +33,14 @@ class LlamaServer:
         import ray
         from ray import serve
 
-        from dmrc_ray.ledger import ledger
-        from dmrc_ray.place import Place
+        from dmrc_ray.application_registry import application_registry
+        from dmrc_ray.replica_info import ReplicaInfo
 
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray's; the server chooses as on one machine
         self._work, self._application = work_from(work), application
         context = serve.get_replica_context()
-        self._ledger = ledger()
-        self._place = Place(
+        self._registry = application_registry()
+        self._info = ReplicaInfo(
             name=context.replica_id.unique_id,
             node=_node_name(),
             state="starting",
@@ -50,9 +50,9 @@ class LlamaServer:
         )
         self._directory = own_directory()
         _close_serves_own_port(self._directory)
-        self._tickets = Tickets()
+        self._leases = Leases()
         self._process: Any = None
-        self._beating = asyncio.create_task(self._beat())
+        self._heartbeats = asyncio.create_task(self._send_heartbeats())
         try:
             await self._start(uses_card)
         except Exception as error:
@@ -65,14 +65,14 @@ class LlamaServer:
         from dmrc.engines.process import Child, EngineProcess
         from dmrc_ray.weights import local_model
 
-        loop, work, place = asyncio.get_running_loop(), self._work, self._place
+        loop, work, info = asyncio.get_running_loop(), self._work, self._info
 
         def say(detail: str) -> None:
             loop.call_soon_threadsafe(self._say, detail)
 
-        model = await asyncio.to_thread(local_model, work, place.node, say)
+        model = await asyncio.to_thread(local_model, work, info.node, say)
         self._say("loading the model")
-        port = free_port(place.host)
+        port = free_port(info.host)
         launch = self._launch(model, port, uses_card=uses_card)
         engine = _engine()
         engine.check(launch.options, model.companions.kinds)
@@ -81,16 +81,16 @@ class LlamaServer:
             program=engine.program,
             model=work.name,
             socket=launch.socket,
-            connector=ChildTcpConnector(port, place.host),
+            connector=ChildTcpConnector(port, info.host),
             log=launch.log,
             causes=engine.causes,
         )
         self._process = await EngineProcess.start(child)
         await self._process.wait_ready()
-        server = await self._tickets.serve(place.host, place.key, self._log)
-        self._door = server
+        server = await self._leases.serve(info.host, info.key, self._log)
+        self._control = server
         self._watching = asyncio.create_task(self._watch())
-        self._place = replace(place, state="ready", detail="", port=port, door=server.sockets[0].getsockname()[1])
+        self._info = replace(info, state="ready", detail="", port=port, control_port=server.sockets[0].getsockname()[1])
         await self._announce()
 
     def _launch(self, model: LocalModel, port: int, *, uses_card: bool) -> Launch:
@@ -101,7 +101,7 @@ class LlamaServer:
 
         work, keys = self._work, self._directory / "keys"
         keys.touch(mode=0o600)
-        keys.write_text(self._place.key)
+        keys.write_text(self._info.key)
         return Launch(
             name=work.name,
             digest=work.digest,
@@ -112,17 +112,17 @@ class LlamaServer:
             placement=None if uses_card else Placement(),
             socket=self._directory / "none.sock",
             port=port,
-            host=self._place.host,
+            host=self._info.host,
             api_keys=keys,
             log=self._directory / "server.log",
         )
 
-    async def hold(self, bridge: str, ticket: str) -> AsyncIterator[dict[str, Any]]:
-        """Take one request: yield where it is to be sent, and end when it has ended."""
+    async def lease(self, bridge: str, lease: str) -> AsyncIterator[dict[str, Any]]:
+        """Lease a slot to one request: yield where it is to be sent, and end when it has ended."""
         await self.check_health()
-        with self._tickets.opened(bridge, ticket) as ended:
-            yield asdict(self._place)
-            await self._tickets.wait(bridge, ended)
+        with self._leases.opened(bridge, lease) as ended:
+            yield asdict(self._info)
+            await self._leases.wait(bridge, ended)
 
     async def check_health(self) -> None:
         """Tell Serve that the server has died, so that another replica comes."""
@@ -137,37 +137,37 @@ class LlamaServer:
     async def _watch(self) -> None:
         """Tell when the server has died: until Serve has noticed, nobody should count on this replica."""
         await self._process.wait_exit()
-        self._place = replace(self._place, state="starting", detail="gone: its server has died")
+        self._info = replace(self._info, state="starting", detail="gone: its server has died")
         await self._announce()
 
     async def _log(self, lines: int) -> str:
         return await asyncio.to_thread(end_of_log, self._directory / "server.log", lines)
 
     def _say(self, detail: str) -> None:
-        self._place = replace(self._place, detail=detail)
-        self._ledger.announce.remote(self._application, asdict(self._place))
+        self._info = replace(self._info, detail=detail)
+        self._registry.announce.remote(self._application, asdict(self._info))
 
     async def _announce(self) -> None:
-        await self._ledger.announce.remote(self._application, asdict(self._place))
+        await self._registry.announce.remote(self._application, asdict(self._info))
 
-    async def _beat(self) -> None:
-        """Tell the ledger again and again: another one may have taken its place."""
-        from dmrc_ray.ledger import ledger
+    async def _send_heartbeats(self) -> None:
+        """Tell the registry again and again: another one may have taken its place."""
+        from dmrc_ray.application_registry import application_registry
 
         while True:
             try:
                 await self._announce()
             except Exception:  # noqa: BLE001 whatever is the matter with it, another one is asked for
-                with suppress(Exception):  # the cluster has no head now: the next beat asks again
-                    self._ledger = await asyncio.to_thread(ledger)
-            await asyncio.sleep(_BEAT_SECONDS)
+                with suppress(Exception):  # the cluster has no head now: the next heartbeat asks again
+                    self._registry = await asyncio.to_thread(application_registry)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _tell_gone(self, failure: str = "") -> None:
-        for task in (getattr(self, name, None) for name in ("_beating", "_watching")):
+        for task in (getattr(self, name, None) for name in ("_heartbeats", "_watching")):
             if task is not None:
                 task.cancel()
         if hasattr(self, "_place"):
-            self._ledger.gone.remote(self._application, self._place.name, failure)
+            self._registry.gone.remote(self._application, self._info.name, failure)
 
     def _end(self) -> None:
         if self._process is not None:

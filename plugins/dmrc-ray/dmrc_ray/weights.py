@@ -101,7 +101,7 @@ class _Percent:
 
 
 def _reference(work: Work) -> str:
-    """Return what is pulled: of a registry the very model, whatever its tag is by now; other places have no digests."""
+    """Return what is pulled: of a registry the very model, whatever its tag is by now; others have no digests."""
     name = work.name
     if work.digest is None or "@" in name or "://" in name or name.startswith(("hf.co/", "huggingface.co/")):
         return name

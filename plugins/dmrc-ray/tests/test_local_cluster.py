@@ -25,7 +25,7 @@ def home(needs_ray: None, needs_engine: None) -> Iterator[Path]:
 
 
 def of_cluster(home: Path) -> list[psutil.Process]:
-    """Return the processes of the home's cluster: who holds it, and what that has started."""
+    """Return the processes of the home's cluster: who keeps it, and what that has started."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""The log of a replica, on its way through the door to a bridge."""
+"""The log of a replica, on its way through the control connection to a bridge."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from dmrc_ray.door import LONGEST_TEXT, Tickets
-from dmrc_ray.place import Place
-from dmrc_ray.places import Places
+from dmrc_ray.control import LONGEST_TEXT, Leases
 from dmrc_ray.replica import end_of_log
+from dmrc_ray.replica_info import ReplicaInfo
+from dmrc_ray.replicas import Replicas
 
 
 async def with_places(log: Path, ask: list[tuple[str, int]]) -> list[str | BaseException | None]:
@@ -19,19 +19,21 @@ async def with_places(log: Path, ask: list[tuple[str, int]]) -> list[str | BaseE
     async def tell(lines: int) -> str:
         return await asyncio.to_thread(end_of_log, log, lines)
 
-    tickets, gone = Tickets(), []
-    server = await tickets.serve("127.0.0.1", "key", tell)
+    leases, gone = Leases(), []
+    server = await leases.serve("127.0.0.1", "key", tell)
     port = server.sockets[0].getsockname()[1]
-    places = Places("bridge", gone.append)
-    places.told([Place(name="llm-1", node="box", state="ready", host="127.0.0.1", door=port, key="key")])
-    starting = Place(name="llm-2", node="box", state="starting")
-    while places.all()[0].writer is None:
+    replicas = Replicas("bridge", gone.append)
+    replicas.told(
+        [ReplicaInfo(name="llm-1", node="box", state="ready", host="127.0.0.1", control_port=port, key="key")]
+    )
+    starting = ReplicaInfo(name="llm-2", node="box", state="starting")
+    while replicas.all()[0].writer is None:
         await asyncio.sleep(0.01)
-    places.know(starting)
+    replicas.know(starting)
     try:
-        return await asyncio.gather(*(places.log(*each) for each in ask), return_exceptions=True)
+        return await asyncio.gather(*(replicas.log(*each) for each in ask), return_exceptions=True)
     finally:
-        places.close()
+        replicas.close()
         server.close()
         assert not gone
 
@@ -52,8 +54,8 @@ def test_one_that_has_not_started_is_not_told_to_be_missing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("letter", ["x", "\N{PILE OF POO}"])
-def test_a_log_that_is_too_long_is_cut_and_the_door_stays_open(tmp_path: Path, letter: str) -> None:
-    """A line that the door cannot read would close it, by which the replica would count as gone."""
+def test_a_log_that_is_too_long_is_cut_and_the_connection_stays_open(tmp_path: Path, letter: str) -> None:
+    """A line that cannot be read would close the connection, by which the replica would count as gone."""
     log = tmp_path / "log"
     log.write_text(letter * (5 << 20) + "end\n")
 

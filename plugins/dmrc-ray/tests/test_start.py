@@ -23,7 +23,7 @@ application.failure = failure
 bridge._STATUS_SECONDS = 0.01
 waiting = bridge.Bridge(SimpleNamespace(application="app", holder="home"), None)
 print(asyncio.run(waiting._watch_start()))
-bridge._PLACE_SECONDS = 0.0
+bridge._ROOM_SECONDS = 0.0
 asked.clear()
 print(asyncio.run(waiting._watch_start()))
 """

@@ -1,6 +1,6 @@
 """What bridge and replica say to each other beside the requests: lines of JSON on one TCP connection.
 
-The bridge tells which tickets have ended and asks for the log; the replica tells how many are in use. When either is
+The bridge tells which leases have ended and asks for the log; the replica tells how many are in use. When either is
 gone the other one knows at once.
 """
 
@@ -30,8 +30,8 @@ def keep_alive(writer: asyncio.StreamWriter) -> None:
         found.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-class Tickets:
-    """Those of a replica: how many requests are under way, and whose."""
+class Leases:
+    """The slots of a replica that are leased to requests, and to whose."""
 
     def __init__(self) -> None:
         """Have none."""
@@ -42,28 +42,28 @@ class Tickets:
         return len(self._open)
 
     @contextmanager
-    def opened(self, bridge: str, ticket: str) -> Iterator[asyncio.Event]:
-        """Count a ticket, and yield what is set when it has ended."""
-        ended = self._open[bridge, ticket] = asyncio.Event()
+    def opened(self, bridge: str, lease: str) -> Iterator[asyncio.Event]:
+        """Count a lease, and yield what is set when it has ended."""
+        ended = self._open[bridge, lease] = asyncio.Event()
         self._tell()
         try:
             yield ended
         finally:
-            del self._open[bridge, ticket]
+            del self._open[bridge, lease]
             self._tell()
 
     async def wait(self, bridge: str, ended: asyncio.Event) -> None:
-        """Return when the bridge says that a ticket has ended, or is gone, or has never come."""
+        """Return when the bridge says that a lease has ended, or is gone, or has never come."""
         while not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _PATIENCE_SECONDS)
             if not self._bridges.get(bridge):
                 return
 
-    def end(self, bridge: str, ticket: str | None = None) -> None:
-        """End a ticket, or all of a bridge."""
+    def end(self, bridge: str, lease: str | None = None) -> None:
+        """End a lease, or all of a bridge."""
         for (owner, name), ended in self._open.items():
-            if owner == bridge and ticket in (None, name):
+            if owner == bridge and lease in (None, name):
                 ended.set()
 
     def _tell(self) -> None:
@@ -74,7 +74,7 @@ class Tickets:
     async def serve(self, host: str, key: str, log: Callable[[int], Awaitable[str]]) -> asyncio.Server:
         """Listen on a free port of `host` for bridges that know the key; `log` returns that many lines."""
 
-        async def door(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             keep_alive(writer)
             bridge = ""
             try:
@@ -100,7 +100,7 @@ class Tickets:
                     self.end(bridge)
                 writer.close()
 
-        return await asyncio.start_server(door, host, 0, limit=_LINE_BYTES)
+        return await asyncio.start_server(talk, host, 0, limit=_LINE_BYTES)
 
 
 async def read(reader: asyncio.StreamReader) -> dict[str, Any] | None:
@@ -118,8 +118,8 @@ def send(writer: asyncio.StreamWriter, document: dict[str, Any]) -> None:
         writer.write(json.dumps(document).encode() + b"\n")
 
 
-async def knock(host: str, port: int, key: str, bridge: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a replica's door.
+async def connect(host: str, port: int, key: str, bridge: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the control port of a replica.
 
     Raises:
         OSError: It is not there.

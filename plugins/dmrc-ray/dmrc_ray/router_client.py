@@ -1,4 +1,4 @@
-"""Where requests get their tickets: Ray Serve says which replica is next, and counts who waits for one."""
+"""The client of Serve's router: it leases a slot of a replica for each request, and Serve counts who waits for one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from dmrc_ray.forwarding import NothingSentError, Request, answer, before, forward
-from dmrc_ray.place import Place
-from dmrc_ray.places import Places
+from dmrc_ray.replica_info import ReplicaInfo
+from dmrc_ray.replicas import Replicas
 
 _SECONDS = 60.0
 """How long others are asked when one has gone: a replica that takes its place needs some seconds."""
@@ -23,12 +23,12 @@ _MOST_SENT = 3
 """How many replicas get one request: what ends the first one may end them all."""
 
 
-class TicketOffice:
+class RouterClient:
     """Of one application."""
 
-    def __init__(self, application: str, bridge: str, places: Places) -> None:
+    def __init__(self, application: str, bridge: str, replicas: Replicas) -> None:
         """Ask in the name of a bridge; begin nothing."""
-        self._application, self._bridge, self._places = application, bridge, places
+        self._application, self._bridge, self._replicas = application, bridge, replicas
         self._numbers = itertools.count(1)
         self._handle: Any = None
         self._opening = asyncio.Lock()
@@ -44,22 +44,22 @@ class TicketOffice:
             if last is not None:
                 await asyncio.sleep(_PAUSE_SECONDS)
             try:
-                ticket, place, response = await self._take(request.session)
+                lease, info, response = await self._acquire(request.session)
             except Exception as error:  # noqa: BLE001 Ray has many names for a replica that has gone
                 last = error
                 continue
             try:
-                await forward(request, place, caller, before(in_vain, time.monotonic() - began))
+                await forward(request, info, caller, before(in_vain, time.monotonic() - began))
             except NothingSentError as error:
-                last = ConnectionError(f"replica {place.name} on node {place.node}: {error}")
+                last = ConnectionError(f"replica {info.name} on node {info.node}: {error}")
                 if error.was_sent:
-                    had.add(place.name)
-                if (who := f"{place.name} on {place.node}: {error}") not in in_vain:
+                    had.add(info.name)
+                if (who := f"{info.name} on {info.node}: {error}") not in in_vain:
                     in_vain.append(who)
             else:
                 return
             finally:
-                self._give_back(place, ticket, response)
+                self._release(info, lease, response)
         message = f"no replica answers; the last one: {last}"
         if len(had) >= _MOST_SENT:
             message = f"{len(had)} replicas had the request in vain, and it may be what ends them; the last one: {last}"
@@ -71,23 +71,23 @@ class TicketOffice:
             if self._handle is None:
                 self._handle = await asyncio.to_thread(_handle, self._application)
 
-    async def _take(self, session: str) -> tuple[str, Place, Any]:
+    async def _acquire(self, session: str) -> tuple[str, ReplicaInfo, Any]:
         """Wait for a replica that has room."""
         await self.open()
-        ticket = str(next(self._numbers))
+        lease = str(next(self._numbers))
         handle = self._handle.options(session_id=session) if session else self._handle
-        response = handle.hold.remote(self._bridge, ticket)
+        response = handle.lease.remote(self._bridge, lease)
         try:
-            place = Place(**await anext(response.__aiter__()))
+            info = ReplicaInfo(**await anext(response.__aiter__()))
         except BaseException:
             response.cancel()
             raise
-        self._places.know(place)
-        return ticket, place, response
+        self._replicas.know(info)
+        return lease, info, response
 
-    def _give_back(self, place: Place, ticket: str, response: Any) -> None:
+    def _release(self, info: ReplicaInfo, lease: str, response: Any) -> None:
         """Tell the replica, and Serve, that a request has ended."""
-        if not self._places.end(place.name, ticket):
+        if not self._replicas.end(info.name, lease):
             response.cancel()
         closing = asyncio.create_task(_drain(response))
         self._closing.add(closing)
@@ -95,7 +95,7 @@ class TicketOffice:
 
 
 async def _drain(response: Any) -> None:
-    """Let Serve see the end of a ticket."""
+    """Let Serve see the end of a lease."""
     with contextlib.suppress(Exception):
         async for _ in response:
             pass

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ReplicaInfo:
     """One replica as it tells of itself."""
 
     name: str
@@ -20,10 +20,10 @@ class Place:
     slots: int = 0
     """Requests at the same time."""
     host: str = ""
-    """Address of its llama.cpp server and of its door."""
+    """Address of its llama.cpp server and of its control port."""
     port: int = 0
     """Port of its server."""
-    door: int = 0
-    """Port of its door."""
+    control_port: int = 0
+    """Port for control connections."""
     key: str = field(default="", repr=False)
     """The secret that both want."""

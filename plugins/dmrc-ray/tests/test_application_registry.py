@@ -1,4 +1,4 @@
-"""The ledger, where removals take long or fail. In a process of its own: Ray takes over what imports it."""
+"""The registry, where removals take long or fail. In a process of its own: Ray takes over what imports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _SLOW_REMOVAL = """
 import asyncio, time
-from dmrc_ray import application, ledger
+from dmrc_ray import application, application_registry
 
 removed = []
 
@@ -21,17 +21,17 @@ def remove(name):
 
 async def main():
     application.remove = remove
-    ledger._LOOK_SECONDS, ledger._SILENCE_SECONDS = 0.05, 0.0
-    book = ledger.Ledger()
+    application_registry._LOOK_SECONDS, application_registry._SILENCE_SECONDS = 0.05, 0.0
+    registry = application_registry.ApplicationRegistry()
     for name in ("failing", "slow", "left"):
-        await book.beat(name, "home", "1", 0.01 if name != "left" else 60)
+        await registry.heartbeat(name, "home", "1", 0.01 if name != "left" else 60)
     async with asyncio.timeout(10):
-        while "slow" not in book._applications or not book._applications["slow"].lock.locked():
+        while "slow" not in registry._applications or not registry._applications["slow"].lock.locked():
             await asyncio.sleep(0.005)
-    await book.leave("left", "home", "1")
-    await book.beat("late", "home", "1", 0.01)
+    await registry.leave("left", "home", "1")
+    await registry.heartbeat("late", "home", "1", 0.01)
     deadline = time.monotonic() + 5
-    while book._applications and time.monotonic() < deadline:
+    while registry._applications and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     print(*sorted(removed))
 

@@ -12,21 +12,21 @@ from types import SimpleNamespace
 from typing import Any
 
 from dmrc_ray.forwarding import Request
-from dmrc_ray.place import Place
-from dmrc_ray.places import Places
-from dmrc_ray.tickets import TicketOffice
+from dmrc_ray.replica_info import ReplicaInfo
+from dmrc_ray.replicas import Replicas
+from dmrc_ray.router_client import RouterClient
 
 REQUEST = Request("POST", "/v1/chat/completions", b"POST /v1/chat/completions HTTP/1.1\r\n", b"{}", "")
 
 
-class Ticket:
-    """What Serve answers to `hold`, for one place."""
+class Lease:
+    """What Serve answers to `lease`, for one replica."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, info: ReplicaInfo) -> None:
+        self._info = info
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
-        yield asdict(self._place)
+        yield asdict(self._info)
 
     def cancel(self) -> None:
         pass
@@ -45,7 +45,7 @@ class Caller:
         pass
 
 
-async def replica(name: str, had: list[str]) -> tuple[asyncio.Server, Place]:
+async def replica(name: str, had: list[str]) -> tuple[asyncio.Server, ReplicaInfo]:
     """Begin a server that any request ends."""
 
     async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,18 +55,18 @@ async def replica(name: str, had: list[str]) -> tuple[asyncio.Server, Place]:
         server.close()
 
     server = await asyncio.start_server(end, "127.0.0.1", 0)
-    return server, Place(
+    return server, ReplicaInfo(
         name=name, node="box", state="ready", host="127.0.0.1", port=server.sockets[0].getsockname()[1]
     )
 
 
-def office_of(places: list[Place]) -> TicketOffice:
-    """Return an office whose Serve gives the places in turn."""
-    office = TicketOffice("app", "bridge", Places("bridge", print))
-    turns = itertools.cycle(places)
-    hold: Callable[[str, str], Ticket] = lambda _bridge, _ticket: Ticket(next(turns))  # noqa: E731
-    office._handle = SimpleNamespace(hold=SimpleNamespace(remote=hold))
-    return office
+def client_of(replicas: list[ReplicaInfo]) -> RouterClient:
+    """Return a client whose Serve gives the replicas in turn."""
+    client = RouterClient("app", "bridge", Replicas("bridge", print))
+    turns = itertools.cycle(replicas)
+    lease: Callable[[str, str], Lease] = lambda _bridge, _lease: Lease(next(turns))  # noqa: E731
+    client._handle = SimpleNamespace(lease=SimpleNamespace(remote=lease))
+    return client
 
 
 def test_a_request_that_ends_each_replica_is_given_to_three_of_them() -> None:
@@ -78,7 +78,7 @@ def test_a_request_that_ends_each_replica_is_given_to_three_of_them() -> None:
         async with AsyncExitStack() as servers:
             for server, _ in begun:
                 await servers.enter_async_context(server)
-            await office_of([place for _, place in begun]).serve(REQUEST, caller)  # type: ignore[arg-type]
+            await client_of([info for _, info in begun]).serve(REQUEST, caller)  # type: ignore[arg-type]
 
     asyncio.run(main())
 

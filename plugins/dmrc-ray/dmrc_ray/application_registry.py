@@ -1,7 +1,7 @@
 """Who wants which application, and which replicas it has: one small actor for the whole cluster.
 
 An application goes when the last who wanted it has left, or was not heard of for as long as it had asked for. The actor
-ends when there are no applications any more; one that was killed is told anew by those who beat.
+ends when there are no applications any more; one that was killed is told anew by the heartbeats.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import ray
 
 from dmrc_ray import application
 from dmrc_ray.order import Order
-from dmrc_ray.place import Place
+from dmrc_ray.replica_info import ReplicaInfo
 
 _log = logging.getLogger(__name__)
 
 NAMESPACE = "dmrc"
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 """How often a bridge says that it is there."""
 
-_NAME = "dmrc-ledger"
+_NAME = "dmrc-application-registry"
 _LOOK_SECONDS = 0.5
 _WATCH_SECONDS = 20.0
 _SILENCE_SECONDS = 10.0
@@ -35,7 +35,7 @@ _EMPTY_SECONDS = 2.0
 @dataclass(slots=True)
 class _Application:
     holders: dict[str, tuple[str, float]] = field(default_factory=dict)
-    places: dict[str, tuple[Place, float]] = field(default_factory=dict)
+    replicas: dict[str, tuple[ReplicaInfo, float]] = field(default_factory=dict)
     version: int = 0
     failure: str = ""
     known_since: float = field(default_factory=time.monotonic)
@@ -48,16 +48,16 @@ class _Application:
         self.news = asyncio.Event()
 
 
-class Ledger:
-    """The actor; see `ledger`."""
+class ApplicationRegistry:
+    """The actor; see `application_registry`."""
 
     def __init__(self) -> None:
-        """Know nothing; what there is beats."""
+        """Know nothing; the heartbeats tell it."""
         self._applications: dict[str, _Application] = {}
         self._empty_since = time.monotonic()
         self._looking: asyncio.Task[None] | None = None
 
-    async def hold(self, text: str, token: str) -> None:
+    async def deploy(self, text: str, token: str) -> None:
         """Have an application deployed, unless it is there; `text` is an `Order`, `token` is the bridge's."""
         order = Order.from_json(text)
         self._begin()
@@ -67,7 +67,7 @@ class Ledger:
             found.failure = ""
             await asyncio.to_thread(application.deploy, order)
 
-    async def beat(self, name: str, holder: str, token: str, seconds: float) -> None:
+    async def heartbeat(self, name: str, holder: str, token: str, seconds: float) -> None:
         """Hear that a bridge is there, and wants its application for so long when it is heard of no more."""
         self._begin()
         self._of(name).holders[holder] = (token, time.monotonic() + seconds)
@@ -81,28 +81,28 @@ class Ledger:
         await self._remove_unwanted(name, found)
 
     async def announce(self, name: str, document: dict[str, Any]) -> None:
-        """Hear of a replica, which tells so again and again; `document` is a `Place`."""
+        """Hear of a replica, which tells so again and again; `document` is a `ReplicaInfo`."""
         self._begin()
-        found, place = self._of(name), Place(**document)
-        before = found.places.get(place.name)
-        found.places[place.name] = (place, time.monotonic())
-        if before is None or before[0] != place:
+        found, info = self._of(name), ReplicaInfo(**document)
+        before = found.replicas.get(info.name)
+        found.replicas[info.name] = (info, time.monotonic())
+        if before is None or before[0] != info:
             found.changed()
 
     async def gone(self, name: str, replica: str, failure: str = "") -> None:
         """Hear that a replica is gone, and why where it could not start."""
         if (found := self._applications.get(name)) is not None:
             found.failure = failure or found.failure
-            if found.places.pop(replica, None) is not None or failure:
+            if found.replicas.pop(replica, None) is not None or failure:
                 found.changed()
 
     async def watch(self, name: str, version: int) -> tuple[int, list[dict[str, Any]], str]:
-        """Wait until it is another version, a while at most; return version, places and why the last start failed."""
+        """Wait until it is another version, a while at most; return version, replicas and why the last start failed."""
         found = self._of(name)
         if found.version == version:
             with suppress(TimeoutError):
                 await asyncio.wait_for(found.news.wait(), _WATCH_SECONDS)
-        return found.version, [asdict(place) for place, _ in found.places.values()], found.failure
+        return found.version, [asdict(info) for info, _ in found.replicas.values()], found.failure
 
     async def is_empty(self) -> bool:
         """Return whether nobody has wanted anything for a moment."""
@@ -121,9 +121,9 @@ class Ledger:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
             for name, found in [*self._applications.items()]:
-                silent = [place for place, (_, heard) in found.places.items() if now - heard > _SILENCE_SECONDS]
-                for place in silent:
-                    await self.gone(name, place)
+                silent = [each for each, (_, heard) in found.replicas.items() if now - heard > _SILENCE_SECONDS]
+                for replica in silent:
+                    await self.gone(name, replica)
                 for holder in [each for each, (_, until) in found.holders.items() if until < now]:
                     del found.holders[holder]
                 if not found.holders and now - found.known_since > _SILENCE_SECONDS:
@@ -147,19 +147,19 @@ class Ledger:
                     del self._applications[name]
 
 
-def ledger() -> Any:
+def application_registry() -> Any:
     """Return the actor of this cluster; it is begun where there is none. It stands beside Serve's own, on the head."""
     options: dict[str, Any] = {"name": _NAME, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     head = any("node:__internal_head__" in node["Resources"] for node in ray.nodes())
     resources = {"node:__internal_head__": 0.001} if head else {}
     return (
-        ray.remote(Ledger)
+        ray.remote(ApplicationRegistry)
         .options(num_cpus=0, max_restarts=-1, max_concurrency=1000, resources=resources, **options)
         .remote()
     )
 
 
-def found_ledger() -> Any:
+def found_registry() -> Any:
     """Return the actor, or None where there is none."""
     try:
         return ray.get_actor(_NAME, NAMESPACE)

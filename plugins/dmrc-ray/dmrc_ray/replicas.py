@@ -1,4 +1,4 @@
-"""The replicas as a bridge knows them: what the ledger tells, and what each says at its door."""
+"""The replicas as a bridge knows them: what the registry tells, and what each says on its control connection."""
 
 from __future__ import annotations
 
@@ -7,83 +7,83 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmrc_ray import door
-from dmrc_ray.place import Place
+from dmrc_ray import control
+from dmrc_ray.replica_info import ReplicaInfo
 
 _COALESCE_SECONDS = 0.1
 _LOG_SECONDS = 5.0
 
 
 @dataclass(slots=True)
-class Known:
+class KnownReplica:
     """One replica."""
 
-    place: Place
+    info: ReplicaInfo
     """What it tells of itself."""
     in_use: int = 0
     """Requests that it works on, those of other bridges too."""
     writer: asyncio.StreamWriter | None = None
-    """Its door; None before it is open."""
+    """Its control connection; None before it is open."""
     logs: deque[asyncio.Future[str]] = field(default_factory=deque)
     """Those who have asked it for its log, which it answers in this order."""
-    opening: asyncio.Task[None] | None = None
-    """The task that holds the door open."""
+    connecting: asyncio.Task[None] | None = None
+    """The task that keeps the control connection open."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `GET /replicas` shows it."""
-        place = self.place
+        info = self.info
         return {
-            "name": place.name,
-            "node": place.node,
-            "state": place.state,
-            "slots": place.slots,
+            "name": info.name,
+            "node": info.node,
+            "state": info.state,
+            "slots": info.slots,
             "in_use": self.in_use,
         }
 
 
-class Places:
+class Replicas:
     """All replicas of one application."""
 
     def __init__(self, bridge: str, on_gone: Any) -> None:
-        """Knock as `bridge`; `on_gone(name)` hears of one whose door has closed."""
+        """Connect as `bridge`; `on_gone(name)` hears of one whose control connection has ended."""
         self._bridge, self._on_gone = bridge, on_gone
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KnownReplica] = {}
         self._news = asyncio.Event()
 
-    def ready(self) -> list[Known]:
+    def ready(self) -> list[KnownReplica]:
         """Return those that answer."""
-        return [each for each in self._known.values() if each.place.state == "ready"]
+        return [each for each in self._known.values() if each.info.state == "ready"]
 
-    def all(self) -> list[Known]:
+    def all(self) -> list[KnownReplica]:
         """Return all, in the order of their names."""
         return [self._known[name] for name in sorted(self._known)]
 
-    def told(self, places: list[Place]) -> None:
-        """Hear from the ledger which there are."""
-        for name in self._known.keys() - {place.name for place in places}:
+    def told(self, replicas: list[ReplicaInfo]) -> None:
+        """Hear from the registry which there are."""
+        for name in self._known.keys() - {info.name for info in replicas}:
             self._drop(name)
-        for place in places:
-            self.know(place)
+        for info in replicas:
+            self.know(info)
 
-    def know(self, place: Place) -> None:
-        """Hear of one, from the ledger or with a ticket, and open its door where it has one."""
-        known = self._known.get(place.name)
+    def know(self, info: ReplicaInfo) -> None:
+        """Hear of one, from the registry or with a lease, and connect to it where it listens."""
+        known = self._known.get(info.name)
         if known is None:
-            known = self._known[place.name] = Known(place)
-        elif known.place != place:
-            known.place = place
+            known = self._known[info.name] = KnownReplica(info)
+        elif known.info != info:
+            known.info = info
         else:
             return
-        if place.door and known.opening is None:
-            known.opening = asyncio.create_task(self._hold_open(known))
+        if info.control_port and known.connecting is None:
+            known.connecting = asyncio.create_task(self._keep_connected(known))
         self.changed()
 
-    def end(self, name: str, ticket: str) -> bool:
-        """Tell a replica that a ticket has ended; return whether it could be told."""
+    def end(self, name: str, lease: str) -> bool:
+        """Tell a replica that a lease has ended; return whether it could be told."""
         known = self._known.get(name)
         if known is None or known.writer is None:
             return False
-        door.send(known.writer, {"end": ticket})
+        control.send(known.writer, {"end": lease})
         return True
 
     async def log(self, name: str, lines: int) -> str | None:
@@ -99,7 +99,7 @@ class Places:
             raise ConnectionError(f"replica {name} has not started yet")
         text: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         known.logs.append(text)
-        door.send(known.writer, {"log": lines})
+        control.send(known.writer, {"log": lines})
         async with asyncio.timeout(_LOG_SECONDS):
             return await text
 
@@ -114,15 +114,15 @@ class Places:
         self._news = asyncio.Event()
 
     def close(self) -> None:
-        """Close all doors: tickets end by that."""
+        """Close all control connections: leases end by that."""
         for name in [*self._known]:
             self._drop(name)
 
-    async def _hold_open(self, known: Known) -> None:
-        place = known.place
+    async def _keep_connected(self, known: KnownReplica) -> None:
+        info = known.info
         try:
-            reader, known.writer = await door.knock(place.host, place.door, place.key, self._bridge)
-            while (said := await door.read(reader)) is not None:
+            reader, known.writer = await control.connect(info.host, info.control_port, info.key, self._bridge)
+            while (said := await control.read(reader)) is not None:
                 if "in_use" in said:
                     known.in_use = int(said["in_use"])
                     self.changed()
@@ -133,15 +133,15 @@ class Places:
         finally:
             if known.writer is not None:
                 known.writer.close()
-        if self._known.get(place.name) is known:
-            del self._known[place.name]
+        if self._known.get(info.name) is known:
+            del self._known[info.name]
             self.changed()
-            self._on_gone(place.name)
+            self._on_gone(info.name)
 
     def _drop(self, name: str) -> None:
         known = self._known.pop(name)
-        if known.opening is not None:
-            known.opening.cancel()
+        if known.connecting is not None:
+            known.connecting.cancel()
         if known.writer is not None:
             known.writer.close()
         self.changed()
