@@ -50,3 +50,12 @@ def test_without_a_card_nothing_is_said_of_one(processor: str | None) -> None:
     assert (processor or "| - |") in shown
     assert " on " not in shown
     assert "were free" not in shown
+
+
+def test_what_is_not_known_of_a_server_elsewhere_is_a_dash() -> None:
+    unknown = dict.fromkeys(("processor", "memory_resident_bytes", "memory_estimated_bytes", "context_size", "notice"))
+    shown = _shown(RunningTable([{**_RUNNER, **unknown, "devices": []}], [], 100.0))
+
+    assert "None" not in shown
+    assert "0 B" not in shown
+    assert len(re.findall(r"\| - \|", shown)) == 3
