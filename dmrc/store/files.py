@@ -17,11 +17,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}-{secrets.token_hex(6)}.part")
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Give `path` this content, at once and for good."""
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Give `path` this content, at once and for good, and this mode as far as the umask lets it."""
     temporary = temporary_name(path)
     try:
-        with temporary.open("xb") as stream:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -5,12 +5,10 @@ A model in safetensors is for vLLM: it gets the configuration of Ray's own serve
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import re
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +27,7 @@ from dmrc.exchange import Operation
 from dmrc.paths import Paths
 from dmrc.project import DEFAULT_KEEP_ALIVE_SECONDS, ReplicaRange, ServingOptions
 from dmrc_ray import llm
+from dmrc_ray.holder import holder_name
 from dmrc_ray.order import Needs, Order, Work
 
 FATAL = "dmrc-ray: "
@@ -128,7 +127,7 @@ class RayEngine(ChildEngine):
         files = model.companions
         return Order(
             application=f"dmrc-{launch.runner}",
-            holder=hashlib.sha256(f"{socket.gethostname()}:{self._home}".encode()).hexdigest()[:16],
+            holder=holder_name(self._home / "ray"),
             address=_address(options),
             home=str(self._home),
             socket=str(launch.socket),

@@ -99,6 +99,23 @@ def test_the_address_of_the_project_goes_before_that_of_the_environment(
     assert engine.order(named).address == "10.0.0.2:6379"
 
 
+def test_a_state_directory_has_a_name_of_its_own_which_it_keeps(
+    engine: RayEngine, launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines that are clones of one have the same host name and the same paths."""
+    first = engine.order(launch).holder
+    kept = tmp_path / "ray" / "holder"
+
+    assert engine.order(launch).holder == RayEngine(Paths(tmp_path)).order(launch).holder == first
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in kept.parent.iterdir()] == ["holder"]
+    monkeypatch.setattr("socket.gethostname", lambda: "clone")
+    with_its_files = engine.order(launch).holder
+    kept.unlink()
+    without = engine.order(launch).holder
+    assert len({first, with_its_files, without}) == 3
+
+
 @pytest.mark.process
 def test_neither_the_plugin_nor_the_bridge_imports_ray_before_its_settings_are_made() -> None:
     code = "import sys, dmrc_ray.engine, dmrc_ray.bridge; sys.exit('ray' in sys.modules)"

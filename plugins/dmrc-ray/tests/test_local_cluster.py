@@ -65,4 +65,4 @@ def test_a_cluster_is_started_on_loopback_kept_for_the_next_bridge_and_ends_with
         first.end()
     until(lambda: not any(each.is_running() for each in own), 30, f"left: {own}")
     assert not servers(path)
-    assert sorted(each.name for each in (home / "ray").iterdir()) == ["cluster.log", "lock", "token"]
+    assert sorted(each.name for each in (home / "ray").iterdir()) == ["cluster.log", "holder", "lock", "token"]
