@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -41,6 +43,8 @@ class _Application:
     known_since: float = field(default_factory=time.monotonic)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    removal: asyncio.Task[None] | None = None
+    """What removes it as nobody wants it; Serve lets its requests end, which takes minutes."""
 
     def changed(self) -> None:
         self.version += 1
@@ -126,8 +130,9 @@ class ApplicationRegistry:
                     await self.gone(name, replica)
                 for holder in [each for each, (_, until) in found.holders.items() if until < now]:
                     del found.holders[holder]
-                if not found.holders and now - found.known_since > _SILENCE_SECONDS:
-                    await self._try_to_remove(name, found)
+                is_removed = found.removal is not None and not found.removal.done()
+                if not found.holders and not is_removed and now - found.known_since > _SILENCE_SECONDS:
+                    found.removal = asyncio.create_task(self._try_to_remove(name, found))
             if self._applications:
                 self._empty_since = now
             elif now - self._empty_since > 10 * _EMPTY_SECONDS:
@@ -142,9 +147,18 @@ class ApplicationRegistry:
     async def _remove_unwanted(self, name: str, found: _Application) -> None:
         async with found.lock:
             if not found.holders and self._applications.get(name) is found:
-                await asyncio.to_thread(application.remove, name)
+                await _in_own_thread(application.remove, name)
                 if not found.holders:
                     del self._applications[name]
+
+
+async def _in_own_thread(work: Callable[[str], None], name: str) -> None:
+    """Do what takes minutes without a thread of those that all share."""
+    own = ThreadPoolExecutor(1, "removal")
+    try:
+        await asyncio.get_running_loop().run_in_executor(own, work, name)
+    finally:
+        own.shutdown(wait=False)
 
 
 def application_registry() -> Any:

@@ -112,14 +112,15 @@ class Bridge:
         deadline = time.monotonic() + _ROOM_SECONDS
         while not self._was_ready:
             await asyncio.sleep(_STATUS_SECONDS)
+            is_late = time.monotonic() > deadline
             try:
                 why = await asyncio.to_thread(application.failure, self._order.application)
-            except Exception as error:  # noqa: BLE001 Serve cannot be asked while its controller starts anew
-                why = application.telling(str(error)) if time.monotonic() > deadline else None
+                if why is None and is_late and not self._replicas.all():
+                    return await asyncio.to_thread(application.no_room, self._order.needs)
+            except Exception as error:  # noqa: BLE001 Serve starts its controller anew, or the cluster has gone
+                why = application.telling(str(error)) if is_late else None
             if why is not None:
                 return self._failure or why
-            if not self._replicas.all() and time.monotonic() > deadline:
-                return await asyncio.to_thread(application.no_room, self._order.needs)
         return ""
 
     def _tell_gone(self, name: str) -> None:
