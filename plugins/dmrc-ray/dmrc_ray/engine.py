@@ -26,6 +26,7 @@ from dmrc.errors import RuntimeFlagError, UnsupportedError
 from dmrc.exchange import Operation
 from dmrc.paths import Paths
 from dmrc.project import DEFAULT_KEEP_ALIVE_SECONDS, ReplicaRange, ServingOptions
+from dmrc.secret_names import hidden_in_urls, secrets_in_urls
 from dmrc_ray import llm
 from dmrc_ray.holder import holder_name
 from dmrc_ray.order import Needs, Order, Work
@@ -89,6 +90,7 @@ class RayEngine(ChildEngine):
         self, name: str, model: LocalModel | None, options: ServingOptions, operation: Operation | None
     ) -> ServingOptions:
         """Return what the server is told: llama.cpp's, or Ray's for vLLM; see `Engine`."""
+        _refuse_logins((name, *options.references))
         if model is not None and model.format != GGUF:
             settled = super().settle(name, model, options, operation)
             llm.check(settled)
@@ -181,6 +183,21 @@ class RayEngine(ChildEngine):
         if importlib.util.find_spec("ray") is None:
             return "not installed; pip install dmrc-ray brings Ray"
         return f"Ray {importlib.metadata.version('ray')}"
+
+
+def _refuse_logins(references: Sequence[str]) -> None:
+    """Refuse a URL with a login: it would stand on command lines of all nodes, and in Ray's state.
+
+    Raises:
+        UnsupportedError: There is one.
+    """
+    for each in references:
+        if secrets_in_urls(each):
+            raise UnsupportedError(
+                f"engine 'ray' cannot use '{hidden_in_urls(each)}': its URL holds a login,"
+                " which all who see the cluster would read",
+                remedy="Push it to a registry",
+            )
 
 
 def _is_for_vllm(options: ServingOptions) -> bool:

@@ -7,6 +7,7 @@ and so neither which replica answered, nor a second try. The key that the server
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,7 +29,7 @@ class HttpLlamaServer:
         """Start the server and return when its model is loaded.
 
         Raises:
-            RuntimeError: It ended, or takes longer than an hour.
+            RuntimeError: There is none, it ended, or takes longer than an hour.
         """
         import aiohttp
 
@@ -36,7 +37,12 @@ class HttpLlamaServer:
 
         port = free_port("127.0.0.1")
         self._url = f"http://127.0.0.1:{port}"
-        self._process = subprocess.Popen([_PROGRAM, *_listening(arguments, port)])
+        try:
+            self._process = subprocess.Popen([_PROGRAM, *_listening(arguments, port)])
+        except FileNotFoundError:
+            raise RuntimeError(
+                f"node '{socket.gethostname()}' has no {_PROGRAM} on its PATH: install llama.cpp there"
+            ) from None
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         deadline = asyncio.get_running_loop().time() + _LOADING_SECONDS
         while not await self._is_loaded():

@@ -116,6 +116,21 @@ def test_a_state_directory_has_a_name_of_its_own_which_it_keeps(
     assert len({first, with_its_files, without}) == 3
 
 
+@pytest.mark.parametrize(
+    "url", ["https://ann:pass1234@models.example/m.gguf", "https://models.example/m.gguf?token=pass1234"]
+)
+def test_a_url_with_a_login_is_refused_before_anything_of_it_is_told(
+    engine: RayEngine, launch: Launch, url: str
+) -> None:
+    for name, options in ((url, launch.options), ("ai/tiny", replace(launch.options, loras=(url,)))):
+        with pytest.raises(
+            UnsupportedError, match=r"'https://.*models\.example/m\.gguf.*' *: its URL holds a login"
+        ) as caught:
+            engine.settle(name, launch.model, options, None)
+        assert "pass1234" not in str(caught.value)
+    assert engine.settle("https://models.example/m.gguf", launch.model, launch.options, None)
+
+
 @pytest.mark.process
 def test_neither_the_plugin_nor_the_bridge_imports_ray_before_its_settings_are_made() -> None:
     code = "import sys, dmrc_ray.engine, dmrc_ray.bridge; sys.exit('ray' in sys.modules)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,29 @@ def directory() -> Iterator[Path]:
     name = tempfile.mkdtemp(prefix="r-", dir="/tmp")
     yield Path(name)
     shutil.rmtree(name, ignore_errors=True)
+
+
+_NO_SERVER = """
+import asyncio
+from dmrc_ray.http_application import HttpLlamaServer
+
+asyncio.run(HttpLlamaServer.__init__(object.__new__(HttpLlamaServer), ["--model", "m.gguf"]))
+"""
+
+
+def test_a_node_without_a_server_of_llama_cpp_says_so(needs_ray: None, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_SERVER],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
+
+    assert "FileNotFoundError" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(r"RuntimeError: node '.+' has no llama-server on its PATH: install llama\.cpp there", last)
 
 
 @pytest.mark.timeout(300)
