@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # the command line has no use for a client
 
 _Known = tuple[str, str, ServingOptions]
 
+_MOST_KEPT = 1024
+
 
 class SshEngine(PlainEngine):
     """Hosts: nothing is pulled, loaded or counted here. For one event loop."""
@@ -54,6 +56,13 @@ class SshEngine(PlainEngine):
         """Return what its host has said of a model with these options; None where it was not asked yet."""
         return self._told.get((str(options.host), model, options))
 
+    def _keep(self, known: _Known, found: HostedModel) -> None:
+        """Keep what a host has said; what was said longest ago goes, and is asked anew where it is wanted."""
+        self._told.pop(known, None)
+        self._told[known] = found
+        if len(self._told) > _MOST_KEPT:
+            del self._told[next(iter(self._told))]
+
     async def described(self, model: str, options: ServingOptions) -> HostedModel:
         """Return the same; the host is asked where it was not yet.
 
@@ -73,7 +82,7 @@ class SshEngine(PlainEngine):
             found = await session.told(what)
         finally:
             await session.close()
-        self._told[str(options.host), model, options] = found
+        self._keep((str(options.host), model, options), found)
         return found
 
     async def start(self, launch: Launch, mask: Callable[[str], str] = str) -> Server:

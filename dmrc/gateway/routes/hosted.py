@@ -22,6 +22,7 @@ from dmrc.exchange import Operation
 from dmrc.gateway.inference.hosted_engine import HostedEngine, target_of
 from dmrc.gateway.routes.admin_documents import AdminBody, OptionsForm
 from dmrc.gateway.routes.documents import AnswerDocument
+from dmrc.gateway.routes.replica_logs import LONGEST_LINES
 from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.log_tail import last_lines
@@ -48,7 +49,7 @@ class HostedBody(AdminBody):
 class HostedLog(HostedBody):
     """Of which model the log is wanted."""
 
-    lines: int = Field(description="How many of its last lines")
+    lines: int = Field(ge=0, le=LONGEST_LINES, description="How many of its last lines")
 
 
 class HostedPull(AdminBody):
