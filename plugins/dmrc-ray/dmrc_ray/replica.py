@@ -166,7 +166,7 @@ class LlamaServer:
         for task in (getattr(self, name, None) for name in ("_heartbeats", "_watching")):
             if task is not None:
                 task.cancel()
-        if hasattr(self, "_place"):
+        if hasattr(self, "_info"):
             self._registry.gone.remote(self._application, self._info.name, failure)
 
     def _end(self) -> None:
