@@ -13,7 +13,7 @@ from dmrc_ray.replica_info import ReplicaInfo
 from dmrc_ray.replicas import Replicas
 
 
-async def with_places(log: Path, ask: list[tuple[str, int]]) -> list[str | BaseException | None]:
+async def with_replicas(log: Path, ask: list[tuple[str, int]]) -> list[str | BaseException | None]:
     """Ask a replica with this log, all at once."""
 
     async def tell(lines: int) -> str:
@@ -42,13 +42,13 @@ def test_several_who_ask_at_once_get_each_their_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"line {number}\n" for number in range(100)))
 
-    found = asyncio.run(with_places(log, [("llm-1", 1), ("llm-1", 2), ("llm-3", 1)]))
+    found = asyncio.run(with_replicas(log, [("llm-1", 1), ("llm-1", 2), ("llm-3", 1)]))
 
     assert found == ["line 99\n", "line 98\nline 99\n", None]
 
 
 def test_one_that_has_not_started_is_not_told_to_be_missing(tmp_path: Path) -> None:
-    (found,) = asyncio.run(with_places(tmp_path / "none", [("llm-2", 1)]))
+    (found,) = asyncio.run(with_replicas(tmp_path / "none", [("llm-2", 1)]))
 
     assert isinstance(found, ConnectionError)
 
@@ -59,7 +59,7 @@ def test_a_log_that_is_too_long_is_cut_and_the_connection_stays_open(tmp_path: P
     log = tmp_path / "log"
     log.write_text(letter * (5 << 20) + "end\n")
 
-    (found,) = asyncio.run(with_places(log, [("llm-1", 10)]))
+    (found,) = asyncio.run(with_replicas(log, [("llm-1", 10)]))
 
     assert isinstance(found, str)
     assert found.endswith("end\n")
