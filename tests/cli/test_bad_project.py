@@ -134,6 +134,9 @@ def test_no_compose_file(compose: Dmrc, tmp_path: Path, arguments: list[str], wo
     assert_left_nothing(compose)
 
 
+_WITHOUT_PLUGINS = {"DMRC_PLUGINS": "none"}
+"""Whatever is installed beside dmrc: one of them brings an engine that is unknown here."""
+
 _BAD = {
     "no YAML": ("services: [", ("compose.yaml",)),
     "undefined model": (
@@ -185,7 +188,7 @@ def test_up_refuses_a_bad_project_before_it_asks_docker_or_a_registry(
     """There is no Docker here: an error about it would mean that it was asked first."""
     (tmp_path / "compose.yaml").write_text(f"name: shop\n{text}\n")
     with Misbehaving(lambda handler: respond(handler, 404)) as registry:
-        done = compose.run("up", cwd=tmp_path, env={"DEFAULT_REGISTRY": registry.address})
+        done = compose.run("up", cwd=tmp_path, env={"DEFAULT_REGISTRY": registry.address, **_WITHOUT_PLUGINS})
 
     assert_refused(done, 2, *words)
     assert registry.requests == []
@@ -198,7 +201,7 @@ def test_a_bad_project_is_refused_without_compose_too(
 ) -> None:
     (tmp_path / "compose.yaml").write_text(f"name: shop\n{text}\n")
 
-    done = dmrc.run("exec", "web", "--", "true", cwd=tmp_path, env={"PATH": str(tmp_path)})
+    done = dmrc.run("exec", "web", "--", "true", cwd=tmp_path, env={"PATH": str(tmp_path), **_WITHOUT_PLUGINS})
 
     assert_refused(done, 2, *words)
     assert_left_nothing(dmrc)
