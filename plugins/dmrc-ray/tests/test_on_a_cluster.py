@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
@@ -166,7 +165,7 @@ def test_the_busiest_node_is_killed_again_and_again_and_no_request_is_lost(
         row = record[one.name]
         assert row["node"] in one.text and row["replica"] in one.text, one
     assert len(seen) > 8 * KILLS
-    assert median(back) <= BACK_SECONDS, back
+    assert max(back) <= BACK_SECONDS, back
     shop.close()
 
 
