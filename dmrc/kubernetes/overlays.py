@@ -221,7 +221,7 @@ def _ray(project: str, models: Sequence[ServedModel], choices: Choices) -> _Over
         resources.append(document("RayService", model.name, labels, spec=spec))
         patches += _replaced(model, choices, _PORT_OF_SERVE)
     comments = (
-        "The image of Ray has dmrc-ray and llama-server: packaging/ray.Dockerfile. Pin it: --image ray=IMAGE@sha256:…",
+        "Image with dmrc-ray and llama-server: examples/images/ray.Dockerfile. Pin it: --image ray=IMAGE@sha256:…",
         "Who reaches a port of Ray runs code there. The gateway may come, Ray's Pods, and their operator.",
     )
     # KubeRay asks the head how its applications are.

@@ -1,4 +1,4 @@
-"""What Docker is given to build the images in packaging/ of."""
+"""What Docker is given to build the images in examples/images/ of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def context() -> set[str]:
 
 @pytest.mark.parametrize("name", ["Dockerfile", "ray.Dockerfile"])
 def test_all_that_an_image_copies_and_installs_is_among_it(context: set[str], name: str) -> None:
-    text = (ROOT / "packaging" / name).read_text()
+    text = (ROOT / "examples" / "images" / name).read_text()
     copied = [word for line in re.findall(r"^COPY (?!--from)(.*)", text, re.M) for word in line.split()[:-1]]
     sources = [word for word in copied if not word.startswith("--") and word != "."]
     (installed,) = re.findall(r"^RUN .*pip install --no-cache-dir (.*) &&", text, re.M)

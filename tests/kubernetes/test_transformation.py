@@ -1,4 +1,4 @@
-"""dmrc as an image, and as a transformation of Compose Bridge, by what is in `packaging/`."""
+"""dmrc as an image, and as a transformation of Compose Bridge, by what is in `examples/images/`."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ models:
 
 @pytest.fixture(scope="module")
 def dmrc_image(docker_engine: DockerEngine, images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of `packaging/Dockerfile`, on a Python whose pip finds its packages on its disk."""
+    """The image of `examples/images/Dockerfile`, on a Python whose pip finds its packages on its disk."""
     context = tmp_path_factory.mktemp("python")
     shutil.copytree(_wheels(), context / "wheels", copy_function=os.link)
     (context / "Dockerfile").write_text(f"FROM {images.python}\nCOPY wheels /wheels\nENV PIP_FIND_LINKS=/wheels\n")
     _build(docker_engine, "python-with-wheels:local", context)
-    _build(docker_engine, "dmrc:local", _ROOT, "PYTHON=python-with-wheels:local", "packaging/Dockerfile")
+    _build(docker_engine, "dmrc:local", _ROOT, "PYTHON=python-with-wheels:local", "examples/images/Dockerfile")
     return "dmrc:local"
 
 
 @pytest.fixture(scope="module")
 def transformation(docker_engine: DockerEngine, dmrc_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image of the transformation; the registry of the test speaks no TLS."""
-    packaging = _ROOT / "packaging"
-    _build(docker_engine, "bridge:local", packaging, f"DMRC={dmrc_image}", "packaging/compose-bridge.Dockerfile")
+    images = _ROOT / "examples" / "images"
+    _build(docker_engine, "bridge:local", images, f"DMRC={dmrc_image}", "examples/images/compose-bridge.Dockerfile")
     context = tmp_path_factory.mktemp("insecure")
     (context / "Dockerfile").write_text("FROM bridge:local\nENV INSECURE_REGISTRY=true\n")
     _build(docker_engine, "bridge-of-test:local", context)

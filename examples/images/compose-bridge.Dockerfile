@@ -1,6 +1,6 @@
 # A transformation of Compose Bridge, on top of dmrc's image:
 #
-#   docker build -t dmrc-bridge --build-arg DMRC=registry.example/dmrc -f packaging/compose-bridge.Dockerfile packaging
+#   docker build -t dmrc-bridge --build-arg DMRC=registry.example/dmrc -f examples/images/compose-bridge.Dockerfile examples/images
 #   docker compose bridge convert -t dmrc-bridge
 ARG DMRC=dmrc
 FROM ${DMRC}

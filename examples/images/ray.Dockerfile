@@ -1,6 +1,6 @@
 # Nodes of Ray for `dmrc export kubernetes --overlay ray`: Ray, dmrc's plugin for it, and llama.cpp's server.
 #
-#   docker build -t registry.example/dmrc-ray -f packaging/ray.Dockerfile .
+#   docker build -t registry.example/dmrc-ray -f examples/images/ray.Dockerfile .
 ARG RAY=rayproject/ray:2.60.0-py311
 ARG LLAMA_CPP=ghcr.io/ggml-org/llama.cpp:server
 FROM ${LLAMA_CPP} AS llama
