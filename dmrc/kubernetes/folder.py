@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import yaml
 
 from dmrc.errors import InputError, ProjectError
 from dmrc.fields import JsonObject, JsonValue
+from dmrc.store.files import replace_file
 
 SECRETS = "base/secrets"
 """Directory of the files that hold keys."""
@@ -97,7 +96,7 @@ def write(directory: Path, files: Sequence[ManifestFile]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if each.is_secret:
                 path.parent.chmod(0o700)
-            _write(path, each.content.encode(), 0o600 if each.is_secret else 0o644)
+            replace_file(path, each.content.encode(), 0o600 if each.is_secret else 0o644)
         for path in before - {directory / each.name for each in files}:
             path.unlink()
     except OSError as error:
@@ -128,20 +127,6 @@ def _written_before(directory: Path) -> set[Path]:
 def _is_ours(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(len(_MARK)) == _MARK.encode()
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).rename(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def keys_in(directory: Path) -> dict[str, str]:
