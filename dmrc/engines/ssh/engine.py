@@ -14,7 +14,7 @@ from dmrc.project import SSH_ENGINE, ServingOptions
 from dmrc.settings import Settings
 
 if TYPE_CHECKING:  # the command line has no use for a client
-    from dmrc.engines.ssh.connection import Host
+    from dmrc.engines.ssh.host import Host
     from dmrc.engines.ssh.hosted_use import HostedModel
 
 _Known = tuple[str, str, ServingOptions]
@@ -42,7 +42,7 @@ class SshEngine(PlainEngine):
 
     def host(self, name: str) -> Host:
         """Return a host, `ssh://box`, which everybody shares."""
-        from dmrc.engines.ssh.connection import Host
+        from dmrc.engines.ssh.host import Host
 
         if not self._hosts:
             for stale in self._settings.paths.run.glob("host-*.sock"):  # a killed daemon's

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.replicas import ReplicaState, ReplicaStateName
 from dmrc.engines.session import Session
-from dmrc.engines.ssh.connection import Host
+from dmrc.engines.ssh.host import Host
 from dmrc.engines.ssh.hosted_use import HostedModel, HostedUse
 from dmrc.engines.ssh.session import HostSession
 from dmrc.errors import NotFoundError

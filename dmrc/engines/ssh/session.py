@@ -8,8 +8,9 @@ from contextlib import closing
 
 from dmrc.answer import Replica
 from dmrc.engines.http_client.connection import HttpAnswer
-from dmrc.engines.ssh.connection import Host, Link
+from dmrc.engines.ssh.host import Host
 from dmrc.engines.ssh.hosted_use import ENGINE, ERROR_HEADER, HOSTED, USE_HEADER, HostedModel, HostedUse
+from dmrc.engines.ssh.link import Link
 from dmrc.errors import DmrcError, ModelNotFoundError, UpstreamError
 from dmrc.fields import JsonObject
 from dmrc.project import host_name

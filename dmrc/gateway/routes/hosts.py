@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dmrc.engines.engine import Engine
-from dmrc.engines.ssh.connection import Host
 from dmrc.engines.ssh.engine import SshEngine
+from dmrc.engines.ssh.host import Host
 from dmrc.engines.ssh.hosted_use import HOSTED
 from dmrc.errors import DmrcError, InputError
 from dmrc.gateway.routes.admin_documents import AdminBody

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.engines.ssh.connection import Link
+from dmrc.engines.ssh.link import Link
 
 TALKATIVE = """
 head -c 300000 /dev/zero | tr '\\0' x >&2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmrc import __version__
-from dmrc.engines.ssh.connection import Host
+from dmrc.engines.ssh.host import Host
 from dmrc.errors import UpstreamError
 from tests.engines.ssh.hosted_project import HostedProject, package_there
 from tests.polling import eventually
