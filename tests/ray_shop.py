@@ -7,16 +7,19 @@ import itertools
 import json
 import random
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
+from dmrc.cli.client import DaemonClient
+from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.ray_cluster import RayCluster
@@ -67,19 +70,20 @@ class Shop:
     keys: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def opened(cls, dmrc: Dmrc, served: str, name: str = "shop", model: str = MODEL) -> Shop:
-        """Register a project whose model is served as `served`, the inside of `x-dmrc`, says."""
+    @contextmanager
+    def opened(cls, dmrc: Dmrc, served: str, name: str = "shop", model: str = MODEL) -> Iterator[Shop]:
+        """Register a project whose model is served as `served`, the inside of `x-dmrc`, says; at the end it is down."""
         directory = dmrc.home / name
         directory.mkdir()
         (directory / "compose.yaml").write_text(_COMPOSE.format(name=name, model=model, served=served))
         shop = cls(dmrc, directory)
         dmrc.ok("env", SERVICES[0], cwd=directory)
         shop.keys = json.loads((dmrc.home / "projects" / name / "keys.json").read_text())
-        return shop
-
-    def close(self) -> None:
-        """Take the project down."""
-        self.dmrc.ok("down", cwd=self.directory)
+        try:
+            yield shop
+        finally:
+            dmrc.ok("down", cwd=directory)
+            shutil.rmtree(directory)
 
     def ask(self, service: str = "web", *, name: str = "pytest", stream: bool = False, **more: object) -> Seen:
         """Make one request, and return what came of it."""
@@ -102,13 +106,20 @@ class Shop:
             connection.close()
 
     def replicas(self) -> list[dict[str, Any]]:
-        """Return the replicas of the model, as `dmrc ps` tells; none where it is not loaded."""
-        found = json.loads(self.dmrc.ok("ps", "--json"))
-        return [replica for runner in found for replica in runner["replicas"]]
+        """Return the replicas of the model, as `dmrc ps` tells; none where it is not loaded.
+
+        No command is run for it: one after the other they would take a processor from those who start replicas.
+        """
+        found = DaemonClient(Settings.from_environment(self.dmrc.environment)).runners()
+        return [replica for runner in found for replica in cast(list[dict[str, Any]], runner["replicas"])]
 
     def ready(self) -> list[dict[str, Any]]:
         """Return those that serve."""
         return [replica for replica in self.replicas() if replica["state"] == "ready"]
+
+    def names_of_ready(self) -> set[str]:
+        """Return the names of those that serve."""
+        return {replica["name"] for replica in self.ready()}
 
     def wait_for(self, number: int, seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until so many serve and no other one is on its way, and return them."""
