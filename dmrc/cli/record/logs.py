@@ -79,11 +79,12 @@ def _runners_of(app: App, model: str) -> list[JsonObject]:
     Raises:
         NotFoundError: It does not run.
     """
+    from dmrc.capture.summary import model_name
     from dmrc.cli.serving.ps import is_elsewhere
     from dmrc.errors import NotFoundError
 
-    runners = app.daemon.runners()[::-1]
-    found = [runner for runner in runners if is_elsewhere(runner) and runner["model"] == model]
+    runners, name = app.daemon.runners()[::-1], model_name(model)
+    found = [runner for runner in runners if is_elsewhere(runner) and model_name(str(runner["model"])) == name]
     if not found:
         digest = app.present(model).digest
         found = [runner for runner in runners if runner["digest"] == digest]

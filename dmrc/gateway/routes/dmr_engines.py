@@ -108,22 +108,23 @@ async def runners_of(
 
     Unknown is what is not in the store, and does not run.
     """
-    unknown: list[str] = []
-    wanted: set[str | None] = set()
-    for name in models or ():
-        try:
-            # What runs may be removed meanwhile, or be an upstream's, which has no files.
-            wanted.add(name if name in _running(scheduler) else await catalog.digest(name))
-        except ModelNotFoundError:
-            unknown.append(name)
     runners = scheduler.runners()
+    unknown: list[str] = []
     if models is not None:
-        runners = [one for one in runners if {one.target.digest, one.target.reference} & wanted]
+        wanted: set[str] = set()
+        for name in models:
+            # What runs may be removed meanwhile, or be another machine's or an upstream's, which has no files here.
+            running = {one.key for one in runners if catalog.is_name_of(name, one.target)}
+            try:
+                digest = await catalog.digest(name)
+            except ModelNotFoundError:
+                if not running:
+                    unknown.append(name)
+            else:
+                running |= {one.key for one in runners if one.target.digest == digest}
+            wanted |= running
+        runners = [one for one in runners if one.key in wanted]
     return [one for one in runners if engine in (None, one.target.engine)], unknown
-
-
-def _running(scheduler: Scheduler) -> set[str | None]:
-    return {name for one in scheduler.runners() for name in (one.target.digest, one.target.reference)}
 
 
 async def unload(scheduler: Scheduler, runners: Sequence[ManagedRunner], *, wait: bool = True) -> None:

@@ -131,6 +131,13 @@ class Catalog:
         """
         return (await self._named(await self.now(), model)).digest
 
+    def is_name_of(self, name: str, target: Target) -> bool:
+        """Return whether a name, however it is written, is that of a target, or its digest."""
+        if name in (target.reference, target.digest):
+            return True
+        parsed = self._model_names.parse(name)
+        return parsed is not None and parsed == self._model_names.parse(target.reference)
+
     async def merged(self, use: Use) -> Merged:
         """Return how a model is to be served, and who says so.
 

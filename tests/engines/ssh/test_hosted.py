@@ -110,6 +110,19 @@ def test_the_answer_is_the_one_of_that_machine_itself(box: SshHost, hosted: Host
     assert words(project.answer(**question)) == words(there)
 
 
+@pytest.mark.parametrize("name", [TINY, f"docker.io/{TINY}:latest", "its digest"])
+def test_it_is_unloaded_by_its_name_however_that_is_written(box: SshHost, hosted: Hosted, name: str) -> None:
+    project = hosted()
+    project.ready()
+    name = json.loads(box.there.ok("inspect", TINY))["id"] if name == "its digest" else name
+
+    said = box.here.ok("unload", name)
+
+    assert said == "Unloaded 1 model(s).\n"
+    assert json.loads(box.here.ok("ps", "--json")) == []
+    assert box.here.run("unload", "local/no-such-model").returncode == 3
+
+
 def test_a_second_up_does_not_connect_again_and_down_ends_the_connection(box: SshHost, hosted: Hosted) -> None:
     project = hosted(parallel=3)
     first = project.ready()
