@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import psutil
 import pytest
@@ -70,6 +71,13 @@ class Dmrc:
         command = " ".join(map(str, ("dmrc", *arguments)))
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def page(self, path: str) -> str:
+        """Return a page of the daemon's, as a browser gets it that `dmrc ui` has let in."""
+        opener = build_opener(HTTPCookieProcessor())
+        opener.open(self.ok("ui", "--print").strip()).close()
+        with opener.open(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return str(answer.read().decode())
 
     def registered(self) -> list[str]:
         """Return the projects that are registered, by a look into the database: no command is as quick."""

@@ -170,15 +170,9 @@ def test_the_log_of_a_replica_can_be_read(dmrc: Dmrc, ask: Ask) -> None:
 def test_the_page_shows_replicas_their_logs_and_who_answered(dmrc: Dmrc, ask: Ask) -> None:
     ask(by="r2", max_tokens=2)
     (_, exchange) = requests(dmrc, 2)
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    opener.open(dmrc.ok("ui", "--print").strip())
-
-    def page(path: str) -> str:
-        with opener.open(f"http://127.0.0.1:{dmrc.port}{path}") as answer:
-            return str(answer.read().decode())
-
-    models, one, listed = page("/ui/models"), page(f"/ui/requests/{exchange['id']}"), page("/ui/requests?node=box-r2")
-    log = page(f"/ui/logs/{runner(dmrc)['id']}?replica=r2")
+    models, one = dmrc.page("/ui/models"), dmrc.page(f"/ui/requests/{exchange['id']}")
+    listed = dmrc.page("/ui/requests?node=box-r2")
+    log = dmrc.page(f"/ui/logs/{runner(dmrc)['id']}?replica=r2")
 
     assert all(f"<bdi>{name}</bdi>" in models for name in ("r1", "r2", "http://10.0.0.7:8080"))
     assert 'href="/ui/requests?node=box-r2"' in models
@@ -186,4 +180,4 @@ def test_the_page_shows_replicas_their_logs_and_who_answered(dmrc: Dmrc, ask: As
     assert listed.count("<small>box-r2</small>") == 1
     assert "r2: line 499" in log
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        page(f"/ui/logs/{runner(dmrc)['id']}?replica=r9")
+        dmrc.page(f"/ui/logs/{runner(dmrc)['id']}?replica=r9")

@@ -248,6 +248,9 @@ def test_one_that_starts_slowly_is_no_fault_and_where_all_have_gone_the_error_na
     assert all(asked.is_whole for asked in boxes.asked)
     boxes.wait_ready()
     assert boxes.runner()["parallel"] == 6
+    page = boxes.dmrc.page("/ui/models")
+    assert first.url in page
+    assert "/ui/logs/" not in page  # what they print is where they run
 
     for box in boxes.all:
         box.kill()

@@ -23,6 +23,7 @@ _RUNNER = {
     "in_use": 0,
     "parallel": 1,
     "waiting": 0,
+    "upstream": None,
     "replicas": [],
     "keep_alive_seconds": -1,
     "expires_at": None,
@@ -54,8 +55,11 @@ def test_without_a_card_nothing_is_said_of_one(processor: str | None) -> None:
 
 def test_what_is_not_known_of_a_server_elsewhere_is_a_dash() -> None:
     unknown = dict.fromkeys(("processor", "memory_resident_bytes", "memory_estimated_bytes", "context_size", "notice"))
-    shown = _shown(RunningTable([{**_RUNNER, **unknown, "devices": []}], [], 100.0))
+    upstream = {**_RUNNER, **unknown, "devices": [], "upstream": "http://far/v1"}
+    shown = _shown(RunningTable([upstream], [], 100.0))
 
     assert "None" not in shown
+    assert "Log" not in shown
+    assert "Log" in _shown(RunningTable([_RUNNER], [], 100.0))
     assert "0 B" not in shown
     assert len(re.findall(r"\| - \|", shown)) == 3
