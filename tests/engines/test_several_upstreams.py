@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
@@ -251,8 +253,10 @@ def test_a_refusal_that_is_the_answer_is_not_told_to_be_in_its_own_place(play: P
         play(story())
 
 
-def test_one_that_told_how_long_to_wait_gets_nothing_until_then(play: Play) -> None:
-    with far(refuses(b"429 Slow down", b"Retry-After: 1\r\n"), whole) as (limited, other):
+@pytest.mark.parametrize("as_a_date", [False, True])
+def test_one_that_told_how_long_to_wait_gets_nothing_until_then(play: Play, as_a_date: bool) -> None:
+    told = formatdate(time.time() + 2, usegmt=True) if as_a_date else "1"
+    with far(refuses(b"429 Slow down", f"Retry-After: {told}\r\n".encode()), whole) as (limited, other):
 
         async def story() -> None:
             async with sessions(limited.url, other.url) as (session, replicas):

@@ -15,6 +15,7 @@ from dmrc.dialects.chat.served import Served
 from dmrc.errors import ContextLengthError, DmrcError, EngineAnswerError, UnsupportedError
 from dmrc.exchange import JsonValue
 from dmrc.json_values import object_of
+from dmrc.retry_after import retry_after_seconds
 
 _TOO_LONG = "exceed_context_size_error"
 _TOO_LARGE = re.compile(r"input(?: \((\d+) tokens\))? is (?:too large to process|larger than the max context size)")
@@ -72,13 +73,12 @@ def engine_error(status: int, headers: Mapping[str, str], body: bytes, served: S
         )
     if served.is_llama_cpp and status >= 500 and UNPARSED not in body and _CALLERS.search(message):
         status, kind = 400, "invalid_request_error"
-    retry = headers.get("retry-after", "")
     return EngineAnswerError(
         message[:_LONGEST_MESSAGE] or f"the engine of model '{served.reference}' answered {status} to {path}",
         status=status,
         error_type=kind if isinstance(kind, str) else "server_error" if status >= 500 else "invalid_request_error",
         code=code if isinstance(code, str) else None,
-        retry_after_seconds=int(retry) if retry.isascii() and retry.isdigit() else None,
+        retry_after_seconds=retry_after_seconds(headers.get("retry-after", "")),
     )
 
 

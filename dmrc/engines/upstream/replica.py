@@ -11,6 +11,7 @@ from dmrc.engines.replicas import ReplicaState
 from dmrc.engines.upstream.session import UpstreamAnswer, UpstreamSession
 from dmrc.errors import UpstreamError
 from dmrc.project import UpstreamPlace
+from dmrc.retry_after import retry_after_seconds
 
 _PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _LONGEST_REST_SECONDS = 60.0
@@ -65,9 +66,9 @@ class UpstreamReplica:
     def refused(self, answer: UpstreamAnswer) -> str:
         """Leave it out for as long as its refusal, 429 or 503, says, or its failures; return the refusal in words."""
         why = f"{self.session.name} answered {answer.status}"
-        told = answer.headers.get("retry-after", "").strip()
-        if told.isdecimal():
-            self._rest_seconds = min(float(told), _LONGEST_REST_SECONDS)
+        told = retry_after_seconds(answer.headers.get("retry-after", ""))
+        if told is not None:
+            self._rest_seconds = min(told, _LONGEST_REST_SECONDS)
         if self._rest_seconds is not None or answer.status == 503:
             self.failed(why)
         return why
