@@ -54,6 +54,7 @@ def test_a_token_is_asked_for_pushing_and_for_the_repositories_beside(
 def test_a_token_that_ends_in_the_middle_is_renewed(source: OciSource, store: Store, docker_config: Path) -> None:
     tokens: list[str] = []
     ended: list[str] = []
+    is_used_by_another = threading.Event()  # before that it would be one that was refused at its first use
 
     def first(_uploads: Uploads, handler: BaseHTTPRequestHandler) -> bool:
         if handler.path.startswith("/token"):
@@ -61,9 +62,12 @@ def test_a_token_that_ends_in_the_middle_is_renewed(source: OciSource, store: St
             respond(handler, 200, json.dumps({"token": tokens[-1]}).encode())
             return True
         token = handler.headers.get("Authorization", "").removeprefix("Bearer ")
-        if is_weights(handler) and not ended:
+        if is_weights(handler) and token and not ended:
+            is_used_by_another.wait(10)
             ended.append(token)
         if token in tokens and token not in ended:
+            if handler.path.endswith(digest_of(CONFIG)):
+                is_used_by_another.set()
             return False
         handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         respond(handler, 401, WWW_Authenticate=f'Bearer realm="http://{handler.headers["Host"]}/token"')
@@ -74,6 +78,7 @@ def test_a_token_that_ends_in_the_middle_is_renewed(source: OciSource, store: St
         log_in(docker_config, server.address)
         source.push(outgoing(server.address), Transfer(store))
 
+    assert is_used_by_another.is_set()
     assert_complete(uploads)
     assert len(ended) == 1
     assert len(tokens) >= 2
