@@ -176,7 +176,7 @@ def _told(exchange: Exchange) -> str:
     """Return a comment: when, who, and how it ended."""
     when = datetime.fromtimestamp(exchange.received_at).strftime("%Y-%m-%d %H:%M:%S")
     who = "/".join(name for name in (exchange.project, exchange.service) if name) or exchange.client_address or "-"
-    replica = ", ".join(plain(name, 80) for name in (exchange.replica, exchange.node) if name)
+    replica = ", ".join(plain(name, 80) for name in dict.fromkeys((exchange.replica, exchange.node)) if name)
     place = f", replica {replica}" if replica else ""
     return f"{when}, {plain(who, 80)}, status {exchange.status}{place}, {exchange.id}"
 

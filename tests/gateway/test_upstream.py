@@ -96,6 +96,8 @@ def test_it_is_listed_like_any_other_and_let_go_of_like_one(project: Project) ->
     assert (runner["engine"], runner["state"], runner["context_size"]) == ("upstream", "ready", None)
     assert runner["upstream"] == project.server.url("plain")
     assert "plain-model" in project.dmrc.ok("ps")
+    no_log = "dmrc: the log of model 'plain-model' is where it runs. Read it there\n"
+    assert project.dmrc.run("logs", "plain-model").stderr == no_log
     project.dmrc.ok("unload", "plain-model")
     assert json.loads(project.dmrc.ok("ps", "--json")) == []
 

@@ -46,9 +46,19 @@ def _log_of(app: App, model: str) -> Path:
     """Return the newest log of the runners of a model.
 
     Raises:
-        NotFoundError: It does not run.
+        NotFoundError: It does not run, or runs elsewhere, where its log is.
     """
-    return app.settings.paths.logs / f"runner-{_runners_of(app, model)[0]['id']}.log"
+    from dmrc.cli.serving.ps import is_elsewhere
+    from dmrc.errors import NotFoundError
+    from dmrc.json_values import items_of
+
+    runner = _runners_of(app, model)[0]
+    path = app.settings.paths.logs / f"runner-{runner['id']}.log"
+    if is_elsewhere(runner) and not path.exists():
+        there = [str(one["name"]) for one in items_of(runner.get("replicas"))] if runner.get("host") else []
+        remedy = f"Run: dmrc logs {model} --replica {there[0]}" if there else "Read it there"
+        raise NotFoundError(f"the log of model '{model}' is where it runs", remedy=remedy)
+    return path
 
 
 def _log_of_replica(app: App, model: str | None, replica: str, lines: int, *, follow: bool) -> str:

@@ -57,7 +57,8 @@ def _rows(runner: JsonObject, default_registry: str) -> list[list[str]]:
 
     rows = [_row(runner, default_registry)]
     for one in items_of(runner.get("replicas")):
-        place = f"{one['name']} on {one['node']}" if one["node"] else str(one["name"])
+        name, node = str(one["name"]), one["node"]
+        place = name if node in (None, name) else f"{name} on {node}"
         cells = {
             "MODEL": f"  {plain(place, _LONGEST_REPLICA)}",
             "STATE": str(one["state"]),

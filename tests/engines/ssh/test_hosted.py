@@ -190,8 +190,14 @@ def test_the_log_of_the_engine_there_is_read_here(box: SshHost, hosted: Hosted) 
     project.answer()
 
     said = box.here.ok("logs", TINY, "--replica", "box")
+    without = box.here.run("logs", TINY)
 
     assert "llama" in said or "slot" in said, said
+    remedy = f"Run: dmrc logs {TINY} --replica box"
+    assert without.stderr == f"dmrc: the log of model '{TINY}' is where it runs. {remedy}\n"
+    shown = box.here.ok("requests", "show", project.requests()[-1]["id"])
+    assert "  node box  " in shown
+    assert "  box  " in box.here.ok("ps")
 
 
 def runners_there(box: SshHost) -> list[dict[str, Any]]:

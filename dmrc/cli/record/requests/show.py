@@ -82,10 +82,11 @@ def _head(exchange: Exchange, screen: Screen) -> Iterator[str]:
 
 
 def _place(exchange: Exchange) -> str:
-    """Return which of several replicas answered: `replica r2 on node-b`."""
+    """Return which of several replicas answered: `replica r2 on node-b`, `node box` where both have one name."""
     from dmrc.capture.summary import plain
 
-    named = {"replica": exchange.replica, "on" if exchange.replica else "node": exchange.node}
+    node, replica = exchange.node, exchange.replica if exchange.replica != exchange.node else None
+    named = {"replica": replica, "on" if replica else "node": node}
     return " ".join(f"{word} {plain(name, 60)}" for word, name in named.items() if name)
 
 
