@@ -17,7 +17,7 @@ FLOORS = {
     "errors": 0, "paths": 0, "settings": 0, "fields": 0, "suggestions": 0, "secret_names": 0, "threads": 0,
     "listening": 0,
     "daemon_lock": 1, "state": 1, "answer": 1, "reference": 1, "artifact": 1, "gguf": 1, "project": 1, "exchange": 1,
-    "secret_texts": 1, "proxies": 1, "json_values": 1, "event_stream": 1, "log_tail": 1, "decompression": 1,
+    "secret_texts": 1, "proxies": 1, "json_values": 1, "event_stream": 1, "log_tail": 1, "decompression": 1, "files": 1,
     "background": 1, "docker_context": 1, "safetensors": 1, "tar_entries": 1, "told_errors": 1, "retry_after": 1,
     "store": 2, "sources": 2, "compose": 2, "engines": 2, "dialects": 2,
     "capture": 3, "hooks": 3, "models": 3, "installing": 3, "scheduler": 3, "projects": 3, "kubernetes": 3,

@@ -8,12 +8,12 @@ import logging
 import os
 import shutil
 import stat
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dmrc.capture.redaction import Redactor
+from dmrc.files import replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -121,10 +121,7 @@ def _write(directory: Path, values: Mapping[str, list[str]], home: Path | None) 
         raise PermissionError(f"{directory} is not this user's alone")
     if home is not None:
         (directory / _HOME).write_text(str(home.resolve()))
-    descriptor, temporary = tempfile.mkstemp(dir=directory)  # mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(values, file)
-    Path(temporary).replace(directory / _NAME)
+    replace_file(directory / _NAME, json.dumps(values).encode(), 0o600)
 
 
 def _read(directory: Path) -> dict[str, list[str]]:

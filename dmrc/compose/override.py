@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Literal
 
 import yaml
 
+from dmrc.files import replace_file
 from dmrc.project import GATEWAY_HOST, Access, Injection, Project, Service, inject
 from dmrc.project.provider import TYPES as PROVIDER_TYPES
 from dmrc.project.provider import provider_type
@@ -135,16 +134,7 @@ def write(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists() and path.read_text() == text:
         return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).rename(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, text.encode(), 0o600)
 
 
 def read_environments(path: Path) -> dict[str, dict[str, str]]:

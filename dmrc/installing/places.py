@@ -16,7 +16,7 @@ from pathlib import Path
 from dmrc.engines.builds.build import FACTS, Build
 from dmrc.engines.builds.builds import CHOICE
 from dmrc.errors import ConflictError, StoreError
-from dmrc.store.files import replace_file, sync_directory
+from dmrc.files import replace_file, sync_directory
 
 _ASIDE = ".aside-"
 _LOCK = ".lock"

@@ -12,7 +12,7 @@ import yaml
 
 from dmrc.errors import InputError, ProjectError
 from dmrc.fields import JsonObject, JsonValue
-from dmrc.store.files import replace_file
+from dmrc.files import replace_file
 
 SECRETS = "base/secrets"
 """Directory of the files that hold keys."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.errors import InputError
+from dmrc.files import sync_directory, temporary_name
 from dmrc.store import Store, StoredModel
-from dmrc.store.files import storage_errors, sync_directory, temporary_name
+from dmrc.store.files import storage_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from dmrc.errors import DigestMismatchError
-from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors, temporary_name
+from dmrc.files import temporary_name
+from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors
 
 _COPY_BYTES = 8 << 20
 # What copy_file_range answers where the file system cannot: copy(2) then does it.

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dmrc.files import sync_directory, temporary_name
 from dmrc.store.archived_files import ArchivedFile
-from dmrc.store.files import sync_directory, temporary_name
 
 
 def split_files(bundles: Path, digest: str, shards: Sequence[Path]) -> list[Path]:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from dmrc.artifact import INDEX, MANIFEST, MAX_DOCUMENT_BYTES
 from dmrc.errors import InvalidReferenceError, StoreError
+from dmrc.files import replace_file
 from dmrc.reference import Reference, is_digest
-from dmrc.store.files import replace_file, storage_errors
+from dmrc.store.files import storage_errors
 
 _TAG = "org.opencontainers.image.ref.name"
 _PULLED_AT = "dev.dmrc.pulled-at"

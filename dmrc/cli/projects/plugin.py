@@ -11,6 +11,7 @@ from typing import Literal
 import click
 
 from dmrc.cli.options import json_option
+from dmrc.files import replace_file
 from dmrc.paths import expanded
 
 CONTRACT_VERSION = "1.2.0"
@@ -99,10 +100,7 @@ def _install() -> None:
     if os.path.lexists(path) and not _is_ours(path):
         _kept().parent.mkdir(parents=True, exist_ok=True)
         path.rename(_kept())  # a link stays the link that it is
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(_script())
-    temporary.chmod(0o755)
-    temporary.rename(path)
+    replace_file(path, _script().encode(), 0o755)
 
 
 def _script() -> str:

@@ -6,7 +6,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from dmrc.store.files import replace_file
+from dmrc.files import replace_file
 
 
 def holder_name(directory: Path) -> str:

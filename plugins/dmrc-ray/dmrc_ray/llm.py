@@ -16,8 +16,8 @@ from dmrc.engines.runtime_flags import Setting
 from dmrc.engines.vllm.flags import parse
 from dmrc.errors import EngineStartError, UnsupportedError
 from dmrc.fields import JsonValue
+from dmrc.files import replace_file
 from dmrc.project import ServingOptions
-from dmrc.store.files import replace_file
 
 IMPORT_PATH = "ray.serve.llm:build_openai_app"
 _OTHER = "Remove it, or use a model in GGUF"

@@ -16,7 +16,7 @@ from types import FrameType
 import filelock
 import psutil
 
-from dmrc.store.files import replace_file
+from dmrc.files import replace_file
 from dmrc_ray.cluster import directory, settle_environment
 from dmrc_ray.own_files import own_directory
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
 from dmrc.cli.app import App
+from dmrc.files import replace_file
 from dmrc.project import KEY_PREFIX
 
 _LOCK = ".keys.lock"
@@ -56,9 +55,4 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, keys: dict[str, str]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(keys, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).rename(path)
+    replace_file(path, json.dumps(keys).encode(), 0o600)
