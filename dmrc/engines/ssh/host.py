@@ -150,6 +150,7 @@ class Host:
         if self.version != __version__:
             raise other_version(self.host, self.version)
         if not await link.leads_there():
+            await link.close()  # ssh says why after it has closed the connection
             raise join_failure(self.host, None, link.said or ["no socket leads to its dmrc"])
 
     def enter(self) -> None:

@@ -60,7 +60,10 @@ class Link:
         return None
 
     async def close(self) -> None:
-        """End it: by the end of its input, which ends the other end, and so ssh; by force where that does not."""
+        """End it: by the end of its input, which ends the other end, and so ssh; by force where that does not.
+
+        `said` is complete then.
+        """
         await self.session.close()
         if self.process.returncode is None:
             self._input.close()
@@ -72,6 +75,9 @@ class Link:
                 with contextlib.suppress(ProcessLookupError):
                     end()
             await self.process.wait()
+        with contextlib.suppress(TimeoutError):  # a shared connection of the person's own keeps it open
+            async with asyncio.timeout(_STILL_SECONDS):
+                await asyncio.shield(self._stderr)
         self._socket.unlink(missing_ok=True)
         self.ended.set()
 
