@@ -19,7 +19,7 @@ from multiprocessing.shared_memory import SharedMemory
 
 def work(name):
     SharedMemory(name, create=True, size=4096)  # a tracker of its own: this process was started anew
-    print(name, os.getpid(), flush=True)
+    print(f"{name} {os.getpid()}\\n", end="", flush=True)  # in one piece: the other process prints too
     time.sleep(600)
 
 if __name__ == "__main__":
