@@ -18,7 +18,9 @@ import psutil
 import pytest
 
 from dmrc.capture.secrets import memory_directory
+from dmrc.cli.client import DaemonClient
 from dmrc.projects import Projects
+from dmrc.settings import Settings
 
 _STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAULT_REGISTRY", "INSECURE_REGISTRY")
 _STOP_SECONDS = 20
@@ -71,6 +73,12 @@ class Dmrc:
         command = " ".join(map(str, ("dmrc", *arguments)))
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def daemon(self) -> psutil.Process:
+        """Return the daemon's process, asked over its socket: a command takes longer than some answers."""
+        status = DaemonClient(Settings.from_environment(self.environment)).status()
+        assert status is not None, "no daemon runs"
+        return psutil.Process(int(str(status["pid"])))
 
     def page(self, path: str) -> str:
         """Return a page of the daemon's, as a browser gets it that `dmrc ui` has let in."""

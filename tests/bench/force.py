@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import resource
 import socket
 import subprocess
@@ -201,5 +200,5 @@ def _daemon() -> Iterator[tuple[Dmrc, psutil.Process]]:
             [dmrc.program, "serve"], env=dmrc.environment, stdout=log, stderr=log, preexec_fn=limit
         ) as process:
             eventually(lambda: _ask(dmrc.port) is not None)
-            yield dmrc, psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+            yield dmrc, dmrc.daemon()
             process.terminate()

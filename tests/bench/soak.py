@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ def measure() -> list[Figure]:
         dmrc.ok("package", "--gguf", write_tiny_llama(Path(directory) / "tiny.gguf"), MODEL)
         dmrc.ok("configure", MODEL, "--keep-alive", "-1", "--", "--threads", "1")
         dmrc.ok("run", MODEL, "Hi")
-        daemon = psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+        daemon = dmrc.daemon()
         sizes = asyncio.run(_ask_all(dmrc, daemon))
     growth = (max(sizes[1:]) - sizes[0]) / 1e6
     steps = " ".join(f"{size / 1e6:.0f}" for size in sizes)

@@ -125,4 +125,4 @@ def listed(dmrc: Dmrc) -> list[dict[str, object]]:
 
 def daemon(dmrc: Dmrc) -> psutil.Process:
     """Return the process of the daemon."""
-    return psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    return dmrc.daemon()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc
@@ -226,7 +225,7 @@ def test_many_who_read_an_export_slowly_hold_one_file_each_until_they_go(daemon:
     large = write_tiny_llama(tmp_path / "large.gguf")
     large.write_bytes(large.read_bytes() + bytes(16 << 20))
     daemon.dmrc.ok("package", "--gguf", large, "--license", __file__, "ai/large")
-    process = psutil.Process(json.loads(daemon.dmrc.ok("status", "--json"))["pid"])
+    process = daemon.dmrc.daemon()
     before, memory = process.num_fds(), process.memory_info().rss
 
     with ExitStack() as stack:

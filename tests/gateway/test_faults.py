@@ -17,7 +17,7 @@ Recorded = Callable[[str], dict[str, object]]
 
 
 def children(gateway: Gateway) -> list[psutil.Process]:
-    daemon = psutil.Process(json.loads(gateway.dmrc.ok("status", "--json"))["pid"])
+    daemon = gateway.dmrc.daemon()
     return daemon.children(recursive=True)
 
 

@@ -82,7 +82,7 @@ def kill_again_and_again(dmrc: Dmrc, kind: Kind, docker: DockerEngine | None, di
         gguf = write_tiny_llama(directory / f"{number}.gguf", context_length=1 << 17, seed=number)
         dmrc.ok("package", "--gguf", gguf, "--context-size", str(1 << 17), model)
         dmrc.ok("configure", "--engine", kind.engine, "--keep-alive", "5m", model)  # starts the daemon
-    daemon = psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    daemon = dmrc.daemon()
     stream_that_runs(dmrc)[0].close()
     open_before = daemon.num_fds()
     moment = random.Random(kind.engine)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import ollama
-import psutil
 import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
@@ -180,11 +179,10 @@ def test_a_runner_killed_in_mid_stream_ends_it_with_an_error_line_and_never_with
     pieces = []
 
     def tell() -> None:
-        for piece in client.chat(MODEL, asked, stream=True, options={"num_predict": 450, "temperature": 2}):
+        for piece in client.chat(MODEL, asked, stream=True, options={**GREEDY, "num_predict": 450}):
             pieces.append(piece)
             if len(pieces) == 1:
-                daemon = psutil.Process(json.loads(gateway.dmrc.ok("status", "--json"))["pid"])
-                for child in daemon.children(recursive=True):
+                for child in gateway.dmrc.daemon().children(recursive=True):
                     child.send_signal(signal.SIGKILL)
 
     with pytest.raises(ollama.ResponseError, match="broke off"):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Scope
@@ -143,7 +141,7 @@ def test_every_route_is_in_it_with_its_models(document: Any, route: tuple[str, s
 
 def test_an_idle_daemon_is_small_when_it_has_written_it(daemon: Dmrc, document: Any) -> None:
     """100 MB is what the design allows an idle daemon; the models of the routes take some of it."""
-    process = psutil.Process(json.loads(daemon.ok("status", "--json"))["pid"])
+    process = daemon.daemon()
 
     assert process.memory_info().rss <= 100e6
     assert document

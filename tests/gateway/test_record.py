@@ -42,7 +42,7 @@ def asked(gateway: Gateway) -> dict[str, str]:
     ids = {**answered(gateway), **refused(gateway), "cancelled": cancelled(gateway)}
 
     time.sleep(1)
-    daemon = psutil.Process(json.loads(gateway.dmrc.ok("status", "--json"))["pid"])
+    daemon = gateway.dmrc.daemon()
     children = daemon.children(recursive=True)
     os.kill(daemon.pid, signal.SIGKILL)
     psutil.wait_procs([*children, daemon], timeout=10)

@@ -73,7 +73,7 @@ def test_who_waits_for_the_store_delays_nobody(dmrc: Dmrc, names: list[str]) -> 
 
 
 def test_who_waits_for_the_store_does_not_delay_the_end(dmrc: Dmrc, names: list[str]) -> None:
-    daemon = psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    daemon = dmrc.daemon()
 
     with _waiting(dmrc, names) as (callers, _):
         began = time.monotonic()

@@ -57,7 +57,7 @@ def test_through_the_gateway_each_is_answered_or_told_when_to_come_back(dmrc: Dm
     dmrc.ok("package", "--gguf", gguf, "me/tiny")
     dmrc.ok("configure", "me/tiny", "--parallel", "2", "--", "--threads", "1")
     dmrc.ok("run", "me/tiny", "Hi")
-    daemon = psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    daemon = dmrc.daemon()
     before = daemon.memory_info().rss
 
     answers = asyncio.run(asyncio.wait_for(_flood(dmrc), 200))

@@ -3,7 +3,6 @@
 `DMRC_TEST_RAY_KILLS=20` kills as often; a usual run does it 4 times.
 """
 
-import json
 import os
 import random
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -119,7 +117,7 @@ def test_the_daemon_killed_and_started_again_finds_its_application(shop: Shop, r
     assert shop.ask().status == 200
     before = shop.ready()
     own = {process.pid for process in servers(ray_cluster)}
-    daemon = psutil.Process(json.loads(shop.dmrc.ok("status", "--json"))["pid"])
+    daemon = shop.dmrc.daemon()
 
     daemon.kill()
     daemon.wait()

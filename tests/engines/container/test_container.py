@@ -73,7 +73,7 @@ def loaded(dmrc: Dmrc, directory: Path, document: str) -> str:
 
 
 def daemon_of(dmrc: Dmrc) -> psutil.Process:
-    return psutil.Process(json.loads(dmrc.ok("status", "--json"))["pid"])
+    return dmrc.daemon()
 
 
 def keeper_of(dmrc: Dmrc) -> psutil.Process:

@@ -47,7 +47,7 @@ def kill_engine(box: SshHost) -> None:
 
 
 def daemon(box: SshHost) -> psutil.Process:
-    return psutil.Process(json.loads(box.there.ok("status", "--json"))["pid"])
+    return box.there.daemon()
 
 
 @pytest.mark.slow("kills again and again")
