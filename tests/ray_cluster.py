@@ -69,6 +69,10 @@ class RayCluster:
         """Kill a node's raylet by SIGKILL, and look what becomes of the rest of it."""
         return Killed(**self._ask("kill", name=name))
 
+    def freeze(self, name: str) -> None:
+        """Let a node hang, until it is killed: its connections stay, and nobody answers there."""
+        self._ask("freeze", name=name)
+
     def alive(self) -> list[str]:
         """Return the names of the nodes that the cluster believes to be there, `head` among them."""
         return list(self._ask("nodes")["alive"])

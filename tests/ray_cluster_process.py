@@ -6,6 +6,7 @@ It is a process of its own since Ray takes over what imports it: threads, signal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -14,8 +15,8 @@ from typing import Any
 import psutil
 
 _END_SECONDS = 15.0
-_SOONER = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-"""When the head believes that a node is dead: after 3 s and not after 12, as the plugin's README advises."""
+_SOONER = {"health_check_period_ms": 1000, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
+"""When the head believes that a node is dead: after seconds, as the plugin's README advises."""
 
 
 class _Held:
@@ -48,12 +49,22 @@ class _Held:
         raylet = psutil.Process(_raylet(node).pid)
         own = raylet.children(recursive=True)
         raylet.kill()
+        for each in own:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()  # where it was frozen
         began = time.monotonic()
         _raylet(node).wait()
         survivors = [_described(each) for each in psutil.wait_procs(own, timeout=_END_SECONDS)[1]]
         seconds = time.monotonic() - began
         self._cluster.remove_node(node, allow_graceful=False)
         return {"survivors": survivors, "seconds": seconds, "processes": len(own)}
+
+    def freeze(self, name: str) -> dict[str, Any]:
+        """Stop all of a node as it stands, as a machine that hangs: its connections stay, and nobody answers."""
+        raylet = psutil.Process(_raylet(self._nodes[name]).pid)
+        for each in (raylet, *raylet.children(recursive=True)):
+            each.suspend()
+        return {}
 
     def nodes(self) -> dict[str, Any]:
         known = self._cluster.global_state.node_table()

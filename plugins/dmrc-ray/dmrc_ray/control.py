@@ -1,7 +1,7 @@
 """What bridge and replica say to each other beside the requests: lines of JSON on one TCP connection.
 
-The bridge tells which leases have ended and asks for the log; the replica tells how many are in use. When either is
-gone the other one knows at once.
+The bridge tells which leases have ended and asks for the log; the replica tells how many are in use, again and again.
+When either is gone the other one knows at once, and a replica whose machine hangs is known by its silence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ _LINE_BYTES = 4 << 20
 LONGEST_TEXT = _LINE_BYTES // 16
 """Characters that fit into a line, of which JSON writes some with twelve bytes."""
 
+SILENCE_SECONDS = 8.0
+"""How long a replica says nothing before it counts as gone."""
+
 _PATIENCE_SECONDS = 10.0
+_BEAT_SECONDS = 1.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 
 
@@ -66,6 +70,11 @@ class Leases:
             if owner == bridge and lease in (None, name):
                 ended.set()
 
+    async def _beat(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            send(writer, {"in_use": len(self._open)})
+            await asyncio.sleep(_BEAT_SECONDS)
+
     def _tell(self) -> None:
         for writers in self._bridges.values():
             for writer in writers:
@@ -76,7 +85,7 @@ class Leases:
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             keep_alive(writer)
-            bridge = ""
+            bridge, beats = "", None
             try:
                 hello = None
                 with suppress(TimeoutError):
@@ -86,13 +95,15 @@ class Leases:
                     return
                 bridge = str(hello["bridge"])
                 self._bridges.setdefault(bridge, set()).add(writer)
-                send(writer, {"in_use": len(self._open)})
+                beats = asyncio.create_task(self._beat(writer))
                 while (said := await read(reader)) is not None:
                     if "end" in said:
                         self.end(bridge, said["end"])
                     elif "log" in said:
                         send(writer, {"log": await log(int(said["log"]))})
             finally:
+                if beats is not None:
+                    beats.cancel()
                 writers = self._bridges.get(bridge, set())
                 writers.discard(writer)
                 if bridge and not writers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dmrc_ray.control import keep_alive
 from dmrc_ray.replica_info import ReplicaInfo
+from dmrc_ray.replicas import KnownReplica
 
 HEAD_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
@@ -68,19 +69,21 @@ class Request:
         )
 
 
-async def forward(request: Request, info: ReplicaInfo, caller: asyncio.StreamWriter, said: str = "") -> None:
+async def forward(request: Request, replica: KnownReplica, caller: asyncio.StreamWriter, said: str = "") -> None:
     """Ask a replica, and copy its answer to the caller, chunk by chunk as it comes. On cancel the replica is left.
 
     `said` is what `before` made of the way to it.
 
     Raises:
-        NothingSentError: It went away, and the caller has got nothing.
+        NothingSentError: It went away or fell silent, and the caller has got nothing.
     """
+    info = replica.info
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(info.host, info.port, limit=HEAD_BYTES)
     except OSError as error:
         raise NothingSentError(str(error), was_sent=False) from error
+    replica.forwards.add(writer)
     try:
         keep_alive(writer)
         writer.write(request.head + f"Authorization: Bearer {info.key}\r\nConnection: close\r\n\r\n".encode())
@@ -92,9 +95,9 @@ async def forward(request: Request, info: ReplicaInfo, caller: asyncio.StreamWri
             has_body = not (_EMPTY.search(head) or head[9:12] in (b"204", b"304"))
             chunk = await reader.read(_CHUNK_BYTES) if has_body else b""
             if has_body and not chunk:
-                raise NothingSentError("it went away before the first byte")
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise NothingSentError(str(error)) from error
+                raise EOFError("it went away before the first byte")
+        except (OSError, EOFError) as error:
+            raise NothingSentError("it fell silent" if replica.is_silent else str(error)) from error
         caller.write(_OURS.sub(b"", head.removesuffix(b"\r\n")) + _said(info, said) + chunk)
         try:
             while chunk:
@@ -104,6 +107,7 @@ async def forward(request: Request, info: ReplicaInfo, caller: asyncio.StreamWri
         except OSError:
             return  # the caller sees an answer without an end, which is what there is
     finally:
+        replica.forwards.discard(writer)
         writer.close()
 
 

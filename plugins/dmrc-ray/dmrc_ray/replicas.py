@@ -28,6 +28,10 @@ class KnownReplica:
     """Those who have asked it for its log, which it answers in this order."""
     connecting: asyncio.Task[None] | None = None
     """The task that keeps the control connection open."""
+    is_silent: bool = False
+    """Whether nothing has come from it for so long that nothing more is waited for."""
+    forwards: set[asyncio.StreamWriter] = field(default_factory=set)
+    """Connections to its server, of the requests that are under way."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `GET /replicas` shows it."""
@@ -48,6 +52,7 @@ class Replicas:
         """Connect as `bridge`; `on_gone(name)` hears of one whose control connection has ended."""
         self._bridge, self._on_gone = bridge, on_gone
         self._known: dict[str, KnownReplica] = {}
+        self._connections: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
     def ready(self) -> list[KnownReplica]:
@@ -61,11 +66,13 @@ class Replicas:
     def told(self, replicas: list[ReplicaInfo]) -> None:
         """Hear from the registry which there are."""
         for name in self._known.keys() - {info.name for info in replicas}:
-            self._drop(name)
+            # Its connection is kept until it ends or falls silent: requests may be under way there.
+            del self._known[name]
+            self.changed()
         for info in replicas:
             self.know(info)
 
-    def know(self, info: ReplicaInfo) -> None:
+    def know(self, info: ReplicaInfo) -> KnownReplica:
         """Hear of one, from the registry or with a lease, and connect to it where it listens."""
         known = self._known.get(info.name)
         if known is None:
@@ -73,10 +80,13 @@ class Replicas:
         elif known.info != info:
             known.info = info
         else:
-            return
+            return known
         if info.control_port and known.connecting is None:
             known.connecting = asyncio.create_task(self._keep_connected(known))
+            self._connections.add(known.connecting)
+            known.connecting.add_done_callback(self._connections.discard)
         self.changed()
+        return known
 
     def end(self, name: str, lease: str) -> bool:
         """Tell a replica that a lease has ended; return whether it could be told."""
@@ -115,19 +125,25 @@ class Replicas:
 
     def close(self) -> None:
         """Close all control connections: leases end by that."""
-        for name in [*self._known]:
-            self._drop(name)
+        for connection in self._connections:
+            connection.cancel()
+        self._known.clear()
+        self.changed()
 
     async def _keep_connected(self, known: KnownReplica) -> None:
         info = known.info
         try:
             reader, known.writer = await control.connect(info.host, info.control_port, info.key, self._bridge)
-            while (said := await control.read(reader)) is not None:
+            while (said := await _heard(reader)) is not None:
                 if "in_use" in said:
                     known.in_use = int(said["in_use"])
                     self.changed()
                 elif "log" in said and known.logs and not (asked := known.logs.popleft()).done():
                     asked.set_result(str(said["log"]))
+        except TimeoutError:
+            known.is_silent = True
+            for forward in known.forwards:
+                forward.transport.abort()
         except OSError:
             pass
         finally:
@@ -138,10 +154,12 @@ class Replicas:
             self.changed()
             self._on_gone(info.name)
 
-    def _drop(self, name: str) -> None:
-        known = self._known.pop(name)
-        if known.connecting is not None:
-            known.connecting.cancel()
-        if known.writer is not None:
-            known.writer.close()
-        self.changed()
+
+async def _heard(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """Return what a replica says next; None at the end.
+
+    Raises:
+        TimeoutError: It says nothing.
+    """
+    async with asyncio.timeout(control.SILENCE_SECONDS):
+        return await control.read(reader)

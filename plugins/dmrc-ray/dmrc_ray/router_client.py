@@ -12,7 +12,7 @@ from typing import Any
 
 from dmrc_ray.forwarding import NothingSentError, Request, answer, before, forward
 from dmrc_ray.replica_info import ReplicaInfo
-from dmrc_ray.replicas import Replicas
+from dmrc_ray.replicas import KnownReplica, Replicas
 
 _SECONDS = 60.0
 """How long others are asked when one has gone: a replica that takes its place needs some seconds."""
@@ -44,12 +44,13 @@ class RouterClient:
             if last is not None:
                 await asyncio.sleep(_PAUSE_SECONDS)
             try:
-                lease, info, response = await self._acquire(request.session)
+                lease, replica, response = await self._acquire(request.session)
             except Exception as error:  # noqa: BLE001 Ray has many names for a replica that has gone
                 last = error
                 continue
+            info = replica.info
             try:
-                await forward(request, info, caller, before(in_vain, time.monotonic() - began))
+                await forward(request, replica, caller, before(in_vain, time.monotonic() - began))
             except NothingSentError as error:
                 last = ConnectionError(f"replica {info.name} on node {info.node}: {error}")
                 if error.was_sent:
@@ -71,7 +72,7 @@ class RouterClient:
             if self._handle is None:
                 self._handle = await asyncio.to_thread(_handle, self._application)
 
-    async def _acquire(self, session: str) -> tuple[str, ReplicaInfo, Any]:
+    async def _acquire(self, session: str) -> tuple[str, KnownReplica, Any]:
         """Wait for a replica that has room."""
         await self.open()
         lease = str(next(self._numbers))
@@ -82,8 +83,7 @@ class RouterClient:
         except BaseException:
             response.cancel()
             raise
-        self._replicas.know(info)
-        return lease, info, response
+        return lease, self._replicas.know(info), response
 
     def _release(self, info: ReplicaInfo, lease: str, response: Any) -> None:
         """Tell the replica, and Serve, that a request has ended."""

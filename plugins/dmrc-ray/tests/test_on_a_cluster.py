@@ -66,6 +66,15 @@ def assert_recorded(shop: Shop, seen: list[Seen]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def assert_only_begun_streams_broke(seen: list[Seen], record: dict[str, dict[str, Any]]) -> None:
+    """Assert that what had no byte was answered by another replica, and that each other one names its replica."""
+    for one in seen:
+        if not one.is_whole:
+            assert one.is_stream and one.has_begun, f"it had no byte, and was not repeated: {one}"
+            row = record[one.name]
+            assert row["node"] in one.text and row["replica"] in one.text, one
+
+
 def busiest_node(shop: Shop) -> tuple[str, set[str]]:
     """Return the node with the most requests under way, and the names of its replicas."""
     ready = shop.ready()
@@ -76,6 +85,12 @@ def busiest_node(shop: Shop) -> tuple[str, set[str]]:
     return busiest, {replica["name"] for replica in ready if replica["node"] == busiest}
 
 
+def at_work(shop: Shop, number: int) -> list[dict[str, Any]]:
+    """Return the replicas, where there are so many and each of them has a request; else none."""
+    found = [replica for replica in shop.ready() if replica["in_use"]]
+    return found if len(found) == number else []
+
+
 def test_replicas_follow_the_load_and_say_the_same_as_one_machine(
     shop: Shop, dmrc_on_ray: Dmrc, ray_cluster: RayCluster
 ) -> None:
@@ -84,7 +99,7 @@ def test_replicas_follow_the_load_and_say_the_same_as_one_machine(
     assert len(shop.ready()) == 1
 
     with callers(shop) as seen:
-        three = shop.wait_for(3, seconds=90)
+        three = eventually(lambda: at_work(shop, 3), "three replicas that work", seconds=90)
     shop.wait_for(1, seconds=90)
 
     assert [one for one in seen if not one.is_whole] == []
@@ -159,13 +174,32 @@ def test_the_busiest_node_is_killed_again_and_again_and_no_request_is_lost(
         print(f"first start {first_start:.1f} s; {len(seen)} requests, {len(broken)} streams cut")
         print("noticed after", [round(each, 1) for each in noticed], "back after", [round(each, 1) for each in back])
         record = assert_recorded(shop, seen)
-    for one in broken:
-        assert one.is_stream and one.has_begun, f"it had no byte, and was not repeated: {one}"
-        row = record[one.name]
-        assert row["node"] in one.text and row["replica"] in one.text, one
+    assert_only_begun_streams_broke(seen, record)
     assert len(seen) > 8 * KILLS
     # A machine that has other things to do starts replicas more slowly, and the first ones too, with nobody asking.
     assert max(back) <= max(BACK_SECONDS, first_start), back
+
+
+def test_a_node_that_hangs_keeps_no_request_waiting(dmrc_on_ray: Dmrc, ray_cluster: RayCluster) -> None:
+    """Its connections are not closed: only that it says nothing shows what has become of it."""
+    with Shop.opened(dmrc_on_ray, "engine: ray, parallel: 2, keep_alive: 10m, replicas: 3", "hangs") as shop:
+        shop.ask()
+        shop.wait_for(3, seconds=90)
+        with callers(shop) as seen:
+            eventually(lambda: at_work(shop, 3), "three replicas that work")
+            busiest, gone = busiest_node(shop)
+            ray_cluster.freeze(busiest)
+            began = time.monotonic()
+            eventually(lambda: not gone & shop.names_of_ready(), "notice", 60)
+            eventually(lambda: len(shop.names_of_ready()) == 3, "replicas", 120)
+            back = time.monotonic() - began
+        ended = time.monotonic() - began
+        print(f"replicas back after {back:.1f} s, the last request ended after {ended:.1f} s")
+        record = assert_recorded(shop, seen)
+        ray_cluster.kill(busiest)
+        ray_cluster.add(busiest)
+    assert_only_begun_streams_broke(seen, record)
+    assert ended < 30  # callers wait for 120 s, the gateway for 600
 
 
 def test_down_leaves_no_process_and_the_first_request_after_scaling_to_zero_counts_load(
