@@ -15,8 +15,13 @@ from typing import Any
 import psutil
 
 _END_SECONDS = 15.0
-_SOONER = {"health_check_period_ms": 1000, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
-"""When the head believes that a node is dead: after seconds, as the plugin's README advises."""
+_CONFIGURATION = {
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+    "worker_niceness": 0,
+}
+"""As the plugin's README advises: the head looks for dead nodes each second, and nobody gives way to other programs."""
 
 
 class _Held:
@@ -28,7 +33,7 @@ class _Held:
             "temp_dir": directory,
             "include_dashboard": False,
             "node_name": "head",
-            "_system_config": _SOONER,
+            "_system_config": _CONFIGURATION,
         }
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._nodes: dict[str, Any] = {}

@@ -46,6 +46,8 @@ def settle_environment(home: str, address: str | None) -> None:
     if is_local:  # nobody else of this machine may have their code run there
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory(home) / "token")
+        # By itself Ray gives way to whatever else runs on the machine (nice 15), which no runner of dmrc's does.
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 Ray spells it so
 
 
 def connect(order: Order) -> Any:

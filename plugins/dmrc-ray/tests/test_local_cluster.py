@@ -53,6 +53,7 @@ def test_a_cluster_is_started_on_loopback_kept_for_the_next_bridge_and_ends_with
         (replica,) = first.replicas()
         own = of_cluster(home)
         assert listening(own) <= {"127.0.0.1", "::1"}
+        assert [each.nice() for each in servers(path)] == [0]
         assert (home / "ray" / "token").stat().st_mode & 0o077 == 0
         first.kill()
 
