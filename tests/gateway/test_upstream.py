@@ -13,6 +13,7 @@ import pytest
 
 from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
 from tests.gateway.strange_upstream import KEY, StrangeUpstream, strange_upstream
+from tests.polling import eventually
 
 if TYPE_CHECKING:
     import openai
@@ -45,6 +46,11 @@ class Project:
         return openai.OpenAI(
             base_url=variables["OPENAI_BASE_URL"], api_key=variables["OPENAI_API_KEY"], max_retries=0, timeout=30
         )
+
+    def states(self) -> list[str]:
+        """Return the state of each upstream of the models that are loaded."""
+        runners = json.loads(self.dmrc.ok("ps", "--json"))
+        return [replica["state"] for runner in runners for replica in runner["replicas"]]
 
     def fails(self, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
         done = self.dmrc.run("exec", "app", "--", "true", *arguments, cwd=self.directory, env=env)
@@ -164,6 +170,11 @@ def test_of_several_upstreams_one_that_refuses_is_left_out_and_each_gets_its_own
     code, line = project.fails(env={"UPSTREAM_KEY": KEY})
     assert (code, "names OTHER_KEY, which is not set" in line) == (2, True)
     client = project.up(OTHER_KEY="sk-other")
+    # Whichever answers first gets requests at once: what follows is about both.
+    project.dmrc.ok(
+        "exec", "app", "--", "true", cwd=project.directory, env={"UPSTREAM_KEY": KEY, "OTHER_KEY": "sk-other"}
+    )
+    eventually(lambda: project.states() == ["ready", "ready", "starting"], "two are there")
 
     for _ in range(3):
         assert client.chat.completions.create(model="llm", messages=HELLO).choices
@@ -176,8 +187,8 @@ def test_of_several_upstreams_one_that_refuses_is_left_out_and_each_gets_its_own
     exchanges = json.loads(project.dmrc.ok("requests", "--json"))
     assert {exchange["replica"] for exchange in exchanges} == {plain}
     assert exchanges[0]["annotations"]["instead_of"] == [f"upstream '{limited}' answered 429"]
+    assert project.states() == ["starting", "ready", "starting"]
     (runner,) = json.loads(project.dmrc.ok("ps", "--json"))
-    assert [one["state"] for one in runner["replicas"]] == ["starting", "ready", "starting"]
     assert "2 of 3 upstreams get no requests" in runner["notice"]
     assert f"upstream '{wrong}' wants another key (401). " not in runner["notice"]
     assert f"upstream '{wrong}' wants another key (401)" in runner["notice"]
