@@ -69,9 +69,15 @@ class RayCluster:
         """Kill a node's raylet by SIGKILL, and look what becomes of the rest of it."""
         return Killed(**self._ask("kill", name=name))
 
-    def freeze(self, name: str) -> None:
-        """Let a node hang, until it is killed: its connections stay, and nobody answers there."""
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Let a node hang: its connections stay, and nobody answers there. At the end another one is in its place."""
         self._ask("freeze", name=name)
+        try:
+            yield
+        finally:
+            self.kill(name)
+            self.add(name)
 
     def alive(self) -> list[str]:
         """Return the names of the nodes that the cluster believes to be there, `head` among them."""
