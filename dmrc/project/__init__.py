@@ -10,9 +10,11 @@ from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
 from dmrc.project.model import CONTAINER_ENGINE, SSH_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
 from dmrc.project.option_fields import OptionField, is_path, overrides, share
-from dmrc.project.project import GATEWAY_HOST, KEY_PREFIX, Project
+from dmrc.project.project import KEY_PREFIX, Project
+from dmrc.project.replay import Replay, ReplayMode
 from dmrc.project.replica_range import ReplicaRange
 from dmrc.project.service import Service
+from dmrc.project.services import GATEWAY_HOST
 from dmrc.project.serving_options import (
     DEFAULT_CONTEXT_SIZE,
     DEFAULT_ENGINE,
@@ -47,6 +49,8 @@ __all__ = [
     "OptionField",
     "Origin",
     "Project",
+    "Replay",
+    "ReplayMode",
     "ReplicaRange",
     "Service",
     "ServingOptions",

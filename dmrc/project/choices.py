@@ -9,7 +9,7 @@ from dmrc.errors import ProjectError
 from dmrc.fields import one_of
 from dmrc.settings import CaptureLevel
 
-PROJECT_OPTIONS = ("auth", "capture", "host", "models", "openai", "plugins")
+PROJECT_OPTIONS = ("auth", "capture", "host", "models", "openai", "plugins", "replay")
 """What the top-level `x-dmrc` may hold."""
 
 SERVICE_OPTIONS = ("default_model", "openai")

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from dmrc.errors import NotFoundError, ProjectError
-from dmrc.fields import Faults, JsonValue, mapping, plain, refuse_unknown, strings, text
+from dmrc.errors import NotFoundError
+from dmrc.fields import Faults, mapping, refuse_unknown, strings, text
 from dmrc.project import choices
-from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, OpenAIVariables
 from dmrc.project.host import parse_host
 from dmrc.project.model import RAY_ENGINE, ModelDeclaration
 from dmrc.project.provider import provided, with_providers
+from dmrc.project.replay import Replay
 from dmrc.project.service import Service
+from dmrc.project.services import GATEWAY_HOST, read_service
 from dmrc.settings import CaptureLevel
 from dmrc.suggestions import did_you_mean
-
-GATEWAY_HOST = "model-runner.docker.internal"
-"""Name of the gateway inside containers. Source: Docker Model Runner's own name for it."""
 
 _PLAIN_URL = re.compile(rf"http://{re.escape(GATEWAY_HOST)}(:80)?(/|$)")
 
 KEY_PREFIX = "sk-dmrc-"
 """How a key of ours begins. Any other bearer is an application's placeholder."""
-
-_EXTENSION_PREFIX = "x-dmrc-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,8 @@ class Project:
     """How the gateway knows its containers: by the keys they send, or, where they send none, by their addresses too."""
     any_model: bool = False
     """Whether its services may use every model of the store (`x-dmrc: {auth: address, models: any}`)."""
+    replay: Replay | None = None
+    """Recorded answers, where the project says anything of them."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Values that must not be recorded. They go to the daemon's memory, and never into a file below `DMRC_HOME`."""
 
@@ -175,9 +173,11 @@ class Project:
         written = mapping(document.get("services"), "services")
         for key, value in written.items():
             with faults.noted():
-                services[key] = _service(key, value, declared, openai)
+                services[key] = read_service(key, value, declared, openai)
         with faults.noted():
             plugins = strings(options.get("plugins"), "x-dmrc.plugins", example='["./plugins/x.py"]')
+        with faults.noted():
+            replay = Replay.parse(options.get("replay"), directory)
         faults.tell()
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
@@ -185,111 +185,8 @@ class Project:
             models = _on_host(models, parse_host(options["host"], "x-dmrc.host"))
         services = with_providers(services, providers)
         paths = tuple(directory / path for path in plugins)
-        return cls(name, directory, files, models, services, capture, paths, auth, any_model)
+        return cls(name, directory, files, models, services, capture, paths, auth, any_model, replay)
 
 
 def _on_host(models: Mapping[str, ModelDeclaration], host: str) -> dict[str, ModelDeclaration]:
     return {key: model.served_by(host) for key, model in models.items()}
-
-
-def _service(name: str, value: object, models: Mapping[str, object], openai: OpenAIVariables) -> Service:
-    where = f"services.{name}"
-    fields = mapping(value, where)
-    bindings = tuple(_binding(key, entry, where) for key, entry in _keyed(fields.get("models"), where).items())
-    for binding in bindings:
-        if binding.key not in models:
-            raise ProjectError(
-                f"service '{name}' refers to undefined model '{binding.key}'{did_you_mean(binding.key, models)}",
-                remedy="Declare it under the top-level 'models:'",
-            )
-    default, openai = _service_options(fields, [binding.key for binding in bindings], openai, where)
-    network_mode = fields.get("network_mode")
-    if bindings and network_mode == "none":
-        raise ProjectError(
-            f"service '{name}' uses a model and has network_mode: none, so it cannot reach one",
-            remedy="Remove network_mode, or its models",
-        )
-    environment = {
-        key: None if entry is None else str(entry)
-        for key, entry in mapping(fields.get("environment"), f"{where}.environment").items()
-    }
-    return Service(
-        name,
-        bindings,
-        environment,
-        None if network_mode is None else str(network_mode),
-        default,
-        openai,
-        _extensions(fields, where),
-        _names(fields.get("depends_on"), f"{where}.depends_on"),
-        gateway_host=_extra_host(fields.get("extra_hosts"), GATEWAY_HOST),
-        containers=_containers(fields, where),
-    )
-
-
-def _extra_host(value: object, name: str) -> str | None:
-    """Return the address that `extra_hosts` gives a name.
-
-    Shape:
-        `{name: address}`, or a list of `name=address` and `name:address`.
-    """
-    entries = list(value.items()) if isinstance(value, Mapping) else []
-    for entry in value if isinstance(value, list) else []:
-        host, _, address = str(entry).partition("=" if "=" in str(entry) else ":")
-        entries.append((host, address))
-    return next((str(address).strip("[]") for host, address in entries if host == name), None)
-
-
-def _containers(fields: Mapping[str, object], where: str) -> int:
-    """Return how many containers a service has. Compose has checked the numbers; our own reader does not need them."""
-    replicas = mapping(fields.get("deploy"), f"{where}.deploy").get("replicas")
-    wanted = fields.get("scale", replicas)
-    return 0 if fields.get("provider") else wanted if isinstance(wanted, int) else 1
-
-
-def _names(value: object, where: str) -> tuple[str, ...]:
-    """Return names that are a list, or the keys of a mapping."""
-    return strings(value, where) if isinstance(value, list) else tuple(mapping(value, where))
-
-
-def _binding(key: str, value: object, where: str) -> Binding:
-    fields = mapping(value, f"{where}.models.{key}")
-    refuse_unknown(fields, ("endpoint_var", "model_var"), f"{where}.models.{key}")
-    endpoint_var, model_var = fields.get("endpoint_var"), fields.get("model_var")
-    return Binding(
-        key, None if endpoint_var is None else str(endpoint_var), None if model_var is None else str(model_var)
-    )
-
-
-def _keyed(value: object, where: str) -> Mapping[str, object]:
-    """Return `models:` of a service as a mapping; the short syntax is a list."""
-    if isinstance(value, list):
-        return {text(key, f"{where}.models"): None for key in value}
-    return mapping(value, f"{where}.models")
-
-
-def _service_options(
-    fields: Mapping[str, object], used: Sequence[str], openai: OpenAIVariables, where: str
-) -> tuple[str | None, OpenAIVariables]:
-    """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""
-    options, faults = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc"), Faults()
-    with faults.noted():
-        refuse_unknown(options, choices.SERVICE_OPTIONS, f"{where}.x-dmrc")
-    with faults.noted():
-        openai = choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai)
-    default = options.get("default_model")
-    if default is not None and default not in used:
-        with faults.noted():
-            raise ProjectError(
-                f"{where}.x-dmrc.default_model is '{default}', which the service does not use"
-                f"{did_you_mean(str(default), used)}",
-                remedy=f"It uses {', '.join(used) or 'no model'}",
-            )
-    faults.tell()
-    return None if default is None else str(default), openai
-
-
-def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue]:
-    return {
-        name: plain(value, f"{where}.{name}") for name, value in fields.items() if name.startswith(_EXTENSION_PREFIX)
-    }

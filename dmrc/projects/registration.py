@@ -12,7 +12,7 @@ from typing import Any
 
 from dmrc.errors import ProjectError
 from dmrc.exchange import KEY_SCOPE, JsonValue
-from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Service
+from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Replay, Service
 from dmrc.settings import CaptureLevel
 from dmrc.state import BAD_ROW, known, known_fields
 
@@ -54,6 +54,9 @@ class Registration:
     extensions: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Fields `x-dmrc-…` of services that have any, for plugins."""
 
+    replay: Replay | None = None
+    """Recorded answers: where they are, and what they are used for now."""
+
     is_given: bool = False
     """Whether a file of `dmrc serve --project` brought it: it ends with the daemon, and no command registers it."""
     has_containers: bool = False
@@ -84,6 +87,7 @@ class Registration:
             auth=project.auth,
             plain_port=project.uses_plain_port,
             any_model=project.any_model,
+            replay=project.replay,
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
 
@@ -158,7 +162,8 @@ class Registration:
 
     def to_json(self) -> str:
         models = {key: model.to_json() for key, model in self.models.items()}
-        return json.dumps({**asdict(replace(self, models={})), "models": models})
+        replay = self.replay.to_json() if self.replay else None
+        return json.dumps({**asdict(replace(self, models={}, replay=None)), "models": models, "replay": replay})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Registration:
@@ -197,6 +202,8 @@ class Registration:
         )
         if (starter := document.pop("starter", None)) is not None:
             document["starter"] = (int(starter[0]), float(starter[1]))
+        if (replayed := document.pop("replay", None)) is not None:
+            document["replay"] = Replay.from_json(replayed)
         rest = known_fields(cls, document, where)
         return cls(models=models, services=services, without_models=without_models, plugins=plugins, **rest)
 
