@@ -17,6 +17,15 @@ Operation = Literal["chat", "completion", "embedding", "response", "rerank", "co
 KEY_SCOPE = "key:"
 """Begins what a key of `dmrc key create` has in place of a project; no Compose project can have such a name."""
 
+DIFF_SCOPE = "diff:"
+"""Begins what the requests of `dmrc diff` have in place of a project: `diff:shop`."""
+
+DIFF_HEADER = "x-dmrc-diff"
+"""In which such a request says the id of the exchange whose request it is."""
+
+DIFF_NOTE = "diff"
+"""Annotation of such a request: the id of the exchange whose request it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:

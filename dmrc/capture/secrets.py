@@ -57,6 +57,11 @@ class KnownSecrets:
                 self._redactors.clear()
                 self._write()
 
+    def forget_all(self, scope: str) -> None:
+        """Let go of the secrets of all whose names begin so."""
+        for project in [name for name in self._values if name.startswith(scope)]:
+            self.forget(project)
+
     def redactor(self, project: str | None) -> Redactor | None:
         """Return what masks a project's secrets, or None when they are not known. None as the project: those of all."""
         with self._lock:

@@ -29,6 +29,7 @@ from dmrc.gateway.inference.inference import Steps
 from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
 from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.plugins.hooks import Hooks
+from dmrc.gateway.projects.diffs import Diffs
 from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.projects.given import GivenProject, take_in
 from dmrc.gateway.projects.keys import Keys
@@ -119,6 +120,7 @@ class Daemon:
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
         self.scheduler.starts.mask = self.masked
         self._background = self._kept(BackgroundTasks("work that nobody waits for"))
+        self.diffs = Diffs(self.projects, self.catalog, self.scheduler, secrets)
         self.hooks.watch(self.recorder, self.scheduler)
         self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)
@@ -151,6 +153,7 @@ class Daemon:
         admission = Admission(
             self.projects,
             self.keys,
+            self.diffs,
             require_key=settings.require_key,
             origins=Origins(settings.origins),
             hosts=settings.hosts,

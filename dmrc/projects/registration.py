@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dmrc.errors import ProjectError
-from dmrc.exchange import KEY_SCOPE, JsonValue
+from dmrc.exchange import DIFF_SCOPE, KEY_SCOPE, JsonValue
 from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Replay, Service
 from dmrc.settings import CaptureLevel
 from dmrc.state import BAD_ROW, known, known_fields
@@ -223,6 +223,11 @@ class Caller:
     def is_named_key(self) -> bool:
         """Return whether a person made the key by `dmrc key create`, and it is no project's."""
         return self.registration.name.startswith(KEY_SCOPE)
+
+    @property
+    def is_diff(self) -> bool:
+        """Return whether `dmrc diff` asks, which sends recorded requests again."""
+        return self.registration.name.startswith(DIFF_SCOPE)
 
     @property
     def models(self) -> dict[str, ModelDeclaration]:

@@ -18,6 +18,7 @@ from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, LoadOrUnload, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
+from dmrc.exchange import DIFF_HEADER, DIFF_NOTE
 from dmrc.gateway.inference.engine_client import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
@@ -71,6 +72,8 @@ class Inference:
         try:
             caller = self._steps.admission.admit(scope)
             builder.saw_caller(caller)
+            if caller is not None and caller.is_diff:  # nobody else may say so
+                builder.note(DIFF_NOTE, builder.request_headers.get(DIFF_HEADER))
             async with self._steps.admission.bodies.read(scope, receive) as body:
                 builder.request_body = body.data
                 builder.saw_document(await body.json())

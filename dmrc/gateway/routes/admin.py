@@ -23,6 +23,7 @@ from dmrc.errors import BusyError, DmrcError, InputError, NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.plugins.hooks import Hooks
+from dmrc.gateway.projects.diffs import Diffs
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin_documents import (
@@ -46,6 +47,7 @@ from dmrc.gateway.routes.admin_documents import (
 from dmrc.gateway.routes.admin_errors import on_error, on_mistake
 from dmrc.gateway.routes.admin_projects import ProjectRoutes
 from dmrc.gateway.routes.description import Description
+from dmrc.gateway.routes.diffs import DiffRoutes
 from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguration
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
@@ -81,6 +83,7 @@ class Administered(Protocol):
     """Unix seconds."""
     projects: Projects
     keys: Keys
+    diffs: Diffs
     members: Membership
     catalog: Catalog
     configurator: Configurator
@@ -115,6 +118,7 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     _Admin(daemon).add_to(router)
     ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
+    DiffRoutes(daemon.diffs, daemon.ending).add_to(router)
     ReplicaLogRoutes(daemon.scheduler).add_to(router)
     HostRoutes(daemon.engines).add_to(router)
     daemon.hosted.add_to(router)
@@ -228,7 +232,7 @@ class _Admin:
 
     async def load(self, name: str, key: str, wait: bool = True) -> Response | dict[str, object]:
         """Load a model of a project; without `wait` the answer is an empty object, at once."""
-        registration = self._daemon.projects.get(name)
+        registration = self._daemon.diffs.find(name) or self._daemon.projects.get(name)
         declaration = registration.models.get(key)
         if declaration is None:
             raise NotFoundError(f"project '{name}' declares no model '{key}'")

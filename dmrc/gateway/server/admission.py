@@ -9,12 +9,13 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.gateway.projects.diffs import Diffs
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.server.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.server.credentials import sent_keys
 from dmrc.gateway.server.request_bodies import RequestBodies
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
-from dmrc.projects import Caller, Projects
+from dmrc.projects import Caller, Projects, key_hash
 
 ListenerKind = Literal["loopback", "bridge", "network"]
 """Where a connection came in: `network` is what `dmrc serve --listen` opens, on whichever address."""
@@ -27,6 +28,7 @@ class Admission:
         self,
         projects: Projects,
         keys: Keys,
+        diffs: Diffs | None = None,
         *,
         require_key: bool,
         origins: Origins,
@@ -39,6 +41,7 @@ class Admission:
         """
         self._projects = projects
         self._keys = keys
+        self._diffs = diffs
         self._require_key = require_key
         self._hosts = frozenset(host.lower() for host in hosts)
         self.origins = origins
@@ -78,7 +81,8 @@ class Admission:
         return caller
 
     def _caller(self, key: str) -> Caller | None:
-        return self._projects.caller(key) or self._keys.caller(key)
+        found = self._projects.caller(key) or self._keys.caller(key)
+        return found if found is not None or self._diffs is None else self._diffs.caller(key_hash(key))
 
     def _check_host(self, host: str, local_address: str | None) -> None:
         name = host_name(host)

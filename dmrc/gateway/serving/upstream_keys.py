@@ -21,6 +21,10 @@ class UpstreamKeys:
     def forget(self, project: str) -> None:
         self._keys.pop(project, None)
 
+    def all_of(self, project: str) -> Mapping[str, str]:
+        """Return the keys that a project has, by their variables."""
+        return self._keys.get(project, {})
+
     def of(self, project: str, upstream: UpstreamPlace) -> str | None:
         """Return the key that an upstream wants; None where it wants none.
 
