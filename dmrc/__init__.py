@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from dmrc.capture.replacing import mask
     from dmrc.exchange import Exchange
-    from dmrc.hooks.event_types import Refusal, Request, Response, Runner
+    from dmrc.hooks.event_types import AnswerCut, Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ hookimpl = pluggy.HookimplMarker("dmrc")
 """Marks a function or method of a plugin as the implementation of the hook of that name."""
 
 __all__ = [
+    "AnswerCut",
     "Exchange",
     "Project",
     "Refusal",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AnswerCut": "dmrc.hooks.event_types",
     "Exchange": "dmrc.exchange",
     "Project": "dmrc.project",
     "Refusal": "dmrc.hooks.event_types",

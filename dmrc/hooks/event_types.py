@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue
 
 Annotations = Mapping[str, JsonValue]
@@ -42,19 +43,33 @@ class Request(_Annotated):
 class Response(_Annotated):
     """An answer given in place of an engine's."""
 
-    body: bytes | JsonValue
-    """Bytes go as they are; anything else goes as JSON. Where `exchange.stream` is true the caller reads
-    server-sent events: give them as bytes, with the header `content-type: text/event-stream`."""
+    body: bytes | JsonValue | AsyncIterator[bytes]
+    """Bytes go as they are, the bytes of an async iterator piece by piece as they come; anything else goes as JSON.
+    Where `exchange.stream` is true the caller reads server-sent events: give bytes or pieces, with the header
+    `content-type: text/event-stream`. An iterator has no time limit; what it raises breaks the answer off, and an async
+    generator is closed when the caller hangs up."""
     status: int = 200
     """HTTP status."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More headers; `content-type` is `application/json` unless it is here."""
+    """More headers; `content-type` is `application/json` unless it is here. Where `content-length` is, the answer ends
+    with the piece that fills it."""
     annotations: Annotations = field(default_factory=dict)
     """Notes for the exchange; `annotated` adds some."""
 
     def encoded(self) -> bytes:
         """Return the body as bytes."""
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+class AnswerCut(DmrcError):
+    """Raised by a plugin to break an answer off: in `dmrc_response_stream`, or by the pieces of a `Response`.
+
+    What was sent stays sent. A stream ends with an error event of the caller's dialect, and never as if it were whole;
+    where nothing was sent yet the caller gets an error, 502.
+    """
+
+    http_status = 502
+    quotes_request = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,10 +31,15 @@ class FilteredRequest:
     """What goes to the caller in place of the engine's answer."""
     changed_by: list[str] = field(default_factory=list)
     """Plugins that changed the request, in order."""
-    answered_by: str | None = None
-    """The plugin that gave the answer."""
+    answerer: Implementation | None = None
+    """Who gave the answer."""
     skipped: list[str] = field(default_factory=list)
     """Plugins that failed, and were passed over."""
+
+    @property
+    def answered_by(self) -> str | None:
+        """Return the name of the plugin that gave the answer."""
+        return self.answerer.plugin.name if self.answerer else None
 
     @property
     def annotations(self) -> dict[str, JsonValue]:
@@ -71,7 +76,7 @@ async def filter_request(
         elif isinstance(answer, Request):
             _take(filtered, answer, one.plugin.name)
         elif isinstance(answer, Response | Refusal):
-            filtered.answer, filtered.answered_by = answer, one.plugin.name
+            filtered.answer, filtered.answerer = answer, one
             break
     return filtered
 
@@ -81,17 +86,23 @@ def filter_stream(
     exchange: Exchange,
     stream: AsyncIterator[bytes],
     changed_by: list[str],
+    answered_by: str | None = None,
 ) -> AsyncGenerator[bytes]:
     """Return the stream of an answer as the implementations of `dmrc_response_stream` leave it; at least one.
 
-    The first one is the nearest to the engine. Whoever takes part is added to `changed_by` when the stream is read.
-    What reading `stream` raises comes through.
+    The first one is the nearest to the engine, or to the plugin that answers. Whoever takes part is added to
+    `changed_by` when the stream is read. What reading `stream` raises comes through, and `AnswerCut`.
     """
     first, *others = implementations
-    filtered = StreamFilter(first, exchange, stream).chunks(changed_by)
+    filtered = StreamFilter(first, exchange, stream, answered_by).chunks(changed_by)
     for one in others:
-        filtered = StreamFilter(one, exchange, filtered).chunks(changed_by)
+        filtered = StreamFilter(one, exchange, filtered, answered_by).chunks(changed_by)
     return filtered
+
+
+def for_plugins_answers(implementations: Sequence[Implementation]) -> Sequence[Implementation]:
+    """Return those implementations of `dmrc_response_stream` that are also for what plugins answer: who asks whose."""
+    return [one for one in implementations if "answered_by" in one.argument_names]
 
 
 def filter_capture(implementations: Sequence[Implementation], exchange: Exchange) -> Exchange | None:
@@ -124,8 +135,8 @@ def _wrong(answer: object) -> str | None:
         case Request(body=body, headers=headers, annotations=notes) if isinstance(body, dict):
             return _not_json(body) or _not_headers(headers) or _not_json(dict(notes))
         case Response(body=body, status=status, headers=headers, annotations=notes) if _is_status(status, 200):
-            no_json = None if isinstance(body, bytes) else _not_json(body)
-            return no_json or _not_headers(headers) or _not_json(dict(notes))
+            no_json = None if isinstance(body, bytes | AsyncIterator) else _not_json(body)
+            return no_json or _not_headers(headers) or _no_length(headers) or _not_json(dict(notes))
         case Refusal(message=str(), status=status, annotations=notes) if _is_status(status, 400):
             seconds = answer.retry_after_seconds
             if seconds is not None and not (isinstance(seconds, int) and 0 <= seconds <= _LONGEST_RETRY_SECONDS):
@@ -146,6 +157,11 @@ def _not_json(value: object) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         return f"what it returned is not JSON: {error}"
     return None
+
+
+def _no_length(headers: Mapping[str, str]) -> str | None:
+    length = next((value for name, value in headers.items() if name.lower() == "content-length"), "0")
+    return None if length.isdecimal() else f"its content-length is {length!r}"
 
 
 def _not_headers(headers: Mapping[str, str]) -> str | None:

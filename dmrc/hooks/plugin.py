@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 60.0
 
+BUILT_IN_ORIGIN = "built in"
+"""Where a plugin of dmrc's own comes from."""
+
 PluginState = Literal["loaded", "failed", "disabled"]
 """In use; skipped, with a reason; left out by `DMRC_PLUGINS`."""
 
@@ -32,12 +35,12 @@ class Identity:
     version: str = "-"
     """Of the distribution, or `__version__` of the file."""
     project: str | None = None
-    """The project whose own it is."""
+    """The project whose own it is; "" is the one of requests without a project."""
 
     @property
     def key(self) -> str:
         """Return what tells it from every other plugin."""
-        return f"{self.project}:{self.origin}" if self.project else self.name
+        return self.name if self.project is None else f"{self.project}:{self.origin}:{self.name}"
 
 
 class Plugin:
@@ -49,6 +52,8 @@ class Plugin:
         self.state: PluginState = "disabled"
         self.reason: str | None = None
         self.hooks: tuple[str, ...] = ()
+        self.filter_seconds: float | None = None
+        """How long its filters may take, where it says so itself."""
         self._running: dict[Future[object], float] = {}
         self._lock = threading.Lock()
         self._calls = self._errors = self._dropped = 0
@@ -59,6 +64,10 @@ class Plugin:
     @property
     def name(self) -> str:
         return self.identity.name
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.identity.origin == BUILT_IN_ORIGIN
 
     @property
     def dropped(self) -> int:
@@ -122,7 +131,7 @@ class Plugin:
                 "name": self.name,
                 "version": self.identity.version,
                 "from": self.identity.origin,
-                "project": self.identity.project,
+                "project": self.identity.project or None,
                 "state": self.state,
                 "reason": self.reason,
                 "hooks": list(self.hooks),

@@ -19,17 +19,15 @@ from dmrc import __version__
 from dmrc.errors import PluginError
 from dmrc.hooks import specs
 from dmrc.hooks.files import import_file, is_path
-from dmrc.hooks.plugin import Identity, Implementation, Plugin, first_line
-from dmrc.hooks.validation import check
+from dmrc.hooks.in_time import attempted, in_time
+from dmrc.hooks.plugin import BUILT_IN_ORIGIN, Identity, Implementation, Plugin, first_line
+from dmrc.hooks.validation import check, filter_seconds
 from dmrc.project import LocalPlugin
 
 if TYPE_CHECKING:
     from dmrc.project import Project, Service
 
 _log = logging.getLogger(__name__)
-
-IMPORT_SECONDS = 5.0
-"""How long the import of a third-party plugin may keep a command waiting."""
 
 BUILT_IN = {
     "dmrc.cli.commands": ("dmrc_register_commands",),
@@ -53,6 +51,10 @@ BUILT_IN = {
     "dmrc.ui.routes": ("dmrc_register_routes",),
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
+
+
+NOBODY = ""
+"""Stands for a project where a plugin is for the requests of no project."""
 
 
 class Plugins:
@@ -79,12 +81,12 @@ class Plugins:
         """
         for module, implemented in BUILT_IN.items():
             if set(hooks) & set(implemented) and module not in self._plugins:
-                plugin = self._plugins[module] = Plugin(Identity(module, "built in", __version__))
+                plugin = self._plugins[module] = Plugin(Identity(module, BUILT_IN_ORIGIN, __version__))
                 self._register(plugin, importlib.import_module(module))
         if not self._asked_others:
             self._asked_others = True
             for plugin, load in self._third_party():
-                self._load(plugin, partial(_in_time, partial(_made, load), "import"))
+                self._load(plugin, partial(in_time, partial(_made, load), "import"))
                 if plugin.state == "failed":
                     _log.warning("plugin '%s' is skipped: %s", plugin.name, plugin.reason)
 
@@ -113,10 +115,28 @@ class Plugins:
             self._load(plugin, load or partial(import_file, Path(local.path), local.sha256))
         return plugin
 
+    def add(self, name: str, found: object, project: str) -> Plugin:
+        """Register an object of dmrc's own as a plugin of one project, or of `NOBODY`, until it is removed.
+
+        Raises:
+            PluginError: It breaks a rule of `validation`, or the project has one of this name.
+        """
+        plugin = Plugin(Identity(name, BUILT_IN_ORIGIN, __version__, project))
+        if plugin.identity.key in self._plugins:
+            raise PluginError("another plugin has this name")
+        self._register(plugin, found)
+        self._plugins[plugin.identity.key] = plugin
+        return plugin
+
+    def remove(self, plugin: Plugin) -> None:
+        """Let go of what `add` returned."""
+        self._unload(plugin.identity.key)
+
     def unload_project(self, project: str, but: Iterable[LocalPlugin] = ()) -> list[Plugin]:
-        """Let go of the plugins of a project, but for those that are loaded from these very bytes; return them."""
+        """Let go of a project's own plugins, but for those that are loaded from these very bytes; return them."""
         kept = [self.find_local(project, local) for local in but]
-        gone = [each for each in self.all() if each.identity.project == project and each not in kept]
+        own = [each for each in self.all() if each.identity.project == project and not each.is_built_in]
+        gone = [each for each in own if each not in kept]
         for plugin in gone:
             self._unload(plugin.identity.key)
         return gone
@@ -137,8 +157,8 @@ class Plugins:
         """
         brought: list[object] = []
         for implementation in self.implementations(hook):
-            is_ours = implementation.plugin.name in BUILT_IN
             try:
+                is_ours = implementation.plugin.is_built_in
                 answer = implementation(arguments) if is_ours else attempted(implementation, arguments)
             except PluginError:
                 continue  # counted and logged
@@ -221,6 +241,7 @@ class Plugins:
         try:
             self._manager.register(found, key)
             plugin.hooks = check(self._manager, found, is_local=plugin.identity.project is not None)
+            plugin.filter_seconds = filter_seconds(found)
         except (PluginError, pluggy.PluginValidationError, ValueError) as error:
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
@@ -243,42 +264,6 @@ def _made(load: Callable[[], object]) -> object:
     """Return what `load` returns; of a class, an object."""
     found = load()
     return found() if inspect.isclass(found) else found
-
-
-def attempted(implementation: Implementation, arguments: Mapping[str, object]) -> object:
-    """Return what a third-party hook returns, on whose answer a command or the daemon's start waits.
-
-    Raises:
-        PluginError: It raised, or takes too long; counted and logged already.
-    """
-    if implementation.plugin.name in BUILT_IN:
-        return implementation.attempt(arguments)
-    try:
-        return _in_time(partial(implementation.attempt, arguments), implementation.hook)
-    except _TooLongError as error:
-        implementation.plugin.count_error(implementation.hook, error)
-        raise
-
-
-class _TooLongError(PluginError):
-    """It was given up."""
-
-
-def _in_time(work: Callable[[], object], what: str) -> object:
-    """Return what `work` returns. Its thread goes on where it hangs, and does not keep the process from ending.
-
-    Raises:
-        PluginError: It takes too long.
-    """
-    from dmrc.hooks.timeouts import in_thread  # asyncio is heavy, and few have a third-party plugin
-
-    future = in_thread(work, what)
-    try:
-        return future.result(IMPORT_SECONDS)
-    except TimeoutError as error:
-        if future.done():
-            raise
-        raise _TooLongError(f"its {what} took more than {IMPORT_SECONDS:.0f} s") from error
 
 
 def _local_identity(project: str, local: LocalPlugin) -> Identity:

@@ -148,22 +148,29 @@ def dmrc_request(
     Plain or `async`; a plain one runs in a thread, and either has five seconds. One that raises, takes longer or
     returns something else is skipped, and the request goes on as it was. The exchange records what was sent to the
     engine, and names the plugin in its annotations (`request_changed_by`, `answered_by`, `filters_skipped`).
+
+    A plugin that waits on purpose says how long its filters of requests and answers may take, in place of five seconds:
+    its attribute `dmrc_filter_seconds`. The pieces of a `Response` whose body is an async iterator have no limit.
     """
 
 
 @hookspec
 def dmrc_response_stream(
-    exchange: Exchange, stream: AsyncIterator[bytes]
+    exchange: Exchange, stream: AsyncIterator[bytes], answered_by: str | None
 ) -> AsyncIterator[bytes] | Awaitable[AsyncIterator[bytes] | None] | None:
-    """Change the answer of an engine on its way, by an iterator around `stream`; None leaves it alone.
+    """Change an answer on its way, by an iterator around `stream`; None leaves it alone.
 
     Called once per answer, when it begins: usually an `async def` that yields. Chunks are bytes as the engine sent
     them (server-sent events, cut anywhere); an answer that is no stream is one chunk. The iterator runs on the event
-    loop. When it ends the answer ends.
+    loop. When it ends the answer ends; `raise dmrc.AnswerCut("why")` breaks it off.
 
-    Where it raises, takes more than five seconds with one chunk or yields no bytes, it is skipped: the caller gets the
-    chunks that it took since it last yielded, then the rest as the engine sends it. A filter that must not let text
-    through should therefore yield often. The exchange records what the caller got (annotation `stream_changed_by`).
+    An implementation that takes `answered_by` is also called for what a plugin answers by `dmrc_request`, and is given
+    the name of that plugin, or None for an engine; all others are called for the answers of engines only.
+
+    Where it raises anything else, takes more than five seconds with one chunk or yields no bytes, it is skipped: the
+    caller gets the chunks that it took since it last yielded, then the rest as the engine sends it. A filter that must
+    not let text through should therefore yield often. The exchange records what the caller got (annotation
+    `stream_changed_by`).
     """
 
 

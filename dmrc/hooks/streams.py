@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange
+from dmrc.hooks.event_types import AnswerCut
 from dmrc.hooks.plugin import Implementation, first_line
-from dmrc.hooks.timeouts import LIMIT_SECONDS, call, too_long
+from dmrc.hooks.timeouts import call, limit_of, too_long
 
 _END = object()
 
@@ -18,11 +19,19 @@ _END = object()
 class StreamFilter:
     """One implementation of `dmrc_response_stream`, at work on one answer."""
 
-    def __init__(self, implementation: Implementation, exchange: Exchange, stream: AsyncIterator[bytes]) -> None:
-        """Begin with nothing read."""
+    def __init__(
+        self,
+        implementation: Implementation,
+        exchange: Exchange,
+        stream: AsyncIterator[bytes],
+        answered_by: str | None = None,
+    ) -> None:
+        """Begin with nothing read; `answered_by` is the plugin whose answer it is."""
         self._implementation = implementation
         self._exchange = exchange
         self._stream = stream
+        self._answered_by = answered_by
+        self._longest = limit_of(implementation)
         self._taken: list[bytes] = []
         self._limit = asyncio.timeout(None)
         self._broken: BaseException | None = None
@@ -32,18 +41,21 @@ class StreamFilter:
         """Yield the answer. A plugin that wants this one is added to `changed_by`.
 
         Raises:
-            Exception: What reading the engine's stream raised, and nothing of the plugin's.
+            Exception: What reading the engine's stream raised, and nothing of the plugin's but `AnswerCut`.
         """
         plugin = self._implementation.plugin
         try:
-            answer = await call(self._implementation, {"exchange": self._exchange, "stream": self._source()})
+            arguments = {"exchange": self._exchange, "stream": self._source(), "answered_by": self._answered_by}
+            answer = await call(self._implementation, arguments)
             if answer is not None:
                 changed_by.insert(0, plugin.name)  # the filter nearest to the engine is asked last
                 async with contextlib.aclosing(self._of_plugin(answer)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
-        except PluginError:  # counted and logged: the engine's own chunks follow
+        except PluginError as error:  # counted and logged: the engine's own chunks follow
+            if isinstance(error.__cause__, AnswerCut):
+                raise error.__cause__ from None
             for chunk in self._taken:
                 yield chunk
         finally:
@@ -56,6 +68,7 @@ class StreamFilter:
 
         Raises:
             PluginError: It failed; counted and logged already.
+            AnswerCut: It breaks the answer off.
         """
         if not isinstance(answer, AsyncIterator):
             raise self._failed(f"it returned {type(answer).__name__}, not an async iterator")
@@ -75,12 +88,14 @@ class StreamFilter:
         """Return the plugin's next chunk; the time that it waits for the engine is not its own."""
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(LIMIT_SECONDS) as self._limit:
+            async with asyncio.timeout(self._longest) as self._limit:
                 return await anext(answer, _END)
+        except AnswerCut:
+            raise
         except (Exception, SystemExit) as error:
             if self._broken is not None:
                 raise self._broken from None
-            raise self._failed(too_long() if self._limit.expired() else error) from error
+            raise self._failed(too_long(self._longest) if self._limit.expired() else error) from error
         finally:
             self._seconds += time.perf_counter() - began
 
@@ -98,7 +113,7 @@ class StreamFilter:
                 raise
             finally:
                 self._seconds -= time.perf_counter() - began
-                self._set_limit(asyncio.get_running_loop().time() + LIMIT_SECONDS)
+                self._set_limit(asyncio.get_running_loop().time() + self._longest)
             self._taken.append(chunk)
             yield chunk
 
@@ -108,7 +123,7 @@ class StreamFilter:
 
     async def _close(self, answer: AsyncGenerator[object]) -> None:
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with asyncio.timeout(self._longest):
                 await answer.aclose()
         except (Exception, SystemExit) as error:  # noqa: BLE001 counted and logged
             self._failed(error)

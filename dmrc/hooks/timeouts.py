@@ -15,7 +15,7 @@ from dmrc.errors import PluginError
 from dmrc.hooks.plugin import Implementation, first_line
 
 LIMIT_SECONDS = 5.0
-"""How long a filter may take."""
+"""How long a filter may take, unless its plugin says so itself (`dmrc_filter_seconds`)."""
 
 _OVERDUE_LIMIT = 4
 """Calls of one plugin that may run on after they were given up; then it is skipped without a wait until they end."""
@@ -49,7 +49,7 @@ async def call(implementation: Implementation, arguments: Mapping[str, object]) 
     """
     function = implementation.function
     with _counted(implementation):
-        limit = asyncio.timeout(LIMIT_SECONDS)
+        limit = asyncio.timeout(limit_of(implementation))
         try:
             async with limit:
                 if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -60,7 +60,7 @@ async def call(implementation: Implementation, arguments: Mapping[str, object]) 
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise too_long() from error
+            raise too_long(limit_of(implementation)) from error
 
 
 def call_blocking(implementation: Implementation, arguments: Mapping[str, object]) -> object:
@@ -76,19 +76,24 @@ def call_blocking(implementation: Implementation, arguments: Mapping[str, object
         except TimeoutError as error:
             if future.done():
                 raise
-            raise too_long() from error
+            raise too_long(LIMIT_SECONDS) from error
 
 
-def too_long() -> PluginError:
-    """Return the error of a filter that took longer than it may."""
-    return PluginError(f"it took more than {LIMIT_SECONDS:.0f} s")
+def limit_of(implementation: Implementation) -> float:
+    """Return how long one call of a filter of requests or answers, or one chunk of it, may take, in seconds."""
+    return implementation.plugin.filter_seconds or LIMIT_SECONDS
+
+
+def too_long(seconds: float) -> PluginError:
+    """Return the error of a filter that took longer than these."""
+    return PluginError(f"it took more than {seconds:.0f} s")
 
 
 def _begin(implementation: Implementation, arguments: Mapping[str, object]) -> Future[object]:
     plugin = implementation.plugin
     # By the beginning of each, and not by who gave it up: a caller who hangs up gives up before the limit.
-    running = plugin.running_seconds()
-    if (overdue := sum(seconds > LIMIT_SECONDS for seconds in running)) >= _OVERDUE_LIMIT:
+    running, limit = plugin.running_seconds(), limit_of(implementation)
+    if (overdue := sum(seconds > limit for seconds in running)) >= _OVERDUE_LIMIT:
         raise PluginError(f"{overdue} earlier calls, given up, still run")
     if len(running) >= _RUNNING_LIMIT:
         raise PluginError(f"{len(running)} earlier calls still run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import pluggy
 
@@ -32,6 +33,20 @@ def check(manager: pluggy.PluginManager, plugin: object, *, is_local: bool) -> t
             remedy="Install it, or name the file in DMRC_PLUGINS",
         )
     return hooks
+
+
+def filter_seconds(plugin: object) -> float | None:
+    """Return how long the filters of a plugin may take, where it says so: its `dmrc_filter_seconds`.
+
+    Raises:
+        PluginError: It says something else.
+    """
+    seconds = getattr(plugin, "dmrc_filter_seconds", None)
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise PluginError(f"dmrc_filter_seconds is {seconds!r}", remedy="Write a number of seconds above 0")
+    return float(seconds)
 
 
 def _check_names(manager: pluggy.PluginManager, callers: list[pluggy.HookCaller]) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from dmrc import Exchange, Refusal, Request, Response
-from dmrc.hooks import streams
+from dmrc import AnswerCut, Exchange, Refusal, Request, Response, hookimpl
+from dmrc.errors import PluginError
 from dmrc.hooks import timeouts as limited
-from dmrc.hooks.filters import FilteredRequest, filter_capture, filter_request, filter_stream
-from dmrc.hooks.plugins import Plugins
-from tests.hooks.written import PROJECT, loaded
+from dmrc.hooks.filters import FilteredRequest, filter_capture, filter_request, filter_stream, for_plugins_answers
+from dmrc.hooks.pieces import pieces_of
+from dmrc.hooks.plugins import NOBODY, Plugins
+from tests.hooks.written import PROJECT, load, loaded
 
 EXCHANGE = Exchange(id="1", method="POST", path="/v1/chat/completions", operation="chat", received_at=0.0)
 ADDS = """
@@ -50,7 +52,6 @@ def dmrc_request(request):
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second in place of five: the only thing that differs from real life."""
     monkeypatch.setattr(limited, "LIMIT_SECONDS", 0.5)
-    monkeypatch.setattr(streams, "LIMIT_SECONDS", 0.5)
 
 
 def filtered(plugins: Plugins) -> FilteredRequest:
@@ -146,6 +147,7 @@ def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path:
         'Request(path="/", body={}, headers={"x": "a\\r\\nb: c"})',
         "Response(body={}, status=99)",
         'Response(body={}, headers={"x": "☃"})',
+        'Response(body={}, headers={"Content-Length": "-1"})',
         'Refusal(message="m", status=200)',
         "Refusal(message=None)",
         'Refusal(message="m", retry_after_seconds=-1)',
@@ -316,3 +318,120 @@ def test_calls_whose_callers_hung_up_count_from_their_beginning(
             await limited.call(implementation, arguments)
 
     asyncio.run(story())
+
+
+CUTS = """
+from dmrc import AnswerCut
+@hookimpl
+async def dmrc_response_stream(stream, answered_by):
+    yield (answered_by or "engine").encode()
+    async for chunk in stream:
+        yield chunk
+        raise AnswerCut("on purpose")
+"""
+
+
+def test_a_filter_breaks_an_answer_off_and_none_around_it_hides_that(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, HIDES, CUTS)
+    got: list[bytes] = []
+
+    async def read() -> None:
+        implementations = plugins.implementations("dmrc_response_stream", (PROJECT,))
+        async for chunk in filter_stream(implementations, EXCHANGE, engine(b"a", b"b"), []):
+            got.append(chunk)
+
+    with pytest.raises(AnswerCut, match="on purpose"):
+        asyncio.run(read())
+
+    assert got == [b"engine", b"a"]
+    assert (errors(plugins, "one"), errors(plugins, "two")) == (0, 0)
+
+
+def test_what_plugins_answer_is_changed_by_those_only_that_ask_whose_answer_it_is(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, stream_filter("yield chunk"), CUTS)
+
+    chosen = for_plugins_answers(plugins.implementations("dmrc_response_stream", (PROJECT,)))
+
+    assert [one.plugin.name for one in chosen] == ["two"]
+
+
+@pytest.mark.parametrize("seconds", ["2", "0", "-1", "True", "'9'", "float('inf')"])
+def test_a_plugin_says_how_long_its_filters_may_take(tmp_path: Path, seconds: str) -> None:
+    plugins = Plugins()
+    sleeps = PASSES.replace("def", "async def") + "    await asyncio.sleep(0.7)"
+
+    plugin = load(plugins, tmp_path / "one.py", f"dmrc_filter_seconds = {seconds}\n{sleeps}")
+
+    if seconds == "2":
+        assert filtered(plugins).skipped == []
+    else:
+        assert plugin.state == "failed"
+        assert str(plugin.reason).endswith("Write a number of seconds above 0")
+
+
+def pieces(body: AsyncIterator[bytes], plugins: Plugins, length: int | None = None) -> list[bytes]:
+    (answerer,) = plugins.implementations("dmrc_request", (PROJECT,))
+
+    async def read() -> list[bytes]:
+        return [piece async for piece in pieces_of(body, answerer, length)]
+
+    return asyncio.run(read())
+
+
+def test_an_answer_in_pieces_is_closed_when_nobody_reads_on(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, PASSES)
+    closed: list[str] = []
+
+    async def body() -> AsyncGenerator[bytes]:
+        try:
+            yield b"a"
+            yield b"b"
+        finally:
+            closed.append("closed")
+
+    async def read_one() -> None:
+        (answerer,) = plugins.implementations("dmrc_request", (PROJECT,))
+        async with aclosing(pieces_of(body(), answerer)) as read:
+            assert await anext(read) == b"a"
+
+    asyncio.run(read_one())
+
+    assert closed == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [(3, "ends after 2 bytes, and its content-length is 3"), (1, "longer than its content-length, 1"), (None, "")],
+)
+def test_pieces_have_the_length_that_was_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int | None, told: str
+) -> None:
+    plugins = loaded(tmp_path, PASSES)
+
+    if told:
+        with pytest.raises(AnswerCut, match="plugin 'one' broke its answer off"):
+            pieces(engine(b"a", b"", b"b"), plugins, length)
+        assert told in caplog.text
+    else:
+        assert pieces(engine(b"a", b"", b"b"), plugins) == [b"a", b"b"]
+
+
+def test_an_object_is_a_plugin_of_its_project_and_of_no_other_until_it_is_removed(tmp_path: Path) -> None:
+    class Answers:
+        @hookimpl
+        async def dmrc_request(self, request: Request) -> Response:
+            return Response(body=b"object")
+
+    plugins = loaded(tmp_path, ADDS)
+    added = plugins.add("answers", Answers(), PROJECT)
+    with pytest.raises(PluginError, match="another plugin has this name"):
+        plugins.add("answers", Answers(), PROJECT)
+    plugins.add("answers", Answers(), NOBODY)
+
+    assert plugins.implementations("dmrc_request", ("other",)) == ()
+    assert filtered(plugins).answered_by == "answers"
+    assert [plugin.name for plugin in plugins.unload_project(PROJECT)] == ["one"]
+    assert filtered(plugins).answered_by == "answers"
+    plugins.remove(added)
+    assert filtered(plugins).answered_by is None
+    assert len(plugins.implementations("dmrc_request", (NOBODY,))) == 1

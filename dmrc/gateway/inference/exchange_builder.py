@@ -26,7 +26,8 @@ from dmrc.scheduler.target import Target
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
-_STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+"""Content types of answers whose bytes are read as they come."""
 
 _LONGEST_LEFT_OUT = 500
 
@@ -185,7 +186,7 @@ class ExchangeBuilder:
         """Send the status and the headers."""
         ids = dict.fromkeys(("x-dmrc-exchange-id", *self._route.dialect.id_headers), self.id)
         headers = {**(more or {}), "content-type": content_type, **ids}
-        if content_type.startswith(_STREAM_TYPES):
+        if content_type.startswith(STREAM_TYPES):
             self.is_stream = True
             headers["cache-control"] = "no-cache"
             headers["x-accel-buffering"] = "no"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from dmrc.errors import RefusedError
-from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
+from dmrc.gateway.inference.exchange_builder import STREAM_TYPES, ExchangeBuilder
 from dmrc.hooks.event_types import Refusal, Request, Response
-from dmrc.hooks.filters import filter_request, filter_stream
+from dmrc.hooks.filters import filter_request, filter_stream, for_plugins_answers
+from dmrc.hooks.pieces import pieces_of
 from dmrc.hooks.plugin import Implementation
-from dmrc.hooks.plugins import Plugins
+from dmrc.hooks.plugins import NOBODY, Plugins
 from dmrc.projects import Caller
 
-_EVERYBODY: frozenset[str] = frozenset()
+_NOBODYS = frozenset((NOBODY,))
 
 
 class Filters:
@@ -20,7 +22,7 @@ class Filters:
 
     def __init__(self, plugins: Plugins, caller: Caller | None, builder: ExchangeBuilder) -> None:
         """Look them up."""
-        projects = frozenset((caller.registration.name,)) if caller else _EVERYBODY
+        projects = frozenset((caller.registration.name,)) if caller else _NOBODYS
         self.stream: Sequence[Implementation] = plugins.implementations("dmrc_response_stream", projects)
         self._request = plugins.implementations("dmrc_request", projects)
         self._caller = caller
@@ -41,19 +43,22 @@ class Filters:
         seen.annotations.update(filtered.annotations)
         if filtered.changed_by:
             seen.changed_request(filtered.request.body, filtered.request.headers)
-        match filtered.answer:
-            case Refusal(message=message, status=status, error_type=error_type):
-                seconds = filtered.answer.retry_after_seconds
-                raise RefusedError(message, status=status, error_type=error_type, retry_after_seconds=seconds)
-            case Response():
-                await self._send(filtered.answer)
-                return True
-        return False
+        answer, answerer = filtered.answer, filtered.answerer
+        if isinstance(answer, Refusal):
+            raise RefusedError(
+                answer.message,
+                status=answer.status,
+                error_type=answer.error_type,
+                retry_after_seconds=answer.retry_after_seconds,
+            )
+        if answer is not None and answerer is not None:
+            await self._send(answer, answerer)
+        return answer is not None
 
-    async def chunks(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async def chunks(self, stream: AsyncIterator[bytes], answered_by: str | None = None) -> AsyncGenerator[bytes]:
         """Yield an answer as the filters leave it; to be asked where `stream` of this object is not empty."""
         changed_by: list[str] = []
-        filtered = filter_stream(self.stream, self._builder.so_far(), stream, changed_by)
+        filtered = filter_stream(self.stream, self._builder.so_far(), stream, changed_by, answered_by)
         try:
             async for chunk in filtered:
                 yield chunk
@@ -68,12 +73,36 @@ class Filters:
             return body
         return b"".join([chunk async for chunk in self.chunks(_once(body))])
 
-    async def _send(self, response: Response) -> None:
-        body = response.encoded()
+    async def _send(self, response: Response, answerer: Implementation) -> None:
+        """Send what a plugin answers, as those filters leave it that are for such answers too."""
         headers = {name.lower(): value for name, value in response.headers.items()}
         content_type = headers.pop("content-type", "application/json")
-        await self._builder.start(response.status, content_type, len(body), headers)
-        await self._builder.send(body, more=False)
+        said = headers.pop("content-length", None)
+        if isinstance(response.body, AsyncIterator):
+            length = None if said is None else int(said)
+            pieces = pieces_of(response.body, answerer, length)
+        else:
+            body = response.encoded()
+            length, pieces = len(body), _once(body)
+        async with aclosing(pieces):
+            self.stream = for_plugins_answers(self.stream)
+            if self.stream:
+                length, pieces = None, self.chunks(pieces, answerer.plugin.name)
+                if not content_type.startswith(STREAM_TYPES):  # its length is told, and nothing before it is whole
+                    body = b"".join([piece async for piece in pieces])
+                    length, pieces = len(body), _once(body)
+            await self._builder.start(response.status, content_type, length, headers)
+            await self._send_pieces(pieces, length)
+
+    async def _send_pieces(self, pieces: AsyncGenerator[bytes], length: int | None) -> None:
+        """Send pieces as they come. The one that fills `length` is the last: a caller who hangs up then has it all."""
+        sent = 0
+        async with aclosing(pieces):
+            async for piece in pieces:
+                sent += len(piece)
+                await self._builder.send(piece, more=sent != length)
+        if not self._builder.is_complete:
+            await self._builder.send(b"", more=False)
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes]:

@@ -15,8 +15,9 @@ from dmrc.gateway.plugins.context import DaemonParts
 from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.unrouted import Unrouted
+from dmrc.hooks.in_time import attempted
 from dmrc.hooks.plugin import Plugin
-from dmrc.hooks.plugins import BUILT_IN, Plugins, attempted
+from dmrc.hooks.plugins import BUILT_IN, Plugins
 
 _HOOK = "dmrc_register_routes"
 _BRIDGE_TAG = "bridge"
