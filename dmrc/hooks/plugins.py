@@ -35,6 +35,7 @@ BUILT_IN = {
     "dmrc.engines.llama_cpp.engine": ("dmrc_register_engines",),
     "dmrc.engines.llama_cpp_python.engine": ("dmrc_register_engines",),
     "dmrc.engines.upstream.engine": ("dmrc_register_engines",),
+    "dmrc.engines.recorded.engine": ("dmrc_register_engines",),
     "dmrc.engines.ssh.engine": ("dmrc_register_engines",),
     "dmrc.engines.vllm.engine": ("dmrc_register_engines",),
     "dmrc.sources.oci": ("dmrc_register_sources",),

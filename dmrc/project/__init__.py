@@ -8,7 +8,15 @@ from dmrc.project.host import host_name, parse_host, ssh_destination
 from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
 from dmrc.project.local_plugin import LocalPlugin
-from dmrc.project.model import CONTAINER_ENGINE, SSH_ENGINE, UPSTREAM_ENGINE, ModelDeclaration, find_model, own_names
+from dmrc.project.model import (
+    CONTAINER_ENGINE,
+    RECORDED_ENGINE,
+    SSH_ENGINE,
+    UPSTREAM_ENGINE,
+    ModelDeclaration,
+    find_model,
+    own_names,
+)
 from dmrc.project.option_fields import OptionField, is_path, overrides, share
 from dmrc.project.project import KEY_PREFIX, Project
 from dmrc.project.replay import Replay, ReplayMode
@@ -36,6 +44,7 @@ __all__ = [
     "GATEWAY_HOST",
     "KEY_PREFIX",
     "OPTIONS",
+    "RECORDED_ENGINE",
     "SSH_ENGINE",
     "UPSTREAM_ENGINE",
     "Access",

@@ -18,6 +18,9 @@ UPSTREAM_ENGINE = "upstream"
 SSH_ENGINE = "ssh"
 """Engine of a model that the dmrc of another machine serves."""
 
+RECORDED_ENGINE = "recorded"
+"""Engine of the models of a project that is replayed: cassettes answer."""
+
 CONTAINER_ENGINE = "container"
 """Engine of a model that is served out of an image."""
 
@@ -31,6 +34,7 @@ MODEL_OPTIONS = (*written_names("x-dmrc"), "ready")
 """What its `x-dmrc` may hold."""
 
 _NOTHING = ServingOptions()
+_RECORDED = ServingOptions(engine=RECORDED_ENGINE)
 
 Ready = Literal["loaded", "pulled"]
 _READY: tuple[Ready, ...] = get_args(Ready)
@@ -68,6 +72,8 @@ class ModelDeclaration:
             refuse_unknown(own, MODEL_OPTIONS, f"{where}.x-dmrc")
         options = ServingOptions.parse({"": fields, "x-dmrc": own}, FieldPlace(where, directory, model.strip()), faults)
         with faults.noted():
+            if options.engine == RECORDED_ENGINE:
+                raise ProjectError(f"{where}.x-dmrc.engine is 'recorded'", remedy="Write x-dmrc: {replay: ./cassettes}")
             _check_upstream(options, where)
             _check_host(options, where)
         with faults.noted():
@@ -85,13 +91,22 @@ class ModelDeclaration:
         """Return the name of the engine that loads it, on this machine or on its host."""
         return self.options.engine or (UPSTREAM_ENGINE if self.options.upstream else DEFAULT_ENGINE)
 
+    @property
+    def has_files(self) -> bool:
+        """Return whether the model is one of a store, here or on its host."""
+        return self.options.upstream is None and self.options.engine != RECORDED_ENGINE
+
+    def recorded(self) -> ModelDeclaration:
+        """Return it as a replay has it: under the same names, and with nothing to pull, start, load or reach."""
+        return replace(self, options=_RECORDED)
+
     def served_by(self, host: str) -> ModelDeclaration:
         """Return it with the host that a whole project, or this shell, has; what names its own place keeps that.
 
         Raises:
             ProjectError: It declares what that host cannot have.
         """
-        if self.options.host or self.options.upstream:
+        if self.options.host or not self.has_files:
             return self
         options = replace(self.options, host=host)
         _check_host(options, f"models.{self.key}")
@@ -109,7 +124,7 @@ class ModelDeclaration:
     @property
     def references(self) -> tuple[str, ...]:
         """Return the models that must be in the store before it can be served: of its host, where it has one."""
-        return () if self.options.upstream else (self.model, *self.options.references)
+        return (self.model, *self.options.references) if self.has_files else ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as JSON can hold it."""

@@ -127,6 +127,12 @@ class Project:
         """
         return replace(self, models=_on_host(self.models, host))
 
+    def recorded(self) -> Project:
+        """Return the project with every model as a replay has it, where cassettes alone answer; else as it is."""
+        if self.replay is None or self.replay.needs_models:
+            return self
+        return replace(self, models={key: model.recorded() for key, model in self.models.items()})
+
     def on_cluster(self, address: str) -> Project:
         """Return the project with its models of engine `ray` on the cluster at an address, but those that name one."""
         changed = {

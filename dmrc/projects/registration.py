@@ -119,6 +119,17 @@ class Registration:
             is_used_here=self.is_used_here or before.is_used_here,
         )
 
+    @property
+    def is_replayed(self) -> bool:
+        """Return whether cassettes alone answer its requests."""
+        return self.replay is not None and not self.replay.needs_models
+
+    def recorded(self) -> Registration:
+        """Return it with every model as a replay has it, where cassettes alone answer; else as it is."""
+        if not self.is_replayed:
+            return self
+        return replace(self, models={key: model.recorded() for key, model in self.models.items()})
+
     def joined_to(self, before: Registration) -> Registration:
         """Return `before` with the services of this registration beside its own.
 

@@ -7,6 +7,7 @@ import click
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 from dmrc.fields import JsonObject
+from dmrc.project import RECORDED_ENGINE
 
 _HEADERS = (
     *("MODEL", "ENGINE", "MODE", "STATE", "CONTEXT", "SLOTS", "WAITING", "PROCESSOR", "MEMORY", "PROMPT CACHE"),
@@ -69,8 +70,8 @@ def _rows(runner: JsonObject, default_registry: str) -> list[list[str]]:
 
 
 def is_elsewhere(runner: JsonObject) -> bool:
-    """Return whether a server that is not of this machine serves a model, which need not be in the store."""
-    return bool(runner["upstream"] or runner.get("host"))
+    """Return whether a model need not be in the store: it is an upstream's, or a host's, or is replayed."""
+    return bool(runner["upstream"] or runner.get("host") or runner["engine"] == RECORDED_ENGINE)
 
 
 def _row(runner: JsonObject, default_registry: str) -> list[str]:

@@ -60,7 +60,7 @@ def take_in(
             projects.unregister(known.name)
     for project in given:
         name = project.registration.name
-        projects.register(project.registration)
+        projects.register(project.registration.recorded())
         upstream_keys.put(name, project.upstream_keys)
         members.remember_secrets(name, [*project.secrets])
 

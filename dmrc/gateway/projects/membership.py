@@ -38,7 +38,7 @@ class Membership:
     async def register(self, registration: Registration) -> list[Plugin]:
         """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
         before = self._known(registration.name)
-        self._projects.register(registration.keeping(before[0]) if before else registration)
+        self._projects.register((registration.keeping(before[0]) if before else registration).recorded())
         registered = self._projects.get(registration.name)
         await self._release(before)
         self._endings.look()
@@ -47,7 +47,7 @@ class Membership:
     async def join(self, registration: Registration) -> None:
         """Add services to a project, which need not be known yet."""
         before = self._known(registration.name)
-        self._projects.register(registration.joined_to(before[0]) if before else registration)
+        self._projects.register((registration.joined_to(before[0]) if before else registration).recorded())
         await self._release(before)
         self._endings.look()
 

@@ -30,6 +30,7 @@ from dmrc.gateway.server.typed_routes import CallerOf, include, route_class, typ
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gguf import GgufFacts
 from dmrc.models import Models, capabilities
+from dmrc.project import RECORDED_ENGINE
 from dmrc.reference import Reference
 from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.scheduler import Scheduler
@@ -123,6 +124,8 @@ class OllamaModels:
         target = (await self._catalog.resolved(caller, body.name, "chat")).target
         local = target.model
         if local is None or target.digest is None:
+            if target.engine == RECORDED_ENGINE:
+                raise NotFoundError(f"model '{body.name}' is replayed, and has no files here")
             raise NotFoundError(
                 f"model '{body.name}' is an upstream's, and has no files here", remedy="Ask that server"
             )

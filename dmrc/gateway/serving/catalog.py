@@ -17,7 +17,7 @@ from dmrc.gateway.serving.model_names import ModelNames, who
 from dmrc.gateway.serving.snapshot import Snapshot, StoreVersions
 from dmrc.gateway.serving.targets import Targets, Use
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
-from dmrc.project import Merged, ModelDeclaration, Upstream, own_names
+from dmrc.project import RECORDED_ENGINE, Merged, ModelDeclaration, ServingOptions, Upstream, own_names
 from dmrc.projects import Caller, Registration
 from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.target import Target
@@ -76,6 +76,8 @@ class Catalog:
         """
         known = await self._now()
         declaration = None if caller is None else self._declared(caller, model, known.snapshot)
+        if caller is not None and declaration is None and caller.registration.is_replayed:
+            return Resolved(_recorded_target(model, ServingOptions(engine=RECORDED_ENGINE)), None)
         if caller is None or declaration is None:
             return Resolved(await self._target(known, Use(None, model), operation), None)
         use = Use(caller.registration.name, declaration.model, declaration)
@@ -95,6 +97,8 @@ class Catalog:
         declaration = use.declaration
         if declaration is not None and declaration.options.upstream is not None:
             return self._upstream_target(use.project or "", declaration, declaration.options.upstream)
+        if declaration is not None and not declaration.has_files:
+            return _recorded_target(declaration.model, declaration.options)
         if declaration is not None and declaration.options.host is not None:
             return await self._hosted.target(declaration, operation)
         if declaration is not None and declaration.options.paths:  # files change without a word
@@ -155,7 +159,7 @@ class Catalog:
         hosted = [each.declaration for each in uses if each.declaration and each.declaration.options.host]
         keys = {found.key for each in hosted for one in operations if (found := self._hosted.known(each, one))}
         others = [each for each in uses if each.declaration is None or each.declaration.options.host is None]
-        present = [each for each in others if _is_upstream(each) or snapshot.find(each.model) is not None]
+        present = [each for each in others if _has_no_files(each) or snapshot.find(each.model) is not None]
         for use, operation in itertools.product(present, operations):
             with contextlib.suppress(DmrcError):  # what is not for that operation has no runner to name
                 keys.add((await self.target(use, operation)).key)
@@ -164,7 +168,7 @@ class Catalog:
     async def names(self, caller: Caller | None) -> list[tuple[str, StoredModel | None]]:
         """Return the names that this caller may use, each with its model; models not in the store are left out.
 
-        The model of an upstream has a name only, and None for the rest.
+        The model of an upstream, or of a replay, has a name only, and None for the rest.
         """
         return await asyncio.to_thread(self._names, await self.now(), caller)
 
@@ -174,7 +178,7 @@ class Catalog:
         present: dict[str, StoredModel | None] = {}
         for name, declaration in own_names(caller.models.values()).items():
             with contextlib.suppress(DmrcError):  # declared, and removed from the store since
-                is_here = declaration.options.upstream is None and declaration.options.host is None
+                is_here = declaration.has_files and declaration.options.host is None
                 present[name] = self._targets.model(snapshot.get(declaration.model)) if is_here else None
         others = self._names(snapshot, None) if caller.registration.any_model else []
         return [
@@ -235,5 +239,9 @@ class Catalog:
         )
 
 
-def _is_upstream(use: Use) -> bool:
-    return use.declaration is not None and use.declaration.options.upstream is not None
+def _recorded_target(model: str, options: ServingOptions) -> Target:
+    return Target(reference=model, server="upstream", identities=(model,), options=options)
+
+
+def _has_no_files(use: Use) -> bool:
+    return use.declaration is not None and not use.declaration.has_files

@@ -1,0 +1,1 @@
+"""The engine `recorded`: what was answered before, from cassettes."""
