@@ -54,5 +54,5 @@ def test_a_registration_of_a_replay_is_recorded_whoever_wrote_it() -> None:
 def test_the_engine_is_not_for_a_compose_file() -> None:
     model = {"model": "ai/smollm2", "x-dmrc": {"engine": "recorded"}}
 
-    with pytest.raises(ProjectError, match="x-dmrc.engine is 'recorded'"):
+    with pytest.raises(ProjectError, match=r"x-dmrc\.engine is 'recorded'"):
         Project.parse({"name": "shop", "models": {"llm": model}}, (Path("/shop/compose.yaml"),))
