@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
-from dmrc.exchange import KEY_SCOPE, Exchange, JsonValue
+from dmrc.exchange import DIFF_NOTE, KEY_SCOPE, Exchange, JsonValue
 from dmrc.reference import Reference
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None
         took=milliseconds(exchange.total_ms),
         rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
-        words=plain(text_of_request(exchange) if excerpt is None else excerpt, _LONGEST_WORDS),
+        words=plain(_marked(exchange, text_of_request(exchange) if excerpt is None else excerpt), _LONGEST_WORDS),
     )
 
 
@@ -173,6 +173,12 @@ def _who(project: str | None, service: str | None, address: str | None) -> str:
     is_key = (project or "").startswith(KEY_SCOPE)  # the service is in it
     names = (project, None if is_key else service)
     return plain("/".join(name for name in names if name) or address or "-", _LONGEST_NAME)
+
+
+def _marked(exchange: Exchange, words: str) -> str:
+    """Return the words after what says that no application sent them: `(diff of aed47506) How large …`."""
+    of = exchange.annotations.get(DIFF_NOTE)
+    return f"(diff of {short_id(of)}) {words}" if isinstance(of, str) else words
 
 
 def _clock(seconds: float, today: datetime) -> str:

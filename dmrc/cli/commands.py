@@ -52,6 +52,9 @@ COMMANDS = {
     "requests": LazyCommand(
         "dmrc.cli.record.requests.group:requests", "List what was asked, and how fast it was", _WATCHING
     ),
+    "diff": LazyCommand(
+        "dmrc.cli.record.diff.command:diff", "Send recorded requests to something else, and compare", _WATCHING
+    ),
     "ui": LazyCommand("dmrc.cli.record.ui:ui", "Open the web page", _WATCHING),
     "plugins": LazyCommand("dmrc.cli.record.plugins:plugins", "List the plugins, and what each one costs", _WATCHING),
     "status": LazyCommand("dmrc.cli.record.status:status", "Tell whether the daemon runs, and where", _WATCHING),

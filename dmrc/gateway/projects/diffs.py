@@ -11,7 +11,7 @@ from dmrc.errors import InputError, ModelNotFoundError
 from dmrc.exchange import DIFF_SCOPE
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
-from dmrc.project import OPTIONS, ModelDeclaration, ServingOptions
+from dmrc.project import OPTIONS, RECORDED_ENGINE, ModelDeclaration, ServingOptions
 from dmrc.projects import WHOLE_PROJECT, Caller, Projects, Registration
 from dmrc.scheduler.scheduler import Scheduler
 
@@ -59,7 +59,7 @@ class Diff:
     models: tuple[ModelDeclaration, ...]
     """For each source what answers now."""
     are_known: tuple[bool, ...]
-    """For each source whether it is known how it was served: its project is up, or it has none."""
+    """For each source whether it is known how it was served: its project is up with a model, or it has none."""
     present: frozenset[str]
     """Runners that there were before; these stay."""
 
@@ -136,7 +136,8 @@ class Diffs:
     def _registered(self, source: DiffSource) -> ModelDeclaration | None:
         """Return how the project of a source declares it; None where nobody says."""
         known = self._projects.find(source.project)
-        return None if known is None else known.models.get(source.model_key or "")
+        found = None if known is None else known.models.get(source.model_key or "")
+        return None if found is None or found.options.engine == RECORDED_ENGINE else found
 
     def _keys_of(self, sources: tuple[DiffSource, ...]) -> dict[str, str]:
         """Return the keys of upstreams that the projects of the sources have."""

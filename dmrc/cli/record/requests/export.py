@@ -51,7 +51,7 @@ def export(app: App, /, ids: tuple[str, ...], form: str, output: Path | None, li
     if output is None:
         click.echo(text, nl=False)
     else:
-        _write(output, text)
+        write_private(output, text)
 
 
 def _note_changed(exchanges: list[Exchange]) -> None:
@@ -64,8 +64,12 @@ def _note_changed(exchanges: list[Exchange]) -> None:
         note(f"not as they were sent, since secrets, pictures or sounds were taken out: {names}{more}")
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that only this user can read: it holds what people asked."""
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user can read: it holds what people asked.
+
+    Raises:
+        InputError: It cannot be written.
+    """
     from dmrc.errors import InputError
 
     try:

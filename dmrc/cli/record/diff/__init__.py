@@ -1,0 +1,1 @@
+"""`dmrc diff`: what the application really sent, sent to something else."""
