@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from dmrc.capture.replacing import mask
     from dmrc.exchange import Exchange
-    from dmrc.hooks.event_types import AnswerCut, Refusal, Request, Response, Runner
+    from dmrc.hooks.event_types import AnswerCut, Refusal, Request, Response, Runner, StandIn
     from dmrc.project import Project, Service
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "Response",
     "Runner",
     "Service",
+    "StandIn",
     "__version__",
     "hookimpl",
     "mask",
@@ -44,6 +45,7 @@ _MODULES = {
     "Response": "dmrc.hooks.event_types",
     "Runner": "dmrc.hooks.event_types",
     "Service": "dmrc.project",
+    "StandIn": "dmrc.hooks.event_types",
     "mask": "dmrc.capture.replacing",
 }
 

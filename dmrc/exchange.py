@@ -26,6 +26,9 @@ DIFF_HEADER = "x-dmrc-diff"
 DIFF_NOTE = "diff"
 """Annotation of such a request: the id of the exchange whose request it is."""
 
+REPLAYED = "replayed"
+"""Annotation of what a cassette answered, and not a model: `api.jsonl:14`, its file and line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:

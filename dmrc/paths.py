@@ -52,6 +52,11 @@ class Paths:
         return self.home / "projects"
 
     @property
+    def replays(self) -> Path:
+        """Return the directory with one file per project: what became of its last recording or replay."""
+        return self.home / "replays"
+
+    @property
     def logs(self) -> Path:
         """Return the directory of the daemon's and the runners' logs."""
         return self.home / "logs"

@@ -112,6 +112,13 @@ class Recorder:
             if len(self._queue) in (1, limits.batch_exchanges):
                 self._condition.notify_all()
 
+    def as_recorded(self, exchange: Exchange, document: dict[str, JsonValue]) -> Exchange | None:
+        """Return what would be kept of an exchange with content; None where a filter refuses it. Any thread; blocks.
+
+        `document` is its request. Without a body is what may not be kept: the secrets that it may hold are not known.
+        """
+        return self._recordable(exchange, "full", ParsedBodies(exchange.request_body, document))
+
     def counts(self) -> RecorderCounts:
         """Return what became of the exchanges so far."""
         with self._condition:

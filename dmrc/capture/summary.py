@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
-from dmrc.exchange import DIFF_NOTE, KEY_SCOPE, Exchange, JsonValue
+from dmrc.exchange import DIFF_NOTE, KEY_SCOPE, REPLAYED, Exchange, JsonValue
 from dmrc.reference import Reference
 
 if TYPE_CHECKING:
@@ -193,8 +193,9 @@ def _status(exchange: Exchange) -> str:
     text = "-" if exchange.status is None else str(exchange.status)
     if exchange.client_disconnected:
         return f"{text} cancelled"
-    broke = exchange.error_type is not None and (exchange.status or 0) < 400
-    return f"{text} broken" if broke else text
+    if exchange.error_type is not None and (exchange.status or 0) < 400:
+        return f"{text} broken"
+    return f"{text} replayed" if REPLAYED in exchange.annotations else text
 
 
 def _tokens(exchange: Exchange) -> str:

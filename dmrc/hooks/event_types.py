@@ -40,14 +40,26 @@ class Request(_Annotated):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """In whose place a plugin answers, for the record."""
+
+    engine: str
+    """What the record calls the kind of server that answered: `cache`."""
+    model_reference: str
+    """The model whose words they are."""
+    model_key: str | None = None
+    """Its key in the project's `models:`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Response(_Annotated):
     """An answer given in place of an engine's."""
 
     body: bytes | JsonValue | AsyncIterator[bytes]
     """Bytes go as they are, the bytes of an async iterator piece by piece as they come; anything else goes as JSON.
     Where `exchange.stream` is true the caller reads server-sent events: give bytes or pieces, with the header
-    `content-type: text/event-stream`. An iterator has no time limit; what it raises breaks the answer off, and an async
-    generator is closed when the caller hangs up."""
+    `content-type: text/event-stream`. An iterator has no time limit; what it raises breaks the answer off, and it is
+    closed (`aclose`, as an async generator has it) when the caller hangs up."""
     status: int = 200
     """HTTP status."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,6 +67,8 @@ class Response(_Annotated):
     with the piece that fills it."""
     annotations: Annotations = field(default_factory=dict)
     """Notes for the exchange; `annotated` adds some."""
+    stands_in: StandIn | None = None
+    """Whose words these are, where they are a model's; None: nobody's but the plugin's."""
 
     def encoded(self) -> bytes:
         """Return the body as bytes."""

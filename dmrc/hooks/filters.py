@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.hooks.event_types import Refusal, Request, Response
+from dmrc.hooks.event_types import Refusal, Request, Response, StandIn
 from dmrc.hooks.plugin import Implementation
 from dmrc.hooks.streams import StreamFilter
 from dmrc.hooks.timeouts import call, call_blocking
@@ -135,8 +135,9 @@ def _wrong(answer: object) -> str | None:
         case Request(body=body, headers=headers, annotations=notes) if isinstance(body, dict):
             return _not_json(body) or _not_headers(headers) or _not_json(dict(notes))
         case Response(body=body, status=status, headers=headers, annotations=notes) if _is_status(status, 200):
-            no_json = None if isinstance(body, bytes | AsyncIterator) else _not_json(body)
-            return no_json or _not_headers(headers) or _no_length(headers) or _not_json(dict(notes))
+            wrong = None if isinstance(body, bytes | AsyncIterator) else _not_json(body)
+            wrong = wrong or _not_headers(headers) or _no_length(headers)
+            return wrong or _not_json(dict(notes)) or _not_whose(answer)
         case Refusal(message=str(), status=status, annotations=notes) if _is_status(status, 400):
             seconds = answer.retry_after_seconds
             if seconds is not None and not (isinstance(seconds, int) and 0 <= seconds <= _LONGEST_RETRY_SECONDS):
@@ -157,6 +158,10 @@ def _not_json(value: object) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         return f"what it returned is not JSON: {error}"
     return None
+
+
+def _not_whose(answer: Response) -> str | None:
+    return None if isinstance(answer.stands_in, StandIn | None) else "its stands_in is not a StandIn"
 
 
 def _no_length(headers: Mapping[str, str]) -> str | None:

@@ -44,6 +44,12 @@ class Notifications:
         if queue is not None:
             queue.close()
 
+    def settle(self, plugin: Plugin, timeout: float) -> bool:
+        """Block until a plugin has heard all that it was told before (True), or `timeout` seconds have passed."""
+        with self._lock:
+            queue = self._queues.get(plugin)
+        return queue is None or queue.settle(timeout)
+
     def close(self, timeout: float = 2.0) -> None:
         """Wait until everything was told, `timeout` seconds at most; what waits then is dropped and counted."""
         deadline = time.monotonic() + timeout
@@ -63,7 +69,7 @@ class _Queue:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Implementation, Arguments, int]] = deque()
         self._bytes = 0
-        self._is_closed = False
+        self._is_closed = self._is_telling = False
         self._thread = threading.Thread(target=self._run, name=f"dmrc-notifications-{plugin.name}", daemon=True)
         self._thread.start()
 
@@ -74,14 +80,18 @@ class _Queue:
             if not full and not self._is_closed:
                 self._waiting.append((implementation, arguments, size))
                 self._bytes += size
-                self._changed.notify()
+                self._changed.notify_all()
                 return
         self._plugin.count_dropped()
+
+    def settle(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._is_telling, timeout)
 
     def close(self) -> None:
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def give_up(self, deadline: float) -> None:
         self._thread.join(max(0.0, deadline - time.monotonic()))
@@ -100,10 +110,15 @@ class _Queue:
                     self._changed.wait()
                 implementation, arguments, size = self._waiting.popleft()
                 self._bytes -= size
+                self._is_telling = True
             try:
                 implementation.attempt(arguments)
             except PluginError:
-                continue  # counted and logged
+                pass  # counted and logged
+            finally:
+                with self._changed:
+                    self._is_telling = False
+                    self._changed.notify_all()
 
 
 def _size(value: object) -> int:

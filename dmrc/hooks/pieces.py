@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol, runtime_checkable
 
 from dmrc.hooks.event_types import AnswerCut
 from dmrc.hooks.plugin import Implementation
 
 
+@runtime_checkable
+class Closes(Protocol):
+    """What can be told that nobody reads on, as an async generator."""
+
+    async def aclose(self) -> None:
+        """Let go of it; may be called more than once."""
+
+
 async def pieces_of(
     body: AsyncIterator[bytes], answerer: Implementation, length: int | None = None
 ) -> AsyncGenerator[bytes]:
-    """Yield the pieces that are not empty, as they come; an async generator is closed with this one.
+    """Yield the pieces that are not empty, as they come; what they come from is closed with this one.
 
     `length` is what they have together, where the plugin has told the caller.
 
@@ -36,5 +45,5 @@ async def pieces_of(
         answerer.plugin.count_error(answerer.hook, error)
         raise AnswerCut(f"plugin '{answerer.plugin.name}' broke its answer off", remedy="See: dmrc logs") from error
     finally:
-        if isinstance(body, AsyncGenerator):
+        if isinstance(body, Closes):
             await body.aclose()

@@ -179,8 +179,10 @@ def dmrc_filter_capture(exchange: Exchange) -> Exchange | None:
     """Return the exchange as it may be recorded; None records nothing.
 
     Called once per finished exchange that is recorded, before disk and before `dmrc_exchange_completed`, which gets
-    what this returns. Credentials are masked already. Runs in a thread, has five seconds, and **fails closed**: when it
-    raises, takes longer or returns something else, nothing of the content is kept. The request itself is long answered.
+    what this returns; in a replay once before that, with no answer yet (`status` is None), so that the request is
+    looked for as it was recorded. Credentials are masked already. Runs in a thread, has five seconds, and **fails
+    closed**: when it raises, takes longer or returns something else, nothing of the content is kept. The request itself
+    is long answered.
     """
 
 

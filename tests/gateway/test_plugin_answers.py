@@ -13,7 +13,7 @@ pytestmark = pytest.mark.engine
 
 ANSWERS = """
 import pathlib
-from dmrc import AnswerCut
+from dmrc import AnswerCut, StandIn
 NOTES = pathlib.Path(__file__).with_suffix(".jsonl")
 
 def note(what):
@@ -44,7 +44,8 @@ async def dmrc_request(request):
     if kind == "whole":
         headers = {"content-type": "application/json", "content-length": "25", "x-of-plugin": "yes"}
         return Response(body=pieces(kind), headers=headers)
-    return Response(body=pieces(kind), headers={"content-type": "text/event-stream"})
+    whose = StandIn(engine="cache", model_reference="ai/other", model_key="llm")
+    return Response(body=pieces(kind), headers={"content-type": "text/event-stream"}, stands_in=whose)
 
 @hookimpl
 async def dmrc_response_stream(stream, answered_by):
@@ -92,3 +93,4 @@ def test_pieces_end_when_the_caller_hangs_up(answering: Shop) -> None:
     eventually(lambda: notes(answering.plugins["answers"]) in ([("body", {"end": "cancelled"})],))
     (exchange,) = json.loads(answering.dmrc.ok("requests", "--json"))
     assert (exchange["client_disconnected"], exchange["annotations"]["answered_by"]) == (True, "answers")
+    assert [exchange[name] for name in ("engine", "model_reference", "model_key")] == ["cache", "ai/other", "llm"]

@@ -148,6 +148,7 @@ def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path:
         "Response(body={}, status=99)",
         'Response(body={}, headers={"x": "☃"})',
         'Response(body={}, headers={"Content-Length": "-1"})',
+        'Response(body={}, stands_in="cache")',
         'Refusal(message="m", status=200)',
         "Refusal(message=None)",
         'Refusal(message="m", retry_after_seconds=-1)',

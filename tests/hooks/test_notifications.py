@@ -86,3 +86,17 @@ def test_the_thread_of_a_plugin_that_was_unloaded_ends_when_it_has_told_all(tmp_
     thread.join(5)
     assert not thread.is_alive()
     assert len(noted) == 1
+
+
+def test_a_plugin_is_waited_for_until_it_has_heard_all(tmp_path: Path) -> None:
+    plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_exchange_completed(exchange):\n    time.sleep(0.2)")
+    (plugin,) = plugins.all()
+    notifications = Notifications()
+    assert notifications.settle(plugin, 0)
+
+    tell(plugins, notifications)
+
+    assert not notifications.settle(plugin, 0.01)
+    assert notifications.settle(plugin, 10)
+    assert plugin.to_json()["calls"] == 1
+    notifications.close()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from dmrc.errors import RefusedError
 from dmrc.gateway.inference.exchange_builder import STREAM_TYPES, ExchangeBuilder
 from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.filters import filter_request, filter_stream, for_plugins_answers
-from dmrc.hooks.pieces import pieces_of
+from dmrc.hooks.pieces import Closes, pieces_of
 from dmrc.hooks.plugin import Implementation
 from dmrc.hooks.plugins import NOBODY, Plugins
+from dmrc.project import ServingOptions
 from dmrc.projects import Caller
+from dmrc.scheduler.target import Target
 
 _NOBODYS = frozenset((NOBODY,))
 
@@ -22,7 +24,8 @@ class Filters:
 
     def __init__(self, plugins: Plugins, caller: Caller | None, builder: ExchangeBuilder) -> None:
         """Look them up."""
-        projects = frozenset((caller.registration.name,)) if caller else _NOBODYS
+        is_of_project = caller is not None and not caller.is_named_key
+        projects = frozenset((caller.registration.name,)) if caller and is_of_project else _NOBODYS
         self.stream: Sequence[Implementation] = plugins.implementations("dmrc_response_stream", projects)
         self._request = plugins.implementations("dmrc_request", projects)
         self._caller = caller
@@ -75,6 +78,11 @@ class Filters:
 
     async def _send(self, response: Response, answerer: Implementation) -> None:
         """Send what a plugin answers, as those filters leave it that are for such answers too."""
+        if (whose := response.stands_in) is not None:
+            options = ServingOptions(engine=whose.engine)
+            self._builder.saw_target(
+                Target(reference=whose.model_reference, server="other", options=options), whose.model_key
+            )
         headers = {name.lower(): value for name, value in response.headers.items()}
         content_type = headers.pop("content-type", "application/json")
         said = headers.pop("content-length", None)
@@ -84,7 +92,7 @@ class Filters:
         else:
             body = response.encoded()
             length, pieces = len(body), _once(body)
-        async with aclosing(pieces):
+        async with _closed(response.body), aclosing(pieces):
             self.stream = for_plugins_answers(self.stream)
             if self.stream:
                 length, pieces = None, self.chunks(pieces, answerer.plugin.name)
@@ -103,6 +111,16 @@ class Filters:
                 await self._builder.send(piece, more=sent != length)
         if not self._builder.is_complete:
             await self._builder.send(b"", more=False)
+
+
+@asynccontextmanager
+async def _closed(body: object) -> AsyncGenerator[None]:
+    """Close the body of an answer even where nobody has begun to read it."""
+    try:
+        yield
+    finally:
+        if isinstance(body, Closes):
+            await body.aclose()
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes]:

@@ -14,14 +14,14 @@ from dmrc.background import BackgroundTasks
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.rows import ExchangeTexts
 from dmrc.errors import PluginError
-from dmrc.exchange import Exchange, JsonValue
+from dmrc.exchange import KEY_SCOPE, Exchange, JsonValue
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.event_types import Runner
 from dmrc.hooks.files import import_file
 from dmrc.hooks.filters import filter_capture
 from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugin import Plugin
-from dmrc.hooks.plugins import Plugins
+from dmrc.hooks.plugins import NOBODY, Plugins
 from dmrc.hooks.specs import KINDS
 from dmrc.hooks.timeouts import in_thread
 from dmrc.project import LocalPlugin
@@ -79,6 +79,19 @@ class Hooks:
         """Tell of a model that came; `facts` are the arguments of `dmrc_model_pulled`."""
         self._notifications.tell(self.plugins.implementations("dmrc_model_pulled"), **facts)
 
+    def filters_capture(self, project: str | None) -> bool:
+        """Return whether plugins change what is recorded of a project's requests."""
+        return bool(self.plugins.implementations("dmrc_filter_capture", _scope(project)))
+
+    def settle(self, plugin: Plugin, timeout: float) -> bool:
+        """Block until a plugin has heard all that it was told (True), or `timeout` seconds have passed."""
+        return self._notifications.settle(plugin, timeout)
+
+    def let_go(self, plugin: Plugin) -> None:
+        """Let go of a plugin of dmrc's own; it hears what waits for it."""
+        self.plugins.remove(plugin)
+        self._notifications.forget(plugin)
+
     async def settled(self) -> None:
         """Wait until all is on its way to plugins that has happened."""
         await asyncio.gather(*self._telling.running(), return_exceptions=True)
@@ -102,12 +115,12 @@ class Hooks:
         return plugin
 
     def _filter_capture(self, exchange: Exchange) -> Exchange | None:
-        implementations = self.plugins.implementations("dmrc_filter_capture", _project_of(exchange))
+        implementations = self.plugins.implementations("dmrc_filter_capture", _scope(exchange.project))
         return filter_capture(implementations, exchange) if implementations else exchange
 
     def _exchange_completed(self, exchange: Exchange, words: ExchangeTexts) -> None:
         del words  # plugins may read them from the exchange
-        implementations = self.plugins.implementations("dmrc_exchange_completed", _project_of(exchange))
+        implementations = self.plugins.implementations("dmrc_exchange_completed", _scope(exchange.project))
         self._notifications.tell(implementations, exchange=exchange)
 
     def runner_started(self, runner: scheduled.ManagedRunner) -> None:
@@ -140,8 +153,9 @@ def _imported(future: asyncio.Future[ModuleType]) -> ModuleType:
     return future.result()
 
 
-def _project_of(exchange: Exchange) -> tuple[str, ...]:
-    return (exchange.project,) if exchange.project else ()
+def _scope(project: str | None) -> tuple[str, ...]:
+    """Return whose plugins hear of a request: its project's, or those that are for requests of none."""
+    return (NOBODY,) if project is None or project.startswith(KEY_SCOPE) else (project,)
 
 
 def _value(runner: scheduled.ManagedRunner) -> Runner:
