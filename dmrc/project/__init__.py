@@ -4,6 +4,7 @@ from dmrc.project.access import Access
 from dmrc.project.binding import Binding
 from dmrc.project.choices import Auth, knows_addresses
 from dmrc.project.directories import files_of_directory
+from dmrc.project.fault_plan import FAULT_KINDS, Fault, FaultKind, FaultPlan
 from dmrc.project.host import host_name, parse_host, ssh_destination
 from dmrc.project.injection import Injection, inject
 from dmrc.project.keep_alive import parse_keep_alive
@@ -41,6 +42,7 @@ __all__ = [
     "DEFAULT_CONTEXT_SIZE",
     "DEFAULT_ENGINE",
     "DEFAULT_KEEP_ALIVE_SECONDS",
+    "FAULT_KINDS",
     "GATEWAY_HOST",
     "KEY_PREFIX",
     "OPTIONS",
@@ -50,6 +52,9 @@ __all__ = [
     "Access",
     "Auth",
     "Binding",
+    "Fault",
+    "FaultKind",
+    "FaultPlan",
     "Injection",
     "LocalPlugin",
     "Merged",

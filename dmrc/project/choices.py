@@ -9,10 +9,10 @@ from dmrc.errors import ProjectError
 from dmrc.fields import one_of
 from dmrc.settings import CaptureLevel
 
-PROJECT_OPTIONS = ("auth", "capture", "host", "models", "openai", "plugins", "replay")
+PROJECT_OPTIONS = ("auth", "capture", "faults", "host", "models", "openai", "plugins", "replay")
 """What the top-level `x-dmrc` may hold."""
 
-SERVICE_OPTIONS = ("default_model", "openai")
+SERVICE_OPTIONS = ("default_model", "faults", "openai")
 """What the `x-dmrc` of a service may hold."""
 
 Auth = Literal["key", "address"]

@@ -12,6 +12,7 @@ from dmrc.errors import NotFoundError
 from dmrc.fields import Faults, mapping, refuse_unknown, strings, text
 from dmrc.project import choices
 from dmrc.project.choices import Auth, OpenAIVariables
+from dmrc.project.fault_plan import FaultPlan
 from dmrc.project.host import parse_host
 from dmrc.project.model import RAY_ENGINE, ModelDeclaration
 from dmrc.project.provider import provided, with_providers
@@ -51,6 +52,8 @@ class Project:
     """Whether its services may use every model of the store (`x-dmrc: {auth: address, models: any}`)."""
     replay: Replay | None = None
     """Recorded answers, where the project says anything of them."""
+    faults: FaultPlan | None = None
+    """Which requests of its services fail on purpose, where a service says nothing of that itself."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Values that must not be recorded. They go to the daemon's memory, and never into a file below `DMRC_HOME`."""
 
@@ -160,7 +163,7 @@ class Project:
         """
         name = text(document.get("name"), "name")
         directory = directory or (files[0].parent if files else Path())
-        models, services, faults = {}, {}, Faults()
+        models, faults = {}, Faults()
         declared = mapping(document.get("models"), "models")
         for key, value in declared.items():
             with faults.noted():
@@ -177,13 +180,13 @@ class Project:
             auth = choices.auth(options.get("auth"))
             any_model = choices.any_model(options.get("models"), auth)
         written = mapping(document.get("services"), "services")
-        for key, value in written.items():
-            with faults.noted():
-                services[key] = read_service(key, value, declared, openai)
+        services = _services(written, declared, openai, faults)
         with faults.noted():
             plugins = strings(options.get("plugins"), "x-dmrc.plugins", example='["./plugins/x.py"]')
         with faults.noted():
             replay = Replay.parse(options.get("replay"), directory)
+        with faults.noted():
+            planned = FaultPlan.parse(options.get("faults"), "x-dmrc.faults")
         faults.tell()
         providers = provided(written, directory)
         models |= {model.key: model for provider in providers.values() for model in provider.models}
@@ -191,7 +194,18 @@ class Project:
             models = _on_host(models, parse_host(options["host"], "x-dmrc.host"))
         services = with_providers(services, providers)
         paths = tuple(directory / path for path in plugins)
-        return cls(name, directory, files, models, services, capture, paths, auth, any_model, replay)
+        return cls(name, directory, files, models, services, capture, paths, auth, any_model, replay, planned)
+
+
+def _services(
+    written: Mapping[str, object], models: Mapping[str, object], openai: OpenAIVariables, faults: Faults
+) -> dict[str, Service]:
+    """Read services, and note what is wrong with them in `faults`."""
+    services = {}
+    for key, value in written.items():
+        with faults.noted():
+            services[key] = read_service(key, value, models, openai)
+    return services
 
 
 def _on_host(models: Mapping[str, ModelDeclaration], host: str) -> dict[str, ModelDeclaration]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dmrc.fields import JsonValue
 from dmrc.project.binding import Binding
 from dmrc.project.choices import OpenAIVariables
+from dmrc.project.fault_plan import FaultPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Service:
     """What its own `extra_hosts` says the gateway's name means; None where it says nothing of it."""
     containers: int = 1
     """How many containers of it start (`scale`, or `deploy: {replicas: …}`); none of a provider service."""
+    faults: FaultPlan | None = None
+    """Which of its requests fail on purpose; None leaves it to the project."""
 
     @property
     def first_binding(self) -> Binding:

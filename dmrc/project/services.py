@@ -9,6 +9,7 @@ from dmrc.fields import Faults, JsonValue, mapping, plain, refuse_unknown, strin
 from dmrc.project import choices
 from dmrc.project.binding import Binding
 from dmrc.project.choices import OpenAIVariables
+from dmrc.project.fault_plan import FaultPlan
 from dmrc.project.service import Service
 from dmrc.suggestions import did_you_mean
 
@@ -33,7 +34,7 @@ def read_service(name: str, value: object, models: Mapping[str, object], openai:
                 f"service '{name}' refers to undefined model '{binding.key}'{did_you_mean(binding.key, models)}",
                 remedy="Declare it under the top-level 'models:'",
             )
-    default, openai = _service_options(fields, [binding.key for binding in bindings], openai, where)
+    default, openai, planned = _service_options(fields, [binding.key for binding in bindings], openai, where)
     network_mode = fields.get("network_mode")
     if bindings and network_mode == "none":
         raise ProjectError(
@@ -55,6 +56,7 @@ def read_service(name: str, value: object, models: Mapping[str, object], openai:
         _names(fields.get("depends_on"), f"{where}.depends_on"),
         gateway_host=_extra_host(fields.get("extra_hosts"), GATEWAY_HOST),
         containers=_containers(fields, where),
+        faults=planned,
     )
 
 
@@ -101,13 +103,15 @@ def _keyed(value: object, where: str) -> Mapping[str, object]:
 
 def _service_options(
     fields: Mapping[str, object], used: Sequence[str], openai: OpenAIVariables, where: str
-) -> tuple[str | None, OpenAIVariables]:
-    """Return what a service says under `x-dmrc`: its default model, and when it is given `OPENAI_*`."""
+) -> tuple[str | None, OpenAIVariables, FaultPlan | None]:
+    """Return what a service says under `x-dmrc`: its default model, when it is given `OPENAI_*`, and its faults."""
     options, faults = mapping(fields.get("x-dmrc"), f"{where}.x-dmrc"), Faults()
     with faults.noted():
         refuse_unknown(options, choices.SERVICE_OPTIONS, f"{where}.x-dmrc")
     with faults.noted():
         openai = choices.openai(options.get("openai"), f"{where}.x-dmrc.openai", openai)
+    with faults.noted():
+        planned = FaultPlan.parse(options.get("faults"), f"{where}.x-dmrc.faults")
     default = options.get("default_model")
     if default is not None and default not in used:
         with faults.noted():
@@ -117,7 +121,7 @@ def _service_options(
                 remedy=f"It uses {', '.join(used) or 'no model'}",
             )
     faults.tell()
-    return None if default is None else str(default), openai
+    return None if default is None else str(default), openai, planned
 
 
 def _extensions(fields: Mapping[str, object], where: str) -> dict[str, JsonValue]:

@@ -1,4 +1,4 @@
-"""What the daemon knows of a project that is up, and who a key belongs to."""
+"""What the daemon knows of a project that is up."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from dmrc.errors import ProjectError
-from dmrc.exchange import DIFF_SCOPE, KEY_SCOPE, JsonValue
-from dmrc.project import DEFAULT_ENGINE, OPTIONS, Auth, Binding, LocalPlugin, ModelDeclaration, Project, Replay, Service
+from dmrc.exchange import JsonValue
+from dmrc.project import (
+    DEFAULT_ENGINE,
+    OPTIONS,
+    Auth,
+    Binding,
+    FaultPlan,
+    LocalPlugin,
+    ModelDeclaration,
+    Project,
+    Replay,
+    Service,
+)
 from dmrc.settings import CaptureLevel
 from dmrc.state import BAD_ROW, known, known_fields
 
@@ -56,6 +67,10 @@ class Registration:
 
     replay: Replay | None = None
     """Recorded answers: where they are, and what they are used for now."""
+    faults: Mapping[str, FaultPlan] = field(default_factory=dict)
+    """Which requests fail on purpose, as the compose file says: by service, `WHOLE_PROJECT` for all others."""
+    faults_set: Mapping[str, FaultPlan] = field(default_factory=dict)
+    """The same as `dmrc faults` says: it comes before the file, and ends with the project."""
 
     is_given: bool = False
     """Whether a file of `dmrc serve --project` brought it: it ends with the daemon, and no command registers it."""
@@ -88,6 +103,7 @@ class Registration:
             plain_port=project.uses_plain_port,
             any_model=project.any_model,
             replay=project.replay,
+            faults=_faults(project),
             extensions={name: each.extensions for name, each in project.services.items() if each.extensions},
         )
 
@@ -117,7 +133,16 @@ class Registration:
             key_hashes={**hashes, **self.key_hashes},
             extensions={**{name: before.extensions.get(name, {}) for name in kept}, **self.extensions},
             is_used_here=self.is_used_here or before.is_used_here,
+            faults={**{name: before.faults[name] for name in kept if name in before.faults}, **self.faults},
+            faults_set=before.faults_set,
         )
+
+    def fault_plan(self, service: str | None) -> FaultPlan | None:
+        """Return which requests of a service fail on purpose; None: none, as of one that is known by no key."""
+        for plans in (self.faults_set, self.faults):
+            if (plan := plans.get(service or WHOLE_PROJECT, plans.get(WHOLE_PROJECT))) is not None:
+                return plan if plan.faults else None
+        return None
 
     @property
     def is_replayed(self) -> bool:
@@ -152,6 +177,7 @@ class Registration:
             auth=self.auth if self.auth == "address" else before.auth,
             plain_port=self.plain_port or before.plain_port,
             any_model=self.any_model or before.any_model,
+            faults={**before.faults, **self.faults},
             starter=self.starter,
             has_containers=False,
         )
@@ -213,38 +239,18 @@ class Registration:
         )
         if (starter := document.pop("starter", None)) is not None:
             document["starter"] = (int(starter[0]), float(starter[1]))
+        for name in {"faults", "faults_set"} & document.keys():
+            document[name] = {service: FaultPlan.from_json(plan) for service, plan in document[name].items()}
         if (replayed := document.pop("replay", None)) is not None:
             document["replay"] = Replay.from_json(replayed)
         rest = known_fields(cls, document, where)
         return cls(models=models, services=services, without_models=without_models, plugins=plugins, **rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who a key belongs to."""
-
-    key_id: str | None
-    """First 12 hex digits of the key's SHA-256; None for one who is known by its address."""
-    service: str | None
-    """Compose service; None for the capability path, which all services of the project share."""
-    registration: Registration
-    """Its project."""
-
-    @property
-    def is_named_key(self) -> bool:
-        """Return whether a person made the key by `dmrc key create`, and it is no project's."""
-        return self.registration.name.startswith(KEY_SCOPE)
-
-    @property
-    def is_diff(self) -> bool:
-        """Return whether `dmrc diff` asks, which sends recorded requests again."""
-        return self.registration.name.startswith(DIFF_SCOPE)
-
-    @property
-    def models(self) -> dict[str, ModelDeclaration]:
-        """Return the models that the service may use, its default first; one that lists none may use all declared."""
-        keys = self.registration.services.get(self.service or WHOLE_PROJECT, self.registration.models)
-        return {key: self.registration.models[key] for key in keys}
+def _faults(project: Project) -> dict[str, FaultPlan]:
+    """Return the fault plans that a compose file has."""
+    plans = {name: each.faults for name, each in project.services.items() if each.faults is not None}
+    return plans if project.faults is None else {**plans, WHOLE_PROJECT: project.faults}
 
 
 def process_of(pid: int) -> tuple[int, float] | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dmrc.errors import NotFoundError, ProjectError
-from dmrc.projects.registration import WHOLE_PROJECT, Caller, Registration, key_hash
+from dmrc.projects.caller import Caller
+from dmrc.projects.registration import WHOLE_PROJECT, Registration, key_hash
 from dmrc.state import StateDatabase
 
 _log = logging.getLogger(__name__)

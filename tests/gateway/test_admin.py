@@ -18,7 +18,7 @@ from dmrc import errors
 from dmrc.gateway.projects.keys import NamedKey
 from dmrc.gateway.routes import admin_documents
 from dmrc.gateway.routes.admin_documents import AdminBody, KeyForm, OptionsForm, RegistrationForm
-from dmrc.project import ModelDeclaration, ServingOptions, Upstream
+from dmrc.project import Fault, FaultPlan, ModelDeclaration, ServingOptions, Upstream
 from dmrc.projects import Registration
 from dmrc.told_errors import told_error
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -58,6 +58,7 @@ REGISTRATION = Registration(
     key_hashes={"app": "00"},
     extensions={"app": {"x-dmrc-limits": {"a": [1, {"b": None}]}}},
     starter=(7, 1.5),
+    faults={"app": FaultPlan(seed=7, faults=(Fault(kind="cut", share=0.5, after=3),))},
 )  # fmt: skip
 
 
