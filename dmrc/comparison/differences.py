@@ -62,11 +62,16 @@ def _tools(then: Said, now: Said) -> AnswerDifference | None:
     names, others = [name for name, _ in before], [name for name, _ in after]
     if sorted(names) != sorted(others):
         return AnswerDifference("tools", f"calls {_listed(others)}, where it called {_listed(names)}")
-    different = next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None)
+    different = next((pair for pair in zip(before, after, strict=True) if not _is_same(*pair)), None)
     if different is None:
         return None
     (name, arguments), (_, others_arguments) = different
     return AnswerDifference("tools", _short(f"{name}: {_changed(arguments, others_arguments)}"))
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Return whether two values are the same as JSON: to Python, true is 1."""
+    return repr(one) == repr(other)
 
 
 def _calls(said: Said) -> list[tuple[str, JsonValue]]:
@@ -85,7 +90,7 @@ def _changed(before: JsonValue, after: JsonValue) -> str:
             return f"without '{name}', which was {json.dumps(before[name])}"
         if name not in before:
             return f"with '{name}' {json.dumps(after[name])}"
-        if before[name] != after[name]:
+        if not _is_same(before[name], after[name]):
             return f"'{name}' is {json.dumps(after[name])}, where it was {json.dumps(before[name])}"
     return "other arguments"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dmrc import __version__
 from dmrc.capture.conversation import asked
+from dmrc.capture.summary import model_name
 from dmrc.comparison.comparison import Compared, Comparison, title
 from dmrc.comparison.differences import DIFFERENCES
 from dmrc.comparison.similarity import TextPart, side_by_side
@@ -65,7 +66,7 @@ def _side(name: str, row: Compared, pieces: Sequence[TextPart]) -> dict[str, obj
     ]
     return {
         "name": name,
-        "model": exchange.model_reference or "-",
+        "model": model_name(exchange.model_reference),
         "pieces": pieces,
         "calls": [(call.name, _visible(call.arguments)) for call in said.calls],
         "error": said.error,

@@ -42,8 +42,7 @@ def every_way(kind: str, model: str, count: int, **more: object) -> Iterator[Ask
 def _openai(kind: str, number: int, model: str, *, stream: bool, **more: object) -> Asked:
     body: Body = {"model": model, "stream": stream, "messages": _messages(kind, number), **more}
     if kind == "json":
-        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
-        body["response_format"] = form if number % 3 else {"type": "json_schema", "json_schema": form["json_schema"]}
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
     if kind == "tool":
         body["tools"] = [{"type": "function", "function": TOOL}]
     return Asked("/engines/v1/chat/completions", body)
@@ -59,7 +58,9 @@ def _anthropic(kind: str, number: int, model: str, *, stream: bool, **more: obje
 
 
 def _ollama(kind: str, number: int, model: str, *, stream: bool, **more: object) -> Asked:
-    body: Body = {"model": model, "stream": stream, "messages": _messages(kind, number), "options": more}
+    body: Body = {"model": model, "stream": stream, "messages": _messages(kind, number)}
+    names = {"max_tokens": "num_predict"}
+    body["options"] = {names.get(name, name): value for name, value in more.items()}
     if kind == "json":
         body["format"] = SCHEMA
     if kind == "tool":

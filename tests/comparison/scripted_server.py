@@ -1,11 +1,12 @@
 """An OpenAI-compatible server with two models by script: `good`, and `bad`, which misbehaves on purpose.
 
-What it answers the last message says: `json 1`, `tool 2`, `text 3`, `refuse 4`, `fail 5`.
+What it answers the last message says: `json 1`, `tool 2`, `text 3`, `refuse 4`, `fail 5`, `wait 6`.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,8 @@ class ScriptedServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.bodies: list[dict[str, object]] = []
+        self.may_answer = threading.Event()
+        """The bad model answers `wait` when this is set."""
 
     @property
     def url(self) -> str:
@@ -73,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
         said = said if isinstance(said, str) else said[0]["text"]
         kind, number = said.split()[:2]
         is_bad = body["model"] == "bad"
+        if kind == "wait" and is_bad:
+            self.server.may_answer.wait(30)
         if kind == "fail" and is_bad:
             self._whole(500, {"error": {"message": "out of cards", "type": "server_error"}})
             return

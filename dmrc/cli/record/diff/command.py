@@ -66,20 +66,34 @@ def diff(app: App, /, parallel: int, fail_on: tuple[str, ...], html: Path | None
     from dmrc.comparison.thresholds import thresholds
 
     limits = thresholds(fail_on)
+    _check(parallel, html, [one.name for one in limits])
     names = ("project", "service", "model_key", "since", "last", "with_redacted")
     selection = {name: given.pop(name) for name in names}
     changes = Changes(**given)
     changes.check()
     sent = run(app, changes, selection, parallel)
     failures = [failure for one in limits if (failure := one.failure(sent.report)) is not None]
+    _tell(sent.report, failures, as_json=as_json)
     if html is not None:
         _write(html, sent, failures)
-    _tell(sent.report, failures, as_json=as_json)
     if sent.problem is not None:
         raise sent.problem
     if sent.report.not_sent:
         return 130
     return 1 if failures else 0
+
+
+def _check(parallel: int, html: Path | None, limits: Sequence[str]) -> None:
+    """Refuse what would be seen after all was sent only."""
+    from dmrc.errors import InputError
+
+    if parallel > 1 and "slower" in limits:
+        raise InputError(
+            "--fail-on slower does not go with --parallel: answers side by side slow one another down",
+            remedy="Leave --parallel out, or use p95+20%",
+        )
+    if html is not None and not html.parent.is_dir():
+        raise InputError(f"'{html}' cannot be written: there is no directory '{html.parent}'")
 
 
 def _tell(report: Comparison, failures: Sequence[str], *, as_json: bool) -> None:

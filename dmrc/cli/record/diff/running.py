@@ -66,8 +66,8 @@ def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int)
                 problem = error
             with contextlib.suppress(DaemonError):  # the problem says it
                 app.daemon.request("POST", "/requests/flush")
-    report = _report(app, answered, left_out, len(chosen) - len(answered))
-    words = f"{len(answered)} requests, asked of {changes.words()}"
+    report = _report(app, answered, left_out, len(chosen) - len(answered), parallel)
+    words = f"{len(answered)} requests again: {changes.words()}"
     return Sent(report, words, problem if isinstance(problem, DmrcError) else None)
 
 
@@ -130,11 +130,13 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _report(app: App, answered: Sequence[Answered], left_out: Sequence[LeftOut], not_sent: int) -> Comparison:
+def _report(
+    app: App, answered: Sequence[Answered], left_out: Sequence[LeftOut], not_sent: int, at_a_time: int
+) -> Comparison:
     pairs, lost = [], []
     for one in answered:
         try:
             pairs.append((one.sent, app.record.get(one.id)))
         except NotFoundError:
             lost.append(LeftOut(one.sent.then, "was answered, and that was not recorded"))
-    return Comparison.of(pairs, [*left_out, *lost], not_sent)
+    return Comparison.of(pairs, [*left_out, *lost], not_sent, at_a_time)

@@ -40,7 +40,7 @@ class Changes:
     """Variable that holds its key."""
 
     def words(self) -> str:
-        """Return it in words: `ai/smollm2:360M, --temp 0.2`; `the same again` where nothing is different."""
+        """Return it in words: `ai/smollm2:360M, --temp 0.2`; `nothing changed` where nothing is."""
         said = [
             self.model or "",
             f"context of {self.context_size}" if self.context_size else "",
@@ -49,7 +49,7 @@ class Changes:
             "" if self.temperature is None else f"temperature {self.temperature:g}",
             f"{self.upstream_model or 'the same model'} at {self.upstream}" if self.upstream else "",
         ]
-        return ", ".join(filter(None, said)) or "the same again"
+        return ", ".join(filter(None, said)) or "nothing changed"
 
     def check(self) -> None:
         """Refuse what contradicts itself, before anything is asked.
