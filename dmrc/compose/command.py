@@ -128,12 +128,16 @@ class Compose:
 
     def become(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by Compose: its output, its exit code and its Ctrl+C are then the user's."""
-        argv = [*self._argv, *options.argv(*([override] if override else [])), *arguments]
+        argv = self.argv(options, override, arguments)
         os.execvpe(argv[0], argv, self._environ)  # noqa: S606 the user's own Compose, without a shell
+
+    def argv(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> list[str]:
+        """Return the command line of a Compose for a project."""
+        return [*self._argv, *options.argv(*([override] if override else [])), *arguments]
 
     def call(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> int:
         """Run Compose, its output passed through, and return its exit code."""
-        argv = [*self._argv, *options.argv(*([override] if override else [])), *arguments]
+        argv = self.argv(options, override, arguments)
         return subprocess.run(argv, env=self._environ, check=False).returncode
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:

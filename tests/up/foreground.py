@@ -37,12 +37,16 @@ class Foreground:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def interrupt(self) -> int:
-        """Press Ctrl+C, which reaches all processes in the foreground, and return the exit code."""
+    def press_ctrl_c(self) -> None:
+        """Press Ctrl+C, which reaches all processes in the foreground."""
         if self._has_terminal:
             os.write(self._ours, b"\x03")
         else:
             os.killpg(self._process.pid, signal.SIGINT)
+
+    def interrupt(self) -> int:
+        """Press Ctrl+C, and return the exit code."""
+        self.press_ctrl_c()
         code = self._process.wait(30)
         self._reader.join(30)
         return code

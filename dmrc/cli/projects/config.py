@@ -9,7 +9,9 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, project_options
+from dmrc.cli.projects.setup.replaying import ReplayWish, what_holds
 from dmrc.cli.projects.setup.selection import Selection
+from dmrc.cli.replay_options import ReplayCommand, replay_options
 
 if TYPE_CHECKING:
     from dmrc.project import Injection, Project, Service
@@ -18,13 +20,15 @@ PLACEHOLDER = "sk-dmrc-…"
 """Stands for a key that `dmrc up` makes, and hides one that it made."""
 
 
-@click.command(epilog="Example: dmrc config --json | jq .services")
+@click.command(cls=ReplayCommand, epilog="Example: dmrc config --json | jq .services")
 @project_options
+@replay_options
 @json_option
 @pass_app
 def config(
     app: App,
     selection: Selection,
+    replaying: ReplayWish,
     as_json: bool,
 ) -> None:
     """Print what would be injected, and the override file; start nothing. Keys are masked."""
@@ -45,7 +49,7 @@ def config(
     from dmrc.project import GATEWAY_HOST
 
     options = selection.options()
-    project = read_project(app, options, with_docker=False)
+    project = read_project(app, options, with_docker=False, replaying=replaying)
     for model in project.models.values():
         tell_cut_context(app, model)
     keys = {service.name: PLACEHOLDER for service in project.consumers}
@@ -65,6 +69,8 @@ def config(
     if as_json:
         click.echo(json.dumps(_document(project, injected), indent=2))
         return
+    if line := what_holds(project.replay):
+        click.echo(f"# {line}")
     for name, service in project.services.items():
         for line in _lines(service, injected.get(name)):
             click.echo(f"# {line}")
@@ -84,7 +90,8 @@ def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, 
         }
         for model in project.models.values()
     }
-    return {"project": project.name, "models": models, "services": services}
+    replay = project.replay.to_json() if project.replay else None
+    return {"project": project.name, "models": models, "services": services, "replay": replay}
 
 
 def _lines(service: Service, injection: Injection | None) -> list[str]:

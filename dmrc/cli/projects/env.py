@@ -6,11 +6,14 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.projects.setup.replaying import ReplayWish
 from dmrc.cli.projects.setup.selection import Selection
+from dmrc.cli.replay_options import ReplayCommand, replay_options
 
 
-@click.command(epilog='Example: eval "$(dmrc env web --format export)"')
+@click.command(cls=ReplayCommand, epilog='Example: eval "$(dmrc env web --format export)"')
 @project_options
+@replay_options
 @click.option(
     "--format", "form", type=click.Choice(["dotenv", "export", "json"]), default="dotenv", help="Default: dotenv."
 )
@@ -19,6 +22,7 @@ from dmrc.cli.projects.setup.selection import Selection
 def env(
     app: App,
     selection: Selection,
+    replaying: ReplayWish,
     form: str,
     service: str,
 ) -> None:
@@ -33,7 +37,7 @@ def env(
     from dmrc.cli.projects.setup.host_environment import host_environment
 
     options = selection.options()
-    variables = host_environment(app, options, service, load=False).injected
+    variables = host_environment(app, options, service, replaying, load=False).injected
     if form == "json":
         click.echo(json.dumps(variables, indent=2))
         return

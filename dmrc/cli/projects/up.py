@@ -8,17 +8,22 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import project_options
+from dmrc.cli.projects.setup.replaying import ReplayWish
 from dmrc.cli.projects.setup.selection import Selection
+from dmrc.cli.replay_options import ReplayCommand, replay_options
 
 if TYPE_CHECKING:  # heavy, and help needs none of it
     from dmrc.cli.projects.setup.prepare import Prepared
     from dmrc.project import Injection, Project
 
-_EPILOG = "Example: dmrc up -d --build web -- --wait"
+_EPILOG = """\b
+Example: dmrc up -d --build web -- --wait
+Example: dmrc up --replay=tests/cassettes api -- --exit-code-from api"""
 
 
-@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": True})
+@click.command(cls=ReplayCommand, epilog=_EPILOG, context_settings={"allow_interspersed_args": True})
 @project_options
+@replay_options
 @click.option("-d", "--detach", is_flag=True, help="Start the containers and return.")
 @click.option("--build", is_flag=True, help="Build images before the containers start.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SERVICE...] [-- COMPOSE ARGUMENTS]")
@@ -26,6 +31,7 @@ _EPILOG = "Example: dmrc up -d --build web -- --wait"
 def up(
     app: App,
     selection: Selection,
+    replaying: ReplayWish,
     detach: bool,
     build: bool,
     arguments: tuple[str, ...],
@@ -33,24 +39,26 @@ def up(
     """Pull, serve and inject the models of a compose project, then run docker compose up.
 
     What follows a -- is passed on to docker compose up. The exit code is Compose's own once Compose has started.
+    With --record or --replay it is 1 where a request was not recorded and Compose has nothing to say.
     """
     import os
+    import sys
 
     from dmrc.cli.progress import note
-    from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
-    from dmrc.cli.projects.setup.project_lock import project_lock
+    from dmrc.cli.projects.setup.compose_up import ComposeUp
+    from dmrc.cli.projects.setup.prepare import PrepareOptions, prepare
     from dmrc.cli.projects.setup.reaching import check_reach
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
-    from dmrc.cli.projects.setup.started import containers, for_compose, returns_by_itself, started, words
+    from dmrc.cli.projects.setup.replaying import check_replay
+    from dmrc.cli.projects.setup.started import containers, for_compose, started, words
     from dmrc.compose.command import Compose
-    from dmrc.compose.override import render, write
     from dmrc.docker_context import docker_endpoint
 
     options = selection.options()
     compose = Compose(os.environ)
     compose.settle()
     endpoint = docker_endpoint(os.environ)
-    project = read_project(app, options, with_docker=True, named=words(arguments))
+    project = read_project(app, options, with_docker=True, named=words(arguments), replaying=replaying)
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
     starting = started(project, arguments)
     numbers = containers(starting, arguments)
@@ -59,20 +67,15 @@ def up(
         note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
         compose.become(options, None, ["up", *flags, *arguments])
     check_reach(app, endpoint, project)
+    for line in check_replay(project, starting, app.settings.capture):
+        note(line)
     keys = upstream_keys(project, models, options, os.environ)
     rest = for_compose(project, arguments)
     prepared = prepare(app, project, PrepareOptions(endpoint.host, keys, models, becomes_compose=rest is not None))
     injected = _injected(app, project, prepared, endpoint.host)
     if rest is None:
         return  # what was named are models: there is no container to start
-    with project_lock(app, project.name) as lock:
-        override = override_path(app, project.name)
-        write(override, render(project, injected, is_elsewhere=not endpoint.is_local))
-        if returns_by_itself([*flags, *arguments]):
-            lock.keep_for_compose()
-        else:
-            lock.keep_until_created(endpoint.host, numbers)
-        compose.become(options, override, ["up", *flags, *rest])
+    sys.exit(ComposeUp(compose, options, (*flags, *rest), endpoint, numbers).run(app, project, injected))
 
 
 def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) -> dict[str, Injection]:

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.cli.app import App
+from dmrc.cli.progress import note
 from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
 from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
+from dmrc.cli.projects.setup.replaying import ReplayWish, check_replay
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import injections, render, write
-from dmrc.project import GATEWAY_HOST, Access, inject
+from dmrc.project import GATEWAY_HOST, Access, Project, inject
 from dmrc.project.injection import URL_NAMES
 
 
@@ -25,6 +27,8 @@ class HostEnvironment:
     """What dmrc adds."""
     declared: dict[str, str]
     """What the project sets under `environment:` and `env_file:`."""
+    project: Project
+    """The service's."""
 
     def of_shell(self, shell: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of the shell without its own OpenAI server: our key is not for that."""
@@ -32,7 +36,9 @@ class HostEnvironment:
         return {name: value for name, value in shell.items() if name not in foreign}
 
 
-def host_environment(app: App, options: ComposeOptions, service: str, *, load: bool) -> HostEnvironment:
+def host_environment(
+    app: App, options: ComposeOptions, service: str, replaying: ReplayWish, *, load: bool
+) -> HostEnvironment:
     """Prepare the project, and return the variables of one service.
 
     A project whose containers run already stays as it is, keys and all.
@@ -41,8 +47,10 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
         NotFoundError: There is no such service, or it uses no model.
         DmrcError: A model cannot be had.
     """
-    project = read_project(app, options, with_docker=False)
+    project = read_project(app, options, with_docker=False, replaying=replaying)
     wanted = project.service(service)
+    for line in check_replay(project, [wanted], app.settings.capture):
+        note(line)
     known = {entry["name"]: entry for entry in _registered(app)}
     docker_host = known.get(project.name, {}).get("docker_host")
     models = project.models_of([wanted])
@@ -61,7 +69,7 @@ def host_environment(app: App, options: ComposeOptions, service: str, *, load: b
     injection = inject(project, wanted, _access(app, prepared.keys[service]))
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}
-    return HostEnvironment(dict(injection.variables), declared)
+    return HostEnvironment(dict(injection.variables), declared, project)
 
 
 def _access(app: App, key: str) -> Access:

@@ -25,7 +25,7 @@ from dmrc.errors import DaemonError, DmrcError, FormatError
 from dmrc.fields import JsonObject
 from dmrc.models import Pulled
 from dmrc.models.description import trained_context
-from dmrc.project import ModelDeclaration, Project
+from dmrc.project import RECORDED_ENGINE, ModelDeclaration, Project
 from dmrc.projects import Registration, process_of
 
 
@@ -88,7 +88,7 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     try:
         # Inside: whoever interrupts it may do so when the daemon has done it, and has not answered yet.
         _register(app, registration, wish.upstream_keys, claim)
-        wanted = [model for model in wish.models if wish.load and model.ready == "loaded"]
+        wanted = [model for model in wish.models if wish.load and model.ready == "loaded"] if _loads(project) else []
         runners = _load(app, project.name, wanted)
     except BaseException:
         with contextlib.suppress(DaemonError):  # what went wrong first is told
@@ -102,6 +102,11 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
         if runner is not None and runner.get("notice"):
             note(str(runner["notice"]))
     return Prepared(keys, gateway)
+
+
+def _loads(project: Project) -> bool:
+    """Return whether models are loaded before they are asked: not where cassettes may answer all there is to ask."""
+    return project.replay is None or not project.replay.answers
 
 
 def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[tuple[str, str | None], Pulled]:
@@ -195,7 +200,9 @@ def _summary(app: App, model: ModelDeclaration, pulled: Pulled | None, runner: J
         amount = size(pulled.size_bytes)
         parts.append(f"present ({amount})" if pulled.was_present else f"pulled {amount} in {pulled.seconds:.1f} s")
     upstream = model.options.upstream
-    if upstream is not None:
+    if model.options.engine == RECORDED_ENGINE:
+        parts.append("answers from cassettes")
+    elif upstream is not None:
         parts.append(f"upstream {upstream}")
     elif model.options.host is not None and runner is not None:
         parts.append("loaded already" if runner["was_loaded"] else f"loaded in {runner['load_seconds']:.1f} s")

@@ -35,6 +35,23 @@ class Allowed:
         plugins = tuple(self._plugin(path) for path in project.plugins)
         return replace(project, models=models, plugins=plugins)
 
+    def with_cassettes(self, project: Project) -> Project:
+        """Return a project whose cassettes lie, or will lie, in a directory that is allowed.
+
+        Raises:
+            InputError: They do not.
+        """
+        if project.replay is None:
+            return project
+        path = Path(project.replay.directory)
+        where = "x-dmrc.replay"
+        try:
+            resolved = path.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{where}: '{path}' cannot be read: {error}", remedy="Name a directory") from error
+        self._check_allowed(path, resolved, where)
+        return replace(project, replay=replace(project.replay, directory=str(resolved)))
+
     def model(self, model: ModelDeclaration) -> ModelDeclaration:
         """Return one model with such paths.
 
@@ -72,12 +89,7 @@ class Allowed:
         is_directory = may_be_directory and stat.S_ISDIR(mode)
         if not stat.S_ISREG(mode) and not is_directory:
             raise InputError(f"{where}: '{path}' is {_kind(mode)}, and no file", remedy="Name a file of the project")
-        if not any(resolved.is_relative_to(each.resolve()) for each in (*self.project, *self.more)):
-            through = "" if resolved == path else f", which is '{resolved}',"
-            raise InputError(
-                f"{where}: '{path}'{through} lies outside of the project, in '{self.project[0]}'",
-                remedy=f"Copy it there, or allow it: --allow-path {resolved.parent}, or DMRC_ALLOW_PATHS",
-            )
+        self._check_allowed(path, resolved, where)
         if limit is not None and status.st_size > limit:
             raise InputError(
                 f"{where}: '{path}' has {status.st_size} bytes, and {limit} are read at most",
@@ -93,6 +105,14 @@ class Allowed:
         except OSError as error:
             raise InputError(f"{where}: '{path}' cannot be read: {error.strerror}") from error
         return resolved
+
+    def _check_allowed(self, path: Path, resolved: Path, where: str) -> None:
+        if not any(resolved.is_relative_to(each.resolve()) for each in (*self.project, *self.more)):
+            through = "" if resolved == path else f", which is '{resolved}',"
+            raise InputError(
+                f"{where}: '{path}'{through} lies outside of the project, in '{self.project[0]}'",
+                remedy=f"Copy it there, or allow it: --allow-path {resolved.parent}, or DMRC_ALLOW_PATHS",
+            )
 
 
 def _kind(mode: int) -> str:

@@ -13,6 +13,7 @@ from dmrc.cli.app import App
 from dmrc.cli.progress import note
 from dmrc.cli.projects.setup.formats import wanted_formats
 from dmrc.cli.projects.setup.project_files import Allowed
+from dmrc.cli.projects.setup.replaying import AS_THE_PROJECT_SAYS, ReplayWish
 from dmrc.cli.projects.setup.selection import Selection
 from dmrc.compose import yaml_text
 from dmrc.compose.command import Compose, ComposeOptions
@@ -30,8 +31,15 @@ from dmrc.reference import Reference
 from dmrc.suggestions import did_you_mean
 
 
-def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named: Sequence[str] = ()) -> Project:
-    """Return the project, every model entry of it checked.
+def read_project(
+    app: App,
+    options: ComposeOptions,
+    *,
+    with_docker: bool,
+    named: Sequence[str] = (),
+    replaying: ReplayWish = AS_THE_PROJECT_SAYS,
+) -> Project:
+    """Return the project, every model entry of it checked; in a replay nothing is wanted that serves a model.
 
     `named` are words of the user among which services may be: Compose starts these even where their profile is not
     active. With Docker the project is read by Compose; without, by Compose where there is one, else by our own reader
@@ -50,6 +58,7 @@ def read_project(app: App, options: ComposeOptions, *, with_docker: bool, named:
     places = included_models(options.files, _environ(options).get) if document.get("models") else {}
     project = Project.parse(document, options.files, options.directory, places)
     allowed = Allowed((options.directory, *places.values()), (*options.allowed_paths, *app.settings.allowed_paths))
+    project = replaying.applied(allowed.with_cassettes(project)).recorded()
     project = allowed.resolved(project)
     if app.settings.host is not None:
         project = project.on_host(parse_host(app.settings.host, "DMRC_HOST"))

@@ -1,0 +1,104 @@
+"""What a run with cassettes came to, as a person reads it at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from dmrc.cli.app import App
+from dmrc.cli.progress import note
+from dmrc.errors import DaemonError, DaemonNotRunningError, DmrcError, NotFoundError
+from dmrc.fields import JsonObject
+from dmrc.project import Project
+
+HOW_TO_SEE_IT = "it goes on when this command has ended; what was not recorded: dmrc cassette diff"
+"""For a run whose end nobody waits for."""
+
+
+def end_of_run(app: App, project: Project, code: int) -> int:
+    """Say what a run with cassettes came to, and return the exit code: the program's own, else 1 after a miss.
+
+    Raises:
+        DmrcError: The program ended well, and nobody knows what the run came to.
+    """
+    if project.replay is None or project.replay.mode is None:
+        return code
+    try:
+        report = _report(app, project.name)
+    except DmrcError as error:
+        if code == 0:
+            raise
+        note(f"what the run came to is not known: {error}")
+        return code
+    for line in report_lines(report):
+        note(line)
+    is_missing = bool(report.get("misses")) and not project.replay.needs_models
+    return code or int(is_missing)
+
+
+def report_lines(report: JsonObject) -> Iterator[str]:
+    """Yield a line for what was recorded and answered of each service, and those of each miss."""
+    directory = _shown(str(report["directory"]))
+    for service, counts in cast(dict[str, JsonObject], report["services"]).items():
+        yield from _service_lines(service, f"{directory}/{service}.jsonl", counts, str(report["mode"]))
+    misses = cast(list[JsonObject], report["misses"])
+    if misses:
+        noun = "request was" if len(misses) == 1 else "requests were"
+        what = "refused" if report["mode"] == "replay" else "new"
+        yield f"{len(misses)} {noun} not recorded, and {what}:"
+    for miss in misses:
+        yield from _miss_lines(miss)
+
+
+def _service_lines(service: str, cassette: str, counts: JsonObject, mode: str) -> Iterator[str]:
+    answered = sum(cast(dict[str, int], counts.get("used") or {}).values())
+    repeated, recorded, unchanged = (int(str(counts.get(name) or 0)) for name in ("repeated", "recorded", "unchanged"))
+    if answered or mode == "replay":
+        again = f" ({repeated} of them more often than recorded: the last answer again)" if repeated else ""
+        yield f"{service}: {answered} answered from {cassette}{again}"
+    if recorded or mode == "record":
+        yield f"{cassette}: {recorded} recorded ({unchanged} as before, {recorded - unchanged} new)"
+    for why, number in cast(dict[str, int], counts.get("left_out") or {}).items():
+        yield f"{cassette}: {number} left out: {why}"
+
+
+def _miss_lines(miss: JsonObject) -> Iterator[str]:
+    service = miss.get("service") or "a caller without a service"
+    nearest, difference = (cast(JsonObject, miss.get(name) or {}) for name in ("nearest", "difference"))
+    if not nearest or not difference:
+        yield f"  {service}: {miss.get('message')}"
+        return
+    place = f"{difference['place']}, at {difference['at']}" if difference.get("at") else str(difference["place"])
+    yield f"  {service}: nearest is {nearest['file']}:{nearest['line']}, which differs in {place}"
+    yield f"    recorded: {difference['recorded']}"
+    yield f"    asked:    {difference['asked']}"
+
+
+def _report(app: App, project: str) -> JsonObject:
+    """Return the report of a run; where the project has ended meanwhile, what the daemon wrote down of it.
+
+    Raises:
+        DaemonError: There is none.
+    """
+    try:
+        return cast(JsonObject, app.daemon.request("GET", f"/projects/{quote(project, safe='')}/replay"))
+    except (NotFoundError, DaemonNotRunningError) as error:
+        try:
+            return cast(JsonObject, json.loads(last_run(app, project).read_bytes()))
+        except (OSError, ValueError):
+            raise DaemonError(f"the daemon has no report of project '{project}'", remedy="See: dmrc logs") from error
+
+
+def last_run(app: App, project: str) -> Path:
+    """Return where the daemon writes what the last run of a project came to."""
+    return app.settings.home / "replays" / f"{project}.json"
+
+
+def _shown(directory: str) -> str:
+    """Return a directory as a person wrote it: from here, where it lies below."""
+    shown = os.path.relpath(directory)
+    return directory if shown.startswith("..") else shown
