@@ -1,0 +1,166 @@
+"""One cassette on disk: where each interaction stands, by what it asks. Its lines are read when they are wanted."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dmrc.cassettes.errors import CassetteError
+from dmrc.cassettes.interaction import Asked, Interaction
+from dmrc.cassettes.lines import asked_in, interaction_in, service_of
+from dmrc.cassettes.matching import Matcher
+
+SUFFIX = ".jsonl"
+"""Of a cassette's name; what stands before it is its service."""
+
+ANYONE = "_anyone"
+"""Stands for the service in the cassette of requests of which no service is known."""
+
+
+class Entry(NamedTuple):
+    """Where one interaction stands in its file."""
+
+    number: int
+    """Of its line; the header is line 1."""
+    start: int
+    """Offset of its first byte."""
+    length: int
+    """Bytes, without the end of the line."""
+    key: str
+    """`Matcher.key` of what is asked."""
+
+
+class Cassette:
+    """The interactions of one service, in the order of the file, as they were when it was opened. For many threads.
+
+    Whoever replaces the file by another one changes nothing here; who writes into it is noticed.
+    """
+
+    def __init__(self, path: Path, service: str, entries: Sequence[Entry], descriptor: int | None) -> None:
+        """Use `open`, or `empty`."""
+        self.path = path
+        self.service = service
+        self.entries = entries
+        self._descriptor = descriptor
+        self._stamp = _stamp(descriptor)
+        # A run that reads a cassette again lets go of the former one, from which another thread may still read.
+        self._closing = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
+        self._places: dict[str, list[Entry]] = {}
+        for entry in entries:
+            self._places.setdefault(entry.key, []).append(entry)
+
+    @classmethod
+    def empty(cls, path: Path, service: str) -> Cassette:
+        """Return one that is not on disk yet."""
+        return cls(path, service, (), None)
+
+    @classmethod
+    def open(cls, path: Path, matcher: Matcher) -> Cassette:
+        """Read what each line asks; blocks.
+
+        Raises:
+            CassetteError: It cannot be read; the line is named.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CassetteError(f"cassette '{path}' cannot be read: {error.strerror}") from error
+        try:
+            service, entries = _read(path, descriptor, matcher)
+            return cls(path, service, entries, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._descriptor = None
+        if self._closing is not None:
+            self._closing()
+
+    def find(self, key: str) -> Sequence[Entry]:
+        """Return where interactions with this key stand, in the order of the file."""
+        return self._places.get(key, ())
+
+    def line(self, entry: Entry) -> str:
+        """Return a line, without its end.
+
+        Raises:
+            CassetteError: Somebody has written into the file since it was opened.
+        """
+        if self._descriptor is None or _stamp(self._descriptor) != self._stamp:
+            raise CassetteError(
+                f"cassette '{self.path}' was changed while it is in use",
+                remedy="Begin the run again, as by dmrc up or dmrc exec",
+            )
+        return os.pread(self._descriptor, entry.length, entry.start).decode("utf-8", "replace")
+
+    def asked(self, entry: Entry) -> Asked:
+        """Return what is asked there; raises as `line` does."""
+        return asked_in(self.line(entry))
+
+    def interaction(self, entry: Entry) -> Interaction:
+        """Return what stands there.
+
+        Raises:
+            CassetteError: It cannot be read, or the file has changed.
+        """
+        try:
+            return interaction_in(self.line(entry))
+        except CassetteError as error:
+            raise placed(error, self.path, entry.number) from error
+
+    def interactions(self) -> Iterator[tuple[Entry, Interaction]]:
+        """Yield all of them; raises as `interaction` does."""
+        for entry in self.entries:
+            yield entry, self.interaction(entry)
+
+    def place(self, entry: Entry) -> str:
+        """Return what messages call a line: `api.jsonl:14`."""
+        return f"{self.path.name}:{entry.number}"
+
+
+def cassettes_in(directory: Path) -> list[Path]:
+    """Return the cassettes of a directory, by name; none where it is not there."""
+    return sorted(path for path in directory.glob(f"*{SUFFIX}") if path.is_file())
+
+
+def path_of(directory: Path, service: str | None) -> Path:
+    """Return where the cassette of a service lies; None is for requests of which no service is known."""
+    return directory / f"{service or ANYONE}{SUFFIX}"
+
+
+def placed(error: CassetteError, path: Path, number: int) -> CassetteError:
+    """Return an error with the line in which it is."""
+    return CassetteError(f"{path}:{number}: {error.message}", remedy=error.remedy)
+
+
+def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Entry]]:
+    service, entries, start = "", [], 0
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                line = raw.rstrip(b"\r\n").decode()
+                if number == 1:
+                    service = service_of(line)
+                elif line.strip():
+                    entries.append(Entry(number, start, len(raw.rstrip(b"\r\n")), matcher.key(asked_in(line))))
+            except UnicodeDecodeError as error:
+                raise placed(CassetteError(f"it is no UTF-8: {error}"), path, number) from error
+            except CassetteError as error:
+                raise placed(error, path, number) from error
+            start += len(raw)
+    if not service:
+        raise CassetteError(f"cassette '{path}' is empty", remedy="Remove it, and record again")
+    return service, entries
+
+
+def _stamp(descriptor: int | None) -> tuple[int, int] | None:
+    """Return what tells whether somebody wrote into a file."""
+    if descriptor is None:
+        return None
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,158 @@
+"""Why is a request not in a cassette: which recorded one is the nearest, and where do they differ first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from dmrc.cassettes.cassette import Cassette
+from dmrc.cassettes.interaction import Asked
+from dmrc.cassettes.matching import Matcher
+from dmrc.dialects.table import dialect_of
+from dmrc.fields import JsonObject, JsonValue
+
+_AROUND = 40
+"""Characters of a text that are shown before and after the first one that differs."""
+
+_COMPARED_LETTERS = 4000
+_COMPARED = 8
+"""Of so many requests, which begin as it does, the texts are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two requests differ first."""
+
+    place: str
+    """`message 2 (user)`, or a JSON path: `tools.0.function.name`."""
+    at: int | None
+    """Index of the first character that differs; None where these are no two texts."""
+    recorded: str | None
+    """What is recorded, around that place; None where there is nothing."""
+    asked: str | None
+    """What was asked, around that place; None where there is nothing."""
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        if self.recorded is None:
+            return f"{self.place} is not in it: {self.asked}"
+        if self.asked is None:
+            return f"{self.place} is missing, where it has {self.recorded}"
+        where = f"{self.place} differs" + (f" at character {self.at + 1}" if self.at is not None else "")
+        return f"{where}: recorded {self.recorded}, asked {self.asked}"
+
+    def to_json(self) -> JsonObject:
+        """Return it as a report has it."""
+        return {"place": self.place, "at": self.at, "recorded": self.recorded, "asked": self.asked}
+
+
+def nearest(matcher: Matcher, asked: Asked, cassettes: Iterable[Cassette]) -> tuple[str, Asked] | None:
+    """Return place and content of the recorded request that is most like this one, of the same route and model.
+
+    None where there is none. It reads whole cassettes: 10,000 requests take about a second.
+    """
+    wanted = _texts(matcher, asked)
+    best: list[tuple[int, float, str, Asked]] = []
+    for cassette in cassettes:
+        for entry in cassette.entries:
+            other = cassette.asked(entry)
+            if (other.dialect, other.path, other.model) != (asked.dialect, asked.path, asked.model):
+                continue
+            texts = _texts(matcher, other)
+            same = sum(one == two for one, two in zip(texts, wanted, strict=False))
+            best.append((same, -abs(len(texts) - len(wanted)), cassette.place(entry), other))
+    if not best:
+        return None
+    most = max(same for same, *_ in best)
+    candidates = [one for one in best if one[0] == most]
+    # Which of many is the nearest is seen at their last words; of too many the quick look has to do.
+    quick = sorted(candidates, key=lambda one: (_likeness(one[3], wanted, matcher, quickly=True), one[1]))[-_COMPARED:]
+    found = max(quick, key=lambda one: (_likeness(one[3], wanted, matcher), one[1]))
+    return found[2], found[3]
+
+
+def first_difference(matcher: Matcher, recorded: Asked, asked: Asked) -> Difference | None:
+    """Return where two requests differ first, messages before the rest; None where they ask the same."""
+    before, now = _messages(matcher, recorded), _messages(matcher, asked)
+    for number, (one, two) in enumerate(zip(before, now, strict=False), 1):
+        if one != two:
+            role = two.get("role") or one.get("role")
+            place = f"message {number} ({role})"
+            if one.get("role") != two.get("role"):
+                return Difference(
+                    f"the role of message {number}", None, _shown(one.get("role")), _shown(two.get("role"))
+                )
+            text = _text(one), _text(two)
+            if text[0] != text[1]:
+                return _of_texts(place, *text)
+            return _of_values(f"message {number}", dict(one), dict(two))
+    if len(before) != len(now):
+        number = min(len(before), len(now)) + 1
+        one_more = (before if len(before) > len(now) else now)[number - 1]
+        place = f"message {number} ({one_more.get('role')})"
+        shown = _shown(_text(one_more)[: 2 * _AROUND])
+        return Difference(place, None, *((shown, None) if len(before) > len(now) else (None, shown)))
+    return _of_values("", matcher.canonical(recorded), matcher.canonical(asked))
+
+
+def _messages(matcher: Matcher, asked: Asked) -> list[JsonObject]:
+    return dialect_of(asked.dialect, asked.operation).messages(matcher.canonical(asked))
+
+
+def _texts(matcher: Matcher, asked: Asked) -> list[str]:
+    return [json.dumps(message, sort_keys=True) for message in _messages(matcher, asked)]
+
+
+def _likeness(other: Asked, wanted: list[str], matcher: Matcher, *, quickly: bool = False) -> float:
+    texts = "\n".join(_texts(matcher, other))[-_COMPARED_LETTERS:], "\n".join(wanted)[-_COMPARED_LETTERS:]
+    compared = SequenceMatcher(None, *texts, autojunk=True)
+    return compared.real_quick_ratio() if quickly else compared.ratio()
+
+
+def _text(message: JsonObject) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, sort_keys=True)
+
+
+def _of_values(place: str, recorded: JsonValue, asked: JsonValue) -> Difference | None:
+    if recorded == asked:
+        return None
+    if isinstance(recorded, dict) and isinstance(asked, dict):
+        for name in dict.fromkeys((*asked, *recorded)):
+            inner = f"{place}.{name}" if place else name
+            if name not in recorded:
+                return Difference(inner, None, None, _shown(asked[name]))
+            if name not in asked:
+                return Difference(inner, None, _shown(recorded[name]), None)
+            if (found := _of_values(inner, recorded[name], asked[name])) is not None:
+                return found
+    if isinstance(recorded, list) and isinstance(asked, list):
+        for index, (one, two) in enumerate(zip(recorded, asked, strict=False)):
+            if (found := _of_values(f"{place}.{index}", one, two)) is not None:
+                return found
+        index = min(len(recorded), len(asked))
+        if len(recorded) > len(asked):
+            return Difference(f"{place}.{index}", None, _shown(recorded[index]), None)
+        return Difference(f"{place}.{index}", None, None, _shown(asked[index]))
+    if isinstance(recorded, str) and isinstance(asked, str):
+        return _of_texts(place, recorded, asked)
+    return Difference(place, None, _shown(recorded), _shown(asked))
+
+
+def _of_texts(place: str, recorded: str, asked: str) -> Difference:
+    shorter = min(len(recorded), len(asked))
+    at = next((index for index in range(shorter) if recorded[index] != asked[index]), shorter)
+    return Difference(place, at, _around(recorded, at), _around(asked, at))
+
+
+def _around(text: str, at: int) -> str:
+    start, end = max(0, at - _AROUND), at + _AROUND
+    dots = "…" if start else "", "…" if end < len(text) else ""
+    return f"'{dots[0]}{' '.join(text[start:end].splitlines())}{dots[1]}'"
+
+
+def _shown(value: JsonValue) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 2 * _AROUND else f"{text[: 2 * _AROUND]}…"

@@ -1,0 +1,153 @@
+"""A recorded answer in the other form: one that was recorded whole as a stream, and the reverse, in its dialect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from dmrc.capture.conversation import answer_document
+from dmrc.cassettes.errors import CassetteError
+from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece, route_of
+from dmrc.dialects.chat.events import ChatEvent
+from dmrc.dialects.dialect import Call, Reply, Route, Timing
+from dmrc.dialects.table import dialect_of
+from dmrc.errors import DmrcError
+from dmrc.fields import JsonObject, JsonValue
+from dmrc.json_values import items_of, object_of
+
+_T = TypeVar("_T")
+
+# A token of English is about four letters.
+_PIECE_LETTERS = 4
+
+
+def in_form(interaction: Interaction, asked: Asked, *, stream: bool) -> RecordedAnswer:
+    """Return an answer as a stream or whole; itself where it was recorded so, or is an error.
+
+    `asked` is the request that it answers now.
+
+    Raises:
+        CassetteError: It cannot be given in that form.
+    """
+    answer = interaction.answer
+    if answer.is_stream == stream or answer.status >= 400 or asked.operation in ("embedding", "rerank", "count_tokens"):
+        return answer
+    document = answer_document(interaction.as_exchange())
+    if not items_of(document.get("choices")):
+        raise CassetteError("the recorded answer has no words that could be given in another form")
+    try:
+        reply = _reply(asked, stream=stream)
+        parts = _streamed(document, asked, reply) if stream else [_whole(document, reply)]
+    except DmrcError as error:
+        form = "as a stream" if stream else "whole"
+        raise CassetteError(f"the recorded answer cannot be given {form}: {error.message}") from error
+    kind = "application/json"
+    if stream:
+        kind = reply.stream_type if reply else "text/event-stream; charset=utf-8"
+    milliseconds = sum(piece.after_ms for piece in answer.pieces)
+    pieces = tuple(RecordedPiece(milliseconds / len(parts), part) for part in parts)
+    return replace(answer, content_type=kind, pieces=pieces)
+
+
+def _reply(asked: Asked, *, stream: bool) -> Reply | None:
+    """Return what says an answer in the caller's words; None where they are the engine's own."""
+    document = {name: value for name, value in asked.body.items() if name != "previous_response_id"}
+    document |= {"stream": stream, "model": asked.model}
+    call = _route(asked).call(document, json.dumps(document).encode(), None)
+    if not isinstance(call, Call):
+        raise CassetteError("it asks for no words")
+    return call.reply
+
+
+def _route(asked: Asked) -> Route:
+    for path, route in dialect_of(asked.dialect, asked.operation).routes().items():
+        if route_of(path.replace("{v1}", "/v1").replace("{root}", "")) == asked.path:
+            return route
+    raise CassetteError(f"there is no route {asked.path}")
+
+
+def _whole(document: JsonObject, reply: Reply | None) -> bytes:
+    if "usage" not in document and (counted := _counts(object_of(document.get("timings")))):
+        document = {**document, "usage": counted}
+    return json.dumps(document).encode() if reply is None else reply.whole(document, _clock)
+
+
+def _streamed(document: JsonObject, asked: Asked, reply: Reply | None) -> list[bytes]:
+    chunks = list(_chunks(document))
+    if reply is not None:
+        told: list[Sequence[ChatEvent]] = [[chunk] for chunk in chunks]
+        return _collected(reply.stream(_events([*told, ["[DONE]"]]), _clock))
+    if not object_of(asked.body.get("stream_options")).get("include_usage"):
+        chunks = [_without_usage(chunk) for chunk in chunks if chunk.get("choices")]
+    return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
+
+
+def _chunks(document: JsonObject) -> Iterator[JsonObject]:
+    """Yield a whole answer as the chunks of a stream; its counts come last."""
+    is_chat = any("message" in choice for choice in items_of(document.get("choices")))
+    common: JsonObject = {name: document[name] for name in ("id", "created", "model") if name in document}
+    common["object"] = "chat.completion.chunk" if is_chat else "text_completion"
+    for choice in items_of(document.get("choices")):
+        index, reason = choice.get("index", 0), choice.get("finish_reason")
+        for part in _parts(choice) if is_chat else ({"text": text} for text in _cut(choice.get("text"))):
+            yield {**common, "choices": [{"index": index, **part, "finish_reason": None}]}
+        last: JsonObject = {"delta": {}} if is_chat else {"text": ""}
+        yield {**common, "choices": [{"index": index, **last, "finish_reason": reason}]}
+    counts: JsonObject = {name: document[name] for name in ("usage", "timings") if name in document}
+    yield {**common, "choices": [], **counts}
+
+
+def _parts(choice: JsonObject) -> Iterator[JsonObject]:
+    """Yield what a message says, as the deltas of its choice."""
+    message = object_of(choice.get("message"))
+    yield {"delta": {"role": "assistant", "content": None}}
+    for name in ("reasoning_content", "reasoning", "content", "refusal"):
+        for text in _cut(message.get(name)):
+            yield {"delta": {name: text}}
+    for index, call in enumerate(items_of(message.get("tool_calls"))):
+        function = object_of(call.get("function"))
+        begun: JsonObject = {"name": function.get("name"), "arguments": ""}
+        yield {"delta": {"tool_calls": [{**call, "index": index, "function": begun}]}}
+        for text in _cut(function.get("arguments")):
+            yield {"delta": {"tool_calls": [{"index": index, "function": {"arguments": text}}]}}
+
+
+def _cut(text: JsonValue) -> list[str]:
+    if not isinstance(text, str):
+        return []
+    return [text[start : start + _PIECE_LETTERS] for start in range(0, len(text), _PIECE_LETTERS)]
+
+
+def _without_usage(chunk: JsonObject) -> JsonObject:
+    return {name: value for name, value in chunk.items() if name not in ("usage", "timings")}
+
+
+def _counts(timings: JsonObject) -> JsonObject:
+    """Return the counts that a stream without `usage` tells: llama.cpp's timings."""
+    numbers = [timings.get(name, 0) for name in ("prompt_n", "cache_n", "predicted_n")]
+    prompt, cached, made = (number if isinstance(number, int) else 0 for number in numbers)
+    total = prompt + cached + made
+    return {"prompt_tokens": prompt + cached, "completion_tokens": made, "total_tokens": total} if timings else {}
+
+
+def _clock() -> Timing:
+    return Timing(0.0, 0.0)
+
+
+async def _events(told: Sequence[Sequence[ChatEvent]]) -> AsyncGenerator[list[ChatEvent]]:
+    for together in told:
+        yield list(together)
+
+
+def _collected(stream: AsyncGenerator[_T]) -> list[_T]:
+    """Return what a stream yields that waits for nothing, whose events are all there."""
+    found = []
+    while True:
+        try:
+            anext(stream).__await__().send(None)
+        except StopIteration as step:
+            found.append(step.value)
+        except StopAsyncIteration:
+            return found

@@ -1,0 +1,125 @@
+"""Writes what was recorded to a cassette: in the place of what was recorded for the same request, else at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dmrc.cassettes.cassette import Cassette
+from dmrc.cassettes.errors import CassetteError
+from dmrc.cassettes.interaction import Interaction
+from dmrc.cassettes.lines import header, line_of
+from dmrc.cassettes.matching import Matcher
+from dmrc.cassettes.sameness import says_same
+from dmrc.files import replace_file
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An interaction that is to be written."""
+
+    interaction: Interaction
+    key: str
+    """`Matcher.key` of what is asked."""
+    turn: int
+    """How many equal requests came before it in this run: it takes the place of that one of the file's."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of the interactions that were recorded."""
+
+    added: int = 0
+    """At the end of the file."""
+    replaced: int = 0
+    """In the place of an answer that says something else."""
+    unchanged: int = 0
+    """Said what the file has already; its line stays as it is."""
+    places: list[int] = field(default_factory=list)
+    """The line of each, in the order given."""
+
+
+def write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> Written:
+    """Write to a cassette, which need not be there yet; blocks. Another process that writes it is waited for.
+
+    Nothing that the file holds is dropped. Lines are added, or the file is replaced as a whole: whoever is killed
+    leaves a cassette that can be read.
+
+    Raises:
+        CassetteError: What is there is no cassette, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent):
+            return _write(path, service, recorded, matcher)
+    except OSError as error:
+        raise CassetteError(f"cassette '{path}' cannot be written: {error.strerror}") from error
+
+
+def rewrite(path: Path, service: str, lines: Sequence[str]) -> None:
+    """Replace a cassette by one with these lines of interactions; the caller holds the lock (`locked`).
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    replace_file(path, "".join(f"{line}\n" for line in (header(service), *lines)).encode(), 0o644)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other processes from writing cassettes of a directory. The lock is the directory's own: no file is left."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> Written:
+    written = Written()
+    cassette = Cassette.open(path, matcher) if path.exists() else Cassette.empty(path, service)
+    try:
+        new: list[str] = []
+        changed: dict[int, str] = {}
+        last = cassette.entries[-1].number if cassette.entries else 1
+        for one in recorded:
+            places = cassette.find(one.key)
+            if one.turn >= len(places):
+                new.append(line_of(one.interaction))
+                written.added += 1
+                written.places.append(last + len(new))
+                continue
+            entry = places[one.turn]
+            written.places.append(entry.number)
+            if says_same(cassette.interaction(entry), one.interaction):
+                written.unchanged += 1
+            else:
+                changed[entry.number] = line_of(one.interaction)
+                written.replaced += 1
+        if changed or (new and not cassette.entries):
+            old = [changed.get(entry.number) or cassette.line(entry) for entry in cassette.entries]
+            rewrite(path, cassette.service or service, [*old, *new])
+        elif new:
+            _append(path, new)
+    finally:
+        cassette.close()
+    return written
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(end - 1)
+        begin = b"" if file.read(1) == b"\n" else b"\n"  # a person's editor may leave the last line without an end
+        try:
+            file.write(begin + "".join(f"{line}\n" for line in lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)  # half a line would make the whole cassette unreadable
+            raise

@@ -1,0 +1,263 @@
+"""A run records, and another one answers what was recorded."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from dmrc.cassettes.errors import CassetteError
+from dmrc.cassettes.interaction import Asked
+from dmrc.cassettes.runs import ReplayRun
+from dmrc.project import Replay
+from tests.cassettes.exchanges import chat, chunk, exchange, streamed, whole
+
+pytestmark = pytest.mark.fast
+
+
+def recorded(directory: Path, *exchanges, mode="record") -> dict:
+    run = ReplayRun.load(Replay(directory=str(directory), mode=mode))
+    for one in exchanges:
+        run.add(one)
+    run.flush()
+    report = run.report()
+    run.close()
+    return report
+
+
+def replay(directory: Path, **more) -> ReplayRun:
+    return ReplayRun.load(Replay(directory=str(directory), mode="replay", **more))
+
+
+def asked(text: str, **more) -> Asked:
+    return Asked.of(exchange(chat(text, **more), whole("")))
+
+
+def test_a_stream_comes_again_byte_for_byte_in_its_pieces_with_the_times_between_them(tmp_path: Path) -> None:
+    pieces = streamed(["Grüße", ' "quoted"', "\n", " \u2028 end"])
+    recorded(tmp_path, exchange(chat("Hello", stream=True), pieces, gap_ms=12.5))
+
+    taken = replay(tmp_path).take("api", asked("Hello"), stream=True)
+
+    assert [piece.data for piece in taken.answer.pieces] == pieces
+    assert [piece.after_ms for piece in taken.answer.pieces] == [50.0, *[12.5] * (len(pieces) - 1)]
+    assert taken.place == "api.jsonl:2"
+
+
+def test_a_line_shows_the_words_of_a_stream_and_says_the_rest_once(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello", stream=True), streamed(["Once", " upon", " a", " time"])))
+
+    head, line = (tmp_path / "api.jsonl").read_text().splitlines()
+
+    assert json.loads(head) == {"cassette": 1, "service": "api"}
+    assert '[10.0, "Once"], [10.0, " upon"], [10.0, " a"], [10.0, " time"]' in line
+    assert line.count("chat.completion.chunk") == 3  # the frame, the beginning and the end
+
+
+def test_equal_requests_are_answered_in_their_order_and_the_last_one_again(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat("Throw a die"), whole(str(number))) for number in (4, 6)))
+    run = replay(tmp_path)
+
+    answers = []
+    for _ in range(3):
+        taken = run.take("api", asked("Throw a die"), stream=False)
+        answers.append(json.loads(taken.answer.body)["choices"][0]["message"]["content"])
+        taken.delivered()
+
+    assert answers == ["4", "6", "6"]
+    assert run.report()["services"]["api"]["repeated"] == 1
+    assert run.report()["services"]["api"]["used"] == {"2": 1, "3": 2}
+
+
+def test_an_answer_that_was_cut_is_given_to_the_retry(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat("Throw a die"), whole(str(number))) for number in (4, 6)))
+    run = replay(tmp_path)
+
+    run.take("api", asked("Throw a die"), stream=False).released()
+    retry = run.take("api", asked("Throw a die"), stream=False)
+
+    assert retry.place == "api.jsonl:2"
+
+
+def test_what_is_recorded_again_and_says_the_same_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat(text), whole(text.upper())) for text in ("one", "two")))
+    before = (tmp_path / "api.jsonl").read_bytes()
+
+    report = recorded(tmp_path, *(exchange(chat(text), whole(text.upper(), id="x")) for text in ("two", "one")))
+
+    assert (tmp_path / "api.jsonl").read_bytes() == before
+    assert report["services"]["api"]["unchanged"] == 2
+
+
+def test_what_is_recorded_again_and_says_something_else_takes_its_place(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat(text), whole(text.upper())) for text in ("one", "two", "three")))
+    before = (tmp_path / "api.jsonl").read_text().splitlines()
+
+    report = recorded(tmp_path, exchange(chat("two"), whole("2")), exchange(chat("four"), whole("4")))
+
+    after = (tmp_path / "api.jsonl").read_text().splitlines()
+    assert [after[index] for index in (0, 1, 3)] == [before[index] for index in (0, 1, 3)]
+    assert '"content":"2"' in after[2].replace(" ", "")
+    assert '"content":"4"' in after[4].replace(" ", "")
+    assert (report["services"]["api"]["recorded"], report["services"]["api"]["replaced"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"status": 500}, "it was answered with status 500"),
+        ({"status": 429}, "it was answered with status 429"),
+        ({"client_disconnected": True}, "the caller hung up before the end"),
+        ({"response_truncated": True}, "the answer is too long to be kept whole"),
+        ({"request_truncated": True}, "the request is too long to be kept whole"),
+        ({"annotations": {"fault": "cut"}}, "a fault was made on purpose"),
+        ({"annotations": {"replayed": "api.jsonl:2"}}, "it was answered from a cassette"),
+        ({"error_type": "server_error"}, "its answer broke off"),
+        ({"response_body": b"", "chunk_offsets": ()}, "its content is not on record"),
+    ],
+)
+def test_what_cannot_be_answered_again_is_left_out_and_counted(tmp_path: Path, change: dict, why: str) -> None:
+    report = recorded(tmp_path, exchange(chat("Hello"), whole("Hi"), **change))
+
+    assert report["services"]["api"]["left_out"] == {why: 1}
+    assert not (tmp_path / "api.jsonl").exists()
+
+
+def test_a_service_gets_nothing_of_another_one_and_who_is_not_known_all(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi"), service="web"))
+    run = replay(tmp_path)
+
+    assert run.take("api", asked("Hello"), stream=False) is None
+    assert run.take(None, asked("Hello"), stream=False).place == "web.jsonl:2"
+
+
+def test_a_miss_names_the_nearest_and_the_first_difference_with_both_texts(tmp_path: Path) -> None:
+    recorded(
+        tmp_path,
+        exchange(chat("What is the capital of France?"), whole("Paris")),
+        exchange(chat("Summarise the following text in 3 lines: whales"), whole("…")),
+    )
+    run = replay(tmp_path)
+
+    miss = run.miss("api", asked("Summarise the following text in 4 lines: whales"))
+
+    assert miss.message == (
+        "service 'api' asked what is not recorded; the nearest is api.jsonl:3:"
+        " message 1 (user) differs at character 33: recorded 'Summarise the following text in 3 lines: whales',"
+        " asked 'Summarise the following text in 4 lines: whales'"
+    )
+    assert run.report()["misses"][0]["nearest"] == "api.jsonl:3"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"temperature": 0.5}, "temperature is not in it: 0.5"),
+        (
+            {"messages": [{"role": "user", "content": "Hello"}, {"role": "user", "content": "And?"}]},
+            'message 2 (user) is not in it: "And?"',
+        ),
+        ({"messages": [{"role": "system", "content": "Hello"}]}, 'the role of message 1 differs: recorded "user"'),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools is not in it: "),
+    ],
+)
+def test_a_difference_is_named_wherever_it_is(tmp_path: Path, more: dict, told: str) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+
+    assert told in replay(tmp_path).miss("api", asked("Hello", **more)).message
+
+
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    with (tmp_path / "api.jsonl").open("a") as file:
+        file.write('{"request": {"body": []}}\n')
+
+    with pytest.raises(CassetteError, match=r"api\.jsonl:3: the request cannot be read: 'operation' is missing"):
+        replay(tmp_path)
+
+
+def test_a_cassette_that_is_written_into_while_it_is_replayed_is_not_misread(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    run = replay(tmp_path)
+    with (tmp_path / "api.jsonl").open("r+") as file:
+        file.write("{" * 50)
+
+    with pytest.raises(CassetteError, match="was changed while it is in use"):
+        run.take("api", asked("Hello"), stream=False)
+
+
+def test_what_is_added_is_answered_from_then_on(tmp_path: Path) -> None:
+    run = ReplayRun.load(Replay(directory=str(tmp_path), mode="replay-or-record"))
+    assert run.take("api", asked("Hello"), stream=False) is None
+
+    run.add(exchange(chat("Hello"), whole("Hi")))
+    run.flush()
+
+    assert run.take("api", asked("Hello"), stream=False).place == "api.jsonl:2"
+    run.close()
+
+
+def test_two_writers_of_one_cassette_lose_nothing(tmp_path: Path) -> None:
+    runs = [ReplayRun.load(Replay(directory=str(tmp_path), mode="record")) for _ in range(2)]
+
+    def record(run: ReplayRun, name: str) -> None:
+        for number in range(50):
+            run.add(exchange(chat(f"{name} {number}"), whole("Hi")))
+            run.flush()
+
+    threads = [threading.Thread(target=record, args=(run, name)) for run, name in zip(runs, "ab", strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run in runs:
+        run.close()
+
+    found = replay(tmp_path)
+    for name in "ab":
+        for number in range(50):
+            assert found.take("api", asked(f"{name} {number}"), stream=False) is not None
+
+
+def test_a_directory_that_cannot_be_written_is_told_and_what_waits_is_kept(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("no directory")
+    run = ReplayRun.load(Replay(directory=str(place), mode="record"))
+    run.add(exchange(chat("Hello"), whole("Hi")))
+    run.flush()
+    assert "cannot be written" in run.report()["trouble"]
+
+    place.unlink()
+    run.close()
+
+    assert run.report()["trouble"] is None
+    assert (place / "api.jsonl").exists()
+
+
+def test_a_piece_that_is_cut_inside_of_a_character_comes_again_so(tmp_path: Path) -> None:
+    stream = b"".join(streamed(["Grüße"]))
+    at = stream.index("ü".encode()) + 1
+    recorded(tmp_path, exchange(chat("Hello", stream=True), [stream[:at], stream[at:]]))
+
+    taken = replay(tmp_path).take("api", asked("Hello"), stream=True)
+
+    assert [piece.data for piece in taken.answer.pieces] == [stream[:at], stream[at:]]
+
+
+def test_a_tool_call_in_a_stream_can_be_had_whole(tmp_path: Path) -> None:
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    pieces = [
+        chunk({"role": "assistant", "content": None}),
+        chunk({"tool_calls": [call]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"Rome"}'}}]}),
+        chunk({}, "tool_calls"),
+        b"data: [DONE]\n\n",
+    ]
+    recorded(tmp_path, exchange(chat("Weather?", stream=True), pieces))
+
+    taken = replay(tmp_path).take("api", asked("Weather?"), stream=False)
+
+    (choice,) = json.loads(taken.answer.body)["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Rome"}'}
