@@ -20,7 +20,7 @@ ANYONE = "_anyone"
 """Stands for the service in the cassette of requests of which no service is known."""
 
 
-class Entry(NamedTuple):
+class Place(NamedTuple):
     """Where one interaction stands in its file."""
 
     number: int
@@ -39,7 +39,7 @@ class Cassette:
     Whoever replaces the file by another one changes nothing here; who writes into it is noticed.
     """
 
-    def __init__(self, path: Path, service: str, entries: Sequence[Entry], descriptor: int | None) -> None:
+    def __init__(self, path: Path, service: str, entries: Sequence[Place], descriptor: int | None) -> None:
         """Use `open`, or `empty`."""
         self.path = path
         self.service = service
@@ -48,7 +48,7 @@ class Cassette:
         self._stamp = _stamp(descriptor)
         # A run that reads a cassette again lets go of the former one, from which another thread may still read.
         self._closing = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
-        self._places: dict[str, list[Entry]] = {}
+        self._places: dict[str, list[Place]] = {}
         for entry in entries:
             self._places.setdefault(entry.key, []).append(entry)
 
@@ -81,11 +81,11 @@ class Cassette:
         if self._closing is not None:
             self._closing()
 
-    def find(self, key: str) -> Sequence[Entry]:
+    def find(self, key: str) -> Sequence[Place]:
         """Return where interactions with this key stand, in the order of the file."""
         return self._places.get(key, ())
 
-    def line(self, entry: Entry) -> str:
+    def line(self, entry: Place) -> str:
         """Return a line, without its end.
 
         Raises:
@@ -98,11 +98,11 @@ class Cassette:
             )
         return os.pread(self._descriptor, entry.length, entry.start).decode("utf-8", "replace")
 
-    def asked(self, entry: Entry) -> Asked:
+    def asked(self, entry: Place) -> Asked:
         """Return what is asked there; raises as `line` does."""
         return asked_in(self.line(entry))
 
-    def interaction(self, entry: Entry) -> Interaction:
+    def interaction(self, entry: Place) -> Interaction:
         """Return what stands there.
 
         Raises:
@@ -113,12 +113,12 @@ class Cassette:
         except CassetteError as error:
             raise placed(error, self.path, entry.number) from error
 
-    def interactions(self) -> Iterator[tuple[Entry, Interaction]]:
+    def interactions(self) -> Iterator[tuple[Place, Interaction]]:
         """Yield all of them; raises as `interaction` does."""
         for entry in self.entries:
             yield entry, self.interaction(entry)
 
-    def place(self, entry: Entry) -> str:
+    def place(self, entry: Place) -> str:
         """Return what messages call a line: `api.jsonl:14`."""
         return f"{self.path.name}:{entry.number}"
 
@@ -138,7 +138,7 @@ def placed(error: CassetteError, path: Path, number: int) -> CassetteError:
     return CassetteError(f"{path}:{number}: {error.message}", remedy=error.remedy)
 
 
-def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Entry]]:
+def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Place]]:
     service, entries, start = "", [], 0
     with os.fdopen(os.dup(descriptor), "rb") as file:
         for number, raw in enumerate(file, 1):
@@ -147,7 +147,7 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Entr
                 if number == 1:
                     service = service_of(line)
                 elif line.strip():
-                    entries.append(Entry(number, start, len(raw.rstrip(b"\r\n")), matcher.key(asked_in(line))))
+                    entries.append(Place(number, start, len(raw.rstrip(b"\r\n")), matcher.key(asked_in(line))))
             except UnicodeDecodeError as error:
                 raise placed(CassetteError(f"it is no UTF-8: {error}"), path, number) from error
             except CassetteError as error:

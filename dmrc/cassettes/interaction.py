@@ -98,7 +98,7 @@ class RecordedAnswer:
 
     @property
     def body(self) -> bytes:
-        """Return its bytes."""
+        """Return all pieces together."""
         return b"".join(piece.data for piece in self.pieces)
 
 

@@ -13,7 +13,7 @@ from dmrc.cassettes.cassette import ANYONE, path_of
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Interaction
 from dmrc.cassettes.matching import Matcher
-from dmrc.cassettes.writing import Recorded, Written, write
+from dmrc.cassettes.writing import Recorded, WriteCounts, write
 from dmrc.fields import JsonObject
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class _Track:
     waiting: list[Recorded] = field(default_factory=list)
     turns: Counter[str] = field(default_factory=Counter)
     """Equal requests so far, by their key."""
-    written: Written = field(default_factory=Written)
+    written: WriteCounts = field(default_factory=WriteCounts)
     left_out: Counter[str] = field(default_factory=Counter)
     """Requests that are not recorded, by the reason."""
 

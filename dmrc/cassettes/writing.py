@@ -30,7 +30,7 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class Written:
+class WriteCounts:
     """What became of the interactions that were recorded."""
 
     added: int = 0
@@ -43,7 +43,7 @@ class Written:
     """The line of each, in the order given."""
 
 
-def write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> Written:
+def write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> WriteCounts:
     """Write to a cassette, which need not be there yet; blocks. Another process that writes it is waited for.
 
     Nothing that the file holds is dropped. Lines are added, or the file is replaced as a whole: whoever is killed
@@ -80,8 +80,8 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> Written:
-    written = Written()
+def _write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matcher) -> WriteCounts:
+    written = WriteCounts()
     cassette = Cassette.open(path, matcher) if path.exists() else Cassette.empty(path, service)
     try:
         new: list[str] = []
