@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from heapq import nlargest
 
 from dmrc.cassettes.cassette import Cassette
 from dmrc.cassettes.interaction import Asked
@@ -18,7 +19,7 @@ _AROUND = 40
 
 _COMPARED_LETTERS = 4000
 _COMPARED = 8
-"""Of so many requests, which begin as it does, the texts are compared."""
+"""Of so many requests, which look like it, the texts are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +52,21 @@ class Difference:
 def nearest(matcher: Matcher, asked: Asked, cassettes: Iterable[Cassette]) -> tuple[str, Asked] | None:
     """Return place and content of the recorded request that is most like this one, of the same route and model.
 
-    None where there is none. It reads whole cassettes: 10,000 requests take about a second.
+    None where there is none. It reads all requests of the cassettes: 10,000 take about a second.
     """
     wanted = _texts(matcher, asked)
-    best: list[tuple[int, float, str, Asked]] = []
+    words = _words(wanted)
+    looks: list[tuple[float, str, Asked]] = []
     for cassette in cassettes:
         for entry in cassette.entries:
             other = cassette.asked(entry)
-            if (other.dialect, other.path, other.model) != (asked.dialect, asked.path, asked.model):
-                continue
-            texts = _texts(matcher, other)
-            same = sum(one == two for one, two in zip(texts, wanted, strict=False))
-            best.append((same, -abs(len(texts) - len(wanted)), cassette.place(entry), other))
+            if (other.dialect, other.path, other.model) == (asked.dialect, asked.path, asked.model):
+                looks.append((_look(_texts(matcher, other), wanted, words), cassette.place(entry), other))
+    best = nlargest(_COMPARED, looks, key=lambda look: look[0])
     if not best:
         return None
-    most = max(same for same, *_ in best)
-    candidates = [one for one in best if one[0] == most]
-    # Which of many is the nearest is seen at their last words; of too many the quick look has to do.
-    quick = sorted(candidates, key=lambda one: (_likeness(one[3], wanted, matcher, quickly=True), one[1]))[-_COMPARED:]
-    found = max(quick, key=lambda one: (_likeness(one[3], wanted, matcher), one[1]))
-    return found[2], found[3]
+    _, place, found = max(best, key=lambda look: _likeness(_texts(matcher, look[2]), wanted))
+    return place, found
 
 
 def first_difference(matcher: Matcher, recorded: Asked, asked: Asked) -> Difference | None:
@@ -102,13 +98,26 @@ def _messages(matcher: Matcher, asked: Asked) -> list[JsonObject]:
 
 
 def _texts(matcher: Matcher, asked: Asked) -> list[str]:
-    return [json.dumps(message, sort_keys=True) for message in _messages(matcher, asked)]
+    """Return each message as a text, its role and calls among it; of a request without messages the whole."""
+    return [json.dumps(one, sort_keys=True) for one in _messages(matcher, asked) or [matcher.canonical(asked)]]
 
 
-def _likeness(other: Asked, wanted: list[str], matcher: Matcher, *, quickly: bool = False) -> float:
-    texts = "\n".join(_texts(matcher, other))[-_COMPARED_LETTERS:], "\n".join(wanted)[-_COMPARED_LETTERS:]
-    compared = SequenceMatcher(None, *texts, autojunk=True)
-    return compared.real_quick_ratio() if quickly else compared.ratio()
+def _words(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(word for text in texts for word in text.split())
+
+
+def _look(texts: list[str], wanted: list[str], words: frozenset[str]) -> float:
+    """Return how like they look at first sight: messages that are the same, and the share of words that both have."""
+    same = sum(one == two for one, two in zip(texts, wanted, strict=False))
+    own = _words(texts)
+    return same + len(own & words) / max(1, len(own | words))
+
+
+def _likeness(texts: list[str], wanted: list[str]) -> float:
+    """Return how like they are, from 0 to 1, by their last words."""
+    one, two = ("\n".join(each)[-_COMPARED_LETTERS:] for each in (texts, wanted))
+    same = sum(first == second for first, second in zip(texts, wanted, strict=False))
+    return same + SequenceMatcher(None, one, two, autojunk=True).ratio()
 
 
 def _text(message: JsonObject) -> str:

@@ -24,14 +24,17 @@ _DAY = r"(?:\d{1,2}(?:st|nd|rd|th)?)"
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?\s+)"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[ap]\.?m\b)?"
 _ZONE = r"(?:\s?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
-_DATES = re.compile(
-    rf"(?<![\w.])(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_CLOCK}{_ZONE})?"
-    rf"|{_WEEKDAY}?(?:{_DAY}\s+{_MONTH}|{_MONTH}\s+{_DAY}),?\s+\d{{4}}(?:,?\s+(?:at\s+)?{_CLOCK}{_ZONE})?"
-    rf"|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}}(?:,?\s+{_CLOCK}{_ZONE})?"
-    rf"|{_CLOCK}{_ZONE})(?![\w])",
-    re.IGNORECASE,
+_AT = rf"(?:,?\s+(?:at\s+)?{_CLOCK}{_ZONE})?"
+# Two patterns, each behind a look that costs little: most texts have no date, and many have long numbers.
+_NUMBERS = re.compile(
+    rf"(?<![\w.])(?=[0-9])(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_CLOCK}{_ZONE})?|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}}{_AT}"
+    rf"|{_CLOCK}{_ZONE})(?!\w)"
 )
-_MAY_BE_DATE = re.compile(r"\d:\d\d|\d{4}")
+_NAMES = re.compile(rf"(?<!\w){_WEEKDAY}?(?:{_DAY}\s+{_MONTH}|{_MONTH}\s+{_DAY}),?\s+\d{{4}}{_AT}(?!\w)", re.IGNORECASE)
+_MAY_BE_NUMBERS = re.compile(r"[0-9](?::[0-9][0-9]|[-/.][0-9][0-9]?[-/.][0-9])")
+_YEAR = re.compile(r"[,\s][0-9]{4}(?!\w)")
+_MONTH_BEFORE = re.compile(_MONTH, re.IGNORECASE)
+_LONGEST_MONTH_AND_DAY = 16
 _DATE, _ANYTHING = "<date>", "<ignored>"
 
 
@@ -87,11 +90,20 @@ class _Walk:
         return self._calls.setdefault(name, f"call-{len(self._calls) + 1}")
 
     def _text(self, text: str) -> str:
-        if _MAY_BE_DATE.search(text):
-            text = _DATES.sub(_DATE, text)
+        if _has_month_and_year(text):
+            text = _NAMES.sub(_DATE, text)
+        if _MAY_BE_NUMBERS.search(text):
+            text = _NUMBERS.sub(_DATE, text)
         for pattern in self._patterns:
             text = pattern.sub(_ANYTHING, text)
         return text
+
+
+def _has_month_and_year(text: str) -> bool:
+    for year in _YEAR.finditer(text):
+        if _MONTH_BEFORE.search(text, max(0, year.start() - _LONGEST_MONTH_AND_DAY), year.start()):
+            return True
+    return False
 
 
 def _is_call(value: JsonObject) -> bool:
