@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,10 @@ from typing import NamedTuple
 
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Asked, Interaction
-from dmrc.cassettes.lines import asked_in, interaction_in, service_of
+from dmrc.cassettes.lines import asked_in, interaction_in, is_cut_off, service_of
 from dmrc.cassettes.matching import Matcher
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".jsonl"
 """Of a cassette's name; what stands before it is its service."""
@@ -39,11 +42,15 @@ class Cassette:
     Whoever replaces the file by another one changes nothing here; who writes into it is noticed.
     """
 
-    def __init__(self, path: Path, service: str, entries: Sequence[Place], descriptor: int | None) -> None:
+    def __init__(
+        self, path: Path, service: str, entries: Sequence[Place], descriptor: int | None, cut_off_at: int | None = None
+    ) -> None:
         """Use `open`, or `empty`."""
         self.path = path
         self.service = service
         self.entries = entries
+        self.cut_off_at = cut_off_at
+        """Offset of the last line where it is only a beginning, which is none of the entries: dmrc was killed then."""
         self._descriptor = descriptor
         self._stamp = _stamp(descriptor)
         # A run that reads a cassette again lets go of the former one, from which another thread may still read.
@@ -69,8 +76,8 @@ class Cassette:
         except OSError as error:
             raise CassetteError(f"cassette '{path}' cannot be read: {error.strerror}") from error
         try:
-            service, entries = _read(path, descriptor, matcher)
-            return cls(path, service, entries, descriptor)
+            service, entries, cut_off_at = _read(path, descriptor, matcher)
+            return cls(path, service, entries, descriptor, cut_off_at)
         except BaseException:
             os.close(descriptor)
             raise
@@ -138,10 +145,15 @@ def placed(error: CassetteError, path: Path, number: int) -> CassetteError:
     return CassetteError(f"{path}:{number}: {error.message}", remedy=error.remedy)
 
 
-def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Place]]:
-    service, entries, start = "", [], 0
+def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Place], int | None]:
+    """Return the service, where its interactions stand, and where a line begins that was cut off."""
+    service, start = "", 0
+    entries: list[Place] = []
     with os.fdopen(os.dup(descriptor), "rb") as file:
         for number, raw in enumerate(file, 1):
+            if number > 1 and is_cut_off(raw):
+                _log.warning("%s:%d: the line was cut off when it was written, and is left out", path, number)
+                return service, entries, start
             try:
                 line = raw.rstrip(b"\r\n").decode()
                 if number == 1:
@@ -155,7 +167,7 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Plac
             start += len(raw)
     if not service:
         raise CassetteError(f"cassette '{path}' is empty", remedy="Remove it, and record again")
-    return service, entries
+    return service, entries, None
 
 
 def _stamp(descriptor: int | None) -> tuple[int, int] | None:

@@ -71,6 +71,17 @@ def line_of(interaction: Interaction) -> str:
     return dumped({"request": request, "answer": said})
 
 
+def is_cut_off(line: bytes) -> bool:
+    """Return whether a line is only the beginning of one: whoever wrote it was killed, or the machine went down."""
+    if line.endswith(b"\n") or not (line + _REQUEST.encode()[len(line) :]).startswith(_REQUEST.encode()):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
+
+
 def asked_in(line: str) -> Asked:
     """Return what is asked in a line; its answer is not read.
 

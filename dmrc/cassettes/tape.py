@@ -19,6 +19,8 @@ from dmrc.fields import JsonObject
 _log = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 0.5
+_WAITING_BYTES = 64 << 20
+"""Of answers that may wait while a disk is full; what comes then is left out."""
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class _Track:
     """What is recorded of one service."""
 
     waiting: list[Recorded] = field(default_factory=list)
+    waiting_bytes: int = 0
     turns: Counter[str] = field(default_factory=Counter)
     """Equal requests so far, by their key."""
     written: WriteCounts = field(default_factory=WriteCounts)
@@ -52,9 +55,13 @@ class Tape:
 
     def add(self, service: str | None, interaction: Interaction) -> None:
         """Take one in."""
-        key = self._matcher.key(interaction.asked)
+        key, size = self._matcher.key(interaction.asked), _size(interaction)
         with self._lock:
             track = self._tracks.setdefault(service or ANYONE, _Track())
+            if track.waiting and track.waiting_bytes + size > _WAITING_BYTES:
+                track.left_out["what waits to be written is too much"] += 1
+                return
+            track.waiting_bytes += size
             track.waiting.append(Recorded(interaction, key, track.turns[key]))
             track.turns[key] += 1
             if self._thread is None:
@@ -107,20 +114,26 @@ class Tape:
     def _write(self) -> None:
         with self._lock:
             waiting = {name: list(track.waiting) for name, track in self._tracks.items() if track.waiting}
+        trouble: str | None = None
         for name, recorded in waiting.items():
             try:
                 done = write(path_of(self._directory, name), name, recorded, self._matcher)
             except CassetteError as error:
-                if self.trouble is None:
-                    _log.warning("%s", error)
-                self.trouble = str(error)
-                return
+                trouble = str(error)
+                continue  # another service's cassette may be well
             with self._lock:
                 track = self._tracks[name]
                 del track.waiting[: len(recorded)]
+                track.waiting_bytes -= sum(_size(one.interaction) for one in recorded)
                 track.written.added += done.added
                 track.written.replaced += done.replaced
                 track.written.unchanged += done.unchanged
             if done.added or done.replaced:
                 self._changed(name)
-        self.trouble = None
+        if trouble is not None and trouble != self.trouble:
+            _log.warning("requests cannot be recorded, and wait: %s", trouble)
+        self.trouble = trouble
+
+
+def _size(interaction: Interaction) -> int:
+    return sum(len(piece.data) for piece in interaction.answer.pieces)

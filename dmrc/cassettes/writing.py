@@ -105,14 +105,16 @@ def _write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Matc
             old = [changed.get(entry.number) or cassette.line(entry) for entry in cassette.entries]
             rewrite(path, cassette.service or service, [*old, *new])
         elif new:
-            _append(path, new)
+            _append(path, new, cassette.cut_off_at)
     finally:
         cassette.close()
     return written
 
 
-def _append(path: Path, lines: Sequence[str]) -> None:
+def _append(path: Path, lines: Sequence[str], cut_off_at: int | None) -> None:
     with path.open("r+b") as file:
+        if cut_off_at is not None:
+            file.truncate(cut_off_at)
         end = file.seek(0, os.SEEK_END)
         file.seek(end - 1)
         begin = b"" if file.read(1) == b"\n" else b"\n"  # a person's editor may leave the last line without an end

@@ -261,3 +261,20 @@ def test_a_tool_call_in_a_stream_can_be_had_whole(tmp_path: Path) -> None:
     (choice,) = json.loads(taken.answer.body)["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Rome"}'}
+
+
+@pytest.mark.parametrize("end", [5, 30, -40, -2])
+def test_a_line_that_was_cut_off_when_a_daemon_was_killed_costs_itself_alone(tmp_path: Path, end: int) -> None:
+    recorded(tmp_path, exchange(chat("one"), whole("1")), exchange(chat("two"), whole("2")))
+    path = tmp_path / "api.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2]) + lines[2][:end])
+
+    assert replay(tmp_path).take("api", asked("two"), stream=False) is None
+    assert replay(tmp_path).take("api", asked("one"), stream=False) is not None
+    recorded(tmp_path, exchange(chat("three"), whole("3")), mode="replay-or-record")
+
+    after = path.read_text().splitlines(keepends=True)
+    assert after[:2] == lines[:2]
+    assert "three" in after[2]
+    assert len(after) == 3
