@@ -74,8 +74,8 @@ class Comparison:
     """Of the answers of then."""
     now: Numbers
     """Of the answers of now."""
-    at_a_time: int = 1
-    """How many requests were sent at the same time; with several, no single answer is called slower."""
+    untimed: str | None = None
+    """Why no answer is called slower, in words: the times tell of something else. None: they are compared."""
 
     @classmethod
     def of(
@@ -83,7 +83,7 @@ class Comparison:
         answered: Sequence[tuple[Sendable, Exchange]],
         left_out: Sequence[LeftOut] = (),
         not_sent: int = 0,
-        at_a_time: int = 1,
+        untimed: str | None = None,
     ) -> Comparison:
         """Compare; the pairs are in the order in which they were sent."""
         gone = [
@@ -97,7 +97,7 @@ class Comparison:
         firsts = _firsts([again for _, again in whole])
         counted = [None if number in firsts else pair for number, pair in enumerate(said)]
         rows = []
-        late_ones = slower(counted if at_a_time == 1 else [None] * len(counted))
+        late_ones = slower(counted if untimed is None else [None] * len(counted))
         for (sent, again), (then, now), late in zip(whole, said, late_ones, strict=True):
             found = [*differences(then, now, sent.form), *([late] if late else [])]
             found.sort(key=lambda one: DIFFERENCES.index(one.kind))
@@ -105,7 +105,7 @@ class Comparison:
         rows.sort(key=lambda row: (DIFFERENCES.index(row.worst) if row.worst else len(DIFFERENCES), row.sent.then.id))
         timed = [pair for pair in counted if pair and not any(one.was_cold or one.error for one in pair)]
         then_in_all, now_in_all = (Numbers.of([pair[side] for pair in timed]) for side in (0, 1))
-        return cls(tuple(rows), (*left_out, *gone), not_sent, then_in_all, now_in_all, at_a_time)
+        return cls(tuple(rows), (*left_out, *gone), not_sent, then_in_all, now_in_all, untimed)
 
     def counts(self) -> dict[DifferenceKind, int]:
         """Return for each kind how many requests have a difference of it, the worst first; none is left out."""
@@ -133,8 +133,8 @@ class Comparison:
             f" p95 {_ms(self.then.p95_ms)} then, {_ms(self.now.p95_ms)} now;"
             f" {self.then.tokens} tokens then, {self.now.tokens} now"
         )
-        if self.at_a_time > 1:
-            lines.append(f"{self.at_a_time} at a time, which slows each down: no single answer is called slower")
+        if self.untimed is not None:
+            lines.append(f"{self.untimed}: no answer is called slower")
         if self.not_sent:
             lines.append(f"interrupted: {self.not_sent} were not sent")
         if self.left_out:
@@ -149,6 +149,7 @@ class Comparison:
             "regressions": self.regressions,
             "counts": {str(kind): count for kind, count in self.counts().items()},
             "not_sent": self.not_sent,
+            "untimed": self.untimed,
             "left_out": {**self.reasons()},
             "then": _numbers(self.then),
             "now": _numbers(self.now),

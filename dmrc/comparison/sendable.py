@@ -11,7 +11,7 @@ from dmrc.comparison.wanted_form import WantedForm
 from dmrc.dialects.dialect import Call, Route
 from dmrc.dialects.table import dialect_of
 from dmrc.errors import DmrcError
-from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, Exchange, JsonValue
+from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, REPLAYED, Exchange, JsonValue
 from dmrc.json_values import object_of, parse_object
 
 _IN_WORDS = ("chat", "completion", "response")
@@ -89,7 +89,7 @@ def _no_answer(exchange: Exchange) -> str | None:
     notes = exchange.annotations
     if exchange.operation not in _IN_WORDS:
         return "asks for no words"
-    if notes.get("replayed"):
+    if notes.get(REPLAYED):
         return "was answered from a recording"
     if notes.get("fault"):
         return "had a fault that was made"

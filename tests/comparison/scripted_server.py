@@ -65,6 +65,7 @@ def _message(kind: str, number: int, *, is_bad: bool) -> tuple[dict[str, object]
 class _Handler(BaseHTTPRequestHandler):
     server: ScriptedServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self._whole(200, {"object": "list", "data": []})
@@ -79,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "wait" and is_bad:
             self.server.may_answer.wait(30)
         if kind == "fail" and is_bad:
-            self._whole(500, {"error": {"message": "out of cards", "type": "server_error"}})
+            self._whole(
+                500, {"error": {"message": f"out of cards for {self.headers['authorization']}", "type": "server_error"}}
+            )
             return
         message, reason = _message(kind, int(number), is_bad=is_bad)
         usage = {"prompt_tokens": 9, "completion_tokens": len(str(message)) // 4, "total_tokens": 0}

@@ -103,6 +103,19 @@ def test_the_record_marks_what_diff_asked_and_the_next_one_leaves_it_out(shop: S
     assert not {row["diff_id"] for row in first["requests"]} & {row["id"] for row in everything["requests"]}
 
 
+def test_the_key_of_an_upstream_is_sent_and_is_in_no_record(shop: Shop) -> None:
+    arguments = ("--upstream", shop.server.url, "--upstream-model", "bad", "--upstream-key", "BAD_KEY", "--last", "8")
+    without = shop.dmrc.run("diff", "--service", "api", *arguments)
+
+    done = shop.dmrc.run("diff", "--service", "api", "--json", *arguments, env={"BAD_KEY": "hunter2-of-bad"})
+
+    assert (without.returncode, without.stdout) == (2, "")
+    assert "--upstream-key names BAD_KEY, which is not set" in without.stderr
+    errors = [one["words"] for row in json.loads(done.stdout)["requests"] for one in row["differences"]]
+    assert "500 server_error: out of cards for Bearer [redacted]" in errors
+    assert not any(b"hunter2" in path.read_bytes() for path in shop.dmrc.home.glob("*.sqlite3*"))
+
+
 def test_nobody_else_can_mark_a_request(shop: Shop) -> None:
     request = urllib.request.Request(
         f"http://127.0.0.1:{shop.dmrc.port}/v1/chat/completions",

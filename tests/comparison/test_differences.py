@@ -125,11 +125,11 @@ def test_answers_that_are_all_slower_are_found_but_not_those_for_which_the_model
     assert {one.words for one in found[1:]} == {"whole answer in 899 ms, where it took 399 ms"}
 
 
-def test_answers_side_by_side_are_not_called_slower() -> None:
+def test_answers_whose_times_tell_of_something_else_are_not_called_slower() -> None:
     pairs = [(sent(exchange(total_ms=400.0)), exchange(total_ms=900.0)) for _ in range(8)]
 
     assert Comparison.of(pairs).counts() == {"slower": 7}  # an engine warms up by the first
-    assert Comparison.of(pairs, at_a_time=4).counts() == {}
+    assert Comparison.of(pairs, untimed="4 at a time slow one another down").counts() == {}
 
 
 def test_a_threshold_that_is_none_is_refused_with_what_may_be_meant() -> None:

@@ -121,12 +121,16 @@ class Diffs:
         del self._open[registration.name]
         del self._callers[registration.key_hashes[WHOLE_PROJECT]]
         used = await self._catalog.targets_of([registration])
-        others = [*self._projects.all(), *(one.registration for one in self._open.values())]
-        kept = await self._catalog.targets_of(others)
-        self._scheduler.release(used - kept - diff.present)
+        # What is read for the others now is at hand below: nobody may come between the list and its use.
+        await self._catalog.targets_of(self._others())
+        self._scheduler.release(used - await self._catalog.targets_of(self._others()) - diff.present)
         if registration.name not in self._open:
             self._catalog.upstream_keys.forget(registration.name)
             self._secrets.forget(registration.name)
+
+    def _others(self) -> list[Registration]:
+        """Return all who may use a runner: projects, and the other ones of these."""
+        return [*self._projects.all(), *(one.registration for one in self._open.values())]
 
     def _free_name(self, name: str) -> str:
         first = DIFF_SCOPE + name

@@ -8,11 +8,13 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, is_terminal, note, spinner
+from dmrc.cli.record.diff.machine import ProcessorWatch
 from dmrc.cli.record.diff.sending import Answered, Repetition, Sender
 from dmrc.cli.record.diff.wish import Answerer, Changes, body, source_of
 from dmrc.comparison.comparison import Comparison
@@ -35,6 +37,18 @@ class Sent:
     """Why not all was sent; None where all was, or somebody interrupted it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How requests are sent."""
+
+    key: str
+    """With this key."""
+    temperature: float | None
+    """With this one in place of their own; None leaves it."""
+    parallel: int
+    """So many at the same time."""
+
+
 def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int) -> Sent:
     """Send the requests that are chosen, and compare.
 
@@ -53,20 +67,21 @@ def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int)
             with PullProgress() as progress:
                 app.models.pull(changes.model, progress.of(changes.model), cancelled=progress.cancelled)
         with _begun(app, wish) as begun:
-            models = dict(zip(sources, _models(app, begun, sources), strict=True))
-            orders = [Repetition(sent, models[source_of(sent)]) for sent in chosen]
-            orders.sort(key=lambda order: order.model)  # each model is loaded once; the order of each stays
-            sender = Sender(app.settings.port, key, changes.temperature)
+            orders = _orders(begun, chosen, sources)
+            watch = ProcessorWatch(int(str(app.daemon.ensure()["pid"])))
             try:
                 with _progress(len(orders)) as advance:
-                    for one in sender.send(orders, parallel):
+                    for one in _answers(app, str(begun["name"]), orders, Asking(key, changes.temperature, parallel)):
                         answered.append(one)
                         advance()
-            except (KeyboardInterrupt, DaemonError) as error:
+            except (KeyboardInterrupt, DmrcError) as error:
+                if not answered:
+                    raise
                 problem = error
+            noise = watch.noise() if parallel == 1 else f"{parallel} at a time slow one another down"
             with contextlib.suppress(DaemonError):  # the problem says it
                 app.daemon.request("POST", "/requests/flush")
-    report = _report(app, answered, left_out, len(chosen) - len(answered), parallel)
+    report = _report(app, answered, left_out, len(chosen) - len(answered), noise)
     words = f"{len(answered)} requests again: {changes.words()}"
     return Sent(report, words, problem if isinstance(problem, DmrcError) else None)
 
@@ -97,8 +112,8 @@ def _begun(app: App, wish: str) -> Iterator[JsonObject]:
         yield next(lines)
 
 
-def _models(app: App, begun: JsonObject, sources: Sequence[Answerer]) -> list[str]:
-    """Load what is to answer, and return for each source by what name to ask for it."""
+def _orders(begun: JsonObject, chosen: Sequence[Sendable], sources: Sequence[Answerer]) -> list[Repetition]:
+    """Return what to send, model after model, so that each is loaded once; the order of each stays."""
     models = cast("list[JsonObject]", begun["models"])
     for (project, _, reference), model in zip(sources, models, strict=True):
         if not model["is_known"]:
@@ -106,13 +121,19 @@ def _models(app: App, begun: JsonObject, sources: Sequence[Answerer]) -> list[st
                 f"project '{project}' is not up with a model: how it serves '{reference}' is not known, so that has no"
                 " options. Run: dmrc up"
             )
-    names = list(dict.fromkeys(str(model["key"]) for model in models))
-    for name in names:
-        with spinner(f"loading {name}"):
-            loaded = app.daemon.load(str(begun["name"]), name)
+    keys = {source: str(model["key"]) for source, model in zip(sources, models, strict=True)}
+    return sorted((Repetition(sent, keys[source_of(sent)]) for sent in chosen), key=lambda order: order.model)
+
+
+def _answers(app: App, name: str, orders: Sequence[Repetition], asking: Asking) -> Iterator[Answered]:
+    """Load each model, send what is for it, and yield the answers."""
+    for model, of_model in groupby(orders, lambda order: order.model):
+        with spinner(f"loading {model}"):
+            loaded = app.daemon.load(name, model)
         if loaded.get("notice"):
             note(str(loaded["notice"]))
-    return [str(model["key"]) for model in models]
+        sender = Sender(app.settings.port, asking.key, asking.temperature)
+        yield from sender.send(list(of_model), asking.parallel)
 
 
 @contextmanager
@@ -131,7 +152,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 
 
 def _report(
-    app: App, answered: Sequence[Answered], left_out: Sequence[LeftOut], not_sent: int, at_a_time: int
+    app: App, answered: Sequence[Answered], left_out: Sequence[LeftOut], not_sent: int, noise: str | None
 ) -> Comparison:
     pairs, lost = [], []
     for one in answered:
@@ -139,4 +160,4 @@ def _report(
             pairs.append((one.sent, app.record.get(one.id)))
         except NotFoundError:
             lost.append(LeftOut(one.sent.then, "was answered, and that was not recorded"))
-    return Comparison.of(pairs, [*left_out, *lost], not_sent, at_a_time)
+    return Comparison.of(pairs, [*left_out, *lost], not_sent, noise)
