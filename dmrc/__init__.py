@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from dmrc.capture.replacing import mask
     from dmrc.exchange import Exchange
-    from dmrc.hooks.event_types import AnswerCut, Refusal, Request, Response, Runner, StandIn
+    from dmrc.hooks.event_types import Annotate, AnswerCut, Refusal, Request, Response, Runner, StandIn
     from dmrc.project import Project, Service
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ hookimpl = pluggy.HookimplMarker("dmrc")
 """Marks a function or method of a plugin as the implementation of the hook of that name."""
 
 __all__ = [
+    "Annotate",
     "AnswerCut",
     "Exchange",
     "Project",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Annotate": "dmrc.hooks.event_types",
     "AnswerCut": "dmrc.hooks.event_types",
     "Exchange": "dmrc.exchange",
     "Project": "dmrc.project",

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Protocol, Self
 
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue
 
 Annotations = Mapping[str, JsonValue]
 """Notes that a plugin leaves on the exchange."""
+
+
+class Annotate(Protocol):
+    """Leaves notes on the exchange of an answer that is on its way."""
+
+    def __call__(self, **notes: JsonValue) -> None:
+        """Add notes, in place of those of the same name; None takes one away.
+
+        Raises:
+            TypeError: One is not JSON; so may ValueError.
+        """
 
 
 class _Annotated:
@@ -96,6 +107,8 @@ class Refusal(_Annotated):
     """HTTP status, 400 to 599."""
     error_type: str = "permission_error"
     """`error.type` of the answer; `rate_limit_error` is what clients expect with 429."""
+    code: str | None = None
+    """`error.code` of the answer in OpenAI's APIs, as `model_not_found`; None: the `error_type`."""
     retry_after_seconds: int | None = None
     """`Retry-After` of the answer; clients wait that long before they try again."""
     annotations: Annotations = field(default_factory=dict)

@@ -12,7 +12,7 @@ from dmrc.errors import PluginError
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.hooks.event_types import Refusal, Request, Response, StandIn
 from dmrc.hooks.plugin import Implementation
-from dmrc.hooks.streams import StreamFilter
+from dmrc.hooks.streams import PassingAnswer, StreamFilter
 from dmrc.hooks.timeouts import call, call_blocking
 from dmrc.project import Project
 
@@ -83,10 +83,9 @@ async def filter_request(
 
 def filter_stream(
     implementations: Sequence[Implementation],
-    exchange: Exchange,
+    passing: PassingAnswer,
     stream: AsyncIterator[bytes],
     changed_by: list[str],
-    answered_by: str | None = None,
 ) -> AsyncGenerator[bytes]:
     """Return the stream of an answer as the implementations of `dmrc_response_stream` leave it; at least one.
 
@@ -94,9 +93,9 @@ def filter_stream(
     `changed_by` when the stream is read. What reading `stream` raises comes through, and `AnswerCut`.
     """
     first, *others = implementations
-    filtered = StreamFilter(first, exchange, stream, answered_by).chunks(changed_by)
+    filtered = StreamFilter(first, passing, stream).chunks(changed_by)
     for one in others:
-        filtered = StreamFilter(one, exchange, filtered, answered_by).chunks(changed_by)
+        filtered = StreamFilter(one, passing, filtered).chunks(changed_by)
     return filtered
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dmrc.engines.engine import Engine
     from dmrc.exchange import Exchange
-    from dmrc.hooks.event_types import Refusal, Request, Response, Runner
+    from dmrc.hooks.event_types import Annotate, Refusal, Request, Response, Runner
     from dmrc.project import Project, Service
     from dmrc.settings import Settings
     from dmrc.sources import Source
@@ -156,7 +156,7 @@ def dmrc_request(
 
 @hookspec
 def dmrc_response_stream(
-    exchange: Exchange, stream: AsyncIterator[bytes], answered_by: str | None
+    exchange: Exchange, stream: AsyncIterator[bytes], answered_by: str | None, annotate: Annotate
 ) -> AsyncIterator[bytes] | Awaitable[AsyncIterator[bytes] | None] | None:
     """Change an answer on its way, by an iterator around `stream`; None leaves it alone.
 
@@ -166,6 +166,8 @@ def dmrc_response_stream(
 
     An implementation that takes `answered_by` is also called for what a plugin answers by `dmrc_request`, and is given
     the name of that plugin, or None for an engine; all others are called for the answers of engines only.
+
+    `annotate(team="search")` leaves notes for the exchange while the answer passes; None takes one away.
 
     Where it raises anything else, takes more than five seconds with one chunk or yields no bytes, it is skipped: the
     caller gets the chunks that it took since it last yielded, then the rest as the engine sends it. A filter that must

@@ -6,31 +6,44 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
 
 from dmrc.errors import PluginError
-from dmrc.exchange import Exchange
-from dmrc.hooks.event_types import AnswerCut
+from dmrc.exchange import Exchange, JsonValue
+from dmrc.hooks.event_types import Annotate, AnswerCut
 from dmrc.hooks.plugin import Implementation, first_line
 from dmrc.hooks.timeouts import call, limit_of, too_long
 
 _END = object()
 
 
+def _unheard(**_notes: JsonValue) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassingAnswer:
+    """What filters are told of an answer on its way."""
+
+    exchange: Exchange
+    """The exchange so far."""
+    answered_by: str | None = None
+    """The plugin whose answer it is; None: it is an engine's."""
+    annotate: Annotate = _unheard
+    """Leaves notes for the exchange."""
+
+    def arguments(self) -> dict[str, object]:
+        """Return it as arguments of the hook."""
+        return {"exchange": self.exchange, "answered_by": self.answered_by, "annotate": self.annotate}
+
+
 class StreamFilter:
     """One implementation of `dmrc_response_stream`, at work on one answer."""
 
-    def __init__(
-        self,
-        implementation: Implementation,
-        exchange: Exchange,
-        stream: AsyncIterator[bytes],
-        answered_by: str | None = None,
-    ) -> None:
-        """Begin with nothing read; `answered_by` is the plugin whose answer it is."""
+    def __init__(self, implementation: Implementation, passing: PassingAnswer, stream: AsyncIterator[bytes]) -> None:
+        """Begin with nothing read."""
         self._implementation = implementation
-        self._exchange = exchange
+        self._passing = passing
         self._stream = stream
-        self._answered_by = answered_by
         self._longest = limit_of(implementation)
         self._taken: list[bytes] = []
         self._limit = asyncio.timeout(None)
@@ -45,8 +58,7 @@ class StreamFilter:
         """
         plugin = self._implementation.plugin
         try:
-            arguments = {"exchange": self._exchange, "stream": self._source(), "answered_by": self._answered_by}
-            answer = await call(self._implementation, arguments)
+            answer = await call(self._implementation, {**self._passing.arguments(), "stream": self._source()})
             if answer is not None:
                 changed_by.insert(0, plugin.name)  # the filter nearest to the engine is asked last
                 async with contextlib.aclosing(self._of_plugin(answer)) as chunks:

@@ -15,6 +15,7 @@ from dmrc.hooks import timeouts as limited
 from dmrc.hooks.filters import FilteredRequest, filter_capture, filter_request, filter_stream, for_plugins_answers
 from dmrc.hooks.pieces import pieces_of
 from dmrc.hooks.plugins import NOBODY, Plugins
+from dmrc.hooks.streams import PassingAnswer
 from tests.hooks.written import PROJECT, load, loaded
 
 EXCHANGE = Exchange(id="1", method="POST", path="/v1/chat/completions", operation="chat", received_at=0.0)
@@ -195,7 +196,7 @@ def streamed(plugins: Plugins, stream: AsyncGenerator[bytes]) -> tuple[list[byte
 
     async def read() -> None:
         implementations = plugins.implementations("dmrc_response_stream", (PROJECT,))
-        async for chunk in filter_stream(implementations, EXCHANGE, stream, changed_by):
+        async for chunk in filter_stream(implementations, PassingAnswer(exchange=EXCHANGE), stream, changed_by):
             got.append(chunk)
 
     try:
@@ -338,7 +339,7 @@ def test_a_filter_breaks_an_answer_off_and_none_around_it_hides_that(tmp_path: P
 
     async def read() -> None:
         implementations = plugins.implementations("dmrc_response_stream", (PROJECT,))
-        async for chunk in filter_stream(implementations, EXCHANGE, engine(b"a", b"b"), []):
+        async for chunk in filter_stream(implementations, PassingAnswer(exchange=EXCHANGE), engine(b"a", b"b"), []):
             got.append(chunk)
 
     with pytest.raises(AnswerCut, match="on purpose"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from dmrc.errors import RefusedError
+from dmrc.exchange import JsonValue
 from dmrc.gateway.inference.exchange_builder import STREAM_TYPES, ExchangeBuilder
 from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.filters import filter_request, filter_stream, for_plugins_answers
 from dmrc.hooks.pieces import Closes, pieces_of
 from dmrc.hooks.plugin import Implementation
 from dmrc.hooks.plugins import NOBODY, Plugins
+from dmrc.hooks.streams import PassingAnswer
 from dmrc.project import ServingOptions
 from dmrc.projects import Caller
 from dmrc.scheduler.target import Target
@@ -48,12 +51,14 @@ class Filters:
             seen.changed_request(filtered.request.body, filtered.request.headers)
         answer, answerer = filtered.answer, filtered.answerer
         if isinstance(answer, Refusal):
-            raise RefusedError(
+            refused = RefusedError(
                 answer.message,
                 status=answer.status,
                 error_type=answer.error_type,
                 retry_after_seconds=answer.retry_after_seconds,
             )
+            refused.code = answer.code
+            raise refused
         if answer is not None and answerer is not None:
             await self._send(answer, answerer)
         return answer is not None
@@ -61,7 +66,8 @@ class Filters:
     async def chunks(self, stream: AsyncIterator[bytes], answered_by: str | None = None) -> AsyncGenerator[bytes]:
         """Yield an answer as the filters leave it; to be asked where `stream` of this object is not empty."""
         changed_by: list[str] = []
-        filtered = filter_stream(self.stream, self._builder.so_far(), stream, changed_by, answered_by)
+        passing = PassingAnswer(exchange=self._builder.so_far(), answered_by=answered_by, annotate=self._annotate)
+        filtered = filter_stream(self.stream, passing, stream, changed_by)
         try:
             async for chunk in filtered:
                 yield chunk
@@ -75,6 +81,15 @@ class Filters:
         if not self.stream:
             return body
         return b"".join([chunk async for chunk in self.chunks(_once(body))])
+
+    def _annotate(self, **notes: JsonValue) -> None:
+        """Leave notes of a filter; see `Annotate`."""
+        json.dumps(notes)
+        for name, value in notes.items():
+            if value is None:
+                self._builder.annotations.pop(name, None)
+            else:
+                self._builder.note(name, value)
 
     async def _send(self, response: Response, answerer: Implementation) -> None:
         """Send what a plugin answers, as those filters leave it that are for such answers too."""
