@@ -29,6 +29,12 @@ DIFF_NOTE = "diff"
 REPLAYED = "replayed"
 """Annotation of what a cassette answered, and not a model: `api.jsonl:14`, its file and line."""
 
+FAULT = "fault"
+"""Annotation of a request that failed on purpose: which kind of fault it met; a header says it as well."""
+
+FAULT_SKIPPED = "fault_skipped"
+"""Annotation of a request that was to meet a fault and gave no occasion for it: which one, and why."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
-from dmrc.exchange import DIFF_NOTE, KEY_SCOPE, REPLAYED, Exchange, JsonValue
+from dmrc.exchange import DIFF_NOTE, FAULT, KEY_SCOPE, REPLAYED, Exchange, JsonValue
 from dmrc.reference import Reference
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Cells:
     """The whole time: `1200 ms`, or `-`."""
     rate: str = ""
     """`104 tok/s`, or `-`."""
+    fault: str = ""
+    """`made on purpose: cut`; "" where nothing was."""
     error: str = ""
     """Why it failed; "" when it did not."""
     words: str = ""
@@ -74,9 +76,16 @@ def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None
         first_token=milliseconds(exchange.first_token_ms),
         took=milliseconds(exchange.total_ms),
         rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
+        fault=made_on_purpose(exchange),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
         words=plain(_marked(exchange, text_of_request(exchange) if excerpt is None else excerpt), _LONGEST_WORDS),
     )
+
+
+def made_on_purpose(exchange: Exchange) -> str:
+    """Return which fault a request met that was made on purpose: `made on purpose: rate_limit`; "" for none."""
+    fault = exchange.annotations.get(FAULT)
+    return f"made on purpose: {plain(fault, _LONGEST_NAME)}" if isinstance(fault, str) else ""
 
 
 def running_cells(started: Started, status: str, took: str = "") -> Cells:

@@ -15,6 +15,7 @@ COMMANDS = {
     "config": LazyCommand("dmrc.cli.projects.config:config", "Print what would be injected; start nothing", _PROJECTS),
     "env": LazyCommand("dmrc.cli.projects.env:env", "Print the variables of one service", _PROJECTS),
     "exec": LazyCommand("dmrc.cli.projects.exec:exec_", "Run a program on this machine as a service", _PROJECTS),
+    "faults": LazyCommand("dmrc.cli.projects.faults.group:faults", "Let requests fail on purpose", _PROJECTS),
     "compose": LazyCommand(
         "dmrc.cli.projects.compose:compose", "Serve a model as a provider service, for Compose", _PROJECTS
     ),
@@ -54,9 +55,6 @@ COMMANDS = {
     ),
     "diff": LazyCommand(
         "dmrc.cli.record.diff.command:diff", "Send recorded requests to something else, and compare", _WATCHING
-    ),
-    "cassette": LazyCommand(
-        "dmrc.cli.record.cassette.group:cassette", "See, check and change recorded answers", _WATCHING
     ),
     "ui": LazyCommand("dmrc.cli.record.ui:ui", "Open the web page", _WATCHING),
     "plugins": LazyCommand("dmrc.cli.record.plugins:plugins", "List the plugins, and what each one costs", _WATCHING),

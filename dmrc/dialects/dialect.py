@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.chat.fixes import Fix
 from dmrc.dialects.chat.several import Several
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.fields import JsonObject
@@ -158,3 +159,9 @@ class Dialect(Protocol):
 
     def reader(self, operation: Operation) -> AnswerReader | None:
         """Return what reads one answer for the record; None: it is one of OpenAI's chat completions already."""
+
+    def tool_arguments(self, answer: JsonObject) -> Iterator[ArgumentPlace]:
+        """Yield where the arguments of tool calls stand in an answer, or in one event of a stream.
+
+        A stream may say them again in later events; each place that has them is one.
+        """

@@ -177,7 +177,6 @@ class Registration:
             auth=self.auth if self.auth == "address" else before.auth,
             plain_port=self.plain_port or before.plain_port,
             any_model=self.any_model or before.any_model,
-            faults={**before.faults, **self.faults},
             starter=self.starter,
             has_containers=False,
         )

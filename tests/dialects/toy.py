@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from dmrc.dialects.chat.answers import ChatAnswer
 from dmrc.dialects.chat.events import ChatEvents
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.dialects.dialect import AnswerReader, Call, Clock, Dialect, Route
 from dmrc.dialects.table import DIALECTS
 from dmrc.errors import DmrcError, InputError
@@ -81,6 +82,9 @@ class ToyDialect:
 
     def reader(self, operation: Operation) -> AnswerReader:
         return _read
+
+    def tool_arguments(self, answer: _Document) -> Iterator[ArgumentPlace]:
+        return iter(())  # toys call no tools
 
 
 def _read(said: _Document) -> _Document:

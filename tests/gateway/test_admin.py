@@ -25,9 +25,10 @@ from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.openapi import check, operations, values_of
 
 ROUTES = {
-    *("GET /status", "POST /stop", "GET /use", "POST /attach", "GET /projects"),
+    *("GET /status", "POST /stop", "GET /use", "POST /attach", "GET /projects", "POST /diffs"),
     *("PUT /projects/{name}", "DELETE /projects/{name}"),
     *("PUT /projects/{name}/secrets", "POST /projects/{name}/settle", "PUT /projects/{name}/upstream-keys"),
+    *("GET /faults", "PUT /projects/{name}/faults", "DELETE /projects/{name}/faults"),
     *("POST /projects/{name}/join", "DELETE /projects/{name}/services/{service}"),
     *("POST /projects/{name}/services/{service}/rest", "POST /projects/{name}/load/{key}", "POST /load"),
     *("GET /requests/live", "POST /requests/flush", "POST /ui-token", "GET /runners", "POST /unload"),
@@ -100,7 +101,7 @@ def test_no_listener_of_tcp_tells_of_it(daemon: Dmrc) -> None:
 
 def test_a_bad_body_of_any_route_is_an_error_that_the_command_line_reads(daemon: Dmrc, document: Any) -> None:
     with_bodies = [(method, path) for method, path, operation in operations(document) if "requestBody" in operation]
-    assert len(with_bodies) == 17
+    assert len(with_bodies) == 19
 
     for method, path in with_bodies:
         for body in ("", "{", "7", '"x"'):

@@ -40,6 +40,8 @@ def status(app: App, as_json: bool) -> int:
         click.echo(f"Projects:  {names}")
         click.echo(f"Runners:   {found['runners']}")
         click.echo(f"State:     {found['home']}")
+        for line in fault_lines(found):
+            click.echo(f"Faults:    {line}")
         for line in ended_lines(found):
             click.echo(f"Ended:     {line}")
     return 0 if found is not None else 1
@@ -90,6 +92,12 @@ def _container_url(app: App, *, is_running: bool) -> str:
         note(f"containers cannot reach the daemon: {error}")
         return f"http://{GATEWAY_HOST}:{app.settings.port}/engines/v1"
     return container_base_url(app, address)
+
+
+def fault_lines(status: JsonObject) -> list[str]:
+    """Return a line for each service whose requests fail on purpose."""
+    faults = status.get("faults")
+    return [str(line) for line in faults] if isinstance(faults, list) else []
 
 
 def ended_lines(status: JsonObject) -> list[str]:

@@ -36,7 +36,7 @@ def ps(app: App, as_json: bool) -> None:
     import json
 
     from dmrc.cli.progress import note
-    from dmrc.cli.record.status import ended_lines
+    from dmrc.cli.record.status import ended_lines, fault_lines
     from dmrc.cli.tables import print_table
 
     runners = app.daemon.runners()
@@ -47,7 +47,8 @@ def ps(app: App, as_json: bool) -> None:
     for runner in runners:
         if runner.get("notice"):
             note(str(runner["notice"]))
-    for line in ended_lines(app.daemon.status() or {}):
+    status = app.daemon.status() or {}
+    for line in (*fault_lines(status), *ended_lines(status)):
         note(line)
 
 

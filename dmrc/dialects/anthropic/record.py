@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from dmrc.dialects.chat.recorded import call_begun, called, chunk, system_message
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -104,3 +105,13 @@ def _times(said: _Document) -> _Document:
 
 def _call(block: _Document, position: int) -> _Document:
     return call_begun(block, "id", position, json.dumps(block.get("input"), ensure_ascii=False))
+
+
+def tool_arguments(answer: _Document) -> Iterator[ArgumentPlace]:
+    """Yield the places of arguments: the `input` of blocks, an object, and the pieces of its text in a stream."""
+    for position, block in enumerate(items_of(answer.get("content"))):
+        if block.get("type") == "tool_use":
+            yield ArgumentPlace(block, "input", str(position), is_piece=False)
+    delta = object_of(answer.get("delta"))
+    if isinstance(delta.get("partial_json"), str):
+        yield ArgumentPlace(delta, "partial_json", str(answer.get("index")), is_piece=True)

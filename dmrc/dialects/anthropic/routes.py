@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dmrc.dialects.anthropic import record, requests
 from dmrc.dialects.anthropic.replies import AnthropicReply
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.errors import ContextLengthError, DmrcError, InputError, ThreadError
 from dmrc.exchange import JsonValue, Operation
+from dmrc.fields import JsonObject
 
 _PREFIXES = ("/anthropic/v1", "/v1", "/engines/v1")
 
@@ -68,6 +70,10 @@ class AnthropicDialect:
     def reader(self, operation: Operation) -> AnswerReader:
         """Return what reads an answer; see `Dialect`."""
         return counted if operation == "count_tokens" else record.AnthropicReader().read
+
+    def tool_arguments(self, answer: JsonObject) -> Iterator[ArgumentPlace]:
+        """Yield where arguments of tool calls stand; see `Dialect`."""
+        return record.tool_arguments(answer)
 
 
 class AnthropicMessages:

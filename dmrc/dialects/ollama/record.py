@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dmrc.dialects.chat.recorded import system_message, without_roles
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -71,3 +72,11 @@ def _call(call: _Document, index: int) -> _Document:
         "arguments": json.dumps(function.get("arguments"), ensure_ascii=False),
     }
     return {"index": index, "id": call.get("id"), "function": told}
+
+
+def tool_arguments(answer: _Document) -> Iterator[ArgumentPlace]:
+    """Yield the places of arguments, objects that come whole."""
+    for position, call in enumerate(items_of(object_of(answer.get("message")).get("tool_calls"))):
+        function = object_of(call.get("function"))
+        if "arguments" in function:
+            yield ArgumentPlace(function, "arguments", str(position), is_piece=False)

@@ -9,8 +9,9 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.dialects.dialect import AnswerReader, Call, LoadOrUnload, Route
 from dmrc.dialects.ollama import record, requests
 from dmrc.dialects.ollama.replies import Embeddings, OllamaReply, error_line, residence
@@ -58,6 +59,10 @@ class OllamaDialect:
         """Return what reads an answer; see `Dialect`."""
         del operation
         return record.OllamaReader().read
+
+    def tool_arguments(self, answer: JsonObject) -> Iterator[ArgumentPlace]:
+        """Yield where arguments of tool calls stand; see `Dialect`."""
+        return record.tool_arguments(answer)
 
 
 class OllamaChat:

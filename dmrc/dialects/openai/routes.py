@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace, chat_arguments
 from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.dialects.openai import record
 from dmrc.errors import ContextLengthError, DmrcError
 from dmrc.exchange import JsonValue, Operation
+from dmrc.fields import JsonObject
 
 _OPERATIONS: Mapping[str, Operation] = {
     "chat/completions": "chat",
@@ -59,6 +61,10 @@ class OpenAIDialect:
         """Return None: its answers need no reading."""
         del operation
         return None
+
+    def tool_arguments(self, answer: JsonObject) -> Iterator[ArgumentPlace]:
+        """Yield where arguments of tool calls stand; see `Dialect`."""
+        return chat_arguments(answer)
 
 
 class OpenAIRoute:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmrc.dialects.chat.recorded import call_begun, called, chunk, system_message, without_roles
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.exchange import JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -109,3 +110,16 @@ def _end(response: _Document, calls: int) -> _Document:
 
 def _joined(parts: Iterable[_Document]) -> str:
     return "".join(str(part["text"]) for part in parts if isinstance(part.get("text"), str))
+
+
+def tool_arguments(answer: _Document) -> Iterator[ArgumentPlace]:
+    """Yield the places of arguments; a stream has them in pieces, and whole when a call, and when all, is done."""
+    kind, call = answer.get("type"), str(answer.get("item_id"))
+    if kind == "response.function_call_arguments.delta":
+        yield ArgumentPlace(answer, "delta", call, is_piece=True)
+    elif kind == "response.function_call_arguments.done":
+        yield ArgumentPlace(answer, "arguments", call, is_piece=False)
+    outputs = [answer.get("output"), object_of(answer.get("response")).get("output")]
+    for item in (object_of(answer.get("item")), *(item for output in outputs for item in items_of(output))):
+        if item.get("type") == "function_call" and item.get("arguments"):
+            yield ArgumentPlace(item, "arguments", str(item.get("id")), is_piece=False)

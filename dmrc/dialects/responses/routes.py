@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dmrc.dialects.chat.counts import COUNT_PATH, TokenCount
 from dmrc.dialects.chat.recorded import counted
+from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.dialects.dialect import AnswerReader, Call, Route
 from dmrc.dialects.openai.routes import OpenAIDialect
 from dmrc.dialects.responses import record, requests
@@ -53,6 +54,10 @@ class ResponsesDialect(OpenAIDialect):
     def reader(self, operation: Operation) -> AnswerReader:
         """Return what reads an answer; see `Dialect`."""
         return counted if operation == "count_tokens" else record.ResponsesReader().read
+
+    def tool_arguments(self, answer: JsonObject) -> Iterator[ArgumentPlace]:
+        """Yield where arguments of tool calls stand; see `Dialect`."""
+        return record.tool_arguments(answer)
 
 
 class ResponsesRoute:

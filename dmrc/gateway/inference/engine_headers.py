@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dmrc.exchange import FAULT, JsonValue
 from dmrc.secret_names import is_secret_name
 
 # Who asks, and which trace and conversation it belongs to; the last two are how OpenRouter names an application.
@@ -31,3 +32,9 @@ def of_plugins(headers: Mapping[str, str]) -> dict[str, str]:
     lower = {name.lower(): value for name, value in headers.items()}
     added = {name: value for name, value in lower.items() if name not in _OF_THIS_HOP and not is_secret_name(name)}
     return {"content-type": "application/json", **added}
+
+
+def of_fault(annotations: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the header that names a fault which is made on purpose; none where none is."""
+    fault = annotations.get(FAULT)
+    return {"x-dmrc-fault": fault} if isinstance(fault, str) and fault.isascii() and fault.isidentifier() else {}

@@ -15,7 +15,7 @@ from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.dialect import Route, Timing
 from dmrc.errors import DmrcError, InputError
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
-from dmrc.gateway.inference.engine_headers import of_callers, of_plugins
+from dmrc.gateway.inference.engine_headers import of_callers, of_fault, of_plugins
 from dmrc.gateway.inference.kept_requests import beginning_of, trace_of
 from dmrc.gateway.server.page_sessions import SERVICE
 from dmrc.project import parse_keep_alive
@@ -185,7 +185,7 @@ class ExchangeBuilder:
     ) -> None:
         """Send the status and the headers."""
         ids = dict.fromkeys(("x-dmrc-exchange-id", *self._route.dialect.id_headers), self.id)
-        headers = {**(more or {}), "content-type": content_type, **ids}
+        headers = {**(more or {}), **of_fault(self.annotations), "content-type": content_type, **ids}
         if content_type.startswith(STREAM_TYPES):
             self.is_stream = True
             headers["cache-control"] = "no-cache"

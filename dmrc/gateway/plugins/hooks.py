@@ -15,6 +15,7 @@ from dmrc.capture.recorder import Recorder
 from dmrc.capture.rows import ExchangeTexts
 from dmrc.errors import PluginError
 from dmrc.exchange import KEY_SCOPE, Exchange, JsonValue
+from dmrc.gateway.faults.faults import MadeFaults
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.event_types import Runner
 from dmrc.hooks.files import import_file
@@ -47,6 +48,7 @@ class Hooks:
         self.plugins = plugins
         self._projects = projects
         self._catalog = catalog
+        self.faults = MadeFaults(plugins, projects)
         self._notifications = Notifications()
         self._loading = asyncio.Lock()  # two commands may register one project at the same time
         self._starts: dict[scheduled.ManagedRunner, asyncio.Task[_Told]] = {}
@@ -62,15 +64,21 @@ class Hooks:
         """Load a project's own plugins, those whose file changed anew, and tell of the project; return its plugins."""
         name = registration.name
         async with self._loading:
-            self.project_down(name, but=registration.plugins)
+            self._forget_plugins(name, but=registration.plugins)
             own = [
                 self.plugins.find_local(name, local) or await self._load(name, local) for local in registration.plugins
             ]
+        self.faults.project_up(name)
         implementations = self.plugins.implementations("dmrc_project_loaded", (name,))
         self._notifications.tell(implementations, project=registration.to_project())
         return own
 
-    def project_down(self, name: str, but: Iterable[LocalPlugin] = ()) -> None:
+    def project_down(self, name: str) -> None:
+        """Let go of a project's own plugins, and make no faults for it any more."""
+        self.faults.project_down(name)
+        self._forget_plugins(name)
+
+    def _forget_plugins(self, name: str, but: Iterable[LocalPlugin] = ()) -> None:
         """Let go of a project's own plugins, but for these."""
         for plugin in self.plugins.unload_project(name, but):
             self._notifications.forget(plugin)

@@ -51,6 +51,7 @@ from dmrc.gateway.routes.diffs import DiffRoutes
 from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguration
 from dmrc.gateway.routes.dmr_engines import runners_of, unload
 from dmrc.gateway.routes.documents import EVENTS
+from dmrc.gateway.routes.faults import FaultRoutes
 from dmrc.gateway.routes.hosted import HostedRoutes
 from dmrc.gateway.routes.hosts import HostRoutes
 from dmrc.gateway.routes.keys import KeyRoutes
@@ -118,6 +119,7 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     _Admin(daemon).add_to(router)
     ProjectRoutes(daemon.bindings, daemon.projects, daemon.members, daemon.catalog.upstream_keys).add_to(router)
     KeyRoutes(daemon.keys).add_to(router)
+    FaultRoutes(daemon.hooks.faults).add_to(router)
     DiffRoutes(daemon.diffs, daemon.ending).add_to(router)
     ReplicaLogRoutes(daemon.scheduler).add_to(router)
     HostRoutes(daemon.engines).add_to(router)
@@ -177,6 +179,7 @@ class _Admin:
             "runners": len(daemon.scheduler.runners()),
             "in_flight": daemon.work.in_flight - 1,
             "ended": [asdict(end) for end in daemon.scheduler.backoff.latest],
+            "faults": [str(planned) for planned in daemon.hooks.faults.planned()],
             "exchanges_dropped": daemon.recorder.counts().dropped,
         }
 

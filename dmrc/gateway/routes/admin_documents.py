@@ -122,6 +122,7 @@ class Status(AnswerDocument):
     runners: int
     in_flight: int = Field(description="Calls that it answers, but this one")
     ended: list[RunnerEnd]
+    faults: list[str] = Field(description="What fails on purpose, a line for each plan")
     exchanges_dropped: int
 
 

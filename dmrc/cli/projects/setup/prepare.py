@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, note, spinner
+from dmrc.cli.projects.faults.running import planned
 from dmrc.cli.projects.setup.formats import refusal, wanted_formats
 from dmrc.cli.projects.setup.hosts import pull_there
 from dmrc.cli.projects.setup.reaching import attach
@@ -154,6 +155,9 @@ def _register(app: App, registration: Registration, upstream_keys: Mapping[str, 
     document = answer if isinstance(answer, dict) else {}
     for plugin in cast(list[JsonObject], document.get("plugins", [])):
         note(_plugin_line(plugin))
+    for row in planned(app):
+        if row["project"] == registration.name:
+            note(str(row["line"]))
 
 
 def _plugin_line(plugin: JsonObject) -> str:

@@ -112,7 +112,7 @@ class Table:
         text = self._aligned([column.cell(row) for column in self._columns], exchange)
         left = None if self._screen.width is None else self._screen.width - _width(click.unstyle(text)) - 2
         note = row.status.partition(" ")[2]  # how it ended, where that is no matter of its status
-        words = "  ".join(part for part in (note, row.error, row.words) if part)
+        words = "  ".join(part for part in (note, row.fault, row.error, row.words) if part)
         shown = fitted(words, left if left is not None else _LONGEST_WORDS * (2 if row.error else 1))
         if not shown:
             return text.rstrip()

@@ -1,0 +1,1 @@
+"""`dmrc faults`: requests that fail on purpose."""

@@ -1,1 +1,0 @@
-"""`dmrc cassette` and its subcommands, one file each."""
