@@ -8,13 +8,11 @@ import inspect
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeVar
 
-from dmrc import daemon_lock
 from dmrc.background import BackgroundTasks
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import LiveEvents
@@ -34,6 +32,8 @@ from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.projects.given import GivenProject, take_in
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.projects.membership import Membership
+from dmrc.gateway.replays.asking import RequestReader
+from dmrc.gateway.replays.replays import Replays
 from dmrc.gateway.routes.admin import create_admin_app
 from dmrc.gateway.routes.dmr_archives import DmrArchives
 from dmrc.gateway.routes.dmr_engines import DmrEngines
@@ -47,14 +47,14 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.app import Gateway
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.server.callers_by_address import CallersByAddress
-from dmrc.gateway.server.connection_shares import raise_limit_of_descriptors
 from dmrc.gateway.server.cors import Origins
-from dmrc.gateway.server.logging import mask_with
 from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
+from dmrc.gateway.serving.model_names import ModelNames
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
+from dmrc.project import Replay
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
@@ -122,7 +122,7 @@ class Daemon:
         self._background = self._kept(BackgroundTasks("work that nobody waits for"))
         self.diffs = Diffs(self.projects, self.catalog, self.scheduler, secrets)
         self.hooks.watch(self.recorder, self.scheduler)
-        self.members = Membership(self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings)
+        self.members = self._made_members(secrets)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)
 
         self.page_sessions, self.work = PageSessions(settings.port), CallCounter()
@@ -145,6 +145,16 @@ class Daemon:
 
         self._parts.push_async_callback(close)
         return part
+
+    def _made_members(self, secrets: KnownSecrets) -> Membership:
+        """Return what takes projects in and lets them go, with what records and replays for them."""
+        settings = self.settings
+        names = ModelNames(settings.default_registry)
+        reader = RequestReader(self.projects, names, self.recorder, self.hooks.filters_capture)
+        directory, level = settings.paths.replays, settings.capture or "full"
+        replays = self._kept(Replays(self.hooks, self.recorder, reader, directory, level))
+        parts = (self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings, replays)
+        return Membership(*parts)
 
     def _gateway(self, models: Models, engines: Mapping[str, Engine], plugins: Plugins) -> Gateway:
         """Return the gateway with all its routes."""
@@ -176,11 +186,16 @@ class Daemon:
     async def _end_project(self, name: str) -> bool:
         return await self.members.unregister(name)
 
-    async def run(self, on_ready: Callable[[], None], given: Sequence[GivenProject] = ()) -> None:
+    async def run(
+        self, on_ready: Callable[[], None], given: Sequence[GivenProject] = (), replay: Replay | None = None
+    ) -> None:
         """Listen until SIGTERM, SIGINT or `stop`; projects that are `given` are up before anybody can ask.
+
+        `replay` is for requests of no project.
 
         Raises:
             PortTakenError: Another process listens on the port.
+            CassetteError: A cassette of `replay` cannot be read.
         """
         loop = asyncio.get_running_loop()
         for number in _ENDING:
@@ -194,6 +209,9 @@ class Daemon:
         take_in(given, self.projects, self.catalog.upstream_keys, self.members)
         for registration in self.projects.all():
             await self._plugins_up(registration)
+            await self.members.replays.resume(registration)
+        if replay is not None:
+            await self.members.replays.begin_nobodys(replay)
         self.bindings.open_loopback()
         self.bindings.open_for_other_machines()
         await self._restore_bridges()
@@ -267,33 +285,3 @@ def _users_docker() -> str | None:
         return local_docker_endpoint(os.environ).host
     except DockerError:
         return None
-
-
-def serve(
-    settings: Settings,
-    models: Models,
-    engines: Mapping[str, Engine],
-    plugins: Plugins,
-    on_ready: Callable[[], None],
-    given: Sequence[GivenProject] = (),
-) -> None:
-    """Run the daemon in this process until it is told to end; blocks.
-
-    Raises:
-        DaemonRunningError: Another daemon serves this state directory.
-        PortTakenError: Another process listens on the port.
-    """
-    import uvloop
-
-    async def main() -> None:
-        async with AsyncExitStack() as parts:
-            for engine in engines.values():
-                parts.push_async_callback(engine.close)
-            daemon = Daemon(settings, models, engines, plugins, parts)
-            mask_with(daemon.masked)
-            await daemon.run(on_ready, given)
-
-    sys.setswitchinterval(SWITCH_SECONDS)
-    raise_limit_of_descriptors()
-    with daemon_lock.held(settings.paths.create().daemon_lock):
-        uvloop.run(main())

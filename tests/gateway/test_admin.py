@@ -18,7 +18,7 @@ from dmrc import errors
 from dmrc.gateway.projects.keys import NamedKey
 from dmrc.gateway.routes import admin_documents
 from dmrc.gateway.routes.admin_documents import AdminBody, KeyForm, OptionsForm, RegistrationForm
-from dmrc.project import Fault, FaultPlan, ModelDeclaration, ServingOptions, Upstream
+from dmrc.project import Fault, FaultPlan, ModelDeclaration, Replay, ServingOptions, Upstream
 from dmrc.projects import Registration
 from dmrc.told_errors import told_error
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -34,6 +34,7 @@ ROUTES = {
     *("GET /requests/live", "POST /requests/flush", "POST /ui-token", "GET /runners", "POST /unload"),
     *("GET /configurations", "PUT /configurations", "DELETE /configurations", "GET /plugins", "POST /pulled"),
     *("GET /keys", "POST /keys", "DELETE /keys/{name}"),
+    *("GET /projects/{name}/replay", "GET /replay"),
     *("GET /replica-log", "GET /hosts", "POST /hosts/join", "POST /hosts/pull"),
     *("POST /hosted/pull", "POST /hosted/describe", "POST /hosted/load", "POST /hosted/log"),
 }
@@ -58,6 +59,7 @@ REGISTRATION = Registration(
     services={"app": ("near", "far")},
     key_hashes={"app": "00"},
     extensions={"app": {"x-dmrc-limits": {"a": [1, {"b": None}]}}},
+    replay=Replay(directory="/app/cassettes", mode="replay-or-record", speed=1.5, ignore=("user_id", "/run-[0-9]+/")),
     starter=(7, 1.5),
     faults={"app": FaultPlan(seed=7, faults=(Fault(kind="cut", share=0.5, after=3),))},
 )  # fmt: skip

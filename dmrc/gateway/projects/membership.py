@@ -8,6 +8,7 @@ from dmrc.background import BackgroundTasks
 from dmrc.capture.secrets import KnownSecrets
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
+from dmrc.gateway.replays.replays import Replays
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.plugin import Plugin
 from dmrc.projects import Projects, Registration
@@ -25,6 +26,7 @@ class Membership:
         hooks: Hooks,
         secrets: KnownSecrets,
         endings: ProjectEndings,
+        replays: Replays,
     ) -> None:
         """Change `projects`, and what follows from that; `endings` look after those that are registered."""
         self._projects = projects
@@ -34,9 +36,16 @@ class Membership:
         self._secrets = secrets
         self._background = BackgroundTasks("letting go of a project")
         self._endings = endings
+        self.replays = replays
+        """Which of them record or replay."""
 
     async def register(self, registration: Registration) -> list[Plugin]:
-        """Take a project in, let go of the runners that only its former declarations used; return its own plugins."""
+        """Take a project in, let go of the runners that only its former declarations used; return its own plugins.
+
+        Raises:
+            CassetteError: It records or replays, and a cassette cannot be read; nothing has changed then.
+        """
+        await self.replays.begin(registration)
         before = self._known(registration.name)
         self._projects.register((registration.keeping(before[0]) if before else registration).recorded())
         registered = self._projects.get(registration.name)
@@ -58,6 +67,7 @@ class Membership:
             left = known.without(service)
             if left is None:
                 self._projects.unregister(name)
+                await self.replays.end(name)
                 self._secrets.forget(name)
             else:
                 self._projects.register(left)
@@ -75,6 +85,7 @@ class Membership:
         """Forget a project, its keys, and the runners that only it used."""
         before = self._known(name)
         known = self._projects.unregister(name)
+        await self.replays.end(name)
         self._secrets.forget(name)
         self._forget_plugins(name, await self._release(before))
         if not self._known(name):  # it may have come again meanwhile

@@ -169,6 +169,16 @@ class Registered(AnswerDocument):
     plugins: list[PluginDocument]
 
 
+class ReplayReport(AnswerDocument):
+    """What became of a recording or a replay."""
+
+    project: str | None = Field(description="null: of the requests of no project")
+    mode: str = Field(description="`record`, `replay` or `replay-or-record`")
+    directory: str = Field(description="Where its cassettes lie")
+    services: dict[str, dict[str, Any]] = Field(description="What was used, recorded and left out, by service")
+    misses: list[dict[str, Any]] = Field(description="Requests that are not recorded, each with its first difference")
+
+
 class Known(AnswerDocument):
     """Whether there was such a thing."""
 

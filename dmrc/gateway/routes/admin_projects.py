@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from dmrc.errors import DaemonError, InputError, PortTakenError
+from dmrc.fields import JsonObject
 from dmrc.gateway.projects.claims import Claims
 from dmrc.gateway.projects.membership import Membership
 from dmrc.gateway.routes.admin_documents import (
@@ -17,9 +18,11 @@ from dmrc.gateway.routes.admin_documents import (
     ProjectDocument,
     Registered,
     RegistrationForm,
+    ReplayReport,
 )
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.serving.upstream_keys import UpstreamKeys
+from dmrc.hooks.plugins import NOBODY
 from dmrc.projects import Projects, Registration
 
 
@@ -45,6 +48,8 @@ class ProjectRoutes:
         router.post("/projects/{name}/settle", response_model=Done)(self.settle)
         router.put("/projects/{name}/upstream-keys", response_model=Done)(self.upstream_keys)
         router.post("/projects/{name}/join", response_model=Done)(self.join)
+        router.get("/projects/{name}/replay", response_model=ReplayReport)(self.replay)
+        router.get("/replay", response_model=ReplayReport)(self.nobodys_replay)
         router.delete("/projects/{name}/services/{service}", response_model=Known)(self.leave)
         router.post("/projects/{name}/services/{service}/rest", response_model=Done)(self.rest)
 
@@ -105,6 +110,14 @@ class ProjectRoutes:
             return {"known": True}
         self._claims.settle(name)
         return {"known": await self._members.unregister(name)}
+
+    async def replay(self, name: str) -> JsonObject:
+        """Return what became of the recording or replay of a project, of the last one where it has ended."""
+        return await self._members.replays.report(name)
+
+    async def nobodys_replay(self) -> JsonObject:
+        """Return the same of the requests of no project: `dmrc serve --record`, `--replay`."""
+        return await self._members.replays.report(NOBODY)
 
     async def upstream_keys(self, name: str, body: dict[str, str]) -> dict[str, object]:
         """Remember the keys of a project's upstreams, by the names of their variables: in memory, and nowhere else."""

@@ -1,0 +1,169 @@
+"""The runs of the projects that record or replay: begun with a registration, ended with the next one or the project."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmrc.background import apart
+from dmrc.capture.recorder import Recorder
+from dmrc.cassettes.runs import ReplayRun
+from dmrc.errors import DmrcError, NotFoundError, ProjectError
+from dmrc.fields import JsonObject
+from dmrc.files import replace_file
+from dmrc.gateway.plugins.hooks import Hooks
+from dmrc.gateway.replays.asking import RequestReader
+from dmrc.gateway.replays.plugins import Answering, Recording
+from dmrc.hooks.plugin import Plugin
+from dmrc.hooks.plugins import NOBODY
+from dmrc.project import Replay
+from dmrc.projects import Registration
+from dmrc.settings import CaptureLevel
+
+_log = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 5.0
+_NOBODYS_FILE = "_nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """One run at work."""
+
+    replay: Replay
+    """What it is for."""
+    run: ReplayRun
+    """Its cassettes, and what became of them."""
+    plugins: tuple[Plugin, ...]
+    """Answer and record for it."""
+
+
+class Replays:
+    """Which project has which run. For one event loop; what reads and writes files runs in threads."""
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        recorder: Recorder,
+        reader: RequestReader,
+        directory: Path,
+        default_level: CaptureLevel,
+    ) -> None:
+        """Leave reports in `directory`; `default_level` is what is recorded of a project that says nothing."""
+        self._hooks = hooks
+        self._recorder = recorder
+        self._reader = reader
+        self._directory = directory
+        self._default_level = default_level
+        self._running: dict[str, _Running] = {}
+        self._last: dict[str, JsonObject] = {}
+        self._turn = asyncio.Lock()
+
+    async def begin(self, registration: Registration) -> None:
+        """Begin the run that a registration asks for, in the place of the project's former one.
+
+        Raises:
+            CassetteError: A cassette cannot be read; file and line are named.
+            ProjectError: It is to be recorded, and its requests may not be.
+        """
+        await self._begin(registration.name, registration.replay, registration.capture)
+
+    async def begin_nobodys(self, replay: Replay) -> None:
+        """Begin the run of the requests of no project; raises as `begin` does."""
+        await self._begin(NOBODY, replay, None)
+
+    async def resume(self, registration: Registration) -> None:
+        """Begin the run of a project that was up when the last daemon ended; why it cannot is in the log."""
+        try:
+            await self.begin(registration)
+        except DmrcError as error:
+            _log.error("project '%s' is neither recorded nor replayed: %s", registration.name, error)
+
+    async def report(self, project: str) -> JsonObject:
+        """Return what became of a run so far; of the last one where it has ended. Written to disk as well.
+
+        Raises:
+            NotFoundError: The project neither records nor replays.
+        """
+        async with self._turn:
+            running = self._running.get(project)
+            if running is not None:
+                await self._tell(project, running)
+            if project not in self._last:
+                raise NotFoundError(
+                    f"project '{project}' neither records nor replays", remedy="Run: dmrc up --record or --replay"
+                )
+            return self._last[project]
+
+    async def end(self, project: str) -> None:
+        """End the run that a project has now, and leave its report; not one that begins meanwhile."""
+        running = self._running.get(project)
+        async with self._turn:
+            if self._running.get(project) is running:
+                await self._end(project)
+
+    async def close(self) -> None:
+        """End all runs."""
+        async with self._turn:
+            for project in list(self._running):
+                await self._end(project)
+
+    async def _begin(self, project: str, replay: Replay | None, level: CaptureLevel | None) -> None:
+        wanted = replay if replay is not None and replay.mode is not None else None
+        if wanted is not None and wanted.writes:
+            _check_level(level or self._default_level)
+        async with self._turn:
+            before = self._running.get(project)
+            if wanted is None:
+                await self._end(project)
+                return
+            if before is not None and before.replay.directory == wanted.directory:
+                await self._end(project)  # what it wrote is to be read
+            run = await apart(lambda: ReplayRun.load(wanted), "the reading of cassettes")
+            await self._end(project)
+            self._running[project] = _Running(wanted, run, self._plugins(project, wanted, run))
+
+    def _plugins(self, project: str, replay: Replay, run: ReplayRun) -> tuple[Plugin, ...]:
+        added = []
+        if replay.answers:
+            answering = Answering(run, replay, self._reader)
+            added.append(self._hooks.plugins.add("dmrc.replay", answering, project))
+        if replay.writes:
+            added.append(self._hooks.plugins.add("dmrc.record", Recording(run), project))
+        return tuple(added)
+
+    async def _end(self, project: str) -> None:
+        running = self._running.pop(project, None)
+        if running is None:
+            return
+        await self._tell(project, running)
+        for plugin in running.plugins:
+            self._hooks.let_go(plugin)
+        await apart(running.run.close, "the end of a replay")
+
+    async def _tell(self, project: str, running: _Running) -> None:
+        """Take in what was asked so far, and write down what became of the run."""
+
+        def tell() -> JsonObject:
+            self._recorder.flush(_SETTLE_SECONDS)
+            for plugin in running.plugins:
+                self._hooks.settle(plugin, _SETTLE_SECONDS)
+            running.run.flush()
+            report = {**running.run.report(), "project": project or None}
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            path = self._directory / f"{project or _NOBODYS_FILE}.json"
+            replace_file(path, json.dumps(report, indent=2).encode() + b"\n", 0o600)
+            return report
+
+        self._last[project] = await apart(tell, "the report of a replay")
+
+
+def _check_level(level: CaptureLevel) -> None:
+    if level != "full":
+        raise ProjectError(
+            f"capture is '{level}', and a cassette needs what is asked and answered",
+            remedy="Remove x-dmrc.capture (or DMRC_CAPTURE), or do not record",
+        )
