@@ -15,6 +15,7 @@ from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, REPLAYED, Exchange, JsonValue
 from dmrc.json_values import object_of, parse_object
 
 _IN_WORDS = ("chat", "completion", "response")
+_PRELOADS = "x-preload-only"
 _MEDIA = b'"[media '
 # What says how a body is to be read; all else of the headers is about who asked.
 _HEADERS = ("anthropic-version", "anthropic-beta", "openai-beta")
@@ -87,7 +88,7 @@ def sendable(exchange: Exchange, *, with_redacted: bool = False) -> Sendable | L
 def _no_answer(exchange: Exchange) -> str | None:
     """Return why there is nothing to compare with."""
     notes = exchange.annotations
-    if exchange.operation not in _IN_WORDS:
+    if exchange.operation not in _IN_WORDS or exchange.request_headers.get(_PRELOADS) == "true":
         return "asks for no words"
     if notes.get(REPLAYED):
         return "was answered from a recording"

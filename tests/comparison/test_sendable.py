@@ -25,6 +25,7 @@ from tests.comparison.exchanges import exchange, sent
         ({"annotations": {"replayed": "api.jsonl:3"}}, "was answered from a recording"),
         ({"annotations": {"fault": "rate_limit"}}, "had a fault that was made"),
         ({"operation": "embedding"}, "asks for no words"),
+        ({"request_headers": {"x-preload-only": "true"}}, "asks for no words"),
         ({"model_reference": None}, "was answered by a plugin"),
         ({"dialect": "ollama", "path": "/api/chat", "request_body": b'{"model":"llm"}'}, "asks for no words"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.cli.app import App
-from dmrc.cli.progress import PullProgress, is_terminal, note, spinner
+from dmrc.cli.progress import PullProgress, is_terminal, note
 from dmrc.cli.record.diff.machine import ProcessorWatch
 from dmrc.cli.record.diff.sending import Answered, Repetition, Sender
 from dmrc.cli.record.diff.wish import Answerer, Changes, body, source_of
@@ -41,6 +41,8 @@ class Sent:
 class Asking:
     """How requests are sent."""
 
+    name: str
+    """What the daemon calls this run."""
     key: str
     """With this key."""
     temperature: float | None
@@ -70,17 +72,21 @@ def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int)
             orders = _orders(begun, chosen, sources)
             watch = ProcessorWatch(int(str(app.daemon.ensure()["pid"])))
             try:
-                with _progress(len(orders)) as advance:
-                    for one in _answers(app, str(begun["name"]), orders, Asking(key, changes.temperature, parallel)):
+                asking = Asking(str(begun["name"]), key, changes.temperature, parallel)
+                # Closed here: an interrupt may come when no answer is waited for.
+                with _progress(len(orders)) as show, contextlib.closing(_answers(app, orders, asking, show)) as answers:
+                    for one in answers:
                         answered.append(one)
-                        advance()
+                        show("asking", len(answered))
             except (KeyboardInterrupt, DmrcError) as error:
                 if not answered:
                     raise
                 problem = error
-            noise = watch.noise() if parallel == 1 else f"{parallel} at a time slow one another down"
+            noise = watch.noise() if _is_here(begun) else None
             with contextlib.suppress(DaemonError):  # the problem says it
                 app.daemon.request("POST", "/requests/flush")
+    if parallel > 1:
+        noise = f"{parallel} at a time slow one another down"
     report = _report(app, answered, left_out, len(chosen) - len(answered), noise)
     words = f"{len(answered)} requests again: {changes.words()}"
     return Sent(report, words, problem if isinstance(problem, DmrcError) else None)
@@ -125,30 +131,43 @@ def _orders(begun: JsonObject, chosen: Sequence[Sendable], sources: Sequence[Ans
     return sorted((Repetition(sent, keys[source_of(sent)]) for sent in chosen), key=lambda order: order.model)
 
 
-def _answers(app: App, name: str, orders: Sequence[Repetition], asking: Asking) -> Iterator[Answered]:
+def _is_here(begun: JsonObject) -> bool:
+    """Return whether a model is computed on this machine; what another one does, its processors do not tell."""
+    options = [cast("JsonObject", model["options"]) for model in cast("list[JsonObject]", begun["models"])]
+    return any(one.get("upstream") is None and one.get("host") is None for one in options)
+
+
+def _answers(
+    app: App, orders: Sequence[Repetition], asking: Asking, show: Callable[[str, int | None], None]
+) -> Generator[Answered]:
     """Load each model, send what is for it, and yield the answers."""
     for model, of_model in groupby(orders, lambda order: order.model):
-        with spinner(f"loading {model}"):
-            loaded = app.daemon.load(name, model)
+        show(f"loading {model}", None)
+        loaded = app.daemon.load(asking.name, model)
         if loaded.get("notice"):
             note(str(loaded["notice"]))
-        sender = Sender(app.settings.port, asking.key, asking.temperature)
-        yield from sender.send(list(of_model), asking.parallel)
+        show("asking", None)
+        yield from Sender(app.settings.port, asking.key, asking.temperature).send(list(of_model), asking.parallel)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show how many were answered, on a terminal; elsewhere nothing."""
+def _progress(total: int) -> Iterator[Callable[[str, int | None], None]]:
+    """Show what is done, and how many were answered where that changes, on a terminal; elsewhere nothing."""
     if not is_terminal():
-        yield lambda: None
+        yield lambda _text, _count: None
         return
     import rich.console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("asking"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+        yield lambda text, count: progress.update(task, description=text, completed=count)
 
 
 def _report(

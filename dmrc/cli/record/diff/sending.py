@@ -6,7 +6,7 @@ import contextlib
 import http.client
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class Sender:
         self._connections: set[http.client.HTTPConnection] = set()
         self._is_over = False
 
-    def send(self, orders: Sequence[Repetition], parallel: int) -> Iterator[Answered]:
+    def send(self, orders: Sequence[Repetition], parallel: int) -> Generator[Answered]:
         """Send all, `parallel` at a time, and yield each when it is answered to its end.
 
         Who asks for no more, as by a KeyboardInterrupt, ends those under way.
