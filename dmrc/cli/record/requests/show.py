@@ -11,13 +11,11 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
+from dmrc.cli.record.messages import conversation_lines
 
 if TYPE_CHECKING:
-    from dmrc.capture.conversation import Message
     from dmrc.cli.record.requests.lines import Screen
     from dmrc.exchange import Exchange
-
-_ROLE_COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
 
 @click.command(epilog="Example: dmrc requests show aed47506 --raw --part response")
@@ -45,7 +43,6 @@ def show(app: App, id: str, raw: bool, part: str | None, as_json: bool) -> None:
 
 
 def _page(exchange: Exchange, screen: Screen) -> Iterator[str]:
-    from dmrc.capture.conversation import answered, asked
     from dmrc.capture.summary import made_on_purpose, plain
 
     yield from _head(exchange, screen)
@@ -53,11 +50,7 @@ def _page(exchange: Exchange, screen: Screen) -> Iterator[str]:
         yield screen.style(fault, fg="yellow")
     if exchange.error_message:
         yield screen.style(f"error: {plain(exchange.error_message, 500)}", fg="red")
-    for message in (*asked(exchange), *(answers := answered(exchange))):
-        yield ""
-        yield from _message(message, screen)
-    if not answers:
-        yield from _other_answer(exchange, screen)
+    yield from conversation_lines(exchange, screen)
     cut = [name for name in ("request", "response") if getattr(exchange, f"{name}_truncated")]
     if cut:
         yield ""
@@ -113,52 +106,3 @@ def _times(exchange: Exchange) -> str:
     rates = {"prefill": exchange.prompt_tokens_per_second, "decode": exchange.completion_tokens_per_second}
     parts += [f"{name} {value:.0f} tok/s" for name, value in rates.items() if value is not None]
     return " · ".join(parts)
-
-
-def _message(message: Message, screen: Screen) -> Iterator[str]:
-    from dmrc.capture.summary import plain
-
-    title = f"{plain(message.role, 40)} {plain(message.call_id or '', 60)}".rstrip()
-    yield screen.style(title, fg=_ROLE_COLOURS.get(message.role, "blue"), bold=True)
-    if message.reasoning:
-        yield screen.style("  thinks", dim=True)
-    for line in _block(message.reasoning, "    "):
-        yield screen.style(line, dim=True, italic=True)
-    yield from _block(message.text)
-    for call in message.calls:
-        name = screen.style(plain(call.name, 200), bold=True)
-        yield f"  {screen.style('calls', dim=True)} {name} {plain(call.id, 60)}"
-        yield from _block(call.arguments, "    ")
-
-
-def _other_answer(exchange: Exchange, screen: Screen) -> Iterator[str]:
-    """Yield an answer that is no words: vectors, scores, an error, or nothing."""
-    from dmrc.capture.conversation import answer_document
-
-    yield ""
-    yield screen.style("answer", fg="green", bold=True)
-    document = answer_document(exchange)
-    data = document.get("data")
-    if exchange.operation == "embedding" and isinstance(data, list):
-        vectors = [one.get("embedding") for one in data if isinstance(one, dict)]
-        sizes = {len(vector) for vector in vectors if isinstance(vector, list)}
-        numbers = f" of {sizes.pop()} numbers" if len(sizes) == 1 else ""
-        yield f"  {len(data)} vector{'s' if len(data) != 1 else ''}{numbers}"
-    elif exchange.response_body:
-        yield from _block(exchange.response_body.decode("utf-8", "replace"))
-    else:
-        yield screen.style("  nothing of it was recorded", dim=True)
-
-
-def _block(text: str, indent: str = "  ") -> Iterator[str]:
-    """Yield the lines of a text, safe for a terminal; JSON is indented."""
-    from dmrc.capture.summary import printable
-
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if isinstance(document, dict | list):
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-    for line in text.expandtabs(4).splitlines():
-        yield f"{indent}{printable(line)}"
