@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from dmrc.compose.yaml_writing import yaml_text
 from dmrc.errors import InputError, ProjectError
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.files import replace_file
@@ -21,25 +19,6 @@ KEYS = f"{SECRETS}/keys.json"
 """File with the keys alone, by what they are for. The next export reads it; the cluster does not."""
 
 _MARK = "# Written by dmrc export kubernetes"
-
-# Plain, Python's YAML takes all these for text, but kubectl's takes `y` for true, and kustomize's `1e3` and `0o14` for
-# numbers. Source: YAML 1.1 and 1.2.2, chapter 10.3.2.
-_NO_TEXT_ELSEWHERE = re.compile(r"[yn]|[-+]?[.\d].*", re.IGNORECASE)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as it is, and every value out in full."""
-
-    def ignore_aliases(self, _data: object) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else '"' if _NO_TEXT_ELSEWHERE.fullmatch(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +40,6 @@ def yaml_file(name: str, documents: Iterable[JsonObject], comments: Sequence[str
     """Return a file of YAML: the same documents are always the same bytes."""
     head = "".join(f"{line}\n" for line in (f"{_MARK}.", *(f"# {_one_line(each)}" for each in comments)))
     return ManifestFile(name, head + "---\n".join(map(yaml_text, documents)))
-
-
-def yaml_text(document: JsonValue) -> str:
-    """Return a document as YAML that every reader takes for the same."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
-    return text
 
 
 def _one_line(comment: str) -> str:

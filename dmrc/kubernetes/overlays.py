@@ -9,13 +9,14 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dmrc.compose.yaml_writing import yaml_text
 from dmrc.errors import UnsupportedError
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.kubernetes import names
 from dmrc.kubernetes.arguments import NOWHERE
 from dmrc.kubernetes.choices import Choices, OverlayName
 from dmrc.kubernetes.engines import is_scaled, pod_of
-from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file, yaml_text
+from dmrc.kubernetes.folder import ManifestFile, kustomization, yaml_file
 from dmrc.kubernetes.pods import document, selector
 from dmrc.kubernetes.served import ServedModel
 

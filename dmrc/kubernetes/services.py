@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dmrc.compose.yaml_writing import yaml_text
 from dmrc.errors import ProjectError
 from dmrc.fields import JsonObject, JsonValue, mapping
 from dmrc.kubernetes import names
-from dmrc.kubernetes.folder import yaml_text
 from dmrc.kubernetes.pods import document, selector, template
 from dmrc.kubernetes.probes import readiness
 from dmrc.project import Service, parse_keep_alive
