@@ -55,13 +55,18 @@ def _reply(asked: Asked, *, stream: bool) -> Reply | None:
     """Return what says an answer in the caller's words; None where they are the engine's own."""
     document = {name: value for name, value in asked.body.items() if name != "previous_response_id"}
     document |= {"stream": stream, "model": asked.model}
-    call = _route(asked).call(document, json.dumps(document).encode(), None)
+    call = route_for(asked).call(document, json.dumps(document).encode(), None)
     if not isinstance(call, Call):
         raise CassetteError("it asks for no words")
     return call.reply
 
 
-def _route(asked: Asked) -> Route:
+def route_for(asked: Asked) -> Route:
+    """Return the route that a request is for.
+
+    Raises:
+        CassetteError: There is none such.
+    """
     for path, route in dialect_of(asked.dialect, asked.operation).routes().items():
         if route_of(path.replace("{v1}", "/v1").replace("{root}", "")) == asked.path:
             return route

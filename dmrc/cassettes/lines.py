@@ -26,6 +26,13 @@ from dmrc.fields import JsonObject, JsonValue
 VERSION = 1
 """Of the format: a later one that an earlier dmrc cannot read has a higher number."""
 
+FIELDS = {
+    "": ("request", "answer"),
+    "request": ("dialect", "operation", "path", "model", "body"),
+    "answer": ("status", "type", "model", "headers", "frame", "pieces", "ms", "spaces", "body", "text"),
+}
+"""What stands in a line, in its request and in its answer."""
+
 _REQUEST = '{"request": '
 _JSON = json.JSONDecoder()
 _OPERATIONS: tuple[Operation, ...] = get_args(Operation)
@@ -90,8 +97,8 @@ def asked_in(line: str) -> Asked:
     """
     try:
         if line.startswith(_REQUEST):
-            return _asked(_JSON.raw_decode(line, len(_REQUEST))[0])
-        return _asked(json.loads(line)["request"])
+            return asked_from(_JSON.raw_decode(line, len(_REQUEST))[0])
+        return asked_from(json.loads(line)["request"])
     except (ValueError, TypeError, KeyError) as error:
         raise CassetteError(f"the request cannot be read: {_why(error)}") from error
 
@@ -104,7 +111,7 @@ def interaction_in(line: str) -> Interaction:
     """
     try:
         document = json.loads(line)
-        return Interaction(_asked(document["request"]), _answer(document["answer"]))
+        return Interaction(asked_from(document["request"]), _answer(document["answer"]))
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
         raise CassetteError(f"it cannot be read: {_why(error)}") from error
 
@@ -153,7 +160,12 @@ def _json_bytes(document: JsonValue, compact: bool) -> bytes | None:
         return None
 
 
-def _asked(value: JsonObject) -> Asked:
+def asked_from(value: JsonObject) -> Asked:
+    """Return what is asked in the `request` of a line, or of a miss in a report.
+
+    Raises:
+        ValueError, TypeError, KeyError: It is none.
+    """
     body, operation = value["body"], value["operation"]
     if not isinstance(body, dict):
         raise TypeError("'body' of the request is no object")

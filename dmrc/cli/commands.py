@@ -56,6 +56,9 @@ COMMANDS = {
     "diff": LazyCommand(
         "dmrc.cli.record.diff.command:diff", "Send recorded requests to something else, and compare", _WATCHING
     ),
+    "cassette": LazyCommand(
+        "dmrc.cli.record.cassette.group:cassette", "See, check and change recorded answers", _WATCHING
+    ),
     "ui": LazyCommand("dmrc.cli.record.ui:ui", "Open the web page", _WATCHING),
     "plugins": LazyCommand("dmrc.cli.record.plugins:plugins", "List the plugins, and what each one costs", _WATCHING),
     "status": LazyCommand("dmrc.cli.record.status:status", "Tell whether the daemon runs, and where", _WATCHING),

@@ -65,10 +65,10 @@ def read_project(
     if address := _environ(options).get("RAY_ADDRESS"):  # the daemon may have been started elsewhere
         project = project.on_cluster(address)
     check_models(app, project)
-    return replace(project, secrets=_secrets(document, options))
+    return replace(project, secrets=secrets_of(document, options))
 
 
-def _secrets(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
+def secrets_of(document: dict[str, object], options: ComposeOptions) -> tuple[str, ...]:
     """Return the values of the project that must not be recorded."""
     directory = options.directory
     environ = _environ(options)
@@ -116,7 +116,7 @@ def secrets_here(project_name: str) -> tuple[str, ...] | None:
     """Return the secrets of the project in this directory, as `document_here`; None where nobody knows them."""
     document = document_here(project_name)
     try:
-        return None if document is None else _secrets(document, Selection().options())
+        return None if document is None else secrets_of(document, Selection().options())
     except DmrcError:
         return None
 

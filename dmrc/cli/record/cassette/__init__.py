@@ -1,0 +1,1 @@
+"""`dmrc cassette` and its subcommands, one file each."""
