@@ -85,10 +85,10 @@ def _of_line(line: str, redactor: Redactor) -> Iterator[str]:
         fields = document if not part else object_of(document.get(part))
         if unknown := [name for name in fields if name not in known]:
             yield f"{f'its {part}' if part else 'it'} has what this dmrc does not know: {', '.join(unknown)}"
-    yield from _secrets(interaction, redactor)
+    yield from secrets_in(interaction, redactor)
 
 
-def _secrets(interaction: Interaction, redactor: Redactor) -> Iterator[str]:
+def secrets_in(interaction: Interaction, redactor: Redactor) -> Iterator[str]:
     """Yield where the recorder would have left something out."""
     exchange = interaction.as_exchange()
     masked = redactor.masked(exchange)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from dmrc.cli.record.cassette.check import check
+from dmrc.cli.record.cassette.diff import diff
+from dmrc.cli.record.cassette.edit import edit
 from dmrc.cli.record.cassette.list import list_
 from dmrc.cli.record.cassette.show import show
 
@@ -20,5 +22,5 @@ def cassette() -> None:
     """
 
 
-for command in (list_, show, check):
+for command in (list_, show, edit, check, diff):
     cassette.add_command(command)
