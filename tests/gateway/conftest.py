@@ -18,6 +18,8 @@ from tests.tiny_gguf import write_tiny_llama
 if TYPE_CHECKING:
     import openai
 
+    from tests.gateway.made_faults import Faulty  # it imports from here
+
 MODEL = "local/smollm2:135M-Q4_1"
 COMPOSE = f"""
 name: shop
@@ -90,3 +92,19 @@ def shop(dmrc: Dmrc, tmp_path: Path, gguf: Path, needs_engine: None) -> plugged.
     """A project with plugins, and a tiny model for it."""
     dmrc.ok("package", "--gguf", gguf, plugged.MODEL)
     return plugged.Shop(dmrc, tmp_path / "shop")
+
+
+@pytest.fixture(scope="session")
+def faulty_shop(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Faulty]:
+    """A project with a scripted model."""
+    from tests.gateway.made_faults import faulty_project
+
+    with faulty_project(tmp_path_factory.mktemp("faulty")) as project:
+        yield project
+
+
+@pytest.fixture
+def faulty(faulty_shop: Faulty) -> Iterator[Faulty]:
+    """The same, without the faults of earlier tests."""
+    faulty_shop.clear()
+    yield faulty_shop

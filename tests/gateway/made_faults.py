@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,11 @@ from typing import Any
 
 import httpx
 
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.cli.client import DaemonClient
+from dmrc.errors import NotFoundError
+from dmrc.exchange import Exchange
+from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.tools import TEMPLATE, TOOL
 from tests.polling import eventually
@@ -39,6 +45,7 @@ class Faulty:
     dmrc: Dmrc
     directory: Path
     keys: dict[str, str]
+    name: str = "faulty"
 
     @property
     def url(self) -> str:
@@ -59,18 +66,39 @@ class Faulty:
         document = {"model": MODEL, "stream": stream, **body, **more}
         return httpx.post(self.url + path, json=document, headers=headers, timeout=60)
 
-    def record(self, answer: httpx.Response) -> dict[str, Any]:
+    def record(self, answer: httpx.Response) -> Exchange:
         """Return the record of what was answered."""
 
-        def look() -> dict[str, Any] | None:
-            found = self.dmrc.run("requests", "show", answer.headers["x-dmrc-exchange-id"], "--json")
-            return json.loads(found.stdout) if found.returncode == 0 else None
+        def look() -> Exchange | None:
+            with contextlib.suppress(NotFoundError):
+                return self._database.get(answer.headers["x-dmrc-exchange-id"])
+            return None
 
         return eventually(look, "the record")
 
-    def up(self) -> dict[str, str]:
-        """Register the project anew, as `dmrc up` does, and return what was said of each service."""
+    @property
+    def _database(self) -> ExchangeDatabase:
+        return ExchangeDatabase(Settings.from_environment(self.dmrc.environment).paths.exchanges)
+
+    def planned(self) -> list[dict[str, Any]]:
+        """Return what `dmrc faults list --json` prints."""
+        found: Any = DaemonClient(Settings.from_environment(self.dmrc.environment)).request("GET", "/faults")
+        return list(found)
+
+    def clear(self) -> None:
+        """End all faults, as `dmrc faults clear` does."""
+        client = DaemonClient(Settings.from_environment(self.dmrc.environment))
+        client.request("PUT", "/projects/faulty/faults", json.dumps({"service": None, "plan": {}}))
+
+    def up(self, **project: object) -> dict[str, str]:
+        """Register the project anew, as `dmrc up` does, and return what was said of each service.
+
+        `project` is what the project's `x-dmrc` says.
+        """
         said = {}
+        file = self.directory / "compose.yaml"
+        rest = file.read_text().partition("\nservices:")[2]
+        file.write_text(f"name: {self.name}\nx-dmrc: {json.dumps(project)}\nservices:{rest}")
         for service in ("api", "web"):
             done = self.dmrc.run("env", service, "--format", "json", cwd=self.directory)
             assert done.returncode == 0, done.stderr
@@ -86,12 +114,12 @@ def faulty_project(directory: Path, faults: str = "{}", name: str = "faulty") ->
     directory.mkdir(exist_ok=True)
     gguf = write_scripted_llama(directory / "calls.gguf", CALL, template)
     (directory / "compose.yaml").write_text(
-        f"name: {name}\nservices:\n  api: {{image: none, models: [llm], x-dmrc: {faults}}}\n"
+        f"\nservices:\n  api: {{image: none, models: [llm], x-dmrc: {faults}}}\n"
         "  web: {image: none, models: [llm]}\n"
         f"models:\n  llm: {{model: {MODEL}, context_size: 512, x-dmrc: {{parallel: 2}}}}\n"
     )
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", gguf, MODEL)
-        faulty = Faulty(dmrc, directory, {})
+        faulty = Faulty(dmrc, directory, {}, name)
         faulty.up()
         yield faulty

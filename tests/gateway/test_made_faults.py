@@ -19,15 +19,18 @@ EACH = pytest.mark.parametrize("dialect", DIALECTS)
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Faulty]:
-    with faulty_project(tmp_path_factory.mktemp("shop")) as project:
+def replayed(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Faulty]:
+    """A project with a cassette, whose recording met faults as well."""
+    with faulty_project(tmp_path_factory.mktemp("replayed"), name="again") as project:
+        project.up(replay={"mode": "record"})
+        project.set("error,first=1")
+        assert project.ask().status_code == 500
+        for dialect in DIALECTS:
+            for stream in (False, True):
+                assert project.ask(dialect, stream=stream).status_code == 200
+        project.dmrc.ok("unload", "--all")
+        project.up(replay="./cassettes")
         yield project
-
-
-@pytest.fixture(autouse=True)
-def clear(faulty: Faulty) -> Iterator[None]:
-    yield
-    faulty.dmrc.ok("faults", "clear", "-p", "faulty")
 
 
 def error_of(answer: httpx.Response, dialect: str) -> str:
@@ -83,11 +86,11 @@ def test_refusals_are_told_in_the_callers_words_and_marked(faulty: Faulty, diale
     for answer, kind in ((limited, "rate_limit"), (failed, "error"), (missing, "missing_model")):
         assert "made on purpose by dmrc" in error_of(answer, dialect)
         assert answer.headers["x-dmrc-fault"] == kind
-        assert faulty.record(answer)["annotations"]["fault"] == kind
+        assert faulty.record(answer).annotations["fault"] == kind
     if dialect == "openai":
         assert missing.json()["error"]["code"] == "model_not_found"
     assert "x-dmrc-fault" not in whole.headers
-    assert "fault" not in faulty.record(whole)["annotations"]
+    assert "fault" not in faulty.record(whole).annotations
 
 
 @EACH
@@ -105,7 +108,7 @@ def test_arguments_of_tool_calls_lack_their_end(faulty: Faulty, dialect: str, st
     assert len(harmed) == len(unharmed)
     for text in harmed:
         assert text.replace(" ", "") == '{"city":"Bern"'
-    assert faulty.record(answer)["annotations"]["fault"] == "malformed_tool_arguments"
+    assert faulty.record(answer).annotations["fault"] == "malformed_tool_arguments"
 
 
 @FORMS
@@ -116,7 +119,7 @@ def test_where_no_tool_is_called_nothing_is_changed_and_the_record_says_so(fault
 
     assert without.status_code == 200
     assert "x-dmrc-fault" not in without.headers
-    notes = faulty.record(without)["annotations"]
+    notes = faulty.record(without).annotations
     assert notes["fault_skipped"] == "malformed_tool_arguments: the request has no tools"
     assert "fault" not in notes
 
@@ -134,7 +137,7 @@ def test_a_stream_is_cut_after_its_pieces_by_an_error_event(faulty: Faulty, dial
     assert "error" in said[-1]
     assert "the answer is cut after piece 1: made on purpose by dmrc" in json.dumps(said[-1])
     assert b"[DONE]" not in answer.content
-    assert faulty.record(answer)["annotations"]["fault"] == "cut"
+    assert faulty.record(answer).annotations["fault"] == "cut"
 
 
 @EACH
@@ -153,7 +156,7 @@ def test_a_stream_that_is_shorter_is_not_cut_and_the_record_says_so(faulty: Faul
     answer = faulty.ask(stream=True)
 
     assert answer.content.endswith(b"data: [DONE]\n\n")
-    notes = faulty.record(answer)["annotations"]
+    notes = faulty.record(answer).annotations
     assert "fault" not in notes
     assert notes["fault_skipped"].startswith("cut: the answer had ")
 
@@ -168,7 +171,8 @@ def test_the_first_piece_is_held_back(faulty: Faulty, stream: bool) -> None:
 
     assert 0.7 <= time.monotonic() - began < 5
     assert len(documents(answer)) == len(documents(unharmed))
-    assert faulty.record(answer)["first_token_ms" if stream else "total_ms"] >= 700
+    took = faulty.record(answer)
+    assert ((took.first_token_ms if stream else took.total_ms) or 0) >= 700
 
 
 def test_a_load_and_a_count_of_tokens_meet_no_fault(faulty: Faulty) -> None:
@@ -184,7 +188,7 @@ def test_a_load_and_a_count_of_tokens_meet_no_fault(faulty: Faulty) -> None:
     assert faulty.ask().status_code == 500
 
 
-def drawn(faulty: Faulty, count: int = 24) -> list[str | None]:
+def drawn(faulty: Faulty, count: int = 16) -> list[str | None]:
     """Return what requests meet, one after the other."""
     return [faulty.ask(max_tokens=1, tools=None).headers.get("x-dmrc-fault") for _ in range(count)]
 
@@ -230,7 +234,7 @@ def test_what_was_set_is_listed_cleared_and_given_back_to_the_file(faulty: Fault
     faulty.set("cut=0.5", service="web")
     faulty.ask()
 
-    rows = json.loads(faulty.dmrc.ok("faults", "list", "--json"))
+    rows = faulty.planned()
     table = faulty.dmrc.ok("faults", "list")
     cleared = faulty.dmrc.run("faults", "clear", "web", cwd=faulty.directory)
     after = json.loads(faulty.dmrc.ok("faults", "list", "--json"))
@@ -266,3 +270,30 @@ def test_a_mistake_is_one_line(faulty: Faulty, words: list[str], message: str) -
     assert done.returncode in (2, 3)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@FORMS
+@EACH
+def test_a_replay_meets_the_same_faults(replayed: Faulty, dialect: str, stream: bool) -> None:
+    replayed.set("malformed_tool_arguments,first=1", "rate_limit,first=1", "cut,first=1,after=1")
+
+    limited, cut, harmed, unharmed = (replayed.ask(dialect, stream=stream) for _ in range(4))
+
+    assert (limited.status_code, limited.headers["x-dmrc-fault"]) == (429, "rate_limit")
+    assert (cut.status_code, cut.headers["x-dmrc-fault"]) == (200 if stream else 502, "cut")
+    assert "made on purpose" in cut.text
+    assert harmed.headers["x-dmrc-fault"] == "malformed_tool_arguments"
+    assert "x-dmrc-fault" not in unharmed.headers
+    assert "x-dmrc-recorded" in unharmed.headers
+    assert {one.replace(" ", "") for one in arguments(harmed, dialect)} == {'{"city":"Bern"'}
+    assert '{"city":"Bern"' not in {str(one) for one in arguments(unharmed, dialect)}
+    notes = replayed.record(harmed).annotations
+    assert (notes["fault"], notes["replayed"]) == ("malformed_tool_arguments", harmed.headers["x-dmrc-recorded"])
+
+
+def test_what_failed_on_purpose_is_in_no_cassette(replayed: Faulty) -> None:
+    recorded = [json.loads(line) for line in (replayed.directory / "cassettes/api.jsonl").read_text().splitlines()[1:]]
+
+    assert len(recorded) == 2 * len(DIALECTS)
+    assert {each["answer"]["status"] for each in recorded} == {200}
+    assert "on purpose" not in json.dumps(recorded)

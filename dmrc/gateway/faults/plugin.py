@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from dmrc import hookimpl
 from dmrc.dialects.table import dialect_of
 from dmrc.exchange import FAULT, FAULT_SKIPPED, Exchange
-from dmrc.fields import JsonObject
 from dmrc.gateway.faults.malformed import MalformedArguments
 from dmrc.gateway.faults.stream_pieces import StreamPieces
+from dmrc.gateway.replays.asking import only_loads
 from dmrc.hooks.event_types import Annotate, AnswerCut, Refusal, Request
 from dmrc.project import Fault, FaultKind, FaultPlan
 from dmrc.projects import WHOLE_PROJECT
@@ -46,7 +46,7 @@ class FaultPlugin:
     async def dmrc_request(self, exchange: Exchange, request: Request) -> Request | Refusal | None:
         """Refuse a request, or note what is to become of its answer."""
         plan = self._plan_of(exchange.service)
-        if plan is None or not _asks(exchange, request.body):
+        if plan is None or exchange.operation == "count_tokens" or only_loads(exchange, request):
             return None
         service = exchange.service or WHOLE_PROJECT
         count = self.counts.setdefault(service, ServiceCount(0, {}))
@@ -82,13 +82,6 @@ class FaultPlugin:
             case "malformed_tool_arguments":
                 return _malformed(exchange, stream, annotate)
         return None
-
-
-def _asks(exchange: Exchange, body: JsonObject) -> bool:
-    """Return whether a request asks for words, vectors or ranks, and not only to load a model or to count."""
-    if exchange.operation == "count_tokens" or exchange.request_headers.get("x-preload-only") == "true":
-        return False
-    return bool(dialect_of(exchange.dialect, exchange.operation).messages(body))
 
 
 def _named(service: str | None) -> str:
