@@ -2,12 +2,16 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece
+from dmrc.cassettes.lines import header, line_of
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.replaying import CHAT, MODEL, ReplayedShop, Reply, report
 from tests.hooks.written import write
@@ -238,3 +242,40 @@ def served(dmrc: Dmrc, directory: Path, *options: str) -> Iterator[ReplayedShop]
         finally:
             process.terminate()
             process.communicate(timeout=30)
+
+
+def test_a_thousand_pieces_keep_their_times_and_come_at_once_where_that_is_wanted(shop: ReplayedShop) -> None:
+    waits = [4 + number % 9 for number in range(1000)]  # 8 ms on average, as a small model says its tokens
+    shop.cassettes.mkdir(parents=True)
+    (shop.cassettes / "web.jsonl").write_text(header("web") + "\n" + line_of(story(waits)) + "\n")
+    wish = {"stream": True, "messages": [{"role": "user", "content": "Tell me a story"}], "max_tokens": 1000}
+
+    shop.up({"mode": "replay", "speed": 1})
+    played = shop.ask(**wish)
+    shop.up({"mode": "replay", "speed": 0})
+    began = time.perf_counter()
+    at_once = shop.ask(**wish)
+    took = time.perf_counter() - began
+
+    assert len(played.pieces) == 1000
+    assert at_once.pieces == played.pieces
+    times = [at for at, _ in played.chunks]
+    errors = sorted(
+        abs((after - before) * 1000 - wait) for (before, after), wait in zip(pairwise(times), waits[1:], strict=True)
+    )
+    print(f"off by {errors[500]:.2f} ms (median), {errors[989]:.2f} ms (p99); {sum(waits) / took / 1000:.0f} x as fast")
+    assert errors[500] < 5
+    assert abs((times[-1] - times[0]) * 1000 - sum(waits[1:])) < 100  # they do not drift
+    assert took * 100 < sum(waits) / 1000
+
+
+def story(waits: list[int]) -> Interaction:
+    body = {"max_tokens": 1000, "messages": [{"role": "user", "content": "Tell me a story"}]}
+    asked = Asked(dialect="openai", operation="chat", path=CHAT, model="llm", body=body)
+    pieces = [
+        RecordedPiece(wait, b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n')
+        for wait in waits
+    ]
+    pieces[-1] = RecordedPiece(waits[-1], b"data: [DONE]\n\n")
+    answer = RecordedAnswer(model="m", status=200, content_type="text/event-stream", pieces=tuple(pieces))
+    return Interaction(asked, answer)

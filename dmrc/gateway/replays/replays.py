@@ -153,6 +153,8 @@ class Replays:
                 self._hooks.settle(plugin, _SETTLE_SECONDS)
             running.run.flush()
             report = {**running.run.report(), "project": project or None}
+            if lost := sum(plugin.dropped for plugin in running.plugins):
+                report["trouble"] = f"{lost} requests are not recorded: they came faster than they could be taken in"
             self._directory.mkdir(mode=0o700, exist_ok=True)
             path = self._directory / f"{project or _NOBODYS_FILE}.json"
             replace_file(path, json.dumps(report, indent=2).encode() + b"\n", 0o600)

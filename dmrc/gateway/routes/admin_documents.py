@@ -177,6 +177,7 @@ class ReplayReport(AnswerDocument):
     directory: str = Field(description="Where its cassettes lie")
     services: dict[str, dict[str, Any]] = Field(description="What was used, recorded and left out, by service")
     misses: list[dict[str, Any]] = Field(description="Requests that are not recorded, each with its first difference")
+    trouble: str | None = Field(default=None, description="Why something is not written")
 
 
 class Known(AnswerDocument):
