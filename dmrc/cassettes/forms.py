@@ -10,8 +10,10 @@ from typing import TypeVar
 from dmrc.capture.conversation import answer_document
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece, route_of
+from dmrc.cassettes.names import RecordedNames
 from dmrc.dialects.chat.events import ChatEvent
-from dmrc.dialects.dialect import Call, Reply, Route, Timing
+from dmrc.dialects.dialect import Call, Clock, Reply, Route
+from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.dialects.table import dialect_of
 from dmrc.errors import DmrcError
 from dmrc.fields import JsonObject, JsonValue
@@ -34,28 +36,57 @@ def in_form(interaction: Interaction, asked: Asked, *, stream: bool) -> Recorded
     answer = interaction.answer
     if answer.is_stream == stream or answer.status >= 400 or asked.operation in ("embedding", "rerank", "count_tokens"):
         return answer
-    document = answer_document(interaction.as_exchange())
-    if not items_of(document.get("choices")):
-        raise CassetteError("the recorded answer has no words that could be given in another form")
+    recorded = RecordedNames.of(answer.body)
+    if not stream and recorded.response is not None:
+        return _with_parts(answer, "application/json", [json.dumps(recorded.response).encode()])
+    document = _document(interaction, recorded)
     try:
-        reply = _reply(asked, stream=stream)
-        parts = _streamed(document, asked, reply) if stream else [_whole(document, reply)]
+        reply = _reply(asked, recorded.model or asked.model, stream=stream)
+        clock = recorded.clock
+        parts = _streamed(document, asked, reply, clock) if stream else [_whole(document, reply, clock)]
     except DmrcError as error:
         form = "as a stream" if stream else "whole"
         raise CassetteError(f"the recorded answer cannot be given {form}: {error.message}") from error
     kind = "application/json"
     if stream:
         kind = reply.stream_type if reply else "text/event-stream; charset=utf-8"
+    return _with_parts(answer, kind, parts if reply is None else recorded.put_into(parts))
+
+
+def _with_parts(answer: RecordedAnswer, content_type: str, parts: Sequence[bytes]) -> RecordedAnswer:
+    """Return the answer with another body; what the whole took is spread over its parts."""
     milliseconds = sum(piece.after_ms for piece in answer.pieces)
     pieces = tuple(RecordedPiece(milliseconds / len(parts), part) for part in parts)
-    return replace(answer, content_type=kind, pieces=pieces)
+    return replace(answer, content_type=content_type, pieces=pieces)
 
 
-def _reply(asked: Asked, *, stream: bool) -> Reply | None:
-    """Return what says an answer in the caller's words; None where they are the engine's own."""
+def _document(interaction: Interaction, recorded: RecordedNames) -> JsonObject:
+    """Return an answer as the chat completion that says the same."""
+    if _has_probabilities(interaction.asked):
+        raise CassetteError(
+            "the recorded answer has probabilities, which are given only as they were recorded",
+            remedy="Record it in this form, too",
+        )
+    document = answer_document(interaction.as_exchange())
+    choices = items_of(document.get("choices"))
+    if not choices:
+        raise CassetteError("the recorded answer has no words that could be given in another form")
+    if recorded.stop_sequence is not None:
+        choices[0]["stop_reason"] = recorded.stop_sequence
+    return document
+
+
+def _has_probabilities(asked: Asked) -> bool:
+    return any(asked.body.get(name) not in (None, False, 0) for name in ("logprobs", "top_logprobs"))
+
+
+def _reply(asked: Asked, model: str, *, stream: bool) -> Reply | None:
+    """Return what says an answer in the caller's words, who calls the model so; None: they are the engine's own."""
     document = {name: value for name, value in asked.body.items() if name != "previous_response_id"}
-    document |= {"stream": stream, "model": asked.model}
-    call = route_for(asked).call(document, json.dumps(document).encode(), None)
+    document |= {"stream": stream, "model": model}
+    # One of its own, for the others remember what was answered.
+    route = ResponsesRoute() if asked.operation == "response" else route_for(asked)
+    call = route.call(document, json.dumps(document).encode(), None)
     if not isinstance(call, Call):
         raise CassetteError("it asks for no words")
     return call.reply
@@ -73,17 +104,17 @@ def route_for(asked: Asked) -> Route:
     raise CassetteError(f"there is no route {asked.path}")
 
 
-def _whole(document: JsonObject, reply: Reply | None) -> bytes:
+def _whole(document: JsonObject, reply: Reply | None, clock: Clock) -> bytes:
     if "usage" not in document and (counted := _counts(object_of(document.get("timings")))):
         document = {**document, "usage": counted}
-    return json.dumps(document).encode() if reply is None else reply.whole(document, _clock)
+    return json.dumps(document).encode() if reply is None else reply.whole(document, clock)
 
 
-def _streamed(document: JsonObject, asked: Asked, reply: Reply | None) -> list[bytes]:
+def _streamed(document: JsonObject, asked: Asked, reply: Reply | None, clock: Clock) -> list[bytes]:
     chunks = list(_chunks(document))
     if reply is not None:
         told: list[Sequence[ChatEvent]] = [[chunk] for chunk in chunks]
-        return _collected(reply.stream(_events([*told, ["[DONE]"]]), _clock))
+        return _collected(reply.stream(_events([*told, ["[DONE]"]]), clock))
     if not object_of(asked.body.get("stream_options")).get("include_usage"):
         chunks = [_without_usage(chunk) for chunk in chunks if chunk.get("choices")]
     return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
@@ -99,6 +130,8 @@ def _chunks(document: JsonObject) -> Iterator[JsonObject]:
         for part in _parts(choice) if is_chat else ({"text": text} for text in _cut(choice.get("text"))):
             yield {**common, "choices": [{"index": index, **part, "finish_reason": None}]}
         last: JsonObject = {"delta": {}} if is_chat else {"text": ""}
+        if "stop_reason" in choice:
+            last["stop_reason"] = choice["stop_reason"]
         yield {**common, "choices": [{"index": index, **last, "finish_reason": reason}]}
     counts: JsonObject = {name: document[name] for name in ("usage", "timings") if name in document}
     yield {**common, "choices": [], **counts}
@@ -135,10 +168,6 @@ def _counts(timings: JsonObject) -> JsonObject:
     prompt, cached, made = (number if isinstance(number, int) else 0 for number in numbers)
     total = prompt + cached + made
     return {"prompt_tokens": prompt + cached, "completion_tokens": made, "total_tokens": total} if timings else {}
-
-
-def _clock() -> Timing:
-    return Timing(0.0, 0.0)
 
 
 async def _events(told: Sequence[Sequence[ChatEvent]]) -> AsyncGenerator[list[ChatEvent]]:

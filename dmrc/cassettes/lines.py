@@ -6,6 +6,9 @@ Shape:
     "model": "docker.io/ai/smollm2:latest", "frame": ["data: {…\"content\":\"", "\"}}]}\n\n"],
     "pieces": [[81.5, "Once"], [9.8, " upon"], [9.7, null, "data: [DONE]\n\n"]]}}
 
+A frame has a hole for each value in which the pieces differ, and a piece a value for each. With `"ascii": true` what is
+no ASCII is escaped in them.
+
 An answer that is no stream has its JSON as `body`, or else `text`, and the time that it took as `ms`. Bytes that are no
 UTF-8 are written as `{"base64": …}` where their text would stand.
 """
@@ -15,10 +18,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from typing import cast, get_args
 
 from dmrc.cassettes.errors import CassetteError
-from dmrc.cassettes.frames import Frame, frame_from, frame_of, framed, words_in
+from dmrc.cassettes.frames import Frame, Holes, frame_from, frame_of, framed, holes_in
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece
 from dmrc.exchange import Operation
 from dmrc.fields import JsonObject, JsonValue
@@ -29,7 +33,7 @@ VERSION = 1
 FIELDS = {
     "": ("request", "answer"),
     "request": ("dialect", "operation", "path", "model", "body"),
-    "answer": ("status", "type", "model", "headers", "frame", "pieces", "ms", "spaces", "body", "text"),
+    "answer": ("status", "type", "model", "headers", "frame", "ascii", "pieces", "ms", "spaces", "body", "text"),
 }
 """What stands in a line, in its request and in its answer."""
 
@@ -130,11 +134,22 @@ def dumped(value: JsonValue) -> str:
 def _stream(answer: RecordedAnswer) -> JsonObject:
     texts = [_text(piece.data) for piece in answer.pieces]
     frame = frame_of([text for text in texts if isinstance(text, str)])
-    pieces: list[JsonValue] = []
-    for piece, text in zip(answer.pieces, texts, strict=True):
-        words = words_in(frame, text) if frame is not None and isinstance(text, str) else None
-        pieces.append([piece.after_ms, words] if words is not None else [piece.after_ms, None, text])
-    return {**({"frame": list(frame)} if frame else {}), "pieces": pieces}
+    holes: list[Holes | None] = [None] * len(texts)
+    ascii_only = False
+    if frame is not None:
+        # Some write JSON in ASCII, others do not; what they do shows in the pieces that are not ASCII.
+        tries = [(_all_holes(frame, texts, ascii_only=one), one) for one in (False, True)]
+        holes, ascii_only = min(tries, key=lambda one: one[0].count(None))
+    pieces: list[JsonValue] = [
+        [piece.after_ms, None, text] if values is None else [piece.after_ms, *values]
+        for piece, text, values in zip(answer.pieces, texts, holes, strict=True)
+    ]
+    told: JsonObject = {"frame": list(frame)} if frame else {}
+    return {**told, **({"ascii": True} if ascii_only else {}), "pieces": pieces}
+
+
+def _all_holes(frame: Frame, texts: Sequence[JsonValue], *, ascii_only: bool) -> list[Holes | None]:
+    return [holes_in(frame, text, ascii_only=ascii_only) if isinstance(text, str) else None for text in texts]
 
 
 def _whole(answer: RecordedAnswer) -> JsonObject:
@@ -186,7 +201,8 @@ def _answer(value: JsonObject) -> RecordedAnswer:
         raise TypeError("'status' or 'headers' of the answer cannot be")
     if "pieces" in value:
         frame = frame_from(value.get("frame"))
-        pieces = tuple(_piece(piece, frame) for piece in cast(list[JsonValue], value["pieces"]))
+        ascii_only = value.get("ascii") is True
+        pieces = tuple(_piece(piece, frame, ascii_only) for piece in cast(list[JsonValue], value["pieces"]))
     else:
         ms = cast(float, value.get("ms", 0.0))
         if "body" in value:
@@ -203,12 +219,14 @@ def _answer(value: JsonObject) -> RecordedAnswer:
     )
 
 
-def _piece(value: JsonValue, frame: Frame | None) -> RecordedPiece:
+def _piece(value: JsonValue, frame: Frame | None, ascii_only: bool) -> RecordedPiece:
     match value:
-        case [int() | float() as ms, str(words)] if frame is not None:
-            return RecordedPiece(float(ms), framed(frame, words).encode("utf-8", "surrogatepass"))
         case [int() | float() as ms, None, text]:
             return RecordedPiece(float(ms), _bytes(text))
+        case [int() | float() as ms, *holes] if frame is not None and holes:
+            return RecordedPiece(
+                float(ms), framed(frame, holes, ascii_only=ascii_only).encode("utf-8", "surrogatepass")
+            )
     raise ValueError(f"a piece is neither [ms, words] nor [ms, null, text], or there is no frame: {str(value)[:80]}")
 
 

@@ -16,6 +16,8 @@ from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
 
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+# What an answer says that was Anthropic's before it was read.
+_OWN_REASONS = ("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal")
 _DELTAS = {
     "text": ("text_delta", "text"),
     "thought": ("thinking_delta", "thinking"),
@@ -93,6 +95,8 @@ class AnthropicReply:
 
     def _ending(self) -> JsonObject:
         reason = self._answer.reason
+        if reason in _OWN_REASONS:
+            return {"stop_reason": reason, "stop_sequence": self._answer.stop_word}
         if reason == "stop" and (word := self._answer.stop_word):
             return {"stop_reason": "stop_sequence", "stop_sequence": word}
         if reason == "stop" and self._answer.calls:
