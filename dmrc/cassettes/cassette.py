@@ -52,7 +52,8 @@ class Cassette:
         self.cut_off_at = cut_off_at
         """Offset of the last line where it is only a beginning, which is none of the entries: dmrc was killed then."""
         self._descriptor = descriptor
-        self._stamp = _stamp(descriptor)
+        self.stamp = _stamp(descriptor)
+        """What tells whether somebody has written to it since; None of one that is not on disk."""
         # A run that reads a cassette again lets go of the former one, from which another thread may still read.
         self._closing = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
         self._places: dict[str, list[Place]] = {}
@@ -98,7 +99,7 @@ class Cassette:
         Raises:
             CassetteError: Somebody has written into the file since it was opened.
         """
-        if self._descriptor is None or _stamp(self._descriptor) != self._stamp:
+        if self._descriptor is None or _stamp(self._descriptor) != self.stamp:
             raise CassetteError(
                 f"cassette '{self.path}' was changed while it is in use",
                 remedy="Begin the run again, as by dmrc up or dmrc exec",
@@ -171,7 +172,7 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Plac
 
 
 def _stamp(descriptor: int | None) -> tuple[int, int] | None:
-    """Return what tells whether somebody wrote into a file."""
+    """Return what tells whether somebody wrote into a file: its size, and when it was written, in nanoseconds."""
     if descriptor is None:
         return None
     status = os.fstat(descriptor)

@@ -216,6 +216,7 @@ class ReplayRun:
                 "interactions": len(cassette.entries) if cassette else 0,
                 "used": lines,
                 "repeated": use.repeated,
+                "stamp": list(cassette.stamp) if cassette and cassette.stamp else None,
             }
             services[name] = entry | recorded.get(name, {})
         return {

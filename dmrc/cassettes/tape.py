@@ -95,6 +95,7 @@ class Tape:
                     "recorded": track.written.added + track.written.replaced,
                     "replaced": track.written.replaced,
                     "unchanged": track.written.unchanged,
+                    "written": [*sorted(set(track.written.places))],
                     "waiting": len(track.waiting),
                     "left_out": dict(track.left_out),
                 }
@@ -128,6 +129,7 @@ class Tape:
                 track.written.added += done.added
                 track.written.replaced += done.replaced
                 track.written.unchanged += done.unchanged
+                track.written.places += done.places
             if done.added or done.replaced:
                 self._changed(name)
         if trouble is not None and trouble != self.trouble:

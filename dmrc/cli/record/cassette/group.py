@@ -7,7 +7,9 @@ import click
 from dmrc.cli.record.cassette.check import check
 from dmrc.cli.record.cassette.diff import diff
 from dmrc.cli.record.cassette.edit import edit
+from dmrc.cli.record.cassette.from_requests import from_requests
 from dmrc.cli.record.cassette.list import list_
+from dmrc.cli.record.cassette.prune import prune
 from dmrc.cli.record.cassette.show import show
 
 _EPILOG = "Example: dmrc cassette show api:14; and to replay what it shows: dmrc up --replay"
@@ -22,5 +24,5 @@ def cassette() -> None:
     """
 
 
-for command in (list_, show, edit, check, diff):
+for command in (list_, show, edit, check, diff, prune, from_requests):
     cassette.add_command(command)
