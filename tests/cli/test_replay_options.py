@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from dmrc.cli.projects.setup.project_files import Allowed
 from dmrc.cli.projects.setup.replaying import ReplayWish, check_replay, what_holds
+from dmrc.cli.projects.setup.started import started
 from dmrc.cli.replay_options import ReplayCommand, replay_options
 from dmrc.errors import InputError, NotFoundError
 from dmrc.project import Project, Replay
@@ -55,6 +56,16 @@ def test_only_what_follows_an_equals_sign_is_the_directory(
     arguments: list[str], wish: ReplayWish, words: tuple[str, ...]
 ) -> None:
     assert said(*arguments) == (wish, words)
+
+
+def test_a_directory_after_a_space_is_told_from_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tapes").mkdir()
+
+    with pytest.raises(NotFoundError, match=r"has no service 'tapes'. For a directory .* write --replay=tapes"):
+        started(ReplayWish("replay").applied(project()), ["tapes"])
+    with pytest.raises(NotFoundError, match=r"has no service 'tapes'. Services: web, db"):
+        started(project(), ["tapes"])
 
 
 def test_two_modes_are_refused() -> None:

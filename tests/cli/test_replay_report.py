@@ -11,14 +11,13 @@ from dmrc.fields import JsonObject
 
 
 def report(mode: str, misses: list[JsonObject], directory: Path | str = "/far/tapes", **counts: object) -> JsonObject:
-    return {
-        "project": "shop", "mode": mode, "directory": str(directory), "services": {"api": counts}, "misses": misses,
-    }  # fmt: skip
+    services = {"api": {"file": f"{directory}/api.jsonl", **counts}}
+    return {"project": "shop", "mode": mode, "services": services, "misses": misses}
 
 
 def test_a_recording_says_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = report("record", [], tmp_path / "cassettes", recorded=12, unchanged=10, left_out={"broken off": 1})
+    found = report("record", [], tmp_path / "cassettes", recorded=2, unchanged=10, left_out={"broken off": 1})
 
     assert list(report_lines(found)) == [
         "cassettes/api.jsonl: 12 recorded (10 as before, 2 new)",
@@ -35,13 +34,13 @@ def test_a_replay_says_what_was_answered() -> None:
 
 
 def test_a_miss_shows_both_texts() -> None:
-    difference = {"place": "messages[1] (user)", "at": 12, "recorded": "…one word", "asked": "…two words"}
-    miss = {"service": "api", "nearest": {"file": "api.jsonl", "line": 14}, "difference": difference, "message": "no"}
+    difference = {"place": "message 2 (user)", "at": 11, "recorded": "…one word", "asked": "…two words"}
+    miss = {"service": "api", "nearest": "api.jsonl:14", "difference": difference, "message": "no"}
 
     assert list(report_lines(report("replay", [miss, {"service": None, "message": "nothing is recorded"}]))) == [
         "api: 0 answered from /far/tapes/api.jsonl",
         "2 requests were not recorded, and refused:",
-        "  api: nearest is api.jsonl:14, which differs in messages[1] (user), at 12",
+        "  api: the nearest is api.jsonl:14, which differs in message 2 (user), at character 12",
         "    recorded: …one word",
         "    asked:    …two words",
         "  a caller without a service: nothing is recorded",

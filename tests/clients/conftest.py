@@ -45,10 +45,15 @@ Program = Callable[..., dict[str, Any]]
 """Runs a program and returns what it printed."""
 
 
+def write_calls(path: Path) -> Path:
+    """Write a model that calls a tool, and replies to its result; return its path."""
+    return write_scripted_llama(path, _CALL, _TEMPLATE, _REPLY)
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: None) -> Iterator[Dmrc]:
     """`local/smollm2`, whose template knows no tools, and `local/calls`, which calls one and replies to its result."""
-    calls = write_scripted_llama(tmp_path_factory.mktemp("calls") / "calls.gguf", _CALL, _TEMPLATE, _REPLY)
+    calls = write_calls(tmp_path_factory.mktemp("calls") / "calls.gguf")
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", smollm2, CHATS)
         dmrc.ok("package", "--gguf", calls, CALLS)

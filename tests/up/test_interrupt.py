@@ -42,9 +42,9 @@ def _assert_one_line(up: Foreground, has_terminal: bool) -> None:
     assert has_terminal or len(lines) == 1
 
 
-def _up(project: ComposeProject, has_terminal: bool) -> AbstractContextManager[Foreground]:
+def _up(project: ComposeProject, has_terminal: bool, *options: str) -> AbstractContextManager[Foreground]:
     dmrc = project.dmrc
-    return foreground([dmrc.program, "up"], dmrc.environment, project.directory, has_terminal=has_terminal)
+    return foreground([dmrc.program, "up", *options], dmrc.environment, project.directory, has_terminal=has_terminal)
 
 
 def _compose_up(project: ComposeProject, has_terminal: bool) -> AbstractContextManager[Foreground]:
@@ -112,3 +112,31 @@ def test_while_the_containers_run(own_project: MakeProject, has_terminal: bool) 
     with _compose_up(found, has_terminal) as compose:
         eventually(lambda: found.is_running("app"), "container")
         assert compose.interrupt() == code
+
+
+@_on_a_terminal
+def test_a_recording_ends_as_compose_does_and_says_what_it_has(own_project: MakeProject, has_terminal: bool) -> None:
+    """There Compose is a child: it gets the signal once, ends its containers, and the code is its own."""
+    found = own_project("recording")
+    _write(found)
+    with _up(found, has_terminal, "--record") as up:
+        found.answers("app")
+
+        code = up.interrupt()
+
+    assert code == (0 if has_terminal else 130)
+    assert not found.is_running("app")
+    assert up.text.splitlines()[-1] == "cassettes/app.jsonl: 1 recorded (0 as before, 1 new)"
+    assert len((found.directory / "cassettes" / "app.jsonl").read_text().splitlines()) == 2
+
+
+def test_dmrc_down_ends_a_recording_too(own_project: MakeProject) -> None:
+    """The containers are made, so nothing waits for the lock of the project; the report outlives the project."""
+    found = own_project("recorded")
+    _write(found)
+    with _up(found, False, "--record") as up:
+        found.answers("app")
+
+        found.down()
+
+        eventually(lambda: "cassettes/app.jsonl: 1 recorded" in up.text, "report")

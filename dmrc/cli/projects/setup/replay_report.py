@@ -18,6 +18,8 @@ from dmrc.project import Project
 HOW_TO_SEE_IT = "it goes on when this command has ended; what was not recorded: dmrc cassette diff"
 """For a run whose end nobody waits for."""
 
+_NOTHING = "(not there)"
+
 
 def end_of_run(app: App, project: Project, code: int) -> int:
     """Say what a run with cassettes came to, and return the exit code: the program's own, else 1 after a miss.
@@ -36,15 +38,16 @@ def end_of_run(app: App, project: Project, code: int) -> int:
         return code
     for line in report_lines(report):
         note(line)
-    is_missing = bool(report.get("misses")) and not project.replay.needs_models
-    return code or int(is_missing)
+    has_missed = bool(report.get("misses")) and not project.replay.needs_models
+    return code or int(has_missed or bool(report.get("trouble")))
 
 
 def report_lines(report: JsonObject) -> Iterator[str]:
     """Yield a line for what was recorded and answered of each service, and those of each miss."""
-    directory = _shown(str(report["directory"]))
     for service, counts in cast(dict[str, JsonObject], report["services"]).items():
-        yield from _service_lines(service, f"{directory}/{service}.jsonl", counts, str(report["mode"]))
+        yield from _service_lines(service, _shown(str(counts["file"])), counts, str(report["mode"]))
+    if trouble := report.get("trouble"):
+        yield f"not all is recorded: {trouble}"
     misses = cast(list[JsonObject], report["misses"])
     if misses:
         noun = "request was" if len(misses) == 1 else "requests were"
@@ -60,22 +63,23 @@ def _service_lines(service: str, cassette: str, counts: JsonObject, mode: str) -
     if answered or mode == "replay":
         again = f" ({repeated} of them more often than recorded: the last answer again)" if repeated else ""
         yield f"{service}: {answered} answered from {cassette}{again}"
-    if recorded or mode == "record":
-        yield f"{cassette}: {recorded} recorded ({unchanged} as before, {recorded - unchanged} new)"
+    if recorded or unchanged or mode == "record":
+        yield f"{cassette}: {recorded + unchanged} recorded ({unchanged} as before, {recorded} new)"
     for why, number in cast(dict[str, int], counts.get("left_out") or {}).items():
         yield f"{cassette}: {number} left out: {why}"
 
 
 def _miss_lines(miss: JsonObject) -> Iterator[str]:
     service = miss.get("service") or "a caller without a service"
-    nearest, difference = (cast(JsonObject, miss.get(name) or {}) for name in ("nearest", "difference"))
-    if not nearest or not difference:
+    difference = cast(JsonObject, miss.get("difference") or {})
+    if not difference or not miss.get("nearest"):
         yield f"  {service}: {miss.get('message')}"
         return
-    place = f"{difference['place']}, at {difference['at']}" if difference.get("at") else str(difference["place"])
-    yield f"  {service}: nearest is {nearest['file']}:{nearest['line']}, which differs in {place}"
-    yield f"    recorded: {difference['recorded']}"
-    yield f"    asked:    {difference['asked']}"
+    at = difference.get("at")
+    place = str(difference["place"]) + (f", at character {at + 1}" if isinstance(at, int) else "")
+    yield f"  {service}: the nearest is {miss['nearest']}, which differs in {place}"
+    yield f"    recorded: {difference['recorded'] or _NOTHING}"
+    yield f"    asked:    {difference['asked'] or _NOTHING}"
 
 
 def _report(app: App, project: str) -> JsonObject:
@@ -98,7 +102,7 @@ def last_run(app: App, project: str) -> Path:
     return app.settings.home / "replays" / f"{project}.json"
 
 
-def _shown(directory: str) -> str:
-    """Return a directory as a person wrote it: from here, where it lies below."""
-    shown = os.path.relpath(directory)
-    return directory if shown.startswith("..") else shown
+def _shown(file: str) -> str:
+    """Return a path as a person writes it: from here, where it lies below."""
+    shown = os.path.relpath(file)
+    return file if shown.startswith("..") else shown

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from dmrc.project import Project, Service
     from dmrc.settings import CaptureLevel
 
-_ANYONE = "_anyone"
-"""The cassette of requests of which nobody knows the service, by a key of the whole project."""
-
 
 @dataclass(frozen=True, slots=True)
 class ReplayWish:
@@ -76,18 +73,21 @@ def check_replay(project: Project, starting: Iterable[Service], capture: Capture
         )
     if replay.needs_models:
         return []
+    from dmrc.cassettes.cassette import cassettes_in, path_of  # not for help
+
     directory = Path(replay.directory)
-    if not any(directory.glob("*.jsonl")):
+    if not cassettes_in(directory):
         raise NotFoundError(
             f"there is no cassette in '{directory}'", remedy="Make one while models answer: dmrc up --record"
         )
-    if (directory / f"{_ANYONE}.jsonl").exists():
-        return []
+    if path_of(directory, None).exists():
+        return []  # nobody knows whose requests these are
+    wanted = {each.name: path_of(directory, each.name) for each in starting if each in project.callers}
+    remedy = "Record it: dmrc up --record"
     return [
-        f"{service.name}: has no cassette {directory.name}/{service.name}.jsonl, so each request of it is refused."
-        " Record it: dmrc up --record"
-        for service in starting
-        if service in project.callers and not (directory / f"{service.name}.jsonl").exists()
+        f"{name}: has no cassette {directory.name}/{path.name}, so each request of it is refused. {remedy}"
+        for name, path in wanted.items()
+        if not path.exists()
     ]
 
 
