@@ -15,8 +15,10 @@ def error_document(error: DmrcError) -> JsonObject:
     Shape:
         `{"kind": "BusyError", "message": "…", "remedy": null, "log_tail": ["…"]}`
     """
+    # A room's own kind is told as the one above it, which whoever reads this knows.
+    known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == dmrc.errors.__name__)
     return {
-        "kind": type(error).__name__,
+        "kind": next(known, DmrcError.__name__),
         "message": error.message,
         "remedy": error.remedy,
         "log_tail": list(error.log_tail),

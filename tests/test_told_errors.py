@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 import dmrc.errors
-from dmrc.errors import DaemonError, DmrcError
-from dmrc.told_errors import told_error
+from dmrc.cassettes.errors import CassetteError
+from dmrc.errors import DaemonError, DmrcError, InputError
+from dmrc.told_errors import error_document, told_error
 
 KINDS = [each for each in vars(dmrc.errors).values() if isinstance(each, type) and issubclass(each, DmrcError)]
 
@@ -24,3 +25,11 @@ def test_each_of_our_errors_arrives_in_its_own_words(kind: type[DmrcError]) -> N
 def test_what_is_no_error_of_ours_is_the_tellers() -> None:
     assert isinstance(told_error({"kind": "Path", "message": "it is so"}), DaemonError)
     assert str(told_error("nothing", "host 'ssh://box'")).startswith("host 'ssh://box' answered with an error that")
+
+
+def test_an_error_of_a_room_is_told_as_the_kind_above_it() -> None:
+    """Its exit code depends on that: a broken cassette is a mistake in a file, and no failure of the daemon."""
+    error = told_error(error_document(CassetteError("line 3 is broken")))
+
+    assert type(error) is InputError
+    assert str(error) == "line 3 is broken"
