@@ -16,6 +16,7 @@ from dmrc.cassettes.forms import in_form
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.tape import Tape
+from dmrc.cassettes.writing import check_writable
 from dmrc.exchange import Exchange
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.project import Replay
@@ -28,6 +29,8 @@ class _Equal:
     """How far this run has come among the interactions of one cassette that ask the same."""
 
     next: int = 0
+    under_way: int = 0
+    """Those that were taken, and of which it is not known yet whether they are delivered to their end."""
     back: list[int] = field(default_factory=list)
     """Those that were taken, and not delivered to their end."""
 
@@ -75,10 +78,13 @@ class Taken:
         """Count it: the caller has all of it."""
         self._use.used[self._line] += 1
         self._use.repeated += self._equal is None
+        if self._equal is not None:
+            self._equal.under_way -= 1
 
     def released(self) -> None:
         """Give it back: the caller hung up, and whoever asks the same again shall have it."""
         if self._equal is not None:
+            self._equal.under_way -= 1
             self._equal.back.append(self._turn)
             self._equal.back.sort()
 
@@ -133,8 +139,10 @@ class ReplayRun:
         """Open the cassettes of a directory; blocks.
 
         Raises:
-            CassetteError: One cannot be read; file and line are named.
+            CassetteError: One cannot be read, file and line are named; or it cannot be written, and shall be.
         """
+        if replay.writes:
+            check_writable(Path(replay.directory))
         matcher = Matcher(replay.ignore)
         found = [Cassette.open(path, matcher) for path in cassettes_in(Path(replay.directory))]
         return cls(replay, {cassette.path.stem: cassette for cassette in found}, matcher)
@@ -162,8 +170,15 @@ class ReplayRun:
                 raise
             use = self._uses.setdefault(name, _Use())
             taken = Taken(interaction, answer, cassette.place(entry), use, turn)
+            equal.under_way += not is_again
             return taken.of(None if is_again else equal, entry.number)
         return None
+
+    def is_under_way(self, service: str | None, asked: Asked) -> bool:
+        """Return whether an equal request is being answered: who asks now may be the same, and have hung up there."""
+        key = self._matcher.key(asked)
+        found = (self._equal.get((cassette.path.stem, key)) for cassette in self._of(service))
+        return any(equal is not None and equal.under_way > 0 for equal in found)
 
     def miss(self, service: str | None, asked: Asked) -> Miss:
         """Note a request that `take` has not found, and return what to say of it; takes up to a second."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmrc.cassettes.cassette import Cassette
+from dmrc.cassettes.cassette import Cassette, cassettes_in
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Interaction
 from dmrc.cassettes.lines import header, line_of
@@ -58,6 +58,21 @@ def write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Match
             return _write(path, service, recorded, matcher)
     except OSError as error:
         raise CassetteError(f"cassette '{path}' cannot be written: {error.strerror}") from error
+
+
+def check_writable(directory: Path) -> None:
+    """Check that the cassettes of a directory can be written, and new ones, before anything is asked for them.
+
+    Raises:
+        CassetteError: They cannot; the one is named.
+    """
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    for path in (there, *cassettes_in(directory)):
+        if not os.access(path, os.W_OK):
+            raise CassetteError(
+                f"'{path}' cannot be written, and what is recorded belongs there",
+                remedy="Make it writable, or name another directory",
+            )
 
 
 def rewrite(path: Path, service: str, lines: Sequence[str]) -> None:

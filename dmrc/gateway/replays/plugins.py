@@ -17,6 +17,8 @@ from dmrc.gateway.replays.playing import PlayedPieces
 from dmrc.hooks.event_types import Refusal, Request, Response, StandIn
 from dmrc.project import RECORDED_ENGINE, Replay
 
+_HANG_UP_LOOKS, _HANG_UP_SECONDS = 10, 0.002
+
 
 class Answering:
     """Answers requests with what was answered to equal ones."""
@@ -40,6 +42,7 @@ class Answering:
         service = _service(exchange)
         try:
             asked = await self._reader.asked(exchange, request, model)
+            await self._heard_of_hang_ups(service, asked)
             taken = self._run.take(service, asked, stream=exchange.stream)
         except (UnrecordableError, CassetteError) as error:
             return self._unanswered(exchange, request, model, error)
@@ -49,6 +52,17 @@ class Answering:
             return None
         miss = await asyncio.to_thread(self._run.miss, service, asked)
         return _refusal(miss.message)
+
+    async def _heard_of_hang_ups(self, service: str | None, asked: Asked) -> None:
+        """Wait a moment where an equal request is being answered.
+
+        Its caller may have hung up, and ask again already: the answer that was not delivered is this one's then. The
+        end of a connection and the request on the next one come at once, in either order.
+        """
+        for _ in range(_HANG_UP_LOOKS):
+            if not self._run.is_under_way(service, asked):
+                return
+            await asyncio.sleep(_HANG_UP_SECONDS)
 
     def _passes(self, exchange: Exchange, request: Request) -> bool:
         """Return whether a request goes on that no cassette answers: a model may be asked, or it wants no words."""

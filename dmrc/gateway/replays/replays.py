@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +121,10 @@ class Replays:
             if wanted is None:
                 await self._end(project)
                 return
-            if before is not None and before.replay.directory == wanted.directory:
-                await self._end(project)  # what it wrote is to be read
+            if before is not None:
+                await self._tell(project, before)  # what it wrote is to be read
             run = await apart(lambda: ReplayRun.load(wanted), "the reading of cassettes")
-            await self._end(project)
-            self._running[project] = _Running(wanted, run, self._plugins(project, wanted, run))
+            await self._end(project, lambda: _Running(wanted, run, self._plugins(project, wanted, run)))
 
     def _plugins(self, project: str, replay: Replay, run: ReplayRun) -> tuple[Plugin, ...]:
         added = []
@@ -135,14 +135,18 @@ class Replays:
             added.append(self._hooks.plugins.add("dmrc.record", Recording(run), project))
         return tuple(added)
 
-    async def _end(self, project: str) -> None:
-        running = self._running.pop(project, None)
-        if running is None:
-            return
-        await self._tell(project, running)
-        for plugin in running.plugins:
-            self._hooks.let_go(plugin)
-        await apart(running.run.close, "the end of a replay")
+    async def _end(self, project: str, begin_next: Callable[[], _Running] | None = None) -> None:
+        """End a project's run, and begin the next one at the same moment: no request comes between them."""
+        before = self._running.get(project)
+        if before is not None:
+            await self._tell(project, before)
+            del self._running[project]
+            for plugin in before.plugins:
+                self._hooks.let_go(plugin)
+        if begin_next is not None:
+            self._running[project] = begin_next()
+        if before is not None:
+            await apart(before.run.close, "the end of a replay")
 
     async def _tell(self, project: str, running: _Running) -> None:
         """Take in what was asked so far, and write down what became of the run."""
