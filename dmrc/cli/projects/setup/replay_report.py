@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from dmrc.project import Project
 HOW_TO_SEE_IT = "it goes on when this command has ended; what was not recorded: dmrc cassette diff"
 """For a run whose end nobody waits for."""
 
+_INTERRUPTED = 130
 _NOTHING = "(not there)"
 
 
@@ -36,6 +38,8 @@ def end_of_run(app: App, project: Project, code: int) -> int:
             raise
         note(f"what the run came to is not known: {error}")
         return code
+    if code == _INTERRUPTED and sys.stderr.isatty():
+        note("")  # a terminal shows `^C` where the cursor was
     for line in report_lines(report):
         note(line)
     has_missed = bool(report.get("misses")) and not project.replay.needs_models
@@ -51,8 +55,7 @@ def report_lines(report: JsonObject) -> Iterator[str]:
     misses = cast(list[JsonObject], report["misses"])
     if misses:
         noun = "request was" if len(misses) == 1 else "requests were"
-        what = "refused" if report["mode"] == "replay" else "new"
-        yield f"{len(misses)} {noun} not recorded, and {what}:"
+        yield f"{len(misses)} {noun} not recorded, and refused:"
     for miss in misses:
         yield from _miss_lines(miss)
 
