@@ -21,20 +21,24 @@ _CALL_IDS = frozenset(("tool_call_id", "tool_use_id", "call_id"))
 
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _DAY = r"(?:\d{1,2}(?:st|nd|rd|th)?)"
+_YEARS, _OF_YEAR, _OF_MONTH = r"(?:19|20)\d{2}", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_FIRST = r"(?:0?[1-9]|[12]\d|3[01])"
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?\s+)"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[ap]\.?m\b)?"
-_ZONE = r"(?:\s?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
+_CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?!:?\d)(?:\s?[ap]\.?m\b)?"
+_ZONE = r"(?:\s?(?:Z|UTC|GMT|[+-][01]\d:?[0-5]\d))?"
 _AT = rf"(?:,?\s+(?:at\s+)?{_CLOCK}{_ZONE})?"
 # Two patterns, each behind a look that costs little: most texts have no date, and many have long numbers.
 _NUMBERS = re.compile(
-    rf"(?<![\w.])(?=[0-9])(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_CLOCK}{_ZONE})?|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}}{_AT}"
-    rf"|{_CLOCK}{_ZONE})(?!\w)"
+    rf"(?<![\w.])(?=[0-9])(?:{_YEARS}-{_OF_YEAR}-{_OF_MONTH}(?:[T ]{_CLOCK}{_ZONE})?"
+    rf"|{_FIRST}[/.]{_FIRST}[/.]{_YEARS}{_AT}|{_CLOCK}{_ZONE})(?!\w)"
 )
-_NAMES = re.compile(rf"(?<!\w){_WEEKDAY}?(?:{_DAY}\s+{_MONTH}|{_MONTH}\s+{_DAY}),?\s+\d{{4}}{_AT}(?!\w)", re.IGNORECASE)
+_NAMES = re.compile(
+    rf"(?<!\w){_WEEKDAY}?(?:{_DAY}\s+{_MONTH}|{_MONTH}\s+{_DAY}),?\s+{_YEARS}{_AT}(?!\w)", re.IGNORECASE
+)
 _MAY_BE_NUMBERS = re.compile(r"[0-9](?::[0-9][0-9]|[-/.][0-9][0-9]?[-/.][0-9])")
-_YEAR = re.compile(r"[,\s][0-9]{4}(?!\w)")
+_YEAR = re.compile(r"[,\s](?:19|20)[0-9]{2}(?!\w)")
 _MONTH_BEFORE = re.compile(_MONTH, re.IGNORECASE)
-_LONGEST_MONTH_AND_DAY = 16
+_LONGEST_MONTH_AND_DAY, _LONGEST_BEFORE_YEAR, _LONGEST_AFTER_YEAR = 16, 32, 48
 _DATE, _ANYTHING = "<date>", "<ignored>"
 
 
@@ -90,8 +94,7 @@ class _Walk:
         return self._calls.setdefault(name, f"call-{len(self._calls) + 1}")
 
     def _text(self, text: str) -> str:
-        if _has_month_and_year(text):
-            text = _NAMES.sub(_DATE, text)
+        text = _without_named_dates(text)
         if _MAY_BE_NUMBERS.search(text):
             text = _NUMBERS.sub(_DATE, text)
         for pattern in self._patterns:
@@ -99,11 +102,19 @@ class _Walk:
         return text
 
 
-def _has_month_and_year(text: str) -> bool:
+def _without_named_dates(text: str) -> str:
+    """Return a text with a mark in place of dates that name a month, which are searched for where a year stands."""
+    parts: list[str] = []
+    done = 0
     for year in _YEAR.finditer(text):
-        if _MONTH_BEFORE.search(text, max(0, year.start() - _LONGEST_MONTH_AND_DAY), year.start()):
-            return True
-    return False
+        start = year.start()
+        if start < done or not _MONTH_BEFORE.search(text, max(done, start - _LONGEST_MONTH_AND_DAY), start):
+            continue
+        found = _NAMES.search(text, max(done, start - _LONGEST_BEFORE_YEAR), year.end() + _LONGEST_AFTER_YEAR)
+        if found is not None:
+            parts += (text[done : found.start()], _DATE)
+            done = found.end()
+    return "".join([*parts, text[done:]]) if parts else text
 
 
 def _is_call(value: JsonObject) -> bool:

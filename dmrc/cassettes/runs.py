@@ -187,7 +187,7 @@ class ReplayRun:
         who = f"service '{service}'" if service else "somebody"
         if found is None:
             where = f"'{path_of(Path(self.replay.directory), service)}'"
-            has = "has nothing for this route and model" if any(one.entries for one in cassettes) else "is not there"
+            has = "is empty" if cassettes else "is not there"
             message = f"{who} asked what is not recorded, and the cassette {where} {has}"
             miss = Miss(service, asked, message)
         else:

@@ -38,6 +38,12 @@ def test_a_date_may_be_another_one(one: str, two: str) -> None:
         ("in 1999 words", "in 2000 words"),
         ("127.0.0.1:8080", "127.0.0.1:8081"),
         ("March 2026", "April 2026"),
+        ("ratio 16:90", "ratio 16:91"),
+        ("part 1234-56-78", "part 1234-56-79"),
+        ("lot 2026-13-01", "lot 2026-13-02"),
+        ("a 25:10 lead", "a 25:11 lead"),
+        ("55.66.2020", "55.66.2021"),
+        ("fe80::12:34:5678", "fe80::12:34:5679"),
     ],
 )
 def test_a_number_that_is_no_date_counts(one: str, two: str) -> None:
