@@ -160,6 +160,8 @@ def _why_not(exchange: Exchange) -> str | None:
         return "it was answered from a cassette"
     if "fault" in notes:
         return "a fault was made on purpose"
+    if "not_recorded" in notes:
+        return "it was refused, since no cassette had it"
     if "diff" in notes:
         return "dmrc diff asked it"
     if exchange.client_disconnected:

@@ -112,6 +112,7 @@ def test_what_is_recorded_again_and_says_something_else_takes_its_place(tmp_path
         ({"request_truncated": True}, "the request is too long to be kept whole"),
         ({"annotations": {"fault": "cut"}}, "a fault was made on purpose"),
         ({"annotations": {"replayed": "api.jsonl:2"}}, "it was answered from a cassette"),
+        ({"annotations": {"not_recorded": True}, "status": 422}, "it was refused, since no cassette had it"),
         ({"error_type": "server_error"}, "its answer broke off"),
         ({"response_body": b"", "chunk_offsets": ()}, "its content is not on record"),
     ],

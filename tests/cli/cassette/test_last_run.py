@@ -73,7 +73,7 @@ def test_prune_refuses_without_a_run(run: Run, cassettes: Path, project: Path) -
 def test_prune_refuses_after_misses_unless_it_is_forced(run: Run, cassettes: Path, project: Path) -> None:
     replayed(project, FRANCE, CHANGED)
 
-    assert "1 request found nothing" in run("prune", "--yes").err
+    assert "1 request of the last run was not recorded" in run("prune", "--yes").err
     assert run("prune", "--yes", "--force").out == "api.jsonl:3  Capital of Italy?\n"
 
 

@@ -6,7 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from dmrc.cli.app import App
+from dmrc.cli.main import create_cli
+from dmrc.hooks.plugins import Plugins
+from dmrc.settings import Settings
 from tests.cassettes.exchanges import chat, exchange, whole
 from tests.cli.cassette.conftest import Run, record
 
@@ -161,3 +166,22 @@ def test_check_finds_a_cassette_of_another_version_or_name(run: Run, cassettes: 
 
 def test_check_takes_files_and_directories(run: Run, cassettes: Path) -> None:
     assert run("check", cassettes, cassettes / "web.jsonl").err == "nothing is wrong with 3 cassettes\n"
+
+
+def offered(*words: str) -> list[str]:
+    """Return what a shell would offer for the last of the words."""
+    plugins = Plugins(())
+    app = App(Settings.from_environment({"DMRC_HOME": "home"}), plugins)
+    shell = ShellComplete(create_cli(plugins), {"obj": app}, "dmrc", "_DMRC_COMPLETE")
+    return [item.value for item in shell.get_completions(["cassette", *words[:-1]], words[-1])]
+
+
+def test_a_shell_is_offered_the_services_that_have_one(run: Run, cassettes: Path, project: Path) -> None:
+    (elsewhere := project / "tapes").mkdir()
+    (cassettes / "web.jsonl").rename(elsewhere / "shop.jsonl")
+
+    assert offered("show", "a") == ["api"]
+    assert offered("show", "--dir", "tapes", "") == ["shop"]
+    (project / "compose.yaml").write_text("x-dmrc: {replay: {cassettes: tapes}}\nservices: {shop: {image: none}}\n")
+    assert offered("check", "s") == ["shop"]
+    assert offered("sh") == ["show"]

@@ -106,12 +106,13 @@ def _edited(text: str, name: str, before: Mapping[int, Interaction]) -> tuple[st
         except InputError as error:
             text = saved
             if sys.stdin.isatty():
-                note(f"dmrc: {error}")
+                note(f"dmrc: {str(error).replace(f'{_IN_EDITOR}:', 'line ', 1)}")
                 if click.confirm("Edit it again?", default=True, err=True):
                     continue
             kept = _kept(saved)
             message = error.message.replace(f"{_IN_EDITOR}:", f"{kept}:", 1)
-            remedy = f"{error.remedy or 'Correct it there'}, and run: dmrc cassette edit {name} --set {kept}"
+            first = f"{error.remedy}. " if error.remedy else ""
+            remedy = f"{first}Correct it there, and run: dmrc cassette edit {name} --set {kept}"
             raise InputError(message, remedy=remedy) from error
 
 

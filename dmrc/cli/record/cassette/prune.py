@@ -91,8 +91,9 @@ def _unused(place: CassettePlace, report: JsonObject, *, force: bool) -> list[_U
 
     if (misses := len(items_of(report.get("misses")))) and not force:
         raise InputError(
-            f"in the last run {_requests(misses)} found nothing that is recorded, so what follows was not asked either",
-            remedy="See: dmrc cassette diff; record that, replay again, or add --force",
+            f"{_requests(misses)} of the last run {'was' if misses == 1 else 'were'} not recorded, so it may not have"
+            " come to all that is asked",
+            remedy="See: dmrc cassette diff; then record and replay again, or add --force",
         )
     if report.get("trouble"):
         raise InputError(f"the last run could not write all that it recorded: {report['trouble']}")
