@@ -1,0 +1,316 @@
+"""The plugin of pytest, in real runs of pytest: it records with a real engine, and replays where there is nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dmrc.pytest_plugin.wishes import cassette_name
+from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.scripted_gguf import PROMPT_END, write_scripted_llama
+
+_MODEL = "local/says"
+_SAID = ["Good", " day", ", sir", "."]
+_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}" + PROMPT_END
+
+_COMPOSE = f"""
+services:
+  api:
+    image: busybox
+    models: [llm]
+    environment: {{GREETING: Hello}}
+  db:
+    image: busybox
+models:
+  llm: {{model: {_MODEL}}}
+"""
+
+_APP = """
+import json, os, urllib.request
+
+def ask(text):
+    url, key = os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]
+    body = {"model": os.environ["OPENAI_MODEL"], "messages": [{"role": "user", "content": text}]}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["choices"][0]["message"]["content"]
+
+def try_to_ask(text):
+    try:
+        return ask(text)
+    except OSError:
+        return "Nobody answers"
+"""
+
+_TESTS = """
+import os, random
+import pytest
+from app import ask, try_to_ask
+
+def test_a_greeting(dmrc_replay):
+    assert ask(os.environ["GREETING"]) == "Good day, sir."
+    assert dmrc_replay.environment["OPENAI_BASE_URL"] == dmrc_replay.base_url
+    assert dmrc_replay.environment["OPENAI_MODEL"] == dmrc_replay.model
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_number(dmrc_replay, number):
+    assert ask(f"Say {number}") == "Good day, sir."
+
+def test_two_questions(dmrc_replay):
+    assert try_to_ask("One?") and try_to_ask("Two?")
+"""
+
+
+class _Project:
+    """A compose project with tests, and pytest in it."""
+
+    def __init__(self, directory: Path, user: Dmrc) -> None:
+        """Run for a user whose dmrc is `user`."""
+        self.directory = directory
+        self.user = user
+
+    def write(self, tests: str) -> None:
+        (self.directory / "test_app.py").write_text(tests)
+
+    def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:randomly", *arguments],
+            cwd=self.directory,
+            env={**self.user.environment, "PYTHONPATH": str(self.directory)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def passes(self, *arguments: str) -> str:
+        done = self.pytest(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def fails(self, *arguments: str) -> str:
+        done = self.pytest(*arguments)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stdout
+
+    def cassettes(self) -> dict[str, bytes]:
+        directory = self.directory / "cassettes"
+        return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Path]:
+    """A project whose tests were recorded with a model; the model is gone."""
+    directory = tmp_path_factory.mktemp("shop")
+    (directory / "compose.yaml").write_text(_COMPOSE)
+    (directory / "app.py").write_text(_APP)
+    (directory / "test_app.py").write_text(_TESTS)
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    with temporary_dmrc() as user:
+        model = write_scripted_llama(directory / "says.gguf", _SAID, _TEMPLATE)
+        user.ok("package", "--gguf", model, _MODEL)
+        _Project(directory, user).passes("--dmrc-record")
+        assert user.registered() == []
+        assert user.processes() == [], "the daemon that was started for the tests ends with them"
+        model.unlink()
+    shutil.rmtree(directory / ".pytest_cache", ignore_errors=True)
+    yield directory
+
+
+@pytest.fixture
+def project(recorded: Path, tmp_path: Path) -> Iterator[_Project]:
+    """A copy of it for one test, on a machine without a model and without a daemon, where neither comes to be."""
+    directory = tmp_path / "shop"
+    shutil.copytree(recorded, directory)
+    user = Dmrc(tmp_path / "home")
+    yield _Project(directory, user)
+    assert not user.home.exists(), "a replay touches nothing of the user's dmrc"
+    replaying = Dmrc(directory / ".pytest_cache" / "d" / "dmrc" / "home")
+    left = replaying.processes()
+    for process in left:
+        process.kill()
+    assert not left, "the daemon ends with the tests"
+
+
+@pytest.mark.engine
+def test_tests_pass_from_their_cassettes_without_a_model(project: _Project) -> None:
+    before = project.cassettes()
+
+    said = project.passes("--dmrc-strict")
+
+    assert "8 passed" in said
+    assert "warning" not in said
+    assert project.cassettes() == before
+    assert sorted(before) == [
+        "test_app/test_a_greeting/api.jsonl",
+        *(f"test_app/test_a_number-{number}/api.jsonl" for number in range(6)),
+        "test_app/test_two_questions/api.jsonl",
+    ]
+    assert str(project.directory).encode() not in b"".join(before.values())
+    assert not (project.directory / ".pytest_cache/d/dmrc/home").exists()
+
+
+@pytest.mark.engine
+def test_processes_of_xdist_share_a_daemon_in_any_order(project: _Project) -> None:
+    (project.directory / "conftest.py").write_text(
+        "import random\ndef pytest_collection_modifyitems(items):\n    random.Random(7).shuffle(items)\n"
+    )
+
+    assert "8 passed" in project.passes("-n", "2")
+
+
+@pytest.mark.engine
+def test_a_changed_prompt_fails_its_test_with_both_texts(project: _Project) -> None:
+    project.write(_TESTS.replace('ask(os.environ["GREETING"])', 'ask("Hello, dear")'))
+
+    said = project.fails("-k", "greeting or two")
+
+    assert "1 failed, 1 passed" in said
+    assert re.search(r"recorded: .*Hello", said)
+    assert re.search(r"asked: .*Hello, dear", said)
+    assert "pytest --dmrc-record 'test_app.py::test_a_greeting'" in said
+
+
+@pytest.mark.engine
+def test_a_program_that_swallows_the_error_fails_its_test_too(project: _Project) -> None:
+    project.write(_TESTS.replace("Two?", "Three?"))
+
+    said = project.fails("-k", "two")
+
+    assert "1 failed" in said
+    assert re.search(r"recorded: .*(Two|One)\?", said)
+    assert re.search(r"asked: .*Three\?", said)
+
+
+@pytest.mark.engine
+def test_what_a_fixture_asks_at_its_end_is_looked_at_too(project: _Project) -> None:
+    project.write(
+        "import pytest\nfrom app import ask, try_to_ask\n"
+        "@pytest.fixture\ndef late(dmrc_replay):\n    yield\n    try_to_ask('Late?')\n"
+        "def test_two_questions(late):\n    ask('One?'); ask('Two?')\n"
+    )
+
+    said = project.fails()
+
+    assert "1 passed, 1 error" in said
+    assert "Late?" in said
+
+
+@pytest.mark.engine
+def test_what_is_recorded_and_not_asked_is_warned_of_or_fails(project: _Project) -> None:
+    project.write(_TESTS.replace('and try_to_ask("Two?")', ""))
+
+    warned = project.passes("-k", "two")
+    failed = project.fails("-k", "two", "--dmrc-strict")
+
+    unused = "cassettes/test_app/test_two_questions/api.jsonl: 1 of 2 interactions were not asked"
+    assert f"UnusedRecordingWarning: {unused}" in warned
+    assert unused in failed
+
+
+@pytest.mark.engine
+def test_a_test_without_a_cassette_says_how_to_record_it(project: _Project) -> None:
+    project.write(_TESTS.replace("test_two_questions", "test_new"))
+
+    said = project.fails("-k", "new")
+
+    assert "no cassette cassettes/test_app/test_new/api.jsonl, which test_app.py::test_new replays" in said
+    assert "Record it with the real model: pytest --dmrc-record 'test_app.py::test_new'" in said
+
+
+@pytest.mark.engine
+def test_a_marker_names_the_file_and_the_cassette(project: _Project) -> None:
+    (project.directory / "tests").mkdir()
+    (project.directory / "tests" / "test_other.py").write_text(
+        "import pytest\nfrom app import ask\n"
+        '@pytest.mark.dmrc(service="api", file="../compose.yaml", speed=1, '
+        'cassette="../cassettes/test_app/test_two_questions")\n'
+        "def test_one(dmrc_replay):\n    assert ask('Two?') == 'Good day, sir.'\n"
+    )
+
+    said = project.passes("tests", "--dmrc-strict")
+
+    assert "1 passed" in said
+    assert "warning" not in said, "a cassette that is named may be others' too"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ('service="web"', "project 'shop' has no service 'web'"),
+        ('service="db"', "service 'db' uses no model"),
+        ('file="other.yaml"', "compose file 'other.yaml'"),
+        ('"api"', "takes service, file, cassette, speed, each by its name"),
+        ('server="api"', "takes service, file, cassette, speed, each by its name"),
+        ("speed=-1", "speed of @pytest.mark.dmrc must be a number, 0 or more"),
+    ],
+)
+def test_a_marker_that_cannot_be_meant_is_refused(plain: Callable[[str], str], marker: str, message: str) -> None:
+    said = plain(f"import pytest\n@pytest.mark.dmrc({marker})\ndef test_it(dmrc_replay): pass\n")
+
+    assert "1 error" in said
+    assert message in said
+
+
+@pytest.mark.process
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    done = _Project(tmp_path, Dmrc(tmp_path / "home")).pytest("--dmrc-record", "--dmrc-replay-or-record")
+
+    assert done.returncode == 4
+    assert "choose one" in done.stderr
+
+
+@pytest.mark.process
+def test_nothing_of_dmrc_is_imported_for_tests_that_do_not_use_it(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\ndef test_it():\n"
+        "    assert {name for name in sys.modules if name.startswith('dmrc.')}"
+        " <= {'dmrc.pytest_plugin', 'dmrc.pytest_plugin.given'}\n"
+    )
+    project = _Project(tmp_path, Dmrc(tmp_path / "home"))
+
+    project.passes()
+    project.passes("-p", "no:dmrc")
+    assert not (tmp_path / ".pytest_cache" / "d").exists()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Callable[[str], str]:
+    """Runs a test that fails, in a project without cassettes, and returns what pytest said."""
+    directory = tmp_path / "shop"
+    directory.mkdir()
+    (directory / "compose.yaml").write_text(_COMPOSE)
+    project = _Project(directory, Dmrc(tmp_path / "home"))
+
+    def run(tests: str) -> str:
+        project.write(tests)
+        return project.fails()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("node_id", "name"),
+    [
+        ("t.py::test_order", "test_order"),
+        ("t.py::TestOrders::test_order", "TestOrders.test_order"),
+        ("t.py::test_order[large]", "test_order-large"),
+        ("t.py::test_order[a/b]", "test_order-a-b-"),
+        ("t.py::test_order[a b]", "test_order-a-b-"),
+        (f"t.py::test_order[{'x' * 300}]", f"test_order-{'x' * 89}-"),
+    ],
+)
+def test_the_name_of_a_cassette_is_readable_and_one_tests_own(node_id: str, name: str) -> None:
+    class Item:
+        nodeid = node_id
+
+    found = cassette_name(Item())  # type: ignore[arg-type]
+
+    assert found == name or re.fullmatch(re.escape(name) + "[0-9a-f]{6}", found)
