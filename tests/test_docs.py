@@ -115,8 +115,8 @@ def test_the_table_of_a_provider_is_what_is_read() -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [*blocks(COMPOSE, "yaml"), *blocks(page("docs/scaling.md"), "yaml")],
-    ids=["models", "provider", "container", "upstreams", "scaling"],
+    [*blocks(COMPOSE, "yaml"), *blocks(page("docs/scaling.md"), "yaml"), blocks(page("docs/replay.md"), "yaml")[0]],
+    ids=["models", "provider", "container", "upstreams", "scaling", "replay"],
 )
 def test_a_whole_example_is_one_that_the_command_understands(dmrc: Dmrc, tmp_path: Path, example: str) -> None:
     (tmp_path / "compose.yaml").write_text(example)

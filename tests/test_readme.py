@@ -123,4 +123,4 @@ def test_the_picture_is_small() -> None:
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
-    assert len(README.splitlines()) < 130
+    assert len(README.splitlines()) < 140

@@ -185,3 +185,10 @@ def test_a_shell_is_offered_the_services_that_have_one(run: Run, cassettes: Path
     (project / "compose.yaml").write_text("x-dmrc: {replay: {cassettes: tapes}}\nservices: {shop: {image: none}}\n")
     assert offered("check", "s") == ["shop"]
     assert offered("sh") == ["show"]
+
+
+def test_check_finds_the_cassettes_of_each_test_below_a_directory(run: Run, cassettes: Path) -> None:
+    record(cassettes / "test_app" / "test_one", exchange(chat("Hi"), whole("Hello")))
+    record(cassettes / "test_app" / "test_two", exchange(chat(f"My token is {TOKEN}"), whole("Fine")))
+
+    assert run("check", "cassettes").out.startswith("cassettes/test_app/test_two/api.jsonl:2: a secret")

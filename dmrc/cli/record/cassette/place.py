@@ -119,13 +119,18 @@ class CassettePlace:
         return Cassette.open(path, self.matcher)
 
     def chosen(self, names: Sequence[str]) -> list[Path]:
-        """Return the named ones, all those of a named directory; by default all."""
+        """Return the named ones, all those below a named directory, as tests have them; by default all.
+
+        Raises:
+            NotFoundError: There is none.
+        """
         if not names:
             return self.files()
         return [path for name in names for path in (self._of_directory(name) or [self.file(name)])]
 
     def _of_directory(self, name: str) -> list[Path]:
-        return CassettePlace(Path(name)).files() if Path(name).is_dir() else []
+        below = CassettePlace(Path(name))
+        return (sorted(below.directory.rglob(f"*{_ENDING}")) or below.files()) if below.directory.is_dir() else []
 
 
 def cassette_options(command: Callable[..., R]) -> Callable[..., R]:
