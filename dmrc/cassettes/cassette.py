@@ -156,11 +156,11 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Plac
                 _log.warning("%s:%d: the line was cut off when it was written, and is left out", path, number)
                 return service, entries, start
             try:
-                line = raw.rstrip(b"\r\n").decode()
+                line = raw.rstrip(b"\r\n")
                 if number == 1:
-                    service = service_of(line)
+                    service = service_of(line.decode())
                 elif line.strip():
-                    entries.append(Place(number, start, len(raw.rstrip(b"\r\n")), matcher.key(asked_in(line))))
+                    entries.append(Place(number, start, len(line), _key(line, matcher)))
             except UnicodeDecodeError as error:
                 raise placed(CassetteError(f"it is no UTF-8: {error}"), path, number) from error
             except CassetteError as error:
@@ -169,6 +169,14 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Plac
     if not service:
         raise CassetteError(f"cassette '{path}' is empty", remedy="Remove it, and record again")
     return service, entries, None
+
+
+def _key(line: bytes, matcher: Matcher) -> str:
+    """Return the key of what a line asks; of one that was read before, as it is then again and again, it is known."""
+    known = hash(line)
+    if (key := matcher.keys_of_lines.get(known)) is None:
+        key = matcher.keys_of_lines[known] = matcher.key(asked_in(line.decode()))
+    return key
 
 
 def _stamp(descriptor: int | None) -> tuple[int, int] | None:

@@ -49,6 +49,8 @@ class Matcher:
         """Leave out what `Replay.ignore` names, too."""
         entries = list(ignore)
         self._patterns = [re.compile(pattern) for entry in entries if (pattern := pattern_of(entry)) is not None]
+        self.keys_of_lines: dict[int, str] = {}
+        """Keys of lines that were read, by their hash: a run reads a cassette again whenever it has written to it."""
         self._paths = [_steps(entry) for entry in entries if pattern_of(entry) is None]
 
     def key(self, asked: Asked) -> str:

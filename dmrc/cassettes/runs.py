@@ -210,7 +210,7 @@ class ReplayRun:
         except NotRecordedError as error:
             self._tape.leave_out(exchange.service, error.message)
         else:
-            self._tape.add(exchange.service, interaction)
+            self._tape.add(exchange.service, interaction, exchange.received_at)
 
     def flush(self) -> None:
         """Write what was recorded so far; blocks. What cannot be written is kept, and the report says why."""

@@ -53,8 +53,8 @@ class Tape:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, service: str | None, interaction: Interaction) -> None:
-        """Take one in."""
+    def add(self, service: str | None, interaction: Interaction, at: float) -> None:
+        """Take one in that was asked at a time, in Unix seconds: those that are written together are in that order."""
         key, size = self._matcher.key(interaction.asked), _size(interaction)
         with self._lock:
             track = self._tracks.setdefault(service or ANYONE, _Track())
@@ -62,7 +62,7 @@ class Tape:
                 track.left_out["what waits to be written is too much"] += 1
                 return
             track.waiting_bytes += size
-            track.waiting.append(Recorded(interaction, key, track.turns[key]))
+            track.waiting.append(Recorded(interaction, key, track.turns[key], at))
             track.turns[key] += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dmrc-cassettes", daemon=True)
@@ -118,7 +118,7 @@ class Tape:
         trouble: str | None = None
         for name, recorded in waiting.items():
             try:
-                done = write(path_of(self._directory, name), name, recorded, self._matcher)
+                done = write(path_of(self._directory, name), name, sorted(recorded, key=_when), self._matcher)
             except CassetteError as error:
                 trouble = str(error)
                 continue  # another service's cassette may be well
@@ -135,6 +135,10 @@ class Tape:
         if trouble is not None and trouble != self.trouble:
             _log.warning("requests cannot be recorded, and wait: %s", trouble)
         self.trouble = trouble
+
+
+def _when(recorded: Recorded) -> float:
+    return recorded.at
 
 
 def _size(interaction: Interaction) -> int:

@@ -27,6 +27,8 @@ class Recorded:
     """`Matcher.key` of what is asked."""
     turn: int
     """How many equal requests came before it in this run: it takes the place of that one of the file's."""
+    at: float = 0.0
+    """When it was asked, in Unix seconds."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Ten thousand interactions: read in a second, found in a millisecond, in little memory. Times are a processor's."""
 
 import json
+import shutil
 import time
 import tracemalloc
 from dataclasses import replace
@@ -80,6 +81,21 @@ def test_ten_thousand_interactions_are_read_and_found_in_time(directory: Path) -
     assert figures[False][0] <= 1.0
     assert miss_seconds <= 1.0
     assert "the nearest is api.jsonl:5002: message 3 (user) is not in it" in miss.message
+
+
+def test_what_is_added_to_many_is_written_at_once(directory: Path, tmp_path: Path) -> None:
+    """Lines that were read before are not read again: nobody waits for a recording."""
+    shutil.copy(directory / "api.jsonl", tmp_path)
+    run = ReplayRun.load(Replay(directory=str(tmp_path), mode="record"))
+    run.add(exchange(chat("New", stream=True), streamed(WORDS)))
+
+    began = time.process_time()
+    run.flush()
+    seconds = time.process_time() - began
+    run.close()
+
+    print(f"written in {seconds:.2f} s")
+    assert seconds <= 0.5
 
 
 def test_an_interaction_needs_little_memory(directory: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -279,3 +280,70 @@ def test_a_line_that_was_cut_off_when_a_daemon_was_killed_costs_itself_alone(tmp
     assert after[:2] == lines[:2]
     assert "three" in after[2]
     assert len(after) == 3
+
+
+def test_what_is_recorded_is_on_disk_within_a_second_whoever_is_killed_then(tmp_path: Path) -> None:
+    run = ReplayRun.load(Replay(directory=str(tmp_path), mode="record"))
+    began = time.monotonic()
+    run.add(exchange(chat("Hello"), whole("Hi")))
+
+    while not (tmp_path / "api.jsonl").exists():
+        assert time.monotonic() - began < 5
+        time.sleep(0.02)
+    seconds = time.monotonic() - began
+    run.close()
+
+    assert seconds < 2  # half a second and what a busy machine needs
+    assert replay(tmp_path).take("api", asked("Hello"), stream=False) is not None
+
+
+def test_requests_that_end_in_another_order_are_written_as_they_were_asked(tmp_path: Path) -> None:
+    exchanges = [exchange(chat(f"Question {at}"), whole("Hi"), received_at=float(at)) for at in (3, 1, 2)]
+    recorded(tmp_path, *exchanges)
+
+    places = [replay(tmp_path).take("api", asked(f"Question {at}"), stream=False).place for at in (1, 2, 3)]
+
+    assert places == ["api.jsonl:2", "api.jsonl:3", "api.jsonl:4"]
+
+
+def test_a_line_may_be_written_by_hand(tmp_path: Path) -> None:
+    """Spaces, order of fields, an empty line, a new question and a new answer: nothing of it is written twice."""
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    path = tmp_path / "api.jsonl"
+    head, line = path.read_text().splitlines()
+    document = json.loads(line)
+    document["request"]["body"]["messages"][0]["content"] = "Good morning"
+    document["answer"]["body"]["choices"][0]["message"]["content"] = "Grüezi"
+    edited = json.dumps({"answer": document["answer"], "request": document["request"]}, separators=(",", ":"))
+    path.write_text(f"{head}\n\n{edited}")
+
+    taken = replay(tmp_path).take("api", asked("Good morning"), stream=False)
+
+    assert json.loads(taken.answer.body)["choices"][0]["message"]["content"] == "Grüezi"
+    assert taken.place == "api.jsonl:3"
+    assert replay(tmp_path).take("api", asked("Hello"), stream=False) is None
+
+
+def test_pieces_that_differ_in_several_values_show_their_words(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"model": "m", "created_at": f"2026-11-28T10:00:0{at}Z", "message": {"content": word}}).encode()
+        + b"\n"
+        for at, word in enumerate(("Once", " upon", " ä", " time"))
+    ]
+    recorded(
+        tmp_path,
+        exchange(
+            chat("Hello", stream=True),
+            lines,
+            path="/api/chat",
+            dialect="ollama",
+            response_headers={"content-type": "application/x-ndjson"},
+        ),
+    )
+
+    text = (tmp_path / "api.jsonl").read_text()
+
+    assert '[10.0, "2026-11-28T10:00:03Z", " time"]' in text
+    assert '"ascii": true' in text
+    one = Asked.of(exchange(chat("Hello"), whole(""), path="/api/chat", dialect="ollama"))
+    assert [piece.data for piece in replay(tmp_path).take("api", one, stream=True).answer.pieces] == lines
