@@ -75,6 +75,16 @@ def test_a_cassette_of_a_service_that_is_new_is_all_added(run: Run, cassettes: P
     assert kinds["web"] == "added"
 
 
+def test_cassettes_of_tests_are_compared_where_they_lie(run: Run, cassettes: Path, again: Path, tmp_path: Path) -> None:
+    for name, directory in (("old", cassettes), ("new", again)):
+        (tmp_path / name / "test_shop").mkdir(parents=True)
+        (directory / "web.jsonl").rename(tmp_path / name / "test_shop" / "api.jsonl")
+    path = tmp_path / "new" / "test_shop" / "api.jsonl"
+    path.write_text(path.read_text().replace('"Hello"', '"Goodbye"'))
+
+    assert run("diff", "old", "new").out.splitlines()[0] == "test_shop/api:2→2  another answer"
+
+
 def test_one_alone_differs_from_nothing(run: Run, cassettes: Path) -> None:
     assert "Name two" in run("diff", cassettes).err
     assert "Name two directories, or two files" in run("diff", cassettes, cassettes / "api.jsonl").err

@@ -126,8 +126,16 @@ def test_diff_without_anything_near_shows_what_was_asked(run: Run, cassettes: Pa
     ]
 
 
-def test_without_a_project_there_is_no_run(run: Run, cassettes: Path) -> None:
-    assert "no compose file here" in run("diff").err
+def test_without_a_project_it_is_the_run_of_the_daemon_that_was_started_with_cassettes(
+    run: Run, cassettes: Path, project: Path
+) -> None:
+    (project / "compose.yaml").unlink()
+    assert "no compose file here, and dmrc serve has not replayed" in run("diff").err
+    replayed(project, CHANGED)
+    reports = project / "home" / "replays"
+    (reports / "shop.json").rename(reports / "_nobody.json")
+
+    assert "+Capital of Italy, please?" in run("diff").out
 
 
 def test_check_finds_a_value_of_the_projects_own_secrets(run: Run, cassettes: Path, project: Path) -> None:

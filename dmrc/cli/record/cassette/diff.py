@@ -69,18 +69,21 @@ def _two(place: CassettePlace, old: Path, new: Path, *, as_json: bool) -> int:
 
 
 def _changes(place: CassettePlace, old: Path, new: Path) -> Iterator[Change]:
+    from dataclasses import replace
+
     from dmrc.cassettes.comparison import compare
     from dmrc.errors import InputError
 
     if old.is_dir() != new.is_dir():
         raise InputError("a directory cannot be compared with a file", remedy="Name two directories, or two files")
-    pairs = [(old, new)]
-    if old.is_dir():
-        names = sorted({path.name for directory in (old, new) for path in directory.glob("*.jsonl")})
-        pairs = [(old / name, new / name) for name in names]
-    for before, after in pairs:
-        first, second = (place.open(path) if path.exists() else None for path in (before, after))
-        yield from compare(first, second, place.matcher)
+    if not old.is_dir():
+        yield from compare(place.open(old), place.open(new), place.matcher)
+        return
+    names = {path.relative_to(directory) for directory in (old, new) for path in directory.rglob("*.jsonl")}
+    for name in sorted(names):
+        before, after = (place.open(path) if path.exists() else None for path in (old / name, new / name))
+        for change in compare(before, after, place.matcher):
+            yield replace(change, service=str(name.with_suffix("")))  # tests have cassettes of one name each
 
 
 def _misses(app: App, place: CassettePlace, screen: Screen, *, as_json: bool) -> int:
@@ -90,14 +93,14 @@ def _misses(app: App, place: CassettePlace, screen: Screen, *, as_json: bool) ->
     from dmrc.cli.record.cassette.last_run import last_run
     from dmrc.json_values import items_of
 
-    run = last_run(app, place)
-    directory = Path(str(run.report.get("directory") or place.directory))
-    found = [_told(place, directory, miss) for miss in items_of(run.report.get("misses"))]
+    report = last_run(app, place)
+    directory = Path(str(report.get("directory") or place.directory))
+    found = [_told(place, directory, miss) for miss in items_of(report.get("misses"))]
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return 1 if found else 0
     if not found:
-        note(f"the last replay of project '{place.project}' found all that was asked")
+        note("the last replay found all that was asked")
     for number, miss in enumerate(found):
         if number:
             click.echo()

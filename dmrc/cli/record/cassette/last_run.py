@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,41 +11,37 @@ from dmrc.cli.record.cassette.place import CassettePlace
 from dmrc.errors import DaemonNotRunningError, InputError, NotFoundError
 from dmrc.fields import JsonObject
 
-
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """What became of a run."""
-
-    report: JsonObject
-    """As `ReplayRun.report` returns it."""
-    written_at: float | None
-    """Unix seconds of the file; None of a run that goes on."""
+_NOBODY = "_nobody"
+"""Stands for a project in the name of the report of `dmrc serve --replay`."""
 
 
-def last_run(app: App, place: CassettePlace) -> LastRun:
-    """Return the last run of the project.
+def last_run(app: App, place: CassettePlace) -> JsonObject:
+    """Return the report of the last run of the project, of which the shape is that of `ReplayRun.report`.
+
+    Without a project it is the run of `dmrc serve --replay`.
 
     Raises:
-        InputError: No project is meant.
-        NotFoundError: It has had no run.
+        NotFoundError: There was none.
     """
-    if place.project is None:
-        raise InputError("there is no compose file here, so no project has run", remedy="Name one: -f FILE")
-    path = f"/projects/{quote(place.project, safe='')}/replay"
+    project = place.project
     try:
+        path = f"/projects/{quote(project, safe='')}/replay" if project else "/replay"
         answer = app.daemon.request("GET", path)
-        if isinstance(answer, dict) and answer:
-            return LastRun(answer, None)
+        if isinstance(answer, dict):
+            return answer
     except (DaemonNotRunningError, NotFoundError):
         pass  # it may have left one
-    file = app.settings.paths.replays / f"{place.project}.json"
-    return LastRun(_read(file, place.project), file.stat().st_mtime)
+    return _read(app.settings.paths.replays / f"{project or _NOBODY}.json", project)
 
 
-def _read(file: Path, project: str) -> JsonObject:
+def _read(file: Path, project: str | None) -> JsonObject:
     try:
         document = json.loads(file.read_bytes())
     except FileNotFoundError as error:
+        if project is None:
+            raise NotFoundError(
+                "there is no compose file here, and dmrc serve has not replayed", remedy="Name a project: -f FILE"
+            ) from error
         raise NotFoundError(
             f"project '{project}' has not been replayed here", remedy="Run: dmrc up --replay, or dmrc exec --replay"
         ) from error

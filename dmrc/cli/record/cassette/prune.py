@@ -52,7 +52,7 @@ def prune(app: App, place: CassettePlace, dry_run: bool, force: bool, yes: bool,
     from dmrc.cli.record.cassette.last_run import last_run
     from dmrc.errors import InputError
 
-    found = _unused(place, last_run(app, place).report, force=force)
+    found = _unused(place, last_run(app, place), force=force)
     count = sum(len(one.lines) for one in found)
     if as_json:
         told = [
