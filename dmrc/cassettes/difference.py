@@ -81,25 +81,30 @@ def first_difference(matcher: Matcher, recorded: Asked, asked: Asked) -> Differe
         if old != new:
             return Difference(f"the {name}", None, _shown(old), _shown(new))
     before, now = _messages(matcher, recorded), _messages(matcher, asked)
-    for number, (one, two) in enumerate(zip(before, now, strict=False), 1):
-        if one != two:
-            role = two.get("role") or one.get("role")
-            place = f"message {number} ({role})"
-            if one.get("role") != two.get("role"):
-                return Difference(
-                    f"the role of message {number}", None, _shown(one.get("role")), _shown(two.get("role"))
-                )
-            text = _text(one), _text(two)
-            if text[0] != text[1]:
-                return _of_texts(place, *text)
-            return _of_values(f"message {number}", dict(one), dict(two))
-    if len(before) != len(now):
-        number = min(len(before), len(now)) + 1
-        one_more = (before if len(before) > len(now) else now)[number - 1]
-        place = f"message {number} ({one_more.get('role')})"
-        shown = _shown(_text(one_more)[: 2 * _AROUND])
-        return Difference(place, None, *((shown, None) if len(before) > len(now) else (None, shown)))
+    if before != now:
+        return _of_messages(before, now)
     return _of_values("", matcher.canonical(recorded), matcher.canonical(asked))
+
+
+def _of_messages(before: list[JsonObject], now: list[JsonObject]) -> Difference | None:
+    """Return where two conversations differ first; one message more or less is told as such, wherever it is."""
+    shorter = min(len(before), len(now))
+    at = next((index for index in range(shorter) if before[index] != now[index]), shorter)
+    if at == len(before) or now[at + 1 :] == before[at:]:
+        return Difference(_place(at, now[at]), None, None, _shown(_text(now[at])[: 2 * _AROUND]))
+    if at == len(now) or before[at + 1 :] == now[at:]:
+        return Difference(_place(at, before[at]), None, _shown(_text(before[at])[: 2 * _AROUND]), None)
+    one, two = before[at], now[at]
+    if one.get("role") != two.get("role"):
+        return Difference(f"the role of message {at + 1}", None, _shown(one.get("role")), _shown(two.get("role")))
+    text = _text(one), _text(two)
+    if text[0] != text[1]:
+        return _of_texts(_place(at, two), *text)
+    return _of_values(f"message {at + 1}", dict(one), dict(two))
+
+
+def _place(at: int, message: JsonObject) -> str:
+    return f"message {at + 1} ({message.get('role')})"
 
 
 def _messages(matcher: Matcher, asked: Asked) -> list[JsonObject]:

@@ -160,13 +160,27 @@ def test_a_miss_names_the_nearest_and_the_first_difference_with_both_texts(tmp_p
             'message 2 (user) is not in it: "And?"',
         ),
         ({"messages": [{"role": "system", "content": "Hello"}]}, 'the role of message 1 differs: recorded "user"'),
+        (
+            {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]},
+            'message 1 (system) is not in it: "Be brief."',
+        ),
+        ({"messages": []}, 'message 1 (user) is missing, where it has "Hello"'),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools is not in it: "),
     ],
 )
 def test_a_difference_is_named_wherever_it_is(tmp_path: Path, more: dict, told: str) -> None:
     recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
 
-    assert told in replay(tmp_path).miss("api", asked("Hello", **more)).message
+    run = replay(tmp_path)
+    assert told in run.miss("api", asked("Hello", **more)).message
+
+
+def test_another_model_or_route_is_named_where_nothing_else_is_recorded(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    run = replay(tmp_path)
+    small = Asked.of(exchange(chat("Hello"), whole(""), model_key="small"))
+
+    assert 'api.jsonl:2: the model differs: recorded "llm", asked "small"' in run.miss("api", small).message
 
 
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
