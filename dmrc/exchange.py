@@ -32,6 +32,10 @@ REPLAYED = "replayed"
 FAULT = "fault"
 """Annotation of a request that failed on purpose: which kind of fault it met; a header says it as well."""
 
+FAULT_PLANNED = "fault_planned"
+"""Annotation of a request whose answer is to meet a fault, until that is made, or skipped; it stays where the request
+failed before by itself."""
+
 FAULT_SKIPPED = "fault_skipped"
 """Annotation of a request that was to meet a fault and gave no occasion for it: which one, and why."""
 

@@ -175,6 +175,18 @@ def test_the_first_piece_is_held_back(faulty: Faulty, stream: bool) -> None:
     assert ((took.first_token_ms if stream else took.total_ms) or 0) >= 700
 
 
+def test_a_failure_that_nobody_made_is_not_called_one(faulty: Faulty) -> None:
+    faulty.set("slow_first_token")
+
+    answer = faulty.ask(stream=True, model="local/none")
+
+    assert answer.status_code == 404
+    assert "x-dmrc-fault" not in answer.headers
+    notes = faulty.record(answer).annotations
+    assert "fault" not in notes
+    assert notes["fault_planned"] == "slow_first_token"
+
+
 def test_a_load_and_a_count_of_tokens_meet_no_fault(faulty: Faulty) -> None:
     faulty.set("error")
     key = {"authorization": f"Bearer {faulty.keys['api']}", "x-api-key": faulty.keys["api"]}

@@ -8,7 +8,8 @@ from typing import Literal
 
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
-from dmrc.gateway.faults.plugin import FaultPlugin, ServiceCount
+from dmrc.gateway.faults.answers import ServiceCount
+from dmrc.gateway.faults.plugin import FaultPlugin
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.project import FaultPlan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from dmrc.dialects.chat.tool_arguments import ArgumentPlace
@@ -50,6 +50,8 @@ class MalformedArguments:
 
     dialect: Dialect
     """Whose words the answer has."""
+    on_cut: Callable[[], None]
+    """Called once, when the first one is cut."""
     calls: dict[str, Unfinished] = field(default_factory=dict)
     """The calls that come in pieces."""
     has_cut: bool = False
@@ -74,7 +76,9 @@ class MalformedArguments:
         places = list(self.dialect.tool_arguments(document)) if document else []
         for place in places:
             place.holder[place.name] = self._cut(place)
-        self.has_cut |= bool(places)
+        if places and not self.has_cut:
+            self.has_cut = True
+            self.on_cut()
         return with_document(piece, document) if places else piece
 
     def _cut(self, place: ArgumentPlace) -> str:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 
 from dmrc import hookimpl
-from dmrc.dialects.table import dialect_of
-from dmrc.exchange import FAULT, FAULT_SKIPPED, Exchange
-from dmrc.gateway.faults.malformed import MalformedArguments
-from dmrc.gateway.faults.stream_pieces import StreamPieces
+from dmrc.exchange import FAULT, FAULT_PLANNED, FAULT_SKIPPED, Exchange
+from dmrc.gateway.faults.answers import Making, ServiceCount, harmed
 from dmrc.gateway.replays.asking import only_loads
-from dmrc.hooks.event_types import Annotate, AnswerCut, Refusal, Request
-from dmrc.project import Fault, FaultKind, FaultPlan
+from dmrc.hooks.event_types import Annotate, Refusal, Request
+from dmrc.project import Fault, FaultPlan
 from dmrc.projects import WHOLE_PROJECT
 
 _NUMBER = "fault_of_request"
 _LONGEST_SECONDS = 3700.0
-
-
-@dataclass(slots=True)
-class ServiceCount:
-    """What a service has met so far."""
-
-    requests: int
-    """Those that could meet a fault."""
-    made: dict[FaultKind, int]
-    """How many met which."""
 
 
 class FaultPlugin:
@@ -56,11 +41,12 @@ class FaultPlugin:
             return None
         if fault.kind == "malformed_tool_arguments" and not request.body.get("tools"):
             return request.annotated(**{FAULT_SKIPPED: f"{fault.kind}: the request has no tools"})
-        count.made[fault.kind] = count.made.get(fault.kind, 0) + 1
         whose = f"made on purpose by dmrc (fault {fault.kind}, request {count.requests} of {_named(exchange.service)})"
-        notes = {FAULT: fault.kind, _NUMBER: count.requests}
         refusal = _refusal(fault, request.body.get("model"), whose)
-        return request.annotated(**notes) if refusal is None else refusal.annotated(**notes)
+        if refusal is None:
+            return request.annotated(**{FAULT_PLANNED: fault.kind, _NUMBER: count.requests})
+        count.add(fault.kind)
+        return refusal.annotated(**{FAULT: fault.kind, _NUMBER: count.requests})
 
     @hookimpl(trylast=True)
     async def dmrc_response_stream(
@@ -68,20 +54,16 @@ class FaultPlugin:
     ) -> AsyncIterator[bytes] | None:
         """Change an answer as was noted, whoever gave it."""
         del answered_by  # an engine's and a plugin's answers fail alike
-        number, plan = exchange.annotations.get(_NUMBER), self._plan_of(exchange.service)
-        if plan is None or not isinstance(number, int):
+        kind, number = exchange.annotations.get(FAULT_PLANNED), exchange.annotations.get(_NUMBER)
+        if not isinstance(number, int):
             return None
-        fault = plan.fault_of(exchange.service or WHOLE_PROJECT, number)
-        if fault is None or fault.kind != exchange.annotations.get(FAULT):
-            return None  # the plan is another one since the request came
-        match fault.kind:
-            case "slow_first_token":
-                return _late(stream, fault.seconds)
-            case "cut":
-                return _cut(stream, fault.after if exchange.stream else 0, annotate)
-            case "malformed_tool_arguments":
-                return _malformed(exchange, stream, annotate)
-        return None
+        service, plan = exchange.service or WHOLE_PROJECT, self._plan_of(exchange.service)
+        fault = plan.fault_of(service, number) if plan is not None else None
+        if fault is None or fault.kind != kind:
+            annotate(**{FAULT_PLANNED: None, FAULT_SKIPPED: f"{kind}: another plan holds since the request came"})
+            return None
+        count = self.counts.setdefault(service, ServiceCount(0, {}))
+        return harmed(fault, exchange, stream, Making(fault.kind, count, annotate))
 
 
 def _named(service: str | None) -> str:
@@ -101,44 +83,3 @@ def _refusal(fault: Fault, model: object, whose: str) -> Refusal | None:
             message = f"model '{model}' is not in the store: {whose}"
             return Refusal(message=message, status=404, error_type="not_found_error", code="model_not_found")
     return None
-
-
-async def _late(stream: AsyncIterator[bytes], seconds: float) -> AsyncGenerator[bytes]:
-    """Yield a stream whose first piece is held back."""
-    is_first = True
-    async for chunk in stream:
-        if is_first:
-            await asyncio.sleep(seconds)
-            is_first = False
-        yield chunk
-
-
-async def _malformed(exchange: Exchange, stream: AsyncIterator[bytes], annotate: Annotate) -> AsyncGenerator[bytes]:
-    """Yield an answer without the end of its tool calls' arguments."""
-    malformed = MalformedArguments(dialect_of(exchange.dialect, exchange.operation))
-    async with aclosing(malformed.stream(stream) if exchange.stream else malformed.whole(stream)) as changed:
-        async for piece in changed:
-            yield piece
-    if not malformed.has_cut:
-        _skip(annotate, "malformed_tool_arguments: the answer calls no tool")
-
-
-async def _cut(stream: AsyncIterator[bytes], after: int, annotate: Annotate) -> AsyncGenerator[bytes]:
-    """Yield the first pieces of a stream, and break it off; 0: break off what is no stream, when it is there."""
-    pieces, sent = StreamPieces(), 0
-    async for chunk in stream:
-        if not after:
-            raise AnswerCut("the answer is cut: made on purpose by dmrc (fault cut)")
-        for piece in pieces.read(chunk):
-            if sent == after:
-                raise AnswerCut(f"the answer is cut after piece {after}: made on purpose by dmrc (fault cut)")
-            sent += 1
-            yield piece
-    _skip(annotate, f"cut: the answer had {sent} pieces")
-    if rest := pieces.rest():
-        yield rest
-
-
-def _skip(annotate: Annotate, why: str) -> None:
-    """Say that a fault was not made after all."""
-    annotate(**{FAULT: None, FAULT_SKIPPED: why})

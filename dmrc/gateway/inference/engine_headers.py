@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dmrc.exchange import FAULT, JsonValue
+from dmrc.exchange import FAULT, FAULT_PLANNED, JsonValue
 from dmrc.secret_names import is_secret_name
 
 # Who asks, and which trace and conversation it belongs to; the last two are how OpenRouter names an application.
@@ -34,7 +34,7 @@ def of_plugins(headers: Mapping[str, str]) -> dict[str, str]:
     return {"content-type": "application/json", **added}
 
 
-def of_fault(annotations: Mapping[str, JsonValue]) -> dict[str, str]:
-    """Return the header that names a fault which is made on purpose; none where none is."""
-    fault = annotations.get(FAULT)
+def of_fault(annotations: Mapping[str, JsonValue], status: int) -> dict[str, str]:
+    """Return the header that names a fault which is made on purpose, or is to be made in the stream that begins."""
+    fault = annotations.get(FAULT) or (annotations.get(FAULT_PLANNED) if status < 400 else None)
     return {"x-dmrc-fault": fault} if isinstance(fault, str) and fault.isascii() and fault.isidentifier() else {}

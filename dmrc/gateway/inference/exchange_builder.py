@@ -185,7 +185,7 @@ class ExchangeBuilder:
     ) -> None:
         """Send the status and the headers."""
         ids = dict.fromkeys(("x-dmrc-exchange-id", *self._route.dialect.id_headers), self.id)
-        headers = {**(more or {}), **of_fault(self.annotations), "content-type": content_type, **ids}
+        headers = {**(more or {}), **of_fault(self.annotations, status), "content-type": content_type, **ids}
         if content_type.startswith(STREAM_TYPES):
             self.is_stream = True
             headers["cache-control"] = "no-cache"
