@@ -73,3 +73,10 @@ def test_a_body_that_is_no_text_is_base64_and_says_so():
     assert result["response_body"] == "/wA="
     assert result["response_body_encoding"] == "base64"
     assert "request_body_encoding" not in result
+
+
+def test_the_status_says_what_was_replayed():
+    replayed = recorded("chat.json").annotated(replayed="web.jsonl:2")
+
+    assert cells(replayed).status == "200 replayed"
+    assert cells(replace(replayed, client_disconnected=True)).status == "200 cancelled"

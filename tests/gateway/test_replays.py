@@ -217,11 +217,12 @@ def test_the_daemon_replays_who_asks_without_a_project(dmrc: Dmrc, tmp_path: Pat
         assert report(dmrc, "/replay")["services"]
     with served(dmrc, tmp_path, "--replay=./cassettes", "--replay-speed", "0") as nobody:
         replayed, missed = nobody.ask(stream=True), nobody.ask(max_tokens=7)
-        named = nobody.ask(stream=True, service="person")
+        named, foreign = nobody.ask(stream=True, service="person"), nobody.ask(model="local/other", service="person")
 
     assert recorded.status == 200
     assert (replayed.pieces, replayed.headers["x-dmrc-recorded"]) == (recorded.pieces, "_anyone.jsonl:2")
     assert (missed.status, named.pieces) == (422, recorded.pieces)
+    assert foreign.status == 404  # the key does not open it
     assert json.loads((dmrc.home / "replays" / "_nobody.json").read_text())["mode"] == "replay"
 
 
@@ -245,7 +246,7 @@ def served(dmrc: Dmrc, directory: Path, *options: str) -> Iterator[ReplayedShop]
 
 
 def test_a_thousand_pieces_keep_their_times_and_come_at_once_where_that_is_wanted(shop: ReplayedShop) -> None:
-    waits = [4 + number % 9 for number in range(1000)]  # 8 ms on average, as a small model says its tokens
+    waits = [3 + number % 7 for number in range(1000)]  # 6 ms on average, as a small model says its tokens
     shop.cassettes.mkdir(parents=True)
     (shop.cassettes / "web.jsonl").write_text(header("web") + "\n" + line_of(story(waits)) + "\n")
     wish = {"stream": True, "messages": [{"role": "user", "content": "Tell me a story"}], "max_tokens": 1000}

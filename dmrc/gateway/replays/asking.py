@@ -15,9 +15,10 @@ from dmrc.errors import DmrcError
 from dmrc.exchange import Exchange
 from dmrc.gateway.serving.model_names import ModelNames
 from dmrc.hooks.event_types import Request
+from dmrc.project import Project
 from dmrc.projects import Caller, Projects
 
-_AT_ONCE_BYTES = 32 << 10
+AT_ONCE_BYTES = 32 << 10
 """To read a longer request takes milliseconds, and so a thread."""
 
 
@@ -47,8 +48,11 @@ class RequestReader:
         self._recorder = recorder
         self._filters_capture = filters_capture
 
-    def meant(self, exchange: Exchange, request: Request) -> MeantModel | None:
-        """Return which model is meant; None where the request names none that its caller may use."""
+    def meant(self, exchange: Exchange, request: Request, project: Project | None) -> MeantModel | None:
+        """Return which model is meant; None where the request names none that its caller may use.
+
+        `project` is what the hook has: of a key that a person made it holds what that opens.
+        """
         name = request.body.get("model")
         if not isinstance(name, str) or not name.strip():
             return None
@@ -60,6 +64,8 @@ class RequestReader:
                 return MeantModel(declared.key, name)
             if not registration.any_model:
                 return None
+        elif project is not None and project.models and not self._names.find(project.models.values(), name):
+            return None
         return MeantModel(None, name)
 
     async def asked(self, exchange: Exchange, request: Request, model: MeantModel) -> Asked:
@@ -68,7 +74,7 @@ class RequestReader:
         Raises:
             UnrecordableError: No cassette can have it.
         """
-        if len(exchange.request_body) <= _AT_ONCE_BYTES and not self._filters_capture(exchange.project):
+        if len(exchange.request_body) <= AT_ONCE_BYTES and not self._filters_capture(exchange.project):
             return self._read(exchange, request, model)
         return await asyncio.to_thread(self._read, exchange, request, model)
 

@@ -12,10 +12,10 @@ from dmrc.cassettes.runs import Miss, ReplayRun, Taken
 from dmrc.engines.recorded.server import NOT_RECORDED
 from dmrc.errors import DmrcError
 from dmrc.exchange import KEY_SCOPE, REPLAYED, Exchange
-from dmrc.gateway.replays.asking import MeantModel, RequestReader, UnrecordableError, only_loads
+from dmrc.gateway.replays.asking import AT_ONCE_BYTES, MeantModel, RequestReader, UnrecordableError, only_loads
 from dmrc.gateway.replays.playing import PlayedPieces
 from dmrc.hooks.event_types import Refusal, Request, Response, StandIn
-from dmrc.project import RECORDED_ENGINE, Replay
+from dmrc.project import RECORDED_ENGINE, Project, Replay
 
 _HANG_UP_LOOKS, _HANG_UP_SECONDS = 10, 0.002
 
@@ -33,17 +33,21 @@ class Answering:
         self._reader = reader
 
     @hookimpl(trylast=True)
-    async def dmrc_request(self, exchange: Exchange, request: Request) -> Response | Refusal | None:
+    async def dmrc_request(
+        self, exchange: Exchange, request: Request, project: Project | None
+    ) -> Response | Refusal | None:
         """Answer from a cassette; what is in none is refused where no model may be asked, and passes elsewhere."""
         began = asyncio.get_running_loop().time() - (exchange.total_ms or 0.0) / 1000
-        model = self._reader.meant(exchange, request)
+        model = self._reader.meant(exchange, request, project)
         if model is None:
             return None  # the caller is told, as always, that there is no such model for it
         service = _service(exchange)
         try:
             asked = await self._reader.asked(exchange, request, model)
-            await self._heard_of_hang_ups(service, asked)
-            taken = self._run.take(service, asked, stream=exchange.stream)
+            is_long = len(exchange.request_body) > AT_ONCE_BYTES
+            key = await asyncio.to_thread(self._run.key, asked) if is_long else self._run.key(asked)
+            await self._heard_of_hang_ups(service, key)
+            taken = self._run.take(service, asked, stream=exchange.stream, key=key)
         except (UnrecordableError, CassetteError) as error:
             return self._unanswered(exchange, request, model, error)
         if taken is not None:
@@ -53,14 +57,14 @@ class Answering:
         miss = await asyncio.to_thread(self._run.miss, service, asked)
         return _refusal(miss.message)
 
-    async def _heard_of_hang_ups(self, service: str | None, asked: Asked) -> None:
+    async def _heard_of_hang_ups(self, service: str | None, key: str) -> None:
         """Wait a moment where an equal request is being answered.
 
         Its caller may have hung up, and ask again already: the answer that was not delivered is this one's then. The
         end of a connection and the request on the next one come at once, in either order.
         """
         for _ in range(_HANG_UP_LOOKS):
-            if not self._run.is_under_way(service, asked):
+            if not self._run.is_under_way(service, key):
                 return
             await asyncio.sleep(_HANG_UP_SECONDS)
 
