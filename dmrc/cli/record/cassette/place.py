@@ -126,7 +126,8 @@ class CassettePlace:
         """
         if not names:
             return self.files()
-        return [path for name in names for path in (self._of_directory(name) or [self.file(name)])]
+        found = (path for name in names for path in (self._of_directory(name) or [self.file(name)]))
+        return list({path.absolute(): path for path in found}.values())
 
     def _of_directory(self, name: str) -> list[Path]:
         below = CassettePlace(Path(name))
