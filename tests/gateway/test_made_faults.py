@@ -220,6 +220,8 @@ def test_the_same_seed_is_the_same_sequence_in_every_daemon_and_after_each_up(
     plan = "{faults: {seed: 7, rate_limit: 0.3, error: 0.3}}"
     with faulty_project(tmp_path_factory.mktemp("other"), plan, "other") as other:
         assert drawn(other) == first
+        told = other.dmrc.ok("config", cwd=other.directory)
+        assert "# api: faults on purpose: rate_limit 30 %, retry_after 1; error 30 %, status 500; seed 7" in told
         assert {None, "rate_limit", "error"} == set(first)
 
 

@@ -69,12 +69,18 @@ def config(
     if as_json:
         click.echo(json.dumps(_document(project, injected), indent=2))
         return
-    if line := what_holds(project.replay):
+    for line in filter(None, (what_holds(project.replay), *_fault_lines(project))):
         click.echo(f"# {line}")
     for name, service in project.services.items():
         for line in _lines(service, injected.get(name)):
             click.echo(f"# {line}")
     click.echo(render(project, injected, is_elsewhere=gateway.is_elsewhere), nl=False)
+
+
+def _fault_lines(project: Project) -> list[str]:
+    """Return a line for each plan by which requests fail on purpose."""
+    plans = {name: service.faults for name, service in project.services.items()} | {"*": project.faults}
+    return [f"{name}: faults on purpose: {plan}" for name, plan in plans.items() if plan is not None and plan.faults]
 
 
 def _document(project: Project, injected: Mapping[str, Injection]) -> dict[str, object]:
