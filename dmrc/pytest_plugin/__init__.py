@@ -23,7 +23,6 @@ _MARKER = (
 _OF_SESSION: pytest.StashKey[ReplaySession] = pytest.StashKey()
 _OF_TEST: pytest.StashKey[ReplayedTest] = pytest.StashKey()
 _DAEMON_IS_OURS = "dmrc_daemon_is_ours"
-_SECTION = "dmrc_replay"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,9 +76,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that asked what is not recorded, also where the program under test said nothing of the error."""
     try:
         result = yield
-    except BaseException:
+    except BaseException as error:
         if (said := _misses(item)) is not None:
-            item.add_report_section("call", _SECTION, said)
+            error.add_note(said)
         raise
     if (said := _misses(item)) is not None:
         pytest.fail(said, pytrace=False)

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -76,8 +77,23 @@ class _Project:
         self.directory = directory
         self.user = user
 
-    def write(self, tests: str) -> None:
-        (self.directory / "test_app.py").write_text(tests)
+    def add(self, name: str, cassette: str | None, tests: str) -> None:
+        """Write a file of tests, with the cassette of a recorded test for one of the same name."""
+        path = self.directory / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"import pytest\nfrom app import ask, try_to_ask\n\n{tests}")
+        if cassette:
+            cassettes = self.directory / "cassettes"
+            shutil.copytree(cassettes / "test_app" / cassette, cassettes / name / cassette)
+
+    def results(self) -> dict[str, str]:
+        """Return of each test what is said of its failures, by its name in `results.xml`; nothing where it passed."""
+        found: dict[str, str] = {}
+        for case in ElementTree.parse(self.directory / "results.xml").iter("testcase"):
+            name = f"{case.get('classname')}.{case.get('name')}"
+            texts = [f"{one.tag}: {one.get('message')}\n{one.text}" for one in case if one.tag in ("failure", "error")]
+            found[name] = found.get(name, "") + "\n".join(texts)
+        return found
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -158,105 +174,79 @@ def test_tests_pass_from_their_cassettes_without_a_model(project: _Project) -> N
 
 @pytest.mark.engine
 def test_processes_of_xdist_share_a_daemon_in_any_order(project: _Project) -> None:
+    project.add("test_unused", "test_two_questions", "def test_two_questions(dmrc_replay):\n    ask('One?')\n")
     (project.directory / "conftest.py").write_text(
         "import random\ndef pytest_collection_modifyitems(items):\n    random.Random(7).shuffle(items)\n"
     )
 
-    assert "8 passed" in project.passes("-n", "2")
+    said = project.fails("-n", "2", "--dmrc-strict")
+
+    assert "9 passed, 1 error" in said
+    assert "cassettes/test_unused/test_two_questions/api.jsonl: 1 of 2 interactions were not asked" in said
+
+
+_VARIANTS = {
+    "test_changed": ("test_a_greeting", "def test_a_greeting(dmrc_replay):\n    ask('Hello, dear')\n"),
+    "test_swallowed": (
+        "test_two_questions",
+        "def test_two_questions(dmrc_replay):\n    try_to_ask('One?')\n    try_to_ask('Three?')\n",
+    ),
+    "test_late": (
+        "test_two_questions",
+        "@pytest.fixture\ndef late(dmrc_replay):\n    yield\n    try_to_ask('Late?')\n\n"
+        "def test_two_questions(late):\n    ask('One?')\n    ask('Two?')\n",
+    ),
+    "test_unused": ("test_two_questions", "def test_two_questions(dmrc_replay):\n    ask('One?')\n"),
+    "test_new": (None, "def test_new(dmrc_replay):\n    ask('Two?')\n"),
+    "tests/test_other": (
+        None,
+        "@pytest.mark.dmrc(service='api', file='../compose.yaml', speed=1,\n"
+        "    cassette='../cassettes/test_app/test_two_questions')\n"
+        "def test_one(dmrc_replay):\n    assert ask('Two?') == 'Good day, sir.'\n",
+    ),
+}
+"""Tests that differ from what was recorded: by the name of their file, the recorded test whose cassette they have."""
+
+_REFUSED = {
+    'service="web"': "project 'shop' has no service 'web'",
+    'service="db"': "service 'db' uses no model",
+    'file="other.yaml"': "compose file 'other.yaml'",
+    '"api"': "takes service, file, cassette, speed, each by its name",
+    'server="api"': "takes service, file, cassette, speed, each by its name",
+    "speed=-1": "speed of @pytest.mark.dmrc must be a number, 0 or more",
+}
+"""Markers that cannot be meant, and what is said of each."""
 
 
 @pytest.mark.engine
-def test_a_changed_prompt_fails_its_test_with_both_texts(project: _Project) -> None:
-    project.write(_TESTS.replace('ask(os.environ["GREETING"])', 'ask("Hello, dear")'))
-
-    said = project.fails("-k", "greeting or two")
-
-    assert "1 failed, 1 passed" in said
-    assert re.search(r"recorded: .*Hello", said)
-    assert re.search(r"asked: .*Hello, dear", said)
-    assert "pytest --dmrc-record 'test_app.py::test_a_greeting'" in said
-
-
-@pytest.mark.engine
-def test_a_program_that_swallows_the_error_fails_its_test_too(project: _Project) -> None:
-    project.write(_TESTS.replace("Two?", "Three?"))
-
-    said = project.fails("-k", "two")
-
-    assert "1 failed" in said
-    assert re.search(r"recorded: .*(Two|One)\?", said)
-    assert re.search(r"asked: .*Three\?", said)
-
-
-@pytest.mark.engine
-def test_what_a_fixture_asks_at_its_end_is_looked_at_too(project: _Project) -> None:
-    project.write(
-        "import pytest\nfrom app import ask, try_to_ask\n"
-        "@pytest.fixture\ndef late(dmrc_replay):\n    yield\n    try_to_ask('Late?')\n"
-        "def test_two_questions(late):\n    ask('One?'); ask('Two?')\n"
+def test_what_differs_from_its_cassette_is_told_of_each_test(project: _Project) -> None:
+    """One run for all, for each starts a daemon."""
+    for name, (cassette, tests) in _VARIANTS.items():
+        project.add(name, cassette, tests)
+    refused = "".join(
+        f"@pytest.mark.dmrc({marker})\ndef test_{number}(dmrc_replay): pass\n" for number, marker in enumerate(_REFUSED)
     )
+    project.add("test_refused", None, refused)
 
-    said = project.fails()
+    said = project.fails("--deselect", "test_app.py", "--junitxml", "results.xml")
+    told = project.results()
 
-    assert "1 passed, 1 error" in said
-    assert "Late?" in said
-
-
-@pytest.mark.engine
-def test_what_is_recorded_and_not_asked_is_warned_of_or_fails(project: _Project) -> None:
-    project.write(_TESTS.replace('and try_to_ask("Two?")', ""))
-
-    warned = project.passes("-k", "two")
-    failed = project.fails("-k", "two", "--dmrc-strict")
-
-    unused = "cassettes/test_app/test_two_questions/api.jsonl: 1 of 2 interactions were not asked"
-    assert f"UnusedRecordingWarning: {unused}" in warned
-    assert unused in failed
-
-
-@pytest.mark.engine
-def test_a_test_without_a_cassette_says_how_to_record_it(project: _Project) -> None:
-    project.write(_TESTS.replace("test_two_questions", "test_new"))
-
-    said = project.fails("-k", "new")
-
-    assert "no cassette cassettes/test_app/test_new/api.jsonl, which test_app.py::test_new replays" in said
-    assert "Record it with the real model: pytest --dmrc-record 'test_app.py::test_new'" in said
-
-
-@pytest.mark.engine
-def test_a_marker_names_the_file_and_the_cassette(project: _Project) -> None:
-    (project.directory / "tests").mkdir()
-    (project.directory / "tests" / "test_other.py").write_text(
-        "import pytest\nfrom app import ask\n"
-        '@pytest.mark.dmrc(service="api", file="../compose.yaml", speed=1, '
-        'cassette="../cassettes/test_app/test_two_questions")\n'
-        "def test_one(dmrc_replay):\n    assert ask('Two?') == 'Good day, sir.'\n"
-    )
-
-    said = project.passes("tests", "--dmrc-strict")
-
-    assert "1 passed" in said
-    assert "warning" not in said, "a cassette that is named may be others' too"
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("marker", "message"),
-    [
-        ('service="web"', "project 'shop' has no service 'web'"),
-        ('service="db"', "service 'db' uses no model"),
-        ('file="other.yaml"', "compose file 'other.yaml'"),
-        ('"api"', "takes service, file, cassette, speed, each by its name"),
-        ('server="api"', "takes service, file, cassette, speed, each by its name"),
-        ("speed=-1", "speed of @pytest.mark.dmrc must be a number, 0 or more"),
-    ],
-)
-def test_a_marker_that_cannot_be_meant_is_refused(plain: Callable[[str], str], marker: str, message: str) -> None:
-    said = plain(f"import pytest\n@pytest.mark.dmrc({marker})\ndef test_it(dmrc_replay): pass\n")
-
-    assert "1 error" in said
-    assert message in said
+    changed, swallowed = told["test_changed.test_a_greeting"], told["test_swallowed.test_two_questions"]
+    assert re.search(r"recorded: .*Hello", changed)
+    assert re.search(r"asked: .*Hello, dear", changed)
+    assert "pytest --dmrc-record 'test_changed.py::test_a_greeting'" in changed
+    assert re.search(r"recorded: .*(One|Two)\?", swallowed)
+    assert re.search(r"asked: .*Three\?", swallowed)
+    assert re.search(r"error.*Late\?", told["test_late.test_two_questions"], re.DOTALL)
+    assert told["test_unused.test_two_questions"] == ""
+    unused = "cassettes/test_unused/test_two_questions/api.jsonl: 1 of 2 interactions were not asked"
+    assert f"UnusedRecordingWarning: {unused}" in said
+    assert "no cassette cassettes/test_new/test_new/api.jsonl" in told["test_new.test_new"]
+    assert "Record it with the real model: pytest --dmrc-record 'test_new.py::test_new'" in told["test_new.test_new"]
+    assert told["tests.test_other.test_one"] == ""
+    assert said.count("Warning: ") == 1, "a cassette that a marker names may be others' too"
+    for number, message in enumerate(_REFUSED.values()):
+        assert message in told[f"test_refused.test_{number}"]
 
 
 @pytest.mark.process
@@ -279,21 +269,6 @@ def test_nothing_of_dmrc_is_imported_for_tests_that_do_not_use_it(tmp_path: Path
     project.passes()
     project.passes("-p", "no:dmrc")
     assert not (tmp_path / ".pytest_cache" / "d").exists()
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Callable[[str], str]:
-    """Runs a test that fails, in a project without cassettes, and returns what pytest said."""
-    directory = tmp_path / "shop"
-    directory.mkdir()
-    (directory / "compose.yaml").write_text(_COMPOSE)
-    project = _Project(directory, Dmrc(tmp_path / "home"))
-
-    def run(tests: str) -> str:
-        project.write(tests)
-        return project.fails()
-
-    return run
 
 
 @pytest.mark.parametrize(
