@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,30 +121,45 @@ class _Project:
         return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.jsonl")}
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Path]:
+@dataclass(frozen=True)
+class _Recorded:
+    directory: Path
     """A project whose tests were recorded with a model; the model is gone."""
+    first: dict[str, bytes]
+    """Its cassettes as they were recorded first, when a test asked one question more."""
+    again: dict[str, bytes]
+    """As they are, recorded twice."""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[_Recorded]:
     directory = tmp_path_factory.mktemp("shop")
     (directory / "compose.yaml").write_text(_COMPOSE)
     (directory / "app.py").write_text(_APP)
-    (directory / "test_app.py").write_text(_TESTS)
+    (directory / "test_app.py").write_text(
+        _TESTS.replace("    assert try_to_ask", "    ask('Zero?')\n    assert try_to_ask")
+    )
     (directory / "pytest.ini").write_text("[pytest]\n")
     with temporary_dmrc() as user:
         model = write_scripted_llama(directory / "says.gguf", _SAID, _TEMPLATE)
         user.ok("package", "--gguf", model, _MODEL)
-        _Project(directory, user).passes("--dmrc-record")
+        project = _Project(directory, user)
+        project.passes("--dmrc-record")
+        first = project.cassettes()
+        (directory / "test_app.py").write_text(_TESTS)
+        project.passes("--dmrc-record")
         assert user.registered() == []
         assert user.processes() == [], "the daemon that was started for the tests ends with them"
         model.unlink()
     shutil.rmtree(directory / ".pytest_cache", ignore_errors=True)
-    yield directory
+    yield _Recorded(directory, first, project.cassettes())
 
 
 @pytest.fixture
-def project(recorded: Path, tmp_path: Path) -> Iterator[_Project]:
+def project(recorded: _Recorded, tmp_path: Path) -> Iterator[_Project]:
     """A copy of it for one test, on a machine without a model and without a daemon, where neither comes to be."""
     directory = tmp_path / "shop"
-    shutil.copytree(recorded, directory)
+    shutil.copytree(recorded.directory, directory)
     user = Dmrc(tmp_path / "home")
     yield _Project(directory, user)
     assert not user.home.exists(), "a replay touches nothing of the user's dmrc"
@@ -170,6 +186,16 @@ def test_tests_pass_from_their_cassettes_without_a_model(project: _Project) -> N
     ]
     assert str(project.directory).encode() not in b"".join(before.values())
     assert not (project.directory / ".pytest_cache/d/dmrc/home").exists()
+
+
+@pytest.mark.engine
+def test_a_recording_drops_what_is_not_asked_any_more_and_keeps_the_other_lines(recorded: _Recorded) -> None:
+    changed = "test_app/test_two_questions/api.jsonl"
+
+    header, zero, *rest = recorded.first[changed].splitlines()
+
+    assert b"Zero?" in zero
+    assert recorded.again == {**recorded.first, changed: b"\n".join([header, *rest, b""])}
 
 
 @pytest.mark.engine
