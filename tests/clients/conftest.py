@@ -19,10 +19,12 @@ import pytest
 from tests.cache import cache_directory
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.tools import TEMPLATE
+from tests.replay.stage import Pair, Side, Stage
 from tests.scripted_gguf import PROMPT_END, RESULT_END, write_scripted_llama
 
 PROGRAMS = Path(__file__).with_name("programs")
 CHATS, CALLS = "local/smollm2", "local/calls"
+MODELS = {"chats": {"model": CHATS}, "calls": {"model": CALLS}}
 
 _CALL = [
     "<tool_call>",
@@ -42,7 +44,7 @@ _TEMPLATE = TEMPLATE.replace(
 )
 
 Program = Callable[..., dict[str, Any]]
-"""Runs a program and returns what it printed."""
+"""Runs a program, replays it, and returns what it printed both times."""
 
 
 def write_calls(path: Path) -> Path:
@@ -62,15 +64,24 @@ def served(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine
 
 
 @pytest.fixture(scope="session")
-def python(served: Dmrc, needs_clients: None) -> Program:
-    """Runs a program with the packages of `requirements.txt`, installed once per user."""
-    requirements = PROGRAMS / "requirements.txt"
-    binary = _installed("clients", requirements, _install_python) / "bin" / "python"
-    return lambda name, *arguments: _run(served, [str(binary), str(PROGRAMS / name), *arguments])
+def shop(served: Dmrc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A project with these models for the programs, which is recorded, and replayed by a daemon without any model."""
+    with temporary_dmrc() as replaying:
+        stage = Pair(served, replaying).stage(tmp_path_factory.mktemp("shop"), "clients")
+        stage.recording.begin("record", MODELS)
+        yield stage
 
 
 @pytest.fixture(scope="session")
-def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory, needs_node: None) -> Program:
+def python(shop: Stage, needs_clients: None) -> Program:
+    """Runs a program with the packages of `requirements.txt`, installed once per user."""
+    requirements = PROGRAMS / "requirements.txt"
+    binary = _installed("clients", requirements, _install_python) / "bin" / "python"
+    return lambda name, *arguments: _run_twice(shop, [str(binary), str(PROGRAMS / name), *arguments])
+
+
+@pytest.fixture(scope="session")
+def node(shop: Stage, tmp_path_factory: pytest.TempPathFactory, needs_node: None) -> Program:
     """Runs a program with the packages of `package.json`."""
     directory = tmp_path_factory.mktemp("node")
     for path in PROGRAMS.glob("*.mjs"):
@@ -79,14 +90,14 @@ def node(served: Dmrc, tmp_path_factory: pytest.TempPathFactory, needs_node: Non
     cache = f"--cache={cache_directory() / 'npm'}"
     npm = ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--ignore-scripts", cache]
     subprocess.run(npm, cwd=directory, check=True)
-    return lambda name, *arguments: _run(served, ["node", str(directory / name), *arguments])
+    return lambda name, *arguments: _run_twice(shop, ["node", str(directory / name), *arguments])
 
 
 @pytest.fixture(scope="session")
-def go(served: Dmrc, needs_go: None) -> Program:
+def go(shop: Stage, needs_go: None) -> Program:
     """Runs `main.go`, compiled once per user."""
     binary = _installed("go-client", PROGRAMS / "main.go", _build_go) / "client"
-    return lambda: _run(served, [str(binary)])
+    return lambda: _run_twice(shop, [str(binary)])
 
 
 def _installed(name: str, inputs: Path, install: Callable[[Path, Path], None]) -> Path:
@@ -112,10 +123,22 @@ def _build_go(path: Path, _main: Path) -> None:
     subprocess.run(["go", "build", "-o", str(path / "client"), "."], cwd=PROGRAMS, check=True)
 
 
-def _run(dmrc: Dmrc, argv: list[str]) -> dict[str, Any]:
+def _run_twice(shop: Stage, argv: list[str]) -> dict[str, Any]:
+    """Run a program with models, and again with what was recorded of it; return what it printed both times."""
+    found = _run(shop.recording, argv)
+    shop.recording.report()
+    shop.replaying.begin("replay", MODELS)
+    assert _run(shop.replaying, argv) == found
+    assert shop.replaying.report()["misses"] == []
+    assert shop.replaying.engines() == []
+    return found
+
+
+def _run(side: Side, argv: list[str]) -> dict[str, Any]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
-        "DMRC_URL": f"http://127.0.0.1:{dmrc.port}",
+        # None of the clients is told a key here, so it is in the path.
+        "DMRC_URL": f"{side.url}/k/{side.keys['web']}",
         "CHAT_MODEL": CHATS,
         "TOOL_MODEL": CALLS,
         # litellm would ask for a list of prices.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import write_calling_llama
+from tests.clients.conftest import write_calls
 from tests.replay.stage import Pair, Side, Stage
 from tests.scripted_gguf import PROMPT_END, write_scripted_llama
 
@@ -42,7 +42,7 @@ def shop(daemons: Pair, tmp_path_factory: pytest.TempPathFactory, needs_engine: 
     directory = tmp_path_factory.mktemp("shop")
     says = write_scripted_llama(directory / "says.gguf", _SCRIPT, _TEMPLATE)
     daemons.recording.ok("package", "--gguf", says, SAYS)
-    daemons.recording.ok("package", "--gguf", write_calling_llama(directory / "calls.gguf"), CALLS)
+    daemons.recording.ok("package", "--gguf", write_calls(directory / "calls.gguf"), CALLS)
     yield daemons.stage(directory)
 
 

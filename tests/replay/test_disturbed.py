@@ -120,24 +120,24 @@ def test_a_cassette_that_cannot_be_written_is_told_when_the_recording_begins(sta
             side.begin("record", {"llm": echo.model})
 
 
-def replayed_and_changed(stage: Stage, echo: Echo) -> tuple[Path, str]:
-    """Begin a replay; return its cassette, and what it shall hold from now on."""
+def replayed_and_changed(stage: Stage, echo: Echo) -> tuple[Path, str, str]:
+    """Begin a replay; return its cassette, what it answers about whales, and what it shall hold from now on."""
     stage.recording.begin("record", {"llm": echo.model})
-    say(stage.recording, "whales")
+    said = say(stage.recording, "whales")
     stage.recording.report()
     stage.replaying.begin("replay", {"llm": echo.model})
-    assert say(stage.replaying, "whales") == "1: whales"
+    assert say(stage.replaying, "whales") == said
     path = stage.cassettes / "web.jsonl"
-    return path, path.read_text().replace("1: whales", "checked out")
+    return path, said, path.read_text().replace(said, "checked out")
 
 
 def test_a_cassette_that_is_replaced_under_a_daemon_is_read_by_the_next_run(stage: Stage, echo: Echo) -> None:
     """As git does it: the file of the name is another one, and a run goes on with what it began with."""
-    path, changed = replayed_and_changed(stage, echo)
+    path, said, changed = replayed_and_changed(stage, echo)
     path.unlink()
     path.write_text(changed)
 
-    assert say(stage.replaying, "whales") == "1: whales"
+    assert say(stage.replaying, "whales") == said
     stage.replaying.begin("replay", {"llm": echo.model})
 
     assert say(stage.replaying, "whales") == "checked out"
@@ -147,7 +147,7 @@ def test_a_cassette_that_is_written_into_under_a_daemon_is_told(stage: Stage, ec
     """As some editors do it: where a line was there may be half of another one."""
     import openai
 
-    path, changed = replayed_and_changed(stage, echo)
+    path, _, changed = replayed_and_changed(stage, echo)
     path.write_text(changed)
 
     with pytest.raises(openai.APIStatusError, match="was changed") as raised:
