@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dmrc.capture.conversation import answer_document
+from dmrc.cassettes.counts import counts_of, with_counts, without_counts
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece, route_of
 from dmrc.cassettes.names import RecordedNames
@@ -25,6 +26,17 @@ _T = TypeVar("_T")
 _PIECE_LETTERS = 4
 
 
+def form_of(asked: Asked, *, stream: bool | None = None) -> tuple[bool, bool]:
+    """Return whether an answer is wanted as a stream, and whether one with its counts; None: as the body says."""
+    if stream is None:
+        stream = asked.body.get("stream", route_for(asked).streams_unasked) is True
+    return stream, stream and _wants_counts(asked)
+
+
+def _wants_counts(asked: Asked) -> bool:
+    return bool(object_of(asked.body.get("stream_options")).get("include_usage"))
+
+
 def in_form(interaction: Interaction, asked: Asked, *, stream: bool) -> RecordedAnswer:
     """Return an answer as a stream or whole; itself where it was recorded so, or is an error.
 
@@ -34,6 +46,8 @@ def in_form(interaction: Interaction, asked: Asked, *, stream: bool) -> Recorded
         CassetteError: It cannot be given in that form.
     """
     answer = interaction.answer
+    if answer.is_stream and stream and _wants_counts(asked) != _wants_counts(interaction.asked):
+        return with_counts(answer, interaction) if _wants_counts(asked) else without_counts(answer)
     if answer.is_stream == stream or answer.status >= 400 or asked.operation in ("embedding", "rerank", "count_tokens"):
         return answer
     recorded = RecordedNames.of(answer.body)
@@ -105,7 +119,7 @@ def route_for(asked: Asked) -> Route:
 
 
 def _whole(document: JsonObject, reply: Reply | None, clock: Clock) -> bytes:
-    if "usage" not in document and (counted := _counts(object_of(document.get("timings")))):
+    if "usage" not in document and (counted := counts_of(document)):
         document = {**document, "usage": counted}
     return json.dumps(document).encode() if reply is None else reply.whole(document, clock)
 
@@ -115,7 +129,7 @@ def _streamed(document: JsonObject, asked: Asked, reply: Reply | None, clock: Cl
     if reply is not None:
         told: list[Sequence[ChatEvent]] = [[chunk] for chunk in chunks]
         return _collected(reply.stream(_events([*told, ["[DONE]"]]), clock))
-    if not object_of(asked.body.get("stream_options")).get("include_usage"):
+    if not _wants_counts(asked):
         chunks = [_without_usage(chunk) for chunk in chunks if chunk.get("choices")]
     return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
 
@@ -160,14 +174,6 @@ def _cut(text: JsonValue) -> list[str]:
 
 def _without_usage(chunk: JsonObject) -> JsonObject:
     return {name: value for name, value in chunk.items() if name not in ("usage", "timings")}
-
-
-def _counts(timings: JsonObject) -> JsonObject:
-    """Return the counts that a stream without `usage` tells: llama.cpp's timings."""
-    numbers = [timings.get(name, 0) for name in ("prompt_n", "cache_n", "predicted_n")]
-    prompt, cached, made = (number if isinstance(number, int) else 0 for number in numbers)
-    total = prompt + cached + made
-    return {"prompt_tokens": prompt + cached, "completion_tokens": made, "total_tokens": total} if timings else {}
 
 
 async def _events(told: Sequence[Sequence[ChatEvent]]) -> AsyncGenerator[list[ChatEvent]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from dmrc.cassettes.cassette import Cassette, cassettes_in, path_of
+from dmrc.cassettes.cassette import Cassette, Place, cassettes_in, path_of
 from dmrc.cassettes.difference import Difference, first_difference, nearest
+from dmrc.cassettes.equal import Equal
 from dmrc.cassettes.errors import CassetteError, NotRecordedError
-from dmrc.cassettes.forms import in_form
+from dmrc.cassettes.forms import form_of, in_form
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.tape import Tape
@@ -22,26 +24,6 @@ from dmrc.fields import JsonObject, JsonValue
 from dmrc.project import Replay
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Equal:
-    """How far this run has come among the interactions of one cassette that ask the same."""
-
-    next: int = 0
-    under_way: int = 0
-    """Those that were taken, and of which it is not known yet whether they are delivered to their end."""
-    back: list[int] = field(default_factory=list)
-    """Those that were taken, and not delivered to their end."""
-
-    def take(self, count: int) -> tuple[int, bool]:
-        """Return which of `count` is next, and whether all were taken before: the last one is given again then."""
-        if self.back:
-            return self.back.pop(0), False
-        if self.next < count:
-            self.next += 1
-            return self.next - 1, False
-        return count - 1, True
 
 
 @dataclass(slots=True)
@@ -66,10 +48,10 @@ class Taken:
         """`api.jsonl:14`."""
         self._use = use
         self._turn = turn
-        self._equal: _Equal | None = None
+        self._equal: Equal | None = None
         self._line = 0
 
-    def of(self, equal: _Equal | None, line: int) -> Taken:
+    def of(self, equal: Equal | None, line: int) -> Taken:
         """Remember where it goes back to; None: it was given before, and belongs to nobody."""
         self._equal, self._line = equal, line
         return self
@@ -84,9 +66,7 @@ class Taken:
     def released(self) -> None:
         """Give it back: the caller hung up, and whoever asks the same again shall have it."""
         if self._equal is not None:
-            self._equal.under_way -= 1
-            self._equal.back.append(self._turn)
-            self._equal.back.sort()
+            self._equal.give_back(self._turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +108,7 @@ class ReplayRun:
         self.replay = replay
         self._matcher = matcher
         self._cassettes = dict(cassettes)
-        self._equal: dict[tuple[str, str], _Equal] = {}
+        self._equal: dict[tuple[str, str], Equal] = {}
         self._uses: dict[str, _Use] = {}
         self._misses: list[JsonValue] = []
         self._lock = threading.Lock()
@@ -164,19 +144,19 @@ class ReplayRun:
             if not (entries := cassette.find(key)):
                 continue
             name = cassette.path.stem
-            equal = self._equal.setdefault((name, key), _Equal())
-            turn, is_again = equal.take(len(entries))
+            equal = self._equal.setdefault((name, key), Equal())
+            form = form_of(asked, stream=stream)
+            turn, is_again = equal.take(len(entries), partial(_has_form, cassette, entries, form))
             entry = entries[turn]
             try:
                 interaction = cassette.interaction(entry)
                 answer = in_form(interaction, asked, stream=stream)
             except BaseException:
                 if not is_again:
-                    equal.back.append(turn)
+                    equal.give_back(turn)
                 raise
             use = self._uses.setdefault(name, _Use())
             taken = Taken(interaction, answer, cassette.place(entry), use, turn)
-            equal.under_way += not is_again
             return taken.of(None if is_again else equal, entry.number)
         return None
 
@@ -271,3 +251,8 @@ class ReplayRun:
             return
         with self._lock:
             self._cassettes[name] = fresh
+
+
+def _has_form(cassette: Cassette, entries: Sequence[Place], form: tuple[bool, bool], turn: int) -> bool:
+    """Return whether one of some equal requests wanted its answer in this form; raises as `Cassette.asked` does."""
+    return form_of(cassette.asked(entries[turn])) == form

@@ -361,3 +361,57 @@ def test_pieces_that_differ_in_several_values_show_their_words(tmp_path: Path) -
     assert '"ascii": true' in text
     one = Asked.of(exchange(chat("Hello"), whole(""), path="/api/chat", dialect="ollama"))
     assert [piece.data for piece in replay(tmp_path).take("api", one, stream=True).answer.pieces] == lines
+
+
+def test_who_asks_for_a_stream_gets_what_was_recorded_as_one(tmp_path: Path) -> None:
+    recorded(
+        tmp_path,
+        exchange(chat("Hello"), whole("whole")),
+        exchange(chat("Hello", stream=True), streamed(["in", " pieces"])),
+        exchange(chat("Hello"), whole("again")),
+    )
+
+    run = replay(tmp_path)
+    places = [run.take("api", asked("Hello"), stream=stream).place for stream in (True, False, True, True)]
+
+    assert places == ["api.jsonl:3", "api.jsonl:2", "api.jsonl:4", "api.jsonl:3"], "the last one as the first, again"
+
+
+def test_an_answer_that_is_given_back_is_the_next_one(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat("Hello"), whole(text)) for text in "abc"))
+
+    run = replay(tmp_path)
+    first, second = (run.take("api", asked("Hello"), stream=False) for _ in range(2))
+    second.released()
+    first.released()
+    assert not run.is_under_way("api", run.key(asked("Hello")))
+
+    places = [run.take("api", asked("Hello"), stream=False).place for _ in range(3)]
+    assert places == ["api.jsonl:2", "api.jsonl:3", "api.jsonl:4"]
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+COUNTED = {"include_usage": True}
+
+
+def test_only_who_asks_for_them_gets_the_counts_of_a_stream(tmp_path: Path) -> None:
+    pieces = streamed(["Hi"])
+    counts = chunk({}, "stop").replace(b'[{"finish_reason":"stop","index":0,"delta":{}}]', b"[]")
+    counts = counts.replace(b'"id"', b'"usage":' + json.dumps(USAGE).encode() + b',"id"')
+    plain, told = b"".join(pieces), b"".join([*pieces[:-1], counts, pieces[-1]])
+    at = told.index(counts)
+    recorded(
+        tmp_path,
+        exchange(chat("with", stream=True, stream_options=COUNTED), [told[:at], told[at:]]),
+        exchange(
+            chat("without", stream=True), [plain.replace(b'"id"', b'"timings":{"prompt_n":3,"predicted_n":2},"id"')]
+        ),
+    )
+
+    run = replay(tmp_path)
+    without = run.take("api", asked("with", stream=True), stream=True).answer
+    given = run.take("api", asked("without", stream=True, stream_options=COUNTED), stream=True).answer
+
+    assert without.body == plain
+    last = json.loads(given.body.split(b"data: ")[-2])
+    assert (last["choices"], last["usage"], last["id"]) == ([], USAGE, "chatcmpl-1")
