@@ -44,7 +44,7 @@ _TEMPLATE = TEMPLATE.replace(
 )
 
 Program = Callable[..., dict[str, Any]]
-"""Runs a program, replays it, and returns what it printed both times."""
+"""Runs a program and returns what it printed; those of Node and Go run again with what was recorded of them."""
 
 
 def write_calls(path: Path) -> Path:
@@ -74,10 +74,13 @@ def shop(served: Dmrc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 @pytest.fixture(scope="session")
 def python(shop: Stage, needs_clients: None) -> Program:
-    """Runs a program with the packages of `requirements.txt`, installed once per user."""
+    """Runs a program with the packages of `requirements.txt`, installed once per user.
+
+    Once only: they take seconds to be imported, and `tests/replay` replays the official clients that most of them use.
+    """
     requirements = PROGRAMS / "requirements.txt"
     binary = _installed("clients", requirements, _install_python) / "bin" / "python"
-    return lambda name, *arguments: _run_twice(shop, [str(binary), str(PROGRAMS / name), *arguments])
+    return lambda name, *arguments: _run(shop.recording, [str(binary), str(PROGRAMS / name), *arguments])
 
 
 @pytest.fixture(scope="session")
