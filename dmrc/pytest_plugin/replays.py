@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -33,6 +34,7 @@ from dmrc.settings import Settings
 _KEPT_SETTINGS = ("DMRC_PLUGINS", "DMRC_ALLOW_PATHS", "DMRC_LOG_FORMAT")
 """What of the user's settings holds for a daemon of tests too: the others are of the models and machines at hand."""
 _TRIES = 3
+_NAME = re.compile(r"-test-(\d+)-[0-9a-f]{10}$")
 
 
 class ReplaySession:
@@ -90,6 +92,8 @@ class ReplaySession:
             return
         app = self._app or _app_of(_settings(self._home, 1))
         with self._lock(), contextlib.suppress(DaemonNotRunningError):
+            if self._home is not None:
+                _forget_killed(app)
             if app.daemon.stop(unless="used") and self._home is not None:
                 shutil.rmtree(self._home, ignore_errors=True)
                 shutil.rmtree(app.settings.paths.run, ignore_errors=True)
@@ -163,9 +167,20 @@ class ReplaySession:
         return replace(project, replay=replace(wish.replay, ignore=_ignored(project)))
 
     def _name(self, project: str, node_id: str) -> str:
-        """Return a name that no test of another process has at the same time."""
-        unique = hashlib.sha256(f"{node_id} {self._worker} {os.getpid()}".encode()).hexdigest()
-        return f"{project}-test-{unique[:10]}"
+        """Return a name that no test of another process has at the same time, and that tells of this process."""
+        unique = hashlib.sha256(f"{node_id} {self._worker}".encode()).hexdigest()
+        return f"{project}-test-{os.getpid()}-{unique[:10]}"
+
+
+def _forget_killed(app: App) -> None:
+    """End the projects of tests whose process is gone: one that was killed ended nothing."""
+    import psutil
+
+    projects = app.daemon.request("GET", "/projects")
+    for entry in projects if isinstance(projects, list) else ():
+        name = str(entry["name"]) if isinstance(entry, dict) else ""
+        if (found := _NAME.search(name)) and not psutil.pid_exists(int(found[1])):
+            app.daemon.request("DELETE", f"/projects/{name}")
 
 
 def _ignored(project: Project) -> tuple[str, ...]:

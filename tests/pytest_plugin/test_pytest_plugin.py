@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,6 +197,17 @@ def test_a_recording_drops_what_is_not_asked_any_more_and_keeps_the_other_lines(
 
     assert b"Zero?" in zero
     assert recorded.again == {**recorded.first, changed: b"\n".join([header, *rest, b""])}
+
+
+@pytest.mark.engine
+def test_the_daemon_of_a_pytest_that_was_killed_ends_with_the_next_one(project: _Project) -> None:
+    killing = "import os, signal\ndef test_a_greeting(dmrc_replay):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    project.add("test_killed", "test_a_greeting", killing)
+
+    killed = project.pytest("test_killed.py")
+
+    assert killed.returncode == -signal.SIGKILL
+    assert "1 passed" in project.passes("-k", "greeting", "--deselect", "test_killed.py")
 
 
 @pytest.mark.engine
