@@ -15,7 +15,7 @@ from dmrc.cassettes.interaction import Interaction
 from dmrc.cassettes.lines import header, line_of
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.sameness import says_same
-from dmrc.files import replace_file
+from dmrc.files import make_as_its_parent, mode_in, replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def write(path: Path, service: str, recorded: Sequence[Recorded], matcher: Match
         CassetteError: What is there is no cassette, or it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_as_its_parent(path.parent)
         with locked(path.parent):
             return _write(path, service, recorded, matcher)
     except OSError as error:
@@ -80,10 +80,13 @@ def check_writable(directory: Path) -> None:
 def rewrite(path: Path, service: str, lines: Sequence[str]) -> None:
     """Replace a cassette by one with these lines of interactions; the caller holds the lock (`locked`).
 
+    Cassettes are committed, and read by others: whoever may read their directory may read them.
+
     Raises:
         OSError: It cannot be written.
     """
-    replace_file(path, "".join(f"{line}\n" for line in (header(service), *lines)).encode(), 0o644)
+    text = "".join(f"{line}\n" for line in (header(service), *lines))
+    replace_file(path, text.encode(), mode_in(path), past_umask=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from dmrc.cassettes.cassette import Cassette, cassettes_in, path_of
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.writing import Recorded, locked, rewrite, write
+from dmrc.files import make_as_its_parent
 
 
 def take_over(new: Path, directory: Path, service: str, matcher: Matcher, *, is_complete: bool) -> None:
@@ -36,7 +37,7 @@ def take_over(new: Path, directory: Path, service: str, matcher: Matcher, *, is_
             if path.name not in names:
                 path.unlink()
         if not (own := path_of(directory, service)).exists():
-            directory.mkdir(parents=True, exist_ok=True)
+            make_as_its_parent(directory)
             rewrite(own, service, [])
 
 

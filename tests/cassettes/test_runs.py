@@ -1,6 +1,7 @@
 """A run records, and another one answers what was recorded."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -415,3 +416,21 @@ def test_only_who_asks_for_them_gets_the_counts_of_a_stream(tmp_path: Path) -> N
     assert without.body == plain
     last = json.loads(given.body.split(b"data: ")[-2])
     assert (last["choices"], last["usage"], last["id"]) == ([], USAGE, "chatcmpl-1")
+
+
+@pytest.mark.parametrize(
+    ("above", "directory", "file"), [(0o755, 0o755, 0o644), (0o770, 0o770, 0o660), (0o700, 0o700, 0o600)]
+)
+def test_who_may_read_the_project_may_read_its_cassettes(tmp_path: Path, above: int, directory: int, file: int) -> None:
+    """The daemon's own umask lets nobody else read what it writes, and cassettes are committed."""
+    project = tmp_path / "project"
+    project.mkdir()
+    project.chmod(above)
+    before = os.umask(0o077)
+    try:
+        recorded(project / "tests" / "cassettes", exchange(chat("hi"), whole("Hello.")))
+    finally:
+        os.umask(before)
+
+    made = [project / "tests", project / "tests" / "cassettes", project / "tests" / "cassettes" / "api.jsonl"]
+    assert [path.stat().st_mode & 0o777 for path in made] == [directory, directory, file]
