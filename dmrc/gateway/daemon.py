@@ -23,6 +23,7 @@ from dmrc.docker_context import is_local, local_docker_endpoint
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError, DockerError, StoreError
 from dmrc.gateway.inference.call_counter import CallCounter
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.inference import Steps
 from dmrc.gateway.inference.lifecycle import Lifecycle, ProjectPolicy
 from dmrc.gateway.plugins.context import DaemonParts
@@ -97,9 +98,9 @@ class Daemon:
             StoreError: The state directory cannot be used.
         """
         self.settings, self.engines, self._parts, paths = settings, engines, parts, settings.paths
-        self.started_at = time.time()
-        self._stopping = asyncio.Event()
+        self.started_at, self._stopping = time.time(), asyncio.Event()
         self.live = LiveEvents(asyncio.get_running_loop())
+        self._requests: dict[str, ExchangeBuilder] = {}
 
         self.projects = self._kept(Projects(paths.registrations))
         self.keys = self._kept(Keys(paths.registrations))
@@ -152,7 +153,7 @@ class Daemon:
         names = ModelNames(settings.default_registry)
         reader = RequestReader(self.projects, names, self.recorder, self.hooks.filters_capture)
         directory, level = settings.paths.replays, settings.capture or "full"
-        replays = self._kept(Replays(self.hooks, self.recorder, reader, directory, level))
+        replays = self._kept(Replays(self.hooks, self.recorder, reader, directory, level, self._requests))
         parts = (self.projects, self.catalog, self.scheduler, self.hooks, secrets, self._endings, replays)
         return Membership(*parts)
 
@@ -168,7 +169,7 @@ class Daemon:
             origins=Origins(settings.origins),
             hosts=settings.hosts,
         )
-        lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked)
+        lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked, self._requests)
         shown = DaemonParts(
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
             *(self.projects, plugins, self.page_sessions),

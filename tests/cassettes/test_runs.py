@@ -434,3 +434,12 @@ def test_who_may_read_the_project_may_read_its_cassettes(tmp_path: Path, above: 
 
     made = [project / "tests", project / "tests" / "cassettes", project / "tests" / "cassettes" / "api.jsonl"]
     assert [path.stat().st_mode & 0o777 for path in made] == [directory, directory, file]
+
+
+def test_a_run_goes_on_while_another_one_adds_to_its_cassette(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")), exchange(chat("Bye"), whole("See you")))
+    run = replay(tmp_path)
+    recorded(tmp_path, exchange(chat("more"), whole("?")), mode="replay-or-record")
+
+    assert run.take("api", asked("Bye"), stream=False).answer.body == b"".join(whole("See you"))
+    assert run.take("api", asked("more"), stream=False) is None

@@ -25,15 +25,20 @@ class Lifecycle:
     """Is told of each request three times, on the event loop; nothing here waits."""
 
     def __init__(
-        self, recorder: Recorder, containers: Containers, live: LiveEvents, mask: Callable[[str], str] = str
+        self,
+        recorder: Recorder,
+        containers: Containers,
+        live: LiveEvents,
+        mask: Callable[[str], str],
+        running: dict[str, ExchangeBuilder],
     ) -> None:
-        """Tell these; `mask` takes secrets out of a text."""
+        """Tell these; `mask` takes secrets out of a text; `running` is kept up to date."""
         self.recorder = recorder
         """Who writes."""
         self._containers = containers
         self._live = live
         self._mask = mask
-        self.running: dict[str, ExchangeBuilder] = {}
+        self.running = running
         """Requests that were read and are not answered, by the ids of their exchanges."""
 
     def arrived(self, builder: ExchangeBuilder) -> None:

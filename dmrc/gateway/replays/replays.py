@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dmrc.cassettes.runs import ReplayRun
 from dmrc.errors import DmrcError, NotFoundError, ProjectError
 from dmrc.fields import JsonObject
 from dmrc.files import replace_file
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.replays.asking import RequestReader
 from dmrc.gateway.replays.plugins import Answering, Recording
@@ -52,8 +53,13 @@ class Replays:
         reader: RequestReader,
         directory: Path,
         default_level: CaptureLevel,
+        requests: Mapping[str, ExchangeBuilder],
     ) -> None:
-        """Leave reports in `directory`; `default_level` is what is recorded of a project that says nothing."""
+        """Leave reports in `directory`; `default_level` is what is recorded of a project that says nothing.
+
+        `requests` are those that are being answered, by their ids.
+        """
+        self._requests = requests
         self._hooks = hooks
         self._recorder = recorder
         self._reader = reader
@@ -164,7 +170,23 @@ class Replays:
             replace_file(path, json.dumps(report, indent=2).encode() + b"\n", 0o600)
             return report
 
+        await self._all_ended(project)
         self._last[project] = await apart(tell, "the report of a replay")
+
+    async def _all_ended(self, project: str) -> None:
+        """Wait for requests whose callers have all of their answers, and may have ended for that."""
+        deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
+        while any(_is_told(request, project) for request in self._requests.values()):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.005)
+
+
+def _is_told(request: ExchangeBuilder, project: str) -> bool:
+    """Return whether a request is of this project, and its caller has all of its answer."""
+    if (request.beginning().project or NOBODY) != project:
+        return False
+    return request.is_complete or (request.is_stream and request.has_said_done)
 
 
 def _check_level(level: CaptureLevel) -> None:
