@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import httpx
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.cli.client import DaemonClient
+from dmrc.cli.projects.faults.set import read_words
 from dmrc.errors import NotFoundError
 from dmrc.exchange import Exchange
+from dmrc.project import FaultPlan
 from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.gateway.tools import TEMPLATE, TOOL
@@ -51,9 +53,15 @@ class Faulty:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.dmrc.port}"
 
-    def set(self, *faults: str, service: str = "api") -> str:
-        """Plan faults as `dmrc faults set` does, and return what it said."""
-        done = self.dmrc.run("faults", "set", service, *faults, cwd=self.directory)
+    def set(self, *faults: str, seed: int = 0) -> None:
+        """Plan faults for service `api` as `dmrc faults set` does, without the time that a command takes to start."""
+        plan = FaultPlan.parse({**read_words(faults), "seed": seed}, "the plan")
+        assert plan is not None
+        self._put("api", asdict(plan))
+
+    def set_by_command(self, *words: str) -> str:
+        """Run `dmrc faults set`, and return what it said."""
+        done = self.dmrc.run("faults", "set", *words, cwd=self.directory)
         assert done.returncode == 0, done.stderr
         return done.stderr
 
@@ -82,44 +90,50 @@ class Faulty:
 
     def planned(self) -> list[dict[str, Any]]:
         """Return what `dmrc faults list --json` prints."""
-        found: Any = DaemonClient(Settings.from_environment(self.dmrc.environment)).request("GET", "/faults")
+        found: Any = self._daemon.request("GET", "/faults")
         return list(found)
 
     def clear(self) -> None:
         """End all faults, as `dmrc faults clear` does."""
-        client = DaemonClient(Settings.from_environment(self.dmrc.environment))
-        client.request("PUT", "/projects/faulty/faults", json.dumps({"service": None, "plan": {}}))
+        self._put(None, {})
 
-    def up(self, **project: object) -> dict[str, str]:
-        """Register the project anew, as `dmrc up` does, and return what was said of each service.
+    def give_back_to_the_file(self) -> None:
+        """Let the compose file's faults hold, as `dmrc faults clear --to-file` does."""
+        self._daemon.request("DELETE", f"/projects/{self.name}/faults")
 
-        `project` is what the project's `x-dmrc` says.
+    def _put(self, service: str | None, plan: dict[str, Any]) -> None:
+        body = json.dumps({"service": service, "plan": plan})
+        self._daemon.request("PUT", f"/projects/{self.name}/faults", body)
+
+    @property
+    def _daemon(self) -> DaemonClient:
+        return DaemonClient(Settings.from_environment(self.dmrc.environment))
+
+    def up(self, service: str = "api", faults: str = "{}", **project: object) -> str:
+        """Register the project anew, as `dmrc up` does, and return what was said of a service.
+
+        `project` is what the project's `x-dmrc` says, `faults` is YAML of service `api`'s.
         """
-        said = {}
-        file = self.directory / "compose.yaml"
-        rest = file.read_text().partition("\nservices:")[2]
-        file.write_text(f"name: {self.name}\nx-dmrc: {json.dumps(project)}\nservices:{rest}")
-        for service in ("api", "web"):
-            done = self.dmrc.run("env", service, "--format", "json", cwd=self.directory)
-            assert done.returncode == 0, done.stderr
-            self.keys[service] = json.loads(done.stdout)["OPENAI_API_KEY"]
-            said[service] = done.stderr
-        return said
+        (self.directory / "compose.yaml").write_text(
+            f"name: {self.name}\nx-dmrc: {json.dumps(project)}\nservices:\n"
+            f"  api: {{image: none, models: [llm], x-dmrc: {faults}}}\n"
+            "  web: {image: none, models: [llm]}\n"
+            f"models:\n  llm: {{model: {MODEL}, context_size: 512, x-dmrc: {{parallel: 2}}}}\n"
+        )
+        done = self.dmrc.run("env", service, "--format", "json", cwd=self.directory)
+        assert done.returncode == 0, done.stderr
+        self.keys[service] = json.loads(done.stdout)["OPENAI_API_KEY"]
+        return done.stderr
 
 
 @contextmanager
-def faulty_project(directory: Path, faults: str = "{}", name: str = "faulty") -> Iterator[Faulty]:
-    """Run a project; `faults` is YAML of service `api`'s `x-dmrc`."""
+def faulty_project(directory: Path, name: str = "faulty", **project: object) -> Iterator[Faulty]:
+    """Run a project; `project` is what its `x-dmrc` says."""
     template = TEMPLATE.replace("<|im_start|>assistant\n", PROMPT_END)
     directory.mkdir(exist_ok=True)
     gguf = write_scripted_llama(directory / "calls.gguf", CALL, template)
-    (directory / "compose.yaml").write_text(
-        f"\nservices:\n  api: {{image: none, models: [llm], x-dmrc: {faults}}}\n"
-        "  web: {image: none, models: [llm]}\n"
-        f"models:\n  llm: {{model: {MODEL}, context_size: 512, x-dmrc: {{parallel: 2}}}}\n"
-    )
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", gguf, MODEL)
         faulty = Faulty(dmrc, directory, {}, name)
-        faulty.up()
+        faulty.up(**project)
         yield faulty

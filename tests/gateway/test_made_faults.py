@@ -21,8 +21,7 @@ EACH = pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterator[Faulty]:
     """A project with a cassette, whose recording met faults as well."""
-    with faulty_project(tmp_path_factory.mktemp("replayed"), name="again") as project:
-        project.up(replay={"mode": "record"})
+    with faulty_project(tmp_path_factory.mktemp("replayed"), name="again", replay={"mode": "record"}) as project:
         project.set("error,first=1")
         assert project.ask().status_code == 500
         for dialect in DIALECTS:
@@ -196,6 +195,7 @@ def test_a_load_and_a_count_of_tokens_meet_no_fault(faulty: Faulty) -> None:
     counted = httpx.post(f"{faulty.url}/anthropic/v1/messages/count_tokens", json=count, headers=key, timeout=60)
 
     assert (loaded.status_code, counted.status_code) == (200, 200)
+    faulty.up("web")
     assert faulty.ask(service="web").status_code == 200
     assert faulty.ask().status_code == 500
 
@@ -205,28 +205,38 @@ def drawn(faulty: Faulty, count: int = 16) -> list[str | None]:
     return [faulty.ask(max_tokens=1, tools=None).headers.get("x-dmrc-fault") for _ in range(count)]
 
 
-def test_the_same_seed_is_the_same_sequence_in_every_daemon_and_after_each_up(
-    faulty: Faulty, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    faulty.set("rate_limit=0.3", "error=0.3", "--seed", "7")
+def test_the_same_seed_is_the_same_sequence_in_every_daemon_and_after_each_up(faulty: Faulty, replayed: Faulty) -> None:
+    for one in (faulty, replayed):
+        one.set("rate_limit=0.3", "error=0.3", seed=7)
     first = drawn(faulty)
-    faulty.set("rate_limit=0.3", "error=0.3", "--seed", "7")
+    assert drawn(replayed) == first
+    assert {None, "rate_limit", "error"} == set(first)
+    faulty.set("rate_limit=0.3", "error=0.3", seed=7)
+    assert drawn(faulty) == first
+    faulty.set("rate_limit=0.3", "error=0.3", seed=8)
+    assert drawn(faulty) != first
+
+    faulty.give_back_to_the_file()
+    faulty.up(faults="{faults: {seed: 7, rate_limit: 0.3, error: 0.3}}")
+    told = faulty.dmrc.ok("config", cwd=faulty.directory)
+
     assert drawn(faulty) == first
     faulty.up()
-    assert drawn(faulty) == first
+    assert drawn(faulty, 3) == [None] * 3
+    assert "# api: faults on purpose: rate_limit 30 %, retry_after 1; error 30 %, status 500; seed 7" in told
 
-    faulty.set("rate_limit=0.3", "error=0.3", "--seed", "8")
-    assert drawn(faulty) != first
-    plan = "{faults: {seed: 7, rate_limit: 0.3, error: 0.3}}"
-    with faulty_project(tmp_path_factory.mktemp("other"), plan, "other") as other:
-        assert drawn(other) == first
-        told = other.dmrc.ok("config", cwd=other.directory)
-        assert "# api: faults on purpose: rate_limit 30 %, retry_after 1; error 30 %, status 500; seed 7" in told
-        assert {None, "rate_limit", "error"} == set(first)
+
+def test_a_plan_that_was_set_begins_anew_with_each_up(faulty: Faulty) -> None:
+    faulty.set("rate_limit,first=1")
+    assert drawn(faulty, 2) == ["rate_limit", None]
+
+    faulty.up()
+
+    assert drawn(faulty, 2) == ["rate_limit", None]
 
 
 def test_what_is_made_is_told_wherever_one_looks(faulty: Faulty) -> None:
-    said = faulty.set("rate_limit=0.2,retry_after=2", "error,first=1")
+    said = faulty.set_by_command("api", "rate_limit=0.2,retry_after=2", "error,first=1")
     answer = faulty.ask()
 
     plan = "rate_limit 20 %, retry_after 2; error the first 1, status 500; seed 0"
@@ -234,7 +244,7 @@ def test_what_is_made_is_told_wherever_one_looks(faulty: Faulty) -> None:
     assert f"faulty/api: {plan}. They end with dmrc down, or: dmrc faults clear -p faulty api" in said
     assert line in faulty.dmrc.ok("status")
     assert line in faulty.dmrc.run("ps").stderr
-    assert line in faulty.up()["web"]
+    assert line in faulty.up("web")
     faulty.record(answer)
     assert "made on purpose: error" in faulty.dmrc.ok("requests", "-n", "1")
     assert "made on purpose: error" in faulty.dmrc.ok("requests", "show", answer.headers["x-dmrc-exchange-id"])
@@ -244,8 +254,8 @@ def test_what_is_made_is_told_wherever_one_looks(faulty: Faulty) -> None:
 
 
 def test_what_was_set_is_listed_cleared_and_given_back_to_the_file(faulty: Faulty) -> None:
-    faulty.set("error,first=1", service="--all")
-    faulty.set("cut=0.5", service="web")
+    faulty.set_by_command("--all", "error,first=1")
+    faulty.set_by_command("web", "cut=0.5")
     faulty.ask()
 
     rows = faulty.planned()
@@ -273,7 +283,10 @@ def test_what_was_set_is_listed_cleared_and_given_back_to_the_file(faulty: Fault
         (["api", "cut=2"], "the plan.cut.share must be a number above 0 and up to 1, not 2"),
         (["api", "cut=0.5,after"], "'cut=0.5,after' has 'after'. Write NAME=VALUE, each name once"),
         (["api", "cut", "cut"], "fault cut is there twice"),
-        (["api"], "the plan names no fault. There are: rate_limit"),
+        (["api", "cut", "seed=7"], "a seed is no fault. Write --seed 7"),
+        (["api"], "no fault is named. There are: rate_limit"),
+        (["--all"], "no fault is named. There are: rate_limit"),
+        (["cut=0.5,after=2"], "no service is named. Write dmrc faults set SERVICE cut=0.5,after=2, or --all for all"),
         (["apl", "cut"], "project 'faulty' has no service 'apl' (did you mean 'api'?)"),
         (["api", "cut", "-p", "fault"], "project 'fault' is not up (did you mean 'faulty'?)"),
     ],

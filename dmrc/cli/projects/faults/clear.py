@@ -8,7 +8,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.projects.faults.running import ServiceName, running_options
 
 
-@click.command(epilog="Example: dmrc faults clear api")
+@click.command(short_help="Let them fail no more.", epilog="Example: dmrc faults clear api")
 @running_options
 @click.option("--to-file", is_flag=True, help="Let what the compose file says hold again.")
 @click.argument("service", required=False, type=ServiceName())

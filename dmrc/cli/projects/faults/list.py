@@ -8,7 +8,11 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 
 
-@click.command("list", epilog="Example: dmrc faults list --json | jq '.[].counts'")
+@click.command(
+    "list",
+    short_help="List who meets which faults.",
+    epilog="Example: dmrc faults list --json | jq '.[].counts'",
+)
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:

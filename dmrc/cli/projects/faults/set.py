@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from dmrc.cli.app import App, pass_app
@@ -10,11 +12,15 @@ from dmrc.cli.projects.faults.running import FaultWords, ServiceName, running_op
 _WHERE = "the plan"
 
 
-@click.command("set", epilog="Example: dmrc faults set api rate_limit,first=2,retry_after=1")
+@click.command(
+    "set",
+    short_help="Let requests of a service fail.",
+    epilog="Example: dmrc faults set api rate_limit,first=2,retry_after=1",
+)
 @running_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Another one is another sequence of faults.")
 @click.option("--all", "everybody", is_flag=True, help="For all services of the project: name none then.")
-@click.argument("service", type=ServiceName())
+@click.argument("service", required=False, type=ServiceName())
 @click.argument("faults", nargs=-1, type=FaultWords(), metavar="FAULT[=SHARE][,NAME=VALUE]...")
 @pass_app
 def set_(
@@ -23,7 +29,7 @@ def set_(
     project_name: str | None,
     seed: int,
     everybody: bool,
-    service: str,
+    service: str | None,
     faults: tuple[str, ...],
 ) -> None:
     """Let requests of SERVICE fail on purpose, from the next one on, in place of what held for it before.
@@ -40,7 +46,8 @@ def set_(
     from dmrc.cli.projects.faults.running import running_project
     from dmrc.project import FaultPlan
 
-    words = (service, *faults) if everybody else faults
+    words = (service, *faults) if everybody and service else faults
+    _check_words(service, words, everybody=everybody)
     plan = FaultPlan.parse({**read_words(words), "seed": seed}, _WHERE)
     assert plan is not None  # noqa: S101 it parsed a mapping
     project = running_project(app, files, project_name)
@@ -49,6 +56,23 @@ def set_(
     app.daemon.request("PUT", f"/projects/{quote(project, safe='')}/faults", body)
     end = f"dmrc faults clear -p {project}{f' {whom}' if whom else ''}"
     note(f"{project}/{whom or '*'}: {plan}. They end with dmrc down, or: {end}")
+
+
+def _check_words(service: str | None, words: tuple[str, ...], *, everybody: bool) -> None:
+    """Refuse a command that names no service, or no fault.
+
+    Raises:
+        InputError: It does.
+    """
+    from dmrc.errors import InputError
+    from dmrc.project import FAULT_KINDS
+
+    kind = re.split("[=,]", service or "", maxsplit=1)[0]
+    if not everybody and (service is None or kind in FAULT_KINDS):
+        fault = service or "rate_limit"
+        raise InputError("no service is named", remedy=f"Write dmrc faults set SERVICE {fault}, or --all for all")
+    if not words:
+        raise InputError("no fault is named", remedy=f"There are: {', '.join(FAULT_KINDS)}")
 
 
 def read_words(words: tuple[str, ...]) -> dict[str, object]:
@@ -69,6 +93,8 @@ def read_words(words: tuple[str, ...]) -> dict[str, object]:
             if not equals or name in fields:
                 raise ProjectError(f"'{word}' has '{setting}'", remedy="Write NAME=VALUE, each name once")
             fields[name] = _number(value)
+        if kind == "seed":
+            raise ProjectError("a seed is no fault", remedy=f"Write --seed {share or 'NUMBER'}")
         if kind in plan:
             raise ProjectError(f"fault {kind} is there twice", remedy="Write it once")
         plan[kind] = fields
