@@ -91,6 +91,13 @@ def test_a_service_without_a_cassette_is_told_before_and_after(replaying: Dmrc, 
     assert done.stderr.splitlines()[-1].startswith("  web: service 'web' asked what is not recorded, and the cassette")
 
 
+def test_a_directory_that_follows_a_space_is_told_how_to_be_written(replaying: Dmrc, shop: Path) -> None:
+    done = replaying.run("exec", "--replay", "cassettes", "api", "--", "true", cwd=shop)
+
+    assert done.returncode == 3
+    assert "has no service 'cassettes'. For a directory of cassettes write --replay=cassettes" in done.stderr
+
+
 def test_a_broken_cassette_is_named_with_its_line_before_the_program_runs(replaying: Dmrc, shop: Path) -> None:
     cassette = shop / "cassettes" / "api.jsonl"
     cassette.write_text(cassette.read_text().replace('{"request": {', '{"request": [', 1))

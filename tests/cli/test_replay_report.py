@@ -17,10 +17,12 @@ def report(mode: str, misses: list[JsonObject], directory: Path | str = "/far/ta
 
 def test_a_recording_says_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = report("record", [], tmp_path / "cassettes", recorded=2, unchanged=10, left_out={"broken off": 1})
+    found = report(
+        "record", [], tmp_path / "cassettes", recorded=3, replaced=1, unchanged=10, left_out={"broken off": 1}
+    )
 
     assert list(report_lines(found)) == [
-        "cassettes/api.jsonl: 12 recorded (10 as before, 2 new)",
+        "cassettes/api.jsonl: 13 recorded (10 as before, 1 with another answer, 2 new)",
         "cassettes/api.jsonl: 1 left out: broken off",
     ]
 

@@ -12,10 +12,11 @@ from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
 from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
-from dmrc.cli.projects.setup.replaying import ReplayWish, check_replay
+from dmrc.cli.projects.setup.replaying import ReplayWish, cassettes_meant, check_replay
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import injections, render, write
-from dmrc.project import GATEWAY_HOST, Access, Project, inject
+from dmrc.errors import NotFoundError
+from dmrc.project import GATEWAY_HOST, Access, Project, Service, inject
 from dmrc.project.injection import URL_NAMES
 
 
@@ -48,7 +49,7 @@ def host_environment(
         DmrcError: A model cannot be had.
     """
     project = read_project(app, options, with_docker=False, replaying=replaying)
-    wanted = project.service(service)
+    wanted = _service(project, service)
     for line in check_replay(project, [wanted], app.settings.capture):
         note(line)
     known = {entry["name"]: entry for entry in _registered(app)}
@@ -70,6 +71,14 @@ def host_environment(
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}
     return HostEnvironment(dict(injection.variables), declared, project)
+
+
+def _service(project: Project, name: str) -> Service:
+    """Return a service, which must use a model; raises as `Project.service` does."""
+    try:
+        return project.service(name)
+    except NotFoundError as error:
+        raise NotFoundError(error.message, remedy=cassettes_meant(project, name) or error.remedy) from None
 
 
 def _access(app: App, key: str) -> Access:

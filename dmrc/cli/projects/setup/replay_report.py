@@ -62,12 +62,14 @@ def report_lines(report: JsonObject) -> Iterator[str]:
 
 def _service_lines(service: str, cassette: str, counts: JsonObject, mode: str) -> Iterator[str]:
     answered = sum(cast(dict[str, int], counts.get("used") or {}).values())
-    repeated, recorded, unchanged = (int(str(counts.get(name) or 0)) for name in ("repeated", "recorded", "unchanged"))
+    names = ("repeated", "recorded", "unchanged", "replaced")
+    repeated, recorded, unchanged, replaced = (int(str(counts.get(name) or 0)) for name in names)
     if answered or mode == "replay":
         again = f" ({repeated} of them more often than recorded: the last answer again)" if repeated else ""
         yield f"{service}: {answered} answered from {cassette}{again}"
     if recorded or unchanged or mode == "record":
-        yield f"{cassette}: {recorded + unchanged} recorded ({unchanged} as before, {recorded} new)"
+        changed = f"{replaced} with another answer, " if replaced else ""
+        yield f"{cassette}: {recorded + unchanged} recorded ({unchanged} as before, {changed}{recorded - replaced} new)"
     for why, number in cast(dict[str, int], counts.get("left_out") or {}).items():
         yield f"{cassette}: {number} left out: {why}"
 
@@ -102,7 +104,7 @@ def _report(app: App, project: str) -> JsonObject:
 
 def last_run(app: App, project: str) -> Path:
     """Return where the daemon writes what the last run of a project came to."""
-    return app.settings.home / "replays" / f"{project}.json"
+    return app.settings.paths.replays / f"{project}.json"
 
 
 def _shown(file: str) -> str:

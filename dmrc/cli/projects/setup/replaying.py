@@ -91,6 +91,12 @@ def check_replay(project: Project, starting: Iterable[Service], capture: Capture
     ]
 
 
+def cassettes_meant(project: Project, word: str) -> str | None:
+    """Return what to write where a word is no service, and the directory of an option that stands before it."""
+    mode = project.replay.mode if project.replay is not None else None
+    return f"For a directory of cassettes write --{mode}={word}" if mode is not None and Path(word).is_dir() else None
+
+
 def what_holds(replay: Replay | None) -> str | None:
     """Return in one line what cassettes are used for; None where they are not."""
     if replay is None or replay.mode is None:

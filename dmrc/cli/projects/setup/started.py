@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
+from dmrc.cli.projects.setup.replaying import cassettes_meant
 from dmrc.errors import NotFoundError
 from dmrc.project import Project, Service
 from dmrc.suggestions import did_you_mean
@@ -37,7 +37,7 @@ def started(project: Project, arguments: Sequence[str]) -> tuple[Service, ...]:
         if name not in project.services:
             raise NotFoundError(
                 f"project '{project.name}' has no service '{name}'{did_you_mean(name, project.services)}",
-                remedy=_cassettes_meant(project, name) or f"Services: {', '.join(project.services)}",
+                remedy=cassettes_meant(project, name) or f"Services: {', '.join(project.services)}",
             )
     if not named:
         return tuple(project.services.values())
@@ -76,9 +76,3 @@ def returns_by_itself(arguments: Sequence[str]) -> bool:
 
 def _opens(word: str) -> bool:
     return word in _WITH_VALUE or _SHORT_WITH_VALUE.fullmatch(word) is not None
-
-
-def _cassettes_meant(project: Project, word: str) -> str | None:
-    """Return what to write where a word is no service, and the directory of an option that stands before it."""
-    mode = project.replay.mode if project.replay is not None else None
-    return f"For a directory of cassettes write --{mode}={word}" if mode is not None and Path(word).is_dir() else None
