@@ -8,7 +8,6 @@ from dmrc import __version__
 from dmrc.capture.conversation import asked
 from dmrc.capture.summary import model_name
 from dmrc.comparison.comparison import Compared, Comparison, title
-from dmrc.comparison.differences import DIFFERENCES
 from dmrc.comparison.similarity import TextPart, side_by_side
 
 _LONGEST_SHOWN = 20_000
@@ -29,8 +28,6 @@ def page(report: Comparison, what: str, failures: Sequence[str] = ()) -> str:
         what=what,
         failures=failures,
         summary=report.summary(),
-        counts=report.counts(),
-        kinds=DIFFERENCES,
         different=[row for row in rows if row["differences"]],
         same=[row for row in rows if not row["differences"]],
         version=__version__,
@@ -46,7 +43,6 @@ def _shown(row: Compared) -> dict[str, object]:
         "who": who,
         "model": model,
         "path": row.sent.then.path,
-        "worst": row.worst or "same",
         "is_regression": row.is_regression,
         "differences": row.differences,
         "asked": _visible(messages[-1].text) if messages else "",

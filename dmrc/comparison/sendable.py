@@ -11,7 +11,7 @@ from dmrc.comparison.wanted_form import WantedForm
 from dmrc.dialects.dialect import Call, Route
 from dmrc.dialects.table import dialect_of
 from dmrc.errors import DmrcError
-from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, REPLAYED, Exchange, JsonValue
+from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, FAULT, REPLAYED, Exchange, JsonValue
 from dmrc.json_values import object_of, parse_object
 
 _IN_WORDS = ("chat", "completion", "response")
@@ -92,12 +92,12 @@ def _no_answer(exchange: Exchange) -> str | None:
         return "asks for no words"
     if notes.get(REPLAYED):
         return "was answered from a recording"
-    if notes.get("fault"):
+    if notes.get(FAULT):
         return "had a fault that was made"
     if exchange.client_disconnected:
         return "was given up by its caller"
     if (exchange.status or 0) >= 400 or exchange.error_type is not None:
-        return "failed then, too"
+        return "failed then"
     if exchange.model_reference is None:
         return "was answered by a plugin"
     return "has a longer answer than is recorded" if exchange.response_truncated else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dmrc.comparison.comparison import Comparison
 from dmrc.comparison.page import page
+from dmrc.comparison.sendable import LeftOut
 from tests.comparison.exchanges import exchange, sent
 
 
@@ -12,11 +13,13 @@ def test_the_page_has_both_texts_escaped_and_fetches_nothing() -> None:
     then = exchange("The sky is blue.", request={"messages": [{"role": "user", "content": evil}]})
     pairs = [(sent(then), exchange(evil)), (sent(exchange()), exchange())]
 
-    text = page(Comparison.of(pairs), "2 requests again: <b>", ["schema: 1 of 2"])
+    report = Comparison.of(pairs, [LeftOut(exchange(), "has something masked")])
+    text = page(report, "2 requests again: <b>", ["schema: 1 of 2"])
 
     assert "<script" not in text
     assert "&lt;script&gt;alert" in text.replace("<ins>", "").replace("</ins>", "")
     assert "2 requests again: &lt;b&gt;" in text
     assert "schema: 1 of 2" in text
+    assert '<li>1 left out:</li>\n<li class="part">  1 has something masked</li>' in text
     assert not any(word in text for word in ("src=", "href=", "url(", "@import", "\x1b"))
     text.encode()
