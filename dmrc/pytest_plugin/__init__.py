@@ -56,7 +56,7 @@ def dmrc_replay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     try:
         running = stash[_OF_SESSION].begin(request.node)
     except DmrcError as error:
-        pytest.fail(f"dmrc: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"dmrc: {error}", pytrace=False) from None
     for name in running.foreign_names:
         monkeypatch.delenv(name, raising=False)
     for name, value in running.service.environment.items():

@@ -280,6 +280,7 @@ def test_what_differs_from_its_cassette_is_told_of_each_test(project: _Project) 
     unused = "cassettes/test_unused/test_two_questions/api.jsonl: 1 of 2 interactions were not asked"
     assert f"UnusedRecordingWarning: {unused}" in said
     assert "no cassette cassettes/test_new/test_new/api.jsonl" in told["test_new.test_new"]
+    assert "During handling of the above exception" not in said
     assert "Record it with the real model: pytest --dmrc-record 'test_new.py::test_new'" in told["test_new.test_new"]
     assert told["tests.test_other.test_one"] == ""
     assert said.count("Warning: ") == 1, "a cassette that a marker names may be others' too"
