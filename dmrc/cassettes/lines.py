@@ -39,6 +39,7 @@ FIELDS = {
 
 _REQUEST = '{"request": '
 _JSON = json.JSONDecoder()
+_MEND = "Mend or remove this line"
 _OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 
@@ -104,7 +105,7 @@ def asked_in(line: str) -> Asked:
             return asked_from(_JSON.raw_decode(line, len(_REQUEST))[0])
         return asked_from(json.loads(line)["request"])
     except (ValueError, TypeError, KeyError) as error:
-        raise CassetteError(f"the request cannot be read: {_why(error)}") from error
+        raise CassetteError(f"the request cannot be read: {_why(error)}", remedy=_MEND) from error
 
 
 def interaction_in(line: str) -> Interaction:
@@ -117,7 +118,7 @@ def interaction_in(line: str) -> Interaction:
         document = json.loads(line)
         return Interaction(asked_from(document["request"]), _answer(document["answer"]))
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
-        raise CassetteError(f"it cannot be read: {_why(error)}") from error
+        raise CassetteError(f"it cannot be read: {_why(error)}", remedy=_MEND) from error
 
 
 def dumped(value: JsonValue) -> str:
