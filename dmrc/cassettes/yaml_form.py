@@ -59,7 +59,7 @@ def to_yaml(interactions: Iterable[tuple[int, Interaction]], name: str) -> str:
 def from_yaml(text: str, name: str, before: Mapping[int, Interaction]) -> dict[int, Interaction]:
     """Return the interactions that the text changes, by their lines; `name` is the text's, for messages.
 
-    An interaction of `before` that is not in the text stays as it is.
+    An interaction of `before` that is not in the text stays as it is, and so does a request or an answer.
 
     Raises:
         InputError: It is no YAML, or not of this shape: `NAME:LINE: what`, LINE being one of the text.
@@ -100,18 +100,23 @@ def _arguments(text: str) -> JsonValue:
 
 
 def _changed(before: Interaction, document: Mapping[str, object]) -> Interaction:
-    body = plain(mapping(document.get("request"), "request"), "request")
-    (as_shown,) = _values(written(before.asked.body), "request")
-    answers = document.get("answer")
-    listed = answers if isinstance(answers, list) else [] if answers is None else [answers]
-    said = answer_of(before)
+    asked = before.asked
+    if document.get("request") is not None:
+        body = plain(mapping(document["request"], "request"), "request")
+        (as_shown,) = _values(written(asked.body), "request")
+        asked = replace(asked, body=cast("JsonObject", body)) if body != as_shown else asked
+    if (answers := document.get("answer")) is None:
+        return replace(before, asked=asked)
+    listed, said = answers if isinstance(answers, list) else [answers], answer_of(before)
     if len(listed) != len(said):
-        raise ProjectError(f"answer must have {len(said)} of what the answer says, not {len(listed)}")
+        raise ProjectError(
+            f"answer says {len(listed)} things, and {len(said)} were recorded",
+            remedy="What each says can be changed; to have one more or less, record the answer again",
+        )
     wanted = [
         _message(old, mapping(one, "answer"), "answer" if len(said) == 1 else f"answer[{number}]")
         for number, (old, one) in enumerate(zip(said, listed, strict=True))
     ]
-    asked = replace(before.asked, body=cast("JsonObject", body)) if body != as_shown else before.asked
     return replace(reworded(before, wanted), asked=asked)
 
 

@@ -173,6 +173,22 @@ def test_a_call_more_is_refused() -> None:
         reworded(before, [Message("assistant", "Hello you", calls=(ToolCall("a", "b", "{}"),))])
 
 
+def test_what_is_left_out_stays_as_it_is() -> None:
+    one = SPOKEN["chat stream"]
+    asked = replace(one, asked=replace(one.asked, body={"messages": [{"role": "user", "content": "Hi?"}]}))
+
+    (changed,) = from_yaml("line: 2\nanswer: {text: Good day}", "x.yaml", {2: asked}).values()
+
+    assert changed.asked == asked.asked
+    assert [message.text for message in answer_of(changed)] == ["Good day"]
+    assert from_yaml("line: 2", "x.yaml", {2: asked}) == {}
+
+
+def test_another_number_of_answers_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match=r"x.yaml:2: answer says 2 things, and 1 were recorded"):
+        from_yaml("line: 2\nanswer: [{text: a}, {text: b}]", "x.yaml", {2: SPOKEN["chat stream"]})
+
+
 @pytest.mark.parametrize(
     ("pieces", "text", "spread"),
     [
