@@ -86,7 +86,7 @@ class _Walk:
                 name: self._call(entry)
                 if isinstance(entry, str) and (name in _CALL_IDS or (is_call and name == "id"))
                 else self.of(entry)
-                for name, entry in value.items()
+                for name, entry in sorted(value.items())  # the order of names says nothing, nor do numbers of calls
                 if entry is not None
             }
         # 1 and 1.0 are one number, as JSON has it.

@@ -70,6 +70,16 @@ def test_what_changes_the_answer_counts(more: dict) -> None:
     assert key(**more) != key()
 
 
+def test_ids_of_calls_are_the_same_in_whatever_order_a_call_has_its_fields() -> None:
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "4"}
+    turned = {**dict(reversed(call.items())), "id": "fc_2", "call_id": "call_2"}
+
+    one, two = chat("", input=[call, result]), chat("", input=[turned, {**result, "call_id": "call_2"}])
+
+    assert Matcher().key(Asked.of(exchange(one, whole("")))) == Matcher().key(Asked.of(exchange(two, whole(""))))
+
+
 def test_the_order_of_keys_and_the_form_of_a_number_do_not_count() -> None:
     one = exchange({"messages": [{"role": "user", "content": "a"}], "temperature": 1, "top_p": 0.5}, whole(""))
     two = exchange({"top_p": 0.5, "temperature": 1.0, "messages": [{"content": "a", "role": "user"}]}, whole(""))
