@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import weakref
@@ -35,12 +34,14 @@ class Place(NamedTuple):
     """Bytes, without the end of the line."""
     key: str
     """`Matcher.key` of what is asked."""
+    checksum: int
+    """`hash` of its bytes, by which it is noticed that they have changed."""
 
 
 class Cassette:
     """The interactions of one service, in the order of the file, as they were when it was opened. For many threads.
 
-    Whoever replaces the file by another one changes nothing here, nor who adds to it; who changes it is noticed.
+    Whoever replaces the file by another one changes nothing here, nor who adds to it; who changes a line is noticed.
     """
 
     def __init__(
@@ -52,7 +53,6 @@ class Cassette:
         self.entries = entries
         self.cut_off_at = cut_off_at
         """Offset of the last line where it is only a beginning, which is none of the entries: dmrc was killed then."""
-        self._matcher = Matcher()
         self._descriptor = descriptor
         self.stamp = _stamp(descriptor)
         """What tells whether somebody has written to it since; None of one that is not on disk."""
@@ -80,9 +80,7 @@ class Cassette:
             raise CassetteError(f"cassette '{path}' cannot be read: {error.strerror}") from error
         try:
             service, entries, cut_off_at = _read(path, descriptor, matcher)
-            cassette = cls(path, service, entries, descriptor, cut_off_at)
-            cassette._matcher = matcher
-            return cassette
+            return cls(path, service, entries, descriptor, cut_off_at)
         except BaseException:
             os.close(descriptor)
             raise
@@ -101,25 +99,19 @@ class Cassette:
         """Return a line, without its end.
 
         Raises:
-            CassetteError: Somebody has written into the file since it was opened, and it stands there no more.
+            CassetteError: Somebody has changed it since the file was opened, or it cannot be read.
         """
-        if self._descriptor is None or (_stamp(self._descriptor) != self.stamp and not self._stands(entry)):
+        descriptor = self._descriptor
+        try:
+            line = b"" if descriptor is None else os.pread(descriptor, entry.length, entry.start)
+        except OSError as error:
+            raise CassetteError(f"cassette '{self.path}' cannot be read: {error.strerror}") from error
+        if hash(line) != entry.checksum:
             raise CassetteError(
                 f"cassette '{self.path}' was changed while it is in use",
                 remedy="Begin the run again, as by dmrc up or dmrc exec",
             )
-        return os.pread(self._descriptor, entry.length, entry.start).decode("utf-8", "replace")
-
-    def _stands(self, entry: Place) -> bool:
-        """Return whether a line that asks the same is where it was: another run has only added to the file."""
-        around = os.pread(self._descriptor or 0, entry.length + 2, entry.start - 1)
-        before, line, after = around[:1], around[1:-1], around[-1:]
-        if before != b"\n" or after not in (b"\n", b"\r"):
-            return False
-        try:
-            return json.loads(line) is not None and _key(line, self._matcher) == entry.key
-        except (ValueError, CassetteError):
-            return False
+        return line.decode("utf-8", "replace")
 
     def asked(self, entry: Place) -> Asked:
         """Return what is asked there; raises as `line` does."""
@@ -175,7 +167,7 @@ def _read(path: Path, descriptor: int, matcher: Matcher) -> tuple[str, list[Plac
                 if number == 1:
                     service = service_of(line.decode())
                 elif line.strip():
-                    entries.append(Place(number, start, len(line), _key(line, matcher)))
+                    entries.append(Place(number, start, len(line), _key(line, matcher), hash(line)))
             except UnicodeDecodeError as error:
                 raise placed(CassetteError(f"it is no UTF-8: {error}"), path, number) from error
             except CassetteError as error:

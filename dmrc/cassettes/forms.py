@@ -17,6 +17,7 @@ from dmrc.dialects.dialect import Call, Clock, Reply, Route
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.dialects.table import dialect_of
 from dmrc.errors import DmrcError
+from dmrc.exchange import Operation
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.json_values import items_of, object_of
 
@@ -26,8 +27,12 @@ _T = TypeVar("_T")
 _PIECE_LETTERS = 4
 
 
-def form_of(asked: Asked, *, stream: bool | None = None) -> tuple[bool, bool]:
-    """Return whether an answer is wanted as a stream, and whether one with its counts; None: as the body says."""
+Form = tuple[bool, bool]
+"""Whether an answer is a stream, and whether one with its counts."""
+
+
+def form_of(asked: Asked, *, stream: bool | None = None) -> Form:
+    """Return in which form an answer is wanted; `stream` None: as the body says."""
     if stream is None:
         stream = asked.body.get("stream", route_for(asked).streams_unasked) is True
     return stream, stream and _wants_counts(asked)
@@ -107,15 +112,20 @@ def _reply(asked: Asked, model: str, *, stream: bool) -> Reply | None:
 
 
 def route_for(asked: Asked) -> Route:
-    """Return the route that a request is for.
+    """Return the route that a request is for; raises as `route_at` does."""
+    return route_at(asked.dialect, asked.operation, asked.path)
+
+
+def route_at(dialect: str, operation: Operation, path: str) -> Route:
+    """Return the route at a path, which is as `route_of` has it.
 
     Raises:
         CassetteError: There is none such.
     """
-    for path, route in dialect_of(asked.dialect, asked.operation).routes().items():
-        if route_of(path.replace("{v1}", "/v1").replace("{root}", "")) == asked.path:
+    for known, route in dialect_of(dialect, operation).routes().items():
+        if route_of(known.replace("{v1}", "/v1").replace("{root}", "")) == path:
             return route
-    raise CassetteError(f"there is no route {asked.path}")
+    raise CassetteError(f"there is no route {path}")
 
 
 def _whole(document: JsonObject, reply: Reply | None, clock: Clock) -> bytes:

@@ -4,69 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.cassettes.cassette import Cassette, Place, cassettes_in, path_of
+from dmrc.cassettes.cassette import ANYONE, Cassette, cassettes_in, path_of
 from dmrc.cassettes.difference import Difference, first_difference, nearest
 from dmrc.cassettes.equal import Equal
 from dmrc.cassettes.errors import CassetteError, NotRecordedError
-from dmrc.cassettes.forms import form_of, in_form
-from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer
+from dmrc.cassettes.forms import form_of
+from dmrc.cassettes.interaction import Asked, Interaction
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.tape import Tape
+from dmrc.cassettes.turns import CassetteUse, Taken, Turn
 from dmrc.cassettes.writing import check_writable
 from dmrc.exchange import Exchange
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.project import Replay
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Use:
-    """What this run made of one cassette."""
-
-    used: Counter[int] = field(default_factory=Counter)
-    """Times that each line was delivered."""
-    repeated: int = 0
-    """Answers that were given again, since no more had been recorded for an equal request."""
-
-
-class Taken:
-    """A recorded answer that is being given; for one thread, as the run is."""
-
-    def __init__(self, interaction: Interaction, answer: RecordedAnswer, place: str, use: _Use, turn: int) -> None:
-        """Hold what `ReplayRun.take` found."""
-        self.interaction = interaction
-        self.answer = answer
-        """As it was asked for: a stream, or whole."""
-        self.place = place
-        """`api.jsonl:14`."""
-        self._use = use
-        self._turn = turn
-        self._equal: Equal | None = None
-        self._line = 0
-
-    def of(self, equal: Equal | None, line: int) -> Taken:
-        """Remember where it goes back to; None: it was given before, and belongs to nobody."""
-        self._equal, self._line = equal, line
-        return self
-
-    def delivered(self) -> None:
-        """Count it: the caller has all of it."""
-        self._use.used[self._line] += 1
-        self._use.repeated += self._equal is None
-        if self._equal is not None:
-            self._equal.under_way -= 1
-
-    def released(self) -> None:
-        """Give it back: the caller hung up, and whoever asks the same again shall have it."""
-        if self._equal is not None:
-            self._equal.give_back(self._turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +57,7 @@ class Miss:
 
 
 class ReplayRun:
-    """One run; `take` and what follows from it are for one thread, the rest for any."""
+    """One run; turns are for one thread, the rest for any."""
 
     def __init__(self, replay: Replay, cassettes: Mapping[str, Cassette], matcher: Matcher) -> None:
         """Use `load`."""
@@ -109,7 +65,7 @@ class ReplayRun:
         self._matcher = matcher
         self._cassettes = dict(cassettes)
         self._equal: dict[tuple[str, str], Equal] = {}
-        self._uses: dict[str, _Use] = {}
+        self._uses: dict[str, CassetteUse] = {}
         self._misses: list[JsonValue] = []
         self._lock = threading.Lock()
         self._tape = Tape(Path(replay.directory), matcher, self._written)
@@ -121,44 +77,47 @@ class ReplayRun:
         Raises:
             CassetteError: One cannot be read, file and line are named; or it cannot be written, and shall be.
         """
+        directory = Path(replay.directory)
+        if directory.exists() and not directory.is_dir():
+            raise CassetteError(f"'{directory}' is not a directory", remedy="Name the directory in which cassettes lie")
         if replay.writes:
-            check_writable(Path(replay.directory))
+            check_writable(directory)
         matcher = Matcher(replay.ignore)
-        found = [Cassette.open(path, matcher) for path in cassettes_in(Path(replay.directory))]
+        found = [Cassette.open(path, matcher) for path in cassettes_in(directory)]
         return cls(replay, {cassette.path.stem: cassette for cassette in found}, matcher)
 
     def key(self, asked: Asked) -> str:
-        """Return what `take` looks for; of 1 MiB it takes some 20 ms. Any thread."""
+        """Return what `turn` looks for; of 1 MiB it takes some 20 ms. Any thread."""
         return self._matcher.key(asked)
 
-    def take(self, service: str | None, asked: Asked, *, stream: bool, key: str | None = None) -> Taken | None:
-        """Return the answer to a request as a stream or whole, or None where no cassette has it.
+    def turn(self, service: str | None, asked: Asked, key: str, *, stream: bool) -> Turn | None:
+        """Return what answers a request with this key, to be brought to its end; None where no cassette has it.
 
-        `key` is that of `asked`, where it was computed before.
+        Raises:
+            CassetteError: A line of an equal request cannot be read any more.
+        """
+        for cassette in self._of(service):
+            if entries := cassette.find(key):
+                name = cassette.path.stem
+                equal = self._equal.setdefault((name, key), Equal())
+                use = self._uses.setdefault(name, CassetteUse())
+                return Turn(cassette, entries, form_of(asked, stream=stream), equal, use)
+        return None
+
+    def take(self, service: str | None, asked: Asked, *, stream: bool) -> Taken | None:
+        """Return the answer to a request as a stream or whole, or None where no cassette has it.
 
         Raises:
             CassetteError: Its line cannot be read any more, or cannot be given in this form.
         """
-        key = key or self._matcher.key(asked)
-        for cassette in self._of(service):
-            if not (entries := cassette.find(key)):
-                continue
-            name = cassette.path.stem
-            equal = self._equal.setdefault((name, key), Equal())
-            form = form_of(asked, stream=stream)
-            turn, is_again = equal.take(len(entries), partial(_has_form, cassette, entries, form))
-            entry = entries[turn]
-            try:
-                interaction = cassette.interaction(entry)
-                answer = in_form(interaction, asked, stream=stream)
-            except BaseException:
-                if not is_again:
-                    equal.give_back(turn)
-                raise
-            use = self._uses.setdefault(name, _Use())
-            taken = Taken(interaction, answer, cassette.place(entry), use, turn)
-            return taken.of(None if is_again else equal, entry.number)
-        return None
+        turn = self.turn(service, asked, self.key(asked), stream=stream)
+        if turn is None:
+            return None
+        try:
+            return Taken(turn, turn.read(asked, stream=stream))
+        except BaseException:
+            turn.released()
+            raise
 
     def is_under_way(self, service: str | None, key: str) -> bool:
         """Return whether an equal request is being answered: who asks now may be the same, and have hung up there."""
@@ -167,21 +126,25 @@ class ReplayRun:
 
     def miss(self, service: str | None, asked: Asked) -> Miss:
         """Note a request that `take` has not found, and return what to say of it; takes up to a second."""
+        who = f"service '{service}'" if service else "somebody"
+        try:
+            miss = self._compared(service, asked, who)
+        except CassetteError as error:  # somebody has changed a cassette meanwhile
+            miss = Miss(service, asked, f"{who} asked what is not recorded, and the nearest cannot be told: {error}")
+        self.missed(miss)
+        return miss
+
+    def _compared(self, service: str | None, asked: Asked, who: str) -> Miss:
         cassettes = self._of(service)
         found = nearest(self._matcher, asked, cassettes)
-        who = f"service '{service}'" if service else "somebody"
         if found is None:
             where = f"'{path_of(Path(self.replay.directory), service)}'"
             has = "is empty" if cassettes else "is not there"
-            message = f"{who} asked what is not recorded, and the cassette {where} {has}"
-            miss = Miss(service, asked, message)
-        else:
-            place, other = found
-            difference = first_difference(self._matcher, other, asked)
-            message = f"{who} asked what is not recorded; the nearest is {place}: {difference}"
-            miss = Miss(service, asked, message, place, difference)
-        self.missed(miss)
-        return miss
+            return Miss(service, asked, f"{who} asked what is not recorded, and the cassette {where} {has}")
+        place, other = found
+        difference = first_difference(self._matcher, other, asked)
+        message = f"{who} asked what is not recorded; the nearest is {place}: {difference}"
+        return Miss(service, asked, message, place, difference)
 
     def missed(self, miss: Miss) -> None:
         """Note a miss for the report."""
@@ -209,7 +172,7 @@ class ReplayRun:
         services: JsonObject = {}
         recorded = self._tape.report()
         for name in sorted({*cassettes, *recorded}):
-            use, cassette = self._uses.get(name) or _Use(), cassettes.get(name)
+            use, cassette = self._uses.get(name) or CassetteUse(), cassettes.get(name)
             lines: JsonObject = {str(number): times for number, times in sorted(use.used.items())}
             entry: JsonObject = {
                 "file": str(path_of(Path(self.replay.directory), name)),
@@ -234,10 +197,10 @@ class ReplayRun:
             cassette.close()
 
     def _of(self, service: str | None) -> list[Cassette]:
-        """Return the cassettes that a service is answered from; of one that is not known all."""
+        """Return the cassettes that a service is answered from; of one that is not known all, its own first."""
         with self._lock:
             if service is None:
-                return list(self._cassettes.values())
+                return sorted(self._cassettes.values(), key=lambda cassette: cassette.path.stem != ANYONE)
             found = self._cassettes.get(path_of(Path(), service).stem)
             return [found] if found is not None else []
 
@@ -251,8 +214,3 @@ class ReplayRun:
             return
         with self._lock:
             self._cassettes[name] = fresh
-
-
-def _has_form(cassette: Cassette, entries: Sequence[Place], form: tuple[bool, bool], turn: int) -> bool:
-    """Return whether one of some equal requests wanted its answer in this form; raises as `Cassette.asked` does."""
-    return form_of(cassette.asked(entries[turn])) == form

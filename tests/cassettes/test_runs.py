@@ -203,6 +203,54 @@ def test_a_cassette_that_is_written_into_while_it_is_replayed_is_not_misread(tmp
         run.take("api", asked("Hello"), stream=False)
 
 
+def test_what_is_recorded_is_answered_while_more_is_written_to_its_cassette(tmp_path: Path) -> None:
+    """An answer that cannot be read goes to the model, in silence: lines that are added made all of them unreadable."""
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    run = ReplayRun.load(Replay(directory=str(tmp_path), mode="replay-or-record"))
+
+    recorded(tmp_path, exchange(chat("Bye"), whole("Bye")))  # as the run itself does, in a thread
+
+    assert run.take("api", asked("Hello"), stream=False).place == "api.jsonl:2"
+
+
+def test_a_miss_is_told_although_its_cassette_was_changed(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+    run = replay(tmp_path)
+    with (tmp_path / "api.jsonl").open("r+") as file:
+        file.write("{" * 50)
+
+    miss = run.miss("api", asked("Bye"))
+
+    assert "asked what is not recorded, and the nearest cannot be told" in miss.message
+    assert [one["message"] for one in run.report()["misses"]] == [miss.message]
+
+
+def test_who_is_not_known_gets_first_what_was_recorded_of_such(tmp_path: Path) -> None:
+    for service in ("0web", None):
+        recorded(tmp_path, exchange(chat("Hello"), whole("Hi"), service=service))
+
+    assert replay(tmp_path).take(None, asked("Hello"), stream=False).place == "_anyone.jsonl:2"
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    recorded(tmp_path, exchange(chat("Hello"), whole("Hi")))
+
+    with pytest.raises(CassetteError, match="is not a directory"):
+        replay(tmp_path / "api.jsonl")
+
+
+def test_answers_that_come_back_are_given_again_in_their_order(tmp_path: Path) -> None:
+    recorded(tmp_path, *(exchange(chat("Throw a die"), whole(str(number))) for number in (4, 6, 5)))
+    run = replay(tmp_path)
+    first, second, _ = (run.take("api", asked("Throw a die"), stream=False) for _ in range(3))
+
+    second.released()
+    first.released()
+
+    again = [run.take("api", asked("Throw a die"), stream=False).place for _ in range(2)]
+    assert again == ["api.jsonl:2", "api.jsonl:3"]
+
+
 def test_what_is_added_is_answered_from_then_on(tmp_path: Path) -> None:
     run = ReplayRun.load(Replay(directory=str(tmp_path), mode="replay-or-record"))
     assert run.take("api", asked("Hello"), stream=False) is None
@@ -238,8 +286,8 @@ def test_two_writers_of_one_cassette_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written_is_told_and_what_waits_is_kept(tmp_path: Path) -> None:
     place = tmp_path / "file"
-    place.write_text("no directory")
     run = ReplayRun.load(Replay(directory=str(place), mode="record"))
+    place.write_text("no directory")
     run.add(exchange(chat("Hello"), whole("Hi")))
     run.flush()
     assert "cannot be written" in run.report()["trouble"]

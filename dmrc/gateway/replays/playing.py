@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dmrc.cassettes.runs import Taken
+from dmrc.cassettes.turns import Taken
 
 _AT_ONCE = 64
 """Pieces without a time of their own that are sent before others may do something."""

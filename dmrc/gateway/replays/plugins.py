@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 from dmrc import hookimpl
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Asked, route_of
-from dmrc.cassettes.runs import Miss, ReplayRun, Taken
+from dmrc.cassettes.runs import Miss, ReplayRun
+from dmrc.cassettes.turns import Taken
 from dmrc.engines.recorded.server import NOT_RECORDED
 from dmrc.errors import DmrcError
 from dmrc.exchange import KEY_SCOPE, REPLAYED, Exchange
@@ -47,7 +49,7 @@ class Answering:
             is_long = len(exchange.request_body) > AT_ONCE_BYTES
             key = await asyncio.to_thread(self._run.key, asked) if is_long else self._run.key(asked)
             await self._heard_of_hang_ups(service, key)
-            taken = self._run.take(service, asked, stream=exchange.stream, key=key)
+            taken = await self._take(service, asked, key, stream=exchange.stream)
         except (UnrecordableError, CassetteError) as error:
             return self._unanswered(exchange, request, model, error)
         if taken is not None:
@@ -56,6 +58,18 @@ class Answering:
             return None
         miss = await asyncio.to_thread(self._run.miss, service, asked)
         return _refusal(miss.message)
+
+    async def _take(self, service: str | None, asked: Asked, key: str, *, stream: bool) -> Taken | None:
+        """Return the answer to a request; None where no cassette has it. A long one is read in a thread."""
+        turn = self._run.turn(service, asked, key, stream=stream)
+        if turn is None:
+            return None
+        try:
+            read = partial(turn.read, asked, stream=stream)
+            return Taken(turn, read() if turn.size_bytes <= AT_ONCE_BYTES else await asyncio.to_thread(read))
+        except BaseException:
+            turn.released()
+            raise
 
     async def _heard_of_hang_ups(self, service: str | None, key: str) -> None:
         """Wait a moment where an equal request is being answered.
