@@ -213,6 +213,7 @@ class Daemon:
             await self.members.replays.resume(registration)
         if replay is not None:
             await self.members.replays.begin_nobodys(replay)
+            self.catalog.is_nobody_replayed = not replay.needs_models
         self.bindings.open_loopback()
         self.bindings.open_for_other_machines()
         await self._restore_bridges()

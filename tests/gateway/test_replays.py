@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -225,6 +227,54 @@ def test_the_daemon_replays_who_asks_without_a_project(dmrc: Dmrc, tmp_path: Pat
     assert (missed.status, named.pieces) == (422, recorded.pieces)
     assert foreign.status == 404  # the key does not open it
     assert json.loads((dmrc.home / "replays" / "_nobody.json").read_text())["mode"] == "replay"
+
+
+def test_no_request_of_nobody_reaches_a_model_in_a_replay(dmrc: Dmrc, tmp_path: Path) -> None:
+    """A request that has no words, as tokens have none, is a miss as any other; what only loads starts no engine."""
+    with served(dmrc, tmp_path, "--replay") as nobody:
+        missed = [
+            nobody.ask("/v1/completions", prompt=[1, 2, 3]),
+            nobody.ask("/v1/completions", prompt=""),
+            nobody.ask(messages=[{"role": "user", "content": ""}]),
+            nobody.ask(messages=[], service="person"),
+        ]
+        loaded = [nobody.ask("/api/generate"), nobody.ask("/api/generate", service="person")]
+        engines = [one["engine"] for one in json.loads(dmrc.ok("ps", "--json"))]
+        misses = report(dmrc, "/replay")["misses"]
+
+    assert [reply.status for reply in missed] == [422] * 4
+    assert len(misses) == 4
+    assert [json.loads(reply.body)["done_reason"] for reply in loaded] == ["load"] * 2
+    assert engines == ["recorded"]
+
+
+def test_a_project_ends_although_the_report_of_its_replay_cannot_be_written(shop: ReplayedShop) -> None:
+    shop.up({"mode": "record"})
+    shop.ask()
+    reports = shop.dmrc.home / "replays"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.write_text("no directory")
+
+    try:
+        trouble = shop.report()["trouble"]
+        shop.dmrc.ok("down", cwd=shop.directory)
+    finally:
+        reports.unlink()
+
+    assert f"the report cannot be written to '{reports / 'shop.json'}'" in str(trouble)
+    assert shop.ask().status == 401  # its key is not valid any more
+
+
+def test_a_long_answer_is_read_and_given_whole(shop: ReplayedShop) -> None:
+    """It is read in a thread: of megabytes of JSON the gateway would stand still."""
+    words = story([1], "word" * 50_000)
+    write_cassette(shop, replace(words, answer=replace(words.answer, pieces=words.answer.pieces * 2)), words)
+    shop.up("./cassettes")
+
+    replayed = [shop.ask(**STORY, stream=True) for _ in range(2)]
+
+    assert [reply.headers["x-dmrc-recorded"] for reply in replayed] == ["web.jsonl:2", "web.jsonl:3"]
+    assert replayed[0].body == words.answer.body * 2
 
 
 @contextmanager

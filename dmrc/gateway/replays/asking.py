@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from dmrc.capture.recorder import Recorder
 from dmrc.cassettes.errors import NotRecordedError
-from dmrc.cassettes.interaction import Asked
+from dmrc.cassettes.forms import route_at
+from dmrc.cassettes.interaction import Asked, route_of
+from dmrc.dialects.dialect import LoadOrUnload
 from dmrc.dialects.table import dialect_of
 from dmrc.errors import DmrcError
 from dmrc.exchange import Exchange
@@ -95,8 +97,14 @@ class RequestReader:
 
 
 def only_loads(exchange: Exchange, request: Request) -> bool:
-    """Return whether a request asks for no words: its model is to be loaded, or unloaded."""
+    """Return whether a request is to load its model, or to unload it, and wants no answer of it."""
     if exchange.request_headers.get("x-preload-only") == "true":
         return True
     said = dialect_of(exchange.dialect, exchange.operation).messages(request.body)
-    return not any(message.get("content") for message in said)
+    if any(message.get("content") for message in said):
+        return False
+    try:
+        route = route_at(exchange.dialect, exchange.operation, route_of(exchange.path))
+        return isinstance(route.call(request.body, b"", None), LoadOrUnload)
+    except DmrcError:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dmrc.background import apart
 from dmrc.capture.recorder import Recorder
 from dmrc.cassettes.runs import ReplayRun
 from dmrc.errors import DmrcError, NotFoundError, ProjectError
-from dmrc.fields import JsonObject
+from dmrc.fields import JsonObject, JsonValue
 from dmrc.files import replace_file
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.plugins.hooks import Hooks
@@ -158,16 +158,16 @@ class Replays:
         """Take in what was asked so far, and write down what became of the run."""
 
         def tell() -> JsonObject:
-            self._recorder.flush(_SETTLE_SECONDS)
+            is_settled = self._recorder.flush(_SETTLE_SECONDS)
             for plugin in running.plugins:
-                self._hooks.settle(plugin, _SETTLE_SECONDS)
+                is_settled &= self._hooks.settle(plugin, _SETTLE_SECONDS)
             running.run.flush()
             report = {**running.run.report(), "project": project or None}
-            if lost := sum(plugin.dropped for plugin in running.plugins):
-                report["trouble"] = f"{lost} requests are not recorded: they came faster than they could be taken in"
-            self._directory.mkdir(mode=0o700, exist_ok=True)
-            path = self._directory / f"{project or _NOBODYS_FILE}.json"
-            replace_file(path, json.dumps(report, indent=2).encode() + b"\n", 0o600)
+            lost = sum(plugin.dropped for plugin in running.plugins)
+            troubles = [*_troubles(report["trouble"], lost, is_settled or not running.replay.writes)]
+            report["trouble"] = "; ".join(troubles) or None
+            if (why := self._write(project, report)) is not None:
+                report["trouble"] = "; ".join([*troubles, why])
             return report
 
         await self._all_ended(project)
@@ -180,6 +180,28 @@ class Replays:
             if asyncio.get_running_loop().time() > deadline:
                 return
             await asyncio.sleep(0.005)
+
+    def _write(self, project: str, report: JsonObject) -> str | None:
+        """Write a report down; return why it cannot be, which keeps no project from ending."""
+        path = self._directory / f"{project or _NOBODYS_FILE}.json"
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            replace_file(path, json.dumps(report, indent=2).encode() + b"\n", 0o600)
+        except OSError as error:
+            why = f"the report cannot be written to '{path}': {error.strerror}"
+            _log.warning("%s", why)
+            return why
+        return None
+
+
+def _troubles(of_run: JsonValue, lost: int, is_settled: bool) -> Iterator[str]:
+    """Yield what is wrong with a recording."""
+    if of_run is not None:
+        yield str(of_run)
+    if lost:
+        yield f"{lost} requests are not recorded: they came faster than they could be taken in"
+    if not is_settled:
+        yield f"requests of the last moment may be missing here: they were not taken in within {_SETTLE_SECONDS:.0f} s"
 
 
 def _is_told(request: ExchangeBuilder, project: str) -> bool:

@@ -64,6 +64,8 @@ class Catalog:
         self._hosted = HostedTargets(engines)
         self._known = _Known(Snapshot(default_registry))
         self._turn = asyncio.Lock()
+        self.is_nobody_replayed = False
+        """Whether cassettes alone answer the requests of no project, of keys that a person made among them."""
 
     async def resolved(self, caller: Caller | None, model: str, operation: Operation | None) -> Resolved:
         """Return what to run for `model` as this caller wrote it; without an operation, as what it is for.
@@ -76,12 +78,20 @@ class Catalog:
         """
         known = await self._now()
         declaration = None if caller is None else self._declared(caller, model, known.snapshot)
-        if caller is not None and declaration is None and caller.registration.is_replayed:
+        if self._is_replayed(caller, declaration, operation):
             return Resolved(_recorded_target(model, ServingOptions(engine=RECORDED_ENGINE)), None)
         if caller is None or declaration is None:
             return Resolved(await self._target(known, Use(None, model), operation), None)
         use = Use(caller.registration.name, declaration.model, declaration)
         return Resolved(await self._target(known, use, operation), declaration.key)
+
+    def _is_replayed(
+        self, caller: Caller | None, declaration: ModelDeclaration | None, operation: Operation | None
+    ) -> bool:
+        """Return whether cassettes alone answer a caller; a declaration of a replayed project says so itself."""
+        if caller is None or caller.is_named_key:
+            return self.is_nobody_replayed and operation is not None  # models can be looked at, and loaded by hand
+        return declaration is None and caller.registration.is_replayed
 
     async def target(self, use: Use, operation: Operation | None) -> Target:
         """Return what to run; without an operation, for what the model is. It is remembered until something changes.
