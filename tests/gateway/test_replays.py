@@ -215,6 +215,10 @@ def test_the_key_of_a_whole_project_finds_the_recordings_of_all_its_services(sho
 
 
 def test_the_daemon_replays_who_asks_without_a_project(dmrc: Dmrc, tmp_path: Path) -> None:
+    refused = dmrc.run("serve", "--replay", cwd=tmp_path)
+    assert f"there is no cassette in '{tmp_path}/cassettes'. Make one while models answer: dmrc serve --record" in (
+        refused.stderr
+    )
     with served(dmrc, tmp_path, "--record") as nobody:
         recorded = nobody.ask(stream=True)
         assert report(dmrc, "/replay")["services"]
@@ -287,6 +291,7 @@ def served(dmrc: Dmrc, directory: Path, *options: str) -> Iterator[ReplayedShop]
         assert process.stderr is not None
         while "dmrc serves" not in (line := process.stderr.readline()):
             assert line, "the daemon ended"
+        assert process.stderr.readline().startswith("requests of no project: ")
         try:
             dmrc.run("key", "revoke", "me")
             key = json.loads(dmrc.ok("key", "create", "--name", "me", "--model", MODEL, "--json"))["key"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.projects.setup.replaying import ReplayWish
+from dmrc.cli.projects.setup.replaying import ReplayWish, check_cassettes, what_holds
 from dmrc.cli.replay_options import ReplayCommand, replay_options
 from dmrc.project.replay import DEFAULT_CASSETTES, Replay
 
@@ -87,7 +87,7 @@ def serve(
     def on_ready() -> None:
         # As JSON, stderr holds objects alone; the log tells the address too.
         if ready_fd is None and app.settings.log_format == "text":
-            _tell_address(app.settings)
+            _tell(app.settings, replay)
         tell("ready")
 
     try:
@@ -98,10 +98,12 @@ def serve(
         raise
 
 
-def _tell_address(settings: Settings) -> None:
+def _tell(settings: Settings, replay: Replay | None) -> None:
     click.echo(f"dmrc serves http://127.0.0.1:{settings.port}/engines/v1; Ctrl+C ends it", err=True)
     if settings.listening is not None:
         click.echo(f"and other machines, with a key, at {settings.listening.url}", err=True)
+    if what := what_holds(replay):
+        click.echo(f"requests of no project: {what}", err=True)
 
 
 def _replay(wish: ReplayWish) -> Replay | None:
@@ -109,10 +111,13 @@ def _replay(wish: ReplayWish) -> Replay | None:
 
     Raises:
         UsageError: A speed is given where nothing is replayed.
+        NotFoundError: It is to be replayed, and there is no cassette.
     """
     if wish.speed is not None and wish.mode in (None, "record"):
         raise click.UsageError("--replay-speed is for --replay and --replay-or-record")
     if wish.mode is None:
         return None
     directory = Path.cwd() / (wish.directory or DEFAULT_CASSETTES)
-    return Replay(directory=str(directory), mode=wish.mode, speed=wish.speed or 0.0)
+    replay = Replay(directory=str(directory), mode=wish.mode, speed=wish.speed or 0.0)
+    check_cassettes(replay, "dmrc serve --record")
+    return replay

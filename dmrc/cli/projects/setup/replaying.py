@@ -73,13 +73,10 @@ def check_replay(project: Project, starting: Iterable[Service], capture: Capture
         )
     if replay.needs_models:
         return []
-    from dmrc.cassettes.cassette import cassettes_in, path_of  # not for help
+    from dmrc.cassettes.cassette import path_of  # not for help
 
     directory = Path(replay.directory)
-    if not cassettes_in(directory):
-        raise NotFoundError(
-            f"there is no cassette in '{directory}'", remedy="Make one while models answer: dmrc up --record"
-        )
+    check_cassettes(replay, "dmrc up --record")
     if path_of(directory, None).exists():
         return []  # nobody knows whose requests these are
     wanted = {each.name: path_of(directory, each.name) for each in starting if each in project.callers}
@@ -89,6 +86,20 @@ def check_replay(project: Project, starting: Iterable[Service], capture: Capture
         for name, path in wanted.items()
         if not path.exists()
     ]
+
+
+def check_cassettes(replay: Replay, recording: str) -> None:
+    """Refuse a replay of nothing; `recording` is the command that makes cassettes.
+
+    Raises:
+        NotFoundError: It is to be replayed, and there is no cassette.
+    """
+    from dmrc.cassettes.cassette import cassettes_in
+
+    if replay.mode == "replay" and not cassettes_in(Path(replay.directory)):
+        raise NotFoundError(
+            f"there is no cassette in '{replay.directory}'", remedy=f"Make one while models answer: {recording}"
+        )
 
 
 def cassettes_meant(project: Project, word: str) -> str | None:
