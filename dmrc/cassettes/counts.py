@@ -14,7 +14,7 @@ from dmrc.capture.conversation import answer_document
 from dmrc.cassettes.interaction import Interaction, RecordedAnswer, RecordedPiece
 from dmrc.event_stream import events
 from dmrc.fields import JsonObject
-from dmrc.json_values import object_of
+from dmrc.json_values import object_of, parse_object
 
 _DONE = b"data: [DONE]"
 
@@ -46,9 +46,7 @@ def with_counts(answer: RecordedAnswer, interaction: Interaction) -> RecordedAns
     usage = object_of(document.get("usage")) or counts_of(document)
     if not usage or not any(_DONE in piece.data for piece in answer.pieces):
         return answer
-    first: JsonObject = next(
-        (json.loads(event.data) for event in events(answer.body) if event.data.startswith(b"{")), {}
-    )
+    first = next((parse_object(event.data) for event in events(answer.body) if event.data.startswith(b"{")), {})
     common = {name: first[name] for name in ("id", "object", "created", "model") if name in first}
     chunk = b"data: " + json.dumps({**common, "choices": [], "usage": usage}).encode() + b"\n\n"
     pieces = [replace(piece, data=piece.data.replace(_DONE, chunk + _DONE)) for piece in answer.pieces]

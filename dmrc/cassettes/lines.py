@@ -67,20 +67,13 @@ def service_of(line: str) -> str:
 def line_of(interaction: Interaction) -> str:
     """Return the line of an interaction, without its end."""
     asked, answer = interaction.asked, interaction.answer
-    request: JsonObject = {
-        "dialect": asked.dialect,
-        "operation": asked.operation,
-        "path": asked.path,
-        "model": asked.model,
-        "body": asked.body,
-    }
     said: JsonObject = {"status": answer.status, "type": answer.content_type}
     if answer.model is not None:
         said["model"] = answer.model
     if answer.headers:
         said["headers"] = dict(answer.headers)
     said |= _stream(answer) if answer.is_stream else _whole(answer)
-    return dumped({"request": request, "answer": said})
+    return dumped({"request": request_of(asked), "answer": said})
 
 
 def is_cut_off(line: bytes) -> bool:
@@ -174,6 +167,17 @@ def _json_bytes(document: JsonValue, compact: bool) -> bytes | None:
         return json.dumps(document).encode()
     except UnicodeEncodeError:
         return None
+
+
+def request_of(asked: Asked) -> JsonObject:
+    """Return the `request` of a line; see `asked_from`."""
+    return {
+        "dialect": asked.dialect,
+        "operation": asked.operation,
+        "path": asked.path,
+        "model": asked.model,
+        "body": asked.body,
+    }
 
 
 def asked_from(value: JsonObject) -> Asked:

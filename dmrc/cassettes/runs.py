@@ -14,6 +14,7 @@ from dmrc.cassettes.equal import Equal
 from dmrc.cassettes.errors import CassetteError, NotRecordedError
 from dmrc.cassettes.forms import form_of
 from dmrc.cassettes.interaction import Asked, Interaction
+from dmrc.cassettes.lines import request_of
 from dmrc.cassettes.matching import Matcher
 from dmrc.cassettes.tape import Tape
 from dmrc.cassettes.turns import CassetteUse, Taken, Turn
@@ -39,17 +40,9 @@ class Miss:
 
     def to_json(self) -> JsonObject:
         """Return it as a report has it."""
-        asked = self.asked
-        request: JsonObject = {
-            "dialect": asked.dialect,
-            "operation": asked.operation,
-            "path": asked.path,
-            "model": asked.model,
-            "body": asked.body,
-        }
         return {
             "service": self.service,
-            "request": request,
+            "request": request_of(self.asked),
             "nearest": self.nearest,
             "difference": self.difference.to_json() if self.difference else None,
             "message": self.message,

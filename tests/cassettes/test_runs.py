@@ -466,6 +466,16 @@ def test_only_who_asks_for_them_gets_the_counts_of_a_stream(tmp_path: Path) -> N
     assert (last["choices"], last["usage"], last["id"]) == ([], USAGE, "chatcmpl-1")
 
 
+def test_a_stream_that_begins_with_broken_json_gets_its_counts_as_well(tmp_path: Path) -> None:
+    """What an upstream says is recorded as it is; an error that no plugin expects would be no miss, and no answer."""
+    timed = chunk({"content": "Hi"}, timings={"prompt_n": 3, "predicted_n": 2})
+    recorded(tmp_path, exchange(chat("hi", stream=True), [b'data: {"id": \n\n', timed, b"data: [DONE]\n\n"]))
+
+    given = replay(tmp_path).take("api", asked("hi", stream=True, stream_options=COUNTED), stream=True).answer
+
+    assert json.loads(given.body.split(b"data: ")[-2]) == {"choices": [], "usage": USAGE}
+
+
 @pytest.mark.parametrize(
     ("above", "directory", "file"), [(0o755, 0o755, 0o644), (0o770, 0o770, 0o660), (0o700, 0o700, 0o600)]
 )
