@@ -44,19 +44,19 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What the answers of one side come to, those left out for which a model was loaded."""
+    """What the answers of one side come to."""
 
     p50_ms: float | None
-    """Median time of an answer, without waiting."""
+    """Median time of an answer, without waiting, and without those that a model was loaded or warmed up for."""
     p95_ms: float | None
-    """Time that 95 of 100 answers need at most."""
+    """Time that 95 of 100 of these need at most."""
     tokens: int
     """Generated, by all."""
 
     @classmethod
-    def of(cls, answers: Sequence[Said]) -> Numbers:
-        """Return those of these answers."""
-        times = sorted(said.answer_ms for said in answers if said.answer_ms is not None)
+    def of(cls, answers: Sequence[Said], timed: Sequence[Said]) -> Numbers:
+        """Return those of these answers, the times of `timed` alone."""
+        times = sorted(said.answer_ms for said in timed if said.answer_ms is not None)
         return cls(_rank(times, 0.5), _rank(times, 0.95), sum(said.tokens or 0 for said in answers))
 
 
@@ -104,7 +104,10 @@ class Comparison:
             rows.append(Compared(sent, again, then, now, tuple(found)))
         rows.sort(key=lambda row: (DIFFERENCES.index(row.worst) if row.worst else len(DIFFERENCES), row.sent.then.id))
         timed = [pair for pair in counted if pair and not any(one.was_cold or one.error for one in pair)]
-        then_in_all, now_in_all = (Numbers.of([pair[side] for pair in timed]) for side in (0, 1))
+        both = [pair for pair in said if not any(one.error for one in pair)]
+        then_in_all, now_in_all = (
+            Numbers.of([pair[side] for pair in both], [pair[side] for pair in timed]) for side in (0, 1)
+        )
         return cls(tuple(rows), (*left_out, *gone), not_sent, then_in_all, now_in_all, untimed)
 
     def counts(self) -> dict[DifferenceKind, int]:

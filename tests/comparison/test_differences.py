@@ -132,6 +132,16 @@ def test_answers_whose_times_tell_of_something_else_are_not_called_slower() -> N
     assert Comparison.of(pairs, untimed="4 at a time slow one another down").counts() == {}
 
 
+def test_tokens_are_of_all_that_was_answered_and_times_without_the_first() -> None:
+    pairs = [(sent(exchange(tokens=20)), exchange(tokens=25, total_ms=ms)) for ms in (9000.0, 500.0)]
+    pairs.append((sent(exchange(tokens=20)), exchange(status=500, error_type="server_error", tokens=0)))
+
+    found = Comparison.of(pairs)
+
+    assert (found.then.tokens, found.now.tokens) == (40, 50)
+    assert found.now.p95_ms == 499.0
+
+
 def test_a_threshold_that_is_none_is_refused_with_what_may_be_meant() -> None:
     with pytest.raises(InputError, match="has 'shema' \\(did you mean 'schema'\\?\\)"):
         thresholds(["tools,shema"])

@@ -37,7 +37,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine:
         dmrc.ok("package", "--gguf", smollm2, MODEL)
         dmrc.ok("package", "--gguf", write_tiny_llama(directory / "tiny.gguf"), OTHER)
         key = json.loads(dmrc.ok("env", "api", "--format", "json", cwd=directory))["OPENAI_API_KEY"]
-        for number, request in enumerate(every_way("text", MODEL, 30, temperature=0.7, max_tokens=24)):
+        for number, request in enumerate(every_way("text", MODEL, 30, temperature=0.7, max_tokens=12)):
             messages = [{"role": "user", "content": f"{QUESTIONS[number % len(QUESTIONS)]} ({number})"}]
             request.body.update({"input" if "input" in request.body else "messages": messages})
             request.send(dmrc.port, key)
