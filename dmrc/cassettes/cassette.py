@@ -85,6 +85,11 @@ class Cassette:
             os.close(descriptor)
             raise
 
+    @property
+    def is_current(self) -> bool:
+        """Return whether what is on disk now is what was read."""
+        return self.stamp == _stamp(self.path if self.path.exists() else None)
+
     def close(self) -> None:
         """Let go of the file."""
         self._descriptor = None
@@ -186,9 +191,9 @@ def _key(line: bytes, matcher: Matcher) -> str:
     return key
 
 
-def _stamp(descriptor: int | None) -> tuple[int, int] | None:
+def _stamp(file: int | Path | None) -> tuple[int, int] | None:
     """Return what tells whether somebody wrote into a file: its size, and when it was written, in nanoseconds."""
-    if descriptor is None:
+    if file is None:
         return None
-    status = os.fstat(descriptor)
+    status = os.fstat(file) if isinstance(file, int) else file.stat()
     return status.st_size, status.st_mtime_ns

@@ -153,6 +153,43 @@ class ReplayRun:
         else:
             self._tape.add(exchange.service, interaction, exchange.received_at)
 
+    def changed(self) -> dict[str, Cassette]:
+        """Return the cassettes that are not as they were read, read again, for `use`; blocks. Any thread.
+
+        Raises:
+            CassetteError: One cannot be read; file and line are named.
+        """
+        self.flush()  # what this run writes is no change
+        with self._lock:
+            known = dict(self._cassettes)
+        found = {path.stem: path for path in cassettes_in(Path(self.replay.directory))}
+        fresh = {
+            name: Cassette.open(path, self._matcher)
+            for name, path in found.items()
+            if name not in known or not known[name].is_current
+        }
+        gone = {name: Cassette.empty(each.path, each.service) for name, each in known.items() if name not in found}
+        return fresh | {name: each for name, each in gone.items() if known[name].entries}
+
+    def use(self, changed: Mapping[str, Cassette]) -> None:
+        """Use these from now on; what was counted of their lines said something of others."""
+        with self._lock:
+            self._cassettes |= changed
+        self._equal = {place: equal for place, equal in self._equal.items() if place[0] not in changed}
+        self._uses = {name: use for name, use in self._uses.items() if name not in changed}
+
+    def rewind(self, service: str) -> None:
+        """Answer a service from the start again, as its program begins anew; what it missed and used stays counted."""
+        name = path_of(Path(), service).stem
+        self._equal = {place: equal for place, equal in self._equal.items() if place[0] != name}
+        self._tape.rewind(service)
+
+    @property
+    def missed_so_far(self) -> int:
+        """How many requests no cassette held until now."""
+        with self._lock:
+            return len(self._misses)
+
     def flush(self) -> None:
         """Write what was recorded so far; blocks. What cannot be written is kept, and the report says why."""
         self._tape.flush()

@@ -74,6 +74,12 @@ class Tape:
         with self._lock:
             self._tracks.setdefault(service or ANYONE, _Track()).left_out[why] += 1
 
+    def rewind(self, service: str | None) -> None:
+        """Have the next requests of a service count as the first ones: they take the places of equal ones again."""
+        with self._lock:
+            if (track := self._tracks.get(service or ANYONE)) is not None:
+                track.turns.clear()
+
     def flush(self) -> None:
         """Write what waits; blocks."""
         with self._writing:

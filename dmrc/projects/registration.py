@@ -133,6 +133,7 @@ class Registration:
             key_hashes={**hashes, **self.key_hashes},
             extensions={**{name: before.extensions.get(name, {}) for name in kept}, **self.extensions},
             is_used_here=self.is_used_here or before.is_used_here,
+            starter=self.starter or (before.starter if self.replay == before.replay else None),
             faults={**{name: before.faults[name] for name in kept if name in before.faults}, **self.faults},
             faults_set=before.faults_set,
         )
@@ -148,6 +149,11 @@ class Registration:
     def is_replayed(self) -> bool:
         """Return whether cassettes alone answer its requests."""
         return self.replay is not None and not self.replay.needs_models
+
+    @property
+    def binds(self) -> bool:
+        """Return whether `dmrc up` has it recorded or replayed, with containers: programs beside these are so, too."""
+        return self.replay is not None and self.replay.mode is not None and self.has_containers and bool(self.starter)
 
     def recorded(self) -> Registration:
         """Return it with every model as a replay has it, where cassettes alone answer; else as it is."""

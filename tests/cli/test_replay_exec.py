@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,3 +116,57 @@ def test_a_program_that_is_not_there_is_told_as_without_a_replay(replaying: Dmrc
     assert done.stderr.splitlines()[-1] == (
         "dmrc: cannot run 'no-such-program': No such file or directory. Is it on PATH?"
     )
+
+
+@contextlib.contextmanager
+def asking_long(dmrc: Dmrc, shop: Path, text: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that asks one thing, says so, and ends when its input does."""
+    waits = f"{_ASK.rpartition('sys.exit')[0]}sys.stdout.flush(); sys.stdin.read()"
+    argv = [str(dmrc.program), "exec", *options, "api", "--", sys.executable, "-c", waits, "0", text]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(argv, cwd=shop, env=dmrc.environment, text=True, **streams) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline(), process.communicate()
+        yield process
+        process.communicate()
+
+
+def test_two_runs_side_by_side_each_tell_what_was_missed_since_they_began(replaying: Dmrc, shop: Path) -> None:
+    with asking_long(replaying, shop, "What is a shark?", "--replay") as first:
+        during = ask(replaying, shop, "What is a whale?")
+        with asking_long(replaying, shop, "What is a squid?", "--replay") as second:
+            pass
+        told = first.communicate()[1]
+
+    after = ask(replaying, shop, "What is a whale?")
+
+    assert [during.returncode, second.returncode, first.returncode, after.returncode] == [0, 1, 1, 0]
+    assert "2 requests were not recorded, and refused:" in told
+    assert "api: 1 answered from cassettes/api.jsonl" in after.stderr, "nobody waited for the former run"
+
+
+def test_what_was_recorded_meanwhile_is_answered_in_a_run_that_goes_on(replaying: Dmrc, shop: Path) -> None:
+    with asking_long(replaying, shop, "What is a shark?", "--replay"):
+        recording = ReplayRun.load(Replay(directory=str(shop / "cassettes"), mode="record"))
+        recording.add(exchange(chat("What is a shark?"), whole("A fish.")))
+        recording.close()
+
+        assert ask(replaying, shop, "What is a shark?", "What is a whale?").stdout == "A fish.\nA mammal.\n"
+
+
+def test_a_second_command_is_replayed_as_the_one_that_runs_and_asks_models_afterwards(
+    replaying: Dmrc, shop: Path
+) -> None:
+    """It would take the replay away from the first one, whose requests then went to a model."""
+    program = ("exec", "api", "--", sys.executable, "-c", _ASK, "0", "What is a whale?")
+    with asking_long(replaying, shop, "What is a shark?", "--replay") as first:
+        second = replaying.run(*program, cwd=shop)
+        variables = replaying.run("env", "api", cwd=shop)
+
+    third = replaying.run(*program, cwd=shop)
+
+    assert (second.returncode, second.stdout, first.returncode) == (0, "A mammal.\n", 1)
+    for done in (second, variables):
+        assert "project 'shop' is up with --replay, and so is this" in done.stderr
+    assert third.returncode not in (0, 1)
+    assert "not-here.jinja" in third.stderr

@@ -88,4 +88,10 @@ def test_three_languages_get_the_same_bytes_without_a_model(
     assert "city of Paris." in said
     assert "city of Rome." in said
     assert (json.loads(dmrc.ok("list", "--json")), _engines(dmrc)) == ([], [])
+
+    beside = dmrc.run("exec", "shell", "--", "true", cwd=recorded.directory)
+
+    assert (beside.returncode, _engines(dmrc)) == (0, []), "what was missed before is not its own"
+    assert "project 'recorded' is up with --replay, and so is this" in beside.stderr
+    assert len(json.loads((dmrc.home / "replays" / "recorded.json").read_text())["misses"]) == 1
     recorded.down()

@@ -37,7 +37,7 @@ def env(
     from dmrc.cli.projects.setup.host_environment import host_environment
 
     options = selection.options()
-    variables = host_environment(app, options, service, replaying, load=False).injected
+    variables = host_environment(app, options, service, replaying, is_run=False).injected
     if form == "json":
         click.echo(json.dumps(variables, indent=2))
         return

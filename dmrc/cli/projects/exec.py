@@ -42,7 +42,7 @@ def exec_(
     from dmrc.errors import NotFoundError
 
     options = selection.options()
-    found = host_environment(app, options, service, replaying, load=True)
+    found = host_environment(app, options, service, replaying, is_run=True)
     environment = {**found.of_shell(os.environ), **found.declared, **found.injected}
     replay = found.project.replay
     try:
@@ -51,4 +51,4 @@ def exec_(
         code = run_in_foreground(command, environment)
     except OSError as error:
         raise NotFoundError(f"cannot run '{command[0]}': {error.strerror}", remedy="Is it on PATH?") from error
-    sys.exit(end_of_run(app, found.project, code))
+    sys.exit(end_of_run(app, found.project, code, found.run))

@@ -75,7 +75,7 @@ def up(
     injected = _injected(app, project, prepared, endpoint.host)
     if rest is None:
         return  # what was named are models: there is no container to start
-    sys.exit(ComposeUp(compose, options, (*flags, *rest), endpoint, numbers).run(app, project, injected))
+    sys.exit(ComposeUp(compose, options, (*flags, *rest), endpoint, numbers).run(app, project, injected, prepared.run))
 
 
 def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) -> dict[str, Injection]:

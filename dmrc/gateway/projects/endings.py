@@ -91,7 +91,11 @@ class ProjectEndings:
                 continue
             if known.name in present and not known.has_containers:
                 self._projects.register(replace(known, has_containers=True))
-            elif known.name in gone and _should_have_containers(known) and not self._is_used_here(known):
+            elif known.name not in gone or not _should_have_containers(known):
+                continue
+            elif self._is_used_here(known):
+                self._projects.register(replace(known, has_containers=False, starter=None))
+            else:
                 self._end_soon(known, "has no containers any more" if known.has_containers else "got no containers")
 
     def _end_soon(self, known: Registration, reason: str) -> None:

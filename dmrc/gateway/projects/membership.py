@@ -9,6 +9,7 @@ from dmrc.capture.secrets import KnownSecrets
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.endings import ProjectEndings
 from dmrc.gateway.replays.replays import Replays
+from dmrc.gateway.replays.users import JoinedRun, RunUser
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.plugin import Plugin
 from dmrc.projects import Projects, Registration
@@ -39,19 +40,24 @@ class Membership:
         self.replays = replays
         """Which of them record or replay."""
 
-    async def register(self, registration: Registration) -> list[Plugin]:
-        """Take a project in, let go of the runners that only its former declarations used; return its own plugins.
+    async def register(
+        self, registration: Registration, user: RunUser | None = None
+    ) -> tuple[list[Plugin], JoinedRun | None]:
+        """Take a project in, let go of the runners that only its former declarations used.
+
+        Return its own plugins, and its run where it records or replays, which `user` waits for.
 
         Raises:
             CassetteError: It records or replays, and a cassette cannot be read; nothing has changed then.
         """
-        await self.replays.begin(registration)
+        joins = registration.starter is None and any(known.binds for known in self._known(registration.name))
+        joined = await self.replays.begin(registration, user, joins=joins)
         before = self._known(registration.name)
         self._projects.register((registration.keeping(before[0]) if before else registration).recorded())
         registered = self._projects.get(registration.name)
         await self._release(before)
         self._endings.look()
-        return await self._hooks.project_up(registered)
+        return await self._hooks.project_up(registered), joined
 
     async def join(self, registration: Registration) -> None:
         """Add services to a project, which need not be known yet."""

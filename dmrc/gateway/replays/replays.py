@@ -1,12 +1,13 @@
-"""The runs of the projects that record or replay: begun with a registration, ended with the next one or the project."""
+"""The runs of the projects that record or replay: begun with a registration, ended with a later one or the project."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmrc.background import apart
@@ -19,6 +20,7 @@ from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.replays.asking import RequestReader
 from dmrc.gateway.replays.plugins import Answering, Recording
+from dmrc.gateway.replays.users import JoinedRun, RunUser
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import NOBODY
 from dmrc.project import Replay
@@ -41,6 +43,23 @@ class _Running:
     """Its cassettes, and what became of them."""
     plugins: tuple[Plugin, ...]
     """Answer and record for it."""
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Tells it from those before and after it."""
+    users: list[RunUser] = field(default_factory=list)
+    """The commands that began or joined it."""
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether a command waits for its end still."""
+        return any(user.is_there for user in self.users)
+
+    def join(self, user: RunUser | None) -> JoinedRun:
+        """Take a command in. Of a service that no other one runs the program starts anew, and so do its answers."""
+        if user is not None:
+            if user.service and not any(other.service == user.service and other.is_there for other in self.users):
+                self.run.rewind(user.service)
+            self.users[:] = [*(other for other in self.users if other.is_there), user]
+        return JoinedRun(self.id, self.run.missed_so_far)
 
 
 class Replays:
@@ -69,18 +88,42 @@ class Replays:
         self._last: dict[str, JsonObject] = {}
         self._turn = asyncio.Lock()
 
-    async def begin(self, registration: Registration) -> None:
-        """Begin the run that a registration asks for, in the place of the project's former one.
+    async def begin(
+        self, registration: Registration, user: RunUser | None = None, *, joins: bool = False
+    ) -> JoinedRun | None:
+        """Begin the run that a registration asks for, in the place of the project's former one; None: it asks for none.
+
+        An equal one goes on while a command waits for its end, and where this registration `joins` what is up.
 
         Raises:
             CassetteError: A cassette cannot be read; file and line are named.
             ProjectError: It is to be recorded, and its requests may not be.
         """
-        await self._begin(registration.name, registration.replay, registration.capture)
+        wanted = _wanted(registration.replay)
+        if wanted is not None and wanted.writes:
+            _check_level(registration.capture or self._default_level)
+        async with self._turn:
+            if wanted is None:
+                await self._end(registration.name)
+                return None
+            before = self._running.get(registration.name)
+            if before is not None and before.replay == wanted and (joins or before.is_used):
+                changed = await apart(before.run.changed, "the reading of cassettes")
+                before.run.use(changed)
+                return before.join(user)
+            return (await self._begin(registration.name, wanted)).join(user)
+
+    def is_used(self, project: str) -> bool:
+        """Return whether a command waits for the end of a project's run."""
+        running = self._running.get(project)
+        return running is not None and running.is_used
 
     async def begin_nobodys(self, replay: Replay) -> None:
         """Begin the run of the requests of no project; raises as `begin` does."""
-        await self._begin(NOBODY, replay, None)
+        if replay.writes:
+            _check_level(self._default_level)
+        async with self._turn:
+            await self._begin(NOBODY, replay)
 
     async def resume(self, registration: Registration) -> None:
         """Begin the run of a project that was up when the last daemon ended; why it cannot is in the log."""
@@ -118,19 +161,13 @@ class Replays:
             for project in list(self._running):
                 await self._end(project)
 
-    async def _begin(self, project: str, replay: Replay | None, level: CaptureLevel | None) -> None:
-        wanted = replay if replay is not None and replay.mode is not None else None
-        if wanted is not None and wanted.writes:
-            _check_level(level or self._default_level)
-        async with self._turn:
-            before = self._running.get(project)
-            if wanted is None:
-                await self._end(project)
-                return
-            if before is not None:
-                await self._tell(project, before)  # what it wrote is to be read
-            run = await apart(lambda: ReplayRun.load(wanted), "the reading of cassettes")
-            await self._end(project, lambda: _Running(wanted, run, self._plugins(project, wanted, run)))
+    async def _begin(self, project: str, wanted: Replay) -> _Running:
+        before = self._running.get(project)
+        if before is not None:
+            await self._tell(project, before)  # what it wrote is to be read
+        run = await apart(lambda: ReplayRun.load(wanted), "the reading of cassettes")
+        await self._end(project, lambda: _Running(wanted, run, self._plugins(project, wanted, run)))
+        return self._running[project]
 
     def _plugins(self, project: str, replay: Replay, run: ReplayRun) -> tuple[Plugin, ...]:
         added = []
@@ -162,7 +199,7 @@ class Replays:
             for plugin in running.plugins:
                 is_settled &= self._hooks.settle(plugin, _SETTLE_SECONDS)
             running.run.flush()
-            report = {**running.run.report(), "project": project or None}
+            report = {**running.run.report(), "project": project or None, "run": running.id}
             lost = sum(plugin.dropped for plugin in running.plugins)
             troubles = [*_troubles(report["trouble"], lost, is_settled or not running.replay.writes)]
             report["trouble"] = "; ".join(troubles) or None
@@ -209,6 +246,10 @@ def _is_told(request: ExchangeBuilder, project: str) -> bool:
     if (request.beginning().project or NOBODY) != project:
         return False
     return request.is_complete or (request.is_stream and request.has_said_done)
+
+
+def _wanted(replay: Replay | None) -> Replay | None:
+    return replay if replay is not None and replay.mode is not None else None
 
 
 def _check_level(level: CaptureLevel) -> None:

@@ -145,6 +145,9 @@ class ProjectDocument(AnswerDocument):
     name: str
     directory: str
     docker_host: str | None
+    replay: dict[str, Any] | None = Field(
+        default=None, description="What it is recorded or replayed with, where that holds for programs beside it, too"
+    )
 
 
 class PluginDocument(AnswerDocument):
@@ -167,12 +170,14 @@ class Registered(AnswerDocument):
     """What the project brought along."""
 
     plugins: list[PluginDocument]
+    run: dict[str, Any] | None = Field(description="Its run with cassettes, and how many requests that missed before")
 
 
 class ReplayReport(AnswerDocument):
     """What became of a recording or a replay."""
 
     project: str | None = Field(description="null: of the requests of no project")
+    run: str = Field(description="Tells it from the runs before and after it")
     mode: str = Field(description="`record`, `replay` or `replay-or-record`")
     directory: str = Field(description="Where its cassettes lie")
     services: dict[str, dict[str, Any]] = Field(description="What was used, recorded and left out, by service")

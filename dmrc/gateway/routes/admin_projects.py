@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from dmrc.errors import DaemonError, InputError, PortTakenError
-from dmrc.fields import JsonObject
+from dmrc.fields import JsonObject, JsonValue
 from dmrc.gateway.projects.claims import Claims
 from dmrc.gateway.projects.membership import Membership
+from dmrc.gateway.replays.users import RunUser
 from dmrc.gateway.routes.admin_documents import (
     Attach,
     Attached,
@@ -64,19 +65,38 @@ class ProjectRoutes:
                 refusal = error.message
         return {"address": address, "no_plain_port": refusal}
 
-    async def projects(self) -> list[dict[str, str | None]]:
+    async def projects(self) -> list[dict[str, JsonValue]]:
         """Return the projects that are up."""
         return [
-            {"name": known.name, "directory": known.directory, "docker_host": known.docker_host}
+            {
+                "name": known.name,
+                "directory": known.directory,
+                "docker_host": known.docker_host,
+                "replay": known.replay.to_json() if known.replay is not None and self._holds(known) else None,
+            }
             for known in self._projects.all()
         ]
 
-    async def register(self, name: str, body: RegistrationForm, claim: str | None = None) -> dict[str, object]:
-        """Take a project in; `claim` is to be settled, or let go where the command fails."""
+    def _holds(self, known: Registration) -> bool:
+        return known.binds or self._members.replays.is_used(known.name)
+
+    async def register(
+        self,
+        name: str,
+        body: RegistrationForm,
+        claim: str | None = None,
+        process: int | None = None,
+        service: str | None = None,
+    ) -> dict[str, object]:
+        """Take a project in; `claim` is to be settled, or let go where the command fails.
+
+        `process` waits for the end of a run with cassettes, and runs the program of `service`, if that is given.
+        """
         _check_name(name, body)
         if claim is not None:
             self._claims.claim(name, claim, is_new=self._projects.find(name) is None)
-        return {"plugins": [plugin.to_json() for plugin in await self._members.register(body)]}
+        plugins, joined = await self._members.register(body, RunUser.of(process, service))
+        return {"plugins": [plugin.to_json() for plugin in plugins], "run": joined.to_json() if joined else None}
 
     async def settle(self, name: str) -> dict[str, object]:
         """Hear from a command that its project is ready."""

@@ -17,6 +17,7 @@ from dmrc.cli.projects.setup.started import returns_by_itself
 from dmrc.compose.command import Compose, ComposeOptions
 from dmrc.compose.override import render, write
 from dmrc.docker_context import DockerEndpoint
+from dmrc.fields import JsonObject
 from dmrc.project import Injection, Project
 
 
@@ -35,7 +36,7 @@ class ComposeUp:
     containers: Mapping[str, int]
     """How many containers each service is to have."""
 
-    def run(self, app: App, project: Project, injected: Mapping[str, Injection]) -> int:
+    def run(self, app: App, project: Project, injected: Mapping[str, Injection], run: JsonObject | None) -> int:
         """Write the override file, and become Compose. Where cassettes are used run it, and return the exit code.
 
         A Compose that returns before its containers end leaves nothing to wait for: it is become then, too.
@@ -54,4 +55,4 @@ class ComposeUp:
             if what is None or ends_early:
                 self.compose.become(self.options, override, words)
         code = run_in_foreground(self.compose.argv(self.options, override, words), os.environ)
-        return end_of_run(app, project, code)
+        return end_of_run(app, project, code, run)

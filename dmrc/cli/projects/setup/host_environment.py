@@ -12,11 +12,18 @@ from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
 from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
-from dmrc.cli.projects.setup.replaying import ReplayWish, cassettes_meant, check_replay
+from dmrc.cli.projects.setup.replaying import (
+    AS_THE_PROJECT_SAYS,
+    AsOthersDo,
+    ReplayWish,
+    cassettes_meant,
+    check_replay,
+)
 from dmrc.compose.command import ComposeOptions
 from dmrc.compose.override import injections, render, write
 from dmrc.errors import NotFoundError
-from dmrc.project import GATEWAY_HOST, Access, Project, Service, inject
+from dmrc.fields import JsonObject, mapping
+from dmrc.project import GATEWAY_HOST, Access, Project, Replay, Service, inject
 from dmrc.project.injection import URL_NAMES
 
 
@@ -30,6 +37,8 @@ class HostEnvironment:
     """What the project sets under `environment:` and `env_file:`."""
     project: Project
     """The service's."""
+    run: JsonObject | None
+    """The run with cassettes that this command is of; None where there is none."""
 
     def of_shell(self, shell: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of the shell without its own OpenAI server: our key is not for that."""
@@ -38,25 +47,36 @@ class HostEnvironment:
 
 
 def host_environment(
-    app: App, options: ComposeOptions, service: str, replaying: ReplayWish, *, load: bool
+    app: App, options: ComposeOptions, service: str, replaying: ReplayWish, *, is_run: bool
 ) -> HostEnvironment:
-    """Prepare the project, and return the variables of one service.
+    """Prepare the project, and return the variables of one service, whose program this process is to run if `is_run`.
 
-    A project whose containers run already stays as it is, keys and all.
+    A project whose containers run already stays as it is, keys and all. Where it is replayed or recorded just now, so
+    is this, unless `replaying` says something: no request shall go to a model because a second command was run.
 
     Raises:
         NotFoundError: There is no such service, or it uses no model.
         DmrcError: A model cannot be had.
     """
+    registered = {str(entry["name"]): entry for entry in _registered(app)}
+    if replaying == AS_THE_PROJECT_SAYS:
+        held = {name: entry["replay"] for name, entry in registered.items() if entry.get("replay")}
+        replaying = AsOthersDo(held={name: Replay.from_json(mapping(one, "replay")) for name, one in held.items()})
     project = read_project(app, options, with_docker=False, replaying=replaying)
     wanted = _service(project, service)
     for line in check_replay(project, [wanted], app.settings.capture):
         note(line)
-    known = {entry["name"]: entry for entry in _registered(app)}
-    docker_host = known.get(project.name, {}).get("docker_host")
+    docker_host = registered.get(project.name, {}).get("docker_host")
     models = project.models_of([wanted])
     keys = upstream_keys(project, models, options, os.environ)
-    wish = PrepareOptions(str(docker_host) if docker_host else None, keys, models, load, is_used_here=True)
+    wish = PrepareOptions(
+        str(docker_host) if docker_host else None,
+        keys,
+        models,
+        load=is_run,
+        is_used_here=True,
+        program_of=service if is_run else None,
+    )
     prepared = prepare(app, project, wish)
     load_plugins(app, project)
     if not override_path(app, project.name).exists():
@@ -70,7 +90,7 @@ def host_environment(
     injection = inject(project, wanted, _access(app, prepared.keys[service]))
     injection = with_plugins(app, project, {service: injection})[service]
     declared = {name: value for name, value in wanted.environment.items() if value is not None}
-    return HostEnvironment(dict(injection.variables), declared, project)
+    return HostEnvironment(dict(injection.variables), declared, project, prepared.run)
 
 
 def _service(project: Project, name: str) -> Service:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, note, spinner
@@ -38,6 +38,8 @@ class Prepared:
     """Plain key of each service."""
     gateway: GatewayAddress
     """Where containers reach the gateway."""
+    run: JsonObject | None = None
+    """The run with cassettes that this command is of, for `end_of_run`; None where there is none."""
 
 
 def override_path(app: App, project_name: str) -> Path:
@@ -61,6 +63,8 @@ class PrepareOptions:
     """Whether this process becomes Compose, which makes containers: a project that gets none ends then."""
     is_used_here: bool = False
     """Whether a program on this machine is given the variables of a service."""
+    program_of: str | None = None
+    """The service whose program this process runs, or becomes, and waits for."""
 
 
 def prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
@@ -88,7 +92,7 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
     path, claim = f"/projects/{quote(project.name, safe='')}", secrets.token_hex(8)
     try:
         # Inside: whoever interrupts it may do so when the daemon has done it, and has not answered yet.
-        _register(app, registration, wish.upstream_keys, claim)
+        run = _register(app, registration, wish, claim)
         wanted = [model for model in wish.models if wish.load and model.ready == "loaded"] if _loads(project) else []
         runners = _load(app, project.name, wanted)
     except BaseException:
@@ -102,7 +106,7 @@ def _prepare(app: App, project: Project, wish: PrepareOptions) -> Prepared:
         note(_summary(app, model, pulled.get((model.model, model.options.host)), runner))
         if runner is not None and runner.get("notice"):
             note(str(runner["notice"]))
-    return Prepared(keys, gateway)
+    return Prepared(keys, gateway, run)
 
 
 def _loads(project: Project) -> bool:
@@ -144,20 +148,24 @@ def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[tuple[st
             raise
 
 
-def _register(app: App, registration: Registration, upstream_keys: Mapping[str, str], claim: str) -> None:
-    """Register the project; with `claim` it ends where this command fails, if it was not up before.
+def _register(app: App, registration: Registration, wish: PrepareOptions, claim: str) -> JsonObject | None:
+    """Register the project, and return its run; with `claim` it ends where this command fails, if it was not up before.
 
     The keys go first, for its requests may be coming.
     """
     path = f"/projects/{quote(registration.name, safe='')}"
-    app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(upstream_keys)))
-    answer = app.daemon.request("PUT", f"{path}?claim={claim}", registration.to_json())
+    app.daemon.request("PUT", f"{path}/upstream-keys", json.dumps(dict(wish.upstream_keys)))
+    query = {"claim": claim}
+    if wish.becomes_compose or wish.program_of:
+        query |= {"process": str(os.getpid())} | ({"service": wish.program_of} if wish.program_of else {})
+    answer = app.daemon.request("PUT", f"{path}?{urlencode(query)}", registration.to_json())
     document = answer if isinstance(answer, dict) else {}
     for plugin in cast(list[JsonObject], document.get("plugins", [])):
         note(_plugin_line(plugin))
     for row in planned(app):
         if row["project"] == registration.name:
             note(str(row["line"]))
+    return cast("JsonObject | None", document.get("run"))
 
 
 def _plugin_line(plugin: JsonObject) -> str:

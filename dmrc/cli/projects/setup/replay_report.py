@@ -13,7 +13,7 @@ from urllib.parse import quote
 from dmrc.cli.app import App
 from dmrc.cli.progress import note
 from dmrc.errors import DaemonError, DaemonNotRunningError, DmrcError, NotFoundError
-from dmrc.fields import JsonObject
+from dmrc.fields import JsonObject, JsonValue
 from dmrc.project import Project
 
 HOW_TO_SEE_IT = "it goes on when this command has ended; what was not recorded: dmrc cassette diff"
@@ -23,8 +23,10 @@ _INTERRUPTED = 130
 _NOTHING = "(not there)"
 
 
-def end_of_run(app: App, project: Project, code: int) -> int:
+def end_of_run(app: App, project: Project, code: int, run: JsonObject | None) -> int:
     """Say what a run with cassettes came to, and return the exit code: the program's own, else 1 after a miss.
+
+    What was missed before this command joined the `run` is told by those that waited for it then.
 
     Raises:
         DmrcError: The program ended well, and nobody knows what the run came to.
@@ -38,6 +40,8 @@ def end_of_run(app: App, project: Project, code: int) -> int:
             raise
         note(f"what the run came to is not known: {error}")
         return code
+    if run is not None and report.get("run") == run["run"]:
+        report["misses"] = cast(list[JsonValue], report["misses"])[cast(int, run["missed"]) :]
     if code == _INTERRUPTED and sys.stderr.isatty():
         note("")  # a terminal shows `^C` where the cursor was
     for line in report_lines(report):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,24 @@ class ReplayWish:
 
 AS_THE_PROJECT_SAYS = ReplayWish()
 """Of a command that was given none of these options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsOthersDo(ReplayWish):
+    """Of such a command beside others: where these record or replay the project just now, it does so, too."""
+
+    held: Mapping[str, Replay]
+    """What is recorded or replayed just now, by the name of the project."""
+
+    def applied(self, project: Project) -> Project:
+        """Return the project as it is up, and say so; where it is not, as it says itself."""
+        holding = self.held.get(project.name)
+        if holding is None or holding == project.replay:
+            return AS_THE_PROJECT_SAYS.applied(project)
+        from dmrc.cli.progress import note  # not for help
+
+        note(f"project '{project.name}' is up with --{holding.mode}, and so is this; dmrc down ends that")
+        return replace(project, replay=holding)
 
 
 def check_replay(project: Project, starting: Iterable[Service], capture: CaptureLevel | None) -> list[str]:
