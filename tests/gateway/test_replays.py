@@ -235,6 +235,9 @@ def test_the_daemon_replays_who_asks_without_a_project(dmrc: Dmrc, tmp_path: Pat
 
 def test_no_request_of_nobody_reaches_a_model_in_a_replay(dmrc: Dmrc, tmp_path: Path) -> None:
     """A request that has no words, as tokens have none, is a miss as any other; what only loads starts no engine."""
+    (tmp_path / "cassettes").mkdir()
+    (tmp_path / "cassettes" / "_anyone.jsonl").write_text(header("_anyone") + "\n")
+
     with served(dmrc, tmp_path, "--replay") as nobody:
         missed = [
             nobody.ask("/v1/completions", prompt=[1, 2, 3]),
