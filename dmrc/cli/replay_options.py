@@ -36,6 +36,14 @@ class ReplayCommand(click.Command):
         return super().parse_args(context, [*given, *args[end:]])
 
 
+class _ModeOption(click.Option):
+    """An option whose directory follows a `=`; its help writes it so, without a space that would be wrong."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else (record[0].replace(" [=", "[="), record[1])
+
+
 def replay_options(command: Callable[..., R]) -> Callable[..., R]:
     """Add them to a `ReplayCommand`, which gets them as `replaying`."""
 
@@ -53,7 +61,7 @@ def replay_options(command: Callable[..., R]) -> Callable[..., R]:
     )
     wrapped = speed(wrapped)
     for mode in reversed(_MODES):
-        wrapped = click.option(f"--{mode}", metavar="[=DIR]", help=_HELP[mode])(wrapped)
+        wrapped = click.option(f"--{mode}", cls=_ModeOption, metavar="[=DIR]", help=_HELP[mode])(wrapped)
     return wrapped
 
 

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from dmrc.cli.projects.exec import exec_
 from dmrc.cli.projects.setup.project_files import Allowed
 from dmrc.cli.projects.setup.replaying import ReplayWish, check_replay, what_holds
 from dmrc.cli.projects.setup.started import started
@@ -66,6 +67,13 @@ def test_a_directory_after_a_space_is_told_from_a_service(tmp_path: Path, monkey
         started(ReplayWish("replay").applied(project()), ["tapes"])
     with pytest.raises(NotFoundError, match=r"has no service 'tapes'. Services: web, db"):
         started(project(), ["tapes"])
+
+
+def test_help_writes_the_directory_as_it_is_to_be_written() -> None:
+    shown = CliRunner().invoke(exec_, ["--help"]).output
+
+    assert "--record[=DIR] " in shown
+    assert "--replay-or-record[=DIR] " in shown
 
 
 def test_two_modes_are_refused() -> None:
