@@ -37,7 +37,8 @@ with completions.with_streaming_response.create(**hello, stream=True) as answer:
     print([line for line in answer.iter_lines() if line])
 
 schema = {"type": "json_schema", "json_schema": {"name": "animal", "schema": ANIMAL, "strict": True}}
-structured = whole(**{**hello, "max_tokens": 64}, response_format=schema)
+# At a temperature such a small model may fill the answer with spaces, up to its last token.
+structured = whole(**{**hello, "max_tokens": 64, "temperature": 0}, response_format=schema)
 assert set(json.loads(json.loads(structured)["choices"][0]["message"]["content"])) == {"name", "legs"}
 print(structured)
 
