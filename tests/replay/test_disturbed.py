@@ -37,6 +37,17 @@ def test_what_is_not_recorded_is_asked_and_added(stage: Stage, echo: Echo) -> No
     assert (stage.cassettes / "web.jsonl").read_bytes().startswith(before)
 
 
+def test_what_was_answered_just_now_is_replayed(stage: Stage, echo: Echo) -> None:
+    """A recording is on disk within a second, and the next command looks for it sooner."""
+    side, models = stage.recording, {"llm": echo.model}
+    side.begin("record", models)
+    said = say(side, "known")
+
+    side.begin("replay", models)
+
+    assert say(side, "known") == said
+
+
 def test_recording_again_leaves_what_says_the_same_byte_for_byte(stage: Stage, echo: Echo) -> None:
     """The server says another thing each time, so what is asked for once in each run is another answer."""
     side, models = stage.recording, {"llm": echo.model}

@@ -49,6 +49,7 @@ def up(
     from dmrc.cli.projects.setup.prepare import PrepareOptions, prepare
     from dmrc.cli.projects.setup.reaching import check_reach
     from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
+    from dmrc.cli.projects.setup.replay_report import settle_recording
     from dmrc.cli.projects.setup.replaying import check_replay
     from dmrc.cli.projects.setup.started import containers, for_compose, started, words
     from dmrc.compose.command import Compose
@@ -67,6 +68,7 @@ def up(
         note(f"no service that starts uses a model of project '{project.name}'; running docker compose up as it is")
         compose.become(options, None, ["up", *flags, *arguments])
     check_reach(app, endpoint, project)
+    settle_recording(app, project)
     for line in check_replay(project, starting, app.settings.capture):
         note(line)
     keys = upstream_keys(project, models, options, os.environ)

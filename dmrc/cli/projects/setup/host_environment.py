@@ -12,6 +12,7 @@ from dmrc.cli.projects.setup.injection import load_plugins, with_plugins
 from dmrc.cli.projects.setup.prepare import PrepareOptions, override_path, prepare
 from dmrc.cli.projects.setup.project_lock import project_lock
 from dmrc.cli.projects.setup.read_project import read_project, upstream_keys
+from dmrc.cli.projects.setup.replay_report import settle_recording
 from dmrc.cli.projects.setup.replaying import (
     AS_THE_PROJECT_SAYS,
     AsOthersDo,
@@ -64,6 +65,7 @@ def host_environment(
         replaying = AsOthersDo(held={name: Replay.from_json(mapping(one, "replay")) for name, one in held.items()})
     project = read_project(app, options, with_docker=False, replaying=replaying)
     wanted = _service(project, service)
+    settle_recording(app, project)
     for line in check_replay(project, [wanted], app.settings.capture):
         note(line)
     docker_host = registered.get(project.name, {}).get("docker_host")

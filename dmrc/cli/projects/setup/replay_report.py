@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -48,6 +49,13 @@ def end_of_run(app: App, project: Project, code: int, run: JsonObject | None) ->
         note(line)
     has_missed = bool(report.get("misses")) and not project.replay.needs_models
     return code or int(has_missed or bool(report.get("trouble")))
+
+
+def settle_recording(app: App, project: Project) -> None:
+    """Have the daemon write what was recorded of a project so far, before its cassettes are looked for."""
+    if project.replay is not None and project.replay.answers:
+        with contextlib.suppress(NotFoundError, DaemonNotRunningError):
+            app.daemon.request("GET", _path(project.name))
 
 
 def report_lines(report: JsonObject) -> Iterator[str]:
@@ -98,12 +106,16 @@ def _report(app: App, project: str) -> JsonObject:
         DaemonError: There is none.
     """
     try:
-        return cast(JsonObject, app.daemon.request("GET", f"/projects/{quote(project, safe='')}/replay"))
+        return cast(JsonObject, app.daemon.request("GET", _path(project)))
     except (NotFoundError, DaemonNotRunningError) as error:
         try:
             return cast(JsonObject, json.loads(last_run(app, project).read_bytes()))
         except (OSError, ValueError):
             raise DaemonError(f"the daemon has no report of project '{project}'", remedy="See: dmrc logs") from error
+
+
+def _path(project: str) -> str:
+    return f"/projects/{quote(project, safe='')}/replay"
 
 
 def last_run(app: App, project: str) -> Path:
