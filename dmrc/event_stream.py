@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+"""What the content type of an answer begins with that comes in pieces: Server-Sent Events, or lines of JSON."""
+
 _LINE_END = re.compile(rb"\r\n?|\n")
 # What nearly every event is: read at half the cost.
 _ONE_LINE = re.compile(rb"data:([^\r\n]*)\n\n")

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dmrc.cassettes.errors import NotRecordedError
+from dmrc.event_stream import STREAM_TYPES
 from dmrc.exchange import Exchange, Operation
 from dmrc.fields import JsonObject
 from dmrc.json_values import parse_json
-
-STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
-"""What the content type of a stream begins with."""
 
 KEPT_HEADERS = ("retry-after",)
 """Headers of an answer that say something to a program, and belong to it."""

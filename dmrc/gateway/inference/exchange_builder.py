@@ -14,6 +14,7 @@ from dmrc.capture.masking import mask_credentials
 from dmrc.dialects.chat.messages import shown
 from dmrc.dialects.dialect import Route, Timing
 from dmrc.errors import DmrcError, InputError
+from dmrc.event_stream import STREAM_TYPES
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.inference.engine_headers import of_callers, of_fault, of_plugins
 from dmrc.gateway.inference.kept_requests import beginning_of, trace_of
@@ -25,9 +26,6 @@ from dmrc.scheduler.target import Target
 
 KEPT_BYTES = 8 << 20
 """Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
-
-STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
-"""Content types of answers whose bytes are read as they come."""
 
 _LONGEST_LEFT_OUT = 500
 

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from dmrc.errors import RefusedError
+from dmrc.event_stream import STREAM_TYPES
 from dmrc.exchange import JsonValue
-from dmrc.gateway.inference.exchange_builder import STREAM_TYPES, ExchangeBuilder
+from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.hooks.event_types import Refusal, Request, Response
 from dmrc.hooks.filters import filter_request, filter_stream, for_plugins_answers
 from dmrc.hooks.pieces import Closes, pieces_of
