@@ -99,7 +99,10 @@ class Dmrc:
             projects.close()
 
     def processes(self) -> list[psutil.Process]:
-        """Return the running processes of this dmrc: daemon, engine children, commands."""
+        """Return the running processes of this dmrc: daemon, engine children, commands.
+
+        One that is about to end may be missing: its arguments and its environment go before it does.
+        """
         return [process for process in psutil.process_iter() if self._owns(process)]
 
     def _owns(self, process: psutil.Process) -> bool:

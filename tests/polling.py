@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 _T = TypeVar("_T")
 
 
@@ -16,3 +18,11 @@ def eventually(look: Callable[[], _T | None], what: str = "result", seconds: flo
         assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s"
         time.sleep(0.02)
     return found
+
+
+def has_ended(pid: int) -> bool:
+    """Whether it runs no more; of a zombie its parent has only not heard yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

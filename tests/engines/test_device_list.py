@@ -4,7 +4,6 @@ import asyncio
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from dmrc.engines.devices import Device, DeviceList
@@ -12,6 +11,7 @@ from dmrc.engines.llama_cpp import engine
 from dmrc.engines.llama_cpp.device_list import LIST_SECONDS, list_devices, of_binary, of_wheel
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.project import ServingOptions
+from tests.polling import eventually, has_ended
 from tests.vulkan import VulkanServer
 
 _LISTED = """
@@ -111,7 +111,7 @@ def test_a_build_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -
 
     assert answer == DeviceList(failure="no answer in 1 s")
     started = int(noted.read_text())
-    assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
+    eventually(lambda: has_ended(started), "its end", 5)
 
 
 @pytest.mark.process

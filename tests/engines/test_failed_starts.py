@@ -6,7 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from dmrc.engines.child_engine import ChildEngine
@@ -17,7 +16,7 @@ from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.process import Child, EngineProcess
 from dmrc.errors import EngineStartError, InsufficientMemoryError
 from tests.engines.child import launch_in, started
-from tests.polling import eventually
+from tests.polling import eventually, has_ended
 from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
@@ -123,7 +122,7 @@ def test_a_program_that_is_not_there_is_an_error_of_the_engine(tiny: Path, tmp_p
 def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Path, tmp_path: Path) -> None:
     async def run() -> None:
         process = await asyncio.create_subprocess_exec("false")
-        eventually(lambda: has_gone(process.pid), "its end")  # while the event loop stands, and hears nothing of it
+        eventually(lambda: has_ended(process.pid), "its end")  # while the event loop stands, and hears nothing of it
         log = tmp_path / "e.log"
         told = Child(
             command=["false"],
@@ -140,10 +139,3 @@ def test_a_child_that_has_gone_before_anybody_looked_is_a_failed_start(tiny: Pat
         await child.stop()
 
     asyncio.run(run())
-
-
-def has_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -7,15 +7,14 @@ import json
 import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import filelock
-import psutil
 import pytest
 
 from tests.dmrc_command import Dmrc
-from tests.polling import eventually
+from tests.polling import eventually, has_ended
 from tests.tiny_gguf import write_tiny_llama
 
 _CALLERS = 40
@@ -53,12 +52,6 @@ def _caller(dmrc: Dmrc) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=20)
 
 
-def _has_ended(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE  # until its parent looks
-    return True
-
-
 def test_who_waits_for_the_store_delays_nobody(dmrc: Dmrc, names: list[str]) -> None:
     """#17: they had the threads by which models are looked up, long requests read and pages made."""
     with _waiting(dmrc, names) as (callers, release):
@@ -79,7 +72,7 @@ def test_who_waits_for_the_store_does_not_delay_the_end(dmrc: Dmrc, names: list[
         began = time.monotonic()
         daemon.terminate()
         answers = [(answer.status, answer.read()) for caller in callers for answer in [caller.getresponse()]]
-        eventually(lambda: _has_ended(daemon), "end of the daemon")
+        eventually(lambda: has_ended(daemon.pid), "end of the daemon")
         seconds = time.monotonic() - began
 
     assert {status for status, _ in answers} == {503}
