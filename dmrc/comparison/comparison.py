@@ -142,7 +142,7 @@ class Comparison:
             lines.append(f"interrupted: {self.not_sent} were not sent")
         if self.left_out:
             lines.append(f"{len(self.left_out)} left out:")
-            lines += [f"  {count} {why}" for why, count in self.reasons().items()]
+            lines += [f"  {why}: {count}" for why, count in self.reasons().items()]
         return lines
 
     def to_json(self) -> dict[str, JsonValue]:

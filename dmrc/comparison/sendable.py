@@ -60,7 +60,7 @@ class LeftOut:
     then: Exchange
     """The request."""
     why: str
-    """What completes the sentence "left out: …": `1 has something masked`."""
+    """What is said of the request: `has something masked`."""
 
 
 def is_of_a_diff(exchange: Exchange) -> bool:

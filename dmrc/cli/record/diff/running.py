@@ -107,7 +107,7 @@ def _chosen(app: App, selection: Mapping[str, Any]) -> tuple[list[Sendable], lis
     if not left_out:
         raise NotFoundError("no request was recorded that matches", remedy="See: dmrc requests")
     reasons = Comparison.of((), left_out).reasons()
-    told = ", ".join(f"{count} {why}" for why, count in reasons.items())
+    told = ", ".join(f"{why}: {count}" for why, count in reasons.items())
     raise NotFoundError(f"none of {len(left_out)} requests can be sent again: {told}", remedy="See: dmrc requests")
 
 
