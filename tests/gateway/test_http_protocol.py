@@ -227,7 +227,7 @@ def test_a_byte_now_and_then_is_not_enough(place: str) -> None:
     sent = {"head": b"GET / HTTP/1.1\r\nX: ", "body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"}
 
     with listening(limits=QUICK) as port, connect(port, sent[place]) as connection:
-        connection.settimeout(0.2)
+        connection.settimeout(0.5)  # the listener looks each second, so it judges up to two: 4 bytes, and it wants 10
         deadline, answer = time.monotonic() + 10, b""
         while not answer and time.monotonic() < deadline:
             connection.sendall(b"a")
