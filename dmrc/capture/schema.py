@@ -114,12 +114,15 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
         uri = f"file:{quote(str(path))}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None)
         try:
-            if _version(connection, path) == len(MIGRATIONS):
+            version = _version(connection, path)
+            if version == len(MIGRATIONS):
                 return connection
         except BaseException:
             connection.close()
             raise
         connection.close()
+    if version == 0:
+        return None  # another process is making it, and has written nothing
     open_for_writing(path, None).close()
     return open_for_reading(path)
 
@@ -212,9 +215,10 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    # In this order: another process may be making them just now, and what is read later is never older.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if tables and application != _APPLICATION_ID:
         raise _unusable(path, "it belongs to another program")
     if version > len(MIGRATIONS):

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from dmrc.capture import schema
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.schema import MIGRATIONS
@@ -76,3 +77,31 @@ def test_a_file_that_is_not_ours_is_named_and_left_alone(tmp_path, damage, acces
 def test_a_directory_that_is_not_there_is_an_error_in_one_line(tmp_path):
     with pytest.raises(StoreError, match="cannot be written: No such file or directory"):
         ExchangeDatabase(tmp_path / "none" / "x.sqlite3").insert_many([])
+
+
+def test_one_that_another_process_is_making_is_read_as_nothing_and_left_to_it(tmp_path):
+    path = tmp_path / "exchanges.sqlite3"
+    path.touch()
+
+    with closing(ExchangeDatabase(path)) as database:
+        assert database.count() == 0
+
+    assert path.read_bytes() == b""
+
+
+def test_one_that_is_made_between_two_looks_of_a_reader_is_not_taken_for_another_programs(tmp_path, monkeypatch):
+    path = tmp_path / "exchanges.sqlite3"
+    path.touch()
+    connection = sqlite3.connect(path, isolation_level=None)
+    looks = iter(["", "", "make"])
+
+    class Reader:
+        """Before its third look the recorder is faster."""
+
+        def execute(self, statement):
+            if next(looks):
+                ExchangeDatabase(path).insert_many([recorded("chat.json")])
+            return connection.execute(statement)
+
+    with closing(connection):
+        assert schema._version(Reader(), path) == len(MIGRATIONS)
