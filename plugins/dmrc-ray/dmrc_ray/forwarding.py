@@ -85,6 +85,8 @@ async def forward(request: Request, replica: KnownReplica, caller: asyncio.Strea
         raise NothingSentError(str(error), was_sent=False) from error
     replica.forwards.add(writer)
     try:
+        if replica.is_silent:  # since the connection was begun: nobody ends it any more
+            raise NothingSentError("it fell silent", was_sent=False)
         keep_alive(writer)
         writer.write(request.head + f"Authorization: Bearer {info.key}\r\nConnection: close\r\n\r\n".encode())
         writer.write(request.body)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from dmrc_ray import control
-from dmrc_ray.forwarding import Request
+from dmrc_ray.forwarding import NothingSentError, Request, forward
 from dmrc_ray.replica_info import ReplicaInfo
-from dmrc_ray.replicas import Replicas
+from dmrc_ray.replicas import KnownReplica, Replicas
 from dmrc_ray.router_client import RouterClient
 
 REQUEST = Request("POST", "/v1/chat/completions", b"POST /v1/chat/completions HTTP/1.1\r\n", b"{}", "")
@@ -118,14 +118,14 @@ def test_a_request_that_ends_each_replica_is_given_to_three_of_them() -> None:
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nOnce\r\n"])
 def test_a_replica_that_falls_silent_keeps_no_request_waiting(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(control, "SILENCE_SECONDS", 1.5)
     monkeypatch.setattr(control, "_BEAT_SECONDS", 60)  # it says one thing, and then nothing
     caller = Caller()
 
     async def main() -> None:
         begun = [await replica_that_says("llm-0", first), await replica_that_says("llm-1", WHOLE)]
         client = client_of([info for _, info in begun])
-        async with AsyncExitStack() as servers, asyncio.timeout(10):
+        async with AsyncExitStack() as servers, asyncio.timeout(30):
             for server, _ in begun:
                 await servers.enter_async_context(server)
             await client.serve(REQUEST, caller)  # type: ignore[arg-type]
@@ -139,3 +139,19 @@ def test_a_replica_that_falls_silent_keeps_no_request_waiting(first: bytes, monk
         assert caller.got.endswith(b"{}")
         assert b"x-dmrc-replica: llm-1" in caller.got
         assert b"x-dmrc-instead-of: llm-0 on box: it fell silent\r\n" in caller.got
+
+
+def test_one_that_fell_silent_while_a_request_was_on_its_way_does_not_get_it() -> None:
+    """Who ends the requests of a silent replica has done that by then."""
+    had: list[str] = []
+
+    async def main() -> None:
+        server, info = await replica("llm-0", had)
+        async with server:
+            with pytest.raises(NothingSentError, match="it fell silent") as caught:
+                await forward(REQUEST, KnownReplica(info, is_silent=True), Caller())  # type: ignore[arg-type]
+        assert not caught.value.was_sent
+
+    asyncio.run(main())
+
+    assert had == []
