@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from dmrc.capture.secrets import memory_directory
 from dmrc.cli.client import DaemonClient
 from dmrc.projects import Projects
 from dmrc.settings import Settings
+from tests.ports import free_port
 
 _STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAULT_REGISTRY", "INSECURE_REGISTRY")
 _STOP_SECONDS = 20
@@ -132,14 +132,6 @@ def _describe(process: psutil.Process) -> str:
         return f"{process.pid} {' '.join(process.cmdline())}"
     except psutil.NoSuchProcess:
         return f"{process.pid} (gone)"
-
-
-def free_port() -> int:
-    """Return a TCP port that is free on every address."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import urllib3
+
+from tests.ports import free_port
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
@@ -30,9 +31,7 @@ class RegistryServer:
         self.headers = urllib3.make_headers(basic_auth="user:secret") if with_login else {}
         self._http = urllib3.PoolManager()
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind((host, 0))
-            self.address = f"{host}:{free.getsockname()[1]}"
+        self.address = f"{host}:{free_port()}"
         root.mkdir(parents=True, exist_ok=True)
         config = {
             "version": 0.1,

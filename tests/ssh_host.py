@@ -8,14 +8,16 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
+from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
+from tests.ports import free_port
+from tests.processes import command_of
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 HOST = "ssh://box"
@@ -98,7 +100,8 @@ class SshHost:
         self._sshd.wait()
         self._sshd = None
         for session in sessions:
-            session.kill()
+            with suppress(psutil.NoSuchProcess):  # it ends with the one before
+                session.kill()
 
     def sessions(self) -> list[psutil.Process]:
         """Return the processes of sshd that serve a connection."""
@@ -107,7 +110,8 @@ class SshHost:
     def clients(self) -> list[psutil.Process]:
         """Return the ssh processes here."""
         marker = f"{self.directory}/config"
-        return [one for one in psutil.process_iter() if marker in _command(one)]
+        commands = {process: command_of(process) for process in psutil.process_iter(["name"])}
+        return [one for one, command in commands.items() if marker in command and one.info["name"] == "ssh"]
 
     def log(self) -> str:
         return (self.directory / "sshd.log").read_text()
@@ -115,13 +119,6 @@ class SshHost:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline() if process.name() == "ssh" else []
-    except psutil.Error:
-        return []
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from tests.bench._load import Load, Loaded, run
 from tests.bench.figure import Figure, LeftOut
 from tests.bench.gateway import MESSAGES, THREADS, RealDmrc, in_turn, real_dmrc, story, tokens_per_second
 from tests.cache import cache_directory
-from tests.dmrc_command import free_port
+from tests.ports import free_port
 from tests.real_model import smollm2_gguf
 from tests.synthetic_engine import synthetic_dmrc
 

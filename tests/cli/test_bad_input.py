@@ -18,7 +18,8 @@ from tests.cli.refusals import (
     write_program,
     write_project,
 )
-from tests.dmrc_command import Dmrc, free_port
+from tests.dmrc_command import Dmrc
+from tests.ports import free_port
 from tests.registry import RegistryServer
 from tests.tiny_gguf import write_tiny_llama
 
@@ -74,7 +75,7 @@ def test_a_registry_that_is_down_is_given_up_within_seconds(dmrc: Dmrc, tmp_path
     done = dmrc.run(*arguments, cwd=project)
 
     assert_refused(done, 4, f"registry '{address}' cannot be reached", "refused", "Check the network and the registry")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert_left_nothing(dmrc)
 
 

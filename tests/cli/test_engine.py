@@ -15,6 +15,7 @@ from tests.dmrc_command import Dmrc
 from tests.installing import fakes
 from tests.installing.wheel_index import put, serving
 from tests.polling import eventually
+from tests.processes import command_of
 from tests.vulkan import VulkanServer
 
 
@@ -63,7 +64,7 @@ def test_each_build_is_listed_with_its_devices_and_one_that_dies_with_that(dmrc:
 
 def _runners(dmrc: Dmrc) -> list[str]:
     """Return the command lines of the children that serve models."""
-    lines = [" ".join(process.cmdline()) for process in dmrc.processes()]
+    lines = [command_of(process) for process in dmrc.processes()]
     return [line for line in lines if "xllamacpp_child" in line or "--model" in line]
 
 
@@ -211,7 +212,7 @@ def _hanging(dmrc: Dmrc, tmp_path: Path) -> subprocess.Popen[str]:
     program = fakes.answering(tmp_path / "given" / "llama-server", fakes.HANGS_WHEN_ASKED)
     command = [dmrc.program, "engine", "install", "--from", program.parent]
     process = subprocess.Popen(command, env=dmrc.environment, stderr=subprocess.PIPE, text=True)
-    eventually(lambda: any("server.py" in " ".join(child.cmdline()) for child in _family(process)))
+    eventually(lambda: any("server.py" in command_of(child) for child in _family(process)), "its server")
     return process
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.dmrc_command import Dmrc, free_port
+from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
 from tests.polling import eventually
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -57,7 +58,7 @@ def test_an_application_stays_with_its_key_and_its_data(launching: Dmrc, docker_
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((str(docker_engine.bridge.ip), port), 5).close()
     key = _variables(docker_engine)["OPENAI_API_KEY"]
-    docker_engine.docker("stop", "--time", "0", "dmrc-openwebui")
+    _stop(docker_engine)
     launching.ok(*command)
     assert _page(port)["usage"]["completion_tokens"] == 4
     assert _variables(docker_engine)["OPENAI_API_KEY"] == key
@@ -92,7 +93,7 @@ def test_a_revoked_key_ends_for_an_application_until_it_is_launched_again(
 
     assert [each["name"] for each in listed] == ["openwebui"]
     assert _status_with(launching, first) == 401
-    docker_engine.docker("stop", "--time", "0", "dmrc-openwebui")
+    _stop(docker_engine)
     launching.ok(*command)
     second = _variables(docker_engine)["OPENAI_API_KEY"]
     assert second != first
@@ -129,6 +130,13 @@ def _page(port: int) -> dict[str, dict[str, int]]:
         return found
 
     return eventually(look, "the page of the application")
+
+
+def _stop(engine: DockerEngine) -> None:
+    """Stop the application, and wait until its name is free: Docker removes it after that answer."""
+    engine.docker("stop", "--time", "0", "dmrc-openwebui")
+    left = ("ps", "--all", "--quiet", "--filter", "name=^/dmrc-openwebui$")
+    eventually(lambda: not engine.docker(*left).strip(), "the end of the container")
 
 
 def _variables(engine: DockerEngine) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import select
 import socket
-import threading
 from contextlib import closing, suppress
 
 import pytest
@@ -12,10 +12,10 @@ from dmrc.engines.http_client.connectors import UnreachableError
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.http_client.tcp_connector import TcpConnector
 from dmrc.proxies import Proxy
-from tests.dmrc_command import free_port
 from tests.engines.certificates import Authority
 from tests.engines.scripted_server import JSON_ANSWER, Peer, Script, ScriptedServer, answers, answers_all, tcp_server
 from tests.engines.stories import Play, ask
+from tests.ports import free_port
 from tests.sources.forward_proxy import PASSWORD, USER, forward_proxy
 
 FINE = (200, b'{"fine":true}')
@@ -81,26 +81,21 @@ def test_the_certificate_of_the_server_behind_a_tunnel_is_checked(play: Play, au
 
 
 def _tunnels_to(server: ScriptedServer) -> Script:
-    """Open a tunnel, and pass bytes on in both directions."""
+    """Open a tunnel, and pass bytes on in both directions, in one thread: a connection with TLS is not for two."""
 
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.0 200 Connection established\r\nProxy-Agent: test\r\n\r\n")
-        with socket.create_connection(server.address) as upstream:
-            back = threading.Thread(target=_pass_on, args=(upstream, peer.connection))
-            back.start()
-            _pass_on(peer.connection, upstream)
-            back.join()
+        with socket.create_connection(server.address) as upstream, suppress(OSError):
+            others = {peer.connection: upstream, upstream: peer.connection}
+            while True:
+                for source in select.select([*others], [], [])[0]:
+                    data = source.recv(65536)  # at least one record of TLS, whole
+                    if not data:
+                        return
+                    others[source].sendall(data)
 
     return script
-
-
-def _pass_on(source: socket.socket, to: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            to.sendall(data)
-    with suppress(OSError):
-        to.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_proxy_may_be_spoken_to_by_tls_itself(play: Play, trusted: Authority) -> None:

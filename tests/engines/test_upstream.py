@@ -13,10 +13,10 @@ from dmrc.decompression import zstd
 from dmrc.engines.upstream.session import UpstreamSession
 from dmrc.errors import UpstreamError
 from dmrc.project import Upstream
-from tests.dmrc_command import free_port
 from tests.engines.certificates import Authority
 from tests.engines.scripted_server import STREAM_HEAD, Peer, answers, answers_all, tcp_server
 from tests.engines.stories import Play
+from tests.ports import free_port
 from tests.sources.forward_proxy import forward_proxy
 
 TEXT = b'{"choices":[{"message":{"content":"' + b"hello " * 60_000 + b'"}}]}'

@@ -20,8 +20,9 @@ import openai
 import pytest
 
 from dmrc.dialects.table import DIALECTS
-from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
+from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.engines.certificates import Authority
+from tests.ports import free_port
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 MODEL = "local/tiny"

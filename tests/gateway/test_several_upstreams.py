@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from tests.dmrc_command import Dmrc, free_port
+from tests.dmrc_command import Dmrc
 from tests.groups import LLAMA_SERVER
 from tests.polling import eventually
+from tests.ports import free_port
 from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = [pytest.mark.llama_server, pytest.mark.slow("starts and kills three servers")]

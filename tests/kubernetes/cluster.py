@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.dmrc_command import free_port
 from tests.kubernetes.programs import kubernetes_programs
 from tests.polling import eventually
+from tests.ports import free_port
 
 _START_SECONDS = 90
 _STOP_SECONDS = 30

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
+from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.groups import LLAMA_SERVER, compose_binary
 from tests.kubernetes.exporting import Exported, Exporter
+from tests.ports import free_port
 from tests.registry import RegistryServer
 from tests.tiny_gguf import write_tiny_llama
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dmrc.cli.client import DaemonClient
 from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
+from tests.processes import command_of
 
 if TYPE_CHECKING:
     import anthropic
@@ -93,7 +94,7 @@ class Side:
     def engines(self) -> list[str]:
         """Return the command lines of the engine processes of this daemon."""
         daemon = self.dmrc.daemon()
-        return [" ".join(child.cmdline()) for child in daemon.children(recursive=True)]
+        return [command_of(child) for child in daemon.children(recursive=True)]
 
 
 @dataclass(frozen=True)

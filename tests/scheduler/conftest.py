@@ -26,6 +26,7 @@ from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.target import Target
+from tests.processes import command_of
 from tests.tiny_gguf import write_tiny_llama
 
 _TEST_SECONDS = 60
@@ -147,4 +148,4 @@ async def hold(scheduler: Scheduler, target: Target, release: asyncio.Event, got
 
 def children() -> list[psutil.Process]:
     """Return the engine children that live."""
-    return [child for child in psutil.Process().children() if "xllamacpp_child" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process().children() if "xllamacpp_child" in command_of(child)]

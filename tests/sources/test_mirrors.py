@@ -12,7 +12,8 @@ from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.mirrors import daemon_files, docker_mirrors
 from dmrc.sources.oci import OciSource
 from dmrc.store import Store
-from tests.dmrc_command import Dmrc, free_port
+from tests.dmrc_command import Dmrc
+from tests.ports import free_port
 from tests.registry import RegistryServer
 from tests.sources.misbehaving import (
     BIG,

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_search import Places
-from tests.dmrc_command import Dmrc, free_port
+from tests.dmrc_command import Dmrc
 from tests.gateway.strange_upstream import KEY, strange_upstream
+from tests.ports import free_port
 from tests.registry import RegistryServer
 from tests.serving import serving
 from tests.sources.forward_proxy import PASSWORD, forward_proxy

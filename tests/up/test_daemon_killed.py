@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.polling import eventually, has_ended
+from tests.polling import eventually
+from tests.processes import has_ended
 from tests.up.compose_project import TINY, ComposeProject, ask, question, service
 from tests.up.conftest import MakeProject
 
@@ -32,8 +33,8 @@ def _kill_daemon(project: ComposeProject) -> None:
     engines = psutil.Process(pid).children(recursive=True)
     assert engines
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: all(has_ended(engine.pid) for engine in engines), "end of the engine children", 10)
-    assert project.dmrc.processes() == []
+    eventually(lambda: all(has_ended(engine.pid) for engine in engines), "end of the engine children")
+    eventually(lambda: project.dmrc.processes() == [], "end of all that it started")
 
 
 def _answered_after(project: ComposeProject, moment: float) -> bool:

@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.dmrc_command import Dmrc, free_port, temporary_dmrc
+from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.docker_engine import DockerEngine
 from tests.engines.certificates import Authority
 from tests.images import Images
 from tests.polling import eventually
+from tests.ports import free_port
 from tests.ssh_host import HOST, two_machines
 from tests.up.compose_project import STAY, TINY, ComposeProject, service
 

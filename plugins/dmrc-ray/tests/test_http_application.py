@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dmrc_command import free_port
 from tests.groups import LLAMA_SERVER
+from tests.ports import free_port
 from tests.tiny_gguf import write_tiny_llama
 
 _PROGRAM = """
@@ -46,10 +46,11 @@ def ask(key, stream):
 
 answers = [ask("right", False), ask("right", True), ask("wrong", False)]
 model = application["args"]["arguments"][1]
-(server,) = [each for each in psutil.process_iter() if model in each.cmdline() and "--jinja" in each.cmdline()
-    and os.path.basename(each.exe()).startswith("llama")]
+(server,) = [each for each in psutil.process_iter(["cmdline", "exe"])
+    if {model, "--jinja"} <= set(each.info["cmdline"] or ())
+    and os.path.basename(each.info["exe"] or "").startswith("llama")]
 server.parent().kill()  # the replica
-gone, _ = psutil.wait_procs([server], timeout=10)
+gone, _ = psutil.wait_procs([server], timeout=60)
 print(json.dumps([*answers, len(gone)]))
 serve.shutdown()
 ray.shutdown()
