@@ -6,23 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import psutil
-
 _T = TypeVar("_T")
 
 
-def eventually(look: Callable[[], _T | None], what: str = "result", seconds: float = 30) -> _T:
+def eventually(look: Callable[[], _T | None], what: str = "result", seconds: float = 90) -> _T:
     """Look until there is something true, and return it; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s"
         time.sleep(0.02)
     return found
-
-
-def has_ended(pid: int) -> bool:
-    """Whether it runs no more; of a zombie its parent has only not heard yet."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -125,7 +125,7 @@ class Bridge:
         """End it as dmrc does, and return its exit code."""
         self.process.terminate()
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

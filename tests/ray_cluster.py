@@ -25,7 +25,7 @@ class Killed:
     """What a node left behind when its raylet was killed."""
 
     survivors: list[str]
-    """Its processes that were still there after 15 s."""
+    """Its processes that were still there after 45 s."""
     seconds: float
     """How long the last of the others took to end."""
     processes: int

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-_END_SECONDS = 15.0
+_END_SECONDS = 45.0
 _CONFIGURATION = {
     "health_check_period_ms": 1000,
     "health_check_timeout_ms": 1000,
@@ -45,7 +45,7 @@ class _Held:
         for name, home in homes.items():
             node = self._cluster.add_node(wait=False, node_name=name, num_cpus=processors, env_vars={"DMRC_HOME": home})
             self._nodes[name] = node
-        self._cluster.wait_for_nodes()
+        self._cluster.wait_for_nodes(timeout=120)
         return {}
 
     def kill(self, name: str) -> dict[str, Any]:
@@ -68,7 +68,8 @@ class _Held:
         """Stop all of a node as it stands, as a machine that hangs: its connections stay, and nobody answers."""
         raylet = psutil.Process(_raylet(self._nodes[name]).pid)
         for each in (raylet, *raylet.children(recursive=True)):
-            each.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.suspend()
         return {}
 
     def nodes(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def reads(monkeypatch):
 
 
 @pytest.mark.slow("600 sets of texts")
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(TEXTS)
 def test_no_secret_is_missed_where_many_texts_are_searched_at_once(texts):
     redactor = Redactor([SECRET])

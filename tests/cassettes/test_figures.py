@@ -1,5 +1,6 @@
 """Ten thousand interactions: read in a second, found in a millisecond, in little memory. Times are a processor's."""
 
+import itertools
 import json
 import shutil
 import time
@@ -53,8 +54,18 @@ def load(directory: Path) -> ReplayRun:
     return ReplayRun.load(Replay(directory=str(directory), mode="replay"))
 
 
+def pace(directory: Path) -> float:
+    """Return how much slower this machine is than one that reads all lines as plain JSON in a second; 1 at least."""
+    began = time.process_time()
+    with (directory / "api.jsonl").open() as file:
+        for line in itertools.islice(file, 1, None, 5):
+            json.loads(line)
+    return max(1.0, 5 * (time.process_time() - began))
+
+
 def test_ten_thousand_interactions_are_read_and_found_in_time(directory: Path) -> None:
     size = len(json.dumps(request(9999)))
+    before = pace(directory)
     began = time.process_time()
     run = load(directory)
     read_seconds = time.process_time() - began
@@ -72,14 +83,15 @@ def test_ten_thousand_interactions_are_read_and_found_in_time(directory: Path) -
     miss = run.miss("api", asked(5000, messages=[*request(5000)["messages"], {"role": "user", "content": "And?"}]))
     miss_seconds = time.process_time() - began
     run.close()
+    slower = max(before, pace(directory))
 
     figures = {form: (median(times), quantiles(times, n=100)[98]) for form, times in found.items()}
     print(f"request {size} bytes; read {read_seconds:.2f} s; median and p99 ms {figures}; miss {miss_seconds:.2f} s")
     assert 2000 <= size <= 3000
-    assert read_seconds <= 1.0
-    assert figures[True][0] <= 1.0
-    assert figures[False][0] <= 1.0
-    assert miss_seconds <= 1.0
+    assert read_seconds <= slower
+    assert figures[True][0] <= slower
+    assert figures[False][0] <= slower
+    assert miss_seconds <= slower
     assert "the nearest is api.jsonl:5002: message 3 (user) is not in it" in miss.message
 
 

@@ -11,6 +11,7 @@ from dmrc.cassettes.runs import ReplayRun
 from dmrc.project import Replay
 from tests.cassettes.exchanges import chat, exchange, whole
 from tests.cassettes.running import asked, recorded, replay
+from tests.polling import eventually
 
 pytestmark = pytest.mark.fast
 
@@ -136,18 +137,18 @@ def test_a_line_that_was_cut_off_when_a_daemon_was_killed_costs_itself_alone(tmp
 
 
 def test_what_is_recorded_is_on_disk_within_a_second_whoever_is_killed_then(tmp_path: Path) -> None:
-    run = ReplayRun.load(Replay(directory=str(tmp_path), mode="record"))
-    began = time.monotonic()
-    run.add(exchange(chat("Hello"), whole("Hi")))
+    def seconds_until_written(place: Path) -> float:
+        run = ReplayRun.load(Replay(directory=str(place), mode="record"))
+        began = time.monotonic()
+        run.add(exchange(chat("Hello"), whole("Hi")))
+        eventually((place / "api.jsonl").exists)
+        seconds = time.monotonic() - began
+        run.close()
+        assert replay(place).take("api", asked("Hello"), stream=False) is not None
+        return seconds
 
-    while not (tmp_path / "api.jsonl").exists():
-        assert time.monotonic() - began < 5
-        time.sleep(0.02)
-    seconds = time.monotonic() - began
-    run.close()
-
-    assert seconds < 2  # half a second and what a busy machine needs
-    assert replay(tmp_path).take("api", asked("Hello"), stream=False) is not None
+    # Half a second, and the disk; on a busy machine one of three tries tells of the run and not of the machine.
+    assert any(seconds_until_written(tmp_path / str(number)) < 1 for number in range(3))
 
 
 def test_requests_that_end_in_another_order_are_written_as_they_were_asked(tmp_path: Path) -> None:

@@ -50,10 +50,13 @@ def without_root_rights(dmrc: Dmrc, directory: Path) -> None:
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """One clear line on stderr with these words, this exit code, and no data; before it only the end of a log."""
+    """One clear line on stderr with these words, this exit code, and no data; before it only the end of a log.
+
+    And, on a busy machine, what is said of a load that takes 3 s.
+    """
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    said = [line for line in done.stderr.splitlines() if not line.startswith("  ")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("  ", "loading "))]
     assert len(said) == 1, done.stderr
     assert said[0].startswith("dmrc: ")
     for word in words:
@@ -99,5 +102,5 @@ def interrupt(dmrc: Dmrc, arguments: Sequence[str], cwd: Path, until: Callable[[
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=15)
+    _, stderr = process.communicate(timeout=60)
     return process.returncode, stderr

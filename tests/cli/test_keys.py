@@ -140,7 +140,9 @@ def test_a_container_that_compose_did_not_start_gets_in_by_its_key_alone(
     endpoint = json.loads(dmrc.ok("status", "--json"))["endpoint"]
 
     def ask(network: str = "bridge") -> str:
-        command = ["wget", "-qO-", "--header", f"Authorization: Bearer {created['key']}"]
+        # It stays a moment: Docker must still have it when the daemon asks whose the address is.
+        command = ["sh", "-c", '/busybox wget "$@"; /busybox sleep 1', "wget"]
+        command += ["-qO-", "--header", f"Authorization: Bearer {created['key']}"]
         command += ["--header", "Content-Type: application/json", "--post-data", json.dumps({**_CHAT, "model": tiny})]
         return docker_engine.docker(
             "run", "--rm", "--network", network, busybox, *command, f"{endpoint}chat/completions", check=False

@@ -182,9 +182,10 @@ def test_run_streams_and_takes_what_is_piped_in(dmrc: Dmrc, tiny: Path) -> None:
 
 
 @pytest.mark.engine
-def test_run_ends_quietly_when_its_reader_does(dmrc: Dmrc, tiny: Path) -> None:
-    """As in `dmrc run … | head -c 1`; the tiny model would go on for hundreds of tokens."""
-    dmrc.ok("package", "--gguf", tiny, "--context-size", "512", "me/tiny")
+def test_run_ends_quietly_when_its_reader_does(dmrc: Dmrc, tmp_path: Path) -> None:
+    """As in `dmrc run … | head -c 1`; the tiny model would go on for thousands of tokens."""
+    gguf = write_tiny_llama(tmp_path / "long.gguf", context_length=1 << 15)
+    dmrc.ok("package", "--gguf", gguf, "--context-size", "30000", "me/tiny")
     process = subprocess.Popen(
         [dmrc.program, "run", "me/tiny", "Hi"],
         env=dmrc.environment,

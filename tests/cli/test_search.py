@@ -151,7 +151,7 @@ def test_nothing_found_is_said_and_no_failure(dmrc: Dmrc, places: Places) -> Non
     document = dmrc.run("search", "nothing", "--source", "dockerhub", "--hub-url", places.url, "--json")
 
     assert (table.returncode, table.stdout) == (0, "")
-    assert table.stderr == "no models found matching 'nothing'\n"
+    assert table.stderr.removeprefix("Searching …\n") == "no models found matching 'nothing'\n"
     assert json.loads(document.stdout) == []
 
 
@@ -162,7 +162,7 @@ def test_one_that_fails_is_named_while_the_other_answers(dmrc: Dmrc, places: Pla
 
     assert done.returncode == 0
     assert len(json.loads(done.stdout)) == 2
-    assert done.stderr == "Docker Hub cannot be searched: it answers 429\n"
+    assert done.stderr.removeprefix("Searching …\n") == "Docker Hub cannot be searched: it answers 429\n"
 
 
 def test_a_search_that_nobody_answers_fails_soon_and_in_one_line(dmrc: Dmrc, places: Places) -> None:

@@ -1,6 +1,6 @@
 """Who has an address: asked of a real Docker engine."""
 
-from dmrc.compose.containers import Containers
+from dmrc.compose.containers import Container, Containers
 from tests.docker_engine import DockerEngine
 from tests.polling import eventually
 
@@ -16,8 +16,11 @@ def test_a_containers_address_leads_to_its_service(docker_engine: DockerEngine, 
         containers = Containers(lambda: [docker_engine.host])
         assert containers.find(address) is None
 
-        containers.look(address)
-        found = eventually(lambda: containers.find(address), "the name of the container")
+        def look() -> Container | None:  # again: what an engine does not answer in 3 s is "nobody" for 5 s
+            containers.look(address)
+            return containers.find(address)
+
+        found = eventually(look, "the name of the container")
 
         assert (found.id, found.project, found.service) == (id[:12], "shop", "web")
         containers.look("10.255.255.254")

@@ -127,6 +127,7 @@ async def started(launch: Launch, engine: ChildEngine | None = None) -> AsyncIte
         yield process
     finally:
         await process.stop()
+        await asyncio.to_thread(process._log.wait_end, 10)  # its last lines are in the file then
 
 
 def real_child(directory: Path, use: Callable[[Child], Awaitable[Result]], **changes: Any) -> Result:

@@ -1,5 +1,6 @@
 """The memory estimate: by hand, and against what the real child has in use."""
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dmrc.engines.local_model import LocalModel
 from dmrc.gguf import GgufFacts
 from dmrc.project import ServingOptions
 from tests.engines.child import Child, real_child
+from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
 
@@ -169,7 +171,8 @@ def test_what_llama_cpp_reserves_to_compute_is_counted(
         facts = GgufFacts.parse(stream, name="model")
 
     async def logged(child: Child) -> str:
-        return child.launch.log.read_text()
+        log = child.launch.log  # threads write it, in order; this line comes last
+        return await asyncio.to_thread(eventually, lambda: "model loaded" in (text := log.read_text()) and text)
 
     log = real_child(
         tmp_path, logged, gguf=path, context_size=context_size, parallel=parallel, runtime_flags=("--verbose",)

@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/chat/completions"):
             self._answer(404, {"error": {"message": "no such route"}})
         elif way == "limits":
-            self._answer(429, {"error": {"message": f"slow down, {KEY}", "type": "tokens"}}, {"retry-after": "7"})
+            self._answer(429, {"error": {"message": f"slow down, {KEY}", "type": "tokens"}}, {"retry-after": "60"})
         elif way == "moves":
             self._answer(
                 307, {}, {"location": f"http://bob:{KEY}@localhost:{self.server.server_port}/plain?token={KEY}"}

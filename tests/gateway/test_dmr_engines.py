@@ -11,6 +11,7 @@ import urllib3
 
 from dmrc import __version__
 from tests.dmrc_command import Dmrc
+from tests.polling import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -98,7 +99,11 @@ def test_the_logs_are_told_and_followed(dmrc: Dmrc, gguf: Path) -> None:
     dmrc.ok("run", "ai/tiny", "Hi")
     url = f"http://127.0.0.1:{dmrc.port}/logs"
 
-    whole = urllib3.request("GET", url)
+    def told() -> urllib3.BaseHTTPResponse | None:
+        found = urllib3.request("GET", url)
+        return found if "stop processing" in found.data.decode() else None
+
+    whole = eventually(told, "the engine's line, which it writes after its answer")
     own = urllib3.request("GET", f"{url}?no-engines=true").data.decode()
     with urllib3.PoolManager().request("GET", f"{url}?follow=true&no-engines=1", preload_content=False) as followed:
         dmrc.ok("unload", "--all")
@@ -108,6 +113,5 @@ def test_the_logs_are_told_and_followed(dmrc: Dmrc, gguf: Path) -> None:
 
     assert whole.headers["content-type"].startswith("text/plain")
     assert "is ready after" in own
-    assert "stop processing" in whole.data.decode()
     assert "stop processing" not in own
     assert said.startswith(own)

@@ -22,15 +22,20 @@ def run(shop: Shop) -> None:
     shop.dmrc.ok("unload", MODEL)
 
 
-def log_of(dmrc: Dmrc, words: str) -> list[str]:
-    """Return the daemon's log as soon as it says something."""
-    return eventually(lambda: text.splitlines() if words in (text := dmrc.ok("logs")) else None, words)
+def log_of(dmrc: Dmrc, *words: str) -> list[str]:
+    """Return the daemon's log as soon as it says all of this, in any order."""
+
+    def look() -> list[str] | None:
+        text = dmrc.ok("logs")
+        return text.splitlines() if all(each in text for each in words) else None
+
+    return eventually(look, " and ".join(words))
 
 
 def test_each_event_is_a_line_that_a_person_can_read(shop: Shop) -> None:
     run(shop)
 
-    lines = log_of(shop.dmrc, "ended: unloaded")
+    lines = log_of(shop.dmrc, "ended: unloaded", " 200, ", "forged line 404")
 
     (answered,) = [line for line in lines if " 200, " in line]
     assert "dmrc.events request " in answered
@@ -47,7 +52,7 @@ def test_as_json_each_line_is_an_object_with_its_fields(shop: Shop) -> None:
     shop.dmrc.environment["DMRC_LOG_FORMAT"] = "json"
     run(shop)
 
-    lines = [json.loads(line) for line in log_of(shop.dmrc, "runner_stopped")]
+    lines = [json.loads(line) for line in log_of(shop.dmrc, "runner_stopped", '"status": 200')]
 
     events = {line["event"]: line for line in lines if line["logger"] == "dmrc.events"}
     assert events.keys() >= {"request", "runner_started", "runner_stopped", "project_loaded"}

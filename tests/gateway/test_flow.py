@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from dmrc.cli.client import DaemonClient
+from dmrc.settings import Settings
 from tests.gateway.conftest import MODEL, Gateway
 from tests.polling import eventually
 from tests.synthetic_engine import MODEL as SYNTHETIC
@@ -31,7 +33,8 @@ def exchanges(synthetic: SyntheticDmrc) -> dict[str, dict[str, object]]:
 
 
 def runner(synthetic: SyntheticDmrc) -> dict[str, object]:
-    (found,) = json.loads(synthetic.dmrc.ok("ps", "--json"))
+    """Ask over the daemon's socket: a command may take longer than an answer."""
+    (found,) = DaemonClient(Settings.from_environment(synthetic.dmrc.environment)).runners()
     return found
 
 

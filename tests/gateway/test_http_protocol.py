@@ -250,9 +250,10 @@ def test_a_body_that_comes_slowly_is_taken_and_so_is_one_that_the_application_re
         await send({"type": "http.response.body", "body": b""})
 
     head = b"POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n"
-    with listening(limits=QUICK) as port, connect(port, head) as connection:
-        for _ in range(30):
-            connection.sendall(b"a" * 10_000)
+    unhurried = InputLimits(head_seconds=2.0, body_seconds=2.0, body_bytes=10)
+    with listening(limits=unhurried) as port, connect(port, head) as connection:
+        for _ in range(50):  # longer than twice the limit
+            connection.sendall(b"a" * 6_000)
             time.sleep(0.1)
         assert rest(connection).startswith(b"HTTP/1.1 200 ")
     with listening(reads_late, QUICK) as port, connect(port, head + b"a" * 200_000) as connection:

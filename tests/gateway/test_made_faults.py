@@ -163,15 +163,15 @@ def test_a_stream_that_is_shorter_is_not_cut_and_the_record_says_so(faulty: Faul
 @FORMS
 def test_the_first_piece_is_held_back(faulty: Faulty, stream: bool) -> None:
     unharmed = faulty.ask(stream=stream)
-    faulty.set("slow_first_token,seconds=0.7")
+    faulty.set("slow_first_token,seconds=2")
 
     began = time.monotonic()
     answer = faulty.ask(stream=stream)
 
-    assert 0.7 <= time.monotonic() - began < 5
+    assert 2 <= time.monotonic() - began < 10  # each of a stream's six pieces held back would be 12
     assert len(documents(answer)) == len(documents(unharmed))
     took = faulty.record(answer)
-    assert ((took.first_token_ms if stream else took.total_ms) or 0) >= 700
+    assert ((took.first_token_ms if stream else took.total_ms) or 0) >= 2000
 
 
 def test_a_failure_that_nobody_made_is_not_called_one(faulty: Faulty) -> None:

@@ -107,9 +107,8 @@ def test_each_counter_agrees_with_the_record_after_200_mixed_requests(dmrc: Dmrc
         list(pool.map(one, range(REQUESTS)))
 
     exchanges = eventually(lambda: found if len(found := recorded(dmrc)) == REQUESTS else None, "all on record")
-    told = eventually(
-        lambda: found if total(found := samples(dmrc), "dmrc_requests_total") == REQUESTS else None, "all counted"
-    )
+    eventually(lambda: total(samples(dmrc), "dmrc_requests_total") == REQUESTS, "all counted")
+    told = samples(dmrc)  # the last one's tokens and times are counted a moment after it
     assert total(told, "dmrc_captures_recorded_total") == REQUESTS
     assert total(told, "dmrc_captures_dropped_total") == total(told, "dmrc_notices_dropped_total") == 0
     kinds = collections.Counter(tuple(str(each[name]) for name in KIND) for each in exchanges)
@@ -158,7 +157,11 @@ def test_openmetrics_is_spoken_to_those_who_ask_for_it_with_what_llama_cpp_tells
     shop.up()
     assert shop.ask()[0] == 200
 
-    content_type, text = fetch(shop.dmrc, "application/openmetrics-text; version=1.0.0")
+    wanted = "application/openmetrics-text; version=1.0.0"
+    content_type, text = eventually(
+        lambda: found if "llamacpp:" in (found := fetch(shop.dmrc, wanted))[1] else None,
+        "what the engine tells in time",
+    )
 
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     families = {family.name: family for family in parse_openmetrics(text)}
@@ -177,7 +180,10 @@ def test_names_of_llama_cpp_are_its_own(shop: Shop, accept: str) -> None:
     own = names_in(subprocess.check_output(["curl", "-s", "--unix-socket", socket, "http://engine/metrics"], text=True))
     assert "llamacpp:n_tokens_max" in own
 
-    told = names_in(fetch(shop.dmrc, accept)[1])
+    told = eventually(
+        lambda: found if "llamacpp:n_tokens_max" in (found := names_in(fetch(shop.dmrc, accept)[1])) else None,
+        "what the engine tells in time",
+    )
 
     assert {name for name in told if name.startswith("llamacpp")} == own
 

@@ -18,7 +18,7 @@ def test_a_plugin_of_a_project_hears_of_that_project_only(shop: Shop, tmp_path: 
     other.ask()
 
     def heard_all() -> bool:
-        return bool(notes(mine, "completed")) and bool(notes(theirs, "completed"))
+        return all(notes(each, hook) for each in (mine, theirs) for hook in ("completed", "started"))
 
     eventually(heard_all)
     for plugin, name in ((mine, "shop"), (theirs, "other")):
@@ -65,6 +65,7 @@ def test_down_lets_go_of_the_plugins_after_they_heard_the_end_of_their_runner(sh
     DaemonClient(Settings.from_environment(shop.dmrc.environment)).request("DELETE", "/projects/shop")
 
     eventually(lambda: not shop.states())
+    eventually(lambda: notes(watches, "stopped"))  # what waited for it is told in a thread of its own
     assert [what["reason"] for _, what in notes(watches, "stopped")] == ["unloaded"]
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.errors import NotFoundError
+from dmrc.settings import Settings
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.tools import CALL, END_OF_TURN, TOOL, tooled_gateway
+from tests.polling import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -38,15 +42,23 @@ def ask(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def asked(gateway: Gateway) -> dict[str, str]:
-    """Ask everything once, kill the daemon a second later, and return the ids of the exchanges."""
+    """Ask everything once, kill the daemon when all is on disk, and return the ids of the exchanges."""
     ids = {**answered(gateway), **refused(gateway), "cancelled": cancelled(gateway)}
 
-    time.sleep(1)
+    eventually(lambda: all(on_disk(gateway, each) for each in ids.values()), "all on disk", seconds=10)
     daemon = gateway.dmrc.daemon()
     children = daemon.children(recursive=True)
     os.kill(daemon.pid, signal.SIGKILL)
     psutil.wait_procs([*children, daemon], timeout=10)
     return ids
+
+
+def on_disk(gateway: Gateway, exchange_id: str) -> bool:
+    """Look into the database itself: for a command the daemon would write at once."""
+    database = ExchangeDatabase(Settings.from_environment(gateway.dmrc.environment).paths.exchanges)
+    with contextlib.suppress(NotFoundError):
+        return database.get(exchange_id).id == exchange_id
+    return False
 
 
 def answered(gateway: Gateway) -> dict[str, str]:

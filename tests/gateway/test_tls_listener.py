@@ -25,7 +25,7 @@ from tests.polling import eventually
 
 pytestmark = pytest.mark.process
 
-QUICK = InputLimits(handshake_seconds=0.5, head_seconds=1.0)
+QUICK = InputLimits(handshake_seconds=2.0, head_seconds=2.0)
 HELLO = bytes.fromhex("16030100c8010000c40303")
 """How a hello of TLS begins, and no more of it."""
 
@@ -91,11 +91,11 @@ def test_tls_1_1_is_refused(tls: Tls) -> None:
 
 @pytest.mark.parametrize("sent", [b"", HELLO], ids=["nothing", "half a hello"])
 def test_a_handshake_that_does_not_end_is_cut(sent: bytes, tls: Tls, client: ssl.SSLContext) -> None:
+    since = time.monotonic()
     with listening(tls=tls, limits=QUICK) as port, connect(port, sent) as slow:
-        since = time.monotonic()
         assert get(port, client) == b"POST /\n"
         assert rest(slow) == b""
-        assert 0.4 < time.monotonic() - since < 5
+        assert 1.9 < time.monotonic() - since < 9
 
 
 def test_handshakes_are_bounded_and_the_oldest_makes_room(tls: Tls, client: ssl.SSLContext) -> None:
@@ -116,7 +116,7 @@ def test_nobody_who_has_not_shaken_hands_keeps_the_listener_from_its_end(tls: Tl
             for _ in range(5):
                 stack.enter_context(connect(port, HELLO))
             since = time.monotonic()
-        assert time.monotonic() - since < 5
+        assert time.monotonic() - since < 9
 
 
 def test_plain_http_is_told_to_use_https(tls: Tls) -> None:
@@ -160,7 +160,7 @@ def test_garbage_ends_its_own_connection_and_nothing_else(
     tls: Tls, client: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    limits = InputLimits(handshake_seconds=0.3)
+    limits = InputLimits(handshake_seconds=10)
     hello_of_a_client = first_bytes(client)
     with listening(tls=tls, limits=limits) as port:
 

@@ -17,7 +17,7 @@ heard = []
 def dmrc_exchange_completed(exchange):
     heard.append((exchange, threading.current_thread().name))
 """
-SLEEPS = NOTES.replace("    heard", "    time.sleep(10)\n    heard")
+SLEEPS = NOTES.replace("    heard", "    time.sleep(60)\n    heard")
 RAISES = NOTES.replace("    heard", "    raise ValueError('no')\n    heard")
 
 
@@ -39,17 +39,16 @@ def count(plugins: Plugins, name: str, what: str) -> object:
     return next(plugin.to_json()[what] for plugin in plugins.all() if plugin.name == name)
 
 
-def test_a_plugin_that_sleeps_ten_seconds_delays_nobody_else(tmp_path: Path) -> None:
+def test_a_plugin_that_sleeps_delays_nobody_else(tmp_path: Path) -> None:
     plugins, notifications = loaded(tmp_path, NOTES, SLEEPS), Notifications()
     began = time.monotonic()
 
     tell(plugins, notifications, times=5)
 
-    assert time.monotonic() - began < 1
-    eventually(lambda: len(heard(plugins, "one")) == 5, seconds=5)
+    eventually(lambda: len(heard(plugins, "one")) == 5)
     assert {thread for _, thread in heard(plugins, "one")} == {"dmrc-notifications-one"}
     notifications.close(timeout=0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
     assert count(plugins, "two", "dropped") == 4
 
 
@@ -83,20 +82,23 @@ def test_the_thread_of_a_plugin_that_was_unloaded_ends_when_it_has_told_all(tmp_
     for plugin in plugins.unload_project(PROJECT):
         notifications.forget(plugin)
 
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
     assert len(noted) == 1
 
 
 def test_a_plugin_is_waited_for_until_it_has_heard_all(tmp_path: Path) -> None:
-    plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_exchange_completed(exchange):\n    time.sleep(0.2)")
-    (plugin,) = plugins.all()
+    waits = "@hookimpl\ndef dmrc_exchange_completed(exchange):\n    go.wait(60)"
+    plugins = loaded(tmp_path, f"import threading\ngo = threading.Event()\n{waits}")
+    (one,) = plugins.implementations("dmrc_exchange_completed", (PROJECT,))
+    plugin = one.plugin
     notifications = Notifications()
     assert notifications.settle(plugin, 0)
 
     tell(plugins, notifications)
 
     assert not notifications.settle(plugin, 0.01)
+    one.function.__globals__["go"].set()
     assert notifications.settle(plugin, 10)
     assert plugin.to_json()["calls"] == 1
     notifications.close()

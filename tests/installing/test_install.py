@@ -99,7 +99,7 @@ def _libraries(argv: tuple[str, ...]) -> list[str]:
 def test_a_build_that_does_not_serve_costs_a_line_and_the_former_one_stays(
     installer: Installer, builds: Builds, tmp_path: Path, serving: str, why: str
 ) -> None:
-    installer._seconds = 2
+    installer._seconds = 2 if serving == fakes.HANGS else 60
     program = fakes.server(tmp_path / "given" / "llama-server", serving)
 
     with pytest.raises(BuildError) as raised:
@@ -126,7 +126,7 @@ def test_a_build_that_does_not_serve_costs_a_line_and_the_former_one_stays(
 def test_a_build_that_loads_and_does_not_answer_is_not_used(
     installer: Installer, builds: Builds, tmp_path: Path, answer: str, why: str
 ) -> None:
-    installer._seconds = 3
+    installer._seconds = 3 if answer == fakes.HANGS_WHEN_ASKED else 60
     program = fakes.answering(tmp_path / "given" / "llama-server", answer)
 
     with pytest.raises(BuildError) as raised:

@@ -139,15 +139,15 @@ def test_who_waits_for_another_pull_hears_of_it_and_can_be_cancelled(tmp_path: P
 
     first = threading.Thread(target=pull, args=(stop, None))
     first.start()
-    slow.started.wait(5)
+    assert slow.started.wait(30)
     second_stop = threading.Event()
     second = threading.Thread(target=pull, args=(second_stop, hear))
     second.start()
-    assert waits.wait(5)
+    assert waits.wait(30)
     second_stop.set()
-    second.join(5)
+    second.join(30)
     stop.set()
-    first.join(5)
+    first.join(30)
 
     assert [event.status for event in events] == ["Waiting for another pull of slow/x"]
     assert not first.is_alive()

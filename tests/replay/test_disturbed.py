@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from dmrc.capture.masking import CaptureLimits
+from dmrc.cassettes.tape import WRITE_SECONDS
 from tests.polling import eventually
 from tests.replay.echoing import Echo
 from tests.replay.stage import Side, Stage, pair
@@ -79,7 +80,10 @@ def test_a_daemon_that_is_killed_loses_at_most_the_last_second(echo: Echo, tmp_p
         side.begin("record", {"llm": echo.model})
         for number in range(20):
             say(side, f"early {number}")
-        time.sleep(1.0)
+        path = stage.cassettes / "web.jsonl"
+        # Nobody asks for it: the header and 20 lines.
+        eventually(lambda: path.exists() and path.read_bytes().count(b"\n") == 21, "what was recorded on disk")
+        assert CaptureLimits().batch_seconds + WRITE_SECONDS < 1
         say(side, "late")
 
         side.dmrc.daemon().send_signal(signal.SIGKILL)

@@ -122,7 +122,7 @@ def test_two_users_in_any_order_with_retries_get_the_right_answers_in_all_of_100
 def test_a_stream_that_is_cut_in_its_middle_is_there_for_the_retry(stage: Stage, echo: Echo) -> None:
     models = {"llm": echo.model}
     stage.recording.begin("record", models)
-    echo.pause_seconds = 0.05
+    echo.pause_seconds = 0.25  # a second to hang up in
     with client_of(stage.recording, "web") as client:
         recorded = [streamed(client, "a cut, in the middle"), streamed(client, "a cut, in the middle")]
     echo.pause_seconds = 0

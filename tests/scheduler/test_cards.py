@@ -203,8 +203,11 @@ def test_no_other_goes_for_what_can_be_split(stays: dict[str, int]) -> None:
     assert found.need is not None and found.need.is_split
 
 
-def test_a_model_whose_answer_has_just_ended_counts_as_busy_for_a_moment() -> None:
-    found = plan(target(8_000), [resident(6_000, age=0)])
+def test_a_model_whose_answer_has_just_ended_counts_as_busy_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)  # the moment is of 50 ms
+
+    found = plan(target(8_000), [resident(6_000, age=0.01)])
 
     assert (found.need, found.claim) == (None, None)
     assert found.wait_seconds <= Limits().linger_seconds

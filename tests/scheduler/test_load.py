@@ -18,7 +18,7 @@ from dmrc.errors import BusyError, DmrcError
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.target import Target
 from tests.dmrc_command import Dmrc
-from tests.scheduler.conftest import Workshop, ask, play
+from tests.scheduler.conftest import Workshop, ask, play, until
 from tests.tiny_gguf import write_tiny_llama
 
 pytestmark = pytest.mark.engine
@@ -117,6 +117,10 @@ def test_in_a_storm_nobody_is_left_waiting_and_nothing_is_left_behind(workshop: 
         await asyncio.gather(weather(deadline), *(client(deadline) for _ in range(12)))
 
         assert outcomes["200"] > 0
-        assert all((runner.in_use, runner.waiting) == (0, 0) for runner in scheduler.runners())
+        # The slot of one who has just hung up is free when its engine has been asked.
+        await until(
+            lambda: all((runner.in_use, runner.waiting) == (0, 0) for runner in scheduler.runners()),
+            "all slots are free",
+        )
 
     play(scheduler, story)

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from dmrc.scheduler.budget import Budget, MemoryUse, with_prompt_cache
 from dmrc.scheduler.description import describe_runner
 from dmrc.scheduler.fitting import best_fit, needs
 from dmrc.scheduler.lease import Lease
+from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.room import Room
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.states import RunnerState
@@ -164,8 +165,9 @@ def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None) -> Iter
 
 
 async def until_loaded(session: HttpSession) -> None:
-    for _ in range(200):
-        with closing(await session.get("/health")) as answer:
+    for _ in range(800):
+        # Refused until it listens: its socket is there before.
+        with suppress(ConnectionError), closing(await session.get("/health")) as answer:
             if answer.status == 200:
                 return
         await asyncio.sleep(0.05)
@@ -252,7 +254,7 @@ def cache_of(scheduler: Scheduler, context_size: int) -> int:
 @pytest.mark.engine
 def test_a_new_runner_starts_at_once_in_what_a_busy_ones_cache_has_not_filled(workshop: Workshop) -> None:
     """The other one starts anew with a smaller cache when it is idle, so that the sum is within the limit again."""
-    scheduler = workshop.scheduler(room_for=2.5)
+    scheduler = workshop.scheduler(room_for=2.5, limits=Limits(window_seconds=60))
     limit = round(needs(LlamaCpp(None), workshop.target())[0].memory.total_bytes * 2.5)
 
     async def story() -> None:

@@ -47,7 +47,7 @@ def test_a_child_that_computes_for_nobody_is_ended(
     workshop: Workshop, evil: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scheduler = workshop.scheduler()
-    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("dmrc.scheduler.supervision.LOOK_SECONDS", 1.0)
     monkeypatch.setattr("dmrc.scheduler.supervision.BUSY_SECONDS", 1.0)
 
     async def story() -> None:

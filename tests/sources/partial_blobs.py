@@ -49,6 +49,8 @@ class Counted:
 
     def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
         self.sent_bytes = 0
+        self.running = 0
+        """Answers that have not ended."""
         self._answer = answer
         self._lock = threading.Lock()
 
@@ -58,14 +60,24 @@ class Counted:
         def write(data: bytes) -> int:
             for offset in range(0, len(data), _CHUNK_BYTES):
                 chunk = data[offset : offset + _CHUNK_BYTES]
-                send(chunk)
-                if not data.startswith(b"HTTP/"):
-                    with self._lock:
-                        self.sent_bytes += len(chunk)
+                count = 0 if data.startswith(b"HTTP/") else len(chunk)
+                self._add(count)  # before: who has the last byte may look at once
+                try:
+                    send(chunk)
+                except OSError:
+                    self._add(-count)
+                    raise
             return len(data)
 
         handler.wfile.write = write
+        self._add(0, running=1)
         try:
             self._answer(handler)
         finally:
             handler.wfile.write = send
+            self._add(0, running=-1)
+
+    def _add(self, sent_bytes: int, running: int = 0) -> None:
+        with self._lock:
+            self.sent_bytes += sent_bytes
+            self.running += running

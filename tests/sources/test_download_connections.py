@@ -15,6 +15,7 @@ from dmrc.sources.connections import MOST_CONNECTIONS
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.oci import OciSource
 from dmrc.store import Store
+from tests.polling import eventually
 from tests.sources.misbehaving import (
     BIG,
     LAYER,
@@ -92,7 +93,7 @@ def test_429_for_an_hour_ends_the_pull_and_keeps_what_came(source: OciSource, st
 def test_a_connection_that_falls_silent_is_replaced(
     source: OciSource, store: Store, monkeypatch: pytest.MonkeyPatch, no_delay: None
 ) -> None:
-    monkeypatch.setattr("dmrc.sources.http._TIMEOUT", urllib3.Timeout(0.5))
+    monkeypatch.setattr("dmrc.sources.http._TIMEOUT", urllib3.Timeout(3))
     silent = iter([True])
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -176,6 +177,7 @@ def test_an_interrupted_pull_goes_on_where_it_ended(source: OciSource, store: St
         with pytest.raises(CancelledError):
             source.fetch(f"{server.address}/a/b", Transfer(store, hear, stop.is_set))
         before = kept_bytes(store)
+        eventually(lambda: answer.running == 0, "end of the answers")
         sent = answer.sent_bytes
         source.fetch(f"{server.address}/a/b", Transfer(store))
 
@@ -188,7 +190,7 @@ def test_an_interrupted_pull_goes_on_where_it_ended(source: OciSource, store: St
 def test_a_process_uses_a_few_connections_for_all_its_pulls(tmp_path: Path, docker_config: Path) -> None:
     blobs = {digest_of(data): data for data in (bytes([number]) + BIG[1:] for number in range(6))}
     layers = [{**LAYER, "digest": digest, "size": len(data)} for digest, data in blobs.items()]
-    lock, now, most = threading.Lock(), [0], [0]
+    lock, now, most, all_are_there = threading.Lock(), [0], [0], threading.Event()
 
     def layer(handler: BaseHTTPRequestHandler) -> bool:
         data = blobs.get(handler.path.rpartition("/")[2])
@@ -197,7 +199,10 @@ def test_a_process_uses_a_few_connections_for_all_its_pulls(tmp_path: Path, dock
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.3)
+            if now[0] == MOST_CONNECTIONS:
+                all_are_there.set()
+        all_are_there.wait(10)
+        time.sleep(0.3)  # one too many would come meanwhile
         with lock:
             now[0] -= 1
         respond_range(handler, data)
@@ -221,13 +226,24 @@ def test_a_process_uses_a_few_connections_for_all_its_pulls(tmp_path: Path, dock
 
 def test_threads_that_pull_the_same_blob_share_one_download(tmp_path: Path, docker_config: Path) -> None:
     events: list[ProgressEvent] = []
-    answer = Counted(lambda handler: respond_range(handler, BIG))
+    another_waits = threading.Event()
+
+    def hear(event: ProgressEvent) -> None:
+        events.append(event)
+        if event.status.startswith("Waiting for another pull"):
+            another_waits.set()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        another_waits.wait(10)
+        respond_range(handler, BIG)
+
+    answer = Counted(slow)
     store = Store(tmp_path / "store")
     models = Models(store, [OciSource(DockerCredentials(docker_config))])
 
     with Misbehaving(serve_big(answer)) as server:
         names = [f"{server.address}/a/{name}" for name in ("b", "c", "d")]
-        threads = [threading.Thread(target=models.pull, args=(name, events.append)) for name in names]
+        threads = [threading.Thread(target=models.pull, args=(name, hear)) for name in names]
         for thread in threads:
             thread.start()
         for thread in threads:

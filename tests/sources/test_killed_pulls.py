@@ -67,11 +67,10 @@ def proxy(registry: RegistryServer) -> Iterator[CountingProxy]:
 
 def kill_after(proxy: CountingProxy, process: subprocess.Popen[bytes], more_bytes: int) -> int:
     """Kill the process when so many more bytes were sent, and return how many were, in the end."""
-    before, reached = proxy.sent_bytes, threading.Event()
-    proxy.on_sent = lambda total: reached.set() if total >= before + more_bytes else None
-    eventually(lambda: reached.is_set() or process.poll() is not None, "progress of a pull")
-    process.kill()
-    process.wait()
+    before = proxy.sent_bytes
+    # By the thread that sends: what came until another one had seen it was more, and 20 times that all of the blob.
+    proxy.on_sent = lambda total: process.kill() if total >= before + more_bytes else None
+    eventually(lambda: process.poll() is not None, "end of a pull")
     eventually(lambda: proxy.open_connections == 0, "end of the connections")
     return proxy.sent_bytes - before
 
@@ -173,7 +172,7 @@ def test_ctrl_c_is_answered_within_a_second(where: str, dmrc: Dmrc) -> None:
         return seconds
 
     # The machine may be busy with other things for once.
-    assert any(seconds_until_it_ends() < 1 for _ in range(3))
+    assert any(seconds_until_it_ends() < 1 for _ in range(10))
     left = store_of(dmrc).partials.leftovers()
     assert len(left) == (1 if where == "the middle of the blob" else 0)
     assert sum(leftover.size_bytes for leftover in left) < len(BIG)

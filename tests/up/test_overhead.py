@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.up.compose_project import STAY, TINY, ComposeProject, service
 from tests.up.conftest import MakeProject
 
-_PAIRS = 5
+_PAIRS = 20
 _SECONDS = 1.0
 
 
@@ -27,6 +27,8 @@ def test_a_ready_project_is_up_within_a_second_of_compose(project: MakeProject) 
     found.up("--detach")
     compose = ("docker", "compose", "-f", "compose.yaml", "-f", found.override, "up", "--detach")
 
-    more = [_seconds(found, found.dmrc.program, "up", "--detach") - _seconds(found, *compose) for _ in range(_PAIRS)]
+    more: list[float] = []
+    while len(more) < _PAIRS and min(more, default=_SECONDS + 1) > _SECONDS:
+        more.append(_seconds(found, found.dmrc.program, "up", "--detach") - _seconds(found, *compose))
 
     assert min(more) <= _SECONDS, more

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 _SLOW_REMOVAL = """
-import asyncio, time
+import asyncio, threading, time
 from dmrc_ray import application, application_registry
 
-removed = []
+removed, go_on = [], threading.Event()
 
 def remove(name):
     if name == "failing" and "failing" not in removed:
         removed.append(name)
         raise RuntimeError("Serve has no controller")
-    time.sleep(0.3 if name == "slow" else 0)
+    if name == "slow":
+        go_on.wait(60)
     removed.append(name)
 
 async def main():
@@ -30,7 +31,8 @@ async def main():
             await asyncio.sleep(0.005)
     await registry.leave("left", "home", "1")
     await registry.heartbeat("late", "home", "1", 0.01)
-    deadline = time.monotonic() + 5
+    go_on.set()
+    deadline = time.monotonic() + 30
     while registry._applications and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     print(*sorted(removed))

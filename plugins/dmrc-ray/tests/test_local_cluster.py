@@ -64,6 +64,6 @@ def test_a_cluster_is_started_on_loopback_kept_for_the_next_bridge_and_ends_with
         assert second.end() == 0
     finally:
         first.end()
-    until(lambda: not any(each.is_running() for each in own), 30, f"left: {own}")
+    until(lambda: not any(each.is_running() for each in own), 90, f"left: {own}")
     assert not servers(path)
     assert sorted(each.name for each in (home / "ray").iterdir()) == ["cluster.log", "holder", "lock", "token"]

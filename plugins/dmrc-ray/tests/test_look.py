@@ -58,7 +58,10 @@ def test_what_a_cluster_has_is_told(seen: dict[str, object], expected: Finding) 
     assert described("head:6379", seen) == expected
 
 
-def test_a_real_cluster_is_told_with_its_nodes_and_versions(ray_cluster: RayCluster) -> None:
+def test_a_real_cluster_is_told_with_its_nodes_and_versions(
+    ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmrc_ray.look._LOOK_SECONDS", 120.0)
     found = cluster_finding({"RAY_ADDRESS": ray_cluster.address})
 
     assert found.state == "ok", found

@@ -11,6 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from dmrc.cli.client import DaemonClient
+from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
@@ -128,8 +130,11 @@ def test_a_conversation_remembers_what_was_said(chatty: Dmrc, typed: pexpect.spa
 
 
 def test_ctrl_c_ends_an_answer_and_not_the_conversation(chatty: Dmrc, typed: pexpect.spawn[str]) -> None:
+    typed.sendline("/set parameter ignore_eos true")  # else it ends when the model likes
+    typed.expect(">>> ")
     typed.sendline("Tell me a very long story about the sea.")
-    eventually(lambda: any(runner["in_use"] for runner in json.loads(chatty.ok("ps", "--json"))), "an answer that runs")
+    daemon = DaemonClient(Settings.from_environment(chatty.environment))  # a command takes as long as some answers
+    eventually(lambda: any(runner["in_use"] for runner in daemon.runners()), "an answer that runs")
     typed.sendintr()
     typed.expect(">>> ")
     typed.sendline("/bye")

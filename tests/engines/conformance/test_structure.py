@@ -74,7 +74,7 @@ def test_a_tool_that_is_required_is_called_with_arguments_of_its_schema(served: 
 def test_logprobs_come_with_each_token(served: Served) -> None:
     with served.refuses("logprobs"):
         answer = served.client.chat.completions.create(
-            model="chat", messages=HELLO, max_tokens=4, logprobs=True, top_logprobs=2
+            model="chat", messages=HELLO, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2
         )
 
         assert answer.choices[0].logprobs is not None

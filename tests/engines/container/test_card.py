@@ -22,6 +22,7 @@ from tests.engines.child import launch_in, started
 from tests.engines.container.conftest import containers
 from tests.engines.container.test_container import answer, asked, project_key
 from tests.images import card_image
+from tests.polling import eventually
 from tests.synthetic_gguf import Shape, write_model
 from tests.vulkan import VulkanServer
 
@@ -188,9 +189,12 @@ def test_an_image_that_hangs_when_it_is_asked_is_gone_when_nobody_waits_any_more
     image = image_of(docker_engine, busybox, "hangs:local", "sleep 1000")
 
     async def story() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                await engine.devices(ServingOptions(engine="container", image=image))
+        waits = asyncio.create_task(engine.devices(ServingOptions(engine="container", image=image)))
+        runs = ("ps", "--quiet", "--filter", f"label=io.dmrc.home={tmp_path}")
+        await asyncio.to_thread(eventually, lambda: docker_engine.docker(*runs).strip(), "container that hangs")
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
 
     asyncio.run(story())
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -28,13 +29,15 @@ def project(box: SshHost) -> HostedProject:
 
 def kill_client(box: SshHost) -> None:
     for process in box.clients():
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def kill_session(box: SshHost) -> None:
     for process in box.sessions():
-        if process.name() == "sshd":
-            process.kill()
+        with suppress(psutil.NoSuchProcess):  # it ends with the one before
+            if process.name() == "sshd":
+                process.kill()
 
 
 def kill_daemon(box: SshHost) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,13 +51,13 @@ def slow_files(directory: Path, seconds: float) -> Iterator[str]:
 
 @pytest.mark.slow("pulls for longer than it takes until a line of progress is written")
 def test_a_model_is_pulled_there_with_progress_here(box: SshHost, hosted: Hosted, tmp_path: Path) -> None:
-    write_tiny_llama(tmp_path / "tiny.gguf", name="Pulled")
+    write_tiny_llama(tmp_path / "tiny.gguf", name="Pulled", block_count=16)
     with slow_files(tmp_path, seconds=4) as url:
         project = hosted(f"{url}/tiny.gguf")
 
         said = project.ready()
 
-    assert " %), 0.1 MB/s" in said
+    assert re.search(r" %\), 0\.[1-9] MB/s", said), said
     assert "on ssh://box" in said
     assert json.loads(box.here.ok("list", "--json")) == []
     assert len(json.loads(box.there.ok("list", "--json"))) == 2
@@ -90,7 +91,7 @@ def test_chats_streams_and_embeddings_come_from_there_and_are_recorded_here_alon
     assert stream.count('"content"') >= 7
     assert len(embedding["data"][0]["embedding"]) == 64
     assert (unknown.status, stranger.status) == (404, 401)
-    recorded = project.requests()
+    recorded = eventually(lambda: len(found := project.requests()) >= 3 and found, "records of the three")
     assert [(one["service"], one["node"], one["status"]) for one in recorded][:3] == [("web", "box", 200)] * 3
     assert {one["engine"] for one in recorded[:3]} == {"ssh"}
     assert recorded[0]["model_digest"] == json.loads(box.there.ok("inspect", TINY))["id"]
@@ -141,7 +142,8 @@ def test_a_second_up_does_not_connect_again_and_down_ends_the_connection(box: Ss
     project.down()
     eventually(lambda: not box.clients() and not box.sessions(), "end of the connection")
     box.there.ok("unload", "--all")
-    assert [one.pid for one in box.there.processes()] == [json.loads(box.there.ok("status", "--json"))["pid"]]
+    daemon = [json.loads(box.there.ok("status", "--json"))["pid"]]
+    eventually(lambda: [one.pid for one in box.there.processes()] == daemon, "nothing there but the daemon")
     assert not list((box.here.home / "run").glob("host-*"))
     links = [path for path in Path("/tmp").glob("dmrc-*.sock") if path.is_symlink()]
     assert not [path for path in links if path.readlink().is_relative_to(box.there.home)]
@@ -163,7 +165,7 @@ def test_two_people_share_one_runner_there_and_its_queue(box: SshHost, hosted: H
         waiting.join(30)
 
         assert not waiting.is_alive()
-        assert [one["status"] for one in other.requests()] == [200]
+        assert [one["status"] for one in eventually(other.requests, "record of the answer")] == [200]
     assert len([one for one in runners_there(box) if one["parallel"] == 1]) == 1
 
 
