@@ -1,11 +1,18 @@
-"""Threads that do not keep the process from ending: a read that blocks must not delay Ctrl+C."""
+"""Threads and who waits for them: a read that blocks must not delay Ctrl+C."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
+
+LOOK_SECONDS = 0.1
+"""How long the main thread waits at once.
+
+Ctrl+C ends a wait, but not one that begins in the moment in which it comes: while Python passes its lock on to another
+thread, for milliseconds, nobody looks for signals.
+"""
 
 _T = TypeVar("_T")
 
@@ -23,3 +30,10 @@ def start_thread(work: Callable[[], _T], name: str) -> Future[_T]:
 
     threading.Thread(target=run, name=f"dmrc-{name}", daemon=True).start()
     return future
+
+
+def result_of(future: Future[_T]) -> _T:
+    """Return what a thread comes to, however long it takes; Ctrl+C ends the wait. Raises what the thread raised."""
+    while not future.done():
+        wait([future], timeout=LOOK_SECONDS)
+    return future.result()

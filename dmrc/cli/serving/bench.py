@@ -14,6 +14,7 @@ import click
 
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
+from dmrc.threads import result_of
 
 if TYPE_CHECKING:
     from dmrc.fields import JsonObject
@@ -110,7 +111,7 @@ def measure(load: Load, level: int) -> JsonObject:
     started = time.monotonic()
     with ThreadPoolExecutor(level) as pool:
         askers = [pool.submit(_ask_until, load, started + load.duration_seconds) for _ in range(level)]
-        answers = [answer for asker in askers for answer in asker.result()]
+        answers = [answer for asker in askers for answer in result_of(asker)]
     elapsed = time.monotonic() - started
     total = sum(answer.tokens for answer in answers)
     return {

@@ -28,6 +28,7 @@ from dmrc.models import Pulled
 from dmrc.models.description import trained_context
 from dmrc.project import RECORDED_ENGINE, ModelDeclaration, Project
 from dmrc.projects import Registration, process_of
+from dmrc.threads import result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +132,16 @@ def _pull_missing(app: App, models: Sequence[ModelDeclaration]) -> dict[tuple[st
                 raise refusal(error, name, models, app.engines) from error
 
         futures: dict[tuple[str, str | None], Future[Pulled]] = {}
-        for name in wanted:
-            futures[name, None] = pool.submit(pull, name)
-        for (name, host), model in there.items():
-            futures[name, host] = pool.submit(
-                pull_there, app, host, name, model.options.engine, progress.of(name), progress.cancelled
-            )
         try:
+            for name in wanted:
+                futures[name, None] = pool.submit(pull, name)
+            for (name, host), model in there.items():
+                futures[name, host] = pool.submit(
+                    pull_there, app, host, name, model.options.engine, progress.of(name), progress.cancelled
+                )
             for model in here:
                 app.engines[model.engine].fetch(model.options, progress.of_parts(model.options.image or model.engine))
-            return {which: future.result() for which, future in futures.items()}
+            return {which: result_of(future) for which, future in futures.items()}
         except BaseException:
             progress.cancel()
             if there:
@@ -181,9 +182,9 @@ def _load(app: App, project_name: str, models: list[ModelDeclaration]) -> dict[s
         return {}
     names = ", ".join(model.name for model in models)
     with spinner(f"loading {names}"), ThreadPoolExecutor(max_workers=len(models)) as pool:
-        futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
         try:
-            return {key: future.result() for key, future in futures.items()}
+            futures = {model.key: pool.submit(app.daemon.load, project_name, model.key) for model in models}
+            return {key: result_of(future) for key, future in futures.items()}
         except BaseException:
             app.daemon.hang_up()  # the pool waits for its threads, and a load may take minutes
             raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dmrc.comparison.sendable import Sendable
 from dmrc.errors import DaemonError
+from dmrc.threads import LOOK_SECONDS
 
 _CHUNK_BYTES = 64 << 10
 
@@ -58,10 +59,10 @@ class Sender:
         """
         waiting = iter(orders)
         with ThreadPoolExecutor(parallel) as pool:
-            running = self._begun(pool, waiting, parallel)
             try:
+                running = self._begun(pool, waiting, parallel)
                 while running:
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
                         running.discard(future)
                         yield future.result()
