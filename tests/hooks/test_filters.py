@@ -17,6 +17,7 @@ from dmrc.hooks.pieces import pieces_of
 from dmrc.hooks.plugins import NOBODY, Plugins
 from dmrc.hooks.streams import PassingAnswer
 from tests.hooks.written import PROJECT, load, loaded
+from tests.polling import eventually
 
 EXCHANGE = Exchange(id="1", method="POST", path="/v1/chat/completions", operation="chat", received_at=0.0)
 ADDS = """
@@ -128,13 +129,15 @@ def test_a_filter_that_sleeps_is_skipped_in_time_and_blocks_nobody(tmp_path: Pat
 @pytest.mark.slow("waits for a time limit")
 def test_a_filter_that_never_comes_back_is_asked_no_more_until_it_does(tmp_path: Path) -> None:
     plugins = loaded(tmp_path, "@hookimpl\ndef dmrc_request(request):\n    time.sleep(60)")
+    (plugin,) = plugins.all()
     for _ in range(4):
         filtered(plugins)
+    # Each counts from its thread on, which may begin a moment after its caller waits.
+    eventually(lambda: all(seconds > limited.LIMIT_SECONDS for seconds in plugin.running_seconds()), "four overdue")
 
     done = filtered(plugins)
 
     assert done.skipped == ["one"]
-    (plugin,) = plugins.all()
     assert len(plugin.running_seconds()) == 4
 
 
