@@ -74,9 +74,13 @@ class Dmrc:
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def daemon_client(self) -> DaemonClient:
+        """Return who asks the daemon over its socket: a command takes longer than some answers."""
+        return DaemonClient(Settings.from_environment(self.environment))
+
     def daemon(self) -> psutil.Process:
-        """Return the daemon's process, asked over its socket: a command takes longer than some answers."""
-        status = DaemonClient(Settings.from_environment(self.environment)).status()
+        """Return the daemon's process."""
+        status = self.daemon_client().status()
         assert status is not None, "no daemon runs"
         return psutil.Process(int(str(status["pid"])))
 

@@ -18,8 +18,6 @@ from typing import Any, cast
 
 import psutil
 
-from dmrc.cli.client import DaemonClient
-from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.ray_cluster import RayCluster
@@ -110,7 +108,7 @@ class Shop:
 
         No command is run for it: one after the other they would take a processor from those who start replicas.
         """
-        found = DaemonClient(Settings.from_environment(self.dmrc.environment)).runners()
+        found = self.dmrc.daemon_client().runners()
         return [replica for runner in found for replica in cast(list[dict[str, Any]], runner["replicas"])]
 
     def ready(self) -> list[dict[str, Any]]:

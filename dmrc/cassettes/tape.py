@@ -18,7 +18,7 @@ from dmrc.fields import JsonObject
 
 _log = logging.getLogger(__name__)
 
-WRITE_SECONDS = 0.5
+_WRITE_SECONDS = 0.5
 _WAITING_BYTES = 64 << 20
 """Of answers that may wait while a disk is full; what comes then is left out."""
 
@@ -112,10 +112,10 @@ class Tape:
         while not self._ending.is_set():
             self._wake.wait()
             self._wake.clear()
-            self._ending.wait(WRITE_SECONDS)  # more may come meanwhile
+            self._ending.wait(_WRITE_SECONDS)  # more may come meanwhile
             self.flush()
             if self.trouble is not None and not self._ending.is_set():
-                self._ending.wait(WRITE_SECONDS)
+                self._ending.wait(_WRITE_SECONDS)
                 self._wake.set()  # once more, as soon as there is room again
 
     def _write(self) -> None:

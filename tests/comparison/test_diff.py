@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dmrc.cli.client import DaemonClient
 from dmrc.errors import NotFoundError
-from dmrc.settings import Settings
 from tests.comparison.asking import Asked, every_way
 from tests.comparison.scripted_server import STORY, ScriptedServer, scripted_server
 from tests.dmrc_command import Dmrc, temporary_dmrc
@@ -170,7 +168,7 @@ def test_its_key_ends_with_the_command_however_that_ends(shop: Shop, number: sig
     )
     # Two: the first one has been answered when the second one comes.
     eventually(lambda: server.bodies[before + 1 :], "the request that waits")
-    client = DaemonClient(Settings.from_environment(dmrc.environment))
+    client = dmrc.daemon_client()
     assert client.request("POST", "/projects/diff:shop/load/bad?wait=0") == {}
 
     command.send_signal(number)

@@ -107,7 +107,7 @@ class Faulty:
 
     @property
     def _daemon(self) -> DaemonClient:
-        return DaemonClient(Settings.from_environment(self.dmrc.environment))
+        return self.dmrc.daemon_client()
 
     def up(self, service: str = "api", faults: str = "{}", **project: object) -> str:
         """Register the project anew, as `dmrc up` does, and return what was said of a service.

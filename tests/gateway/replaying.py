@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from dmrc.cli.client import DaemonClient
 from dmrc.fields import JsonObject
-from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc
 
 MODEL = "local/tiny"
@@ -100,7 +98,7 @@ class ReplayedShop:
 
 def report(dmrc: Dmrc, path: str) -> JsonObject:
     """Return a report of the daemon's."""
-    told = DaemonClient(Settings.from_environment(dmrc.environment)).request("GET", path)
+    told = dmrc.daemon_client().request("GET", path)
     assert isinstance(told, dict)
     return told
 

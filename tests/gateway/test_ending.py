@@ -13,9 +13,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from dmrc.cli.client import DaemonClient
 from dmrc.errors import DaemonRunningError
-from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 from tests.slow_server import SlowServer, slow_server
@@ -33,10 +31,6 @@ def _post(dmrc: Dmrc, path: str, body: dict[str, object]) -> tuple[int, bytes, s
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
     answer = connection.getresponse()
     return answer.status, answer.read(), answer.headers.get("content-type", "")
-
-
-def _client(dmrc: Dmrc) -> DaemonClient:
-    return DaemonClient(Settings.from_environment(dmrc.environment))
 
 
 def _pid(dmrc: Dmrc) -> int:
@@ -125,7 +119,7 @@ def test_a_caller_who_hangs_up_ends_his_pull(dmrc: Dmrc, slow: SlowServer) -> No
 
 def test_who_started_the_daemon_does_not_stop_it_under_the_pull_of_another(dmrc: Dmrc, slow: SlowServer) -> None:
     """What a command does that started the daemon and fails: `stop` unless anything else runs."""
-    client = _client(dmrc)
+    client = dmrc.daemon_client()
     with _pulling(dmrc, slow, stream=False) as pull:
         stays = client.stop(unless="used")
         assert not pull.done()
@@ -140,7 +134,7 @@ def test_who_started_the_daemon_does_not_stop_it_under_a_command_that_works(
 ) -> None:
     """One of two `dmrc up` failed, and the other one, which was minting its keys, said that no daemon runs."""
     monkeypatch.setenv("DMRC_PORT", str(dmrc.port))  # for the daemon that is started
-    starter, other = (_client(dmrc) for _ in range(2))
+    starter, other = (dmrc.daemon_client() for _ in range(2))
     with contextlib.ExitStack() as work:
         with pytest.raises(InterruptedError), starter.needed():
             work.enter_context(other.needed())
@@ -156,7 +150,7 @@ def test_a_daemon_that_another_command_started_and_ended_at_once_is_started_agai
 ) -> None:
     """The other one held the lock when this one started its own, and was gone when it was asked."""
     monkeypatch.setenv("DMRC_PORT", str(dmrc.port))
-    client = _client(dmrc)
+    client = dmrc.daemon_client()
     start, was_late = client._start, iter((True, False))
 
     def start_late() -> None:
@@ -171,7 +165,7 @@ def test_a_daemon_that_another_command_started_and_ended_at_once_is_started_agai
 
 def test_who_watches_keeps_the_daemon_alive(dmrc: Dmrc) -> None:
     dmrc.ok("configure", "show")
-    client = _client(dmrc)
+    client = dmrc.daemon_client()
     connection = http.client.HTTPConnection("127.0.0.1", dmrc.port, timeout=60)
     connection.request("GET", "/engines/requests", headers={"accept": "text/event-stream"})
     eventually(lambda: json.loads(dmrc.ok("status", "--json"))["in_flight"] == 1, "watcher")

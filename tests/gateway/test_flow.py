@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from dmrc.cli.client import DaemonClient
-from dmrc.settings import Settings
 from tests.gateway.conftest import MODEL, Gateway
 from tests.polling import eventually
 from tests.synthetic_engine import MODEL as SYNTHETIC
@@ -34,7 +32,7 @@ def exchanges(synthetic: SyntheticDmrc) -> dict[str, dict[str, object]]:
 
 def runner(synthetic: SyntheticDmrc) -> dict[str, object]:
     """Ask over the daemon's socket: a command may take longer than an answer."""
-    (found,) = DaemonClient(Settings.from_environment(synthetic.dmrc.environment)).runners()
+    (found,) = synthetic.dmrc.daemon_client().runners()
     return found
 
 

@@ -59,10 +59,7 @@ def test_down_lets_go_of_the_plugins_after_they_heard_the_end_of_their_runner(sh
     shop.up()
     shop.ask()
 
-    from dmrc.cli.client import DaemonClient
-    from dmrc.settings import Settings
-
-    DaemonClient(Settings.from_environment(shop.dmrc.environment)).request("DELETE", "/projects/shop")
+    shop.dmrc.daemon_client().request("DELETE", "/projects/shop")
 
     eventually(lambda: not shop.states())
     eventually(lambda: notes(watches, "stopped"))  # what waited for it is told in a thread of its own

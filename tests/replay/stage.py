@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmrc.cli.client import DaemonClient
-from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.processes import command_of
 
@@ -87,7 +85,7 @@ class Side:
 
     def report(self) -> dict[str, Any]:
         """Return what the daemon says of the run; what was recorded so far is on disk then."""
-        client = DaemonClient(Settings.from_environment(self.dmrc.environment))
+        client = self.dmrc.daemon_client()
         found: dict[str, Any] = client.request("GET", f"/projects/{self.name}/replay")  # type: ignore[assignment]
         return found
 

@@ -11,9 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from dmrc.cli.client import DaemonClient
 from dmrc.projects import Projects, Registration
-from dmrc.settings import Settings
 from tests.replay.echoing import Echo
 from tests.replay.stage import Side, Stage
 
@@ -97,10 +95,7 @@ def test_two_users_in_any_order_with_retries_get_the_right_answers_in_all_of_100
     asked = len(echo.asked)
 
     stage.replaying.begin("replay", models, services=USERS, replay={"speed": 1})
-    run, daemon = (
-        registration(stage.replaying),
-        DaemonClient(Settings.from_environment(stage.replaying.dmrc.environment)),
-    )
+    run, daemon = registration(stage.replaying), stage.replaying.dmrc.daemon_client()
     dice = random.Random(20)
     wrong = []
     clients = {user: client_of(stage.replaying, user) for user in USERS}

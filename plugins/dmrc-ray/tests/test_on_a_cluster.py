@@ -179,8 +179,10 @@ def test_the_busiest_node_is_killed_again_and_again_and_no_request_is_lost(
     assert_only_begun_streams_broke(seen, record)
     assert len(seen) > 8 * KILLS
     # A machine that has other things to do starts replicas more slowly, and the first ones too, with nobody asking; one
-    # time alone tells of the machine.
-    assert statistics.median(back) <= max(BACK_SECONDS, first_start), back
+    # time alone tells of the machine, up to a point.
+    longest = max(BACK_SECONDS, first_start)
+    assert statistics.median(back) <= longest, back
+    assert max(back) <= 2 * longest, back
 
 
 def test_a_node_that_hangs_keeps_no_request_waiting(dmrc_on_ray: Dmrc, ray_cluster: RayCluster) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dmrc.cli.client import DaemonClient
-from dmrc.settings import Settings
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.tiny_gguf import write_tiny_llama
@@ -133,7 +131,7 @@ def test_ctrl_c_ends_an_answer_and_not_the_conversation(chatty: Dmrc, typed: pex
     typed.sendline("/set parameter ignore_eos true")  # else it ends when the model likes
     typed.expect(">>> ")
     typed.sendline("Tell me a very long story about the sea.")
-    daemon = DaemonClient(Settings.from_environment(chatty.environment))  # a command takes as long as some answers
+    daemon = chatty.daemon_client()  # a command takes as long as some answers
     eventually(lambda: any(runner["in_use"] for runner in daemon.runners()), "an answer that runs")
     typed.sendintr()
     typed.expect(">>> ")
