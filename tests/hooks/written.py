@@ -5,11 +5,19 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from dmrc import Exchange
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import Plugins
 from dmrc.project import LocalPlugin
 
 PROJECT = "shop"
+EXCHANGE = Exchange(id="1", method="POST", path="/v1/chat/completions", operation="chat", received_at=0.0)
+PASSES = """
+@hookimpl
+def dmrc_request(request):
+    request.body["messages"].clear()
+"""
+"""A plugin that returns nothing."""
 
 
 def write(path: Path, source: str) -> Path:
@@ -31,3 +39,8 @@ def loaded(tmp_path: Path, *sources: str) -> Plugins:
         plugin = load(plugins, tmp_path / f"{name}.py", source)
         assert plugin.state == "loaded", plugin.reason
     return plugins
+
+
+def errors(plugins: Plugins, name: str = "one") -> object:
+    """Return how many errors of a plugin were counted."""
+    return next(plugin.to_json()["errors"] for plugin in plugins.all() if plugin.name == name)
