@@ -8,7 +8,8 @@ from dmrc.capture.documents import Documents
 from dmrc.dialects.table import dialect_of
 from dmrc.event_stream import events, is_event_stream
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.json_values import LARGEST_PARSED_BYTES, parse_line
+from dmrc.json_bytes import read_line
+from dmrc.json_values import LARGEST_PARSED_BYTES
 
 AnswerChunk = tuple[dict[str, JsonValue], int]
 """A chunk of an answer in OpenAI's words, not to be changed, and the offset in the body of the end of its bytes."""
@@ -61,7 +62,11 @@ class ParsedBodies:
         elif documents := self.of(body).documents:
             yield from ((one.value, one.end) for one in documents if isinstance(one.value, dict))
         else:  # an event may have several lines
-            yield from ((parse_line(one.data), one.end) for one in events(body))
+            yield from ((_object(one.data), one.end) for one in events(body))
+
+
+def _object(line: bytes) -> dict[str, JsonValue]:
+    return read_line(line) if len(line) <= LARGEST_PARSED_BYTES else {}
 
 
 def is_streamed(exchange: Exchange) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 from dmrc.event_stream import Event, EventReader
 from dmrc.fields import JsonObject
-from dmrc.json_values import parse_line
+from dmrc.json_bytes import read_line
 
 ChatEvent = JsonObject | str
 """A JSON object, as one of OpenAI's chunks or `{"error": {…}}`; or the text of an event that is none, as `[DONE]`."""
@@ -39,4 +39,4 @@ def _values(told: Iterable[Event]) -> list[ChatEvent]:
 
 
 def _value(data: bytes) -> ChatEvent:
-    return parse_line(data, len(data)) or data.decode("utf-8", "surrogateescape")
+    return read_line(data) or data.decode("utf-8", "surrogateescape")

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from dmrc.errors import HttpInputError, InputError
 from dmrc.exchange import JsonValue
+from dmrc.json_bytes import is_deeper, read_json
 
 AT_ONCE_BYTES = 256 << 10
 """Up to here Python's own reader is done soon enough."""
@@ -61,9 +62,7 @@ def read_short(body: bytes) -> JsonValue:
         InputError: It is not JSON, or is nested too deep.
     """
     try:
-        value: JsonValue = _decoder.decode(_text_of(body))
-        if _HALF.search(body):
-            _check_characters(json.dumps(value, ensure_ascii=False))
+        value = read_json(body, _read_by_python)
         if body.count(b"{") + body.count(b"[") > _DEEPEST:
             _refuse_depth(value, _DEEPEST)
     except RecursionError as error:
@@ -119,6 +118,13 @@ def written(value: JsonValue, levels: int = _LEVELS_APART) -> Iterator[bytes]:
         yield b"]"
     else:
         yield json.dumps(value).encode()
+
+
+def _read_by_python(body: bytes) -> JsonValue:
+    value: JsonValue = _decoder.decode(_text_of(body))
+    if _HALF.search(body):
+        _check_characters(json.dumps(value, ensure_ascii=False))
+    return value
 
 
 def _text_of(body: bytes) -> str:
@@ -261,10 +267,5 @@ def _refuse_depth(value: JsonValue, most: int) -> None:
     Raises:
         ValueError: It has more.
     """
-    level = [value]
-    for _ in range(most + 1):
-        containers = [each for each in level if isinstance(each, dict | list)]
-        if not containers:
-            return
-        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
-    raise ValueError(_TOO_DEEP)
+    if is_deeper(value, most):
+        raise ValueError(_TOO_DEEP)
