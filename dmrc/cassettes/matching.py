@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from dmrc.cassettes.interaction import Asked
+from dmrc.date_texts import without_dates
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.project.replay import pattern_of
 
@@ -19,26 +20,6 @@ _HOW_NOT_WHAT = frozenset(
 _CALL_IDS = frozenset(("tool_call_id", "tool_use_id", "call_id"))
 """Fields that name a call of a tool; so does `id` in an object that is one."""
 
-_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_DAY = r"(?:\d{1,2}(?:st|nd|rd|th)?)"
-_YEARS, _OF_YEAR, _OF_MONTH = r"(?:19|20)\d{2}", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-_FIRST = r"(?:0?[1-9]|[12]\d|3[01])"
-_WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?\s+)"
-_CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?!:?\d)(?:\s?[ap]\.?m\b)?"
-_ZONE = r"(?:\s?(?:Z|UTC|GMT|[+-][01]\d:?[0-5]\d))?"
-_AT = rf"(?:,?\s+(?:at\s+)?{_CLOCK}{_ZONE})?"
-# Two patterns, each behind a look that costs little: most texts have no date, and many have long numbers.
-_NUMBERS = re.compile(
-    rf"(?<![\w.])(?=[0-9])(?:{_YEARS}-{_OF_YEAR}-{_OF_MONTH}(?:[T ]{_CLOCK}{_ZONE})?"
-    rf"|{_FIRST}[/.]{_FIRST}[/.]{_YEARS}{_AT}|{_CLOCK}{_ZONE})(?!\w)"
-)
-_NAMES = re.compile(
-    rf"(?<!\w){_WEEKDAY}?(?:{_DAY}\s+{_MONTH}|{_MONTH}\s+{_DAY}),?\s+{_YEARS}{_AT}(?!\w)", re.IGNORECASE
-)
-_MAY_BE_NUMBERS = re.compile(r"[0-9](?::[0-9][0-9]|[-/.][0-9][0-9]?[-/.][0-9])")
-_YEAR = re.compile(r"[,\s](?:19|20)[0-9]{2}(?!\w)")
-_MONTH_BEFORE = re.compile(_MONTH, re.IGNORECASE)
-_LONGEST_MONTH_AND_DAY, _LONGEST_BEFORE_YEAR, _LONGEST_AFTER_YEAR = 16, 32, 48
 _DATE, _ANYTHING = "<date>", "<ignored>"
 
 
@@ -96,27 +77,10 @@ class _Walk:
         return self._calls.setdefault(name, f"call-{len(self._calls) + 1}")
 
     def _text(self, text: str) -> str:
-        text = _without_named_dates(text)
-        if _MAY_BE_NUMBERS.search(text):
-            text = _NUMBERS.sub(_DATE, text)
+        text = without_dates(text, _DATE)
         for pattern in self._patterns:
             text = pattern.sub(_ANYTHING, text)
         return text
-
-
-def _without_named_dates(text: str) -> str:
-    """Return a text with a mark in place of dates that name a month, which are searched for where a year stands."""
-    parts: list[str] = []
-    done = 0
-    for year in _YEAR.finditer(text):
-        start = year.start()
-        if start < done or not _MONTH_BEFORE.search(text, max(done, start - _LONGEST_MONTH_AND_DAY), start):
-            continue
-        found = _NAMES.search(text, max(done, start - _LONGEST_BEFORE_YEAR), year.end() + _LONGEST_AFTER_YEAR)
-        if found is not None:
-            parts += (text[done : found.start()], _DATE)
-            done = found.end()
-    return "".join([*parts, text[done:]]) if parts else text
 
 
 def _is_call(value: JsonObject) -> bool:
