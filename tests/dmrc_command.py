@@ -26,14 +26,18 @@ _STRANGERS = ("DMRC_", "DOCKER_", "COMPOSE_", "OPENAI_", "MODEL_RUNNER_", "DEFAU
 _STOP_SECONDS = 20
 
 
+_ROOT = Path(__file__).parents[1]
+
+
 class Dmrc:
     """A dmrc that nothing else on the machine knows, and that knows no Docker until it is told of one."""
 
-    def __init__(self, home: Path) -> None:
-        """Use `home` as the state directory, and a port that was free a moment ago."""
+    def __init__(self, home: Path, checkout: Path | None = None) -> None:
+        """Use `home` as the state directory, and a port that was free a moment ago; `checkout` is another build's."""
         self.home = home
         self.port = free_port()
-        self.program = Path(sys.executable).parent / "dmrc"
+        self.checkout = checkout or _ROOT
+        self.program = (checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent) / "dmrc"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_STRANGERS)},
             "DMRC_HOME": str(home),
@@ -139,11 +143,11 @@ def _describe(process: psutil.Process) -> str:
 
 
 @contextmanager
-def temporary_dmrc() -> Iterator[Dmrc]:
+def temporary_dmrc(checkout: Path | None = None) -> Iterator[Dmrc]:
     """Yield a dmrc in a new directory with a short name; at the end no process and no file of it is left."""
     home = Path(tempfile.mkdtemp(prefix="dmrc-"))
     try:
-        dmrc = Dmrc(home)
+        dmrc = Dmrc(home, checkout)
         yield dmrc
         dmrc.stop()
     finally:

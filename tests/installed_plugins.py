@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.dmrc_command import Dmrc
-
-_ROOT = Path(__file__).parents[1]
 
 
 def install_plugins(dmrc: Dmrc, **modules: str) -> None:
@@ -16,4 +12,4 @@ def install_plugins(dmrc: Dmrc, **modules: str) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins-of-a-test\nVersion: 1\n")
     entries = "".join(f"{name} = {module}\n" for name, module in modules.items())
     (metadata / "entry_points.txt").write_text(f"[dmrc]\n{entries}")
-    dmrc.environment["PYTHONPATH"] = f"{metadata.parent}:{_ROOT}"
+    dmrc.environment["PYTHONPATH"] = f"{metadata.parent}:{dmrc.checkout}"

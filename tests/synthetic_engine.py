@@ -65,9 +65,9 @@ class SyntheticDmrc:
 
 
 @contextmanager
-def synthetic_dmrc(parallel: int = 64, capture: str = "full") -> Iterator[SyntheticDmrc]:
-    """Yield it with its runner loaded; `capture` as in `x-dmrc`."""
-    with temporary_dmrc() as dmrc:
+def synthetic_dmrc(parallel: int = 64, capture: str = "full", checkout: Path | None = None) -> Iterator[SyntheticDmrc]:
+    """Yield it with its runner loaded; `capture` as in `x-dmrc`. The code is of `checkout`, or this one."""
+    with temporary_dmrc(checkout) as dmrc:
         install_plugins(dmrc, synthetic=__name__)
         (dmrc.home / "compose.yaml").write_text(
             f"name: bench\nx-dmrc: {{capture: {capture}}}\n"

@@ -30,6 +30,8 @@ class Load:
     """TCP port on loopback."""
     socket: str | None = None
     """Unix socket, where there is no port."""
+    path: str = "/v1/chat/completions"
+    """Where to ask."""
     key: str = "none"
     """Bearer."""
     body: Mapping[str, object]
@@ -116,7 +118,7 @@ async def _call(load: Load, seen: Loaded) -> None:
     """Be one caller. On a unix socket each request has its own connection: llama.cpp ends it after each stream."""
     loop = asyncio.get_running_loop()
     body = json.dumps(load.body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.key}\r\n"
+    head = f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.key}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     connection: _Connection | None = None
     for _ in range(load.requests):
