@@ -18,8 +18,8 @@ from dmrc.models import Models
 from dmrc.project import Replay
 from dmrc.settings import Settings
 
-# Nearly all that a request makes is gone when it ends, and is in no cycle. To look for cycles at each 700 objects, as is
-# usual, was an eighth of what a request costs.
+# Nearly all that a request makes is gone when it ends, and is in no cycle. To look for cycles at each 700 objects, as
+# is usual, was an eighth of what a request costs.
 _OBJECTS_BETWEEN_COLLECTIONS = (20_000, 10, 10)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from operator import attrgetter
 
 from dmrc import Exchange, Project, Runner, hookimpl
 
@@ -19,6 +20,7 @@ _EXCHANGE_FIELDS = (
     *("status", "finish_reason", "error_type", "error_message", "client_disconnected"),
     *("prompt_tokens", "cached_tokens", "completion_tokens", "completion_tokens_per_second"),
 )
+_exchange_values = attrgetter(*_EXCHANGE_FIELDS)
 _RUNNER_FIELDS = ("id", "model_reference", "engine", "mode", "context_tokens", "parallel", "memory_bytes")
 _LONGEST = 200
 
@@ -27,7 +29,8 @@ _LONGEST = 200
 def dmrc_exchange_completed(exchange: Exchange) -> None:
     """Log a finished request."""
     level = logging.WARNING if (exchange.status or 500) >= 500 or exchange.error_type else logging.INFO
-    fields = {name: value for name in _EXCHANGE_FIELDS if (value := getattr(exchange, name)) not in (None, False)}
+    told = zip(_EXCHANGE_FIELDS, _exchange_values(exchange), strict=True)
+    fields = {name: value for name, value in told if value is not None and value is not False}
     _write(level, "request", _sentence(exchange), fields)
 
 
@@ -65,7 +68,9 @@ def dmrc_project_loaded(project: Project) -> None:
 
 def _write(level: int, event: str, message: str, fields: Mapping[str, object]) -> None:
     # What callers say may hold line breaks or escapes, and a line of the log is one line.
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
+    line = message
+    if not message.isprintable():
+        line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
     _log.log(level, "%s", line, extra={"event": {"event": event, **fields}})
 
 

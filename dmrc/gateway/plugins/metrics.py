@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -86,29 +87,41 @@ _per_token = _histogram(
 )
 
 
+# Each request looks for six of them, nearly always those of the one before; to find them again the client makes a text
+# of each label, and takes a lock.
+@lru_cache(maxsize=4096)
+def _counts(counter: Counter, *labels: str) -> Counter:
+    return counter.labels(*labels)
+
+
+@lru_cache(maxsize=4096)
+def _times(histogram: Histogram, *labels: str) -> Histogram:
+    return histogram.labels(*labels)
+
+
 @hookimpl
 def dmrc_exchange_completed(exchange: Exchange) -> None:
     """Count a finished request."""
     named = (exchange.project, exchange.service, exchange.model_reference, exchange.engine)
     who = tuple(name or "" for name in named)
-    _requests.labels(*who, exchange.operation, str(exchange.status or "")).inc()
+    _counts(_requests, *who, exchange.operation, str(exchange.status or "")).inc()
     counts = (("input", exchange.prompt_tokens), ("cached", exchange.cached_tokens))
     for kind, count in (*counts, ("output", exchange.completion_tokens)):
-        _tokens.labels(*who, kind).inc(count or 0)
+        _counts(_tokens, *who, kind).inc(count or 0)
     if exchange.replica is not None:
         place = (_nodes.label(exchange.node or ""), _replicas.label(exchange.replica))
-        _answers.labels(*who[2:], *place, str(exchange.status or "")).inc()
+        _counts(_answers, *who[2:], *place, str(exchange.status or "")).inc()
     if exchange.client_disconnected:
-        _disconnects.labels(*who).inc()
+        _counts(_disconnects, *who).inc()
     operation = _OPERATION_NAMES.get(exchange.operation, exchange.operation)
     if exchange.total_ms is not None:
-        _duration.labels(*who, operation, _error_type(exchange)).observe(exchange.total_ms / 1000)
+        _times(_duration, *who, operation, _error_type(exchange)).observe(exchange.total_ms / 1000)
     if exchange.first_token_ms is None:
         return
-    _first_token.labels(*who, operation).observe(exchange.first_token_ms / 1000)
+    _times(_first_token, *who, operation).observe(exchange.first_token_ms / 1000)
     later = (exchange.completion_tokens or 0) - 1
     if later > 0 and exchange.total_ms is not None:
-        _per_token.labels(*who, operation).observe((exchange.total_ms - exchange.first_token_ms) / 1000 / later)
+        _times(_per_token, *who, operation).observe((exchange.total_ms - exchange.first_token_ms) / 1000 / later)
 
 
 @hookimpl

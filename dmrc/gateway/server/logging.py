@@ -21,7 +21,8 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
     """Send the log of this process to a rotated file, or to stderr where `path` is None."""
     handler: logging.Handler = logging.StreamHandler()
     if path is not None:
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+        handler = _RotatedFile(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+    _leave_out_what_no_form_tells()
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
     handler.setFormatter(_JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -36,6 +37,23 @@ def mask_with(mask: Callable[[str], str]) -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Masked(handler.formatter or logging.Formatter(), mask))
     sys.stdout, sys.stderr = _MaskedLines(sys.stdout, mask), _MaskedLines(sys.stderr, mask)
+
+
+def _leave_out_what_no_form_tells() -> None:
+    """Note of a record no file, line, thread or process: to find them is a fifth of what a line costs.
+
+    Source: https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class _RotatedFile(logging.handlers.RotatingFileHandler):
+    """A log that is rotated when it has reached its size; Python's own makes each line twice to see whether it fits."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        del record
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
 
 
 class _MaskedLines(io.TextIOBase):
