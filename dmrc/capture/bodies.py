@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dmrc.capture.documents import Documents
+from dmrc.capture.event_runs import read_through
 from dmrc.dialects.table import dialect_of
 from dmrc.event_stream import events, is_event_stream
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_bytes import read_line
 from dmrc.json_values import LARGEST_PARSED_BYTES
 
-AnswerChunk = tuple[dict[str, JsonValue], int]
-"""A chunk of an answer in OpenAI's words, not to be changed, and the offset in the body of the end of its bytes."""
+
+class AnswerChunk(NamedTuple):
+    """A chunk of an answer, or several that differ in one text only, with the whole of that text."""
+
+    said: dict[str, JsonValue]
+    """In OpenAI's words; not to be changed."""
+    end: int
+    """Offset in the body of the end of the bytes of the first."""
+    events: int = 1
+    """How many there are that say something."""
 
 
 class ParsedBodies:
@@ -28,7 +38,7 @@ class ParsedBodies:
         for one in self._read:
             if one.body is body:
                 return one
-        self._read.append(Documents.of(body))
+        self._read.append(read_through(body))
         return self._read[-1]
 
     def whole(self, body: bytes) -> dict[str, JsonValue]:
@@ -46,9 +56,9 @@ class ParsedBodies:
         if self._told is not None and self._told[0] is body:
             return self._told[1]
         read = dialect_of(exchange.dialect, exchange.operation).reader(exchange.operation)
-        found = None
+        found: Sequence[AnswerChunk] | None = None
         if read is not None:
-            found = [(said, end) for event, end in self._events(exchange) if (said := read(event))]
+            found = [one._replace(said=said) for one in self._events(exchange) if (said := read(one.said))]
         elif is_streamed(exchange):
             found = list(self._events(exchange))
         self._told = body, found
@@ -58,11 +68,13 @@ class ParsedBodies:
         body = exchange.response_body
         if not is_streamed(exchange):
             if whole := self.whole(body):
-                yield whole, len(body)
+                yield AnswerChunk(whole, len(body))
         elif documents := self.of(body).documents:
-            yield from ((one.value, one.end) for one in documents if isinstance(one.value, dict))
+            for one in documents:
+                if isinstance(one.value, dict):
+                    yield AnswerChunk(one.value, one.end if one.first_end is None else one.first_end, one.events)
         else:  # an event may have several lines
-            yield from ((_object(one.data), one.end) for one in events(body))
+            yield from (AnswerChunk(_object(one.data), one.end) for one in events(body))
 
 
 def _object(line: bytes) -> dict[str, JsonValue]:

@@ -66,7 +66,7 @@ def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
         return bodies.whole(exchange.response_body)
     document: dict[str, JsonValue] = {}
     choices: dict[int, dict[str, JsonValue]] = {}
-    for chunk, _ in stream:
+    for chunk, _, _ in stream:
         for choice in items_of(chunk.get("choices")):
             index = choice.get("index")
             _add_choice(choices.setdefault(index if isinstance(index, int) else 0, {}), choice)

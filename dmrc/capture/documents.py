@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dmrc.exchange import JsonValue
+from dmrc.json_bytes import read_json
 
 Spans = Sequence[tuple[int, int]]
 """Start and end of each part of a text, in order, none inside another."""
@@ -43,6 +44,10 @@ class ParsedDocument:
     """What it says."""
     changed: bool = False
     """Whether `value` was changed since it was read."""
+    first_end: int | None = None
+    """Where it stands for several events of a stream: offset after the last byte of the first; else None."""
+    events: int = 1
+    """How many events it stands for that say something."""
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Documents:
     """The bytes that were read."""
     documents: list[ParsedDocument] = field(default_factory=list)
     """In order; what is no JSON is left out."""
+    shorter: bytes | None = None
+    """The body where several events are one: it has the texts and the names of all; None where each is for itself."""
 
     @classmethod
     def of(cls, body: bytes) -> Documents:
@@ -122,10 +129,9 @@ def moved(offsets: Sequence[tuple[float, int]], edits: Sequence[Edit]) -> tuple[
 
 def _parsed(body: bytes) -> JsonValue:
     try:
-        value: JsonValue = json.loads(body)
+        return read_json(body)
     except (ValueError, RecursionError):
         return None
-    return value
 
 
 def _in_lines(body: bytes) -> Iterator[ParsedDocument]:

@@ -10,7 +10,7 @@ from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.media import without_media
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.replacing import REDACTED
-from dmrc.exchange import Exchange
+from dmrc.exchange import Exchange, changed
 from dmrc.secret_names import is_secret_name
 from dmrc.settings import CaptureLevel
 
@@ -40,7 +40,7 @@ class CaptureLimits:
 
 def mask_credentials(exchange: Exchange) -> Exchange:
     """Return the exchange without the values of headers that hold credentials."""
-    return replace(exchange, **headers_without_credentials(exchange))
+    return changed(exchange, headers_without_credentials(exchange))
 
 
 def headers_without_credentials(exchange: Exchange) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def reduced(exchange: Exchange, level: CaptureLevel) -> Exchange:
     """Return the exchange with what the level allows: `metadata` keeps no bodies, `off` no headers either."""
     if level == "full":
         return exchange
-    exchange = replace(exchange, request_body=b"", response_body=b"")
-    return exchange if level == "metadata" else replace(exchange, request_headers={}, response_headers={})
+    exchange = changed(exchange, {"request_body": b"", "response_body": b""})
+    return exchange if level == "metadata" else changed(exchange, {"request_headers": {}, "response_headers": {}})
 
 
 def bare(exchange: Exchange) -> Exchange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 
 from dmrc.exchange import JsonValue
 from dmrc.secret_names import is_secret_name
@@ -20,10 +21,16 @@ OTHER_NAMES = frozenset({"logprobs", "top_logprobs", "completion_probabilities"}
 """Below these, `token` stands beside its probability."""
 _SMALLEST_NUMBER = 100
 _LONGEST_JSON = 1 << 20
+_LONGEST_NAME = 256
 
 
 def is_telling_name(name: str) -> bool:
     """Return whether `mask_named` may find something under this name."""
+    return _is_telling(name[-_LONGEST_NAME:])  # callers choose names, and the cache keeps them
+
+
+@lru_cache(4096)
+def _is_telling(name: str) -> bool:
     return name in ("headers", "value", "arguments") or name in _SCHEMAS or is_secret_name(name)
 
 

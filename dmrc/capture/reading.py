@@ -7,12 +7,12 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 from dmrc.capture.bodies import AnswerChunk, ParsedBodies, is_streamed
-from dmrc.exchange import Exchange, JsonValue
+from dmrc.exchange import Exchange, JsonValue, changed
 from dmrc.json_values import find_object, find_string, items_of, object_of
 
 ESTIMATED = "estimated"
@@ -40,28 +40,10 @@ class _Findings:
     pieces: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """Fields of `Exchange` of the same names; None where the body does not say."""
-
-    prompt_tokens: int | None
-    cached_tokens: int | None
-    completion_tokens: int | None
-    prompt_tokens_per_second: float | None
-    completion_tokens_per_second: float | None
-    finish_reason: str | None
-    error_type: str | None
-    error_message: str | None
-    first_token_ms: float | None
-
-
-_FACTS = tuple(one.name for one in fields(_Facts))
-
-
 def complete(exchange: Exchange) -> Exchange:
     """Return the exchange with what its raw response says; see `facts_of`."""
     news = facts_of(exchange, ParsedBodies())
-    return replace(exchange, **news) if news else exchange
+    return changed(exchange, news) if news else exchange
 
 
 def facts_of(exchange: Exchange, bodies: ParsedBodies) -> dict[str, Any]:
@@ -72,17 +54,17 @@ def facts_of(exchange: Exchange, bodies: ParsedBodies) -> dict[str, Any]:
     stream, streamed = bodies.events(exchange), is_streamed(exchange)
     found = _read_whole(exchange.response_body, bodies) if stream is None else _read_stream(stream)
     facts = _facts(found, _first_token_ms(exchange, found, streamed))
-    notes = {}
-    if facts.completion_tokens is None and found.pieces and streamed:
+    if facts["completion_tokens"] is None and found.pieces and streamed:
         # It was broken off before its counts came; a piece is a token, but for rare letters that need several.
-        facts = replace(facts, completion_tokens=found.pieces)
-        notes = {ESTIMATED: "completion_tokens"}
-    if facts.completion_tokens_per_second is None and stream is not None:
-        facts = replace(facts, completion_tokens_per_second=_observed_rate(exchange, facts))
-    news = {
-        one: value for one in _FACTS if (value := getattr(facts, one)) is not None and getattr(exchange, one) is None
+        facts["completion_tokens"] = found.pieces
+        facts["annotations"] = {**exchange.annotations, ESTIMATED: "completion_tokens"}
+    if facts["completion_tokens_per_second"] is None and stream is not None:
+        facts["completion_tokens_per_second"] = _observed_rate(exchange, facts)
+    return {
+        name: value
+        for name, value in facts.items()
+        if value is not None and (name == "annotations" or getattr(exchange, name) is None)
     }
-    return {**news, "annotations": {**exchange.annotations, **notes}} if notes else news
 
 
 def _read_whole(body: bytes, bodies: ParsedBodies) -> _Findings:
@@ -102,9 +84,9 @@ def _read_whole(body: bytes, bodies: ParsedBodies) -> _Findings:
 
 def _read_stream(stream: Sequence[AnswerChunk]) -> _Findings:
     found = _Findings()
-    for answer, end in stream:
+    for answer, end, events in stream:
         if _take(found, answer):
-            found.pieces += 1
+            found.pieces += events
             if found.first_token_end is None:
                 found.first_token_end = end
     return found
@@ -127,7 +109,8 @@ def _take(found: _Findings, answer: dict[str, JsonValue]) -> bool:
     return has_token
 
 
-def _facts(found: _Findings, first_token_ms: float | None) -> _Facts:
+def _facts(found: _Findings, first_token_ms: float | None) -> dict[str, Any]:
+    """Return fields of `Exchange` by their names; None where the body does not say."""
     timings, usage = found.timings, found.usage
     evaluated, cached = _count(timings.get("prompt_n")), _count(timings.get("cache_n"))
     prompt = _count(usage.get("prompt_tokens"))
@@ -138,17 +121,17 @@ def _facts(found: _Findings, first_token_ms: float | None) -> _Facts:
         cached = _count(object_of(usage.get("prompt_tokens_details")).get("cached_tokens"))
     generated, told = _count(timings.get("predicted_n")), _count(usage.get("completion_tokens"))
     kind, message = _error(found.error)
-    return _Facts(
-        prompt_tokens=prompt,
-        cached_tokens=cached,
-        completion_tokens=max(filter(None, (generated, told)), default=generated if told is None else told),
-        prompt_tokens_per_second=_positive(timings.get("prompt_per_second")),
-        completion_tokens_per_second=_positive(timings.get("predicted_per_second")),
-        finish_reason=found.finish_reason,
-        error_type=kind,
-        error_message=message,
-        first_token_ms=first_token_ms,
-    )
+    return {
+        "prompt_tokens": prompt,
+        "cached_tokens": cached,
+        "completion_tokens": max(filter(None, (generated, told)), default=generated if told is None else told),
+        "prompt_tokens_per_second": _positive(timings.get("prompt_per_second")),
+        "completion_tokens_per_second": _positive(timings.get("predicted_per_second")),
+        "finish_reason": found.finish_reason,
+        "error_type": kind,
+        "error_message": message,
+        "first_token_ms": first_token_ms,
+    }
 
 
 def _first_token_ms(exchange: Exchange, found: _Findings, streamed: bool) -> float | None:
@@ -165,13 +148,13 @@ def _first_token_ms(exchange: Exchange, found: _Findings, streamed: bool) -> flo
     return about if exchange.total_ms is None else min(about, exchange.total_ms)
 
 
-def _observed_rate(exchange: Exchange, facts: _Facts) -> float | None:
+def _observed_rate(exchange: Exchange, facts: Mapping[str, Any]) -> float | None:
     """Return the decode rate by the times of a stream; None where it came in few pieces, which tell of no token."""
-    tokens, first_ms = facts.completion_tokens, facts.first_token_ms
+    tokens, first_ms = facts["completion_tokens"], facts["first_token_ms"]
     if tokens is None or first_ms is None or 2 * len(exchange.chunk_offsets) < tokens:
         return None
     seconds = (exchange.chunk_offsets[-1][0] - first_ms) / 1000
-    return (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
+    return float((tokens - 1) / seconds) if tokens > 1 and seconds > 0 else None
 
 
 def _error(error: JsonValue) -> tuple[str | None, str | None]:
@@ -242,7 +225,7 @@ def text_of_response(exchange: Exchange, bodies: ParsedBodies | None = None) -> 
     bodies = bodies or ParsedBodies()
     body, stream = exchange.response_body, bodies.events(exchange)
     if stream is not None:
-        chunks = (choice for answer, _ in stream for choice in items_of(answer.get("choices")))
+        chunks = (choice for answer, _, _ in stream for choice in items_of(answer.get("choices")))
         return "".join([words for choice in chunks for words in _choice_words(choice)]).strip()
     answer = bodies.whole(body)
     if not answer and body[:1] == b"{":

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.capture.bodies import ParsedBodies
@@ -18,7 +18,7 @@ from dmrc.capture.policy import AnyCaller, Policy
 from dmrc.capture.reading import facts_of
 from dmrc.capture.rows import ExchangeTexts, words_of
 from dmrc.errors import StoreError, where
-from dmrc.exchange import Exchange, JsonValue
+from dmrc.exchange import Exchange, JsonValue, changed
 from dmrc.settings import CaptureLevel
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Recorder:
         """Return what may be kept of an exchange; None where a filter refuses it."""
         redactor = self._policy.redactor(exchange)
         is_ours = exchange.error_message is not None
-        exchange = replace(exchange, **facts_of(exchange, bodies), **headers_without_credentials(exchange))
+        exchange = changed(exchange, {**facts_of(exchange, bodies), **headers_without_credentials(exchange)})
         if redactor is None:
             return bare(exchange)
         ready = prepared(exchange, self._limits, redactor, bodies)
@@ -208,7 +208,7 @@ class Recorder:
             kept = redactor.masked(kept)  # a plugin may know a secret, and have noted it
         if kept is not None and level != "full" and not is_ours:
             # The answer's body told it. What is said of a request quotes it, and is content like the request.
-            kept = replace(kept, error_message=None)
+            kept = changed(kept, {"error_message": None})
         return None if kept is None else reduced(kept, level)
 
     def _filtered(self, exchange: Exchange) -> Exchange | None:

@@ -39,6 +39,7 @@ class Redactor:
         texts = {form for value in values if value for form in (value, *_encoded(value))}
         self._texts = tuple(sorted(texts, key=len, reverse=True))
         self._bytes = tuple(sorted({form for text in texts for form in _escaped(text)}, key=len, reverse=True))
+        self._as_latin_1 = tuple(form.decode("latin-1") for form in self._bytes)
 
     @property
     def longest(self) -> int:
@@ -57,7 +58,8 @@ class Redactor:
 
     def in_bytes(self, body: bytes) -> Spans:
         """Return the spans in a body as it is."""
-        patterns = [_pattern(form) for form in self._bytes if form in body]
+        latin = body.decode("latin-1")  # `in` of texts costs a third of that of bytes
+        patterns = [_pattern(self._bytes[at]) for at, form in enumerate(self._as_latin_1) if form in latin]
         if KEY_PREFIX.encode() in body:
             patterns.append(_OWN_KEY.pattern)
         # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.

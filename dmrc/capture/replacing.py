@@ -103,9 +103,11 @@ def mask_with(
 
 def _texts(finder: SecretFinder, body: bytes, bodies: ParsedBodies) -> list[str] | None:
     """Return the texts of a body; None where there is something to replace beside them."""
-    if len(body) > LARGEST_DOCUMENT_BYTES or finder.in_bytes(body):
+    if len(body) > LARGEST_DOCUMENT_BYTES:
         return None
     documents = bodies.of(body)
+    if finder.in_bytes(body if documents.shorter is None else documents.shorter):
+        return None
     return texts_of(documents) if documents.documents else [body.decode("utf-8", "surrogateescape")]
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from operator import attrgetter
 from sqlite3 import Row
 from typing import Any
 
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.reading import text_of_response, texts_of_request
-from dmrc.exchange import Exchange
+from dmrc.exchange import Exchange, JsonValue
+from dmrc.json_bytes import write_json
 
 CONTENT_COLUMNS = ("request_headers", "request_body", "response_headers", "response_body", "chunk_offsets")
 """Fields that lie in the table `content`, so that a page of the list need not read them."""
@@ -18,9 +21,8 @@ CONTENT_COLUMNS = ("request_headers", "request_body", "response_headers", "respo
 SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in CONTENT_COLUMNS)
 """Fields that lie in the table `exchanges`, each in a column of its name."""
 
-_scalars, _content = attrgetter(*SCALAR_COLUMNS), attrgetter(*CONTENT_COLUMNS)
+_scalars = attrgetter(*SCALAR_COLUMNS)
 _FLAGS = ("stream", "client_disconnected", "request_truncated", "response_truncated")
-_MAPPINGS = ("request_headers", "response_headers", "annotations")
 _LONGEST_EXCERPT = 200
 _LONGEST_INDEXED = 64 * 1024
 
@@ -67,9 +69,16 @@ def words_of(exchange: Exchange, bodies: ParsedBodies | None = None) -> Exchange
 def to_rows(exchange: Exchange, words: ExchangeTexts | None = None) -> Rows:
     """Return the exchange as rows; text that is no UTF-8 is made so. `words` None: they are read from the bodies."""
     words = words or words_of(exchange)
+    *scalars, annotations = _scalars(exchange)
     return Rows(
-        scalars=(*map(_value, SCALAR_COLUMNS, _scalars(exchange)), words.excerpt),
-        content=tuple(map(_value, CONTENT_COLUMNS, _content(exchange))),
+        scalars=(*_storable(scalars), _json(annotations), words.excerpt),
+        content=(
+            _json(exchange.request_headers),
+            exchange.request_body,
+            _json(exchange.response_headers),
+            exchange.response_body,
+            _pairs(exchange.chunk_offsets),
+        ),
         words=(words.asked, words.context, words.answer),
     )
 
@@ -89,18 +98,17 @@ def from_row(row: Row, content: Row | None = None) -> Exchange:
     return Exchange(**values)
 
 
-def _value(name: str, value: Any) -> SqlValue:
-    """Return a field as its column holds it; which column that is, its name says."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return storable(value)
-    if name in _MAPPINGS:
-        return json.dumps(dict(value))
-    if name == "chunk_offsets":
-        return f"[{','.join([f'[{at:.3f},{offset}]' for at, offset in value])}]"
-    stored: SqlValue = value
-    return stored
+def _storable(values: Sequence[SqlValue]) -> Sequence[SqlValue]:
+    return [storable(value) if isinstance(value, str) and not value.isascii() else value for value in values]
+
+
+def _json(value: Mapping[str, JsonValue]) -> str:
+    return write_json(dict(value)).decode() if value else "{}"
+
+
+def _pairs(offsets: Sequence[tuple[float, int]]) -> str:
+    """Return `[[12.345,0],[14.001,310]]`, made at once: there are as many as there are tokens."""
+    return f"[{','.join(['[%.3f,%d]'] * len(offsets)) % tuple(chain.from_iterable(offsets))}]"
 
 
 def storable(value: str) -> str:

@@ -28,17 +28,33 @@ class _Run(Generic[_T]):
 
 def texts_of(documents: Documents) -> list[str] | None:
     """Return the texts, as `rewrite` finds them; None where a name calls a value a secret. Changes nothing."""
-    runs: dict[object, _Run[str]] = {}
     names: set[str] = set()
-    for document in documents.documents:
-        _gather(document.value, _run_of(document, runs), names)
+    if len(documents.documents) == 1:
+        texts = alone = _texts_in(documents.documents[0].value, [], names)
+    else:
+        runs: dict[object, _Run[str]] = {}
+        for document in documents.documents:
+            _gather(document.value, _run_of(document, runs), names)
+        found = [pieces for run in runs.values() for pieces in _pieces(run)]
+        alone = [pieces[0] for pieces in found if len(pieces) == 1]
+        texts = ["".join(pieces) for pieces in found]
     if any(map(is_telling_name, names)) and any(has_named(document.value) for document in documents.documents):
         return None
-    texts = [pieces for run in runs.values() for pieces in _pieces(run)]
-    alone = (pieces[0] for pieces in texts if len(pieces) == 1)
-    if any(text[:1] in _JSON_BEGINNINGS and named_in_text(text, "") is not None for text in alone):
+    if any(text.startswith(_JSON_BEGINNINGS) and named_in_text(text, "") is not None for text in alone):
         return None
-    return ["".join(pieces) for pieces in texts]
+    return texts
+
+
+def _texts_in(holder: Holder, texts: list[str], names: set[str]) -> list[str]:
+    """Add each text of a document that is the only one."""
+    if isinstance(holder, dict):
+        names.update(holder)
+    for key, inner in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        if isinstance(inner, str):
+            texts.append(inner)
+        elif isinstance(inner, (dict, list)):
+            _texts_in(inner, texts, set() if key in OTHER_NAMES else names)
+    return texts
 
 
 def _gather(holder: Holder, run: _Run[str], names: set[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dmrc.dialects.anthropic.routes import AnthropicDialect
 from dmrc.dialects.dialect import Dialect
 from dmrc.dialects.ollama.routes import OllamaDialect
@@ -24,6 +26,7 @@ def dialect_at(path: str) -> Dialect:
     return next((dialect for dialect in DIALECTS if dialect.owns(path)), OPENAI)
 
 
+@lru_cache(256)  # asked several times for each request that is recorded
 def dialect_of(name: str, operation: Operation) -> Dialect:
     """Return who reads the record of a request: of several of one name, the one that has a route for the operation.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmrc.capture import documents
+from dmrc.capture import bodies
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.documents import Documents
@@ -60,10 +60,10 @@ TEXTS = st.lists(st.lists(PARTS, max_size=6).map("".join), max_size=5)
 
 @pytest.fixture
 def reads(monkeypatch):
-    """What was parsed as JSON."""
+    """Which bodies were read."""
     seen: list[bytes] = []
-    parsed = documents._parsed
-    monkeypatch.setattr(documents, "_parsed", lambda body: seen.append(body) or parsed(body))
+    read = bodies.read_through
+    monkeypatch.setattr(bodies, "read_through", lambda body: seen.append(body) or read(body))
     return seen
 
 
@@ -138,4 +138,4 @@ def test_an_event_of_several_lines_is_one():
 
     events = ParsedBodies().events(exchange) or ()
 
-    assert [said for said, _ in events if said] == [{"choices": [{"delta": {"content": "Hi"}}]}]
+    assert [one.said for one in events if one.said] == [{"choices": [{"delta": {"content": "Hi"}}]}]
