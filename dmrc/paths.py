@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +72,8 @@ class Paths:
         if len(os.fsencode(run)) <= _LONGEST_RUN_DIRECTORY:
             return run
         name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        import tempfile  # heavy, and few names are too long
+
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         return Path(base) / f"dmrc-{os.getuid()}-{name}"
 

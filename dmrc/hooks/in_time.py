@@ -7,6 +7,7 @@ from functools import partial
 
 from dmrc.errors import PluginError
 from dmrc.hooks.plugin import Implementation
+from dmrc.threads import start_thread
 
 IMPORT_SECONDS = 5.0
 """How long the import of a third-party plugin may keep a command waiting."""
@@ -33,9 +34,7 @@ def in_time(work: Callable[[], object], what: str) -> object:
     Raises:
         PluginError: It takes too long.
     """
-    from dmrc.hooks.timeouts import in_thread  # asyncio is heavy, and few have a third-party plugin
-
-    future = in_thread(work, what)
+    future = start_thread(work, f"plugin-{what}")
     try:
         return future.result(IMPORT_SECONDS)
     except TimeoutError as error:

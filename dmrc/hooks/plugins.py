@@ -9,7 +9,6 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +19,12 @@ from dmrc.errors import PluginError
 from dmrc.hooks import specs
 from dmrc.hooks.files import import_file, is_path
 from dmrc.hooks.in_time import attempted, in_time
+from dmrc.hooks.installed import entry_points
 from dmrc.hooks.plugin import BUILT_IN_ORIGIN, Identity, Implementation, Plugin, first_line
 from dmrc.hooks.validation import check, filter_seconds
-from dmrc.project import LocalPlugin
 
-if TYPE_CHECKING:
-    from dmrc.project import Project, Service
+if TYPE_CHECKING:  # few commands are about a project
+    from dmrc.project import LocalPlugin, Project, Service
 
 _log = logging.getLogger(__name__)
 
@@ -204,7 +203,7 @@ class Plugins:
     def _third_party(self) -> Iterable[tuple[Plugin, Callable[[], object]]]:
         """Yield the plugins that are installed, then those that `DMRC_PLUGINS` names and that are not."""
         named = list(self._wanted or ())
-        for entry in metadata.entry_points(group="dmrc"):
+        for entry in entry_points("dmrc"):
             distribution = getattr(entry, "dist", None)
             origin, version = (distribution.name, distribution.version) if distribution else (entry.name, "-")
             plugin = Plugin(Identity(entry.name, origin, version))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
 
 from dmrc.errors import PluginError
 from dmrc.hooks.plugin import Implementation, first_line
+from dmrc.threads import start_thread
 
 LIMIT_SECONDS = 5.0
 """How long a filter may take, unless its plugin says so itself (`dmrc_filter_seconds`)."""
@@ -22,23 +21,6 @@ _OVERDUE_LIMIT = 4
 
 _RUNNING_LIMIT = 256
 """Calls of one plugin at the same time."""
-
-_T = TypeVar("_T")
-
-
-def in_thread(work: Callable[[], _T], name: str) -> Future[_T]:
-    """Run `work` in a thread of its own, which does not keep the process from ending."""
-    future: Future[_T] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 whoever waits gets it
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=f"dmrc-plugin-{name}", daemon=True).start()
-    return future
 
 
 async def call(implementation: Implementation, arguments: Mapping[str, object]) -> object:
@@ -97,7 +79,7 @@ def _begin(implementation: Implementation, arguments: Mapping[str, object]) -> F
         raise PluginError(f"{overdue} earlier calls, given up, still run")
     if len(running) >= _RUNNING_LIMIT:
         raise PluginError(f"{len(running)} earlier calls still run")
-    future = in_thread(lambda: implementation(arguments), plugin.name)
+    future = start_thread(lambda: implementation(arguments), f"plugin-{plugin.name}")
     plugin.began(future)
     return future
 

@@ -12,6 +12,7 @@ from dmrc.cli.commands import COMMANDS
 from tests.dmrc_command import Dmrc
 
 _HEAVY = (
+    "asyncio",
     "docker",
     "fastapi",
     "filelock",

@@ -1,6 +1,5 @@
 import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,7 +64,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     entries = [entry("gone", gone), entry("misspelt", lambda: Misspelt), entry("good", lambda: Good)]
     entries += [entry("broken", Broken), entry("good", Good)]
-    monkeypatch.setattr(metadata, "entry_points", lambda group: entries if group == "dmrc" else [])
+    monkeypatch.setattr("dmrc.hooks.plugins.entry_points", lambda group: entries if group == "dmrc" else [])
     yield called
 
 
@@ -239,7 +238,7 @@ def test_an_object_that_hangs_while_it_is_made_keeps_no_command_for_ever(
             time.sleep(30)
 
     entries = [SimpleNamespace(name="hangs", dist=None, load=lambda: Hangs)]
-    monkeypatch.setattr("dmrc.hooks.plugins.metadata.entry_points", lambda group: entries)
+    monkeypatch.setattr("dmrc.hooks.plugins.entry_points", lambda group: entries)
     monkeypatch.setattr("dmrc.hooks.in_time.IMPORT_SECONDS", 1.0)
     plugins = Plugins()
 

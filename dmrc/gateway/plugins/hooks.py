@@ -24,12 +24,12 @@ from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugin import Plugin
 from dmrc.hooks.plugins import NOBODY, Plugins
 from dmrc.hooks.specs import KINDS
-from dmrc.hooks.timeouts import in_thread
 from dmrc.project import LocalPlugin
 from dmrc.projects import Projects, Registration
 from dmrc.scheduler import runner as scheduled
 from dmrc.scheduler.scheduler import Scheduler
 from dmrc.scheduler.states import StopReason
+from dmrc.threads import start_thread
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +113,8 @@ class Hooks:
         """Load one. Its import runs in a thread, and is given up when it hangs."""
         if not self.plugins.may_load_local:
             return self.plugins.load_local(project, local)
-        importing = asyncio.wrap_future(in_thread(partial(import_file, Path(local.path), local.sha256), local.name))
+        load = partial(import_file, Path(local.path), local.sha256)
+        importing = asyncio.wrap_future(start_thread(load, f"plugin-{local.name}"))
         # Nobody may be left to hear of a failure.
         importing.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait({importing}, timeout=_IMPORT_SECONDS)
