@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -27,6 +28,8 @@ class App:
         """Open nothing yet."""
         self.settings = settings
         self.plugins = plugins
+        self._sources: Sequence[Source] | None = None
+        self._making_sources = threading.Lock()
 
     @cached_property
     def daemon(self) -> DaemonClient:
@@ -42,11 +45,14 @@ class App:
 
         return Store(self.settings.paths.create().store)
 
-    @cached_property
     def sources(self) -> Sequence[Source]:
-        """Return the places that models come from, in the order in which they are asked."""
-        self.plugins.load("dmrc_register_sources")
-        return cast("list[Source]", self.plugins.collect("dmrc_register_sources", settings=self.settings))
+        """Return the places that models come from, in the order in which they are asked; threads may ask for them."""
+        with self._making_sources:
+            if self._sources is None:
+                self.plugins.load("dmrc_register_sources")
+                found = self.plugins.collect("dmrc_register_sources", settings=self.settings)
+                self._sources = cast("list[Source]", found)
+            return self._sources
 
     @cached_property
     def models(self) -> Models:

@@ -50,8 +50,13 @@ class Pulled:
 class Models:
     """The store and the sources, joined. Methods block, and are safe in threads and in several processes."""
 
-    def __init__(self, store: Store, sources: Sequence[Source] = (), default_registry: str = DEFAULT_REGISTRY) -> None:
-        """Bring models from `sources`, asked in order, into `store`, and to those of them that take models."""
+    def __init__(
+        self, store: Store, sources: Callable[[], Sequence[Source]] = tuple, default_registry: str = DEFAULT_REGISTRY
+    ) -> None:
+        """Bring models from `sources`, asked in order, into `store`, and to those of them that take models.
+
+        They are wanted when something is not here: to import all of them takes longer than to find a model that is.
+        """
         self.store = store
         """Where the models are."""
         self._sources = sources
@@ -166,7 +171,7 @@ class Models:
             CancelledError: `cancelled` returned True.
         """
         transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
-        return Pusher(self.store, self._sources, self._default_registry).push(text, transfer, form)
+        return Pusher(self.store, self._sources(), self._default_registry).push(text, transfer, form)
 
     def package(self, parts: Parts, target: str, progress: Progress | None = None) -> StoredModel:
         """Put copies of files into the store as the model `target`. The same parts always give the same ID.
@@ -190,7 +195,7 @@ class Models:
         return model if all(has(blob.digest, blob.size_bytes) for blob in model.manifest.blobs) else None
 
     def _recognize(self, text: str) -> tuple[Source, Reference]:
-        for source in self._sources:
+        for source in self._sources():
             reference = source.recognize(text)
             if reference is not None:
                 return source, reference

@@ -21,7 +21,7 @@ def new_models(root: Path, default_registry: str = "docker.io") -> tuple[Store, 
     """Return a store, and models that come into it from registries."""
     store = Store(root)
     source = OciSource(DockerCredentials(root / "no-docker"), default_registry=default_registry)
-    return store, Models(store, [source], default_registry)
+    return store, Models(store, lambda: [source], default_registry)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ class Slow:
 
 def test_who_waits_for_another_pull_hears_of_it_and_can_be_cancelled(tmp_path: Path) -> None:
     slow, events, stop, waits = Slow(), [], threading.Event(), threading.Event()
-    models = Models(Store(tmp_path), [slow])
+    models = Models(Store(tmp_path), lambda: [slow])
 
     def pull(cancelled: threading.Event, progress: object) -> None:
         with pytest.raises(DmrcError, match="cancelled"):
@@ -156,7 +156,7 @@ def test_who_waits_for_another_pull_hears_of_it_and_can_be_cancelled(tmp_path: P
 
 def test_a_name_that_no_source_knows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no source of models knows 'other/x'"):
-        Models(Store(tmp_path), [Slow()]).pull("other/x")
+        Models(Store(tmp_path), lambda: [Slow()]).pull("other/x")
     with pytest.raises((InvalidReferenceError, ModelNotFoundError)):
         new_models(tmp_path)[1].pull("sha256:" + "0" * 64)
 

@@ -43,7 +43,7 @@ class Sender:
 
     def push(self, name: str) -> str:
         self.events.clear()
-        return Models(self.store, [self.source]).push(name, self.events.append).digest
+        return Models(self.store, lambda: [self.source]).push(name, self.events.append).digest
 
     @property
     def outcomes(self) -> set[str]:
@@ -57,7 +57,7 @@ def sender(tmp_path: Path) -> Sender:
 
 def pull(root: Path, name: str) -> str:
     """Pull into an empty store, and return the model's ID."""
-    return Models(Store(root), [OciSource(DockerCredentials(root / "no-docker"))]).pull(name).digest
+    return Models(Store(root), lambda: [OciSource(DockerCredentials(root / "no-docker"))]).pull(name).digest
 
 
 def uploads(registry: RegistryServer) -> list[str]:
@@ -158,7 +158,7 @@ def test_a_name_moves_only_when_all_is_there(sender: Sender, registry: RegistryS
 def test_a_registry_that_goes_away_in_the_middle_is_an_error(sender: Sender, registry: RegistryServer) -> None:
     name = f"{registry.address}/me/tiny:v1"
     sender.package(name)
-    models = Models(sender.store, [sender.source])
+    models = Models(sender.store, lambda: [sender.source])
 
     with pytest.raises(RegistryError, match=f"'{name}' cannot be pushed: registry '{registry.address}' cannot be rea"):
         models.push(name, lambda _event: registry.stop())
@@ -175,7 +175,7 @@ def test_a_registry_that_comes_back_gets_it_all(sender: Sender, registry: Regist
             registry.stop()
             registry.start()
 
-    digest = Models(sender.store, [sender.source]).push(name, restart).digest
+    digest = Models(sender.store, lambda: [sender.source]).push(name, restart).digest
 
     assert restarted
     assert digest == pull(tmp_path / "other", name)
@@ -207,9 +207,9 @@ def test_a_place_that_takes_no_models_says_so(sender: Sender) -> None:
     sender.package("me/tiny")
 
     with pytest.raises(InputError, match="'me/tiny' cannot be pushed: the source 'shelf' takes no models"):
-        Models(sender.store, [Shelf()]).push("me/tiny")
+        Models(sender.store, lambda: [Shelf()]).push("me/tiny")
     with pytest.raises(InputError, match="'me/tiny' cannot be pushed: nothing takes models by such a name"):
-        Models(sender.store, []).push("me/tiny")
+        Models(sender.store).push("me/tiny")
 
 
 def test_a_model_with_a_file_missing_is_not_begun(sender: Sender) -> None:
@@ -225,7 +225,7 @@ def test_a_manifest_of_another_maker_goes_as_it_came(sender: Sender, registry: R
     """The ID is the digest of the manifest's own bytes, whatever their order and spaces."""
     source, target = f"{registry.address}/ai/tiny:v1", f"{registry.address}/me/copy:v2"
     came = registry.push_model("ai/tiny:v1", write_tiny_llama(tmp_path / "tiny.gguf"))
-    Models(sender.store, [sender.source]).pull(source)
+    Models(sender.store, lambda: [sender.source]).pull(source)
     sender.store.tag(sender.store.resolve(source), Reference.parse(target))
 
     assert sender.push(target) == came == pull(tmp_path / "other", target)

@@ -208,7 +208,7 @@ def test_a_process_uses_a_few_connections_for_all_its_pulls(tmp_path: Path, dock
         respond_range(handler, data)
         return True
 
-    models = Models(Store(tmp_path / "store"), [OciSource(DockerCredentials(docker_config))])
+    models = Models(Store(tmp_path / "store"), lambda: [OciSource(DockerCredentials(docker_config))])
     with (
         Misbehaving(serve(manifest={**MODEL, "layers": layers[:3]}, first=layer)) as one,
         Misbehaving(serve(manifest={**MODEL, "layers": layers[3:]}, first=layer)) as other,
@@ -239,7 +239,7 @@ def test_threads_that_pull_the_same_blob_share_one_download(tmp_path: Path, dock
 
     answer = Counted(slow)
     store = Store(tmp_path / "store")
-    models = Models(store, [OciSource(DockerCredentials(docker_config))])
+    models = Models(store, lambda: [OciSource(DockerCredentials(docker_config))])
 
     with Misbehaving(serve_big(answer)) as server:
         names = [f"{server.address}/a/{name}" for name in ("b", "c", "d")]

@@ -117,7 +117,7 @@ def test_a_pull_after_a_verify_brings_what_was_damaged(
     store: Store, registry: RegistryServer, part: str, tmp_path: Path
 ) -> None:
     """The damaged file has the right size, and nothing but its hash tells."""
-    models = Models(store, [OciSource(DockerCredentials(tmp_path / "no-docker"))])
+    models = Models(store, lambda: [OciSource(DockerCredentials(tmp_path / "no-docker"))])
     digest = registry.push_model("ai/tiny:v1", b"GGUF" + bytes(100_000))
     name = f"{registry.address}/ai/tiny:v1"
     models.pull(name)

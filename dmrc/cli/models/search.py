@@ -43,7 +43,7 @@ class _Catalog(click.ParamType[str]):
 def _catalogs(app: App) -> dict[str, Searchable]:
     from dmrc.sources import Searchable
 
-    return {source.catalog: source for source in app.sources if isinstance(source, Searchable)}
+    return {source.catalog: source for source in app.sources() if isinstance(source, Searchable)}
 
 
 @click.command(epilog="Example: dmrc search qwen --source huggingface -n 10")

@@ -61,7 +61,7 @@ def _outlined(app: App, project: Project) -> Store:
     """Return a store with what the registries say of the project's models; it goes when the command ends."""
     directory = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="dmrc-"))
     store = Store(Path(directory) / "store")
-    outlines = Outlines(store, app.sources)
+    outlines = Outlines(store, app.sources())
     for reference in dict.fromkeys(each for model in project.models.values() for each in model.references):
         outlines.bring(reference)
     return store
