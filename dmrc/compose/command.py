@@ -18,6 +18,7 @@ from dmrc.errors import DockerError, ProjectError
 
 MINIMUM_VERSION = (2, 38, 0)
 """The first Compose that knows `models:`. Source: https://docs.docker.com/compose/releases/release-notes/#2380."""
+_WANTED = ".".join(map(str, MINIMUM_VERSION))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,13 @@ class Compose:
         self._environ = dict(environ)
         self._argv = [docker, "compose"] if docker is not None else [str(alone)]
         self._alone = alone
+        self._begun: subprocess.Popen[str] | None = None
         self.warnings: list[str] = []
         """What Compose warned of when it read a project last. It will say so again where it starts one."""
+
+    def begin(self, options: ComposeOptions) -> None:
+        """Let Compose read the project while this process does something else; `config` takes what it says."""
+        self._begun = self._started([*options.argv(), "config"])
 
     def config(
         self, options: ComposeOptions, services: Sequence[str] = (), *, everything: bool = False
@@ -121,10 +127,12 @@ class Compose:
         Raises:
             DockerError: There is none.
         """
-        if self.version() is None and self._alone is not None:
+        version = self.version()
+        if version is None and self._alone is not None:
             self._argv = [self._alone]  # this `docker` has no Compose
-        if self.version() is None:
-            self._check_version()
+            version = self.version()
+        if version is None:
+            raise _not_installed()
 
     def become(self, options: ComposeOptions, override: Path | None, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by Compose: its output, its exit code and its Ctrl+C are then the user's."""
@@ -141,8 +149,19 @@ class Compose:
         return subprocess.run(argv, env=self._environ, check=False).returncode
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        begun, self._begun = self._begun, None
+        process = begun if begun is not None and begun.args == [*self._argv, *arguments] else self._started(arguments)
+        with process:
+            try:
+                out, err = process.communicate()
+            except BaseException:
+                process.kill()  # or whoever interrupts would wait for it
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def _started(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         argv = [*self._argv, *arguments]
-        return subprocess.run(argv, env=self._environ, check=False, capture_output=True, text=True)
+        return subprocess.Popen(argv, env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def _check_version(self) -> None:
         """Tell a missing or old Compose from a project that is wrong; asked only after a failure.
@@ -150,19 +169,22 @@ class Compose:
         Raises:
             DockerError: It is missing or too old.
         """
-        wanted = ".".join(map(str, MINIMUM_VERSION))
         version = self.version()
         if version is None:
-            raise DockerError("Docker Compose is not installed", remedy=f"Install Compose {wanted} or newer")
+            raise _not_installed()
         if version < MINIMUM_VERSION:
             found = ".".join(map(str, version))
-            raise DockerError(f"Compose {found} does not know 'models:'", remedy=f"Install {wanted} or newer")
+            raise DockerError(f"Compose {found} does not know 'models:'", remedy=f"Install {_WANTED} or newer")
 
     def version(self) -> tuple[int, ...] | None:
         """Return the version of Compose, or None where there is none."""
         ran = self._run(["version", "--short"])
         match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", ran.stdout.strip())
         return tuple(map(int, match.groups())) if ran.returncode == 0 and match is not None else None
+
+
+def _not_installed() -> DockerError:
+    return DockerError("Docker Compose is not installed", remedy=f"Install Compose {_WANTED} or newer")
 
 
 def _last_line(text: str) -> str:

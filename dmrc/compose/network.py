@@ -7,8 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import psutil
-
 from dmrc.docker_context import cannot_be_used
 
 _CONNECT_SECONDS = 5.0
@@ -75,6 +73,8 @@ def bridge_gateway(docker_host: str) -> str | None:
 
 
 def _local_address(attributes: Mapping[str, object]) -> str | None:
+    import psutil  # the daemon asks; commands only connect
+
     interfaces = {
         name: [each.address for each in addresses if each.family == socket.AF_INET]
         for name, addresses in psutil.net_if_addrs().items()

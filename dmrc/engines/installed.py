@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 
 
 def package_bytes(name: str) -> int:
     """Return the bytes of a package's files; 0 where it is not installed."""
+    from importlib import metadata  # heavy
+
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:

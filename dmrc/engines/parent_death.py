@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -22,6 +21,8 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
     """
     parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
     if sys.platform == "linux":
+        import ctypes  # a child needs it, and commands, which know only what a child is given, do not
+
         # The signal is sent when the thread that started us ends; in the daemon that is the main one.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     else:

@@ -162,7 +162,7 @@ class ReplaySession:
         if wish.options not in self._projects:
             replaying = ReplayWish(self._mode, Path(wish.replay.directory))
             app = _app_of(_settings(self._home, 1))
-            self._projects[wish.options] = read_project(app, wish.options, with_docker=False, replaying=replaying)
+            self._projects[wish.options] = read_project(app, wish.options, replaying=replaying)
         project = self._projects[wish.options]
         return replace(project, replay=replace(wish.replay, ignore=_ignored(project)))
 

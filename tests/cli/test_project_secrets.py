@@ -28,7 +28,7 @@ def _secrets(directory: Path, monkeypatch: pytest.MonkeyPatch, compose: str, env
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     app = App(Settings.from_environment({"DMRC_HOME": str(directory / "home")}), Plugins([]))
-    return set(read_project(app, Selection().options(), with_docker=False).secrets)
+    return set(read_project(app, Selection().options()).secrets)
 
 
 _APP = "services: {app: {image: x, command: %s}}\n"

@@ -49,7 +49,7 @@ def config(
     from dmrc.project import GATEWAY_HOST
 
     options = selection.options()
-    project = read_project(app, options, with_docker=False, replaying=replaying)
+    project = read_project(app, options, replaying=replaying)
     for model in project.models.values():
         tell_cut_context(app, model)
     keys = {service.name: PLACEHOLDER for service in project.consumers}

@@ -14,6 +14,7 @@ from dmrc.cli.replay_options import ReplayCommand, replay_options
 
 if TYPE_CHECKING:  # heavy, and help needs none of it
     from dmrc.cli.projects.setup.prepare import Prepared
+    from dmrc.compose.command import Compose, ComposeOptions
     from dmrc.project import Injection, Project
 
 _EPILOG = """\b
@@ -41,6 +42,8 @@ def up(
     What follows a -- is passed on to docker compose up. The exit code is Compose's own once Compose has started.
     With --record or --replay it is 1 where a request was not recorded and Compose has nothing to say.
     """
+    compose, options = _reading(selection)
+
     import os
     import sys
 
@@ -52,14 +55,10 @@ def up(
     from dmrc.cli.projects.setup.replay_report import settle_recording
     from dmrc.cli.projects.setup.replaying import check_replay
     from dmrc.cli.projects.setup.started import containers, for_compose, started, words
-    from dmrc.compose.command import Compose
     from dmrc.docker_context import docker_endpoint
 
-    options = selection.options()
-    compose = Compose(os.environ)
-    compose.settle()
     endpoint = docker_endpoint(os.environ)
-    project = read_project(app, options, with_docker=True, named=words(arguments), replaying=replaying)
+    project = read_project(app, options, compose=compose, named=words(arguments), replaying=replaying)
     flags = [*(["--detach"] if detach else []), *(["--build"] if build else [])]
     starting = started(project, arguments)
     numbers = containers(starting, arguments)
@@ -78,6 +77,22 @@ def up(
     if rest is None:
         return  # what was named are models: there is no container to start
     sys.exit(ComposeUp(compose, options, (*flags, *rest), endpoint, numbers).run(app, project, injected, prepared.run))
+
+
+def _reading(selection: Selection) -> tuple[Compose, ComposeOptions]:
+    """Return Compose, which reads the project while the rest is imported: that takes as long.
+
+    What it says is not kept for the next time. Which files take part only Compose can tell (`include`, `extends`,
+    `env_file`), by reading them all; and they may hold secrets, which nobody expects in one more place.
+    """
+    import os
+
+    from dmrc.compose.command import Compose
+
+    options = selection.options()
+    compose = Compose(os.environ)
+    compose.begin(options)
+    return compose, options
 
 
 def _injected(app: App, project: Project, prepared: Prepared, docker_host: str) -> dict[str, Injection]:

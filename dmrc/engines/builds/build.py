@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +144,8 @@ class Build:
 
 def _version_in(site: Path | None) -> str:
     """Return the version of an xllamacpp in a directory, or of this environment's."""
+    from importlib import metadata  # heavy
+
     if site is None:
         return metadata.version(_DISTRIBUTION)
     found = metadata.distributions(name=_DISTRIBUTION, path=[str(site)])

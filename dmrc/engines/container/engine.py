@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from dmrc import hookimpl
 from dmrc.answer import ServerKind
-from dmrc.background import apart
 from dmrc.engines.cards import may_have_card
 from dmrc.engines.container import command, failures
 from dmrc.engines.container.image_devices import LIST, ImageDevices
@@ -252,6 +251,7 @@ class ContainerEngine(PlainEngine):
         directories = [_set_aside(directory) for directory in self._run.glob("runner-*.d")]
         if not directories:
             return  # Docker is asked by nobody who does not use it
+        from dmrc.background import apart
         from dmrc.engines.container import docker_api
 
         try:

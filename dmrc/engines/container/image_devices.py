@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dmrc.background import apart
 from dmrc.engines.container.order import AUTO, KEEPER, Order
 from dmrc.engines.devices import Device, DeviceList
 from dmrc.errors import DmrcError
@@ -31,6 +30,8 @@ class ImageDevices:
 
     async def ask(self, options: ServingOptions, order: Callable[[], Order]) -> Sequence[Device]:
         """Run a model's image by an `order`, which blocks while it is pulled; the log says why it does not answer."""
+        from dmrc.background import apart
+
         image = options.image or AUTO
         try:
             answer = await _listed(await apart(order, "order-devices"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from dmrc import hookimpl
@@ -118,6 +117,8 @@ class LlamaCppPython(LlamaCpp):
 
     def describe(self) -> str:
         """Return its version."""
+        from importlib import metadata  # heavy
+
         try:
             return f"llama-cpp-python {metadata.version('llama-cpp-python')}"
         except metadata.PackageNotFoundError:

@@ -39,7 +39,7 @@ def export_project(app: App, options: ComposeOptions, directory: Path, choices: 
         ModelNotFoundError: A model is not in the store.
         UnsupportedError: A model cannot be served in a cluster as it is declared.
     """
-    written = read_project(app, options, with_docker=True)
+    written = read_project(app, options, compose=Compose(os.environ))
     project = replace(written, models={key: _for_cluster(model) for key, model in written.models.items()})
     if unknown := choices.replicas.keys() - project.models.keys():
         name = min(unknown)

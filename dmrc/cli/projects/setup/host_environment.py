@@ -63,7 +63,7 @@ def host_environment(
     if replaying == AS_THE_PROJECT_SAYS:
         held = {name: entry["replay"] for name, entry in registered.items() if entry.get("replay")}
         replaying = AsOthersDo(held={name: Replay.from_json(mapping(one, "replay")) for name, one in held.items()})
-    project = read_project(app, options, with_docker=False, replaying=replaying)
+    project = read_project(app, options, replaying=replaying)
     wanted = _service(project, service)
     settle_recording(app, project)
     for line in check_replay(project, [wanted], app.settings.capture):

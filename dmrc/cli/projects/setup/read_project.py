@@ -35,25 +35,25 @@ def read_project(
     app: App,
     options: ComposeOptions,
     *,
-    with_docker: bool,
+    compose: Compose | None = None,
     named: Sequence[str] = (),
     replaying: ReplayWish = AS_THE_PROJECT_SAYS,
 ) -> Project:
     """Return the project, every model entry of it checked; in a replay nothing is wanted that serves a model.
 
     `named` are words of the user among which services may be: Compose starts these even where their profile is not
-    active. With Docker the project is read by Compose; without, by Compose where there is one, else by our own reader
-    of a subset.
+    active. The project is read by `compose`, which will start it; without, by Compose where there is one, else by our
+    own reader of a subset.
 
     Raises:
         ProjectError: It cannot be read, or declares something impossible.
         InputError: A file that it names cannot be read, or lies outside of the project.
         RuntimeFlagError: A runtime flag is unknown or forbidden.
-        DockerError: `with_docker`, and there is no Compose.
+        DockerError: `compose` is not installed, or is too old.
     """
-    document = _document(options, with_docker=with_docker)
-    if with_docker:
-        _add_named(document, options, named)
+    document = _document(options, compose)
+    if compose is not None:
+        _add_named(document, options, compose, named)
     _check_providers(document)
     places = included_models(options.files, _environ(options).get) if document.get("models") else {}
     project = Project.parse(document, options.files, options.directory, places)
@@ -96,7 +96,7 @@ def document_without_docker(options: ComposeOptions) -> dict[str, object]:
     Raises:
         ProjectError: It cannot be read.
     """
-    return _document(options, with_docker=False)
+    return _document(options, None)
 
 
 def document_here(project_name: str) -> dict[str, object] | None:
@@ -106,7 +106,7 @@ def document_here(project_name: str) -> dict[str, object] | None:
     """
     try:
         # Compose has said its warnings, and takes what we write for our answer.
-        document = _document(Selection().options(), with_docker=False, tells_warnings=False)
+        document = _document(Selection().options(), None, tells_warnings=False)
         return document if document.get("name") == project_name else None
     except DmrcError:
         return None
@@ -187,7 +187,7 @@ def upstream_keys(
     return keys
 
 
-def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequence[str]) -> None:
+def _add_named(document: dict[str, object], options: ComposeOptions, compose: Compose, named: Sequence[str]) -> None:
     """Add the services that the user names and whose profile is not active, with their models."""
     services = document.get("services")
     known = services if isinstance(services, dict) else {}
@@ -195,7 +195,7 @@ def _add_named(document: dict[str, object], options: ComposeOptions, named: Sequ
     if not others:
         return
     try:
-        more = Compose(os.environ).config(options, others)
+        more = compose.config(options, others)
     except ProjectError:
         return  # a word of another kind, or a service that there is not: Compose will say so itself
     for part in ("services", "models"):
@@ -226,7 +226,8 @@ def _check_providers(document: Mapping[str, object]) -> None:
         where = f"services.{name}.provider"
         kind = str(mapping(mapping(service, f"services.{name}").get("provider"), where).get("type", ""))
         if (
-            kind in TYPES
+            not kind
+            or kind in TYPES
             or not (meant := did_you_mean(kind, TYPES))
             or shutil.which(kind)
             or shutil.which(f"docker-{kind}")
@@ -235,10 +236,10 @@ def _check_providers(document: Mapping[str, object]) -> None:
         raise ProjectError(f"{where}.type is '{kind}'{meant}", remedy=f"Write type: {TYPES[0]}")
 
 
-def _document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool = True) -> dict[str, object]:
+def _document(options: ComposeOptions, compose: Compose | None, *, tells_warnings: bool = True) -> dict[str, object]:
     """Return the project as Compose or our own reader understands it; what is misspelt is told with what was meant."""
     try:
-        return _read_document(options, with_docker=with_docker, tells_warnings=tells_warnings and not with_docker)
+        return _read_document(options, compose, tells_warnings=tells_warnings and compose is None)
     except ProjectError as error:
         found = mistakes(options.files)
         if not found:
@@ -246,17 +247,17 @@ def _document(options: ComposeOptions, *, with_docker: bool, tells_warnings: boo
         raise ProjectError("; ".join(found), remedy="Correct it, and look again: dmrc config") from error
 
 
-def _read_document(options: ComposeOptions, *, with_docker: bool, tells_warnings: bool) -> dict[str, object]:
+def _read_document(options: ComposeOptions, compose: Compose | None, *, tells_warnings: bool) -> dict[str, object]:
     try:
-        compose = Compose(os.environ)
-        document = compose.config(options)
+        reader = compose or Compose(os.environ)
+        document = reader.config(options)
         if knows_addresses(document):  # then services may use a model that none of them lists
-            document = compose.config(options, everything=True)
-        for warning in dict.fromkeys(compose.warnings) if tells_warnings else ():
+            document = reader.config(options, everything=True)
+        for warning in dict.fromkeys(reader.warnings) if tells_warnings else ():
             note(warning)  # where it starts the project, Compose says so itself
         return document
     except DockerError:
-        if with_docker:
+        if compose is not None:
             raise
     from dmrc.compose.without_docker.loader import load
 

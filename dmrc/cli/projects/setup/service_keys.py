@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from filelock import FileLock
 
 from dmrc.cli.app import App
 from dmrc.files import replace_file
@@ -25,9 +24,12 @@ def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, st
     never replaced.
     """
     directory = app.settings.paths.create().projects / project
-    with FileLock(directory.parent / _LOCK):
+    path = directory / "keys.json"
+    known = _read(path)
+    if all(name in known for name in services):
+        return {name: known[name] for name in services}  # the usual case, and the lock takes long to import
+    with _lock(directory):
         directory.mkdir(mode=0o700, exist_ok=True)
-        path = directory / "keys.json"
         known = _read(path)
         new = {name: KEY_PREFIX + secrets.token_urlsafe(32) for name in services if name not in known}
         if new:
@@ -39,11 +41,17 @@ def stable_keys(app: App, project: str, services: Sequence[str]) -> dict[str, st
 def forget_key(app: App, project: str, service: str) -> None:
     """Forget the key of a service: it gets another one when it needs one."""
     directory = app.settings.paths.create().projects / project
-    with FileLock(directory.parent / _LOCK):
+    with _lock(directory):
         path = directory / "keys.json"
         known = _read(path)
         if known.pop(service, None) is not None:
             _write(path, known)
+
+
+def _lock(directory: Path) -> AbstractContextManager[object]:
+    from filelock import FileLock
+
+    return FileLock(directory.parent / _LOCK)
 
 
 def _read(path: Path) -> dict[str, str]:
