@@ -179,8 +179,7 @@ def id_at(unix_seconds: float) -> str:
 def new_exchange_id() -> str:
     """Return a new UUIDv7. Source: RFC 9562, section 5.7."""
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    value |= 0b10 << 62 | random & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = os.urandom(10)
+    text = (milliseconds.to_bytes(6) + random).hex()
+    # The version takes the first digit of the random part, the variant the first two bits of the fifth.
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{'89ab'[random[2] >> 6]}{text[17:20]}-{text[20:]}"

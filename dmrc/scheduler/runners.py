@@ -31,7 +31,10 @@ class Runners:
 
     def of(self, queue: RunnerQueue) -> ManagedRunner | None:
         """Return the runner that serves a queue, or is going to."""
-        return next((runner for runner in self._runners if runner.queue is queue), None)
+        for runner in self._runners:
+            if runner.queue is queue:
+                return runner
+        return None
 
     def add(self, runner: ManagedRunner) -> None:
         """Take a new runner in."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import SimpleNamespace
 
+import orjson
 import pytest
 from starlette.types import Message
 
@@ -81,8 +82,9 @@ class Json:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Json]:
-    """Counts what the decoder and the encoder are given."""
+    """Counts what the decoders and the encoders are given."""
     found, read, write = Json(), json.JSONDecoder.raw_decode, json.JSONEncoder.encode
+    read_fast, write_fast = orjson.loads, orjson.dumps
 
     def raw_decode(self: json.JSONDecoder, text: str, idx: int = 0) -> tuple[JsonValue, int]:
         found.read[text] += 1
@@ -92,7 +94,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Json]:
         found.written.append(value)
         return write(self, value)
 
+    def loads(text: bytes) -> JsonValue:
+        found.read[text.decode()] += 1
+        return read_fast(text)
+
+    def dumps(value: object) -> bytes:
+        found.written.append(value)
+        return write_fast(value)
+
     with monkeypatch.context() as patched:
+        patched.setattr(orjson, "loads", loads)
+        patched.setattr(orjson, "dumps", dumps)
         patched.setattr(json.JSONDecoder, "raw_decode", raw_decode)
         patched.setattr(json.JSONEncoder, "encode", encode)
         yield found

@@ -63,9 +63,8 @@ def check_kinds(document: Mapping[str, JsonValue], kinds: Mapping[str, FieldType
     Raises:
         InputError: One is of another kind.
     """
-    for name, kind in kinds.items():
-        value = document.get(name)
-        if value is not None and not kind.is_met(value):
+    for name, value in document.items():
+        if value is not None and (kind := kinds.get(name)) is not None and not kind.is_met(value):
             raise InputError(f"'{name}'{where} {kind.otherwise}")
 
 

@@ -38,6 +38,8 @@ _KINDS: Mapping[str, FieldType] = {
     "stop": TEXT_OR_TEXTS,
     "logit_bias": LIST_OR_OBJECT,
 }
+_KINDS_IN_CHATS = {**_KINDS, "logprobs": FLAG}
+_KINDS_IN_COMPLETIONS = {**_KINDS, "logprobs": WHOLE_VALUE}
 HARMLESS = (
     *("metadata", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     *("safety_identifier", "service_tier", "store", "user", "keep_alive"),
@@ -73,6 +75,8 @@ _COMPLETION = {
     "best_of": "all answers are returned; send 'n'",
     "suffix": "text is filled in by POST /api/generate, or by a chat",
 }
+_KNOWN = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *HARMLESS}) - _OF_OTHERS
+_KNOWN_IN_CHATS, _KNOWN_IN_COMPLETIONS = _KNOWN | {*_CHAT}, _KNOWN | {*_COMPLETION}
 # Values that ask for what is done anyway.
 _PLAIN: Mapping[str, tuple[JsonValue, ...]] = {
     "modalities": (["text"],),
@@ -89,8 +93,7 @@ def check_fields(document: JsonObject, *, is_chat: bool) -> None:
     Raises:
         InputError: A field is of another kind.
     """
-    check_kinds(document, _KINDS)
-    check_kinds(document, {"logprobs": FLAG if is_chat else WHOLE_VALUE})
+    check_kinds(document, _KINDS_IN_CHATS if is_chat else _KINDS_IN_COMPLETIONS)
     form = document.get("response_format")
     if isinstance(form, dict) and not isinstance(form.get("type"), str):
         raise InputError(
@@ -105,8 +108,7 @@ def refused_fields(*, is_chat: bool) -> Mapping[str, str]:
 
 def unread(document: JsonObject, *, is_chat: bool) -> tuple[str, ...]:
     """Return the fields that llama.cpp's server does not know, and that are therefore without effect."""
-    refused = refused_fields(is_chat=is_chat)
-    known = (OF_ENGINES | _OF_LLAMA_CPP | {*NUMBERS, *_HEEDED, *HARMLESS, *refused}) - _OF_OTHERS
+    known = _KNOWN_IN_CHATS if is_chat else _KNOWN_IN_COMPLETIONS
     return tuple(name for name, value in document.items() if value is not None and name not in known)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -29,7 +28,7 @@ DOCUMENT_LIMIT_BYTES = 1 << 20
 """What manages models, and asks none, is short."""
 
 # Words, or the structure of JSON: base64 has none of these.
-_TEXT = (b" ", b",", b"{", b"[")
+_TEXT = re.compile(rb"[ ,{\[]")
 _LARGE_BYTES = 1 << 20
 _TRIM_SECONDS = 2.0
 
@@ -39,14 +38,48 @@ class ClientDisconnected(Exception):
 
 
 class Body:
-    """One body, while it is held."""
+    """One body, while it is held: from the beginning of a block to its end."""
 
-    def __init__(self, bodies: RequestBodies) -> None:
+    def __init__(self, bodies: RequestBodies, scope: Scope, receive: Receive) -> None:
         """Hold nothing yet."""
         self.data = b""
         self.held_bytes = 0
         """What it counts for."""
         self._bodies = bodies
+        self._scope = scope
+        self._receive = receive
+
+    async def __aenter__(self) -> Body:
+        """Read it; see `RequestBodies.read`."""
+        try:
+            _check_length(self._scope, TEXT_LIMIT_BYTES + PICTURES_LIMIT_BYTES)
+            self.data = _in_utf8(await self._read())
+        except BaseException:
+            self._bodies.let_go(self)
+            raise
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        """Let go of it."""
+        self._bodies.let_go(self)
+
+    async def _read(self) -> bytes:
+        chunks: list[bytes] = []
+        text_bytes = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk = message.get("body", b"")
+            self.hold(len(chunk))
+            if _TEXT.search(chunk):
+                text_bytes += len(chunk)
+            if text_bytes > TEXT_LIMIT_BYTES or self.held_bytes - text_bytes > PICTURES_LIMIT_BYTES:
+                raise _too_large(f"{_mib(TEXT_LIMIT_BYTES)}, and {_mib(PICTURES_LIMIT_BYTES)} of pictures beside")
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def hold(self, size: int) -> None:
         """Count so many bytes more.
@@ -83,40 +116,21 @@ class RequestBodies:
         self._held_bytes = 0
         self._trims = False
 
-    @asynccontextmanager
-    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[Body]:
-        """Read a body, which counts until the end of the block.
+    def read(self, scope: Scope, receive: Receive) -> Body:
+        """Return a block that reads a body at its beginning; the body counts until its end.
 
         Raises:
             ClientDisconnected: The caller went away meanwhile.
             HttpInputError: It is larger than one may be (413).
             BusyError: It does not fit beside those of other requests.
         """
-        _check_length(scope, TEXT_LIMIT_BYTES + PICTURES_LIMIT_BYTES)
-        body = Body(self)
-        chunks: list[bytes] = []
-        text_bytes = 0
-        more = True
-        try:
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnected
-                chunk = message.get("body", b"")
-                body.hold(len(chunk))
-                if any(mark in chunk for mark in _TEXT):
-                    text_bytes += len(chunk)
-                if text_bytes > TEXT_LIMIT_BYTES or body.held_bytes - text_bytes > PICTURES_LIMIT_BYTES:
-                    raise _too_large(f"{_mib(TEXT_LIMIT_BYTES)}, and {_mib(PICTURES_LIMIT_BYTES)} of pictures beside")
-                chunks.append(chunk)
-                more = message.get("more_body", False)
-            body.data = _in_utf8(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-            chunks.clear()
-            yield body
-        finally:
-            self._held_bytes -= body.held_bytes
-            if body.held_bytes > _LARGE_BYTES:
-                self.give_back_soon()
+        return Body(self, scope, receive)
+
+    def let_go(self, body: Body) -> None:
+        """Count a body no more."""
+        self._held_bytes -= body.held_bytes
+        if body.held_bytes > _LARGE_BYTES:
+            self.give_back_soon()
 
     def hold(self, size: int) -> None:
         """Count bytes of a body; whoever holds it takes them off again.
@@ -166,6 +180,8 @@ async def value_of(request: Request) -> object:
 
 def _in_utf8(body: bytes) -> bytes:
     """Return JSON without a byte order mark, and one of another Unicode encoding in UTF-8: an engine reads no other."""
+    if body.startswith(b"{") and not body.startswith(b"{\0"):
+        return body
     encoding = json.detect_encoding(body)
     if encoding == "utf-8":
         return body

@@ -23,6 +23,8 @@ from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.target import Target
 from dmrc.store import Named, Store, StoredModel
 
+_MOST_RESOLVED = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -42,6 +44,15 @@ class _Known:
     """What it says; read in a thread."""
     targets: dict[tuple[Use, Operation | None], asyncio.Task[Target]] = field(default_factory=dict)
     """What to run for whoever asked; read in threads, once for all who ask at the same time."""
+    resolved: dict[tuple[int, str, Operation | None], tuple[Caller | None, Resolved]] = field(default_factory=dict)
+    """What names meant that were understood: by the caller's identity, which it has for as long as it is here."""
+
+    def remember(self, caller: Caller | None, model: str, operation: Operation | None, resolved: Resolved) -> Resolved:
+        """Keep what a name means for a caller; of names that are written in ever new ways no more than some."""
+        if len(self.resolved) >= _MOST_RESOLVED:
+            self.resolved.clear()
+        self.resolved[id(caller), model, operation] = caller, resolved
+        return resolved
 
 
 class Catalog:
@@ -77,13 +88,18 @@ class Catalog:
             UpstreamError: An upstream serves it, whose key is not known.
         """
         known = await self._now()
+        if (found := known.resolved.get((id(caller), model, operation))) is not None:
+            return found[1]
         declaration = None if caller is None else self._declared(caller, model, known.snapshot)
         if self._is_replayed(caller, declaration, operation):
             return Resolved(_recorded_target(model, ServingOptions(engine=RECORDED_ENGINE)), None)
         if caller is None or declaration is None:
-            return Resolved(await self._target(known, Use(None, model), operation), None)
-        use = Use(caller.registration.name, declaration.model, declaration)
-        return Resolved(await self._target(known, use, operation), declaration.key)
+            use, key = Use(None, model), None
+        else:
+            use, key = Use(caller.registration.name, declaration.model, declaration), declaration.key
+        resolved = Resolved(await self._target(known, use, operation), key)
+        stays = (use, operation) in known.targets
+        return known.remember(caller, model, operation, resolved) if stays else resolved
 
     def _is_replayed(
         self, caller: Caller | None, declaration: ModelDeclaration | None, operation: Operation | None
