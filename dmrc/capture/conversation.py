@@ -122,13 +122,17 @@ def _arguments(value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _text(value)
 
 
+def parts_of(content: JsonValue) -> list[str]:
+    """Return the words of `content`, a text for each of its parts that has any; pictures and sounds are named."""
+    if isinstance(content, str):
+        return [content] if content else []
+    if not isinstance(content, list):
+        return []
+    return [text for part in content if (text := part if isinstance(part, str) else _part(object_of(part)))]
+
+
 def _text(value: JsonValue) -> str:
-    """Return the words of `content`: a text, or parts of which pictures and sounds are named."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list):
-        return ""
-    return "\n".join(filter(None, (part if isinstance(part, str) else _part(object_of(part)) for part in value)))
+    return "\n".join(parts_of(value))
 
 
 def _part(part: Mapping[str, JsonValue]) -> str:

@@ -16,6 +16,7 @@ from dmrc.cli.record.messages import conversation_lines
 if TYPE_CHECKING:
     from dmrc.cli.record.requests.lines import Screen
     from dmrc.exchange import Exchange
+    from dmrc.lens.look import CacheLook
 
 
 @click.command(epilog="Example: dmrc requests show aed47506 --raw --part response")
@@ -25,31 +26,40 @@ if TYPE_CHECKING:
 @json_option
 @pass_app
 def show(app: App, id: str, raw: bool, part: str | None, as_json: bool) -> None:
-    """Show the request ID as a conversation, with its times. The short id that the list shows is enough."""
+    """Show the request ID as a conversation, with its times. The short id that the list shows is enough.
+
+    Where tokens of its prompt were computed again, the first place is shown where it differs from the former one.
+    """
     from dmrc.capture.summary import to_json
     from dmrc.cli.record.requests.lines import Screen
+    from dmrc.lens.record import look
 
     exchange = app.record.get(id)
     if as_json:
-        click.echo(json.dumps(to_json(exchange, with_content=True), indent=2))
+        document = to_json(exchange, with_content=True)
+        seen = look(app.record, exchange)
+        click.echo(json.dumps({**document, "prompt_cache": None if seen is None else seen.to_json()}, indent=2))
     elif raw:
         bodies = {"request": exchange.request_body, "response": exchange.response_body}
         sys.stdout.buffer.write(bodies[part] if part else b"\n".join(bodies.values()))
         if part is None or sys.stdout.isatty():
             click.echo()
     else:
-        for line in _page(exchange, Screen.of_stdout()):
+        for line in _page(exchange, look(app.record, exchange), Screen.of_stdout()):
             click.echo(line)
 
 
-def _page(exchange: Exchange, screen: Screen) -> Iterator[str]:
+def _page(exchange: Exchange, seen: CacheLook | None, screen: Screen) -> Iterator[str]:
     from dmrc.capture.summary import made_on_purpose, plain
+    from dmrc.cli.record.cache_lines import look_lines
 
     yield from _head(exchange, screen)
     if fault := made_on_purpose(exchange):
         yield screen.style(fault, fg="yellow")
     if exchange.error_message:
         yield screen.style(f"error: {plain(exchange.error_message, 500)}", fg="red")
+    if seen is not None:
+        yield from look_lines(seen, screen)
     yield from conversation_lines(exchange, screen)
     cut = [name for name in ("request", "response") if getattr(exchange, f"{name}_truncated")]
     if cut:
