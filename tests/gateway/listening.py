@@ -12,7 +12,7 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dmrc.gateway.server.connection_shares import ConnectionShares
-from dmrc.gateway.server.http_protocol import InputLimits
+from dmrc.gateway.server.input_limits import InputLimits
 from dmrc.gateway.server.listeners import Listener, bind_tcp
 from dmrc.gateway.server.tls_entrance import Tls
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from starlette.types import Message
@@ -13,7 +14,7 @@ from dmrc.dialects.ollama.routes import OllamaChat
 from dmrc.dialects.openai.routes import OpenAIRoute
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
-from dmrc.gateway.inference.inference import _cancelled_by_disconnect
+from dmrc.gateway.inference.inference import _cancelled_by_hang_up
 from dmrc.gateway.server.request_bodies import ClientDisconnected
 
 SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
@@ -26,18 +27,14 @@ async def streamed(*chunks: bytes, dialect: Route = CHAT) -> ExchangeBuilder:
     async def send(_message: Message) -> None:
         pass
 
-    gone = asyncio.Event()
-
-    async def receive() -> Message:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
+    called: list[Callable[[], None] | None] = []
     builder = ExchangeBuilder(SCOPE, dialect, send)
-    with _cancelled_by_disconnect(receive, builder):
+    with _cancelled_by_hang_up({**SCOPE, "extensions": {"dmrc.hang_ups": called.append}}, builder):
         await builder.start(200, "text/event-stream", None)
         for chunk in chunks:
             await builder.send(chunk, more=True)
-        gone.set()
+        assert called[0] is not None
+        called[0]()
         await asyncio.sleep(0.05)
         await builder.send(b"", more=False)
     return builder

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dmrc.gateway.server.connection_shares import ConnectionShares
-from dmrc.gateway.server.http_protocol import InputLimits
+from dmrc.gateway.server.input_limits import InputLimits
 from tests.gateway.listening import ask, connect, listening, rest
 from tests.polling import eventually
 

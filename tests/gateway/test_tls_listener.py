@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dmrc.gateway.server.certificates import CertificateFiles
 from dmrc.gateway.server.connection_shares import ConnectionShares
-from dmrc.gateway.server.http_protocol import InputLimits
+from dmrc.gateway.server.input_limits import InputLimits
 from dmrc.gateway.server.tls_entrance import Tls
 from tests.engines.certificates import Authority
 from tests.gateway.listening import ask, connect, listening, rest

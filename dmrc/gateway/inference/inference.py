@@ -13,7 +13,6 @@ from typing import cast
 
 from starlette.types import Receive, Scope, Send
 
-from dmrc.background import beside
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call, LoadOrUnload, Route
@@ -29,6 +28,7 @@ from dmrc.gateway.server.admission import Admission
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, at_length, written
 from dmrc.gateway.server.request_bodies import ClientDisconnected
+from dmrc.gateway.server.response_cycle import hang_ups_of
 from dmrc.gateway.serving.catalog import Catalog, Resolved
 from dmrc.gateway.serving.served import served_by
 from dmrc.hooks.plugins import Plugins
@@ -78,7 +78,7 @@ class Inference:
                 builder.request_body = body.data
                 builder.saw_document(await body.json())
                 self._steps.lifecycle.started(builder)
-                with _cancelled_by_disconnect(receive, builder):
+                with _cancelled_by_hang_up(scope, builder):
                     await self._answer(caller, builder)
         except DmrcError as error:
             await self._fail(error, builder)
@@ -183,7 +183,7 @@ async def _send_whole(builder: ExchangeBuilder, body: bytes) -> None:
 
 
 @contextmanager
-def _cancelled_by_disconnect(receive: Receive, builder: ExchangeBuilder) -> Iterator[None]:
+def _cancelled_by_hang_up(scope: Scope, builder: ExchangeBuilder) -> Iterator[None]:
     """Cancel what runs inside when the caller goes away before the answer is complete: the slot is free at once.
 
     Raises:
@@ -191,17 +191,18 @@ def _cancelled_by_disconnect(receive: Receive, builder: ExchangeBuilder) -> Iter
     """
     task = cast("asyncio.Task[None]", asyncio.current_task())
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    def hang_up() -> None:
         if not builder.is_complete and not builder.has_said_done:
             builder.client_disconnected = True
             task.cancel()
 
+    watch = hang_ups_of(scope)
+    watch(hang_up)
     try:
-        with beside(watch(), "the watch for a caller who hangs up"):
-            yield
+        yield
     except asyncio.CancelledError:
         if not builder.client_disconnected or task.uncancel():
             raise
         raise ClientDisconnected from None
+    finally:
+        watch(None)

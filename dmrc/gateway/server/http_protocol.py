@@ -6,8 +6,8 @@ Uvicorn's own has none: neither for the size of a request's head, nor for the ti
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import httptools
 from starlette.types import ASGIApp
@@ -19,6 +19,8 @@ from dmrc.exchange import new_exchange_id
 from dmrc.gateway.server.connection_shares import ConnectionShares
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.http_1_0 import until_the_connection_ends
+from dmrc.gateway.server.input_limits import InputLimits
+from dmrc.gateway.server.response_cycle import ResponseCycle
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -28,26 +30,6 @@ _LINGER_SECONDS = 5.0
 _MOST_IN_ADVANCE = 16
 """Requests that may be sent before the answers to the ones before."""
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
-
-
-@dataclass(frozen=True, slots=True)
-class InputLimits:
-    """What a caller may send before its request is admitted, and how slowly."""
-
-    url_bytes: int = 16 << 10
-    """Of the request line's URL; more is 414."""
-    head_bytes: int = 64 << 10
-    """Of request line and headers; more is 431. So much may stand around the parts of a chunked body, too."""
-    headers: int = 128
-    """Headers, and fields after a chunked body; more is 431."""
-    head_seconds: float = 20.0
-    """For the whole head, since the connection was made or the head began; then 408."""
-    body_seconds: float = 30.0
-    """In so much time `body_bytes` of a body must come, while the gateway reads; else 408."""
-    body_bytes: int = 1024
-    """See `body_seconds`."""
-    handshake_seconds: float = 10.0
-    """For a TLS handshake, since the connection was made."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -63,7 +45,8 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = limits
         self._shares = shares
         self._address: str | None = None
-        self._running: RequestResponseCycle | None = None
+        self._running: ResponseCycle | None = None
+        self.cycle: ResponseCycle
         self._is_in_head = True
         self._has_begun = False
         self._heads_in_this_read = self._head_bytes = self._fields = 0
@@ -94,8 +77,7 @@ class HttpConnection(HttpToolsProtocol):
             self._address = None
         running = self._running
         if running is not None and not running.response_complete:
-            running.disconnected = True
-            running.message_event.set()
+            running.disconnect()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -189,7 +171,23 @@ class HttpConnection(HttpToolsProtocol):
         self._is_in_head = self._has_begun = False
         self._since = None
         self._offers_upgrade = self.parser.should_upgrade()
-        super().on_headers_complete()
+        self._begin_request()
+
+    def _begin_request(self) -> None:
+        """Serve a request whose head is read; those before it are answered first."""
+        parser, scope, url = self.parser, self.scope, httptools.parse_url(self.url)
+        path, version = url.path.decode("ascii"), parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"], scope["raw_path"] = unquote(path), url.path
+        scope["query_string"] = url.query or b""
+        before = self.cycle
+        self.cycle = ResponseCycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """Take in a part of the body; uvicorn copies all it holds for each one, so it gets those of a read as one."""
@@ -216,7 +214,7 @@ class HttpConnection(HttpToolsProtocol):
     # What uvicorn does with a request.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
+        self._running = cast(ResponseCycle, cycle)
         if cycle.scope["http_version"] == "1.0":
             app = cast("ASGI3Application", until_the_connection_ends(cast(ASGIApp, app), cycle))
         super()._start_asgi_task(cycle, app)
@@ -279,8 +277,7 @@ class HttpConnection(HttpToolsProtocol):
             if self._is_in_head or cycle is not self._running:
                 cycle.keep_alive = False
                 return
-            cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.disconnect()
             if cycle.response_started:
                 self.transport.close()
                 return

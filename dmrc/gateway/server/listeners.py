@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 from dmrc.background import begin
 from dmrc.errors import DaemonError, PortTakenError
 from dmrc.gateway.server.connection_shares import ConnectionShares
-from dmrc.gateway.server.http_protocol import HttpConnection, InputLimits
+from dmrc.gateway.server.http_protocol import HttpConnection
+from dmrc.gateway.server.input_limits import InputLimits
 from dmrc.gateway.server.tls_entrance import Tls, TlsEntrance
 
 LOOPBACK = "127.0.0.1"
