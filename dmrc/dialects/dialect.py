@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dmrc.dialects.chat.events import ChatEvents
@@ -15,6 +15,9 @@ from dmrc.dialects.chat.tool_arguments import ArgumentPlace
 from dmrc.errors import DmrcError
 from dmrc.exchange import JsonValue, Operation
 from dmrc.fields import JsonObject
+
+SLOT_PATHS = ("/v1/chat/completions", "/v1/completions")
+"""Paths of requests that get a slot of llama.cpp's server; others, as a count of tokens, need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,15 @@ class Call:
     """Whether texts that are too long to be embedded are cut, and not refused."""
     left_out: tuple[str, ...] = ()
     """Fields of the request that have no effect here, as `options.num_ctx`; the caller and the record are told."""
+
+    def in_slot(self, number: int | None) -> Call:
+        """Return the call as llama.cpp's server gets it for one of its slots; None leaves the choice to it."""
+        if number is None:
+            return self
+        raw = self.raw
+        if raw is not None:  # a long text is not written again
+            raw = b'{"id_slot": %d, %b' % (number, raw[raw.index(b"{") + 1 :])
+        return replace(self, document={**self.document, "id_slot": number}, raw=raw)
 
     def body(self) -> bytes:
         """Return the bytes to send: the caller's own where nothing has changed them."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dmrc.engines.engine import Engine, is_installed
+from dmrc.engines.engine import Engine
+from dmrc.engines.engine_state import is_installed
 from dmrc.errors import InputError
 from dmrc.project import DEFAULT_ENGINE
 from dmrc.suggestions import did_you_mean

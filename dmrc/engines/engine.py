@@ -237,6 +237,9 @@ class Engine(Protocol):
     def keeps_prompts(self, model: LocalModel | None, options: ServingOptions) -> bool:
         """Return whether memory for earlier prompts is of use, and the project leaves it to us how much that is."""
 
+    def tells_slots(self, options: ServingOptions) -> bool:
+        """Return whether its server keeps prompts in slots, and is to be told which one a request gets (`id_slot`)."""
+
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return how many requests at the same time the options ask for; None leaves it to us."""
 
@@ -283,18 +286,3 @@ class Engine(Protocol):
 
     def disk_bytes(self) -> int:
         """Return what it takes of the disk; 0 where that is not known, or not ours. It reads files."""
-
-
-_MISSING = "not installed; "
-
-
-def is_installed(engine: Engine) -> bool:
-    """Return whether it can serve, as far as it can tell without starting anything."""
-    return not engine.describe().startswith(_MISSING)
-
-
-def backend_state(description: str, *, is_running: bool) -> str:
-    """Return the state of an engine as Docker Model Runner writes it: `Running: llama-server …`, `Not Installed: …`."""
-    if description.startswith(_MISSING):
-        return f"Not Installed: {description.removeprefix(_MISSING)}"
-    return f"{'Running' if is_running else 'Installed'}: {description}"

@@ -83,6 +83,10 @@ class PlainEngine:
         """Return False: it keeps none."""
         return False
 
+    def tells_slots(self, options: ServingOptions) -> bool:
+        """Return False: it is not known to have any."""
+        return False
+
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets."""
         return options.parallel

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.engines.session import Session
 from dmrc.scheduler.queue import QueueEntry
 from dmrc.scheduler.runner import ManagedRunner
+from dmrc.scheduler.slots import Seat
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
     """A slot of a runner, held by one request."""
 
@@ -22,6 +24,8 @@ class Lease:
     """Milliseconds spent waiting for a slot."""
     load_ms: float
     """Milliseconds spent waiting for the model to load, and for the memory to do so."""
+    seat: Seat | None = None
+    """Which of its engine's slots it has, where that is told."""
 
     @classmethod
     def of(cls, runner: ManagedRunner, session: Session, entry: QueueEntry[ManagedRunner]) -> Lease:
@@ -33,3 +37,24 @@ class Lease:
             queue_ms=(time.monotonic() - loaded) * 1000,
             load_ms=(loaded - entry.since) * 1000,
         )
+
+    def slot_for(self, document: Mapping[str, object]) -> int | None:
+        """Return which slot the engine is to be told for a request (`id_slot`); None: it chooses by itself.
+
+        Whoever sends a request that takes a slot of the engine must ask, with what is sent; {} where that is not known.
+        """
+        slots = self.runner.slots
+        if slots is None:
+            return None
+        self.seat = slots.take(document)
+        return self.seat.number
+
+    def leave_slot(self, *, hung_up: bool = False) -> None:
+        """Give the slot back: its request was answered, or the engine has let go of one whose caller has hung up."""
+        slots, seat = self.runner.slots, self.seat
+        if slots is None or seat is None:
+            return
+        if hung_up:
+            slots.leave_behind(seat, self.runner.hang_ups.count)
+        else:
+            slots.leave(seat)

@@ -7,7 +7,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from dmrc.engines.engine import Counts, Engine, Launch
@@ -18,6 +17,7 @@ from dmrc.scheduler.budget import MemoryUse
 from dmrc.scheduler.fitting import MemoryNeed
 from dmrc.scheduler.hang_ups import HangUps
 from dmrc.scheduler.queue import QueueEntry, RequestQueue
+from dmrc.scheduler.slots import Slots
 from dmrc.scheduler.states import RunnerState, StopReason
 
 _DEATH_SECONDS = 5.0
@@ -62,6 +62,7 @@ class ManagedRunner:
         self.process: EngineProcess | None = None
         self.session: Session | None = None
         self.replicas: Replicas | None = None
+        self.slots: Slots | None = None  # where its requests are told their slots
         self.loaded_bytes = (0, 0)
         """What its child had in memory when it began to answer, and what of that was its own."""
         self.load: asyncio.Task[None] | None = None
@@ -84,8 +85,7 @@ class ManagedRunner:
         self.gives_back = False
         """Whether it is about to start anew with a smaller prompt cache, for others need the memory."""
         self._watchers = observers
-        self._has_started = False
-        self._on_idle = on_idle
+        self._has_started, self._on_idle = False, on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -215,28 +215,17 @@ class ManagedRunner:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self.keep_alive_seconds, self._on_idle, self)
 
-    async def launch(self, socket: Path, log: Path, mask: Callable[[str], str]) -> None:
-        """Start its server with the memory that is reserved, and wait until it answers; `mask` is for its log.
+    async def launch(self, launch: Launch, mask: Callable[[str], str]) -> None:
+        """Start its server, and wait until it answers; `mask` is for its log.
 
         Raises:
             EngineError: It does not: why, as far as can be told.
         """
-        launch = Launch(
-            name=self.target.reference,
-            runner=self.target.key,
-            digest=self.target.digest,
-            model=self.target.model,
-            options=self.target.options,
-            parallel=self.parallel,
-            prompt_cache_bytes=self.need.memory.prompt_cache_bytes if self.need else 0,
-            placement=self.need.placement if self.need else None,
-            upstream_keys=self.target.upstream_keys,
-            socket=socket,
-            log=log,
-        )
         server = await self.engine.start(launch, mask)
         self.process, self.replicas = server.process, server.replicas
         self.session = await server.wait_ready()
+        if self.engine.tells_slots(self.target.options):
+            self.slots = Slots(self.parallel, has_cache=launch.prompt_cache_bytes > 0)
         if self.process is not None:
             self.loaded_bytes = self.process.memory_bytes()
             if self.need is not None:

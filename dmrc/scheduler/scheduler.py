@@ -18,6 +18,7 @@ from dmrc.scheduler.following import follow
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
 from dmrc.scheduler.queue import QueueEntry
+from dmrc.scheduler.refusals import stopping, unloaded
 from dmrc.scheduler.reservations import Reservations
 from dmrc.scheduler.restart_backoff import RestartBackoff
 from dmrc.scheduler.runner import ManagedRunner, RunnerObserver, RunnerQueue
@@ -85,8 +86,9 @@ class Scheduler:
             if lease.runner.queue is not None:
                 lease.runner.queue.took(time.monotonic() - began)
             if hung_up:
-                self._runners.spawn(self._leave_later(lease.runner))
+                self._runners.spawn(self._leave_later(lease))
             else:
+                lease.leave_slot()
                 self._leave(lease.runner)
 
     async def load(self, target: Target) -> ManagedRunner:
@@ -105,7 +107,7 @@ class Scheduler:
             queue.loads -= 1
             self._runners.forget_unwanted(queue)
         if runner.load is None or runner.load.cancelled():
-            raise _unloaded(target)
+            raise unloaded(target)
         runner.load.result()
         runner.touch()
         return runner
@@ -117,7 +119,7 @@ class Scheduler:
             del self._queues[runner.key]
         if runner.state in (RunnerState.WAITING, RunnerState.STARTING):
             if queue is not None:
-                queue.fail(_unloaded(runner.target))
+                queue.fail(unloaded(runner.target))
             self._runners.cancel(runner)
         elif runner.state is RunnerState.READY:
             runner.state = RunnerState.DRAINING
@@ -134,7 +136,7 @@ class Scheduler:
         self._closing = True
         served = (runner.queue for runner in self._runners.alive() if runner.queue is not None)
         for queue in {*self._queues.values(), *served}:
-            queue.fail(_stopping())
+            queue.fail(stopping())
         await self._runners.close()
 
     async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
@@ -161,12 +163,13 @@ class Scheduler:
         if runner.is_idle:
             self._runners.announce()
 
-    async def _leave_later(self, runner: ManagedRunner) -> None:
+    async def _leave_later(self, lease: Lease) -> None:
         """Free the slot of a caller who has hung up, when the engine has let go of it, too."""
         try:
-            await runner.hang_ups.wait()
+            await lease.runner.hang_ups.wait()
         finally:
-            self._leave(runner)
+            lease.leave_slot(hung_up=True)
+            self._leave(lease.runner)
 
     def _give_up(self, queue: RunnerQueue, entry: QueueEntry[ManagedRunner]) -> None:
         """Undo what was done for a caller who has gone, or who was refused."""
@@ -185,7 +188,7 @@ class Scheduler:
     def _queue(self, target: Target) -> RunnerQueue:
         """Return the queue for a target. The runner learns of it: keep_alive may have changed, the key has not."""
         if self._closing:
-            raise _stopping()
+            raise stopping()
         key = target.key
         queue = self._queues.get(key)
         if queue is None:
@@ -255,7 +258,7 @@ class Scheduler:
             if had_begun:
                 self.backoff.note(runner.key, error.message, runner.target.reference)
         if queue is not None:
-            queue.fail(error if isinstance(error, DmrcError) else _unloaded(runner.target))
+            queue.fail(error if isinstance(error, DmrcError) else unloaded(runner.target))
         await self._runners.end(runner)
 
     def _give_way(self, victim: ManagedRunner) -> None:
@@ -290,11 +293,3 @@ class Scheduler:
         if runner.is_idle:
             runner.stop_reason = "idle"
             self._give_way(runner)
-
-
-def _unloaded(target: Target) -> BusyError:
-    return BusyError(f"model '{target.reference}' was unloaded meanwhile", retry_after_seconds=1, remedy="Try again")
-
-
-def _stopping() -> BusyError:
-    return BusyError("the daemon is stopping", retry_after_seconds=5, remedy="Try again when it runs: dmrc status")

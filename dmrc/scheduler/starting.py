@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dmrc.engines.engine import Launch
 from dmrc.engines.options_check import check_options
 from dmrc.scheduler.fitting import needs
 from dmrc.scheduler.reservations import Reservations
@@ -43,5 +44,23 @@ class RunnerStarts:
         runner.began_at, began = time.time(), time.monotonic()
         # The number keeps it apart from a runner of the same key that still finishes what it does.
         socket = self._run / f"runner-{runner.key}-{next(self._numbers)}.sock"
-        await runner.launch(socket, self._logs / f"runner-{runner.key}.log", self.mask)
+        await runner.launch(_launch(runner, socket, self._logs / f"runner-{runner.key}.log"), self.mask)
         return time.monotonic() - began
+
+
+def _launch(runner: ManagedRunner, socket: Path, log: Path) -> Launch:
+    """Return what is to be started, with the memory that is reserved."""
+    target, need = runner.target, runner.need
+    return Launch(
+        name=target.reference,
+        runner=target.key,
+        digest=target.digest,
+        model=target.model,
+        options=target.options,
+        parallel=runner.parallel,
+        prompt_cache_bytes=need.memory.prompt_cache_bytes if need else 0,
+        placement=need.placement if need else None,
+        upstream_keys=target.upstream_keys,
+        socket=socket,
+        log=log,
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dmrc.engines.child_log import without_requests
-from dmrc.engines.engine import Launch, backend_state
+from dmrc.engines.engine import Launch
+from dmrc.engines.engine_state import backend_state
 from dmrc.engines.llama_cpp.engine import LlamaCpp
 from dmrc.engines.local_model import Companion, Companions, LocalModel
 from dmrc.engines.options_check import check_options

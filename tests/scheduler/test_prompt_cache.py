@@ -142,7 +142,8 @@ async def six_in_turn(session: Session) -> tuple[int, int]:
 _DEFAULTS = """
 import signal, sys, xllamacpp
 params = xllamacpp.CommonParams()
-params.model.path, params.hostnames, params.n_parallel, params.kv_unified = sys.argv[1], [sys.argv[2]], 4, True
+params.model.path, params.hostnames, params.kv_unified = sys.argv[1], [sys.argv[2]], True
+params.n_parallel = int(sys.argv[3])
 params.fit_params = False
 server = xllamacpp.Server(params)
 signal.pause()
@@ -150,12 +151,13 @@ signal.pause()
 
 
 @contextmanager
-def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None) -> Iterator[HttpSession]:
-    """llama.cpp's server as it is started without dmrc: four slots that share the context, and 8 GiB of cache."""
+def by_its_own_defaults(gguf: Path, directory: Path, binary: str | None, parallel: int = 4) -> Iterator[HttpSession]:
+    """llama.cpp's server as it is started without dmrc: slots that share the context, and 8 GiB of cache."""
     socket = directory / "own.sock"
-    argv = [sys.executable, "-c", _DEFAULTS, str(gguf), str(socket)]
+    argv = [sys.executable, "-c", _DEFAULTS, str(gguf), str(socket), str(parallel)]
     if binary is not None:
         argv = [binary, "--model", str(gguf), "--host", str(socket), "--offline", "--jinja"]
+        argv += [] if parallel == 4 else ["--parallel", str(parallel)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
             eventually(socket.exists, "it listens")

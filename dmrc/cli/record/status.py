@@ -53,7 +53,7 @@ def status_document(app: App) -> JsonObject:
     Shape: `{"running": true, "backends": {"llama.cpp": "Running: …"}, "kind": "Docker Engine", "endpoint": "http://…/",
     "endpointHost": "http://127.0.0.1:12434/engines/v1/", "version": "0.1.0", "pid": 1, …}`
     """
-    from dmrc.engines.engine import backend_state
+    from dmrc.engines.engine_state import backend_state
 
     found = app.daemon.status()
     route = f":{app.settings.port}/engines/v1/"

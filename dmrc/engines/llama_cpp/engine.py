@@ -20,7 +20,7 @@ from dmrc.engines.engine import Counts, Engine, Launch, MemoryEstimate, Server, 
 from dmrc.engines.llama_cpp import memory, offload
 from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
-from dmrc.engines.llama_cpp.flags import parallel, parse, refuse_without_binary
+from dmrc.engines.llama_cpp.flags import chooses_no_slots, parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
 from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
@@ -109,6 +109,10 @@ class LlamaCpp(ChildEngine):
         """Return whether it is for chats, and no flag says how large its cache is; see `Engine`."""
         is_chat = options.mode in (None, "completion") and facts_of(model).is_causal
         return is_chat and not memory.sets_prompt_cache(options.runtime_flags or ())
+
+    def tells_slots(self, options: ServingOptions) -> bool:
+        """Return whether it is for chats, and no flag says how slots are chosen; see `Engine`."""
+        return options.mode in (None, "completion") and chooses_no_slots(options.runtime_flags or ())
 
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets, by a field or by a flag."""

@@ -46,6 +46,15 @@ def mode(flags: Sequence[str]) -> Mode | None:
     return "embedding" if "--embeddings" in names else None
 
 
+def chooses_no_slots(flags: Sequence[str]) -> bool:
+    """Return whether the flags leave to us which slot a request gets, and prompts stay in slots at all.
+
+    Raises:
+        RuntimeFlagError: As `parse`.
+    """
+    return settings_of(flags).keys().isdisjoint(("--slot-prompt-similarity", "--no-cache-prompt"))
+
+
 def refuse_without_binary(settings: Sequence[Setting]) -> None:
     """Refuse the flags that only a llama-server binary has.
 

@@ -83,6 +83,8 @@ class HostedEngine:
         passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED}
         path = str(scope["path"]).removeprefix(ENGINE)
         async with self._scheduler.lease(target) as lease:
+            if scope["method"] != "GET":
+                lease.slot_for({})  # the engine chooses, for nothing is read of what is sent
             asked = lease.session.get(path) if scope["method"] == "GET" else lease.session.post(path, passed, body)
             with closing(await asked) as found:
                 await answer.start(found.status, found.headers)

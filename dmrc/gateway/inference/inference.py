@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
-from dmrc.dialects.dialect import Call, LoadOrUnload, Route
+from dmrc.dialects.dialect import SLOT_PATHS, Call, LoadOrUnload, Route
 from dmrc.errors import DmrcError, EngineError, InputError, where
 from dmrc.exchange import DIFF_HEADER, DIFF_NOTE
 from dmrc.gateway.inference.engine_client import EngineClient
@@ -121,6 +121,8 @@ class Inference:
                 await _send_whole(builder, call.loaded)
                 return
             name = json.dumps(builder.model()).encode()
+            if call.path in SLOT_PATHS:
+                call = call.in_slot(lease.slot_for(call.document))
             client = EngineClient(lease.session, builder.forwarded_headers(), served, name, builder)
             try:
                 answer = await client.ask(call)

@@ -13,7 +13,8 @@ from fastapi.responses import Response
 
 from dmrc import __version__
 from dmrc.background import apart
-from dmrc.engines.engine import Engine, backend_state
+from dmrc.engines.engine import Engine
+from dmrc.engines.engine_state import backend_state
 from dmrc.errors import ModelNotFoundError, NotFoundError, UnsupportedError
 from dmrc.gateway.routes.dmr_documents import Backend, DiskUsage, DmrUnload, DmrUnloaded, Running, Version
 from dmrc.gateway.routes.error_documents import OpenAIError
