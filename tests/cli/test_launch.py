@@ -9,6 +9,14 @@ from tests.dmrc_command import Dmrc
 from tests.polling import eventually
 
 _APPS = ["aider", "claude", "codex", "opencode"]
+_STEADY = {
+    "aider": {"AIDER_MAP_REFRESH": "files"},
+    "claude": {
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+        "CLAUDE_CODE_TOTAL_TOKENS_REMINDER": "off",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    },
+}
 _OPENWEBUI = """\
 export OPENAI_API_BASE_URL=http://model-runner.docker.internal:PORT/engines/v1
 export OPENAI_API_KEY='sk-dmrc-…'
@@ -45,6 +53,42 @@ def test_a_program_is_told_the_gateway_and_the_model(dmrc: Dmrc, app: str) -> No
     assert f"http://127.0.0.1:{dmrc.port}/{'anthropic' if app == 'claude' else 'v1'}" in everything
     assert "ai/coder" in everything
     assert dmrc.processes() == []
+
+
+@pytest.mark.parametrize(("app", "steady"), _STEADY.items())
+def test_the_beginning_of_prompts_stays_unless_the_user_says_otherwise(
+    dmrc: Dmrc, app: str, steady: dict[str, str]
+) -> None:
+    for name in steady:
+        dmrc.environment.pop(name, None)
+
+    def variables(environ: dict[str, str]) -> dict[str, str]:
+        told = json.loads(dmrc.ok("launch", app, "--model", "ai/coder", "--json", env=environ))
+        return {name: value for name, value in told["environment"].items() if name in steady}
+
+    assert variables({}) == steady
+    for name in steady:
+        assert variables({name: "mine"}) == {other: value for other, value in steady.items() if other != name}
+
+
+@pytest.mark.parametrize("place", ["home", "repository", "here"])
+def test_what_a_file_says_to_aider_stays(dmrc: Dmrc, tmp_path: Path, place: str) -> None:
+    """A variable would go over its files."""
+    here = tmp_path / "repository" / "here"
+    here.mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "repository" / ".git").mkdir()
+
+    def variables() -> list[str]:
+        dmrc.environment["HOME"] = str(tmp_path / "home")
+        told = dmrc.run("launch", "aider", "--model", "ai/coder", "--json", cwd=here)
+        return [name for name in json.loads(told.stdout)["environment"] if name.startswith("AIDER_")]
+
+    before = variables()
+    directory = {"here": here, "repository": here.parent, "home": tmp_path / "home"}[place]
+    (directory / ".aider.conf.yml").write_text("dark-mode: true\nmap-refresh: always\n")
+
+    assert (before, variables()) == (["AIDER_MAP_REFRESH"], [])
 
 
 def test_what_is_printed_can_be_run_by_a_shell(dmrc: Dmrc) -> None:

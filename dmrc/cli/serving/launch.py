@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -61,8 +62,11 @@ def launch(
     """Start an application that asks a model here. Without APP, list them.
 
     aider, claude, codex, openclaw and opencode are programs of this machine. They are given variables and options for
-    this run alone; none of their files is changed. openwebui and anythingllm run in a container, which reaches the
-    models here with a key of its own; a volume keeps what they store. A missing model is pulled first.
+    this run alone; none of their files is changed. What would change the beginning of their prompts from one request to
+    the next, so that all of it is computed again, is switched off where you have not set it yourself.
+
+    openwebui and anythingllm run in a container, which reaches the models here with a key of its own; a volume keeps
+    what they store. A missing model is pulled first.
     """
     if app_name is None:
         _list(as_json=as_json)
@@ -92,7 +96,8 @@ def _prepared(app: App, name: str, model: str, said: _Container, key: str) -> Ap
     """Return how an application is started; the key counts for a container only."""
     tokens = _context_tokens(app, model)
     if name in HOST_APPS:
-        return HOST_APPS[name](ModelEndpoint(f"http://127.0.0.1:{app.settings.port}", model, context_tokens=tokens))
+        endpoint = ModelEndpoint(f"http://127.0.0.1:{app.settings.port}", model, context_tokens=tokens)
+        return HOST_APPS[name](endpoint).completed(os.environ)
     endpoint = ModelEndpoint(f"http://{GATEWAY_HOST}:{app.settings.port}", model, key, tokens)
     return container_launch(name, endpoint, said.image, said.port, detach=said.detach)
 
@@ -233,7 +238,6 @@ def _join(app: App, name: str, model: str) -> str:
 
 def _become(prepared: AppCommand, arguments: tuple[str, ...]) -> NoReturn:
     """Become the program; one that must be set up by its own commands is started all the same, and they are told."""
-    import os
     import shlex
 
     if prepared.once:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from dmrc.paths import expanded
 from dmrc.project import GATEWAY_HOST
 
 NO_KEY = "not-required"
@@ -34,8 +36,15 @@ class AppCommand:
     """The program and its first arguments."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables beside those of the user."""
+    unless_set: dict[str, str] = field(default_factory=dict)
+    """Variables that keep the beginning of its prompts the same; what the user has set goes before."""
     once: tuple[tuple[str, ...], ...] = ()
     """Commands of its own that set it up, for a program that knows no variables; the user runs them."""
+
+    def completed(self, environ: Mapping[str, str]) -> AppCommand:
+        """Return the command with those variables that the user, who has `environ`, has not set."""
+        wanted = {name: value for name, value in self.unless_set.items() if name not in environ}
+        return replace(self, environment={**self.environment, **wanted}, unless_set={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +64,56 @@ class ContainerApp:
 
 
 def _aider(endpoint: ModelEndpoint) -> AppCommand:
-    """Source: https://aider.chat/docs/llms/openai-compat.html."""
+    """Source: https://aider.chat/docs/llms/openai-compat.html.
+
+    Its map of the repository stands before the conversation, and by itself it makes a new one of the names in each
+    message. `files` is what it does itself where a provider caches prompts: a new map when other files are in the chat.
+    Source: https://github.com/Aider-AI/aider/blob/main/aider/repomap.py (`get_ranked_tags_map`), `main.py`.
+    """
     variables = {"OPENAI_API_BASE": f"{endpoint.url}/v1", "OPENAI_API_KEY": endpoint.key}
-    return AppCommand(("aider", "--model", f"openai/{endpoint.model}"), variables)
+    steady = {} if _says_map_refresh(Path.cwd()) else {"AIDER_MAP_REFRESH": "files"}
+    return AppCommand(("aider", "--model", f"openai/{endpoint.model}"), variables, steady)
+
+
+def _says_map_refresh(here: Path) -> bool:
+    """Return whether a file of the user's tells aider when to make the map, over which a variable would go.
+
+    Source: https://aider.chat/docs/config/aider_conf.html: in the home directory, in the root of the repository, here.
+    """
+    root = next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
+    files = [directory / ".aider.conf.yml" for directory in (expanded("~"), root, here)]
+    texts = [file.read_text(errors="replace") for file in files if file.is_file()]
+    return any(line.lstrip().startswith("map-refresh") for text in texts for line in text.splitlines())
 
 
 def _claude(endpoint: ModelEndpoint) -> AppCommand:
-    """Source: https://code.claude.com/docs/en/env-vars."""
+    """Source: https://code.claude.com/docs/en/env-vars.
+
+    The names of `steady` are in the program itself (2.1.332), and what it sends was looked at. With an attribution
+    header a hash of the first question stands in the first line of the system message: each conversation, and each
+    agent that it starts, computes all its tools and instructions again. The reminder of total tokens is a number that
+    changes, in the system message and after results of tools. Within a conversation nothing else changed.
+    """
     sizes = {f"ANTHROPIC_DEFAULT_{size}_MODEL": endpoint.model for size in ("HAIKU", "SONNET", "OPUS")}
     variables = {
         "ANTHROPIC_BASE_URL": f"{endpoint.url}/anthropic",
         "ANTHROPIC_AUTH_TOKEN": endpoint.key,
         "ANTHROPIC_MODEL": endpoint.model,
         **sizes,
+    }
+    steady = {
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+        "CLAUDE_CODE_TOTAL_TOKENS_REMINDER": "off",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
-    return AppCommand(("claude",), variables)
+    return AppCommand(("claude",), variables, steady)
 
 
 def _codex(endpoint: ModelEndpoint) -> AppCommand:
-    """Source: https://developers.openai.com/codex/config-reference; a value is TOML, as JSON's strings are."""
+    """Source: https://developers.openai.com/codex/config-reference; a value is TOML, as JSON's strings are.
+
+    Its prompts begin alike in all turns and all conversations (looked at: 0.171.0).
+    """
     provider = {"name": "dmrc", "base_url": f"{endpoint.url}/v1", "wire_api": "responses"}
     values = {"model_provider": "dmrc", **{f"model_providers.dmrc.{name}": value for name, value in provider.items()}}
     options = [word for name, value in values.items() for word in ("-c", f"{name}={json.dumps(value)}")]
@@ -82,7 +121,10 @@ def _codex(endpoint: ModelEndpoint) -> AppCommand:
 
 
 def _openclaw(endpoint: ModelEndpoint) -> AppCommand:
-    """Source: https://docs.openclaw.ai/gateway/config-tools/custom-providers."""
+    """Source: https://docs.openclaw.ai/gateway/config-tools/custom-providers.
+
+    Its system prompt names the time zone and no time, so that it stays: https://docs.openclaw.ai/date-time.
+    """
     provider = {
         "baseUrl": f"{endpoint.url}/v1",
         "apiKey": endpoint.key,
@@ -104,7 +146,10 @@ def _openclaw(endpoint: ModelEndpoint) -> AppCommand:
 
 
 def _opencode(endpoint: ModelEndpoint) -> AppCommand:
-    """Source: https://opencode.ai/docs/config/#precedence-order and https://opencode.ai/docs/providers/."""
+    """Source: https://opencode.ai/docs/config/#precedence-order and https://opencode.ai/docs/providers/.
+
+    Its prompts begin alike in all turns and all conversations of a day (looked at: 1.18.34).
+    """
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "dmrc",
