@@ -134,7 +134,8 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_last(self._count))
 
 
-async def _serve(launch: dict[str, object]) -> None:
+async def serve(launch: dict[str, object]) -> None:
+    """Serve on the `socket` or on the `port` of `launch`, until it is cancelled."""
     loop = asyncio.get_running_loop()
     if "port" in launch:
         server = await loop.create_server(_Connection, "127.0.0.1", launch["port"])
@@ -145,4 +146,4 @@ async def _serve(launch: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
-    uvloop.run(_serve(json.loads(sys.argv[1])))
+    uvloop.run(serve(json.loads(sys.argv[1])))

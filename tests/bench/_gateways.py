@@ -1,23 +1,29 @@
-"""The gateways that one run compares: this dmrc, an older one, and other programs, each before its own engine.
+"""A gateway that runs, and what a run of the benchmarks compares it with.
 
-`DMRC_BENCH_BASELINE` names the directory of an older checkout with its `.venv`.
+`DMRC_BENCH_BASELINE` names the directory of an older checkout with its `.venv`; `DMRC_BENCH_MODEL_RUNNER` and
+`DMRC_BENCH_LLAMA_SWAP` the programs of Docker Model Runner's server and of llama-swap, built outside the repository;
+`DMRC_BENCH_PAIRS` how many rounds a median is of, 5 by default.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
+from typing import Literal, TypeVar
 
-from tests import synthetic_engine
 from tests.bench._load import Load, Loaded, run
-from tests.synthetic_engine import synthetic_dmrc
+from tests.bench.figure import Figure
+
+_T = TypeVar("_T")
 
 OURS = "dmrc"
 BASELINE = "the older build"
-MESSAGES = [{"role": "user", "content": "Tell me a long story about a whale and a ship."}]
+MODEL_RUNNER = "Docker Model Runner"
+LLAMA_SWAP = "llama-swap"
+ROUNDS = int(os.environ.get("DMRC_BENCH_PAIRS", "5"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,35 +34,68 @@ class Gateway:
     """How the figures call it."""
     pid: int
     """Its main process."""
-    through: Load
+    load: Load
     """How to ask it."""
-    direct: Load
-    """How to ask its engine without it."""
 
-    def ask(
-        self, more: Mapping[str, object], *, connections: int = 1, requests: int = 1, directly: bool = False
-    ) -> Loaded:
+    def ask(self, more: Mapping[str, object], *, connections: int = 1, requests: int = 1, spread: float = 0) -> Loaded:
         """Ask for chats with these fields more, and fail where one of them fails."""
-        load = self.direct if directly else self.through
-        seen = run(replace(load, body={**load.body, **more}, connections=connections, requests=requests))
+        body = {**self.load.body, **more}
+        asked = replace(self.load, body=body, connections=connections, requests=requests, spread_seconds=spread)
+        seen = run(asked)
         assert not seen.failed, f"{seen.failed} requests failed at {self.name}"
         return seen
 
 
-@contextmanager
-def synthetic_gateways() -> Iterator[list[Gateway]]:
-    """Start all that are given before an engine that computes nothing, this dmrc first."""
-    with ExitStack() as stack:
-        found = [stack.enter_context(_dmrc(OURS, None))]
-        if baseline := os.environ.get("DMRC_BENCH_BASELINE"):
-            found.append(stack.enter_context(_dmrc(BASELINE, Path(baseline).absolute())))
-        yield found
+def baseline() -> Path | None:
+    """Return the directory of the older checkout, where one is given."""
+    given = os.environ.get("DMRC_BENCH_BASELINE")
+    return Path(given).resolve(strict=True) if given else None
 
 
-@contextmanager
-def _dmrc(name: str, checkout: Path | None) -> Iterator[Gateway]:
-    body = {"model": synthetic_engine.MODEL, "messages": MESSAGES}
-    with synthetic_dmrc(checkout=checkout) as synthetic:
-        through = Load(port=synthetic.dmrc.port, key=synthetic.key, body=body)
-        direct = Load(socket=str(synthetic.socket), body=body)
-        yield Gateway(name=name, pid=synthetic.pid, through=through, direct=direct)
+def in_rounds(gateways: Sequence[Gateway], measured: Callable[[Gateway], _T]) -> dict[str, list[_T]]:
+    """Return what was measured of each gateway, round by round; who goes first changes, and a first round warms up."""
+    found: dict[str, list[_T]] = {gateway.name: [] for gateway in gateways}
+    for number in range(-1, ROUNDS):
+        turn = number % len(gateways)
+        for gateway in (*gateways[turn:], *gateways[:turn]):
+            one = measured(gateway)
+            if number >= 0:
+                found[gateway.name].append(one)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How the measurements of the gateways become figures."""
+
+    name: str
+    """What was measured."""
+    unit: str
+    """Of one measurement."""
+    bars: Mapping[str, float]
+    """What the ratio to another gateway must reach, by the name of that one."""
+    better: Literal["lower", "higher"] = "lower"
+    """As in `Figure`."""
+
+    def figures(self, found: Mapping[str, Sequence[float]]) -> list[Figure]:
+        """Return our own figure, and for each of the others the ratio of each round."""
+        ours = found[OURS]
+        figures = [Figure(name=self.name, value=median(ours), unit=self.unit, better=self.better, runs=len(ours))]
+        for name, theirs in found.items():
+            if name == OURS:
+                continue
+            ratio = Figure(
+                name=f"  against {name}",
+                value=median(one / other for one, other in zip(ours, theirs, strict=True)),
+                unit="×",
+                bar=self.bars.get(name),
+                better=self.better,
+                ours=self._told(ours),
+                theirs=self._told(theirs),
+                runs=len(ours),
+            )
+            figures.append(ratio)
+        return figures
+
+    def _told(self, values: Sequence[float]) -> str:
+        return f"{median(values):.4g} {self.unit}"

@@ -20,6 +20,7 @@ _ROOT = Path(__file__).parents[2]
 _TEXT = re.compile(rb'"content": ?"')
 _TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
 _TAIL_BYTES = 4096
+_LONGEST_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Load:
     """How many callers there are at the same time."""
     requests: int = 1
     """How many requests each of them makes."""
+    spread_seconds: float = 0
+    """In how much time the callers begin, one after another; 0 is all at once."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +66,7 @@ class Loaded:
 def run(load: Load) -> Loaded:
     """Run the callers, wait for them, and return what they saw."""
     argv = [sys.executable, "-m", "tests.bench._load", json.dumps(asdict(load))]
-    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=True, timeout=_LONGEST_SECONDS)
     return Loaded(**json.loads(done.stdout))
 
 
@@ -114,13 +117,14 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
 
 
-async def _call(load: Load, seen: Loaded) -> None:
-    """Be one caller. On a unix socket each request has its own connection: llama.cpp ends it after each stream."""
+async def _call(load: Load, seen: Loaded, number: int) -> None:
+    """Be one of the callers. On a unix socket each request has its own connection: llama.cpp ends it after a stream."""
     loop = asyncio.get_running_loop()
     body = json.dumps(load.body).encode()
     head = f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.key}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     connection: _Connection | None = None
+    await asyncio.sleep(load.spread_seconds * number / load.connections)
     for _ in range(load.requests):
         began = time.perf_counter()
         if load.port is None:
@@ -137,7 +141,7 @@ async def _call(load: Load, seen: Loaded) -> None:
 async def _play(load: Load) -> Loaded:
     seen = Loaded()
     began = time.perf_counter()
-    await asyncio.gather(*(_call(load, seen) for _ in range(load.connections)))
+    await asyncio.gather(*(_call(load, seen, number) for number in range(load.connections)))
     seen.seconds = time.perf_counter() - began
     return seen
 

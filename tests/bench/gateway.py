@@ -1,4 +1,4 @@
-"""What the gateway costs: against the engine's own socket, and on a runner that computes nothing."""
+"""What the gateway costs against the engine's own socket, and what its record costs it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from statistics import median
 
 import psutil
 
-from tests import synthetic_engine
 from tests.bench._load import Load, Loaded, run
 from tests.bench.figure import Figure
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
 from tests.real_model import smollm2_gguf
-from tests.synthetic_engine import SyntheticDmrc, synthetic_dmrc
 
 MODEL = "local/smollm2:135M-Q4_1"
 MESSAGES = [{"role": "user", "content": "Tell me a long story about a whale and a ship."}]
 _PAIRS = 5
 TOKENS = 96
 _FIRSTS = 20
-_SETTLED_SECONDS = 0.6
 _COMPOSE = """
 name: {name}
 x-dmrc: {{capture: {capture}}}
@@ -97,12 +94,10 @@ def daemon_pid(dmrc: Dmrc) -> int:
 
 
 def measure() -> list[Figure]:
-    """Measure against the real engine first, then on the synthetic one."""
+    """Measure against the same engine, asked directly."""
     with real_dmrc() as real:
         figures = [_throughput(real, streams) for streams in (1, 4, 8)]
-        figures += [_first_token(real), _capture_cost(real), _cold_request(real)]
-    with synthetic_dmrc() as synthetic:
-        return [*figures, _cpu_per_chunk(synthetic), _small_requests(synthetic)]
+        return [*figures, _first_token(real), _capture_cost(real), _cold_request(real)]
 
 
 def in_turn(ours: Callable[[], float], theirs: Callable[[], float], pairs: int = _PAIRS) -> list[tuple[float, float]]:
@@ -212,51 +207,3 @@ def _is_healthy(path: Path) -> bool:
             return b" 200 " in connection.recv(100)
         except OSError:
             return False
-
-
-def _cpu_per_chunk(synthetic: SyntheticDmrc) -> Figure:
-    """Count the daemon's processor time, its record of the requests included; the streams are paced, as engines are."""
-    process = psutil.Process(synthetic.pid)
-    body = {"model": synthetic_engine.MODEL, "messages": MESSAGES, "stream": True, "max_tokens": 400, "rate": 100}
-
-    def once() -> float:
-        before = _cpu_seconds(process)
-        seen = run(Load(port=synthetic.dmrc.port, key=synthetic.key, body=body, connections=16))
-        assert not seen.failed
-        time.sleep(_SETTLED_SECONDS)  # until the recorder has written its batch
-        return (_cpu_seconds(process) - before) / seen.chunks * 1e6
-
-    once()
-    return Figure(
-        name="processor time of the gateway per chunk, 16 streams",
-        value=median(once() for _ in range(_PAIRS)),
-        unit="µs",
-        bar=60,
-        ours="1,600 chunks/s",
-        runs=_PAIRS,
-    )
-
-
-def _small_requests(synthetic: SyntheticDmrc) -> Figure:
-    """Unlike the other figures an absolute one: on a busy machine it says little."""
-    body = {"model": synthetic_engine.MODEL, "messages": MESSAGES}
-
-    def once() -> float:
-        seen = run(Load(port=synthetic.dmrc.port, key=synthetic.key, body=body, connections=16, requests=250))
-        assert not seen.failed
-        return len(seen.total_ms) / seen.seconds
-
-    once()
-    return Figure(
-        name="small requests a second, 16 connections (absolute)",
-        value=median(once() for _ in range(_PAIRS)),
-        unit="/s",
-        bar=2000,
-        better="higher",
-        runs=_PAIRS,
-    )
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system

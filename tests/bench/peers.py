@@ -1,22 +1,19 @@
-"""dmrc against what else could stand in its place: `python -m llama_cpp.server`, and litellm's proxy.
+"""dmrc against other servers in Python: `python -m llama_cpp.server`, and litellm's proxy.
 
-Where there is a `llama-server`, dmrc serves with it, so the benchmark `gateway` compares with it directly.
+Where there is a `llama-server`, dmrc serves with it, so the benchmark `gateway` compares with it directly;
+`cost`, `latency` and `conversations` compare with gateways in Go.
 What the peers need is installed once per user, beside the model that the tests use.
 """
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import venv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -25,6 +22,7 @@ import filelock
 
 from tests import synthetic_engine
 from tests.bench._load import Load, Loaded, run
+from tests.bench._servers import started
 from tests.bench.figure import Figure, LeftOut
 from tests.bench.gateway import MESSAGES, THREADS, RealDmrc, in_turn, real_dmrc, story, tokens_per_second
 from tests.cache import cache_directory
@@ -62,7 +60,7 @@ def _against_llama_cpp_server() -> list[Figure]:
     port = free_port()
     argv = [sys.executable, "-m", "llama_cpp.server", "--model", str(smollm2_gguf()), "--port", str(port)]
     argv += ["--n_ctx", "512", "--n_threads", str(THREADS)]
-    with real_dmrc() as real, _serving(argv, port, "/v1/models", {"PYTHONPATH": str(packages)}):
+    with real_dmrc() as real, started(argv, port, "/v1/models", {"PYTHONPATH": str(packages)}):
         return [_one_stream(real, port), _four_clients(real, port)]
 
 
@@ -105,7 +103,7 @@ def _against_litellm() -> list[Figure]:
     upstream, port = free_port(), free_port()
     server = [sys.executable, "-m", "tests.synthetic_server", json.dumps({"port": upstream})]
     parent = {"DMRC_PARENT_PID": str(os.getpid()), "PYTHONPATH": str(_ROOT)}
-    with synthetic_dmrc() as synthetic, _serving(server, upstream, "/health", parent):
+    with synthetic_dmrc() as synthetic, started(server, upstream, "/health", parent):
         config = synthetic.dmrc.home / "litellm.yaml"
         parameters = {"model": f"openai/{synthetic_engine.MODEL}", "api_base": f"http://127.0.0.1:{upstream}/v1"}
         parameters["api_key"] = "none"
@@ -114,7 +112,7 @@ def _against_litellm() -> list[Figure]:
         )
         argv = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
         settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": _LITELLM_KEY}
-        with _serving(argv, port, "/health/liveliness", settings):
+        with started(argv, port, "/health/liveliness", settings):
 
             def added(name: str, body: dict[str, object], read: Callable[[Loaded], list[float]]) -> Figure:
                 asked = Load(body=body, requests=_REQUESTS)
@@ -165,37 +163,3 @@ def _install(argv: Sequence[str]) -> None:
     if done.returncode != 0:
         why = (done.stderr.strip().splitlines() or ["pip does not say why"])[-1]
         raise LeftOut(f"{argv[-1]} cannot be installed: {why}")
-
-
-@contextmanager
-def _serving(argv: Sequence[str], port: int, path: str, environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a server until the block ends; it is ready when it answers `path` with 200."""
-    process = subprocess.Popen(
-        argv,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(port, path):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise LeftOut(f"{argv[0]} {argv[1]} {argv[2]} does not start here")
-            time.sleep(0.1)
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
