@@ -74,10 +74,11 @@ def numbers(look: CacheLook) -> str:
 
 
 def where(look: CacheLook, difference: PromptDifference) -> str:
-    """Return where a prompt differs first, and from whose: `message 1 (system), character 47, differs first …`."""
+    """Return where a prompt differs first, and from whose: `Message 1 (system) differs first at character 47; …`."""
     at = "" if difference.at is None else f" at character {difference.at + 1}"
     whose = "the former request of the same conversation" if look.is_conversation else "the nearest of the same service"
-    return f"{difference.piece.place} differs first{at}; before is request {short_id(look.former or '')}, {whose}"
+    place = difference.piece.place
+    return f"{place[0].upper()}{place[1:]} differs first{at}; before is request {short_id(look.former or '')}, {whose}"
 
 
 def percent(part: int, whole: int) -> str:
@@ -119,7 +120,7 @@ def place_of(differences: Sequence[PromptDifference]) -> str:
 
 
 def often(requests: int, compared: int) -> str:
-    """Return how often something was so: `in every request`, `in 3 of 40 requests`."""
-    if requests == compared and compared > 1:
-        return "in every request"
-    return f"in {requests:,} of {compared:,} request{'s' if compared != 1 else ''}"
+    """Return how often something was so: `in every request`, `in 3 of 40 requests`; "" where one was compared."""
+    if requests == compared:
+        return "in every request" if compared > 1 else ""
+    return f"in {requests:,} of {compared:,} requests"

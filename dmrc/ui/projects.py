@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
+from dmrc.capture.queries import ExchangeFilter
+from dmrc.capture.summary import model_name
 from dmrc.capture.totals import Sums, Totals
 from dmrc.compose.override import read_environments
 from dmrc.compose.secrets import secrets_in
+from dmrc.lens.record import services
+from dmrc.lens.service import ServiceLook
 from dmrc.project import KEY_PREFIX
 from dmrc.projects import WHOLE_PROJECT, Registration
 from dmrc.ui.documents import HTML
-from dmrc.ui.rendering import page
+from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
     from dmrc.gateway.plugins.context import DaemonParts
 
 _SECONDS = 86400.0
+_CAUSES = 3
 _MASKED = "…"
 _KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\w-]+")
 
@@ -38,12 +43,20 @@ class ProjectPages:
     def add_to(self, router: APIRouter) -> None:
         """Add the route."""
         router.get("/ui/projects", response_class=Response, responses=HTML)(self.index)
+        router.get("/ui/projects/cache", response_class=Response, responses=HTML)(self.cache)
 
     async def index(self) -> Response:
         """Return the page of all projects."""
         sums = await asyncio.to_thread(self._totals.by_service, time.time() - _SECONDS)
         projects = [self._project(known, sums) for known in self._parts.projects.all()]
         return page("projects.html", here="projects", projects=projects)
+
+    async def cache(self, project: str, service: str = "") -> Response:
+        """Return what the lens sees of one service's prompts, without a page; "" is the project as a whole."""
+        query = ExchangeFilter(project=project, service=service or None)
+        found = await asyncio.to_thread(services, self._parts.database, query)
+        of_service = [one for one in found if one.looks[-1].exchange.service == (service or None)]
+        return HTMLResponse(render("cache.html", services=[_cache(one) for one in of_service]))
 
     def _project(self, known: Registration, sums: dict[tuple[str | None, str | None], Sums]) -> dict[str, object]:
         override = self._parts.settings.paths.projects / known.name / "override.yaml"
@@ -59,6 +72,15 @@ class ProjectPages:
             for name, keys in known.services.items()
         ]
         return {"known": known, "services": services, "override": _override(override)}
+
+
+def _cache(found: ServiceLook) -> dict[str, object]:
+    newest = found.looks[-1].exchange
+    causes = [
+        {"sentence": cause.sentence(found.compared), "example": cause.example.exchange.id} for cause in found.causes
+    ]
+    model = model_name(newest.model_reference or newest.model_requested)
+    return {"model": model, "numbers": found.numbers, "unread": found.unread, "causes": causes[:_CAUSES]}
 
 
 def _variables(override: Path) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
 from dmrc.capture.conversation import answered, asked
+from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.exports import FORMS, is_whole
 from dmrc.capture.filters import NAMES, read_filter
 from dmrc.capture.queries import ExchangeFilter
@@ -19,7 +20,9 @@ from dmrc.capture.totals import Totals, together
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
 from dmrc.gateway.routes.documents import EVENTS, TEXT
+from dmrc.lens.record import look
 from dmrc.ui import documents
+from dmrc.ui.cache import cache_view
 from dmrc.ui.documents import HTML, RequestFilters, RequestFiltersAfter
 from dmrc.ui.events import completed_row, row_events
 from dmrc.ui.rendering import page, render
@@ -105,7 +108,7 @@ class RequestPages:
 
     async def show(self, id: str) -> Response:
         """Return the page of one request."""
-        return await asyncio.to_thread(_shown, await self._exchange(id), await self._models())
+        return await asyncio.to_thread(_shown, self._parts.database, await self._exchange(id), await self._models())
 
     async def answer(self, id: str) -> Response:
         """Return the answer of one request without a page, to stand beside another."""
@@ -153,8 +156,8 @@ class RequestPages:
         return [completed_row(exchange, excerpts.get(exchange.id, "")) for exchange in exchanges]
 
 
-def _shown(exchange: Exchange, models: list[str]) -> Response:
-    """Return the page of one request. It reads what was asked and answered, which may be long."""
+def _shown(database: ExchangeDatabase, exchange: Exchange, models: list[str]) -> Response:
+    """Return the page of one request. It reads what was asked and answered, which may be long, and what was before."""
     return page(
         "request.html",
         here="requests",
@@ -171,6 +174,7 @@ def _shown(exchange: Exchange, models: list[str]) -> Response:
         received=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(exchange.received_at)),
         copies=[name for name in _COPIES if FORMS[name].accepts(exchange)],
         is_whole=is_whole(exchange),
+        cache=cache_view(look(database, exchange)),
         models=models,
     )
 

@@ -133,7 +133,7 @@ def test_commands_tell_of_a_service_whose_system_message_has_a_clock(lens: Lens)
     services = json.loads(lens.dmrc.ok("advise", "--json"))["prompt_cache"]
 
     assert "The system message changes at character 32: a clock." in shown
-    assert "message 1 (system) differs first at character 47" in shown
+    assert "Message 1 (system) differs first at character 47" in shown
     assert "now:    '…lp people who ask. It is 2026-11-28 17:04. Rule 0" in shown
     assert "The system message changes at character 32 in every request: a clock." in advice
     assert re.search(r"[67]\d % of 2,3\d\d prompt tokens in 5 requests were computed again", advice)

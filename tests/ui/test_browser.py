@@ -277,3 +277,35 @@ def test_every_page_fits_and_is_accessible(
         found = page.evaluate("axe.run().then((result) => result.violations)")
         serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
         assert serious == [], path
+
+
+def test_what_keeps_the_prompt_cache_from_its_work_is_shown(
+    site: Site, open_page: Open, keep_screenshot: Callable[[Page, str], None]
+) -> None:
+    """In a request with both texts, and for its service."""
+    rules = " ".join(f"Rule {number}: be kind to everybody." for number in range(20))
+
+    def ask(minute: int, *more: str) -> str:
+        said = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(("Who?", *more))]
+        system = {"role": "system", "content": f"It is 2026-11-28 17:0{minute}. {rules} <b>Bye</b>"}
+        return site.ask("", messages=[system, *said])
+
+    ask(3)
+    id = ask(4, "Nobody.", "Why?")
+    phone = {"viewport": {"width": 390, "height": 844}}
+    for name, options in (("wide", {}), ("phone", phone), ("dark", {"color_scheme": "dark"})):
+        page = open_page(f"/ui/requests/{id}", **options)
+        section = page.get_by_role("region", name="Prompt cache")
+        expect(section).to_contain_text("The system message changes at character 7: a clock.")
+        expect(section).to_contain_text("Message 1 (system) differs first at character 22")
+        expect(section.locator("mark")).to_have_text(["3", "4"])
+        expect(section.locator("rect.again")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        keep_screenshot(page, f"cache-{name}")
+
+        page.goto(f"{site.url}/ui/projects")
+        cell = page.locator("td[data-name=cache]").first
+        expect(cell).to_contain_text(re.compile(r"\d+ % of [\d,]+ prompt tokens in \d+ requests were computed again"))
+        expect(cell).to_contain_text(re.compile("The system message changes at character 7( in .*)?: a clock."))
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        keep_screenshot(page, f"cache-projects-{name}")
