@@ -62,7 +62,8 @@ def _checked(call: Call, served: Served) -> Call:
     is_chat = call.path in ("/v1/chat/completions", COUNT_PATH)
     if is_chat or call.path in _COMPLETIONS:
         check_fields(call.document, is_chat=is_chat)
-        call = replace(call, left_out=(*call.left_out, *_without_effect(call.document, served, is_chat=is_chat)))
+        if ignored := _without_effect(call.document, served, is_chat=is_chat):
+            call = replace(call, left_out=(*call.left_out, *ignored))
     if is_chat:
         changes, fixes = _chat(call.document, served)
     elif call.path == "/v1/completions" and served.is_llama_cpp:
@@ -97,7 +98,7 @@ def _chat(document: JsonObject, served: Served) -> tuple[JsonObject, list[Fix]]:
     messages = document.get("messages")
     if (fixed := checked_messages(messages, served)) is not messages:
         changes["messages"] = fixed
-    tools, is_forced = checked_tools({**document, **changes}, served)
+    tools, is_forced = checked_tools({**document, **changes} if changes else document, served)
     changes |= tools
     if is_forced:
         fixes.append(ForcedCalls())

@@ -19,6 +19,7 @@ from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.inference.engine_headers import of_callers, of_fault, of_plugins
 from dmrc.gateway.inference.kept_requests import beginning_of, trace_of
 from dmrc.gateway.server.page_sessions import SERVICE
+from dmrc.gateway.server.request_fields import fields_of
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
@@ -40,7 +41,7 @@ class ExchangeBuilder:
         self.is_stream = False
         self.is_complete = False
         self.client_disconnected = False
-        self.request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_headers = {name: values[-1] for name, values in fields_of(scope).items()}
         self.request_body = b""
         self.document: dict[str, JsonValue] = {}
         self._read_body: bytes | None = None

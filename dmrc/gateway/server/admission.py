@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
@@ -14,6 +13,7 @@ from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.server.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.server.credentials import sent_keys
 from dmrc.gateway.server.request_bodies import RequestBodies
+from dmrc.gateway.server.request_fields import RequestFields, fields_of, first
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
 from dmrc.projects import Caller, Projects, key_hash
 
@@ -62,8 +62,8 @@ class Admission:
         """
         if "dmrc.page" in scope:
             return None  # the page's own cookie was checked, and more than is checked here
-        headers = Headers(scope=scope)
-        self._check_page(headers)
+        fields = fields_of(scope)
+        self._check_page(fields)
         keys = list(sent_keys(scope))
         caller = next(filter(None, map(self._caller, keys)), None)
         if caller is not None:
@@ -76,7 +76,7 @@ class Admission:
         caller = self._projects.caller_in(container.project, container.service) if container else None
         if caller is None and (scope["dmrc.listener"] != "loopback" or self._require_key):
             raise _without_key(is_foreign=bool(keys), listener=scope["dmrc.listener"])
-        for host in headers.getlist("host"):  # none is a caller of HTTP/1.0, and no browser
+        for host in fields.get("host", ()):  # none is a caller of HTTP/1.0, and no browser
             self._check_host(host, scope["server"][0] if scope.get("server") else None)
         return caller
 
@@ -93,12 +93,12 @@ class Admission:
             remedy=f"Use {GATEWAY_HOST}, send the service's key, or add it to DMRC_HOSTS",
         )
 
-    def _check_page(self, headers: Headers) -> None:
+    def _check_page(self, fields: RequestFields) -> None:
         """Refuse pages of other sites; a picture or a link in one has no `Origin`, but the browser says what it is."""
-        origin = headers.get("origin")
+        origin = first(fields, "origin")
         if origin is not None and not self.origins.allow(origin):
             raise foreign_origin(origin)
-        if origin is None and headers.get("sec-fetch-site") == "cross-site":
+        if origin is None and first(fields, "sec-fetch-site") == "cross-site":
             raise PermissionDeniedError("a page of another site asks, which does not say its origin")
 
 

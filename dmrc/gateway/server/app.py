@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
-from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,6 +35,7 @@ from dmrc.gateway.server.cors import answer_preflight, foreign_origin, is_prefli
 from dmrc.gateway.server.credentials import split_capability
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.page_sessions import API, PageSessions
+from dmrc.gateway.server.request_fields import fields_of, first
 from dmrc.gateway.server.unrouted import Unrouted, answer_head
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
@@ -131,7 +131,7 @@ class ListenerApp:
                 except DmrcError as error:
                     return await error_response(error)(scope, receive, _with_id(send, OPENAI))
                 scope = {**scope, "dmrc.page": True, "path": path.removeprefix(API)}
-            origin = Headers(scope=scope).get("origin")
+            origin = first(fields_of(scope), "origin")
             if origin is not None and self._origins.allow(origin):
                 if is_preflight(scope):
                     return await answer_preflight(scope, send)

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from dmrc.decompression import ENCODINGS, NOT_DECODED, Decoder, decoder_of
 from dmrc.errors import HttpInputError, InputError
+from dmrc.gateway.server.request_fields import fields_of
 
+_PLAIN = ("", "identity")
 _MOST_ENCODINGS = 3
 """One inside the other."""
 
 
 def with_decoded_body(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """Return what a request is without its encoding; `receive` then raises what is wrong with it (415, 400)."""
-    headers = Headers(scope=scope)
-    names = [name.strip().lower() for name in ",".join(headers.getlist("content-encoding")).split(",")]
-    names = [name for name in names if name not in ("", "identity")]
+    said = fields_of(scope).get("content-encoding", ())
+    names = [name for name in (each.strip().lower() for each in ",".join(said).split(",")) if name not in _PLAIN]
     if not names:
         return scope, receive
     hidden = (b"content-encoding", b"content-length")

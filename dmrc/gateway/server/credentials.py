@@ -6,8 +6,9 @@ import base64
 import binascii
 from collections.abc import Iterator
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
+
+from dmrc.gateway.server.request_fields import fields_of
 
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 """Headers that hold a key and nothing else: Anthropic's clients', Azure's, Google's."""
@@ -31,15 +32,15 @@ def sent_keys(scope: Scope) -> Iterator[str]:
     """
     if scope.get("dmrc.path_key") is not None:
         yield scope["dmrc.path_key"]
-    headers = Headers(scope=scope)
-    for sent in headers.getlist("authorization"):
+    fields = fields_of(scope)
+    for sent in fields.get("authorization", ()):
         scheme, _, credentials = sent.strip().partition(" ")
         if scheme.lower() == "basic":
             yield from _basic(credentials.strip())
         elif scheme.lower() != "bearer" or credentials.strip():
             yield credentials.strip() or scheme  # `Bearer KEY`, as it should be; `Token KEY`, or the key alone
     for name in _KEY_HEADERS:
-        yield from (value.strip() for value in headers.getlist(name) if value.strip())
+        yield from (value.strip() for value in fields.get(name, ()) if value.strip())
 
 
 def _basic(credentials: str) -> Iterator[str]:

@@ -7,13 +7,13 @@ import ctypes
 import json
 import re
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, VALUE_BYTES, read_long, read_short
+from dmrc.gateway.server.request_fields import fields_of, first
 
 TEXT_LIMIT_BYTES = 16 << 20
 """JSON apart from pictures: four times what a context of a million tokens holds."""
@@ -193,7 +193,7 @@ def _in_utf8(body: bytes) -> bytes:
 
 def _check_length(scope: Scope, limit_bytes: int) -> None:
     """Refuse what says itself that it is too large, before a byte of it is read."""
-    length = Headers(scope=scope).get("content-length", "")
+    length = first(fields_of(scope), "content-length") or ""
     if length.isdecimal() and int(length) > limit_bytes:
         raise _too_large(_mib(limit_bytes))
 
