@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dmrc.streaming import Sink, chunks_of
+
 ServerKind = Literal["llama-server", "vllm", "upstream", "other"]
 """Whose server answers: llama.cpp's or vLLM's, of which it is known what they leave out in silence and what they cannot
 do; somebody else's, which refuses itself what it does not know; or another one, of which nothing but OpenAI's routes is
@@ -31,10 +33,10 @@ class Replica:
 
 
 class Answer(Protocol):
-    """The answer to one request, whose status and headers have come: `async for chunk in answer` gives its body.
+    """The answer to one request, whose status and headers have come: `into` gives its body, or `async for`.
 
     Chunks come as they are read, and are no further read than they are taken, so a slow caller slows the engine down
-    instead of filling memory. Iterating raises ConnectionError where the answer breaks off before its end.
+    instead of filling memory.
     """
 
     @property
@@ -49,8 +51,43 @@ class Answer(Protocol):
     def replica(self) -> Replica | None:
         """Return who answers, where there are several; it may be another one until the first chunk has come."""
 
+    async def into(self, sink: Sink) -> None:
+        """Give the chunks that are left to a sink, as they come, and return at the end of the body.
+
+        What the sink raises is raised, and what came after that chunk is there for the next `into`.
+
+        Raises:
+            ConnectionError: The answer broke off before its end.
+        """
+
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return the chunks that are left; none is empty."""
+        """Return the chunks that are left, none of which is empty; it raises as `into` does."""
 
     def close(self) -> None:
         """Let go of it. Before its end that ends the connection, by which the engine stops computing."""
+
+
+class WrappedAnswer:
+    """An answer whose body is given otherwise than as it comes; see `Answer`."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Tell what `answer` does of itself."""
+        self._answer = answer
+        self.status = answer.status
+        self.headers = answer.headers
+
+    @property
+    def replica(self) -> Replica | None:
+        return self._answer.replica
+
+    async def into(self, sink: Sink) -> None:
+        """Give the body; see `Answer`."""
+        await self._answer.into(sink)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return the body as it comes."""
+        return chunks_of(self.into)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._answer.close()

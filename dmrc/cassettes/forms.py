@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from dmrc.capture.conversation import answer_document
 from dmrc.cassettes.counts import counts_of, with_counts, without_counts
 from dmrc.cassettes.errors import CassetteError
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece, route_of
 from dmrc.cassettes.names import RecordedNames
-from dmrc.dialects.chat.events import ChatEvent
 from dmrc.dialects.dialect import Call, Clock, Reply, Route
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.dialects.table import dialect_of
+from dmrc.dialects.translation import said_by
 from dmrc.errors import DmrcError
 from dmrc.exchange import Operation
 from dmrc.fields import JsonObject, JsonValue
 from dmrc.json_values import items_of, object_of
-
-_T = TypeVar("_T")
 
 # A token of English is about four letters.
 _PIECE_LETTERS = 4
@@ -137,8 +134,7 @@ def _whole(document: JsonObject, reply: Reply | None, clock: Clock) -> bytes:
 def _streamed(document: JsonObject, asked: Asked, reply: Reply | None, clock: Clock) -> list[bytes]:
     chunks = list(_chunks(document))
     if reply is not None:
-        told: list[Sequence[ChatEvent]] = [[chunk] for chunk in chunks]
-        return _collected(reply.stream(_events([*told, ["[DONE]"]]), clock))
+        return said_by(reply, chunks, clock)
     if not _wants_counts(asked):
         chunks = [_without_usage(chunk) for chunk in chunks if chunk.get("choices")]
     return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
@@ -184,20 +180,3 @@ def _cut(text: JsonValue) -> list[str]:
 
 def _without_usage(chunk: JsonObject) -> JsonObject:
     return {name: value for name, value in chunk.items() if name not in ("usage", "timings")}
-
-
-async def _events(told: Sequence[Sequence[ChatEvent]]) -> AsyncGenerator[list[ChatEvent]]:
-    for together in told:
-        yield list(together)
-
-
-def _collected(stream: AsyncGenerator[_T]) -> list[_T]:
-    """Return what a stream yields that waits for nothing, whose events are all there."""
-    found = []
-    while True:
-        try:
-            anext(stream).__await__().send(None)
-        except StopIteration as step:
-            found.append(step.value)
-        except StopAsyncIteration:
-            return found

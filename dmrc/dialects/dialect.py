@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -52,8 +52,15 @@ class Reply(Protocol):
             EngineError: It is no answer to what was asked.
         """
 
-    def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield a stream in the caller's form; `events` are the engine's, as they came together.
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return a part of a stream in the caller's form; `events` are the engine's that came together.
+
+        Raises:
+            EngineError: They say that it failed.
+        """
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return what ends the stream; perhaps nothing.
 
         Raises:
             EngineError: The engine's stream ended before its end was said.

@@ -9,14 +9,14 @@ and in `x-dmrc-waited-ms` how long the request has waited there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from typing import cast
 from urllib.parse import quote
 
 from dmrc.answer import Answer, Replica
-from dmrc.engines.http_client.connection import HttpAnswer
 from dmrc.engines.http_client.connectors import Connector
+from dmrc.engines.http_client.http_answer import HttpAnswer
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.replicas import ReplicaState, ReplicaStateName
 from dmrc.errors import EngineError, NotFoundError
@@ -38,6 +38,7 @@ class ChildReplicas:
         self._states: Sequence[ReplicaState] = ()
         self._session = HttpSession(connector)
         self._news: HttpAnswer | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
         self._rest = b""
 
     def now(self) -> Sequence[ReplicaState]:
@@ -47,11 +48,12 @@ class ChildReplicas:
     async def changed(self) -> None:
         """Wait for the child's next line; of several that have come, for the last one."""
         try:
-            if self._news is None:
+            if self._pieces is None:
                 self._rest, self._news = b"", await self._session.get("/replicas")
                 if self._news.status != 200:
                     raise ConnectionError(f"it tells no replicas ({self._news.status})")
-            self._read(await self._line(self._news))
+                self._pieces = aiter(self._news)
+            self._read(await self._line(self._pieces))
         except ConnectionError:
             self._let_go()
             raise
@@ -75,10 +77,10 @@ class ChildReplicas:
         self._let_go()
         await self._session.close()
 
-    async def _line(self, news: HttpAnswer) -> bytes:
+    async def _line(self, pieces: AsyncIterator[bytes]) -> bytes:
         while b"\n" not in self._rest:
             try:
-                self._rest += await anext(news)
+                self._rest += await anext(pieces)
             except StopAsyncIteration:
                 raise ConnectionError("it tells no more of its replicas") from None
             if len(self._rest) > _LONGEST_LINE_BYTES:
@@ -97,7 +99,7 @@ class ChildReplicas:
     def _let_go(self) -> None:
         if self._news is not None:
             self._news.close()
-            self._news = None
+        self._news = self._pieces = None
 
 
 class ReplicaSession:

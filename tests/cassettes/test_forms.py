@@ -7,10 +7,11 @@ import pytest
 
 from dmrc.capture.conversation import answered
 from dmrc.cassettes.errors import CassetteError
-from dmrc.cassettes.forms import _collected, _events, in_form
+from dmrc.cassettes.forms import in_form
 from dmrc.cassettes.interaction import Asked, Interaction, RecordedAnswer, RecordedPiece
 from dmrc.dialects.dialect import Timing
 from dmrc.dialects.table import dialect_of
+from dmrc.dialects.translation import said_by
 
 pytestmark = pytest.mark.fast
 
@@ -47,8 +48,7 @@ def live(route: tuple, finish: str, **more: object) -> Interaction:
         .routes()[path.replace("/v1/responses", "{v1}/responses")]
         .call({**asked.body, "stream": True}, b"", None)
     )
-    told = [*([one] for one in said(finish)), ["[DONE]"]]
-    parts = _collected(call.reply.stream(_events(told), lambda: Timing(9.0, 2.0)))
+    parts = said_by(call.reply, said(finish), lambda: Timing(9.0, 2.0))
     pieces = tuple(RecordedPiece(5.0, part) for part in parts)
     return Interaction(
         asked, RecordedAnswer(model="ai/x", status=200, content_type=call.reply.stream_type, pieces=pieces)

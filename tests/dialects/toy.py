@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from dmrc.dialects.chat.answers import ChatAnswer
 from dmrc.dialects.chat.events import ChatEvents
@@ -30,10 +30,13 @@ class ToyReply:
         said = "".join(piece.text for piece in self._answer.whole(document))
         return json.dumps({"says": said, **self._over()}).encode()
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        async for pieces in self._answer.stream(events):
-            yield b"".join(json.dumps({"says": piece.text}).encode() + b"\n" for piece in pieces)
-        yield json.dumps(self._over()).encode() + b"\n"
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        pieces = self._answer.stream(events)
+        return b"".join(json.dumps({"says": piece.text}).encode() + b"\n" for piece in pieces)
+
+    def stream_end(self, clock: Clock) -> bytes:
+        self._answer.check_end()
+        return json.dumps(self._over()).encode() + b"\n"
 
     def _over(self) -> _Document:
         counts = [self._answer.prompt_tokens, self._answer.completion_tokens]

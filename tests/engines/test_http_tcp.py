@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dmrc.engines.http_client.connection import ConnectionOptions
+from dmrc.engines.http_client.connection_options import ConnectionOptions
 from dmrc.engines.http_client.connectors import UnreachableError
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.http_client.tcp_connector import TcpConnector

@@ -85,12 +85,13 @@ def test_a_slow_reader_slows_a_server_with_tls_down(play: Play, trusted: Authori
         async def story() -> int:
             session = session_to(f"https://localhost:{server.port}")
             with closing(await session.post("/v1/test", {}, bytes(8 << 20))) as answer:
-                received, before = len(await anext(answer)), -1
+                chunks, before = aiter(answer), -1
+                received = len(await anext(chunks))
                 while len(sent) != before:
                     before = len(sent)
                     await asyncio.sleep(0.2)
                 assert sum(sent) < 16 << 20
-                received += sum([len(chunk) async for chunk in answer])
+                received += sum([len(chunk) async for chunk in chunks])
             await session.close()
             return received
 

@@ -9,6 +9,7 @@ import pytest
 
 from dmrc.answer import Answer
 from dmrc.engines.vllm.server import VllmSession
+from dmrc.streaming import Sink, chunks_of
 
 # Recorded of vLLM 0.32 whose process VLLM::EngineCore was killed.
 WORDS = b"EngineCore encountered an issue. See stack trace (above) for the root cause."
@@ -24,9 +25,14 @@ class Told:
         self.status, self.headers = status, {"content-type": content_type}
         self._chunks = chunks
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    replica = None
+
+    async def into(self, sink: Sink) -> None:
         for chunk in self._chunks:
-            yield chunk
+            sink.take(chunk)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return chunks_of(self.into)
 
     def close(self) -> None: ...
 

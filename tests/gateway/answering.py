@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
-from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Reply, Timing
+from dmrc.dialects.translation import Translation
 from dmrc.event_stream import events
 from dmrc.fields import JsonObject
 
@@ -26,15 +25,9 @@ def chat_stream(deltas: Sequence[Document], reason: str = "stop", line_end: str 
 
 def bytes_of(reply: Reply, stream: bytes, size: int | None = None) -> bytes:
     """What the caller gets for a stream that comes in pieces of `size` bytes; None is one piece."""
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for start in range(0, len(stream), size or len(stream)):
-            yield stream[start : start + (size or len(stream))]
-
-    async def read() -> bytes:
-        return b"".join([chunk async for chunk in reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0))])
-
-    return asyncio.run(read())
+    translation = Translation(reply, (), lambda: Timing(9.0, 4.0))
+    pieces = (stream[start : start + (size or len(stream))] for start in range(0, len(stream), size or len(stream)))
+    return b"".join([*map(translation.feed, pieces), translation.end()])
 
 
 def told(reply: Reply, stream: bytes, size: int | None = None) -> list[Document]:

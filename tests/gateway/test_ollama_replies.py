@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from dmrc.dialects.chat.events import read_events
-from dmrc.dialects.dialect import Timing
 from dmrc.dialects.ollama.replies import OllamaReply
 from dmrc.errors import EngineError
+from tests.gateway.answering import bytes_of
 
 
 def event(delta: dict[str, object], **more: object) -> bytes:
@@ -39,17 +36,7 @@ STREAM = (
 
 
 def told(data: bytes, size: int) -> list[dict[str, object]]:
-    async def chunks() -> AsyncIterator[bytes]:
-        for position in range(0, len(data), size):
-            yield data[position : position + size]
-
-    async def collect() -> bytes:
-        words = OllamaReply("chat", "m")
-        return b"".join(
-            [chunk async for chunk in words.stream(read_events(chunks()), lambda: Timing(total_ms=9, load_ms=4))]
-        )
-
-    return [json.loads(line) for line in asyncio.run(collect()).splitlines()]
+    return [json.loads(line) for line in bytes_of(OllamaReply("chat", "m"), data, size).splitlines()]
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, len(STREAM)])

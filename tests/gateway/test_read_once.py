@@ -26,6 +26,7 @@ from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.inference.forwarding import forward
 from dmrc.hooks.plugins import Plugins
+from dmrc.streaming import Sink, chunks_of
 from tests.gateway.answering import chat_stream
 
 SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
@@ -67,9 +68,14 @@ class SyntheticAnswer:
     def close(self) -> None:
         pass
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    replica = None
+
+    async def into(self, sink: Sink) -> None:
         for event in self.events:
-            yield event
+            sink.take(event)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return chunks_of(self.into)
 
 
 class Json:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
-from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Timing
 from dmrc.dialects.responses.conversations import Conversations
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.errors import NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
+from tests.gateway.answering import bytes_of
 from tests.gateway.conftest import MODEL, Gateway
 
 Recorded = Callable[[str], dict[str, object]]
@@ -155,19 +154,13 @@ def test_a_response_is_remembered_before_the_caller_has_it() -> None:
     reply = responses.call({"input": "Hi"}, b"{}", "shop").reply
     assert reply is not None
 
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b'data: {"choices": [{"delta": {"content": "event: response.completed"}}]}\n\n'
-        yield b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+    told = bytes_of(
+        reply,
+        b'data: {"choices": [{"delta": {"content": "event: response.completed"}}]}\n\n'
+        b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n',
+    )
 
-    async def read() -> str:
-        stream = reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0))
-        while b"\nevent: response.completed" not in (chunk := await anext(stream)):
-            pass
-        await stream.aclose()
-        return str(json.loads(chunk.rpartition(b"data: ")[2])["response"]["id"])
-
-    made = asyncio.run(read())
-
+    made = str(json.loads(told.rpartition(b"data: ")[2])["response"]["id"])
     assert responses.dialect.conversations("shop").asked(made) == [{"role": "user", "content": "Hi"}]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
 from dmrc.dialects.anthropic.replies import AnthropicReply
-from dmrc.dialects.chat.events import read_events
 from dmrc.dialects.dialect import Reply, Timing
 from dmrc.dialects.ollama.replies import OllamaReply
 from dmrc.dialects.responses.replies import ResponsesReply
+from dmrc.dialects.translation import Translation
 from tests.gateway.answering import bytes_of, chat_stream, told, whole
 
 DELTAS = [
@@ -88,16 +87,11 @@ def test_a_stream_says_the_same_however_its_lines_end_and_wherever_it_is_cut(
 def test_a_stream_with_crlf_is_told_piece_by_piece(dialect: str) -> None:
     """It was held back to its end."""
     stream = chat_stream([{"content": "Hello"}], line_end="\r\n")
-    reply, first = REPLIES[dialect](), stream.index(b"\r\n\r\n") + 4
+    first = stream.index(b"\r\n\r\n") + 4
 
-    async def chunks() -> AsyncIterator[bytes]:
-        yield stream[:first]
-        pytest.fail("what has come was not told")
+    translation = Translation(REPLIES[dialect](), (), lambda: Timing(0.0, 0.0))
 
-    async def read() -> bytes:
-        return await anext(reply.stream(read_events(chunks()), lambda: Timing(0.0, 0.0)))
-
-    assert b"Hello" in asyncio.run(read())
+    assert b"Hello" in translation.feed(stream[:first])
 
 
 @pytest.mark.parametrize("dialect", REPLIES)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator
 
 from dmrc.dialects.chat.answers import ChatAnswer, Part, joined, json_object
 from dmrc.dialects.chat.events import ChatEvents
@@ -35,6 +34,8 @@ class AnthropicReply:
         self._model = model
         self._id = f"msg_{uuid.uuid4().hex}"
         self._answer = ChatAnswer()
+        self._blocks: list[Part] = []
+        self._has_begun = False
 
     def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return the message."""
@@ -42,30 +43,30 @@ class AnthropicReply:
         content: list[JsonValue] = [self._block(*one) for one in joined(self._answer.whole(document)).items()]
         return json.dumps(self._message(content) | self._ending() | self._numbers()).encode()
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield the events; each block ends before the next one begins."""
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return the events; each block ends before the next one begins."""
         del clock
-        blocks: list[Part] = []
-        said = b""
-        has_begun = False
-        async for pieces in self._answer.stream(events):
-            if not has_begun:
-                has_begun, said = True, self._beginning()
-            for piece in pieces:
-                if not blocks or piece.part != blocks[-1]:
-                    said += _end(blocks) if blocks else b""
-                    blocks.append(piece.part)
-                    block = self._block(piece.part, "")
-                    said += _event("content_block_start", index=len(blocks) - 1, content_block=block)
-                kind, name = _DELTAS[piece.kind]
-                if piece.text:
-                    delta: JsonObject = {"type": kind, name: piece.text}
-                    said += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
-            if said:
-                yield said
-                said = b""
-        ending = _end(blocks) if blocks else b""
-        yield ending + _event("message_delta", delta=self._ending(), **self._numbers()) + _event("message_stop")
+        blocks, pieces = self._blocks, self._answer.stream(events)
+        said = b"" if self._has_begun else self._beginning()
+        self._has_begun = True
+        for piece in pieces:
+            if not blocks or piece.part != blocks[-1]:
+                said += _end(blocks) if blocks else b""
+                blocks.append(piece.part)
+                block = self._block(piece.part, "")
+                said += _event("content_block_start", index=len(blocks) - 1, content_block=block)
+            kind, name = _DELTAS[piece.kind]
+            if piece.text:
+                delta: JsonObject = {"type": kind, name: piece.text}
+                said += _event("content_block_delta", index=len(blocks) - 1, delta=delta)
+        return said
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return the end of the last block, and of the message."""
+        del clock
+        self._answer.check_end()
+        ending = _end(self._blocks) if self._blocks else b""
+        return ending + _event("message_delta", delta=self._ending(), **self._numbers()) + _event("message_stop")
 
     def _beginning(self) -> bytes:
         """Return the first event. Of the answer nothing is counted: clients add what the last one but one tells."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dmrc.dialects.chat.events import ChatEvent, ChatEvents
+from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.errors import EngineAnswerError, EngineError
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
@@ -97,29 +97,30 @@ class ChatAnswer:
             raise EngineError("the engine's answer is not a completion", remedy="See: dmrc requests")
         return pieces
 
-    async def stream(self, events: ChatEvents) -> AsyncGenerator[list[Piece]]:
-        """Yield the pieces that came together, perhaps none.
+    def stream(self, events: ChatEvents) -> list[Piece]:
+        """Return the pieces that came together, perhaps none.
 
-        What this object tells beside the pieces is, while they are read, of the end of the chunk: an event that comes
-        before the first piece may hold none of it but `model`.
+        What this object tells beside the pieces is then of the last of the events: an event that comes before the
+        first piece may hold none of it but `model`.
 
         Raises:
-            EngineError: The stream said so, or ended before the answer did.
+            EngineError: The stream said so.
         """
-        async for told in events:
-            yield self._pieces(told)
+        pieces: list[Piece] = []
+        for document in documents(events):
+            if document.get("error"):
+                raise EngineAnswerError(error_message(document))
+            pieces += self._read(document)
+        return pieces
+
+    def check_end(self) -> None:
+        """Check that a stream may end here.
+
+        Raises:
+            EngineError: It ended before the answer did.
+        """
         if self.reason is None:
             raise EngineError("the engine's answer ended before its end", remedy="See: dmrc logs")
-
-    def _pieces(self, told: Iterable[ChatEvent]) -> list[Piece]:
-        pieces: list[Piece] = []
-        for event in told:
-            if isinstance(event, str):
-                continue
-            if event.get("error"):
-                raise EngineAnswerError(error_message(event))
-            pieces += self._read(event)
-        return pieces
 
     @property
     def prompt_tokens(self) -> int:

@@ -6,7 +6,6 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 
 from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.dialects.dialect import Clock
@@ -34,7 +33,11 @@ class TokenCount:
             raise EngineError("the engine's answer is not a count of tokens", remedy="See: dmrc requests")
         return json.dumps({**self._beside, "input_tokens": count}).encode()
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield the one object: a count is never streamed."""
-        async for document in documents(events):
-            yield self.whole(document, clock)
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return the one object: a count is never streamed."""
+        return b"".join(self.whole(document, clock) for document in documents(events))
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return nothing."""
+        del clock
+        return b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from dmrc.event_stream import Event, EventReader
 from dmrc.fields import JsonObject
@@ -11,26 +11,29 @@ from dmrc.json_bytes import read_line
 ChatEvent = JsonObject | str
 """A JSON object, as one of OpenAI's chunks or `{"error": {…}}`; or the text of an event that is none, as `[DONE]`."""
 
-ChatEvents = AsyncIterator[list[ChatEvent]]
-"""The events of an answer; those that came together are in one list."""
+ChatEvents = Sequence[ChatEvent]
+"""Events of an answer that came together."""
 
 
-async def read_events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[ChatEvent]]:
-    """Yield the events of a stream; `chunks` are of server-sent events, cut anywhere."""
-    reader = EventReader()
-    async for chunk in chunks:
-        if told := reader.read(chunk):
-            yield _values(told)
-    if told := reader.last():
-        yield _values(told)
+class ChatEventReader:
+    """Reads the events of one stream of server-sent events, cut anywhere."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self._reader = EventReader()
+
+    def read(self, chunk: bytes) -> list[ChatEvent]:
+        """Return the events that are complete with these bytes."""
+        return _values(self._reader.read(chunk))
+
+    def last(self) -> list[ChatEvent]:
+        """Return the event, if any, that the stream ended in the middle of."""
+        return _values(self._reader.last())
 
 
-async def documents(events: ChatEvents) -> AsyncGenerator[JsonObject]:
-    """Yield the objects among events, one by one."""
-    async for told in events:
-        for event in told:
-            if not isinstance(event, str):
-                yield event
+def documents(events: ChatEvents) -> Iterator[JsonObject]:
+    """Yield the objects among events."""
+    return (event for event in events if not isinstance(event, str))
 
 
 def _values(told: Iterable[Event]) -> list[ChatEvent]:

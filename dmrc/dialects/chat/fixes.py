@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from dmrc.answer import Answer
@@ -30,11 +30,9 @@ def is_stream(answer: Answer) -> bool:
     return answer.headers.get("content-type", "").startswith("text/event-stream")
 
 
-async def put_right(events: ChatEvents, fixes: Sequence[Fix]) -> AsyncGenerator[list[ChatEvent]]:
-    """Yield the events of a stream, with all put right that `fixes` are about, in their order."""
-    async for told in events:
-        if fixed := [new for event in told for new in _fixed(event, fixes)]:
-            yield fixed
+def put_right(events: ChatEvents, fixes: Sequence[Fix]) -> ChatEvents:
+    """Return events of a stream, with all put right that `fixes` are about, in their order."""
+    return [new for event in events for new in _fixed(event, fixes)] if fixes else events
 
 
 def _fixed(event: ChatEvent, fixes: Sequence[Fix]) -> Iterable[ChatEvent]:

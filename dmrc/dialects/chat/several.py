@@ -1,6 +1,6 @@
 """Several answers to one request: `n`, or several prompts. llama.cpp counts the tokens of one; here all are counted.
 
-Source: https://platform.openai.com/docs/api-reference/completions/create (`n`, `prompt`, `usage`)
+Giver: https://platform.openai.com/docs/api-reference/completions/create (`n`, `prompt`, `usage`)
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dmrc.dialects.chat.answers import add_call, error_message
-from dmrc.dialects.chat.events import ChatEvents, documents
+from dmrc.dialects.chat.events import ChatEventReader, ChatEvents, documents
+from dmrc.dialects.chat.fixes import put_right
 from dmrc.errors import EngineAnswerError
 from dmrc.fields import JsonObject
 from dmrc.json_values import items_of, object_of
+from dmrc.streaming import Giver
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 
@@ -90,24 +92,43 @@ class AllCounted:
         return {**self._usages[0], **counts}
 
 
-async def joined_document(events: ChatEvents) -> JsonObject:
-    """Return a stream of several answers as the one document that the caller wants.
+class JoinedAnswers:
+    """A stream of several answers as the one document that the caller wants; a sink of the stream, see `Sink`."""
 
-    Raises:
-        EngineAnswerError: The stream said that it failed.
-    """
-    document: JsonObject = {}
-    choices: dict[int, JsonObject] = {}
-    async for said in documents(events):
-        if said.get("error"):
-            raise EngineAnswerError(error_message(said))
-        for choice in items_of(said.get("choices")):
-            index = _count(choice.get("index"))
-            _add(choices.setdefault(index, {"index": index}), choice)
-        document |= {name: value for name, value in said.items() if value is not None}
-    document["choices"] = [choices[index] for index in sorted(choices)]
-    document["object"] = str(document.get("object", "")).removesuffix(".chunk")
-    return document
+    def __init__(self, counted: AllCounted) -> None:
+        """Put the one count of `counted` in the place of one for each."""
+        self._fixes = (counted,)
+        self._events = ChatEventReader()
+        self._document: JsonObject = {}
+        self._choices: dict[int, JsonObject] = {}
+
+    def begin(self, giver: Giver) -> None:
+        """Hold nobody back: what is kept is less than what comes."""
+
+    def take(self, chunk: bytes) -> None:
+        """Add a piece of the stream.
+
+        Raises:
+            EngineAnswerError: It says that the engine failed.
+        """
+        self._add(self._events.read(chunk))
+
+    def document(self) -> JsonObject:
+        """Return the document, at the end of the stream; it raises as `take` does."""
+        self._add(self._events.last())
+        document = self._document
+        document["choices"] = [self._choices[index] for index in sorted(self._choices)]
+        document["object"] = str(document.get("object", "")).removesuffix(".chunk")
+        return document
+
+    def _add(self, events: ChatEvents) -> None:
+        for said in documents(put_right(events, self._fixes)):
+            if said.get("error"):
+                raise EngineAnswerError(error_message(said))
+            for choice in items_of(said.get("choices")):
+                index = _count(choice.get("index"))
+                _add(self._choices.setdefault(index, {"index": index}), choice)
+            self._document |= {name: value for name, value in said.items() if value is not None}
 
 
 def _add(whole: JsonObject, part: JsonObject) -> None:

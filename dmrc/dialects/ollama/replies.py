@@ -6,7 +6,7 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -51,6 +51,7 @@ class OllamaReply:
         self._said = said
         self._model = model
         self._answer = ChatAnswer()
+        self._texts: list[str] = []
 
     def whole(self, document: JsonObject, clock: Clock) -> bytes:
         """Return the one object; see `Reply`."""
@@ -60,17 +61,19 @@ class OllamaReply:
         logprobs = next((piece.logprobs for piece in pieces if piece.logprobs), None)
         return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock, text))
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield lines; calls of tools are one line, when they are complete."""
-        text = ""
-        async for pieces in self._answer.stream(events):
-            text += "".join(piece.text for piece in pieces if piece.kind == "text")
-            told = [self._line(piece) for piece in pieces if piece.kind != "call"]
-            if told:
-                yield b"".join(told)
-        if calls := self._answer.calls:
-            yield _encoded(self._object(calls=calls) | {"done": False}) + b"\n"
-        yield _encoded(self._object() | self._end(clock, text)) + b"\n"
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return lines; calls of tools are one line, when they are complete."""
+        del clock
+        pieces = self._answer.stream(events)
+        self._texts += [piece.text for piece in pieces if piece.kind == "text"]
+        return b"".join(self._line(piece) for piece in pieces if piece.kind != "call")
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return the calls, where there are any, and the last line."""
+        self._answer.check_end()
+        calls = self._answer.calls
+        told = _encoded(self._object(calls=calls) | {"done": False}) + b"\n" if calls else b""
+        return told + _encoded(self._object() | self._end(clock, "".join(self._texts))) + b"\n"
 
     def _line(self, piece: Piece) -> bytes:
         text, thought = (piece.text, "") if piece.kind == "text" else ("", piece.text)
@@ -128,10 +131,14 @@ class Embeddings:
         """Return the answer to a request without texts."""
         return _encoded({"embedding": []} if self._is_single else {"model": self._model, "embeddings": []})
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield the one object: llama.cpp's server does not stream embeddings."""
-        async for document in documents(events):
-            yield self.whole(document, clock)
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return the one object: llama.cpp's server does not stream embeddings."""
+        return b"".join(self.whole(document, clock) for document in documents(events))
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return nothing."""
+        del clock
+        return b""
 
     def _encoded(self, embeddings: list[JsonValue], clock: Clock, tokens: JsonValue) -> bytes:
         if self._is_single:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 
 from dmrc.dialects.chat.events import ChatEvent, ChatEvents
 from dmrc.dialects.dialect import Clock
@@ -23,12 +22,14 @@ class OpenAIReply:
             raise EngineError("the engine's answer is not a JSON object", remedy="See: dmrc requests")
         return _encoded(document)
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield the events, those that came together as one chunk."""
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         del clock
-        async for told in events:
-            if told:
-                yield b"".join(b"data: " + _data(event) + b"\n\n" for event in told)
+        return b"".join(b"data: " + _data(event) + b"\n\n" for event in events)
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return nothing: the engine's own `[DONE]` was passed on."""
+        del clock
+        return b""
 
 
 def _data(event: ChatEvent) -> bytes:

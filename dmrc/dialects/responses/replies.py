@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 from dmrc.dialects.chat.answers import ChatAnswer, Part, Piece
 from dmrc.dialects.chat.events import ChatEvents
@@ -47,21 +47,25 @@ class ResponsesReply:
             item.add(piece)
         return json.dumps(self._ended()).encode()
 
-    async def stream(self, events: ChatEvents, clock: Clock) -> AsyncGenerator[bytes]:
-        """Yield the events; each item ends before the next one begins."""
+    def stream(self, events: ChatEvents, clock: Clock) -> bytes:
+        """Return the events; each item ends before the next one begins."""
         del clock
-        async for pieces in self._answer.stream(events):
-            said = b"" if self._sequence else self._opening()
-            for piece in pieces:
-                if not self._items or piece.part != self._items[-1].part:
-                    said += self._closing("completed")
-                    said += self._beginning(self._begun(piece.part))
-                said += self._going_on(self._items[-1], piece)
-            if said:
-                yield said
+        pieces = self._answer.stream(events)
+        said = b"" if self._sequence else self._opening()
+        for piece in pieces:
+            if not self._items or piece.part != self._items[-1].part:
+                said += self._closing("completed")
+                said += self._beginning(self._begun(piece.part))
+            said += self._going_on(self._items[-1], piece)
+        return said
+
+    def stream_end(self, clock: Clock) -> bytes:
+        """Return the end of the last item, and of the response."""
+        del clock
+        self._answer.check_end()
         response = self._ended()
         ending = self._closing(str(response["status"]))
-        yield ending + self._event(f"response.{response['status']}", response=response)
+        return ending + self._event(f"response.{response['status']}", response=response)
 
     def _opening(self) -> bytes:
         """Return the first two events: whatever has come already, they tell of the time before it."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from dmrc.engines.http_client.connection import ClientConnection, ConnectionOptions
+from dmrc.engines.http_client.connection import ClientConnection
+from dmrc.engines.http_client.connection_options import ConnectionOptions
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_PAUSE_SECONDS = 0.005

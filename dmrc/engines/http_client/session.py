@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from dmrc.engines.http_client.connection import ClientConnection, HttpAnswer, UnansweredError
+from dmrc.engines.http_client.connection import ClientConnection
 from dmrc.engines.http_client.connectors import Connector, UnreachableError
+from dmrc.engines.http_client.http_answer import HttpAnswer, UnansweredError
 from dmrc.engines.http_client.idle_connections import IdleConnections
 from dmrc.engines.http_client.request_head import request_head
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from dmrc.engines.http_client.addresses import connected_socket
-from dmrc.engines.http_client.connection import ClientConnection, ConnectionOptions
+from dmrc.engines.http_client.connection import ClientConnection
+from dmrc.engines.http_client.connection_options import ConnectionOptions
 from dmrc.engines.http_client.connectors import NewConnection, UnreachableError
 from dmrc.engines.http_client.request_head import request_head
 from dmrc.proxies import Proxy

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from dmrc.background import begin
-from dmrc.engines.http_client.connection import ConnectionOptions
+from dmrc.engines.http_client.connection_options import ConnectionOptions
 from dmrc.engines.http_client.connectors import UnixConnector
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.ssh.command import HELLO

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from dmrc.answer import Replica
-from dmrc.engines.http_client.connection import HttpAnswer
+from dmrc.answer import Replica, WrappedAnswer
+from dmrc.engines.http_client.http_answer import HttpAnswer
 from dmrc.engines.ssh.host import Host
 from dmrc.engines.ssh.hosted_use import ENGINE, ERROR_HEADER, HOSTED, USE_HEADER, HostedModel, HostedUse
 from dmrc.engines.ssh.link import Link
 from dmrc.errors import DmrcError, ModelNotFoundError, UpstreamError
 from dmrc.fields import JsonObject
 from dmrc.project import host_name
+from dmrc.streaming import Sink
 from dmrc.told_errors import told_error
 
 
-class HostAnswer:
+class HostAnswer(WrappedAnswer):
     """One answer of an engine on a host; see `Answer`."""
 
     def __init__(self, answer: HttpAnswer, link: Link, host: Host, on_close: Callable[[], None]) -> None:
         """Read `answer`, which came through `link`; `on_close` is called once."""
-        self._answer = answer
+        super().__init__(answer)
         self._link = link
         self._host = host
         self._on_close: Callable[[], None] | None = on_close
         name = host_name(host.host)
         headers = answer.headers
-        self.replica = Replica(headers.get("x-dmrc-replica") or name, headers.get("x-dmrc-node") or name)
-        self.status = answer.status
-        self.headers = answer.headers
+        self._replica = Replica(headers.get("x-dmrc-replica") or name, headers.get("x-dmrc-node") or name)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
+    @property
+    def replica(self) -> Replica:
+        """Return the host under its name here, or that of its replicas which answers."""
+        return self._replica
+
+    async def into(self, sink: Sink) -> None:
+        """Give the body as it comes."""
         try:
-            async for chunk in self._answer:
-                yield chunk
+            await self._answer.into(sink)
         except ConnectionError as error:
             raise await broken(self._host, self._link) from error
 
     def close(self) -> None:
         """Let go of it, by which the engine there stops computing."""
-        self._answer.close()
+        super().close()
         if self._on_close is not None:
             self._on_close()
             self._on_close = None

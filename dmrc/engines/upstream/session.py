@@ -8,15 +8,16 @@ from contextlib import closing
 from urllib.parse import urlsplit, urlunsplit
 
 from dmrc import __version__
-from dmrc.answer import Replica
-from dmrc.decompression import NOT_DECODED, decoder_of
-from dmrc.engines.http_client.connection import HttpAnswer
+from dmrc.answer import Replica, WrappedAnswer
+from dmrc.decompression import NOT_DECODED, Decoder, decoder_of
 from dmrc.engines.http_client.connectors import UnreachableError
+from dmrc.engines.http_client.http_answer import HttpAnswer
 from dmrc.engines.http_client.session import HttpSession
 from dmrc.engines.http_client.tcp_connector import TcpConnector
 from dmrc.errors import UpstreamError
 from dmrc.project import UpstreamPlace
 from dmrc.proxies import Proxy, proxy_for
+from dmrc.streaming import Sink, pour
 
 _LOOK_SECONDS = 5.0
 
@@ -24,10 +25,8 @@ Blame = Callable[[Exception], UpstreamError]
 """Turns what breaks an answer off into what the caller should see."""
 
 
-class UpstreamAnswer:
+class UpstreamAnswer(WrappedAnswer):
     """One answer; see `Answer`. What its server says of replicas of its own is not believed."""
-
-    replica: Replica | None = None
 
     def __init__(self, answer: HttpAnswer, blame: Blame, key: str | None = None) -> None:
         """Read `answer`; what breaks it off goes through `blame`.
@@ -37,40 +36,44 @@ class UpstreamAnswer:
         Raises:
             UpstreamError: It is compressed, though nobody asked for that, and in a way that nothing here reads.
         """
-        self._answer = answer
+        super().__init__(answer)
         self._blame = blame
-        self._key = key.encode() if key and answer.status >= 400 else None
-        self.status = answer.status
-        self.headers = answer.headers
         encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-        self._decoder = decoder_of(encoding)
-        if self._decoder is None and encoding not in ("", "identity"):
+        decoder = decoder_of(encoding)
+        if decoder is None and encoding not in ("", "identity"):
             raise blame(ConnectionError(f"it answered in '{encoding}', and was asked not to"))
+        secret = key.encode() if key and answer.status >= 400 else None
+        self._changed = self._otherwise(decoder, secret) if decoder or secret else None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
-        async for chunk in self._decoded():
-            yield chunk if self._key is None else chunk.replace(self._key, b"[redacted]")
+    @property
+    def replica(self) -> Replica | None:
+        """Return None: it is one server."""
+        return None
 
-    async def _decoded(self) -> AsyncIterator[bytes]:
-        decoder, is_empty = self._decoder, True
+    async def into(self, sink: Sink) -> None:
+        """Give the body as it comes. One that is compressed may grow: no more is given of it than is taken."""
+        try:
+            await (self._answer.into(sink) if self._changed is None else pour(self._changed, sink))
+        except ConnectionError as error:
+            raise self._blame(error) from error
+
+    async def _otherwise(self, decoder: Decoder | None, secret: bytes | None) -> AsyncIterator[bytes]:
+        """Yield the body without compression, and without a secret."""
+        async for piece in self._answer if decoder is None else self._decoded(decoder):
+            yield piece if secret is None else piece.replace(secret, b"[redacted]")
+
+    async def _decoded(self, decoder: Decoder) -> AsyncIterator[bytes]:
+        is_empty = True
         try:
             async for chunk in self._answer:
-                if decoder is None:
-                    yield chunk
-                    continue
                 is_empty = False
                 decoder.feed(chunk)
                 while piece := decoder.take():
                     yield piece
-            if decoder is not None and not is_empty:
+            if not is_empty:
                 decoder.check_end()
-        except (ConnectionError, *NOT_DECODED) as error:
+        except NOT_DECODED as error:
             raise self._blame(error) from error
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._answer.close()
 
 
 class UpstreamSession:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dmrc.answer import Replica
+from dmrc.answer import Replica, WrappedAnswer
 from dmrc.engines.http_client.connectors import UnreachableError
 from dmrc.engines.upstream.replica import UpstreamReplica
 from dmrc.engines.upstream.replicas import UpstreamReplicas
 from dmrc.engines.upstream.session import UpstreamAnswer
 from dmrc.errors import UpstreamError
+from dmrc.streaming import Sink, Through
 
 _MOST_SENT = 3
 """How many upstreams get one request: what ends the first one may end them all."""
@@ -55,16 +56,16 @@ class _Request:
         self.whys.append(why)
 
 
-class SeveralAnswer:
+class SeveralAnswer(WrappedAnswer):
     """The answer of one of several upstreams; until its first chunk it may become another one's. See `Answer`."""
 
     def __init__(self, session: SeveralSession, request: _Request, taken: _Taken) -> None:
         """Read what `taken` gives."""
-        self.status = taken.answer.status
-        self.headers = taken.answer.headers
+        super().__init__(taken.answer)
         self._session = session
         self._request = request
         self._taken = taken
+        self._has_begun = False
 
     @property
     def replica(self) -> Replica:
@@ -72,23 +73,30 @@ class SeveralAnswer:
         replica = self._taken.replica
         return Replica(replica.name, replica.node, tuple(self._request.whys))
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
-        has_begun = False
+    async def into(self, sink: Sink) -> None:
+        """Give the body as it comes."""
+        begun = Through(self, sink)
         while True:
             taken = self._taken
             try:
-                async for chunk in taken.answer:
-                    has_begun = True
-                    yield chunk
+                await taken.answer.into(begun)
             except UpstreamError as error:
                 self._session.let_fail(taken, error)
-                if has_begun:
+                if self._has_begun:
                     raise
                 self._taken = await self._again(error)
             else:
                 taken.replica.failures = 0
                 return
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Note that the body has begun; see `Transform`."""
+        self._has_begun = True
+        return chunk
+
+    def end(self) -> bytes:
+        """Return nothing: nothing was held back."""
+        return b""
 
     async def _again(self, error: UpstreamError) -> _Taken:
         """Ask another one. The status is told already: it must be the same.

@@ -7,13 +7,14 @@ Source: `watchdog_loop` in https://github.com/vllm-project/vllm/blob/main/vllm/e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from dmrc.answer import Answer, Replica
+from dmrc.answer import Answer, WrappedAnswer
 from dmrc.engines.engine import Server
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
+from dmrc.streaming import Sink, beginning, give_through
 
 # Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/engine/exceptions.py
 _DEAD = b"EngineCore encountered an issue"
@@ -58,15 +59,11 @@ class VllmSession:
             is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
             return _Watched(answer, self._end) if is_stream else answer
         with closing(answer):
-            said = b""
-            async for chunk in answer:
-                said += chunk
-                if len(said) > _LARGEST_ERROR_BYTES:
-                    break
+            said, _ = await beginning(answer.into, _LARGEST_ERROR_BYTES)
         if _DEAD in said:
             self._end()
             raise ConnectionError(_HAS_ENDED)
-        return _Read(answer.status, answer.headers, said)
+        return _Read(answer, said)
 
     async def get(self, path: str) -> Answer:
         """Ask for a document; see `Session`."""
@@ -77,47 +74,53 @@ class VllmSession:
         await self._session.close()
 
 
-class _Watched:
+class _Watched(WrappedAnswer):
     """A stream that breaks off where the server says that its engine has ended; see `Answer`."""
 
-    replica: Replica | None = None
-
     def __init__(self, answer: Answer, end: Callable[[], None]) -> None:
-        self.status, self.headers = answer.status, answer.headers
-        self._answer = answer
+        super().__init__(answer)
         self._end = end
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest = b""
-        async for chunk in self._answer:
-            whole, newline, rest = (rest + chunk).rpartition(b"\n")
+    async def into(self, sink: Sink) -> None:
+        watch = _Watch(sink)
+        try:
+            await give_through(watch, self._answer.into, sink)
+        except ConnectionError:
+            if watch.has_seen_the_end:
+                self._end()
+            raise
+
+
+class _Watch:
+    """Lets whole lines through, until one says that the engine has ended; see `Transform`."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.has_seen_the_end = False
+        self._sink = sink
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        if _ERROR_EVENT in whole:
             before, _, event = whole.partition(_ERROR_EVENT)
             if _DEAD in event:
                 if before:
-                    yield before
-                self._end()
+                    self._sink.take(before)
+                self.has_seen_the_end = True
                 raise ConnectionError(_HAS_ENDED)
-            if newline:
-                yield whole + newline
-        if rest:
-            yield rest
+        return whole + newline
 
-    def close(self) -> None:
-        self._answer.close()
+    def end(self) -> bytes:
+        return self._rest
 
 
-class _Read:
+class _Read(WrappedAnswer):
     """An answer that was read already; see `Answer`."""
 
-    replica: Replica | None = None
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status, self.headers = status, headers
+    def __init__(self, answer: Answer, body: bytes) -> None:
+        super().__init__(answer)
         self._body = body
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def into(self, sink: Sink) -> None:
         if self._body:
-            yield self._body
-
-    def close(self) -> None:
-        """Nothing is held any more."""
+            sink.take(self._body)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, closing
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Protocol
 
-from dmrc.answer import Answer, Replica
+from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
 from dmrc.dialects.chat.counts import COUNT_PATH
-from dmrc.dialects.chat.engine_errors import UNPARSED, engine_error, is_unparsed
+from dmrc.dialects.chat.engine_errors import engine_error, is_unparsed
 from dmrc.dialects.chat.fixes import is_stream
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import Call
@@ -21,15 +20,14 @@ from dmrc.dialects.openai.embeddings import EMBEDDINGS, texts_of
 from dmrc.engines.session import Session
 from dmrc.errors import ContextLengthError, DmrcError, UnsupportedError
 from dmrc.exchange import JsonValue
+from dmrc.gateway.inference.engine_answers import NamedAnswer, ParsedAnswer
 from dmrc.gateway.server.json_reading import AT_ONCE_BYTES, written
+from dmrc.streaming import beginning
 
 _LARGEST_ERROR_BYTES = 1 << 20
+_LARGEST_TOKENS_BYTES = 64 << 20
 _NO_SUCH_ROUTE = (404, 405, 501)
 _OF_EVERY_ENGINE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-# An unescaped key: in words its quotes would be escaped.
-_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-_LONGEST_NAME_BYTES = 4 << 10
-_ERROR_EVENT = b'data: {"error"'
 
 
 class SeenRequest(Protocol):
@@ -73,7 +71,7 @@ class EngineClient:
                 await self._name_text(call, error, error.context_tokens)
                 raise
             answer = await self._accepted(await self._cut(call, error.context_tokens))
-        return _Named(answer, self._model)
+        return NamedAnswer(answer, self._model)
 
     async def _accepted(self, call: Call) -> Answer:
         has_calls = (
@@ -84,9 +82,9 @@ class EngineClient:
         answer = await self._session.post(call.path, self._headers, await self._body(call))
         self._seen.saw_answer(answer)
         if answer.status < 400:
-            return _Parsed(answer, lambda: self._unparsed(call)) if has_calls and is_stream(answer) else answer
+            return ParsedAnswer(answer, lambda: self._unparsed(call)) if has_calls and is_stream(answer) else answer
         with closing(answer):
-            body = await _beginning(answer)
+            body, _ = await beginning(answer.into, _LARGEST_ERROR_BYTES)
         if has_calls and is_unparsed(answer.status, body):
             return await self._unparsed(call)
         raise self._refusal(call, answer, body)
@@ -145,105 +143,6 @@ class EngineClient:
         body = json.dumps({"content": text, "add_special": True}).encode()
         answer = await self._session.post("/tokenize", self._headers, body)
         with closing(answer):
-            tokens = json_object(b"".join([chunk async for chunk in answer])).get("tokens")
+            body, _ = await beginning(answer.into, _LARGEST_TOKENS_BYTES)
+            tokens = json_object(body).get("tokens")
         return tokens if isinstance(tokens, list) else None
-
-
-class _Wrapped:
-    """An answer whose chunks are changed on their way; see `Answer`."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.status = answer.status
-        self.headers = answer.headers
-
-    @property
-    def replica(self) -> Replica | None:
-        return self._answer.replica
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-class _Named(_Wrapped):
-    """An answer that calls the model by the name that was asked for: the engine has one, whatever tags there are."""
-
-    def __init__(self, answer: Answer, model: bytes) -> None:
-        super().__init__(answer)
-        self._wanted = b'"model":' + model
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if not is_stream(self._answer):
-            async for chunk in self._whole():
-                yield chunk
-            return
-        written, rest = b"", b""
-        async for chunk in self._answer:
-            if rest or not chunk.endswith(b"\n"):
-                whole, newline, rest = (rest + chunk).rpartition(b"\n")
-                chunk = whole + newline
-            if not written and (match := _MODEL.search(chunk)):
-                written = match[0]
-            if chunk:
-                yield chunk.replace(written, self._wanted) if written else chunk
-        if rest:
-            yield rest
-
-    async def _whole(self) -> AsyncIterator[bytes]:
-        """Yield an answer that is no stream, of which no more is held than a name takes."""
-        held, is_found = b"", False
-        async for chunk in self._answer:
-            if is_found:
-                yield chunk
-                continue
-            held += chunk
-            if match := _MODEL.search(held):
-                is_found = True
-                yield held[: match.start()] + self._wanted + held[match.end() :]
-            elif len(held) > 2 * _LONGEST_NAME_BYTES:
-                yield held[:-_LONGEST_NAME_BYTES]
-                held = held[-_LONGEST_NAME_BYTES:]
-        if not is_found and held:
-            yield held
-
-
-class _Parsed(_Wrapped):
-    """A stream with calls of tools. Where llama.cpp cannot read one, what the model said follows as words."""
-
-    def __init__(self, answer: Answer, again: Callable[[], Awaitable[Answer]]) -> None:
-        super().__init__(answer)
-        self._again = again
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        has_called, rest = False, b""
-        async for chunk in self._answer:
-            chunk = rest + chunk
-            before, found, event = chunk.partition(_ERROR_EVENT)
-            rest = found + event
-            if before:
-                has_called = has_called or b'"tool_calls"' in before
-                yield before
-        if UNPARSED not in rest:
-            if rest:
-                yield rest
-            return
-        async with aclosing(self._words(has_called)) as words:
-            async for chunk in words:
-                yield chunk
-
-    async def _words(self, has_called: bool) -> AsyncGenerator[bytes]:
-        answer = await self._again()
-        with closing(answer):
-            async for chunk in answer:
-                # The call that was told already is one, whatever follows it.
-                yield chunk.replace(b'"finish_reason":"stop"', b'"finish_reason":"tool_calls"') if has_called else chunk
-
-
-async def _beginning(answer: Answer) -> bytes:
-    """Return the body of an error; of a very long one its beginning."""
-    body = b""
-    async for chunk in answer:
-        body += chunk
-        if len(body) > _LARGEST_ERROR_BYTES:
-            break
-    return body

@@ -18,15 +18,14 @@ from dmrc.event_stream import STREAM_TYPES
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
 from dmrc.gateway.inference.engine_headers import of_callers, of_fault, of_plugins
 from dmrc.gateway.inference.kept_requests import beginning_of, trace_of
+from dmrc.gateway.inference.sent_body import SentBody
+from dmrc.gateway.server.body_writer import writer_of
 from dmrc.gateway.server.page_sessions import SERVICE
 from dmrc.gateway.server.request_fields import fields_of
 from dmrc.project import parse_keep_alive
 from dmrc.projects import Caller
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.target import Target
-
-KEPT_BYTES = 8 << 20
-"""Of an answer, at most this much is kept in memory for the record; the caller gets all of it."""
 
 _LONGEST_LEFT_OUT = 500
 
@@ -62,9 +61,8 @@ class ExchangeBuilder:
         self._status: int | None = None
         self._error: DmrcError | None = None
         self._response_headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
-        self._offsets: list[tuple[float, int]] = []
-        self._sent_bytes = 0
+        self.body = SentBody(writer_of(scope, send), self._clock)
+        """Takes a body whose length was not told, piece by piece, after `start` and until `send` has no more."""
         self._left_out = ""
 
     def saw_caller(self, caller: Caller | None) -> None:
@@ -203,12 +201,10 @@ class ExchangeBuilder:
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def send(self, chunk: bytes, *, more: bool) -> None:
-        """Send bytes of the body, and keep them for the record."""
+        """Send bytes of the body, after those that `body` took, and keep them for the record."""
+        await self.body.writer.written()
         if chunk:
-            if self._sent_bytes < KEPT_BYTES:
-                self._offsets.append(((time.perf_counter() - self._clock) * 1000, self._sent_bytes))
-                self._chunks.append(chunk)
-            self._sent_bytes += len(chunk)
+            self.body.note(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self.is_complete = not more
 
@@ -220,12 +216,12 @@ class ExchangeBuilder:
     @property
     def has_said_done(self) -> bool:
         """Return whether a stream's last event was sent: clients hang up then, before the stream itself has ended."""
-        return self._route.last_event.search(b"".join(self._chunks)) is not None
+        return self._route.last_event.search(b"".join(self.body.chunks)) is not None
 
     @property
     def chunks(self) -> int:
         """Return how many pieces of the answer were sent so far; of a stream each is about a token."""
-        return len(self._chunks)
+        return len(self.body.chunks)
 
     @property
     def path(self) -> str:
@@ -240,8 +236,8 @@ class ExchangeBuilder:
         """Return the exchange, as far as it can be told without reading the answer."""
         caller, target, lease, error = self._caller, self._target, self._lease, self._error
         trace_id, span_id = trace_of(self.request_headers.get("traceparent"))
-        beginning, body = self.beginning(), b"".join(self._chunks)
-        was_cut = self._sent_bytes > len(body)
+        beginning, body = self.beginning(), b"".join(self.body.chunks)
+        was_cut = self.body.sent_bytes > len(body)
         asked = self.request_body if lease is not None else beginning_of(self.request_body)
         replica = self.replica
         return Exchange(
@@ -281,7 +277,7 @@ class ExchangeBuilder:
             request_truncated=len(asked) < len(self.request_body),
             response_headers=self._response_headers,
             response_body=body,
-            chunk_offsets=tuple(self._offsets),
+            chunk_offsets=tuple(self.body.offsets),
             response_truncated=was_cut,
             annotations=self._notes(len(asked), len(body)),
         )
@@ -289,8 +285,8 @@ class ExchangeBuilder:
     def _notes(self, asked_bytes: int, answered_bytes: int) -> dict[str, JsonValue]:
         """Return what was noted, with the sizes of what is not kept in full, and who had the request in vain."""
         notes = dict(self.annotations)
-        if self._sent_bytes > answered_bytes:
-            notes["response_body_bytes"] = self._sent_bytes
+        if self.body.sent_bytes > answered_bytes:
+            notes["response_body_bytes"] = self.body.sent_bytes
         if len(self.request_body) > asked_bytes:
             notes["request_body_bytes"] = len(self.request_body)
         if self.replica is not None and self.replica.instead_of:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 
 from dmrc.answer import Answer
 from dmrc.dialects.chat.answers import json_object
-from dmrc.dialects.chat.events import ChatEvents, read_events
-from dmrc.dialects.chat.fixes import Fix, is_stream, put_right
-from dmrc.dialects.chat.several import joined_document
+from dmrc.dialects.chat.fixes import Fix, is_stream
+from dmrc.dialects.chat.several import JoinedAnswers
 from dmrc.dialects.dialect import Call
+from dmrc.dialects.translation import Translation
 from dmrc.errors import EngineError
 from dmrc.fields import JsonObject
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.server.json_reading import at_length
+from dmrc.streaming import Give, Sink, beginning, chunks_of, give_through, pour
 
 WHOLE_BYTES = 8 << 20
-"""An answer that is no stream is read up to here before its status is sent."""
+"""An answer that is no stream is read up to here before its status is sent, so that a runner that dies in the middle
+still becomes an honest status; but a caller that reads slowly must not fill the daemon's memory."""
 
 LARGEST_TRANSLATED_BYTES = 64 << 20
 """An answer that is no stream, and that a reply says, must be whole: this is what it may have."""
@@ -30,50 +33,53 @@ async def forward(answer: Answer, call: Call, builder: ExchangeBuilder, filters:
     Raises:
         EngineError: It is no answer to what was asked.
     """
-    reply, chunks = call.reply, aiter(answer)
+    reply, give = call.reply, answer.into
     content_type = answer.headers.get("content-type", "application/json")
     if is_stream(answer) and not (call.several and call.several.is_joined):
         content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
-        chunks = reply.stream(_events(chunks, call), builder.timing) if reply else chunks
+        if reply is not None:
+            give = partial(give_through, Translation(reply, _fixes(call), builder.timing), give)
     else:
         if reply is None:
-            beginning, is_whole = await _beginning(chunks, WHOLE_BYTES)
+            body, is_whole = await beginning(give, WHOLE_BYTES)
         else:
             content_type = "application/json; charset=utf-8" if is_stream(answer) else content_type
-            beginning, is_whole = reply.whole(await _document(chunks, call, is_stream(answer)), builder.timing), True
+            body, is_whole = reply.whole(await _document(answer, call), builder.timing), True
         if is_whole:
-            body = await filters.whole(beginning)
+            body = await filters.whole(body)
             await builder.start(answer.status, content_type, len(body))
             await builder.send(body, more=False)
             return
-        chunks = _continued(beginning, chunks)
+        give = partial(_continued, body, give)
     await builder.start(answer.status, content_type, None)
-    if filters.stream:
-        async with aclosing(filters.chunks(chunks)) as filtered:
-            async for chunk in filtered:
-                await builder.send(chunk, more=True)
-    else:
-        async for chunk in chunks:
-            await builder.send(chunk, more=True)
+    await _give(give, builder, filters)
     await builder.send(b"", more=False)
 
 
-def _events(chunks: AsyncIterator[bytes], call: Call) -> ChatEvents:
-    """Return the events of a stream, put right."""
-    fixes = (call.several.counted(), *call.fixes) if call.several else call.fixes
-    return put_right(read_events(chunks), fixes) if fixes else read_events(chunks)
+async def _give(give: Give, builder: ExchangeBuilder, filters: Filters) -> None:
+    """Give a body to the caller as it comes: at once, or through the filters of plugins."""
+    if not filters.stream:
+        await give(builder.body)
+        return
+    async with aclosing(chunks_of(give)) as chunks, aclosing(filters.chunks(chunks)) as filtered:
+        await pour(filtered, builder.body)
 
 
-async def _document(chunks: AsyncIterator[bytes], call: Call, is_streamed: bool) -> JsonObject:
+def _fixes(call: Call) -> Sequence[Fix]:
+    return (call.several.counted(), *call.fixes) if call.several else call.fixes
+
+
+async def _document(answer: Answer, call: Call) -> JsonObject:
     """Return an answer that is one document for its caller, put right; {} where it is no JSON object.
 
     Raises:
         EngineError: It is too large.
     """
-    if call.several and is_streamed:
-        document = await joined_document(put_right(read_events(chunks), (call.several.counted(),)))
-        return _put_right(document, call.fixes)
-    body, is_whole = await _beginning(chunks, LARGEST_TRANSLATED_BYTES)
+    if call.several and is_stream(answer):
+        joined = JoinedAnswers(call.several.counted())
+        await answer.into(joined)
+        return _put_right(joined.document(), call.fixes)
+    body, is_whole = await beginning(answer.into, LARGEST_TRANSLATED_BYTES)
     if not is_whole:
         raise EngineError(f"the engine's answer is larger than {LARGEST_TRANSLATED_BYTES >> 20} MiB")
     return await at_length(body, lambda: _put_right(json_object(body), call.fixes))
@@ -85,23 +91,6 @@ def _put_right(document: JsonObject, fixes: Sequence[Fix]) -> JsonObject:
     return document
 
 
-async def _beginning(chunks: AsyncIterator[bytes], longest: int) -> tuple[bytes, bool]:
-    """Return the body and True; of a very long one its beginning and False.
-
-    An answer that is no stream is read before its status is sent, so that a runner that dies in the middle still
-    becomes an honest status; but a caller that reads slowly must not fill the daemon's memory.
-    """
-    read: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        read.append(chunk)
-        size += len(chunk)
-        if size > longest:
-            return b"".join(read), False
-    return b"".join(read), True
-
-
-async def _continued(beginning: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    yield beginning
-    async for chunk in chunks:
-        yield chunk
+async def _continued(body: bytes, give: Give, sink: Sink) -> None:
+    sink.take(body)
+    await give(sink)

@@ -20,6 +20,7 @@ from dmrc.background import beside
 from dmrc.engines.ssh.hosted_use import ENGINE, ERROR_HEADER, USE_HEADER, HostedUse
 from dmrc.errors import DmrcError, EngineError
 from dmrc.fields import JsonObject
+from dmrc.gateway.server.body_writer import writer_of
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.targets import Use
 from dmrc.project import ModelDeclaration
@@ -53,7 +54,7 @@ class HostedEngine:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: the engine's own answer, or our error."""
-        answer = _Sent(send)
+        answer = _Sent(scope, send)
         task = cast("asyncio.Task[None]", asyncio.current_task())
         body = await _body(receive)
         has_gone = False
@@ -88,16 +89,16 @@ class HostedEngine:
             asked = lease.session.get(path) if scope["method"] == "GET" else lease.session.post(path, passed, body)
             with closing(await asked) as found:
                 await answer.start(found.status, found.headers)
-                async for chunk in found:
-                    await answer.send(chunk)
+                await found.into(answer.body)
         await answer.end()
 
 
 class _Sent:
     """One answer on its way to the other machine."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.is_complete = False
+        self.body = writer_of(scope, send)
         self._send = send
         self._has_begun = False
 
@@ -107,10 +108,8 @@ class _Sent:
         self._has_begun = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
-    async def send(self, chunk: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-
     async def end(self) -> None:
+        await self.body.written()
         self.is_complete = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from dmrc.dialects.table import dialect_at
 from dmrc.errors import BusyError, DmrcError, HttpInputError, InputError
 from dmrc.exchange import new_exchange_id
+from dmrc.gateway.server.body_writer import BodyFlow
 from dmrc.gateway.server.connection_shares import ConnectionShares
 from dmrc.gateway.server.error_responses import error_response
 from dmrc.gateway.server.http_1_0 import until_the_connection_ends
@@ -63,6 +64,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, where there is room for one more."""
         super().connection_made(transport)
+        self.flow = BodyFlow(transport)
         address = self.client[0] if self.client else ""
         if self._shares.join(self, address):
             self._address = address

@@ -15,19 +15,21 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from dmrc.gateway.server.body_writer import EXTENSION, BodyFlow, ConnectionBody
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGISendEvent
 
 HangUpWatch = Callable[[Callable[[], None] | None], None]
 """Takes what is called when the caller hangs up; None: nobody asks any more."""
 
-_EXTENSION = "dmrc.hang_ups"
+_HANG_UPS = "dmrc.hang_ups"
 _JOINED_BYTES = 64 << 10
 
 
 def hang_ups_of(scope: Scope) -> HangUpWatch:
     """Return where to say what happens when the caller of a request goes away before its answer is complete."""
-    hang_ups: HangUpWatch = scope["extensions"][_EXTENSION]
+    hang_ups: HangUpWatch = scope["extensions"][_HANG_UPS]
     return hang_ups
 
 
@@ -56,7 +58,8 @@ class ResponseCycle(RequestResponseCycle):
         self._loop = connection.loop
         self._held = b""
         self._on_hang_up: Callable[[], None] | None = None
-        cast(Scope, connection.scope)["extensions"] = {_EXTENSION: self._watch}
+        body = ConnectionBody(self, cast(BodyFlow, connection.flow), self._write)
+        cast(Scope, connection.scope)["extensions"] = {_HANG_UPS: self._watch, EXTENSION: body}
 
     def _watch(self, on_hang_up: Callable[[], None] | None) -> None:
         self._on_hang_up = on_hang_up
