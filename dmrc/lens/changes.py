@@ -34,7 +34,7 @@ CHANGES: tuple[ChangeKind, ...] = get_args(ChangeKind)
 _AROUND = 120
 _NEAR = 40
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_TOKEN = re.compile(r"[\w+/=-]+")
+_TOKEN = re.compile(r"[\w+-]+")
 _NUMBER = re.compile(r"\d+(?:[.,_]\d+)*")
 _DAYS = re.compile(
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september"
@@ -44,10 +44,12 @@ _DAYS = re.compile(
 _TIMES = re.compile(
     r"\b(?:ago|elapsed|uptime|timestamp|epoch|(?:milli)?seconds?|minutes?|hours?|[ap]m)\b", re.IGNORECASE
 )
+_COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?P<clock>[T_-]?\d{4}(?:\d\d)?Z?)?(?!\w)")
+_TOKENS = re.compile(r"tokens?\b|\bcontext (?:left|used|remaining)|\bbudget", re.IGNORECASE)
 _WORD = re.compile(r"\w+|[^\w\s]")
 _UNIX_TIMES = range(1_200_000_000, 4_000_000_000)
-_SHORTEST_ID, _LONGEST_STEP, _LONG_NUMBER = 6, 10, 6
-_LONGEST_LIST = 50_000
+_SHORTEST_ID, _LONGEST_STEP, _LONG_NUMBER = 5, 10, 6
+_LONGEST_LIST, _LONGEST_NUMBER, _UNIT = 50_000, 40, 2
 _KNOWN_AGAIN = 60
 
 
@@ -70,6 +72,9 @@ def changed_thing(before: str, now: str, at: int) -> tuple[ChangeKind, int]:
     if (start := _date(before, now, at)) is not None:
         shown = before[start : at + _NEAR] + now[start : at + _NEAR]
         return ("clock" if re.search(r"\d:\d\d", shown) else "date"), start
+    if (start := _covering(_COMPACT, before, now, at)) is not None:
+        found = _COMPACT.match(now, start)
+        return ("clock" if found and found["clock"] else "date"), start
     if (start := _covering(_UUID, before, now, at)) is not None:
         return "random id", start
     if _is_shuffled(before, now, at):
@@ -114,17 +119,16 @@ def _kind_of_token(before: str, now: str, start: int) -> ChangeKind | None:
     """Return what a word or a number is that begins in both texts at a place."""
     numbers = [match[0] if (match := _NUMBER.match(text, start)) else "" for text in (before, now)]
     tokens = [match[0] if (match := _TOKEN.match(text, start)) else "" for text in (before, now)]
-    is_number = all(numbers) and all(one.startswith(two) for one, two in zip(tokens, numbers, strict=True))
-    if is_number and all(len(one) - len(two) <= 2 for one, two in zip(tokens, numbers, strict=True)):
+    # A unit may follow at once, as in `12ms`; what has more letters is a name.
+    if all(numbers) and all(len(one) - len(two) <= _UNIT for one, two in zip(tokens, numbers, strict=True)):
         return _kind_of_number(now, start, numbers)
-    names = [re.split(r"[=/]", token)[-1] for token in tokens]
-    return "random id" if all(map(_is_random, names)) else None
+    return "random id" if all(map(_is_random, tokens)) else None
 
 
 def _kind_of_number(now: str, start: int, numbers: list[str]) -> ChangeKind:
-    old, new = (int(re.sub(r"\D", "", number)) for number in numbers)
+    old, new = (int(re.sub(r"\D", "", number.partition(".")[0])[:_LONGEST_NUMBER]) for number in numbers)
     near = now[max(0, start - _NEAR) : start + len(numbers[1]) + _NEAR]
-    if "token" in near.lower():
+    if _TOKENS.search(near):
         return "token count"
     seconds = {
         old // scale for scale in (1, 1000, 1_000_000) if old // scale in _UNIX_TIMES and new // scale in _UNIX_TIMES
@@ -154,8 +158,8 @@ def _is_shuffled(before: str, now: str, at: int) -> bool:
     ends = [len(text) - same for text in (before, now)]
     while same and ends[1] < len(now) and (now[ends[1]].isalnum() or now[ends[1]] == "_"):
         ends, same = [end + 1 for end in ends], same - 1
-    parts = [_WORD.findall(text[start:end]) for text, end in zip((before, now), ends, strict=True)]
-    if max(ends) - start > _LONGEST_LIST or len(set(parts[0])) < 2:
+    if max(ends) - start > _LONGEST_LIST:
         return False
+    parts = [_WORD.findall(text[start:end]) for text, end in zip((before, now), ends, strict=True)]
     words = [sorted(word for word in part if word.isalnum() or "_" in word) for part in parts]
     return parts[0] != parts[1] and len(words[0]) > 1 and words[0] == words[1]

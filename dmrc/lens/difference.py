@@ -39,6 +39,8 @@ class PromptDifference:
     """The text around that place; None where there is nothing."""
     count: int = 1
     """How many pieces are missing or more."""
+    kept: float = 0.0
+    """Which share of the longer text is as it was, at its beginning and at its end."""
 
     def to_json(self) -> JsonObject:
         """Return it for programs; places of characters count from 0."""
@@ -125,7 +127,9 @@ def _difference(old: Sequence[PromptPiece], new: Sequence[PromptPiece], at: int)
         return _whole("edited", one, two, 1)
     place = first_difference(one.text, two.text)
     kind, begins = changed_thing(one.text, two.text, place)
-    return PromptDifference(kind, two, place, begins, around(one.text, place), around(two.text, place))
+    same = place + first_difference(one.text[place:][::-1], two.text[place:][::-1])
+    kept = same / max(1, len(one.text), len(two.text))
+    return PromptDifference(kind, two, place, begins, around(one.text, place), around(two.text, place), kept=kept)
 
 
 def _whole(kind: ChangeKind, old: PromptPiece | None, new: PromptPiece | None, count: int) -> PromptDifference:

@@ -59,8 +59,8 @@ def may_be_former(one: Exchange, now: Exchange) -> bool:
 def former_of(now: KnownPrompt, earlier: Iterable[KnownPrompt]) -> tuple[KnownPrompt, bool] | None:
     """Return the former prompt to compare with, and whether it is of the same conversation; None where there is none.
 
-    `earlier` are requests of the same service, model and dialect, the newest first; the first one that is the beginning
-    of this one ends the search.
+    `earlier` are requests of the same service, model and dialect, the newest first; one that is the turn before this
+    one ends the search.
     """
     seen: list[tuple[tuple[bool, int, bool, int, int], KnownPrompt]] = []
     for number, one in enumerate(earlier):
@@ -68,7 +68,7 @@ def former_of(now: KnownPrompt, earlier: Iterable[KnownPrompt]) -> tuple[KnownPr
             continue
         in_session = one.exchange.session_id is not None and one.exchange.session_id == now.exchange.session_id
         said, given = _common(one.said, now.said), _common(one.given, now.given)
-        if said and said == sum(one.said.values()) and _begins(one.prompt, now.prompt):
+        if said and said == sum(one.said.values()) and _is_turn_before(one.prompt, now.prompt):
             return one, True
         is_kin = bool(said) or in_session
         if is_kin or len(seen) < _NEWEST:
@@ -86,10 +86,12 @@ def _common(one: dict[int, int], other: dict[int, int]) -> int:
     return sum(min(size, more[key]) for key, size in fewer.items() if key in more)
 
 
-def _begins(former: Prompt, now: Prompt) -> bool:
-    count = sum(piece.kind == "message" for piece in former.pieces)
-    beginning = now.pieces[: len(former.pieces)]
-    return bool(count) and [piece.same for piece in former.pieces] == [piece.same for piece in beginning]
+def _is_turn_before(former: Prompt, now: Prompt) -> bool:
+    """Return whether a prompt begins with a former one, and at most one answer is between them."""
+    count = len(former.pieces)
+    if [piece.same for piece in former.pieces] != [piece.same for piece in now.pieces[:count]]:
+        return False
+    return len({piece.number for piece in now.pieces[count:] if piece.role == "assistant"}) <= 1
 
 
 def _likeness(former: Prompt, now: Prompt) -> int:

@@ -24,7 +24,10 @@ LOADING_MS = 20.0
 _END_OF_PROMPT_TOKENS = 64
 """Less that is the same behind a difference at the end of a prompt is a question's chance, and costs nothing."""
 
-_NEAR_TOKENS = 4
+_NEAR_TOKENS, _WORTH_TOKENS = 4, 16
+
+_SAME_PROMPT = 0.2
+"""A system message of which less is as it was is another prompt, unless messages tell that the conversation is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def look_at(now: Exchange, prompt: Prompt, before: Exchange, former: Prompt, *, 
     found = compare(former, prompt)
     tokens = _Tokens.of(now, prompt, before, former, found)
     difference = found.difference
+    if difference is not None and not is_conversation and _is_other_prompt(difference):
+        return CacheLook(exchange=now)
     if difference is not None and _is_new(difference, prompt, found, tokens):
         difference = None
     known = {"exchange": now, "former": before.id, "is_conversation": is_conversation}
@@ -98,7 +103,7 @@ def look_at(now: Exchange, prompt: Prompt, before: Exchange, former: Prompt, *, 
         cause = None if difference is None else difference.kind
         return CacheLook(**known, difference=difference, cause=cause)  # type: ignore[arg-type]
     lost = max(0, tokens.same_before - cached)
-    is_lost = lost > tokens.slack
+    is_lost = lost > max(tokens.slack, _WORTH_TOKENS)
     gap = tokens.same_after if difference is not None else 0
     if is_lost and (difference is None or lost > gap):
         cause, detail = _lost(now, before, prompt, former, is_same=found.same_parameters)
@@ -141,6 +146,11 @@ def _is_new(difference: PromptDifference, prompt: Prompt, found: PromptCompariso
     is_last = difference.piece.kind == "message" and difference.piece.number == prompt.pieces[-1].number
     behind = tokens.same_after if tokens.same_before is not None else found.same_after // 4
     return behind < (_END_OF_PROMPT_TOKENS if is_last else _NEAR_TOKENS)
+
+
+def _is_other_prompt(difference: PromptDifference) -> bool:
+    """Return whether a system message is another one altogether: a service may have several kinds of prompts."""
+    return difference.piece.kind == "system" and difference.kind == "edited" and difference.kept < _SAME_PROMPT
 
 
 def _lost(now: Exchange, before: Exchange, prompt: Prompt, former: Prompt, *, is_same: bool) -> tuple[ChangeKind, str]:

@@ -107,4 +107,5 @@ def _message(number: int, message: JsonObject, kind: PromptPieceKind) -> Iterato
 def _tools(value: JsonValue) -> Iterator[PromptPiece]:
     for number, tool in enumerate(items_of(value), start=1):
         name = object_of(tool.get("function")).get("name") or tool.get("name") or tool.get("type")
-        yield PromptPiece("tool", number, str(name), "", json.dumps(tool, ensure_ascii=False))
+        written = {key: value for key, value in tool.items() if key != "cache_control"}  # no template writes it
+        yield PromptPiece("tool", number, str(name), "", json.dumps(written, ensure_ascii=False))

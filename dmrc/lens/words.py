@@ -24,6 +24,7 @@ class ChangeWords:
 _LATER = "Put it at the end of the prompt, or leave it out: all that follows it is computed again."
 _ONE_ORDER = "Sort it before it is sent: the same in another order is another prompt."
 _APPEND = "Append to a conversation, and leave what was sent as it was: all behind the change is computed again."
+_BEHIND = "Put what changes behind what stays the same: all behind the change is computed again."
 _SLOTS = "Give the model more room for it: parallel in x-dmrc, or --cache-ram among its runtime_flags."
 
 WORDS: dict[ChangeKind, ChangeWords] = {
@@ -44,7 +45,7 @@ WORDS: dict[ChangeKind, ChangeWords] = {
     ),
     "removed": ChangeWords("{place} is missing {every}", _APPEND),
     "added": ChangeWords("{place} was put in before others {every}", _APPEND),
-    "edited": ChangeWords("{place} changes{at} {every}: other words", _APPEND),
+    "edited": ChangeWords("{place} changes{at} {every}: other words", _BEHIND),
     "parameter": ChangeWords(
         "{detail} changed {every}, and with it what the chat template writes",
         "Keep it the same in all requests of a conversation.",

@@ -118,6 +118,16 @@ def test_a_request_that_was_not_read_when_this_one_began_is_no_former_prompt(rec
     assert record.look(record.add(later("Hello."), 0)).former is None
 
 
+def test_a_first_turn_with_another_system_message_has_no_former_prompt(record: Record) -> None:
+    """A service may have several kinds of prompts, with the same tools behind them."""
+    tools = [{"type": "function", "function": {"name": "read", "description": RULES}}]
+    record.add({**chat(f"You are a cook. {RULES[:200]}", "What is for dinner?"), "tools": tools}, 0)
+
+    seen = record.look(record.add({**chat("You are a pilot who flies to the sea.", "Which way?"), "tools": tools}, 3))
+
+    assert (seen.former, seen.cause) == (None, None)
+
+
 def test_what_was_the_same_and_not_cached_is_told_with_what_came_between(record: Record) -> None:
     first = later("Hello, who is there?")
     before = record.add(first, 0)
