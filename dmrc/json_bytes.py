@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import isfinite
 
 import orjson
 
@@ -63,7 +64,7 @@ def write_json(value: JsonValue) -> bytes:
         written = orjson.dumps(value)
     except orjson.JSONEncodeError:
         return _written_by_python(value)
-    return _written_by_python(value) if b"null" in written else written
+    return written if b"null" not in written or _is_finite(value) else _written_by_python(value)
 
 
 def is_deeper(value: JsonValue, levels: int) -> bool:
@@ -85,6 +86,15 @@ def _read_line(line: bytes) -> JsonValue:
     if end != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
     return value
+
+
+def _is_finite(value: JsonValue) -> bool:
+    """Return whether each number is one that JSON has; what orjson has written is not nested deep."""
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list) or all(map(_is_finite, value))
 
 
 def _written_by_python(value: JsonValue) -> bytes:

@@ -80,7 +80,7 @@ class RecordedNames:
 def _ended(part: bytes, response: JsonObject) -> bytes:
     """Return the last part of a stream of the Responses with the response that it ends with."""
     *before, last, _ = part.split(b"\n\n")
-    head, name, _ = last.partition(b'"response": ')
+    head, name, _ = last.partition(b'"response":')
     return b"\n\n".join([*before, head + name + json.dumps(response).encode() + b"}", b""])
 
 

@@ -5,7 +5,6 @@ Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 
 from __future__ import annotations
 
-import json
 import uuid
 
 from dmrc.dialects.chat.answers import ChatAnswer, Part, joined, json_object
@@ -13,6 +12,7 @@ from dmrc.dialects.chat.events import ChatEvents
 from dmrc.dialects.dialect import Clock
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
+from dmrc.json_bytes import write_json
 
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 # What an answer says that was Anthropic's before it was read.
@@ -41,7 +41,7 @@ class AnthropicReply:
         """Return the message."""
         del clock
         content: list[JsonValue] = [self._block(*one) for one in joined(self._answer.whole(document)).items()]
-        return json.dumps(self._message(content) | self._ending() | self._numbers()).encode()
+        return write_json(self._message(content) | self._ending() | self._numbers())
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         """Return the events; each block ends before the next one begins."""
@@ -130,4 +130,4 @@ def _end(blocks: list[Part]) -> bytes:
 
 
 def _event(kind: str, **fields: JsonValue) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), write_json({"type": kind, **fields}))

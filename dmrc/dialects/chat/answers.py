@@ -148,20 +148,16 @@ class ChatAnswer:
         return _count(self.timings.get(name))
 
     def _read(self, document: JsonObject) -> list[Piece]:
-        self.timings = object_of(document.get("timings")) or self.timings
-        self._usage = object_of(document.get("usage")) or self._usage
-        self.progress = object_of(document.get("prompt_progress")) or self.progress
+        self._note(document)
         if isinstance(model := document.get("model"), str):
             self.model = model
         if document.get("stop") is True:
             self.reason = _STOPS.get(str(document.get("stop_type")), "stop")
-        choice = next((one for one in items_of(document.get("choices")) if not one.get("index")), {})
+        choice = _first_choice(document.get("choices"))
         if reason := choice.get("finish_reason"):
             self.reason = str(reason)
             # vLLM's name, which is a number where a token ended it.
             self.stop_word = _text(choice.get("stop_reason")) or self.stop_word
-        if verbose := document.get("__verbose"):  # llama.cpp's, where it was asked for
-            self.stop_word = _text(object_of(verbose).get("stopping_word")) or self.stop_word
         is_whole = choice.get("delta") is None  # an empty one says nothing, whatever stands beside it
         said = object_of(choice.get("message" if is_whole else "delta"))
         words = _first(said, _WORDS) or choice.get("text") or document.get("content")
@@ -172,6 +168,17 @@ class ChatAnswer:
         for index, call in enumerate(items_of(said.get("tool_calls"))):
             pieces.append(self._called({**call, "index": index} if is_whole else call))
         return pieces
+
+    def _note(self, document: JsonObject) -> None:
+        """Take in what is told beside the words; most events have none of it."""
+        if timings := document.get("timings"):
+            self.timings = object_of(timings) or self.timings
+        if usage := document.get("usage"):
+            self._usage = object_of(usage) or self._usage
+        if progress := document.get("prompt_progress"):
+            self.progress = object_of(progress) or self.progress
+        if verbose := document.get("__verbose"):  # llama.cpp's, where it was asked for
+            self.stop_word = _text(object_of(verbose).get("stopping_word")) or self.stop_word
 
     def _called(self, part: JsonObject) -> Piece:
         """Take a part of a call. The first one names it; some servers give each call the same index, but its own id."""
@@ -218,8 +225,18 @@ def json_object(data: bytes) -> JsonObject:
         return {}
 
 
+def _first_choice(choices: JsonValue) -> JsonObject:
+    for one in choices if isinstance(choices, list) else ():
+        if isinstance(one, dict) and not one.get("index"):
+            return one
+    return {}
+
+
 def _first(said: JsonObject, names: tuple[str, ...]) -> str:
-    return next((value for name in names if isinstance(value := said.get(name), str) and value), "")
+    for name in names:
+        if isinstance(value := said.get(name), str) and value:
+            return value
+    return ""
 
 
 def _text(value: JsonValue) -> str | None:

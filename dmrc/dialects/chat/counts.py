@@ -5,12 +5,11 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 
 from __future__ import annotations
 
-import json
-
 from dmrc.dialects.chat.events import ChatEvents, documents
 from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
 from dmrc.fields import JsonObject
+from dmrc.json_bytes import write_json
 
 COUNT_PATH = "/v1/chat/completions/input_tokens"
 """Answers `{"input_tokens": 12}`. Other servers have no such route: see `EngineClient`."""
@@ -31,7 +30,7 @@ class TokenCount:
         count = document.get("input_tokens")
         if not isinstance(count, int):
             raise EngineError("the engine's answer is not a count of tokens", remedy="See: dmrc requests")
-        return json.dumps({**self._beside, "input_tokens": count}).encode()
+        return write_json({**self._beside, "input_tokens": count})
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         """Return the one object: a count is never streamed."""

@@ -5,7 +5,6 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +15,7 @@ from dmrc.dialects.dialect import Clock
 from dmrc.dialects.ollama.context import context_of
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
+from dmrc.json_bytes import write_json
 from dmrc.json_values import items_of, object_of
 
 ReplyKind = Literal["chat", "generate"]
@@ -32,12 +32,12 @@ def now() -> str:
 
 def residence(kind: ReplyKind, model: JsonValue, reason: str) -> bytes:
     """Return the answer to a request without words; `reason` is `load` or `unload`."""
-    return _encoded({"model": model, "created_at": now(), **_said(kind, ""), "done": True, "done_reason": reason})
+    return write_json({"model": model, "created_at": now(), **_said(kind, ""), "done": True, "done_reason": reason})
 
 
 def error_line(message: str) -> bytes:
     """Return the line that ends a stream which breaks. The lines before it are whole; clients choke on blank ones."""
-    return _encoded({"error": message}) + b"\n"
+    return write_json({"error": message}) + b"\n"
 
 
 class OllamaReply:
@@ -59,7 +59,7 @@ class OllamaReply:
         said = joined(pieces)
         text, thought = said.get(("text", 0), ""), said.get(("thought", 0), "")
         logprobs = next((piece.logprobs for piece in pieces if piece.logprobs), None)
-        return _encoded(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock, text))
+        return write_json(self._object(text, thought, logprobs, self._answer.calls) | self._end(clock, text))
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         """Return lines; calls of tools are one line, when they are complete."""
@@ -72,12 +72,12 @@ class OllamaReply:
         """Return the calls, where there are any, and the last line."""
         self._answer.check_end()
         calls = self._answer.calls
-        told = _encoded(self._object(calls=calls) | {"done": False}) + b"\n" if calls else b""
-        return told + _encoded(self._object() | self._end(clock, "".join(self._texts))) + b"\n"
+        told = write_json(self._object(calls=calls) | {"done": False}) + b"\n" if calls else b""
+        return told + write_json(self._object() | self._end(clock, "".join(self._texts))) + b"\n"
 
     def _line(self, piece: Piece) -> bytes:
         text, thought = (piece.text, "") if piece.kind == "text" else ("", piece.text)
-        return _encoded(self._object(text, thought, piece.logprobs) | {"done": False}) + b"\n"
+        return write_json(self._object(text, thought, piece.logprobs) | {"done": False}) + b"\n"
 
     def _object(
         self, text: str = "", thought: str = "", logprobs: JsonValue = None, calls: Sequence[PartialToolCall] = ()
@@ -129,7 +129,7 @@ class Embeddings:
 
     def nothing(self) -> bytes:
         """Return the answer to a request without texts."""
-        return _encoded({"embedding": []} if self._is_single else {"model": self._model, "embeddings": []})
+        return write_json({"embedding": []} if self._is_single else {"model": self._model, "embeddings": []})
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         """Return the one object: llama.cpp's server does not stream embeddings."""
@@ -143,9 +143,9 @@ class Embeddings:
     def _encoded(self, embeddings: list[JsonValue], clock: Clock, tokens: JsonValue) -> bytes:
         if self._is_single:
             # Ollama's older route tells no count; beside its field it costs nobody anything, and the record has it.
-            return _encoded({"embedding": embeddings[0] if embeddings else [], "prompt_eval_count": tokens})
+            return write_json({"embedding": embeddings[0] if embeddings else [], "prompt_eval_count": tokens})
         timing = clock()
-        return _encoded(
+        return write_json(
             {
                 "model": self._model,
                 "embeddings": embeddings,
@@ -166,7 +166,3 @@ def _call(call: PartialToolCall, index: int) -> JsonObject:
 
 def _nanoseconds(milliseconds: JsonValue) -> int:
     return round(milliseconds * 1_000_000) if isinstance(milliseconds, int | float) else 0
-
-
-def _encoded(document: JsonObject) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from dmrc.dialects.chat.events import ChatEvent, ChatEvents
 from dmrc.dialects.dialect import Clock
 from dmrc.errors import EngineError
 from dmrc.fields import JsonObject
+from dmrc.json_bytes import write_json
 
 
 class OpenAIReply:
@@ -20,7 +19,7 @@ class OpenAIReply:
         del clock
         if not document:
             raise EngineError("the engine's answer is not a JSON object", remedy="See: dmrc requests")
-        return _encoded(document)
+        return write_json(document)
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         del clock
@@ -33,8 +32,4 @@ class OpenAIReply:
 
 
 def _data(event: ChatEvent) -> bytes:
-    return event.encode("utf-8", "surrogateescape") if isinstance(event, str) else _encoded(event)
-
-
-def _encoded(document: JsonObject) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
+    return event.encode("utf-8", "surrogateescape") if isinstance(event, str) else write_json(event)

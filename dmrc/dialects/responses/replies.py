@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dmrc.dialects.dialect import Clock
 from dmrc.dialects.responses.objects import Item, new_response
 from dmrc.exchange import JsonValue
 from dmrc.fields import JsonObject
+from dmrc.json_bytes import write_json
 
 _TEXTS = {"text": "response.output_text", "thought": "response.reasoning_text"}
 _ARGUMENTS = "response.function_call_arguments"
@@ -45,7 +45,7 @@ class ResponsesReply:
         for piece in self._answer.whole(document):
             item = next((one for one in self._items if one.part == piece.part), None) or self._begun(piece.part)
             item.add(piece)
-        return json.dumps(self._ended()).encode()
+        return write_json(self._ended())
 
     def stream(self, events: ChatEvents, clock: Clock) -> bytes:
         """Return the events; each item ends before the next one begins."""
@@ -151,4 +151,4 @@ class ResponsesReply:
     def _event(self, kind: str, **fields: JsonValue) -> bytes:
         data: JsonObject = {"type": kind, "sequence_number": self._sequence, **fields}
         self._sequence += 1
-        return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), write_json(data))
