@@ -111,7 +111,8 @@ def place_of(differences: Sequence[PromptDifference]) -> str:
     """Return the place of some differences of one kind, for people: `the system message`, `message 2 (user)`."""
     first = differences[0].piece
     if first.kind == "system":
-        return "the system message"
+        parts = {one.piece.part for one in differences}
+        return f"the system message, {first.part}," if len(parts) == 1 and first.part else "the system message"
     if first.kind == "tool":
         names = {one.piece.role for one in differences}
         is_list = len(names) > 1 or any(one.kind == "shuffled" for one in differences)

@@ -14,6 +14,7 @@ from dmrc.capture.queries import ExchangeFilter
 from dmrc.exchange import REPLAYED, Exchange, id_at
 from dmrc.lens.look import CacheLook
 from dmrc.lens.record import look, services
+from dmrc.lens.words import sentence
 from tests.lens.planted import RULES, Body, chat, turns
 
 _TOKENS_OF_CHARACTER = 0.25
@@ -209,6 +210,36 @@ def test_a_request_that_was_cut_says_so(record: Record) -> None:
     seen = record.look(record.add(later("Hello."), 0, request_truncated=True))
 
     assert seen.unread == "only the beginning of the request is on record"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [None, 3, {"role": 5, "content": {"a": 1}}, {"role": "user", "content": [None, [], {"type": 7}]}]},
+        {
+            "messages": [{"tool_calls": [{"function": {"name": [], "arguments": None}}, 1]}],
+            "tools": [3, {}, {"name": {}}],
+        },
+        {"prompt": [1, 2, 3]},
+        {"prompt": "\ud800 half a letter"},
+        [],
+    ],
+)
+def test_a_request_that_is_no_conversation_does_no_harm(record: Record, body: Body) -> None:
+    for cached in (None, 0, 10**6):
+        seen = record.look(record.add(body, cached, prompt_tokens=7))
+        assert json.dumps(seen.to_json())
+    assert [json.dumps(one.to_json()) for one in services(record.database, ExchangeFilter())]
+
+
+def test_a_part_of_a_system_message_is_named(record: Record) -> None:
+    """As an assistant's first block, which says the version and a check sum of what follows."""
+    for mark in ("a1b2c", "9f3d0"):
+        parts = [{"type": "text", "text": f"version=2; cch={mark};"}, {"type": "text", "text": RULES}]
+        messages = [{"role": "system", "content": parts}, *turns("Hello.")]
+        seen = record.look(record.add({"messages": messages}, 5))
+
+    assert sentence(seen) == "The system message, part 1, changes at character 16: a random id."
 
 
 def test_responses_that_go_on_from_one_another_are_read_as_one_conversation(record: Record) -> None:
