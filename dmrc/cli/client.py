@@ -48,14 +48,14 @@ class DaemonClient:
         except DaemonNotRunningError:
             return None
 
-    def ensure(self) -> JsonObject:
-        """Start the daemon unless it runs, and return its status.
+    def ensure(self, status: JsonObject | None = None) -> JsonObject:
+        """Start the daemon unless it runs, and return its status; who has just asked for that gives it.
 
         Raises:
             DaemonError: It does not start; the message is its own.
         """
         deadline = time.monotonic() + _STOP_SECONDS
-        while (status := self.status()) is None:
+        while (status := status or self.status()) is None:
             try:
                 self._start()
             except DaemonRunningError:  # another command starts or ends one at the same moment
@@ -76,9 +76,10 @@ class DaemonClient:
 
         When that fails, a daemon that was started for it ends again, unless another command uses it by now.
         """
-        ran_before = self.status() is not None
+        status = self.status()
+        ran_before = status is not None
         try:
-            with self._used():
+            with self._used(status):
                 yield
         except BaseException:
             if not ran_before:
@@ -87,11 +88,12 @@ class DaemonClient:
             raise
 
     @contextlib.contextmanager
-    def _used(self) -> Iterator[None]:
+    def _used(self, status: JsonObject | None) -> Iterator[None]:
         """Start the daemon unless it runs, and be one of its users: no other command ends it meanwhile."""
         deadline = time.monotonic() + _STOP_SECONDS
         while True:
-            self.ensure()
+            self.ensure(status)
+            status = None
             with contextlib.ExitStack() as stack:
                 is_used = False
                 with contextlib.suppress(DaemonNotRunningError):  # another command has just ended it

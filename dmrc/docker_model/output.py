@@ -22,7 +22,7 @@ from dmrc.cli.serving.ps import ps as dmrc_ps
 from dmrc.fields import JsonObject
 
 if TYPE_CHECKING:
-    from dmrc.models import PushForm
+    from dmrc.models.pushing import PushForm
 
 _ORDER = ("Running", "Error", "Not Installed", "Installing")
 

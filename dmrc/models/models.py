@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dmrc.artifact import Manifest, ModelConfig
 from dmrc.errors import (
@@ -18,13 +19,15 @@ from dmrc.errors import (
     RegistryError,
 )
 from dmrc.models.packaging import Packager, Parts
-from dmrc.models.pushing import Pushed, Pusher, PushForm
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.secret_names import hidden_in_urls
 from dmrc.sources import Connections, Inspectable, Progress, ProgressEvent, Source, Transfer
 from dmrc.store import BlobMissingError, Store, StoredModel
 from dmrc.store.files import storage_errors
 from dmrc.store.lookup import near_name
+
+if TYPE_CHECKING:  # a push needs much that a pull does not
+    from dmrc.models.pushing import Pushed, PushForm
 
 _WAIT_SECONDS = 0.2
 
@@ -170,6 +173,8 @@ class Models:
             RegistryError: The registry, or the network, failed.
             CancelledError: `cancelled` returned True.
         """
+        from dmrc.models.pushing import Pusher
+
         transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections)
         return Pusher(self.store, self._sources(), self._default_registry).push(text, transfer, form)
 

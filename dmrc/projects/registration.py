@@ -258,16 +258,6 @@ def _faults(project: Project) -> dict[str, FaultPlan]:
     return plans if project.faults is None else {**plans, WHOLE_PROJECT: project.faults}
 
 
-def process_of(pid: int) -> tuple[int, float] | None:
-    """Return a running process so that no later one with its number is taken for it; None where it has ended."""
-    import psutil  # only where containers are started
-
-    try:
-        return pid, psutil.Process(pid).create_time()
-    except psutil.Error:
-        return None
-
-
 def _model(document: dict[str, Any], where: str) -> ModelDeclaration:
     """Read a model as `to_json` wrote it, or an earlier version did, with empty values for what was not said."""
     fields = known(document, {"key", "model", "ready", *OPTIONS}, where)

@@ -6,14 +6,16 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/distribution/intern
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmrc.artifact import conflict, is_plain_path
 from dmrc.errors import ArtifactError
-from dmrc.tar_entries import UNREADABLE, BoundedEntry
+
+if TYPE_CHECKING:  # heavy, and few models have an archive
+    import tarfile
 
 _MOST_ENTRIES = 1000
 
@@ -50,6 +52,10 @@ def unpacked(archives: Iterable[Path], beside: Collection[str], name: str) -> li
         ArtifactError: An archive cannot be read, or holds what is not to be trusted: a link, a path that leads
             elsewhere, two files for one place, too many files.
     """
+    import tarfile
+
+    from dmrc.tar_entries import UNREADABLE, BoundedEntry
+
     found: list[ArchivedFile] = []
     for archive in archives:
         try:

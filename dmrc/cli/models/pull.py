@@ -31,7 +31,7 @@ def pull(app: App, references: tuple[str, ...], directory: Path | None, expect: 
     from dmrc.cli.progress import PullProgress, note
     from dmrc.cli.tables import size
     from dmrc.errors import DigestMismatchError, InputError
-    from dmrc.models import link_files
+    from dmrc.models.loose_files import link_files
 
     if len(references) > 1 and (directory or expect):
         raise InputError("--files and --expect are for one model", remedy="Pull them one after the other")

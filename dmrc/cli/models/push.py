@@ -10,7 +10,7 @@ from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option, model_name
 
 if TYPE_CHECKING:
-    from dmrc.models import Pushed, PushForm
+    from dmrc.models.pushing import Pushed, PushForm
 
 
 @click.command(epilog="Example: dmrc push registry.example.com/me/smollm2:Q4_1")

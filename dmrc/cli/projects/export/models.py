@@ -24,7 +24,8 @@ from dmrc.kubernetes import names
 from dmrc.kubernetes.arguments import NOWHERE
 from dmrc.kubernetes.choices import Choices
 from dmrc.kubernetes.served import Package, ServedModel
-from dmrc.models import loose_files, model_image
+from dmrc.models.images import model_image
+from dmrc.models.loose_files import loose_files
 from dmrc.models.outlines import Outlines
 from dmrc.project import CONTAINER_ENGINE, DEFAULT_ENGINE, ModelDeclaration, Project, ReplicaRange, is_path
 from dmrc.reference import Reference
