@@ -19,3 +19,17 @@ def command_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return ""
+
+
+def engines_of(daemon: psutil.Process, *, recursive: bool = True) -> list[psutil.Process]:
+    """Return the children of a daemon that serve models, and theirs: all but its recorder."""
+    return [child for child in daemon.children(recursive=recursive) if not _is_recorder(child)]
+
+
+def recorder_of(daemon: psutil.Process) -> psutil.Process | None:
+    """Return the process that writes what a daemon, or this process, records; None where there is none."""
+    return next(filter(_is_recorder, daemon.children()), None)
+
+
+def _is_recorder(process: psutil.Process) -> bool:
+    return "dmrc.capture.recorder_process" in command_of(process)

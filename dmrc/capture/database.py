@@ -44,7 +44,7 @@ class ExchangeDatabase:
     def __init__(self, path: Path, *, max_file_bytes: int | None = None) -> None:
         """Name the file; it is opened, and made, when it is first needed. `max_file_bytes`: it never grows beyond."""
         self.path = path
-        self._max_file_bytes = max_file_bytes
+        self.max_file_bytes = max_file_bytes
         self._writer: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -239,7 +239,7 @@ class ExchangeDatabase:
             # Someone moved the file away, as our own remedy says: begin a new one.
             self._writer.close()
             self._writer = None
-        self._writer = open_for_writing(self.path, self._max_file_bytes)
+        self._writer = open_for_writing(self.path, self.max_file_bytes)
         self._writer.row_factory = sqlite3.Row
         self._opened = _identity(self.path)
         return self._writer

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from dmrc.capture.redaction import Redactor
 from dmrc.exchange import Exchange
 from dmrc.settings import CaptureLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the past is kept."""
+
+    max_count: int | None = None
+    """Most exchanges; None, here and below: no limit."""
+    max_bytes: int | None = None
+    """Most bytes of the file that are in use."""
+    max_age_seconds: float | None = None
+    """Longest age of an exchange."""
 
 
 class Policy(Protocol):

@@ -25,6 +25,7 @@ _SHORTEST_ENCODED = 8
 # Characters that are searched at once: the kinds of secrets that a short text cannot hold are soon passed over, and a
 # header with an underscore must not have a long prompt searched for tokens that have one.
 _TOGETHER = 4 << 10
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 4096, 100
 # Between texts that are searched at once: longer than any space that a secret may have between its name and its value.
 _BETWEEN = "\n" * 9
 # A text with one of these is searched alone: what they begin may reach beyond its end.
@@ -36,9 +37,12 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         """Know the values; an empty one is none."""
-        texts = {form for value in values if value for form in (value, *_encoded(value))}
+        self.values = tuple(value for value in values if value)
+        """What it looks for, in any of its forms."""
+        texts = {form for value in self.values for form in (value, *_encoded(value))}
         self._texts = tuple(sorted(texts, key=len, reverse=True))
         self._bytes = tuple(sorted({form for text in texts for form in _escaped(text)}, key=len, reverse=True))
+        self._harmless: set[str] = set()
         self._as_latin_1 = tuple(form.decode("latin-1") for form in self._bytes)
 
     @property
@@ -78,7 +82,11 @@ class Redactor:
         return merged(spans) if spans else spans
 
     def finds_in(self, texts: Sequence[str]) -> bool:
-        """Return whether there is one in any of the texts; most have none, so many are searched at once."""
+        """Return whether there is one in any of the texts; most have none, so many are searched at once.
+
+        Short ones are remembered: headers, names and kinds are the same in most requests.
+        """
+        texts = [text for text in texts if text not in self._harmless]
         joined: list[str] = []
         size = 0
         for text in texts:
@@ -88,7 +96,12 @@ class Redactor:
                 if self._finds_in_group(joined):
                     return True
                 joined, size = [], 0
-        return self._finds_in_group(joined)
+        if self._finds_in_group(joined):
+            return True
+        if len(self._harmless) > _MOST_REMEMBERED:
+            self._harmless.clear()
+        self._harmless.update(text for text in texts if len(text) <= _LONGEST_REMEMBERED)
+        return False
 
     def _finds_in_group(self, texts: list[str]) -> bool:
         together = _BETWEEN.join(texts)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from dmrc.background import BackgroundTasks
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import LiveEvents
+from dmrc.capture.policy import Retention
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
@@ -69,7 +70,7 @@ _TRIM_SECONDS = 60.0
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A chunk that comes while the recorder computes waits for the GIL no longer than this; Python's own 5 ms are seen.
 SWITCH_SECONDS = 0.0005
-_RETENTION = {"max_count": 1_000_000, "max_bytes": 2 << 30, "max_age_seconds": 30 * 86400}
+_RETENTION = Retention(max_count=1_000_000, max_bytes=2 << 30, max_age_seconds=30 * 86400)
 
 
 class _Closes(Protocol):
@@ -122,7 +123,7 @@ class Daemon:
         self.scheduler.starts.mask = self.masked
         self._background = self._kept(BackgroundTasks("work that nobody waits for"))
         self.diffs = Diffs(self.projects, self.catalog, self.scheduler, secrets)
-        self.hooks.watch(self.recorder, self.scheduler)
+        self.hooks.watch(self.recorder, self.scheduler, self.live)
         self.members = self._made_members(secrets)
         self.configurator = Configurator(configurations, self.catalog, self.projects, self.scheduler, engines)
 
@@ -272,7 +273,7 @@ class Daemon:
         while not self._stopping.is_set():
             try:
                 self._endings.end_unused()
-                await asyncio.to_thread(self.database.trim, **_RETENTION)
+                await asyncio.to_thread(self.recorder.trim, _RETENTION)
             except StoreError as error:
                 _log.warning("the record of requests is not trimmed: %s", error)
             except Exception:  # noqa: BLE001 the daemon waits here: housekeeping must not end it

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from dmrc.errors import PluginError
 from dmrc.exchange import Exchange
@@ -18,6 +19,7 @@ QUEUE_BYTES = 64 << 20
 """Bytes of bodies that may wait for one plugin; one exchange alone may be longer."""
 
 Arguments = Mapping[str, object]
+_Notice = tuple[Implementation, Arguments, int]
 
 
 class Notifications:
@@ -67,7 +69,8 @@ class _Queue:
     def __init__(self, plugin: Plugin) -> None:
         self._plugin = plugin
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Implementation, Arguments, int]] = deque()
+        self._waiting: deque[_Notice] = deque()
+        self._taken: deque[_Notice] = deque()
         self._bytes = 0
         self._is_closed = self._is_telling = False
         self._thread = threading.Thread(target=self._run, name=f"dmrc-notifications-{plugin.name}", daemon=True)
@@ -76,17 +79,20 @@ class _Queue:
     def put(self, implementation: Implementation, arguments: Arguments) -> None:
         size = sum(_size(value) for value in arguments.values())
         with self._changed:
-            full = len(self._waiting) >= QUEUE_LENGTH or (self._bytes > 0 and self._bytes + size > QUEUE_BYTES)
+            full = len(self._waiting) + len(self._taken) >= QUEUE_LENGTH or (
+                self._bytes > 0 and self._bytes + size > QUEUE_BYTES
+            )
             if not full and not self._is_closed:
                 self._waiting.append((implementation, arguments, size))
                 self._bytes += size
-                self._changed.notify_all()
+                if len(self._waiting) == 1:
+                    self._changed.notify_all()
                 return
         self._plugin.count_dropped()
 
     def settle(self, timeout: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._is_telling, timeout)
+            return self._changed.wait_for(lambda: not (self._waiting or self._taken or self._is_telling), timeout)
 
     def close(self) -> None:
         with self._changed:
@@ -96,29 +102,35 @@ class _Queue:
     def give_up(self, deadline: float) -> None:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
-            lost = len(self._waiting)
+            lost = len(self._waiting) + len(self._taken)
             self._waiting.clear()
+            self._taken.clear()
         if lost:
             self._plugin.count_dropped(lost)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting:
-                    if self._is_closed:
-                        return
-                    self._changed.wait()
-                implementation, arguments, size = self._waiting.popleft()
-                self._bytes -= size
-                self._is_telling = True
-            try:
-                implementation.attempt(arguments)
-            except PluginError:
-                pass  # counted and logged
-            finally:
-                with self._changed:
-                    self._is_telling = False
-                    self._changed.notify_all()
+        while self._take():
+            while (notice := self._next()) is not None:
+                implementation, arguments, _ = notice
+                with suppress(PluginError):  # counted and logged
+                    implementation.attempt(arguments)
+
+    def _take(self) -> bool:
+        """Wait for notices, and take all that wait; return False when none will come any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            self._taken, self._waiting = self._waiting, deque()
+            return bool(self._taken)
+
+    def _next(self) -> _Notice | None:
+        with self._changed:
+            self._is_telling = bool(self._taken)
+            if not self._taken:
+                self._changed.notify_all()
+                return None
+            notice = self._taken.popleft()
+            self._bytes -= notice[2]
+            return notice
 
 
 def _size(value: object) -> int:

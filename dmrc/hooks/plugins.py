@@ -52,6 +52,9 @@ BUILT_IN = {
 }
 """Module of each built-in plugin, and the hooks that it implements. A module is imported when one of them is wanted."""
 
+READ_NO_CONTENT = frozenset({"dmrc.gateway.plugins.event_log", "dmrc.gateway.plugins.metrics"})
+"""Those to which an exchange may come without its headers and bodies: for them alone it is not read in the daemon."""
+
 
 NOBODY = ""
 """Stands for a project where a plugin is for the requests of no project."""

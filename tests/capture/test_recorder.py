@@ -13,6 +13,8 @@ from dmrc.exchange import Exchange
 from tests.capture.recorded import ALL, recorded, recording
 from tests.polling import eventually
 
+pytestmark = pytest.mark.process
+
 
 def test_an_exchange_is_completed_masked_and_stored(path):
     exchange = recorded("chat.sse", request_headers={"authorization": "Bearer sk-secret"})

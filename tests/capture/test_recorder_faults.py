@@ -17,6 +17,8 @@ from dmrc.exchange import Exchange
 from tests.capture.recorded import ALL, recorded, recording
 from tests.polling import eventually
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.slow("waits for a lock to go")
 def test_a_locked_database_costs_nothing_but_time(path, caplog):
@@ -119,7 +121,6 @@ def _seconds_lost(path):
     return max((killed - float(at) for id, at, _ in told if id not in kept), default=0.0)
 
 
-@pytest.mark.process
 def test_a_killed_process_loses_at_most_its_last_batch(tmp_path):
     # 100 ms of batching, and room for a slow disk under the one write that was going on; on a busy machine one of
     # three tries tells of the recorder and not of the machine.

@@ -11,14 +11,14 @@ import pytest
 
 from tests.gateway.conftest import MODEL, Gateway
 from tests.polling import eventually
+from tests.processes import engines_of
 
 LONG = [{"role": "user", "content": "Tell me a very long story about a whale and a ship."}]
 Recorded = Callable[[str], dict[str, object]]
 
 
 def children(gateway: Gateway) -> list[psutil.Process]:
-    daemon = gateway.dmrc.daemon()
-    return daemon.children(recursive=True)
+    return engines_of(gateway.dmrc.daemon())
 
 
 def open_stream(gateway: Gateway) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:

@@ -18,6 +18,7 @@ from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
 from tests.groups import LLAMA_SERVER
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.tiny_gguf import write_tiny_llama
 
 KILLS = int(os.environ.get("DMRC_TEST_KILLS", "0"))
@@ -93,7 +94,7 @@ def kill_again_and_again(dmrc: Dmrc, kind: Kind, docker: DockerEngine | None, di
             answer.readline()
         if docker is not None:
             docker.docker("kill", "--signal", "KILL", *containers(docker, dmrc), check=False)
-        for child in daemon.children() if docker is None else ():
+        for child in engines_of(daemon, recursive=False) if docker is None else ():
             child.kill()
         rest = answer.read()
         connection.close()
@@ -103,7 +104,7 @@ def kill_again_and_again(dmrc: Dmrc, kind: Kind, docker: DockerEngine | None, di
 
     connection, answer = stream_that_runs(dmrc)
     connection.close()
-    assert len(daemon.children(recursive=True)) == 1
+    assert len(engines_of(daemon)) == 1
     assert not [child for child in daemon.children() if child.status() == psutil.STATUS_ZOMBIE]
     assert len(list((dmrc.home / "run").glob("runner-*.d" if docker else "runner-*.sock"))) == 1
     assert docker is None or len(containers(docker, dmrc)) == 1

@@ -16,6 +16,7 @@ import pytest
 from tests.gateway.conftest import MODEL, Gateway
 from tests.gateway.tools import CALL, TEMPLATE, TOOL
 from tests.polling import eventually
+from tests.processes import engines_of
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 GREEDY = {"temperature": 0, "num_predict": 12}
@@ -182,7 +183,7 @@ def test_a_runner_killed_in_mid_stream_ends_it_with_an_error_line_and_never_with
         for piece in client.chat(MODEL, asked, stream=True, options={**GREEDY, "num_predict": 450}):
             pieces.append(piece)
             if len(pieces) == 1:
-                for child in gateway.dmrc.daemon().children(recursive=True):
+                for child in engines_of(gateway.dmrc.daemon()):
                     child.send_signal(signal.SIGKILL)
 
     with pytest.raises(ollama.ResponseError, match="broke off"):

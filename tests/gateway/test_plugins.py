@@ -15,6 +15,7 @@ from tests.dmrc_command import Dmrc
 from tests.gateway.plugged import MODEL, PULLED, REFUSES_ODD, WATCHES, Shop, daemon, listed, notes, post
 from tests.hooks.written import write
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.registry import RegistryServer
 
 pytestmark = pytest.mark.engine
@@ -120,7 +121,7 @@ def test_starts_and_stops_of_runners_come_in_pairs_with_the_reason(shop: Shop) -
     shop.ask()
     shop.dmrc.ok("unload", MODEL)
     shop.ask()
-    for child in daemon(shop.dmrc).children(recursive=True):
+    for child in engines_of(daemon(shop.dmrc)):
         child.send_signal(signal.SIGKILL)
     eventually(lambda: len(notes(watches, "stopped")) == 2)
     shop.ask()

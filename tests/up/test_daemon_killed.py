@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.polling import eventually
-from tests.processes import has_ended
+from tests.processes import engines_of, has_ended
 from tests.up.compose_project import TINY, ComposeProject, ask, question, service
 from tests.up.conftest import MakeProject
 
@@ -30,7 +30,7 @@ def looping(project: MakeProject) -> Iterator[ComposeProject]:
 def _kill_daemon(project: ComposeProject) -> None:
     """Kill the daemon alone; nothing of it may stay."""
     pid = json.loads(project.dmrc.ok("status", "--json"))["pid"]
-    engines = psutil.Process(pid).children(recursive=True)
+    engines = engines_of(psutil.Process(pid))
     assert engines
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: all(has_ended(engine.pid) for engine in engines), "end of the engine children")

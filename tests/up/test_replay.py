@@ -13,6 +13,7 @@ from tests.clients.conftest import write_calls
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine
 from tests.images import Images
+from tests.processes import engines_of
 from tests.registry import RegistryServer
 from tests.up.compose_project import ComposeProject
 
@@ -63,7 +64,7 @@ def _seen(project: ComposeProject) -> dict[str, str]:
 
 
 def _engines(dmrc: Dmrc) -> list[psutil.Process]:
-    return dmrc.daemon().children(recursive=True)
+    return engines_of(dmrc.daemon())
 
 
 def test_three_languages_get_the_same_bytes_without_a_model(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dmrc.background import BackgroundTasks
+from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.rows import ExchangeTexts
 from dmrc.errors import PluginError
@@ -22,7 +23,7 @@ from dmrc.hooks.files import import_file
 from dmrc.hooks.filters import filter_capture
 from dmrc.hooks.notifications import Notifications
 from dmrc.hooks.plugin import Plugin
-from dmrc.hooks.plugins import NOBODY, Plugins
+from dmrc.hooks.plugins import NOBODY, READ_NO_CONTENT, Plugins
 from dmrc.hooks.specs import KINDS
 from dmrc.project import LocalPlugin
 from dmrc.projects import Projects, Registration
@@ -54,8 +55,9 @@ class Hooks:
         self._starts: dict[scheduled.ManagedRunner, asyncio.Task[_Told]] = {}
         self._telling = BackgroundTasks("telling plugins of a runner")
 
-    def watch(self, recorder: Recorder, scheduler: Scheduler) -> None:
-        """Hear from the recorder and the scheduler from now on."""
+    def watch(self, recorder: Recorder, scheduler: Scheduler, live: LiveEvents) -> None:
+        """Hear from the recorder and the scheduler from now on; exchanges are read here for plugins and who watches."""
+        recorder.needs_content = lambda exchange: live.is_watched or self._reads_content(exchange.project)
         recorder.filters.append(self._filter_capture)
         recorder.on_completed.append(self._exchange_completed)
         scheduler.observers.append(self)
@@ -122,6 +124,11 @@ class Hooks:
         if plugin.state == "failed":
             _log.warning("plugin '%s' of project '%s' is skipped: %s", local.path, project, plugin.reason)
         return plugin
+
+    def _reads_content(self, project: str | None) -> bool:
+        """Return whether a plugin must see a project's requests whole: to filter their record, or to read it."""
+        heard = self.plugins.implementations("dmrc_exchange_completed", _scope(project))
+        return self.filters_capture(project) or any(one.plugin.name not in READ_NO_CONTENT for one in heard)
 
     def _filter_capture(self, exchange: Exchange) -> Exchange | None:
         implementations = self.plugins.implementations("dmrc_filter_capture", _scope(exchange.project))

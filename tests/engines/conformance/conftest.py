@@ -18,6 +18,7 @@ from tests.engines.installed_toy import install_toy
 from tests.engines.vllm_models import write_encoder_directory, write_llama_directory
 from tests.groups import LLAMA_SERVER, VLLM
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.synthetic_gguf import Shape, write_model
 from tests.tiny_gguf import write_tiny_llama
 from tests.tiny_safetensors import write_tiny_llama_directory
@@ -144,7 +145,9 @@ class Served:
         return pytest.raises(openai.InternalServerError, match=f"501.*engine '{self.variant.engine}'")
 
     def kill_children(self) -> None:
-        for process in self.behind.daemon().children():  # no command: an answer may end while one starts
+        for process in engines_of(
+            self.behind.daemon(), recursive=False
+        ):  # no command: an answer may end while one starts
             process.kill()
 
     def in_use(self) -> int:

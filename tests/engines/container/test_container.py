@@ -20,6 +20,7 @@ from tests.engines.container import server_on_port
 from tests.engines.container.conftest import containers
 from tests.images import Images
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.registry import RegistryServer
 from tests.tiny_safetensors import write_least_directory
 
@@ -77,7 +78,7 @@ def daemon_of(dmrc: Dmrc) -> psutil.Process:
 
 
 def keeper_of(dmrc: Dmrc) -> psutil.Process:
-    (keeper,) = daemon_of(dmrc).children()
+    (keeper,) = engines_of(daemon_of(dmrc), recursive=False)
     return keeper
 
 

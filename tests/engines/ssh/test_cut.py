@@ -13,6 +13,7 @@ import pytest
 
 from tests.engines.ssh.hosted_project import HostedProject
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.ssh_host import SshHost
 
 CUTS = int(os.environ.get("DMRC_TEST_CUTS", "3"))
@@ -45,7 +46,7 @@ def kill_daemon(box: SshHost) -> None:
 
 
 def kill_engine(box: SshHost) -> None:
-    for process in daemon(box).children():
+    for process in engines_of(daemon(box), recursive=False):
         process.send_signal(signal.SIGKILL)
 
 
