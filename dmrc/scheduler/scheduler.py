@@ -225,7 +225,7 @@ class Scheduler:
                 runner = self._begin(queue)
             except BusyError as error:  # they have not been near the engine that died: they wait for the next one
                 asyncio.get_running_loop().call_later(error.retry_after_seconds or 1, self._serve, queue)
-        while runner is not None and runner.has_free_slot and (entry := queue.next()) is not None:
+        while runner is not None and len(queue) and runner.has_free_slot and (entry := queue.next()) is not None:
             runner.enter(entry)
 
     async def _start(self, runner: ManagedRunner) -> None:
