@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmrc.exchange import Exchange
 from dmrc.fields import JsonObject
@@ -23,6 +23,9 @@ LOADING_MS = 20.0
 
 _END_OF_PROMPT_TOKENS = 64
 """Less that is the same behind a difference at the end of a prompt is a question's chance, and costs nothing."""
+
+_ASKED_ANEW = ("edited", "number", "counter", "shuffled", "added", "removed", "replaced")
+"""Changes that a new question at the end of a prompt may look like."""
 
 _NEAR_TOKENS, _WORTH_TOKENS = 4, 16
 
@@ -97,21 +100,20 @@ def look_at(now: Exchange, prompt: Prompt, before: Exchange, former: Prompt, *, 
         return CacheLook(exchange=now)
     if difference is not None and _is_new(difference, prompt, found, tokens):
         difference = None
-    known = {"exchange": now, "former": before.id, "is_conversation": is_conversation}
+    plain = CacheLook(exchange=now, former=before.id, is_conversation=is_conversation)
     cached = now.cached_tokens
     if cached is None or tokens.same_before is None:
-        cause = None if difference is None else difference.kind
-        return CacheLook(**known, difference=difference, cause=cause)  # type: ignore[arg-type]
+        return replace(plain, difference=difference, cause=None if difference is None else difference.kind)
     lost = max(0, tokens.same_before - cached)
     is_lost = lost > max(tokens.slack, _WORTH_TOKENS)
     gap = tokens.same_after if difference is not None else 0
     if is_lost and (difference is None or lost > gap):
         cause, detail = _lost(now, before, prompt, former, is_same=found.same_parameters)
-        return CacheLook(**known, again=lost + gap, difference=difference, cause=cause, detail=detail)  # type: ignore[arg-type]
+        return replace(plain, again=lost + gap, difference=difference, cause=cause, detail=detail)
     if difference is None or cached >= tokens.same_before + max(_NEAR_TOKENS, _SHARE_OF_SHORT * gap):
-        return CacheLook(**known, again=0)  # type: ignore[arg-type]
+        return replace(plain, again=0)
     again = max(0, tokens.same_before + gap - cached)
-    return CacheLook(**known, again=again, difference=difference, cause=difference.kind)  # type: ignore[arg-type]
+    return replace(plain, again=again, difference=difference, cause=difference.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,9 @@ class _Tokens:
 def _is_new(difference: PromptDifference, prompt: Prompt, found: PromptComparison, tokens: _Tokens) -> bool:
     """Return whether a difference is only that something new is said: nothing behind it was there before."""
     is_last = difference.piece.kind == "message" and difference.piece.number == prompt.pieces[-1].number
+    is_by_chance = is_last and difference.kind in _ASKED_ANEW
     behind = tokens.same_after if tokens.same_before is not None else found.same_after // 4
-    return behind < (_END_OF_PROMPT_TOKENS if is_last else _NEAR_TOKENS)
+    return behind < (_END_OF_PROMPT_TOKENS if is_by_chance else _WORTH_TOKENS if is_last else _NEAR_TOKENS)
 
 
 def _is_other_prompt(difference: PromptDifference) -> bool:
@@ -168,8 +171,6 @@ def _lost(now: Exchange, before: Exchange, prompt: Prompt, former: Prompt, *, is
 
 def explained(look: CacheLook, between: Between) -> CacheLook:
     """Return a look whose prompt was `gone` with what took its place, where that is known."""
-    from dataclasses import replace
-
     if look.cause != "gone":
         return look
     if between.was_loaded:

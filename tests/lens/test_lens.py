@@ -129,6 +129,17 @@ def test_a_first_turn_with_another_system_message_has_no_former_prompt(record: R
     assert (seen.former, seen.cause) == (None, None)
 
 
+def test_a_question_like_the_one_before_is_new_and_a_clock_in_it_is_a_clock(record: Record) -> None:
+    system = f"You count. {RULES}"
+    rest = "pounds of flour to kilograms, and answer in one short sentence, with the unit behind the number."
+    for number in (12, 30):
+        asked = record.look(record.add(chat(system, f"Convert {number} {rest}"), 150))
+    for clock in ("10:01", "10:02"):
+        timed = record.look(record.add(chat(system, f"At {clock} convert some {rest}"), 150))
+
+    assert (asked.cause, timed.cause) == (None, "clock")
+
+
 def test_what_was_the_same_and_not_cached_is_told_with_what_came_between(record: Record) -> None:
     first = later("Hello, who is there?")
     before = record.add(first, 0)
