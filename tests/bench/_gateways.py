@@ -52,10 +52,12 @@ def baseline() -> Path | None:
     return Path(given).resolve(strict=True) if given else None
 
 
-def in_rounds(gateways: Sequence[Gateway], measured: Callable[[Gateway], _T]) -> dict[str, list[_T]]:
+def in_rounds(
+    gateways: Sequence[Gateway], measured: Callable[[Gateway], _T], *, warm_up: bool = True, rounds: int = ROUNDS
+) -> dict[str, list[_T]]:
     """Return what was measured of each gateway, round by round; who goes first changes, and a first round warms up."""
     found: dict[str, list[_T]] = {gateway.name: [] for gateway in gateways}
-    for number in range(-1, ROUNDS):
+    for number in range(-1 if warm_up else 0, rounds):
         turn = number % len(gateways)
         for gateway in (*gateways[turn:], *gateways[:turn]):
             one = measured(gateway)
