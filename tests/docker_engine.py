@@ -59,6 +59,13 @@ class DockerEngine:
 @pytest.fixture(scope="session")
 def docker_engine(needs_docker: None) -> Iterator[DockerEngine]:
     """A Docker engine for this run, with Compose."""
+    with running_docker() as engine:
+        yield engine
+
+
+@contextmanager
+def running_docker() -> Iterator[DockerEngine]:
+    """Run a Docker engine, as root, until the block ends."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="dk-"))
         stack.callback(shutil.rmtree, directory)

@@ -66,11 +66,16 @@ def images(docker_engine: DockerEngine, busybox: str) -> Images:
 @pytest.fixture(scope="session")
 def busybox(docker_engine: DockerEngine) -> str:
     """The small image alone: the other ones take 10 s to import, and longer to get rid of."""
+    return import_busybox(docker_engine)
+
+
+def import_busybox(engine: DockerEngine) -> str:
+    """Make an image of busybox, whose entry point is busybox itself, and return its name."""
     with tempfile.TemporaryDirectory() as name:
         shutil.copy(shutil.which("busybox") or "", Path(name, "busybox"))
         subprocess.run(["tar", "-C", name, "-cf", f"{name}/busybox.tar", "busybox"], check=True)
         archive, image = f"{name}/busybox.tar", "busybox:local"
-        docker_engine.docker("import", "--change", 'ENTRYPOINT ["/busybox"]', archive, image)
+        engine.docker("import", "--change", 'ENTRYPOINT ["/busybox"]', archive, image)
     return image
 
 
