@@ -43,6 +43,8 @@ class Launch:
     """Where it is computed; None where the engine lists no graphics cards, and does as it likes."""
     upstream_keys: tuple[str | None, ...] = field(default=(), repr=False)
     """The secret that each of its upstreams wants, in their order; None where one wants none."""
+    slot_files: Path | None = None
+    """Directory for files of its slots; None writes none."""
     socket: Path
     """Unix socket that a child listens on, unless it has a port."""
     port: int | None = None
@@ -124,6 +126,8 @@ class Counts:
     """Tokens of prompts that were there already: in a slot, or in the prompt cache."""
     processing: int
     """Requests that hold a slot now."""
+    prompt_seconds: float = 0.0
+    """What it has computed prompts for; 0 where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,9 @@ class Engine(Protocol):
 
     def tells_slots(self, options: ServingOptions) -> bool:
         """Return whether its server keeps prompts in slots, and is to be told which one a request gets (`id_slot`)."""
+
+    def saves_slots(self, model: LocalModel | None, options: ServingOptions) -> str | None:
+        """Return the build that can write its slots to files and read them again; None where it cannot, or not all."""
 
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return how many requests at the same time the options ask for; None leaves it to us."""

@@ -87,6 +87,10 @@ class PlainEngine:
         """Return False: it is not known to have any."""
         return False
 
+    def saves_slots(self, model: LocalModel | None, options: ServingOptions) -> str | None:
+        """Return None: it cannot."""
+        return None
+
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets."""
         return options.parallel

@@ -57,7 +57,7 @@ from dmrc.gateway.serving.model_names import ModelNames
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
 from dmrc.project import Replay
-from dmrc.projects import Projects, Registration
+from dmrc.projects import Caller, Projects, Registration
 from dmrc.scheduler.budget import Budget
 from dmrc.scheduler.configuration import Configurations
 from dmrc.scheduler.scheduler import Scheduler
@@ -115,12 +115,12 @@ class Daemon:
 
         self.hooks = self._kept(Hooks(plugins, self.projects, self.catalog))
         self.database = ExchangeDatabase(paths.exchanges)
-        policy = ProjectPolicy(self.projects, secrets, self._containers, settings.capture or "full")
+        policy = self._policy = ProjectPolicy(self.projects, secrets, self._containers, settings.capture or "full")
         self.recorder = self._kept(Recorder(self.database, policy=policy), blocks=True)
         self.recorder.on_completed += [self.live.completed, self._endings.heard]
         parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))
-        self.scheduler.starts.mask = self.masked
+        self.scheduler.starts.mask = self.scheduler.starts.kept.mask = self.masked
         self._background = self._kept(BackgroundTasks("work that nobody waits for"))
         self.diffs = Diffs(self.projects, self.catalog, self.scheduler, secrets)
         self.hooks.watch(self.recorder, self.scheduler, self.live)
@@ -147,6 +147,11 @@ class Daemon:
 
         self._parts.push_async_callback(close)
         return part
+
+    def _may_be_kept(self, caller: Caller | None, address: str | None) -> bool:
+        """Return whether a prompt may be in a file while its model is not loaded: no plugin can change it there."""
+        project = caller.registration.name if caller is not None else None
+        return self._policy.may_be_kept(caller, address) and not self.hooks.filters_capture(project)
 
     def _made_members(self, secrets: KnownSecrets) -> Membership:
         """Return what takes projects in and lets them go, with what records and replays for them."""
@@ -175,7 +180,7 @@ class Daemon:
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
             *(self.projects, plugins, self.page_sessions),
         )
-        steps = Steps(admission, plugins, catalog, scheduler, lifecycle)
+        steps = Steps(admission, plugins, catalog, scheduler, lifecycle, self._may_be_kept)
         gateway = Gateway(steps, self.configurator, engines, shown)
         gateway.add(DmrArchives(admission, store, registry, transfers).add_to)
         gateway.add(DmrModels(admission, models, scheduler, registry, transfers).add_to)

@@ -38,15 +38,16 @@ class Lease:
             load_ms=(loaded - entry.since) * 1000,
         )
 
-    def slot_for(self, document: Mapping[str, object]) -> int | None:
+    def slot_for(self, document: Mapping[str, object], *, may_be_kept: bool = False) -> int | None:
         """Return which slot the engine is to be told for a request (`id_slot`); None: it chooses by itself.
 
         Whoever sends a request that takes a slot of the engine must ask, with what is sent; {} where that is not known.
+        `may_be_kept` is whether its prompt may be in a file while the model is not loaded.
         """
         slots = self.runner.slots
         if slots is None:
             return None
-        self.seat = slots.take(document)
+        self.seat = slots.take(document, may_be_kept=may_be_kept)
         return self.seat.number
 
     def leave_slot(self, *, hung_up: bool = False) -> None:

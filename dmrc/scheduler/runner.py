@@ -259,16 +259,20 @@ class ManagedRunner:
             async with asyncio.timeout(_DEATH_SECONDS):
                 await process.wait_exit()
 
+    async def end_engine(self) -> None:
+        """End its child, and the connections to it; safe to call twice."""
+        if self.session is not None:
+            await self.session.close()
+        if self.process is not None:
+            await self.process.stop()
+
     async def stop(self) -> None:
         """End the child, whatever its state; safe to call twice."""
         self._cancel_timer()
         if self.following is not None:
             self.following.cancel()
             await asyncio.wait({self.following})
-        if self.session is not None:
-            await self.session.close()
-        if self.process is not None:
-            await self.process.stop()
+        await self.end_engine()
         if self.state is RunnerState.FAILED:
             self.stop_reason = "died"
         else:

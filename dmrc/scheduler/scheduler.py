@@ -41,16 +41,14 @@ class Scheduler:
     ) -> None:
         """Know the engines by name, and where sockets and logs go."""
         self.observers: list[RunnerObserver] = []
-        self.devices = SeenDevices()
-        """The graphics cards, as engines last saw them."""
+        self.devices = SeenDevices()  # the graphics cards, as engines last saw them
         self._engines = engines
         self._limits = limits
         self._queues: dict[str, RunnerQueue] = {}
         self._runners = Runners()
         eviction = Eviction(budget, limits)
         reservations = Reservations(eviction, self._runners, limits, self._give_way, self.load, self.devices)
-        self.starts = RunnerStarts(run, logs, reservations)
-        """How a runner begins to answer."""
+        self.starts = RunnerStarts(run, logs, reservations)  # how a runner begins to answer
         self.backoff, self._closing = RestartBackoff(), False
 
     def runners(self) -> list[ManagedRunner]:
@@ -129,6 +127,7 @@ class Scheduler:
 
     def release(self, keys: Collection[str]) -> list[asyncio.Task[None]]:
         """Begin to unload the runners of these targets; the tasks end when they have gone."""
+        self.starts.kept.forget(keys)
         return [self._runners.spawn(self.unload(runner)) for runner in self.runners() if runner.key in keys]
 
     async def close(self) -> None:
@@ -138,6 +137,7 @@ class Scheduler:
         for queue in {*self._queues.values(), *served}:
             queue.fail(stopping())
         await self._runners.close()
+        self.starts.kept.close()
 
     async def _enter(self, target: Target, keep_alive_seconds: float | None) -> Lease:
         """Wait in the queue for a slot; again where the runner ends in the moment in which it has one."""
@@ -291,5 +291,10 @@ class Scheduler:
 
     def _on_idle(self, runner: ManagedRunner) -> None:
         if runner.is_idle:
+            self._runners.spawn(self._end_idle(runner))
+
+    async def _end_idle(self, runner: ManagedRunner) -> None:
+        """Keep what pays of its prompts, and end it; where somebody comes meanwhile, it stays."""
+        if await self.starts.kept.save(runner):
             runner.stop_reason = "idle"
             self._give_way(runner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _TOOL_SIZE = 400  # characters of the description of a tool: it is not written out to be counted
@@ -40,6 +40,18 @@ class SentPrompt:
         beside = tuple(document.get(name) for name in _BESIDE)
         tools = beside[0]
         return cls(beside, parts, sizes, sum(sizes) + (_TOOL_SIZE * len(tools) if isinstance(tools, list) else 0))
+
+    def texts(self) -> Iterator[str]:
+        """Yield all texts in it, those of tools and of messages."""
+        pending: list[object] = [*self.beside, *self.parts]
+        while pending:
+            match pending.pop():
+                case str() as text:
+                    yield text
+                case dict() as holder:
+                    pending += holder.values()
+                case list() | tuple() as holder:
+                    pending += holder
 
     def begins(self, other: SentPrompt) -> bool:
         """Return whether the other one goes on with this one: it has all its messages, or begins with its text."""

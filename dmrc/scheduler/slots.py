@@ -36,6 +36,8 @@ class Slot:
     prompt: SentPrompt | None = None
     """What was sent to it last; None: nothing yet."""
     is_busy: bool = False
+    may_be_kept: bool = False
+    """Whether its prompt may be written to a file."""
     worth: float = 0.0
     """What it is worth to keep its prompt, on the scale of `Slots`."""
     used: int = 0
@@ -68,21 +70,30 @@ class Slots:
         self.all = [Slot(number) for number in range(count)]
         self._has_cache = has_cache
         self._pushed_out: deque[SentPrompt] = deque(maxlen=_REMEMBERED * count)
+        self.may_be_kept = True
+        """Whether all that may not be kept is in slots that are known."""
         self._unknown = 0
         self._left_behind: list[Seat] = []
         self._requests = 0
         self._lost = 0.0  # of all so far: what was not used while so much was lost is worth nothing (GreedyDual)
 
-    def take(self, document: Mapping[str, object]) -> Seat:
-        """Give a slot to a request that is about to be sent."""
+    def take(self, document: Mapping[str, object], *, may_be_kept: bool = False) -> Seat:
+        """Give a slot to a request that is about to be sent; `may_be_kept` is whether a file may have its prompt."""
         prompt = SentPrompt.of(document)
         free = [slot for slot in self.all if not slot.is_busy]
         if prompt is None or self._unknown or not free:
             self._unknown += 1
+            self.may_be_kept &= may_be_kept
             return Seat(None, None)
         choice = self._choice(prompt, free)
         self._enter(choice, prompt)
+        choice.slot.may_be_kept = may_be_kept
         return Seat(choice.slot, choice.slot.number if len(self.all) > 1 else None)
+
+    def holds(self, number: int, prompt: SentPrompt) -> None:
+        """Note that a slot was given a prompt before the first request."""
+        slot = self.all[number]
+        slot.prompt, slot.worth, slot.may_be_kept = prompt, self._lost + prompt.size, True
 
     def leave(self, seat: Seat) -> None:
         """Note that the request of a seat has ended."""

@@ -40,12 +40,13 @@ async def ask(session: Session, messages: list[dict[str, str]], slot: int | None
     return Told(told["choices"][0]["message"]["content"], told["timings"]["prompt_n"], told["timings"]["cache_n"])
 
 
-def by_leases(scheduler: Scheduler, target: Target) -> Ask:
+def by_leases(scheduler: Scheduler, target: Target, *, may_be_kept: bool = False) -> Ask:
     """Return what asks the runner of a target, each time by a lease of its own."""
 
     async def ask_once(messages: list[dict[str, str]]) -> Told:
         async with scheduler.lease(target) as lease:
-            return await ask(lease.session, messages, lease.slot_for({"messages": list(messages)}))
+            slot = lease.slot_for({"messages": list(messages)}, may_be_kept=may_be_kept)
+            return await ask(lease.session, messages, slot)
 
     return ask_once
 

@@ -185,7 +185,7 @@ async def short_beside_long(ask: Ask) -> list[Told]:
 
 async def one_system_message(ask: Ask) -> list[Told]:
     """Four conversations of one assistant, whose answers are short beside what it is told."""
-    conversations = [Conversation(number, system=words(9, 240), length=12) for number in range(4)]
+    conversations = [Conversation(number, system=words(9, 96), length=6) for number in range(4)]
     return [await one.turn(ask) for _ in range(8) for one in conversations]
 
 

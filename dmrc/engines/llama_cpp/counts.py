@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 METRICS_PATH = "/metrics"
 """Where it tells them, in Prometheus' words."""
 
-_COUNT = re.compile(
-    rb"^llamacpp:(prompt_tokens_total|prompt_tokens_cached_total|requests_processing) ([0-9.e+]+)$", re.MULTILINE
-)
+_NAMES = (b"prompt_tokens_total", b"prompt_tokens_cached_total", b"requests_processing")
+_SECONDS = b"prompt_seconds_total"
+_COUNT = re.compile(rb"^llamacpp:(%b) ([0-9.e+-]+)$" % b"|".join((*_NAMES, _SECONDS)), re.MULTILINE)
 
 
 async def counts(session: Session) -> Counts | None:
@@ -32,5 +32,7 @@ async def counts(session: Session) -> Counts | None:
     """
     with closing(await session.get(METRICS_PATH)) as answer:
         told = dict(_COUNT.findall(b"".join([chunk async for chunk in answer])))
-    names = (b"prompt_tokens_total", b"prompt_tokens_cached_total", b"requests_processing")
-    return Counts(*(int(float(told[name])) for name in names)) if told.keys() == set(names) else None
+    if not told.keys() >= set(_NAMES):
+        return None
+    computed, reused, processing = (int(float(told[name])) for name in _NAMES)
+    return Counts(computed, reused, processing, float(told.get(_SECONDS, 0)))

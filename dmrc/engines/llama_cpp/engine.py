@@ -22,7 +22,7 @@ from dmrc.engines.llama_cpp.counts import METRICS_PATH, counts
 from dmrc.engines.llama_cpp.failures import CAUSES
 from dmrc.engines.llama_cpp.flags import chooses_no_slots, parallel, parse, refuse_without_binary
 from dmrc.engines.llama_cpp.settling import settled, template_source
-from dmrc.engines.llama_cpp.speculation import HEAD, uses_head
+from dmrc.engines.llama_cpp.speculation import HEAD, types_in, uses_head
 from dmrc.engines.local_model import LocalModel, facts_of, local
 from dmrc.engines.options_check import CARD_OPTIONS
 from dmrc.engines.placement import DeviceWish, Placement
@@ -114,6 +114,12 @@ class LlamaCpp(ChildEngine):
         """Return whether it is for chats, and no flag says how slots are chosen; see `Engine`."""
         return options.mode in (None, "completion") and chooses_no_slots(options.runtime_flags or ())
 
+    def saves_slots(self, model: LocalModel | None, options: ServingOptions) -> str | None:
+        """Return its build; see `Engine`. The server refuses where there is a projector, and leaves out who guesses."""
+        files, flags = local(model).companions, options.runtime_flags or ()
+        guesses = files.draft is not None or any(each != "none" for each in types_in(flags))
+        return None if files.mmproj is not None or guesses or not self.tells_slots(options) else self.build.label
+
     def asked_parallel(self, options: ServingOptions) -> int | None:
         """Return what the project sets, by a field or by a flag."""
         return options.parallel or parallel(options.runtime_flags or ())
@@ -133,6 +139,7 @@ class LlamaCpp(ChildEngine):
                 placement=placement,
                 host=launch.host,
                 api_keys=None if launch.api_keys is None else str(launch.api_keys),
+                slot_files=None if launch.slot_files is None else f"{launch.slot_files}/",
             )
             return [sys.executable, "-P", "-m", "dmrc.engines.llama_cpp.xllamacpp_child", told]
         keeper = [sys.executable, "-P", "-m", "dmrc.engines.exec_with_parent_death"]
@@ -215,6 +222,7 @@ def server_arguments(launch: Launch) -> list[str]:
         # It looks between batches whether a caller has gone. One of four times 512 tokens is no faster on a processor.
         arguments += ["--batch-size", "512"]
     arguments += ["--metrics", "--no-slots", "--no-webui", "--jinja", "--offline", *_files(model)]
+    arguments += [] if launch.slot_files is None else ["--slot-save-path", str(launch.slot_files)]
     arguments += offload.placement_arguments(launch.placement, options)
     modes = {"embedding": ["--embeddings"], "rerank": ["--reranking"]}
     return arguments + modes.get(options.mode or "", []) + as_arguments(settings)

@@ -113,6 +113,7 @@ def _fill(params: xllamacpp.CommonParams, launch: dict[str, Any]) -> None:
         params.n_batch = params.n_ubatch
     params.endpoint_metrics = True
     params.endpoint_slots = False  # it shows the prompts of others
+    params.slot_save_path = launch.get("slot_files") or ""  # it ends with a slash, which their parser would add
     params.ui = False
     params.cors_origins = ""
     params.offline = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,6 +53,8 @@ class Steps:
     """Which runner serves it."""
     lifecycle: Lifecycle
     """Who hears of it."""
+    may_be_kept: Callable[[Caller | None, str | None], bool]
+    """Whether its prompt may be in a file while its model is not loaded, by its caller and its address."""
 
 
 class Inference:
@@ -122,7 +124,8 @@ class Inference:
                 return
             name = json.dumps(builder.model()).encode()
             if call.path in SLOT_PATHS:
-                call = call.in_slot(lease.slot_for(call.document))
+                may_be_kept = self._steps.may_be_kept(caller, builder.client_address)
+                call = call.in_slot(lease.slot_for(call.document, may_be_kept=may_be_kept))
             client = EngineClient(lease.session, builder.forwarded_headers(), served, name, builder)
             try:
                 answer = await client.ask(call)

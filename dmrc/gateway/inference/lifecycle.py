@@ -15,7 +15,7 @@ from dmrc.capture.secrets import KnownSecrets
 from dmrc.compose.containers import Containers
 from dmrc.exchange import Exchange
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
-from dmrc.projects import Projects
+from dmrc.projects import Caller, Projects
 from dmrc.settings import CaptureLevel
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,16 @@ class ProjectPolicy:
         self._containers = containers
         self._default_level: CaptureLevel = default_level
         self._told: set[str] = set()
+
+    def may_be_kept(self, caller: Caller | None, address: str | None) -> bool:
+        """Return whether a prompt may be in a file while its model is not loaded: where all of it may be on record.
+
+        Whose request it is that comes from a container without a key is only found out later.
+        """
+        if caller is None:
+            return self._default_level == "full" and not _is_of_a_container(address)
+        name, level = caller.registration.name, caller.registration.capture or self._default_level
+        return level == "full" and (self._projects.find(name) is None or self._secrets.redactor(name) is not None)
 
     def attributed(self, exchange: Exchange) -> Exchange:
         """Name the container; and its project and service where no key said whose the request is.
