@@ -32,6 +32,8 @@ from dmrc.exchange import Exchange
 _RETRY_SECONDS = 1.0
 _READ_BYTES = 256 << 10
 # What a daemon that died left here is worth waiting for a lock, or for somebody who makes room on the disk.
+# What an exchange is read into is in no cycle; see `gateway.process`.
+_OBJECTS_BETWEEN_COLLECTIONS = (20_000, 10, 10)
 _LAST_SECONDS = 30.0
 
 
@@ -177,6 +179,7 @@ def main() -> None:
     """Serve the connection of the descriptor that is named."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    gc.set_threshold(*_OBJECTS_BETWEEN_COLLECTIONS)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         RecorderProcess(channel).run()
