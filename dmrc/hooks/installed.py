@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,39 +14,55 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # it takes as long to import as all else that the list of commands needs
     from importlib.metadata import EntryPoint
 
+_SEPARATORS = re.compile(r"[-_.]+")
+
 
 def entry_points(group: str) -> Iterable[EntryPoint]:
-    """Return the entry points of `group`, as `importlib.metadata` finds them; it is not asked where there are none."""
-    if not _may_have(f"[{group}]".encode()):
+    """Return the entry points of `group`, as `importlib.metadata` finds them.
+
+    That is asked about those distributions that have some, and about all where only it can tell. Nothing is kept for
+    the next time: what is installed is seen at once.
+    """
+    distributions = _distributions_with(f"[{group}]".encode())
+    if distributions == []:
         return ()
     from importlib import metadata
 
-    return metadata.entry_points(group=group)
+    if distributions is None:
+        return metadata.entry_points(group=group)
+    found = (entry for path in distributions for entry in metadata.Distribution.at(path).entry_points)
+    return [entry for entry in found if entry.group == group]
 
 
-def _may_have(section: bytes) -> bool:
-    """Return whether a distribution may have this section among its entry points; True where only metadata can tell.
+def _distributions_with(section: bytes) -> list[Path] | None:
+    """Return the distributions with this section among their entry points; None where only metadata can tell.
 
-    Source: https://packaging.python.org/en/latest/specifications/entry-points/.
+    Source: https://packaging.python.org/en/latest/specifications/entry-points/. Of several with one name the first on
+    the path counts, as in `importlib.metadata`.
     """
     if any(finder is not PathFinder and hasattr(finder, "find_distributions") for finder in sys.meta_path):
-        return True  # it knows distributions that are elsewhere
+        return None  # it knows distributions that are elsewhere
+    first: dict[str, Path] = {}
     for directory in sys.path:
         try:
-            with os.scandir(directory or ".") as entries:
-                if any(section in _entry_points_text(entry) for entry in entries):
-                    return True
+            for entry in _information(directory or "."):
+                name = entry.name.rpartition(".")[0].partition("-")[0]
+                first.setdefault(_SEPARATORS.sub("-", name).lower(), Path(entry.path))
         except NotADirectoryError:
-            return True  # an archive
+            return None  # an archive
         except OSError:
             continue
-    return False
+        if directory.endswith(".egg"):
+            return None  # a distribution whose name is in a file
+    return [path for path in first.values() if section in _entry_points_text(path)]
 
 
-def _entry_points_text(entry: os.DirEntry[str]) -> bytes:
-    """Return the text of a distribution's entry points; nothing of what is no distribution, or has none."""
-    if not entry.name.lower().endswith((".dist-info", "egg-info")):
-        return b""
+def _information(directory: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        yield from (entry for entry in entries if entry.name.endswith((".dist-info", ".egg-info")))
+
+
+def _entry_points_text(distribution: Path) -> bytes:
     with contextlib.suppress(OSError):
-        return Path(entry.path, "entry_points.txt").read_bytes()
-    return b""
+        return (distribution / "entry_points.txt").read_bytes()
+    return b""  # most have none

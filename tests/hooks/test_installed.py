@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
@@ -42,7 +43,7 @@ def _found() -> list[tuple[str, str]]:
     return [(entry.name, entry.value) for entry in entry_points("dmrc")]
 
 
-@pytest.mark.parametrize("name", ["shop-1.dist-info", "shop.egg-info", "Shop-1.DIST-INFO"])
+@pytest.mark.parametrize("name", ["shop-1.dist-info", "shop.egg-info", "Shop-1.dist-info"])
 def test_what_brings_a_plugin_is_found_wherever_it_is_on_the_path(
     alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -60,6 +61,29 @@ def test_one_that_came_a_moment_ago_is_found(alone: None, tmp_path: Path, monkey
     _distribution(tmp_path)
 
     assert (before, _found()) == ([], [("shop", "a_plugin")])
+
+
+@pytest.mark.parametrize("egg", ["shop-1.egg", "shop-1"])
+def test_of_two_with_one_name_the_first_on_the_path_counts(
+    alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, egg: str
+) -> None:
+    (tmp_path / egg).mkdir()
+    without = _distribution(tmp_path / "without", "shop-2.dist-info", "[console_scripts]\nshop = shop:main\n")
+    brings = _distribution(tmp_path / "with")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / egg), str(without), str(brings)])
+    hidden = _found()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / egg), str(brings), str(without)])
+
+    assert (hidden, _found()) == ([], [("shop", "a_plugin")])
+
+
+def test_what_is_found_tells_its_distribution(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(_distribution(tmp_path))])
+
+    (entry,) = entry_points("dmrc")
+
+    assert entry.dist is not None
+    assert (entry.dist.name, entry.dist.version) == ("shop", "1")
 
 
 def test_one_in_an_archive_is_found(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +108,13 @@ def test_one_that_only_another_finder_knows_is_found(
     monkeypatch.setattr(sys, "meta_path", [PathFinder, Elsewhere()])
 
     assert _found() == [("shop", "a_plugin")]
+
+
+@pytest.mark.parametrize("group", ["dmrc", "console_scripts", "pytest11"])
+def test_here_it_is_as_metadata_finds_it(group: str) -> None:
+    expected = [(entry.name, entry.value) for entry in metadata.entry_points(group=group)]
+
+    assert sorted((entry.name, entry.value) for entry in entry_points(group)) == sorted(expected)
 
 
 @pytest.mark.process
