@@ -48,6 +48,24 @@ def settled(read: Callable[[], int]) -> int:
     return max(seen)
 
 
+def test_a_chunk_is_read_once_and_written_once(synthetic: SyntheticDmrc) -> None:
+    """Another write for its frame, or a thread that is woken for each, is what fast streams would pay for first.
+
+    Chunks that come together, as on a busy machine, are fewer reads and writes, never more.
+    """
+    chunks = 200
+    daemon = psutil.Process(synthetic.pid)
+    before = daemon.io_counters()
+
+    answer = synthetic.ask(stream=True, max_tokens=chunks, rate=200).read()
+
+    after = daemon.io_counters()
+    assert answer.count(b'"content":') == chunks
+    # Half as many again are for what a daemon does by itself meanwhile.
+    assert after.read_count - before.read_count < 1.5 * chunks
+    assert after.write_count - before.write_count < 1.5 * chunks
+
+
 @pytest.mark.parametrize(
     "request_body",
     [{"stream": True, "max_tokens": 400_000}, {"answer_bytes": 100 << 20}],
