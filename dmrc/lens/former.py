@@ -89,7 +89,9 @@ def _common(one: dict[int, int], other: dict[int, int]) -> int:
 def _is_turn_before(former: Prompt, now: Prompt) -> bool:
     """Return whether a prompt begins with a former one, and at most one answer is between them."""
     count = len(former.pieces)
-    if [piece.same for piece in former.pieces] != [piece.same for piece in now.pieces[:count]]:
+    if count > len(now.pieces):
+        return False
+    if any(one.same != two.same for one, two in zip(former.pieces, now.pieces, strict=False)):
         return False
     return len({piece.number for piece in now.pieces[count:] if piece.role == "assistant"}) <= 1
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 86400.0
 _CAUSES = 3
+_LAST = 50  # requests of a service that the lens reads: it shares the interpreter with those that run
 _MASKED = "…"
 _KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\w-]+")
 
@@ -54,7 +55,7 @@ class ProjectPages:
     async def cache(self, project: str, service: str = "") -> Response:
         """Return what the lens sees of one service's prompts, without a page; "" is the project as a whole."""
         query = ExchangeFilter(project=project, service=service or None)
-        found = await asyncio.to_thread(services, self._parts.database, query)
+        found = await asyncio.to_thread(services, self._parts.database, query, _LAST)
         of_service = [one for one in found if one.looks[-1].exchange.service == (service or None)]
         return HTMLResponse(render("cache.html", services=[_cache(one) for one in of_service]))
 
