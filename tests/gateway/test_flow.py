@@ -168,6 +168,24 @@ def test_a_request_in_chunks_that_waits_for_100_continue_is_served(synthetic: Sy
     assert b'"content":"Hello there."' in answer
 
 
+def _stream_request(synthetic: SyntheticDmrc, tokens: int) -> bytes:
+    body = json.dumps({"model": SYNTHETIC, "messages": MESSAGES, "stream": True, "max_tokens": tokens})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {synthetic.key}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def test_streams_that_are_asked_for_in_advance_come_one_after_the_other(synthetic: SyntheticDmrc) -> None:
+    with socket.create_connection(("127.0.0.1", synthetic.dmrc.port), timeout=20) as connection:
+        connection.sendall(b"".join(_stream_request(synthetic, count) for count in (3, 2, 1)))
+        answer = b""
+        while answer.count(b"0\r\n\r\n") < 3 and (more := connection.recv(65536)):
+            answer += more
+
+    heads = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [one.count(b'"content"') for one in heads] == [3, 2, 1]
+    assert all(one.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for one in heads)
+
+
 def test_the_real_engine_answers_more_requests_than_it_serves_on_one_connection(gateway: Gateway) -> None:
     """llama.cpp's server ends a connection after 100 requests, or without a word after a stream."""
     completions = gateway.client().completions
