@@ -14,6 +14,8 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+import orjson
+
 from dmrc.exchange import Exchange, exchange_of
 from dmrc.json_bytes import read_json, write_json
 
@@ -22,7 +24,8 @@ _NAMES = tuple(one.name for one in fields(Exchange))
 _values = attrgetter(*_NAMES)
 # These are not in the JSON.
 _REQUEST, _RESPONSE, _OFFSETS = (_NAMES.index(name) for name in ("request_body", "response_body", "chunk_offsets"))
-_HEADERS = tuple(_NAMES.index(name) for name in ("request_headers", "response_headers", "annotations"))
+_HEADERS = tuple(_NAMES.index(name) for name in ("request_headers", "response_headers"))
+_NOTES = _NAMES.index("annotations")
 
 
 class FrameKind(IntEnum):
@@ -70,6 +73,7 @@ class RecorderFrame(NamedTuple):
         """Return the exchange that is its last item, with the bodies and offsets that it came with."""
         values = self.items[-1]
         values[_REQUEST], values[_RESPONSE] = self.request, self.response
+        values[_NOTES] = read_json(values[_NOTES].encode()) if values[_NOTES] else {}
         half = len(self.offsets) // 2
         values[_OFFSETS] = tuple(zip(array("d", self.offsets[:half]), array("q", self.offsets[half:]), strict=True))
         return exchange_of(values)
@@ -92,15 +96,24 @@ def exchange_framed(kind: FrameKind, *items: Any, exchange: Exchange) -> bytes:
     request, response, offsets = values[_REQUEST], values[_RESPONSE], values[_OFFSETS]
     values[_REQUEST] = values[_RESPONSE] = values[_OFFSETS] = None
     for place in _HEADERS:
-        if type(values[place]) is not dict:
-            values[place] = dict(values[place])
-    written = write_json([int(kind), *items, values])
+        values[place] = dict(values[place])
+    # Most have none; a plugin may note what JSON has no word for, which goes as it is stored.
+    values[_NOTES] = write_json(values[_NOTES]).decode() if values[_NOTES] else ""
+    written = _written([int(kind), *items, values])
     pairs = b""
     if offsets:
         times, places = zip(*offsets, strict=True)
         pairs = array("d", times).tobytes() + array("q", places).tobytes()
     lengths = _LENGTHS.pack(len(written), len(request), len(response), len(pairs))
     return b"".join([lengths, written, request, response, pairs])
+
+
+def _written(items: list[Any]) -> bytes:
+    """Write what has no NaN, for which `write_json` looks: a column of SQLite is null for it, too."""
+    try:
+        return orjson.dumps(items)
+    except orjson.JSONEncodeError:  # a character that is half of one
+        return write_json(items)
 
 
 def changes(before: Exchange, after: Exchange) -> dict[str, Any]:

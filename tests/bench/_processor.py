@@ -34,11 +34,11 @@ class Used:
 def used(pid: int) -> Iterator[Used]:
     """Count what a process and its children use in the block, and until they rest after it. Engines are left out."""
     found = Used()
-    before = {one: _seconds(one) for one in family(pid)}
+    before = {one: seconds_of(one) for one in family(pid)}
     with _counted(list(before), found):
         yield found
         _wait_until_quiet(pid)
-    found.seconds = sum(_seconds(one) - before.get(one, 0.0) for one in family(pid))
+    found.seconds = sum(seconds_of(one) - before.get(one, 0.0) for one in family(pid))
 
 
 def family(pid: int) -> list[int]:
@@ -59,7 +59,7 @@ def is_engine(process: psutil.Process) -> bool:
     return any(name in command for name in _ENGINES)
 
 
-def _seconds(pid: int) -> float:
+def seconds_of(pid: int) -> float:
     """Return the processor time of a process, of threads that have ended too, to the nanosecond.
 
     Source: the clock's number is made as glibc's clock_getcpuclockid makes it; utime and stime count in 10 ms.
@@ -74,9 +74,9 @@ def _wait_until_quiet(pid: int) -> None:
     """Wait until what has to be done after the last answer, a record that is written, is done."""
     deadline = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < deadline:
-        before = sum(map(_seconds, family(pid)))
+        before = sum(map(seconds_of, family(pid)))
         time.sleep(_QUIET_SECONDS)
-        if sum(map(_seconds, family(pid))) - before < _QUIET_SHARE * _QUIET_SECONDS:
+        if sum(map(seconds_of, family(pid))) - before < _QUIET_SHARE * _QUIET_SECONDS:
             return
 
 
