@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # Of requests that wait; the documents of more are read again, since they take several times the memory of their bytes.
 _DOCUMENT_BYTES = 8 << 20
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
+# Of a machine where nobody asks anything, the process need not have the memory.
+_IDLE_SECONDS = 300.0
 # An exchange of which the process dies, each time that it gets it, must not keep all others from being recorded.
 _MOST_DEATHS = 3
 _NO_CRASHES = (-signal.SIGKILL, -signal.SIGTERM)
@@ -77,7 +79,7 @@ class Deliveries:
         self._bytes = self._accepted = self._recorded = self._dropped = self._refused = 0
         self._link: ProcessLink | None = None
         self._trim: Retention | None = None
-        self._deaths, self._next_start = 0, 0.0
+        self._deaths, self._next_start, self._used_at = 0, 0.0, 0.0
         self._losses = Losses()
 
     @property
@@ -144,9 +146,11 @@ class Deliveries:
             return True
 
     def wait_seconds(self) -> float | None:
-        """Return how soon `send` has something to do by itself; None: not before it is told so."""
+        """Return how soon `send` has something to do by itself: a process to start or to end; None: nothing."""
         if self._trim is not None or (self._link is not None and self._link.has_ended):
             return 0.0
+        if self._link is not None and not self._open:
+            return max(0.0, self._used_at + _IDLE_SECONDS - time.monotonic())
         if self._link is None and self._open:
             return max(0.0, self._next_start - time.monotonic())
         return None
@@ -155,6 +159,9 @@ class Deliveries:
         """Send these; to a process that was started anew, all that are open."""
         if self._link is not None and self._link.has_ended:
             self._bury(self._link)
+        if self._link is not None and not self._open and time.monotonic() >= self._used_at + _IDLE_SECONDS:
+            self._link.end(_GRACE_SECONDS)
+            self._link = None
         if self._link is None:
             if not self._open or time.monotonic() < self._next_start or not self._start():
                 return
@@ -163,6 +170,7 @@ class Deliveries:
         if self._link is None:
             return
         for delivery in new:
+            self._used_at = time.monotonic()
             if delivery.is_ready:
                 self._put(self._link, delivery)
         if self._trim is not None:

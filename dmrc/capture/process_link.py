@@ -112,7 +112,8 @@ class ProcessLink:
 
     def end(self, seconds: float) -> None:
         """Wait for its end, `seconds` at most; then it is killed, and what it has not written is lost."""
-        self._channel.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._channel.shutdown(socket.SHUT_WR)
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmrc.capture import deliveries
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.policy import AnyCaller, Retention
@@ -151,6 +152,20 @@ def test_one_that_cannot_start_is_tried_again_and_what_fits_waits(path, monkeypa
         assert recorder.flush(30)
     assert "10 lost, 20 wait" in caplog.text
     assert ExchangeDatabase(path).count() == 20
+
+
+def test_it_ends_where_nothing_is_asked_and_starts_again(path, monkeypatch, caplog):
+    monkeypatch.setattr(deliveries, "_IDLE_SECONDS", 0.3)
+    with recording(path) as recorder:
+        recorder.record(recorded("chat.json"))
+        assert recorder.flush()
+        eventually(lambda: recorder.process_id is None, "its end")
+
+        recorder.record(recorded("chat.json"))
+
+        assert recorder.flush()
+    assert ExchangeDatabase(path).count() == 2
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("has_process", [True, False])
