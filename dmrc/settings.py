@@ -24,6 +24,7 @@ CaptureLevel = Literal["full", "metadata", "off"]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _MIRROR = re.compile(r"([\w.:-]+)=(https?://[\w.-]+(?::\d{1,5})?)/?", re.ASCII)
+_MOST_PROCESSES = 64
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -54,6 +55,8 @@ class Settings:
     """`DMRC_ORIGINS`: browser origins that may call, beside loopback's on any port; `*` is every one."""
     hosts: tuple[str, ...] = ()
     """`DMRC_HOSTS`: names of the gateway in `Host`, beside its own, for callers without a key."""
+    stream_processes: int | None = None
+    """`DMRC_STREAM_PROCESSES`: how many processes carry running streams; None is by the machine's cores."""
     memory_bytes: int | None = None
     """`DMRC_MEMORY`: what all runners together may use; None means what is free."""
     default_registry: str = "docker.io"
@@ -109,6 +112,7 @@ class Settings:
             allowed_paths=_directories(environ.get("DMRC_ALLOW_PATHS", "")),
             origins=_origins(environ.get("DMRC_ORIGINS", ""), require_key=require_key),
             hosts=_hosts(environ.get("DMRC_HOSTS", "")),
+            stream_processes=_count("DMRC_STREAM_PROCESSES", environ.get("DMRC_STREAM_PROCESSES", "")),
             memory_bytes=_size("DMRC_MEMORY", environ.get("DMRC_MEMORY", "")),
             default_registry=_registry(environ.get("DEFAULT_REGISTRY", "")),
             insecure_registry=_flag("INSECURE_REGISTRY", environ.get("INSECURE_REGISTRY", "")),
@@ -260,6 +264,14 @@ def _path(name: str, text: str) -> Path:
         return expanded(text).absolute()
     except InputError as error:
         raise SettingError(f"{name}: {error.message}", remedy=error.remedy) from error
+
+
+def _count(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and int(text) <= _MOST_PROCESSES:
+        return int(text)
+    raise SettingError(f"{name} must be a whole number, not '{text}'", remedy=f"Use 0 to {_MOST_PROCESSES}")
 
 
 def _size(name: str, text: str) -> int | None:

@@ -65,9 +65,15 @@ class SyntheticDmrc:
 
 
 @contextmanager
-def synthetic_dmrc(parallel: int = 64, capture: str = "full", checkout: Path | None = None) -> Iterator[SyntheticDmrc]:
-    """Yield it with its runner loaded; `capture` as in `x-dmrc`. The code is of `checkout`, or this one."""
+def synthetic_dmrc(
+    parallel: int = 64, capture: str = "full", checkout: Path | None = None, **settings: str
+) -> Iterator[SyntheticDmrc]:
+    """Yield it with its runner loaded; `capture` as in `x-dmrc`. The code is of `checkout`, or this one.
+
+    `settings` are variables of its environment: `DMRC_STREAM_PROCESSES="2"`.
+    """
     with temporary_dmrc(checkout) as dmrc:
+        dmrc.environment |= settings
         install_plugins(dmrc, synthetic=__name__)
         (dmrc.home / "compose.yaml").write_text(
             f"name: bench\nx-dmrc: {{capture: {capture}}}\n"

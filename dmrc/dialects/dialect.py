@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -35,6 +36,20 @@ class Clock(Protocol):
 
     def __call__(self) -> Timing:
         """Return them, as of now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClock:
+    """The clock of a request, which goes in each process of this machine; see `Clock`."""
+
+    began_at: float
+    """When it was received, by `time.perf_counter`."""
+    load_ms: float
+    """What it waited for the model to load."""
+
+    def __call__(self) -> Timing:
+        """Return the times, as of now."""
+        return Timing((time.perf_counter() - self.began_at) * 1000, self.load_ms)
 
 
 class Reply(Protocol):

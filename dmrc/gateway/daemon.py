@@ -54,6 +54,7 @@ from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.gateway.serving.configure import Configurator
 from dmrc.gateway.serving.model_names import ModelNames
+from dmrc.gateway.streams.processes import StreamProcesses
 from dmrc.hooks.plugins import Plugins
 from dmrc.models import Models
 from dmrc.project import Replay
@@ -180,7 +181,8 @@ class Daemon:
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
             *(self.projects, plugins, self.page_sessions),
         )
-        steps = Steps(admission, plugins, catalog, scheduler, lifecycle, self._may_be_kept)
+        streams = self._kept(StreamProcesses(settings.stream_processes))
+        steps = Steps(admission, plugins, catalog, scheduler, lifecycle, self._may_be_kept, streams)
         gateway = Gateway(steps, self.configurator, engines, shown)
         gateway.add(DmrArchives(admission, store, registry, transfers).add_to)
         gateway.add(DmrModels(admission, models, scheduler, registry, transfers).add_to)

@@ -217,6 +217,7 @@ def test_a_state_directory_that_cannot_be_written(dmrc: Dmrc, tmp_path: Path, co
         ("DMRC_CAPTURE", "everything", "Use full, metadata or off"),
         ("DMRC_LOG_FORMAT", "xml", "Use text or json"),
         ("DMRC_MEMORY", "much", "Write it as DMRC_MEMORY=6GiB"),
+        ("DMRC_STREAM_PROCESSES", "all", "Use 0 to 64"),
         ("INSECURE_REGISTRY", "perhaps", "Use INSECURE_REGISTRY=1"),
     ],
 )

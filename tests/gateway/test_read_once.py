@@ -25,6 +25,7 @@ from dmrc.gateway.inference.engine_client import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.inference.forwarding import forward
+from dmrc.gateway.streams.processes import StreamProcesses
 from dmrc.hooks.plugins import Plugins
 from dmrc.streaming import Sink, chunks_of
 from tests.gateway.answering import chat_stream
@@ -141,7 +142,7 @@ def sent(route: Route, call: Call, answer: SyntheticAnswer, counted: Json) -> by
         given = await client.ask(call)
         counted.read.clear()
         counted.written.clear()
-        await forward(given, call, builder, filters)
+        await forward(given, call, builder, filters, StreamProcesses(0))
 
     asyncio.run(answered())
     return b"".join(found)

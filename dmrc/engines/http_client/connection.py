@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
+from contextlib import suppress
 from typing import cast
 
 from dmrc.engines.http_client.connection_options import ConnectionOptions
@@ -21,6 +24,7 @@ class ClientConnection(asyncio.Protocol):
         self._options = options
         self._answer: HttpAnswer | None = None
         self._sending: Sending | None = None
+        self._is_lent = False
         self._transport: asyncio.Transport
 
     async def ask(self, head: bytes, body: bytes) -> HttpAnswer:
@@ -73,8 +77,34 @@ class ClientConnection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def go_on_with(self, raw: bytes) -> HttpAnswer:
+        """Return an answer of which another process has read `raw`; to be called before the connection is made."""
+        answer = self._answer = HttpAnswer(self, self._options)
+        answer.feed(raw)
+        return answer
+
+    def lend(self) -> int | None:
+        """Read no further, and return the descriptor, which another process reads from now on; None: it cannot be.
+
+        TLS is known to this process alone.
+        """
+        transport = self._transport
+        is_sent = (self._sending is None or self._sending.is_done) and transport.get_write_buffer_size() == 0
+        if transport.get_extra_info("ssl_object") is not None or transport.is_closing() or not is_sent:
+            return None
+        transport.pause_reading()
+        self._is_lent = True
+        return cast(int, transport.get_extra_info("socket").fileno())
+
+    def take_back(self) -> None:
+        """Read again, for the other process does not any more."""
+        self._is_lent = False
+        self.resume_reading()
+
     def abort(self) -> None:
         """End the connection at once; what was not sent yet is not sent."""
+        if self._is_lent and not self._transport.is_closing():
+            _shut_down(self._transport.get_extra_info("socket").fileno())
         self._transport.abort()
 
     # Callbacks of the event loop.
@@ -115,3 +145,9 @@ class ClientConnection(asyncio.Protocol):
             self._answer.feed_end()
         else:
             self._answer.break_off(str(exc))
+
+
+def _shut_down(descriptor: int) -> None:
+    """End a connection also for the other process that has it."""
+    with socket.socket(fileno=os.dup(descriptor)) as same, suppress(OSError):
+        same.shutdown(socket.SHUT_RDWR)

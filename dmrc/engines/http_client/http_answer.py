@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import httptools
@@ -17,6 +18,8 @@ _MOST_AT_ONCE_BYTES = 32 << 10
 """A loop may give ten times as much at once; what stands behind a body in one piece of it is not counted."""
 _MOST_BESIDE_BODY_BYTES = 64 << 10
 """A head, or fields after a chunked body, may be so long."""
+_MOST_LENT_BYTES = 64 << 10
+"""What has come by then is sent to another process in one message."""
 _LENIENCIES = {"lenient_headers": True, "lenient_optional_cr_before_lf": True, "lenient_spaces_after_chunk_size": True}
 """Old servers write so, and every client reads it: https://llhttp.org/#leniency-flags."""
 
@@ -30,11 +33,29 @@ class Carrier(Protocol):
     def resume_reading(self) -> None:
         """Read again."""
 
+    def lend(self) -> int | None:
+        """Read no further, and return the descriptor, which somebody else reads from now on; None: it cannot be."""
+
+    def take_back(self) -> None:
+        """Read again, for nobody else does."""
+
     def release(self, answer: HttpAnswer) -> None:
         """Take leave of an answer; a second time changes nothing."""
 
     def abort(self) -> None:
         """End at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What another process needs to go on with an answer, while this one keeps the connection and does not read."""
+
+    descriptor: int
+    """The connection's socket; valid until something else is awaited."""
+    raw: bytes
+    """What has come so far, from the head on."""
+    options: ConnectionOptions
+    """How more is waited for."""
 
 
 class UnansweredError(ConnectionError):
@@ -56,6 +77,8 @@ class HttpAnswer:
         self._saw_bytes = False
         self._has_headers = False
         self._connection = connection
+        self._options = options
+        self._raw: list[bytes] | None = []  # None once some of the body was given
         self._keeps_after_streams = options.keeps_after_streams
         self._silence_seconds = options.silence_seconds
         self._loop = asyncio.get_running_loop()  # to ask for it each time would be a system call each time
@@ -77,7 +100,7 @@ class HttpAnswer:
 
     async def into(self, sink: Sink) -> None:
         """Give the body to a sink, out of the very call by which the event loop tells that it was read."""
-        self._sink = sink
+        self._raw, self._sink = None, sink
         sink.begin(self)
         try:
             while True:
@@ -106,6 +129,24 @@ class HttpAnswer:
             self._is_paused = False
             self._heard_at = self._loop.time()
             self._connection.resume_reading()
+
+    def lend(self) -> Lent | None:
+        """Have another process go on with it, from its first byte; None: that cannot be, and nothing has changed."""
+        if self._raw is None or self.is_complete or self._error is not None:
+            return None
+        raw = b"".join(self._raw)
+        if len(raw) > _MOST_LENT_BYTES or (descriptor := self._connection.lend()) is None:
+            return None
+        return Lent(descriptor, raw, self._options)
+
+    def take_back(self) -> None:
+        """Go on with it here: the other process has not begun with it."""
+        self._connection.take_back()
+
+    def was_completed(self, *, may_keep_alive: bool) -> None:
+        """Take note that the other process has come to its end."""
+        self.is_complete, self.may_keep_alive = True, may_keep_alive
+        self._connection.take_back()
 
     async def started(self) -> None:
         """Wait for status and headers."""
@@ -142,6 +183,8 @@ class HttpAnswer:
     def feed(self, data: bytes) -> None:
         """Take in bytes of the connection."""
         self._saw_bytes = True
+        if self._raw is not None:
+            self._raw.append(data)
         if self._timer is not None:
             self._heard_at = self._loop.time()
         if len(data) <= _MOST_AT_ONCE_BYTES:

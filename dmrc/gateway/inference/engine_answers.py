@@ -26,6 +26,10 @@ class NamedAnswer(WrappedAnswer):
         wanted = b'"model":' + model
         self._names: Transform = _NamesInEvents(wanted) if is_stream(answer) else _NameInDocument(wanted)
 
+    def at_its_source(self) -> tuple[Answer, Transform]:
+        """Return the answer as the engine gives it, and what names the model in it."""
+        return self._answer, self._names
+
     async def into(self, sink: Sink) -> None:
         """Give the body; see `Answer`."""
         await give_through(self._names, self._answer.into, sink)

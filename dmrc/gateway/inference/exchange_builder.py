@@ -12,7 +12,7 @@ from dmrc.answer import Answer, Replica
 from dmrc.capture.live import Started
 from dmrc.capture.masking import mask_credentials
 from dmrc.dialects.chat.messages import shown
-from dmrc.dialects.dialect import Route, Timing
+from dmrc.dialects.dialect import RequestClock, Route
 from dmrc.errors import DmrcError, InputError
 from dmrc.event_stream import STREAM_TYPES
 from dmrc.exchange import Exchange, JsonValue, new_exchange_id
@@ -208,10 +208,10 @@ class ExchangeBuilder:
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self.is_complete = not more
 
-    def timing(self) -> Timing:
-        """Return how long it took so far."""
-        load_ms = self._lease.load_ms if self._lease else 0.0
-        return Timing((time.perf_counter() - self._clock) * 1000, load_ms)
+    @property
+    def clock(self) -> RequestClock:
+        """Return what tells how long it took so far."""
+        return RequestClock(self._clock, self._lease.load_ms if self._lease else 0.0)
 
     @property
     def has_said_done(self) -> bool:
@@ -221,7 +221,7 @@ class ExchangeBuilder:
     @property
     def chunks(self) -> int:
         """Return how many pieces of the answer were sent so far; of a stream each is about a token."""
-        return len(self.body.chunks)
+        return len(self.body.offsets)
 
     @property
     def path(self) -> str:

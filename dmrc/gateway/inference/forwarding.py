@@ -14,10 +14,12 @@ from dmrc.dialects.dialect import Call
 from dmrc.dialects.translation import Translation
 from dmrc.errors import EngineError
 from dmrc.fields import JsonObject
+from dmrc.gateway.inference.carried import carried
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.filters import Filters
 from dmrc.gateway.server.json_reading import at_length
-from dmrc.streaming import Give, Sink, beginning, chunks_of, give_through, pour
+from dmrc.gateway.streams.processes import StreamProcesses
+from dmrc.streaming import Give, Sink, Transform, beginning, chunks_of, give_through, pour
 
 WHOLE_BYTES = 8 << 20
 """An answer that is no stream is read up to here before its status is sent, so that a runner that dies in the middle
@@ -27,24 +29,28 @@ LARGEST_TRANSLATED_BYTES = 64 << 20
 """An answer that is no stream, and that a reply says, must be whole: this is what it may have."""
 
 
-async def forward(answer: Answer, call: Call, builder: ExchangeBuilder, filters: Filters) -> None:
-    """Send the engine's answer to `call` to the caller.
+async def forward(
+    answer: Answer, call: Call, builder: ExchangeBuilder, filters: Filters, streams: StreamProcesses
+) -> None:
+    """Send the engine's answer to `call` to the caller; by one of `streams`, where it is one that can be carried there.
 
     Raises:
         EngineError: It is no answer to what was asked.
     """
     reply, give = call.reply, answer.into
+    transforms: tuple[Transform, ...] = ()
     content_type = answer.headers.get("content-type", "application/json")
     if is_stream(answer) and not (call.several and call.several.is_joined):
         content_type = reply.stream_type if reply else "text/event-stream; charset=utf-8"
         if reply is not None:
-            give = partial(give_through, Translation(reply, _fixes(call), builder.timing), give)
+            transforms = (Translation(reply, _fixes(call), builder.clock),)
+            give = partial(give_through, transforms[0], give)
     else:
         if reply is None:
             body, is_whole = await beginning(give, WHOLE_BYTES)
         else:
             content_type = "application/json; charset=utf-8" if is_stream(answer) else content_type
-            body, is_whole = reply.whole(await _document(answer, call), builder.timing), True
+            body, is_whole = reply.whole(await _document(answer, call), builder.clock), True
         if is_whole:
             body = await filters.whole(body)
             await builder.start(answer.status, content_type, len(body))
@@ -52,7 +58,9 @@ async def forward(answer: Answer, call: Call, builder: ExchangeBuilder, filters:
             return
         give = partial(_continued, body, give)
     await builder.start(answer.status, content_type, None)
-    await _give(give, builder, filters)
+    is_carried = is_stream(answer) and not filters.stream and await carried(streams, answer, transforms, builder)
+    if not is_carried:
+        await _give(give, builder, filters)
     await builder.send(b"", more=False)
 
 

@@ -31,6 +31,7 @@ from dmrc.gateway.server.request_bodies import ClientDisconnected
 from dmrc.gateway.server.response_cycle import hang_ups_of
 from dmrc.gateway.serving.catalog import Catalog, Resolved
 from dmrc.gateway.serving.served import served_by
+from dmrc.gateway.streams.processes import StreamProcesses
 from dmrc.hooks.plugins import Plugins
 from dmrc.projects import Caller
 from dmrc.scheduler.scheduler import Scheduler
@@ -55,6 +56,8 @@ class Steps:
     """Who hears of it."""
     may_be_kept: Callable[[Caller | None, str | None], bool]
     """Whether its prompt may be in a file while its model is not loaded, by its caller and its address."""
+    streams: StreamProcesses
+    """Who carries its answer, where that is a stream."""
 
 
 class Inference:
@@ -130,7 +133,7 @@ class Inference:
             try:
                 answer = await client.ask(call)
                 with closing(answer):
-                    await forward(answer, call, builder, filters)
+                    await forward(answer, call, builder, filters, self._steps.streams)
             except ConnectionError as error:
                 who = f"{builder.replica}: " if builder.replica else ""
                 why = f"the engine of model '{resolved.target.reference}' broke off: {who}{error}"
@@ -154,7 +157,8 @@ class Inference:
     async def _fail(self, error: DmrcError, builder: ExchangeBuilder) -> None:
         """Tell the caller: by a status when nothing was sent yet, else by the last words of a stream.
 
-        An answer that is no stream has no words for it: it is left incomplete, by which the server ends the connection.
+        An answer that is no stream has no words for it, and a stream that was cut anywhere has no place for them: it is
+        left incomplete, by which the server ends the connection.
         """
         builder.saw_error(error)
         if builder.client_disconnected:
@@ -163,7 +167,7 @@ class Inference:
             response = error_response(error, self._route.dialect)
             await builder.start(response.status_code, "application/json", len(response.body), dict(response.headers))
             await builder.send(bytes(response.body), more=False)
-        elif builder.is_stream:
+        elif builder.is_stream and not builder.body.is_cut:
             await builder.send(self._route.dialect.last_words(error), more=False)
 
 
@@ -197,12 +201,12 @@ def _cancelled_by_hang_up(scope: Scope, builder: ExchangeBuilder) -> Iterator[No
     task = cast("asyncio.Task[None]", asyncio.current_task())
 
     def hang_up() -> None:
-        if not builder.is_complete and not builder.has_said_done:
+        if not (builder.is_complete or builder.has_said_done or builder.client_disconnected):
             builder.client_disconnected = True
             task.cancel()
 
     watch = hang_ups_of(scope)
-    watch(hang_up)
+    watch(partial(builder.body.when_told, hang_up))
     try:
         yield
     except asyncio.CancelledError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from starlette.types import Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -34,6 +34,13 @@ class BodyWriter(Protocol):
 
     async def written(self) -> None:
         """Wait until something else can be sent by ASGI."""
+
+    def lend(self) -> int | None:
+        """Return the descriptor of the connection, by which a stream process may write the next pieces.
+
+        It frames them as chunks, and until it has let go of the connection nothing is written here. None: the
+        connection speaks TLS or HTTP/1.0, or has not sent yet what was written before.
+        """
 
 
 def writer_of(scope: Scope, send: Send) -> BodyWriter:
@@ -93,6 +100,14 @@ class ConnectionBody:
     async def written(self) -> None:
         """Return: ASGI's own `send` waits for the caller."""
 
+    def lend(self) -> int | None:
+        """Return the descriptor of the connection, where it can be lent."""
+        cycle, transport = self._cycle, self._cycle.transport
+        is_plain = cycle.scope["scheme"] == "http" and cycle.chunked_encoding
+        if cycle.disconnected or not is_plain or transport.is_closing() or transport.get_write_buffer_size():
+            return None
+        return cast(int, transport.get_extra_info("socket").fileno())
+
 
 class AsgiBody:
     """Writes by ASGI, to a server that is not ours; see `BodyWriter`."""
@@ -120,6 +135,9 @@ class AsgiBody:
         """Wait until all is sent."""
         if self._sending is not None:
             await self._sending
+
+    def lend(self) -> None:
+        """Return None: whose connection it is, only its server knows."""
 
     async def _send_all(self) -> None:
         while self._chunks:
