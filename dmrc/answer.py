@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from dmrc.streaming import Sink, chunks_of
+if TYPE_CHECKING:  # asyncio is heavy, and the command line only knows what an answer is
+    from dmrc.streaming import Sink
 
 ServerKind = Literal["llama-server", "vllm", "upstream", "other"]
 """Whose server answers: llama.cpp's or vLLM's, of which it is known what they leave out in silence and what they cannot
@@ -86,6 +87,8 @@ class WrappedAnswer:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Return the body as it comes."""
+        from dmrc.streaming import chunks_of
+
         return chunks_of(self.into)
 
     def close(self) -> None:
