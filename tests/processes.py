@@ -22,13 +22,22 @@ def command_of(process: psutil.Process) -> str:
 
 
 def engines_of(daemon: psutil.Process, *, recursive: bool = True) -> list[psutil.Process]:
-    """Return the children of a daemon that serve models, and theirs: all but its recorder."""
-    return [child for child in daemon.children(recursive=recursive) if not _is_recorder(child)]
+    """Return the children of a daemon that serve models, and theirs: all but its recorder and its stream processes."""
+    return [one for one in daemon.children(recursive=recursive) if not (_is_recorder(one) or _carries_streams(one))]
 
 
 def recorder_of(daemon: psutil.Process) -> psutil.Process | None:
     """Return the process that writes what a daemon, or this process, records; None where there is none."""
     return next(filter(_is_recorder, daemon.children()), None)
+
+
+def stream_processes_of(daemon: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that carry a daemon's running streams."""
+    return [child for child in daemon.children() if _carries_streams(child)]
+
+
+def _carries_streams(process: psutil.Process) -> bool:
+    return "dmrc.gateway.streams.process" in command_of(process)
 
 
 def _is_recorder(process: psutil.Process) -> bool:

@@ -19,6 +19,7 @@ from tests.bench._load import Load, Loaded, run
 from tests.bench.figure import Figure
 from tests.dmrc_command import Dmrc, temporary_dmrc
 from tests.polling import eventually
+from tests.processes import engines_of
 from tests.real_model import smollm2_gguf
 
 MODEL = "local/smollm2:135M-Q4_1"
@@ -67,7 +68,7 @@ class RealDmrc:
         return found
 
     def child(self) -> psutil.Process:
-        (child,) = psutil.Process(daemon_pid(self.dmrc)).children()
+        (child,) = engines_of(psutil.Process(daemon_pid(self.dmrc)), recursive=False)
         return child
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.polling import eventually
-from tests.processes import command_of, has_ended
+from tests.processes import engines_of, has_ended, stream_processes_of
 from tests.synthetic_engine import MODEL, SyntheticDmrc, synthetic_dmrc
 
 MESSAGES = [{"role": "user", "content": "Tell me of the whale."}]
@@ -37,8 +37,7 @@ def nothing_is_carried(synthetic: SyntheticDmrc) -> None:
 
 def carriers(synthetic: SyntheticDmrc) -> list[psutil.Process]:
     """Return the stream processes."""
-    children = psutil.Process(synthetic.pid).children()
-    return [child for child in children if "dmrc.gateway.streams.process" in command_of(child)]
+    return stream_processes_of(psutil.Process(synthetic.pid))
 
 
 def carried_by(process: psutil.Process) -> int:
@@ -220,7 +219,7 @@ def test_streams_of_a_process_that_is_killed_are_cut_and_recorded(synthetic: Syn
 
 
 def test_an_engine_that_dies_ends_its_streams_with_an_error(synthetic: SyntheticDmrc) -> None:
-    (engine,) = (child for child in psutil.Process(synthetic.pid).children() if "synthetic_server" in command_of(child))
+    (engine,) = engines_of(psutil.Process(synthetic.pid))
     with slow(synthetic) as answer:
         answer.readline()
         assert carried(synthetic) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.dmrc_command import Dmrc, temporary_dmrc
-from tests.processes import command_of
+from tests.processes import command_of, engines_of
 
 if TYPE_CHECKING:
     import anthropic
@@ -92,7 +92,7 @@ class Side:
     def engines(self) -> list[str]:
         """Return the command lines of the engine processes of this daemon."""
         daemon = self.dmrc.daemon()
-        return [command_of(child) for child in daemon.children(recursive=True)]
+        return [command_of(child) for child in engines_of(daemon)]
 
 
 @dataclass(frozen=True)
