@@ -40,6 +40,7 @@ class Dmrc:
         self.program = (checkout / ".venv" / "bin" if checkout else Path(sys.executable).parent) / "dmrc"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_STRANGERS)},
+            "DMRC_STREAM_PROCESSES": "0",  # as on a small machine, so that a large one shows the same
             "DMRC_HOME": str(home),
             "DMRC_PORT": str(self.port),
             "DOCKER_HOST": f"unix://{home}/no-docker.sock",
