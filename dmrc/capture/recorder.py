@@ -21,6 +21,7 @@ from dmrc.capture.masking import CaptureLimits, bare
 from dmrc.capture.policy import AnyCaller, Policy, Retention
 from dmrc.capture.preparing import CaptureFilter, filtered, name_of
 from dmrc.capture.rows import ExchangeTexts, words_of
+from dmrc.dialects.table import is_built_in
 from dmrc.exchange import Exchange, JsonValue, changed
 from dmrc.settings import CaptureLevel
 
@@ -39,9 +40,9 @@ class Recorder:
     """Records exchanges in a process of its own. `record` may be called from any thread or task.
 
     A thread asks the policy whose each one is, how much of it to record and what to mask, and sends it to the process,
-    which does what `preparing` tells, and writes. What somebody here must see whole is prepared in the thread, and only
-    written there. While the disk is full, the database locked, or the process dead, exchanges wait in memory up to the
-    limits, and everything but the disk goes on.
+    which does what `preparing` tells, and writes. What somebody here must see whole, or a plugin's dialect reads, is
+    prepared in the thread, and only written there. While the disk is full, the database locked, or the process dead,
+    exchanges wait in memory up to the limits, and everything but the disk goes on.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class Recorder:
         """Say what the process must know of an exchange; do its work here where somebody here must see the exchange."""
         exchange = delivery.exchange = self._policy.attributed(delivery.exchange)
         level = delivery.level = delivery.level or self._policy.level(exchange)
-        if not self.needs_content(exchange):
+        if not self.needs_content(exchange) and is_built_in(exchange.dialect, exchange.operation):
             delivery.redactor, delivery.document = self._policy.redactor(exchange), None
             delivery.is_ready = True
             return

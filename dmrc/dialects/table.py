@@ -20,6 +20,8 @@ RESPONSES = ResponsesDialect()
 DIALECTS: list[Dialect] = [AnthropicDialect(), OllamaDialect(), RESPONSES, OPENAI]
 """Of the ones that own a path, the first counts."""
 
+_BUILT_IN = tuple(DIALECTS)
+
 
 def dialect_at(path: str) -> Dialect:
     """Return whose API a path is, for the error of a request that no route has understood."""
@@ -37,3 +39,8 @@ def dialect_of(name: str, operation: Operation) -> Dialect:
         if any(route.operation == operation for route in dialect.routes().values()):
             return dialect
     return named[-1] if named else OPENAI
+
+
+def is_built_in(name: str, operation: Operation) -> bool:
+    """Return whether every process of dmrc can read such a record: a plugin's dialect is known where plugins are."""
+    return dialect_of(name, operation) in _BUILT_IN

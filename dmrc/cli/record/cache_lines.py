@@ -15,10 +15,15 @@ _LONGEST = 200
 
 
 def look_lines(look: CacheLook, screen: Screen) -> Iterator[str]:
-    """Yield what one request got from the cache; and why not more, with both texts, where there is a reason."""
+    """Yield what one request got from the cache; and why not more, with both texts, where there is a reason.
+
+    Nothing where its engine does not tell what came from a cache.
+    """
     from dmrc.capture.summary import plain
     from dmrc.lens.words import WORDS, numbers, sentence
 
+    if look.cached is None:
+        return
     yield screen.style(f"cache: {numbers(look)}", dim=True)
     if look.unread is not None:
         yield screen.style(f"       not compared with a former prompt: {look.unread}", dim=True)
