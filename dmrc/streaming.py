@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
+
+from dmrc.background import begin
 
 _HELD_BYTES = 256 << 10
 
@@ -138,15 +139,14 @@ async def chunks_of(give: Give) -> AsyncGenerator[bytes]:
         Exception: What `give` raises, after all that had come before.
     """
     held = _Held()
-    task = asyncio.create_task(_all(give, held))
+    task = begin(_all(give, held), "reading a body", expected=Exception)
     try:
         while chunk := await held.next():
             yield chunk
         await task
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, Exception):  # raised above, where anybody was there to hear of it
-            await task
+        await asyncio.wait({task})  # what it raises was raised above, where anybody was there to hear of it
 
 
 async def _all(give: Give, held: _Held) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 from functools import partial
 
+from dmrc.background import begin
 from dmrc.gateway.streams.carried_stream import CarriedStream
 from dmrc.gateway.streams.channel import Channel
 from dmrc.gateway.streams.frames import Outcome, StreamMessage, StreamOrder
@@ -50,7 +51,7 @@ class StreamProcess:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell_all)
         stream = self._streams[number] = CarriedStream(order, caller, partial(self._tell, number))
-        task = self._tasks[number] = asyncio.create_task(stream.run(engine))
+        task = self._tasks[number] = begin(stream.run(engine), "a stream")
         task.add_done_callback(partial(self._end, number))
 
     def _end(self, number: int, task: asyncio.Task[Outcome]) -> None:
