@@ -45,7 +45,25 @@ class Transform(Protocol):
         """Return what can be told with this piece; perhaps nothing."""
 
     def end(self) -> bytes:
-        """Return what is left at the end."""
+        """Return what is left at the end; a second time nothing, for a sink may refuse what it is given."""
+
+
+class WholeLines:
+    """Passes lines on when they are whole, and at the end what is left; see `Transform`."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the lines that are whole with this piece."""
+        whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        return whole + newline
+
+    def end(self) -> bytes:
+        """Return the last line, which has no end."""
+        rest, self._rest = self._rest, b""
+        return rest
 
 
 class Through:

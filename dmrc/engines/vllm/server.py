@@ -14,7 +14,7 @@ from dmrc.answer import Answer, WrappedAnswer
 from dmrc.engines.engine import Server
 from dmrc.engines.process import EngineProcess
 from dmrc.engines.session import Session
-from dmrc.streaming import Sink, beginning, give_through
+from dmrc.streaming import Sink, Through, WholeLines, beginning, give_through
 
 # Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/engine/exceptions.py
 _DEAD = b"EngineCore encountered an issue"
@@ -84,7 +84,7 @@ class _Watched(WrappedAnswer):
     async def into(self, sink: Sink) -> None:
         watch = _Watch(sink)
         try:
-            await give_through(watch, self._answer.into, sink)
+            await give_through(WholeLines(), self._answer.into, Through(watch, sink))
         except ConnectionError:
             if watch.has_seen_the_end:
                 self._end()
@@ -97,21 +97,19 @@ class _Watch:
     def __init__(self, sink: Sink) -> None:
         self.has_seen_the_end = False
         self._sink = sink
-        self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
-        if _ERROR_EVENT in whole:
-            before, _, event = whole.partition(_ERROR_EVENT)
+        if _ERROR_EVENT in chunk:
+            before, _, event = chunk.partition(_ERROR_EVENT)
             if _DEAD in event:
                 if before:
                     self._sink.take(before)
                 self.has_seen_the_end = True
                 raise ConnectionError(_HAS_ENDED)
-        return whole + newline
+        return chunk
 
     def end(self) -> bytes:
-        return self._rest
+        return b""
 
 
 class _Read(WrappedAnswer):

@@ -9,7 +9,7 @@ from contextlib import closing
 from dmrc.answer import Answer, WrappedAnswer
 from dmrc.dialects.chat.engine_errors import UNPARSED
 from dmrc.dialects.chat.fixes import is_stream
-from dmrc.streaming import Sink, Through, Transform, give_through
+from dmrc.streaming import Sink, Through, Transform, WholeLines, give_through
 
 # An unescaped key: in words its quotes would be escaped.
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -52,7 +52,8 @@ class _NamesInEvents:
         return chunk.replace(self._written, self._wanted) if self._written else chunk
 
     def end(self) -> bytes:
-        return self._rest
+        rest, self._rest = self._rest, b""
+        return rest
 
 
 class _NameInDocument:
@@ -75,7 +76,8 @@ class _NameInDocument:
         return held[: len(held) - kept]
 
     def end(self) -> bytes:
-        return self._held
+        held, self._held = self._held, b""
+        return held
 
 
 class ParsedAnswer(WrappedAnswer):
@@ -89,7 +91,7 @@ class ParsedAnswer(WrappedAnswer):
     async def into(self, sink: Sink) -> None:
         """Give the body; see `Answer`."""
         first = _UpToError()
-        await self._answer.into(Through(first, sink))
+        await give_through(WholeLines(), self._answer.into, Through(first, sink))
         if UNPARSED not in first.error:
             if first.error:
                 sink.take(first.error)
@@ -97,11 +99,12 @@ class ParsedAnswer(WrappedAnswer):
         answer = await self._again()
         with closing(answer):
             # The call that was told already is one, whatever follows it.
-            await (give_through(_StopIsCall(), answer.into, sink) if first.has_called else answer.into(sink))
+            after = Through(_StopIsCall(), sink) if first.has_called else sink
+            await give_through(WholeLines(), answer.into, after)
 
 
 class _UpToError:
-    """Passes a stream on to the place where the engine says that it failed; see `Transform`."""
+    """Passes whole lines on to the one by which the engine says that it failed; see `Transform`."""
 
     def __init__(self) -> None:
         self.has_called = False
@@ -118,7 +121,7 @@ class _UpToError:
 
 
 class _StopIsCall:
-    """Has a stream end as one does that calls a tool; see `Transform`."""
+    """Has whole lines of a stream end as one does that calls a tool; see `Transform`."""
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk.replace(b'"finish_reason":"stop"', b'"finish_reason":"tool_calls"')
