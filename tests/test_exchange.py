@@ -1,7 +1,8 @@
-"""The ids of exchanges."""
+"""The ids of exchanges, and how one is made of another."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from dmrc.exchange import id_at, new_exchange_id
+from dmrc.exchange import Exchange, changed, exchange_of, id_at, new_exchange_id
 
 UUID7 = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -56,3 +57,20 @@ def test_a_forked_process_makes_others_than_its_parent() -> None:
 
     assert len(theirs) == 10
     assert not {new_exchange_id()[14:] for _ in range(500)} & set(theirs)
+
+
+def test_one_made_of_another_is_as_dataclasses_make_it() -> None:
+    asked = Exchange(id="1", method="POST", path="/v1", operation="chat", received_at=1.5, annotations={"a": 1})
+    values = [getattr(asked, one.name) for one in dataclasses.fields(Exchange)]
+
+    made, news = exchange_of(values), changed(asked, {"status": 200, "annotations": {}})
+
+    assert made == asked and type(made) is Exchange
+    assert news == dataclasses.replace(asked, status=200, annotations={}) and asked.status is None
+    assert dataclasses.replace(news, status=None).status is None
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        news.status = 500  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        changed(asked, {"no_such_field": 1})
+    with pytest.raises(TypeError):
+        exchange_of(values[1:])
