@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import zlib
@@ -13,6 +15,7 @@ from dmrc.decompression import zstd
 from dmrc.engines.upstream.session import UpstreamSession
 from dmrc.errors import UpstreamError
 from dmrc.project import Upstream
+from dmrc.streaming import Giver
 from tests.engines.certificates import Authority
 from tests.engines.scripted_server import STREAM_HEAD, Peer, answers, answers_all, tcp_server
 from tests.engines.stories import Play
@@ -71,6 +74,46 @@ def test_a_compressed_stream_is_told_as_it_comes(play: Play) -> None:
                 return await anext(aiter(answer))
 
         assert play(story()) == b"data: 1\n\n"
+
+
+class Never:
+    """A caller who takes a piece and then no more; see `Sink`."""
+
+    def begin(self, giver: Giver) -> None:
+        self._giver = giver
+
+    def take(self, chunk: bytes) -> None:
+        self._giver.pause()
+
+
+def test_of_a_compressed_stream_that_is_let_go_of_nothing_is_left(play: Play) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(STREAM_HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+        packer = zlib.compressobj(wbits=31)
+        peer.chunk(packer.compress(b"data: 1\n\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+        peer.wait_gone()
+
+    with tcp_server(script) as server:
+
+        async def story() -> set[asyncio.Task[object]]:
+            before = asyncio.all_tasks()
+            answer = await to(f"http://127.0.0.1:{server.port}").post(PATH, {}, b"{}")
+            caller = asyncio.create_task(answer.into(Never()))
+            while len(asyncio.all_tasks() - before) < 2:
+                await asyncio.sleep(0.01)
+            caller.cancel()
+            await asyncio.wait({caller})
+            answer.close()
+            left = asyncio.all_tasks() - before
+            await asyncio.wait(left, timeout=20)
+            return asyncio.all_tasks() - before
+
+        gc.disable()  # a collection would end what waits for nothing
+        try:
+            assert play(story()) == set()
+        finally:
+            gc.enable()
 
 
 BROKEN = {

@@ -114,8 +114,10 @@ class HttpAnswer:
             self.resume()  # the next answer on this connection finds it as it was
 
     def close(self) -> None:
-        """Let go of the connection: kept where the answer is complete, and ended otherwise."""
+        """Let go of the connection: kept where the answer is complete, else ended; who still waits hears of it."""
         self._connection.release(self)
+        if not self.is_complete:
+            self._fail(ConnectionAbortedError("nobody wants the rest of the answer"))
 
     def pause(self) -> None:
         """Read no more; see `Giver`. A sink that was given all has no more say: the connection may be another's."""

@@ -57,6 +57,11 @@ class UpstreamAnswer(WrappedAnswer):
         except ConnectionError as error:
             raise self._blame(error) from error
 
+    def close(self) -> None:
+        """Let go of it; see `Answer`."""
+        super().close()
+        self._changed = None  # it holds this answer, and with it what was read of it
+
     async def _otherwise(self, decoder: Decoder | None, secret: bytes | None) -> AsyncIterator[bytes]:
         """Yield the body without compression, and without a secret."""
         async for piece in self._answer if decoder is None else self._decoded(decoder):
