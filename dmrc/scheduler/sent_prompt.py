@@ -7,18 +7,25 @@ from dataclasses import dataclass
 
 _TOOL_SIZE = 400  # characters of the description of a tool: it is not written out to be counted
 _PART_SIZE = 1000  # of what is no text, as a picture
-_BESIDE = ("tools", "tool_choice", "response_format", "chat_template_kwargs", "lora")
+_BEFORE = ("chat_template_kwargs", "lora")
+_SAID_FIRST = ("system", "developer")
 _SEVERAL = ("n", "best_of")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SentPrompt:
-    """The beginning that a template makes of a request, and the messages, or the text, behind it."""
+    """What a template makes of a request: the system message, the tools, and the other messages; or a text alone.
 
-    beside: tuple[object, ...]
-    """Fields that change what stands before the messages."""
-    parts: tuple[object, ...]
+    Nobody knows where a template puts the tools. Most put them behind the system message, and llama.cpp's server does
+    so where a template has no place for them.
+    """
+
+    before: tuple[object, ...]
+    """Fields that may change all of it."""
+    messages: tuple[object, ...]
     """The messages as their caller gave them, pictures left out; or the one text, or its tokens."""
+    parts: tuple[object, ...]
+    """The messages and the tools, in the order of the prompt."""
     sizes: tuple[int, ...]
     """How long each part is, in characters."""
     size: int
@@ -26,24 +33,30 @@ class SentPrompt:
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> SentPrompt | None:
-        """Return the prompt of what is sent to llama.cpp's server; None where it takes no slot, or several."""
+        """Return the prompt of what is sent to llama.cpp's server; None where it takes no slot, or several.
+
+        Of `tool_choice` and `response_format` its server makes a grammar for the answer, and no text of the prompt.
+        """
         if document.get("id_slot") is not None or any(document.get(name) not in (None, 1) for name in _SEVERAL):
             return None
-        messages, text = document.get("messages"), document.get("prompt")
+        messages, text, tools = document.get("messages"), document.get("prompt"), document.get("tools")
         if isinstance(messages, list):
-            parts = tuple(_without_pictures(message) for message in messages)
+            said = tuple(_without_pictures(message) for message in messages)
         elif isinstance(text, str) or (isinstance(text, list) and all(isinstance(token, int) for token in text)):
-            parts = (text if isinstance(text, str) else tuple(text),)
+            said, tools = (text if isinstance(text, str) else tuple(text),), None
         else:
             return None
-        sizes = tuple(_size(part) for part in parts)
-        beside = tuple(document.get(name) for name in _BESIDE)
-        tools = beside[0]
-        return cls(beside, parts, sizes, sum(sizes) + (_TOOL_SIZE * len(tools) if isinstance(tools, list) else 0))
+        first = next((at for at, message in enumerate(said) if not _is_said_first(message)), len(said))
+        described = [(tool, _TOOL_SIZE) for tool in tools] if isinstance(tools, list) else []
+        sized = [(message, _size(message)) for message in said]
+        sized[first:first] = described
+        sizes = tuple(size for _, size in sized)
+        before = tuple(document.get(name) for name in _BEFORE)
+        return cls(before, said, tuple(part for part, _ in sized), sizes, sum(sizes))
 
     def texts(self) -> Iterator[str]:
         """Yield all texts in it, those of tools and of messages."""
-        pending: list[object] = [*self.beside, *self.parts]
+        pending: list[object] = [*self.before, *self.parts]
         while pending:
             match pending.pop():
                 case str() as text:
@@ -54,19 +67,18 @@ class SentPrompt:
                     pending += holder
 
     def begins(self, other: SentPrompt) -> bool:
-        """Return whether the other one goes on with this one: it has all its messages, or begins with its text."""
-        if self.beside != other.beside or len(self.parts) > len(other.parts):
-            return False
-        for one, its in zip(self.parts, other.parts, strict=False):
-            if one != its and (isinstance(one, dict) or _begin_alike(_text(one), _text(its)) < len(_text(one))):
-                return False
-        return True
+        """Return whether the other one goes on with this one: it has all its parts, or begins with its text."""
+        return self.before == other.before and _begin(self.parts, other.parts)
+
+    def is_spoken_on_by(self, other: SentPrompt) -> bool:
+        """Return whether the other one has all its messages, whatever stands between and before them."""
+        return _begin(self.messages, other.messages)
 
     def common(self, other: SentPrompt) -> int:
-        """Return how long the beginning is that both have."""
-        if self.beside != other.beside:
+        """Return how long the beginning is that both have, as far as that can be told."""
+        if self.before != other.before:
             return 0
-        common = self.size - sum(self.sizes)
+        common = 0
         for one, its, size in zip(self.parts, other.parts, self.sizes, strict=False):
             if one != its:
                 return common + _begin_alike(_text(one), _text(its))
@@ -74,16 +86,31 @@ class SentPrompt:
         return common
 
 
+def _begin(these: tuple[object, ...], those: tuple[object, ...]) -> bool:
+    if len(these) > len(those):
+        return False
+    for one, its in zip(these, those, strict=False):
+        if one != its and (isinstance(one, dict) or _begin_alike(_text(one), _text(its)) < len(_text(one))):
+            return False
+    return True
+
+
+def _is_said_first(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") in _SAID_FIRST
+
+
 def _without_pictures(message: object) -> object:
-    """Return a message as it is kept for long: a picture is told from others by a number."""
+    """Return a message as it is kept for long: texts as one, and a picture told from others by a number."""
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(message, dict) or not isinstance(content, list):
         return message
-    return {**message, "content": [part if _is_text(part) else hash(repr(part)) for part in content]}
+    parts = [str(part["text"]) if _is_text(part) else hash(repr(part)) for part in content]
+    texts = [part for part in parts if isinstance(part, str)]
+    return {**message, "content": "\n".join(texts) if len(texts) == len(parts) else parts}
 
 
 def _is_text(part: object) -> bool:
-    return isinstance(part, dict) and part.get("type") == "text"
+    return isinstance(part, dict) and part.get("type") == "text" and "text" in part
 
 
 def _size(part: object) -> int:
@@ -91,7 +118,7 @@ def _size(part: object) -> int:
     if isinstance(content, (str, tuple)):
         return len(content) + 1
     if isinstance(content, list):
-        return sum(len(str(one["text"])) if isinstance(one, dict) and "text" in one else _PART_SIZE for one in content)
+        return sum(len(one) if isinstance(one, str) else _PART_SIZE for one in content)
     return _PART_SIZE
 
 

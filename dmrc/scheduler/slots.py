@@ -9,6 +9,8 @@ while the others are empty. So each request is told its slot (`id_slot`), by wha
 3. What the server keeps in its own cache of prompts comes back for a copy: it counts a quarter. The server does so if
    less than half of a slot's prompt is in the new one.
 4. Who comes back and was pushed out is given the slot where the least is lost, and not that of its neighbour again.
+5. A conversation that goes on with other tools stays in its slot: where a template puts tools is not known, and nobody
+   comes back for the prompt with the old ones. If somebody does, rule 4 holds for both.
 
 Where one request has a slot that nobody here knows (it wants several answers, or its caller names a slot), none is told
 one until it has ended: a request that is told a busy slot would wait for it. Lengths are in characters.
@@ -60,6 +62,11 @@ class _Choice:
     computed: int
     lost: float
     pushes_out: bool
+    goes_on: bool = False
+
+    @property
+    def cost(self) -> float:
+        return self.computed + (0.0 if self.goes_on else self.lost)
 
 
 class Slots:
@@ -116,7 +123,7 @@ class Slots:
         choices = [self._weighed(slot, prompt, pushed_out) for slot in free]
         if pushed_out and all(prompt.size - one.computed < pushed_out for one in choices):
             return min(choices, key=lambda one: (one.lost, one.computed, one.slot.used))
-        return min(choices, key=lambda one: (one.computed + one.lost, one.slot.used))
+        return min(choices, key=lambda one: (one.cost, not one.goes_on, one.slot.used))
 
     def _came_back(self, prompt: SentPrompt) -> int:
         """Return how long the prompt was that was pushed out and that this one goes on with; 0: there is none."""
@@ -132,15 +139,16 @@ class Slots:
             return _Choice(slot, prompt.size, 0.0, pushes_out=False)
         common, size = slot.prompt.common(prompt), slot.prompt.size
         lost = (size - common) / size * max(0.0, slot.worth - self._lost) if size else 0.0
+        goes_on = slot.prompt.is_spoken_on_by(prompt)
         if self._has_cache and common < size / 2:
-            return _Choice(slot, prompt.size - max(common, pushed_out), lost * _OF_A_COPY, common < size)
-        return _Choice(slot, prompt.size - common, lost, common < size)
+            return _Choice(slot, prompt.size - max(common, pushed_out), lost * _OF_A_COPY, common < size, goes_on)
+        return _Choice(slot, prompt.size - common, lost, common < size, goes_on)
 
     def _enter(self, choice: _Choice, prompt: SentPrompt) -> None:
         slot = choice.slot
         if slot.prompt is not None and choice.pushes_out:
             self._pushed_out.append(slot.prompt)
         self._requests += 1
-        self._lost += choice.lost
+        self._lost += 0.0 if choice.goes_on else choice.lost
         slot.prompt, slot.is_busy, slot.used = prompt, True, self._requests
         slot.worth = self._lost + prompt.size

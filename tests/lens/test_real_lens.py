@@ -72,8 +72,6 @@ def lens(tmp_path_factory: pytest.TempPathFactory, needs_engine: None) -> Iterat
     gguf = write_tiny_llama(directory / "tiny.gguf", context_length=8192, chat_template=TEMPLATE)
     with temporary_dmrc() as dmrc:
         dmrc.ok("package", "--gguf", gguf, "--context-size", "8192", MODEL)
-        # In one slot, so that nothing but the prompt decides what comes from the cache.
-        dmrc.ok("configure", "set", MODEL, "--parallel", "1")
         dmrc.ok("run", "--detach", MODEL)
         yield Lens(dmrc, ExchangeDatabase(dmrc.home / "exchanges.sqlite3"))
 

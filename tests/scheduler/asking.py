@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dmrc.dialects.dialect import Call
 from dmrc.engines.session import Session
@@ -27,12 +27,16 @@ class Told:
     """Tokens of its prompt that were there already."""
 
 
-Ask = Callable[[list[dict[str, str]]], Awaitable[Told]]
+class Ask(Protocol):
+    """Asks one server; `more` are other fields of the request."""
+
+    async def __call__(self, messages: list[dict[str, str]], **more: JsonValue) -> Told: ...
 
 
-async def ask(session: Session, messages: list[dict[str, str]], slot: int | None = None, tokens: int = 8) -> Told:
+async def ask(session: Session, messages: list[dict[str, str]], slot: int | None = None, **more: JsonValue) -> Told:
     """Ask for some tokens at temperature 0."""
-    document: dict[str, JsonValue] = {"messages": list(messages), "max_tokens": tokens, "temperature": 0, "seed": 1}
+    settled: dict[str, JsonValue] = {"max_tokens": 8, "temperature": 0, "seed": 1}
+    document = {"messages": list[JsonValue](messages), **settled, **more}
     body = Call(_PATH, document, raw=json.dumps(document).encode()).in_slot(slot).body()
     with closing(await session.post(_PATH, {"content-type": "application/json"}, body)) as answer:
         told = json.loads(b"".join([chunk async for chunk in answer]))
@@ -43,10 +47,10 @@ async def ask(session: Session, messages: list[dict[str, str]], slot: int | None
 def by_leases(scheduler: Scheduler, target: Target, *, may_be_kept: bool = False) -> Ask:
     """Return what asks the runner of a target, each time by a lease of its own."""
 
-    async def ask_once(messages: list[dict[str, str]]) -> Told:
+    async def ask_once(messages: list[dict[str, str]], **more: JsonValue) -> Told:
         async with scheduler.lease(target) as lease:
-            slot = lease.slot_for({"messages": list(messages)}, may_be_kept=may_be_kept)
-            return await ask(lease.session, messages, slot)
+            slot = lease.slot_for({"messages": list(messages), **more}, may_be_kept=may_be_kept)
+            return await ask(lease.session, messages, slot, **more)
 
     return ask_once
 
@@ -65,12 +69,12 @@ class Conversation:
     length: int = 36
     messages: list[dict[str, str]] = field(default_factory=list)
 
-    async def turn(self, ask: Ask) -> Told:
+    async def turn(self, ask: Ask, **more: JsonValue) -> Told:
         """Say something, and remember the answer."""
         if self.system and not self.messages:
             self.messages.append({"role": "system", "content": self.system})
         said = f"{self.number} {words(self.number, self.length)} {len(self.messages)}"
         self.messages.append({"role": "user", "content": said})
-        told = await ask(self.messages)
+        told = await ask(self.messages, **more)
         self.messages.append({"role": "assistant", "content": told.said})
         return told

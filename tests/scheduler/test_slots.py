@@ -9,12 +9,15 @@ import pytest
 
 from dmrc.dialects.dialect import Call
 from dmrc.engines.llama_cpp.engine import LlamaCpp
+from dmrc.exchange import JsonValue
 from dmrc.project import ServingOptions
+from dmrc.scheduler.sent_prompt import SentPrompt
 from dmrc.scheduler.slots import Seat, Slots
 from tests.groups import LLAMA_SERVER
 from tests.scheduler.asking import Ask, Conversation, Told, ask, by_leases, words
 from tests.scheduler.conftest import Workshop, play
 from tests.scheduler.test_prompt_cache import by_its_own_defaults, until_loaded
+from tests.tiny_gguf import write_tiny_llama
 
 
 def asked(slots: Slots, *texts: str, system: str = "") -> int | None:
@@ -71,9 +74,9 @@ def test_a_conversation_that_has_ended_gives_its_slot_up_in_the_end() -> None:
     for number in range(2):
         asked(slots, f"{number}" * 9000)
 
-    took = [asked(slots, text * 300) for _ in range(40) for text in ("x y", "p q")]
+    turns = [asked(slots, text * 300) for _ in range(40) for text in ("x y", "p q")]
 
-    assert took[-1] != took[-2]
+    assert turns[-1] != turns[-2]
 
 
 def test_nobody_is_told_a_slot_that_is_busy() -> None:
@@ -133,15 +136,86 @@ def test_pictures_are_told_apart_and_not_kept() -> None:
     assert "AAAA" not in repr([slot.prompt for slot in slots.all])
 
 
-def test_other_tools_are_another_beginning() -> None:
-    slots = Slots(2, has_cache=True)
-    tool = {"type": "function", "function": {"name": "look"}}
-    messages = [{"role": "user", "content": "hello " * 100}]
+def tool(name: str) -> dict[str, JsonValue]:
+    return {"type": "function", "function": {"name": name}}
 
-    with_tools, without = slots.take({"messages": messages, "tools": [tool]}), slots.take({"messages": messages})
 
-    assert with_tools.number != without.number
-    assert [slot.prompt.size for slot in slots.all if slot.prompt] == [601 + 400, 601]
+def chat(*texts: str, system: str = "", **more: object) -> dict[str, object]:
+    said = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+    return {"messages": [{"role": "system", "content": system}, *said], **more}
+
+
+def took(slots: Slots, *documents: dict[str, object]) -> list[int | None]:
+    """Requests one after the other; return their slots."""
+    seats = []
+    for document in documents:
+        seats.append(slots.take(document))
+        slots.leave(seats[-1])
+    return [seat.number for seat in seats]
+
+
+@pytest.mark.parametrize("has_cache", [True, False])
+@pytest.mark.parametrize("system", ["", "s" * 3000])
+def test_a_conversation_that_goes_on_with_other_tools_stays_in_its_slot(has_cache: bool, system: str) -> None:
+    slots, texts = Slots(3, has_cache=has_cache), ["a b " * 100, "yes", "more"]
+    kept = took(slots, chat("other " * 100), chat(texts[0], system=system, tools=[tool("look")]))
+
+    later = took(
+        slots,
+        chat(*texts, system=system, tools=[tool("look"), tool("go")]),
+        chat(*texts, "yes", "and", system=system),
+        chat(*texts, "yes", "and", "no", "so", system=system, chat_template_kwargs={"enable_thinking": False}),
+    )
+
+    assert kept[0] != kept[1]
+    assert later == [kept[1]] * 3
+
+
+def test_two_who_ask_the_same_with_other_tools_get_slots_of_their_own() -> None:
+    """Where the server's cache would not bring the one back for the other."""
+    slots, messages = Slots(3, has_cache=False), ["hello " * 100]
+    both = [chat(*messages, tools=[tool("look")]), chat(*messages)]
+
+    turns = took(slots, *both * 4)
+
+    assert turns[-4:-2] == turns[-2:]
+    assert turns[-1] != turns[-2]
+
+
+def test_the_first_tools_that_are_the_same_are_a_common_beginning() -> None:
+    one, more, other = (
+        SentPrompt.of(chat("hello", system="s" * 99, tools=[tool(name) for name in names]))
+        for names in (["look"], ["look", "go"], ["go"])
+    )
+    assert one and more and other
+
+    assert [one.common(one), one.common(more), one.common(other)] == [100 + 400 + 6, 100 + 400, 100]
+    assert one.is_spoken_on_by(other)
+    assert not one.begins(other)
+
+
+def test_a_grammar_for_the_answer_is_no_other_prompt() -> None:
+    slots, texts = Slots(2, has_cache=True), ["hello " * 100]
+    json_object = {"type": "json_object"}
+
+    numbers = took(slots, chat(*texts), chat(*texts, response_format=json_object), chat(*texts, tool_choice="none"))
+
+    assert len(set(numbers)) == 1
+    assert slots.all[1].prompt is None
+
+
+def test_a_text_and_the_same_text_as_parts_are_one_prompt() -> None:
+    text, parts = ({"role": "user", "content": content} for content in ("one\ntwo", [*map(part, ("one", "two"))]))
+    as_text, as_parts = SentPrompt.of({"messages": [text]}), SentPrompt.of({"messages": [parts]})
+    assert as_text and as_parts
+
+    assert as_text.begins(as_parts)
+    assert as_text.size == as_parts.size == as_parts.common(as_text)
+
+
+def part(text: str) -> dict[str, object]:
+    """A text that is marked for another server's cache."""
+    return {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
 
 
 def test_the_number_is_written_before_the_callers_own_bytes() -> None:
@@ -206,8 +280,8 @@ def counted(workshop: Workshop, binary: str | None, scene: Scene, parallel: int)
         with by_its_own_defaults(workshop.gguf, workshop.directory, binary, parallel) as session:
             await until_loaded(session)
 
-            async def ask_it(messages: list[dict[str, str]]) -> Told:
-                return await ask(session, messages)
+            async def ask_it(messages: list[dict[str, str]], **more: JsonValue) -> Told:
+                return await ask(session, messages, **more)
 
             told["theirs"] = await scene(ask_it)
             await session.close()
@@ -236,3 +310,39 @@ def test_no_more_is_computed_than_by_llama_cpps_own_defaults(
 
     assert ours <= of_theirs * theirs
     assert ours < share * total
+
+
+async def more_tools_each_turn(ask: Ask) -> list[Told]:
+    """Three conversations of one assistant, and services that ask once, in between."""
+    conversations = [Conversation(number, system=words(9, 24)) for number in range(3)]
+    told = []
+    for turn in range(4):
+        tools: list[JsonValue] = [tool(name) for name in ("look", "go", "write", "read")[: turn + 1]]
+        for one in conversations:
+            told.append(await one.turn(ask, tools=tools))
+            told.append(await ask([{"role": "user", "content": f"kiti {one.number} {turn}"}]))
+    return told
+
+
+_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}{% endif %}"
+_REST = (
+    "{% for one in messages %}{% if one['role'] != 'system' %}"
+    "<|{{ one['role'] }}|>{{ one['content'] }}{% endif %}{% endfor %}"
+)
+_TOOLS = "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "template",
+    [_SYSTEM + _TOOLS + _REST, _TOOLS + _SYSTEM + _REST, _SYSTEM + _REST + _TOOLS, _SYSTEM + _REST],
+    ids=["behind the system message", "first", "last", "nowhere"],
+)
+def test_wherever_a_template_puts_tools_no_more_is_computed_than_by_llama_cpps_own_choice(
+    workshop: Workshop, template: str
+) -> None:
+    gguf = write_tiny_llama(workshop.directory / "tools.gguf", context_length=4096, chat_template=template)
+
+    _, ours, theirs = counted(Workshop(workshop.directory, gguf), None, more_tools_each_turn, parallel=4)
+
+    assert ours <= 1.01 * theirs  # the first word of a template, once more in another slot
