@@ -4,8 +4,9 @@ llama.cpp's server writes what a slot holds into a file, and reads it back (`--s
 that pays, by what was measured of its runner: to compute it takes half a second, and four times what the file took.
 
 The files hold what was asked and answered. So they lie in a directory of mode 0700, and each goes when it was read,
-when its project ends, after a day, and when a daemon starts or ends. `Slots.take` is told whose prompts may be kept at
-all. All together they take 4 GiB at most, and leave 4 GiB of the disk free; those that were kept longest go first.
+when its project ends, when somebody unloads its model, after a day, and when a daemon starts or ends. `Slots.take` is
+told whose prompts may be kept at all. All together they take 4 GiB at most, and leave 4 GiB of the disk free; those
+that were kept longest go first.
 Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md (`POST /slots/{id_slot}?action=save`)
 """
 
@@ -26,6 +27,7 @@ from dmrc.gguf import format_size
 from dmrc.scheduler.runner import ManagedRunner
 from dmrc.scheduler.sent_prompt import SentPrompt
 from dmrc.scheduler.slots import Slot
+from dmrc.scheduler.target import Target
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class KeptPrompt:
 
     path: Path
     """Its file."""
+    target: Target
+    """What its runner served."""
     slot: int
     """The number of the slot."""
     prompt: SentPrompt
@@ -81,6 +85,14 @@ class KeptPrompts:
         for key in keys:
             for one in self._kept.pop(key, ()):
                 one.path.unlink(missing_ok=True)
+
+    def forget_model(self, digest: str) -> None:
+        """Remove the files of all runners of a model."""
+        self.forget([target.key for target in self.targets() if target.digest == digest])
+
+    def targets(self) -> list[Target]:
+        """Return what the runners served of which there are files."""
+        return [several[0].target for several in self._kept.values() if several]
 
     async def save(self, runner: ManagedRunner) -> bool:
         """Keep what pays of a runner that is idle, within ten seconds; False where somebody used it meanwhile."""
@@ -155,13 +167,17 @@ class KeptPrompts:
             return
         path = self.directory / f"{runner.key}-{slot.number}.bin"
         began = time.monotonic()
-        told = await _ask(session, slot.number, "save", path)
+        try:
+            told = await _ask(session, slot.number, "save", path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         took, tokens, size = time.monotonic() - began, int(told["n_saved"]), int(told["n_written"])
         if tokens * seconds < max(_LEAST_SECONDS, _TIMES_THE_FILE * took) or _size(path) != size:
             path.unlink(missing_ok=True)
             return
         path.chmod(0o600)
-        one = KeptPrompt(path, slot.number, prompt, tokens, size, build, time.monotonic())
+        one = KeptPrompt(path, runner.target, slot.number, prompt, tokens, size, build, time.monotonic())
         self._kept.setdefault(runner.key, []).append(one)
         asyncio.get_running_loop().call_later(_LONGEST_SECONDS, self._expire)
 
@@ -179,7 +195,7 @@ class KeptPrompts:
 
     def _expire(self) -> None:
         now = time.monotonic()
-        self.forget([one.path.name.partition("-")[0] for one in self._all() if now - one.since >= _LONGEST_SECONDS])
+        self.forget([one.target.key for one in self._all() if now - one.since >= _LONGEST_SECONDS])
 
     def _all(self) -> Iterator[KeptPrompt]:
         return (one for several in self._kept.values() for one in several)

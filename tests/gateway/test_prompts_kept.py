@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,33 @@ def files_of_rest(dmrc: Dmrc) -> list[Path]:
     """Wait until the model is unloaded, and return what is kept of its prompts."""
     eventually(lambda: not json.loads(dmrc.ok("ps", "--json")), "the idle model is unloaded", seconds=60)
     return list((Settings.from_environment(dmrc.environment).paths.run / "prompts").iterdir())
+
+
+def by_command(*argv: str) -> Callable[[Dmrc], object]:
+    return lambda dmrc: dmrc.run(*argv)  # it fails where no such model runs
+
+
+def by_ollamas_words(dmrc: Dmrc) -> object:
+    body = json.dumps({"model": MODEL, "keep_alive": 0}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{dmrc.port}/api/generate", body) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize(
+    "unload",
+    [by_command("unload", MODEL), by_ollamas_words, by_command("rm", "--force", MODEL)],
+    ids=["unload", "keep_alive", "rm"],
+)
+def test_who_unloads_a_model_that_is_at_rest_leaves_no_prompt_of_it(
+    gateway: Gateway, smollm2: Path, unload: Callable[[Dmrc], object]
+) -> None:
+    ask(gateway, "shop", f"One. {FACTS}")
+    assert files_of_rest(gateway.dmrc)
+
+    unload(gateway.dmrc)
+
+    assert not any((Settings.from_environment(gateway.dmrc.environment).paths.run).glob("prompts/*"))
+    gateway.dmrc.ok("package", "--gguf", smollm2, MODEL)  # for who comes next
 
 
 def test_of_three_prompts_the_one_is_kept_that_may_all_be_on_record(gateway: Gateway) -> None:

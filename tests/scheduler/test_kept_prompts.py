@@ -156,6 +156,24 @@ def test_an_engine_that_dies_of_a_file_is_started_once_more_without_it(
 
 
 @pytest.mark.engine
+def test_a_file_that_was_not_written_to_its_end_in_time_goes(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[list[Path]] = []
+    asks = kept_prompts._ask
+
+    async def ask(session: Session, slot: int, action: str, path: Path) -> dict[str, int]:
+        await asks(session, slot, action, path)
+        raise TimeoutError
+
+    monkeypatch.setattr(kept_prompts, "_ask", ask)
+
+    after_a_rest(workshop, Slow(None), meanwhile=lambda scheduler: left.append(files(scheduler)))
+
+    assert left == [[], []]
+
+
+@pytest.mark.engine
 def test_files_have_bounds_on_a_disk(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     of_a_slot = needs(LlamaCpp(None), workshop.target(1024, parallel=2))[0].memory.kv_bytes // 2

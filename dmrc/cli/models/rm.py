@@ -66,7 +66,7 @@ def _remove(app: App, reference: str, *, force: bool, even_running: bool) -> lis
 
 
 def _end_runners(app: App, reference: str, digest: str, *, allowed: bool) -> None:
-    """Unload the model where that is allowed.
+    """Unload the model where that is allowed; of one that does not run any more, prompts may be kept yet.
 
     Raises:
         ConflictError: It runs, and may not be unloaded.
@@ -82,5 +82,5 @@ def _end_runners(app: App, reference: str, digest: str, *, allowed: bool) -> Non
             f"model '{reference}' is in use by runner {runner['id']} ({runner['engine']}, {runner['state']})",
             remedy=f"Run: dmrc unload {reference}, or use --force",
         )
-    if running:
+    if app.daemon.status() is not None:
         app.daemon.request("POST", "/unload", json.dumps({"models": [digest], "wait": False}))

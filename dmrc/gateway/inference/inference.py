@@ -153,6 +153,9 @@ class Inference:
         for runner in scheduler.runners():
             if runner.key == target.key or (caller is None and target.digest and runner.target.digest == target.digest):
                 await scheduler.unload(runner)
+        scheduler.starts.kept.forget({target.key})
+        if caller is None and target.digest:
+            scheduler.starts.kept.forget_model(target.digest)
 
     async def _fail(self, error: DmrcError, builder: ExchangeBuilder) -> None:
         """Tell the caller: by a status when nothing was sent yet, else by the last words of a stream.

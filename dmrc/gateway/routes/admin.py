@@ -49,7 +49,7 @@ from dmrc.gateway.routes.admin_projects import ProjectRoutes
 from dmrc.gateway.routes.description import Description
 from dmrc.gateway.routes.diffs import DiffRoutes
 from dmrc.gateway.routes.dmr_documents import DmrConfigured as ShownConfiguration
-from dmrc.gateway.routes.dmr_engines import runners_of, unload
+from dmrc.gateway.routes.dmr_engines import keys_of, unload
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.gateway.routes.faults import FaultRoutes
 from dmrc.gateway.routes.hosted import HostedRoutes
@@ -282,8 +282,8 @@ class _Admin:
         """
         scheduler = self._daemon.scheduler
         wanted = None if body.all else body.models
-        runners, unknown = await runners_of(scheduler, self._daemon.catalog, wanted, body.engine)
-        await unload(scheduler, runners, wait=body.wait)
+        keys, unknown = await keys_of(scheduler, self._daemon.catalog, wanted, body.engine)
+        runners = await unload(scheduler, keys, wait=body.wait)
         return {"unloaded": [runner.target.reference for runner in runners], "unknown": unknown}
 
     async def configurations(self, model: str | None = None) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ Source: https://github.com/docker/model-runner/blob/main/pkg/inference/schedulin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
@@ -80,9 +80,8 @@ class DmrEngines:
     async def unload(self, body: DmrUnload) -> dict[str, int]:
         """Unload models, of one engine where it is named; what does not run, or is not there, counts as none."""
         wanted = None if body.all else body.models
-        runners, _ = await runners_of(self._scheduler, self._catalog, wanted, body.backend or None)
-        await unload(self._scheduler, runners)
-        return {"unloaded_runners": len(runners)}
+        keys, _ = await keys_of(self._scheduler, self._catalog, wanted, body.backend or None)
+        return {"unloaded_runners": len(await unload(self._scheduler, keys))}
 
     async def install(self, body: Backend) -> Response:
         """Answer that an engine is there, or why it is not: engines come with dmrc, or as its extras and plugins."""
@@ -102,39 +101,43 @@ class DmrEngines:
         return self._engines[body.backend]
 
 
-async def runners_of(
+async def keys_of(
     scheduler: Scheduler, catalog: Catalog, models: Sequence[str] | None, engine: str | None
-) -> tuple[list[ManagedRunner], list[str]]:
-    """Return the runners of these models, and of this engine, and which of the models nobody knows; None is every one.
+) -> tuple[set[str], list[str]]:
+    """Return the keys of all that is loaded or kept of these models, and of this engine; None is every one.
 
-    Unknown is what is not in the store, and does not run.
+    And which of the models nobody knows: what is not in the store, and does not run.
     """
-    runners = scheduler.runners()
+    targets = [*(runner.target for runner in scheduler.runners()), *scheduler.starts.kept.targets()]
+    wanted = {one.key for one in targets} if models is None else set[str]()
     unknown: list[str] = []
-    if models is not None:
-        wanted: set[str] = set()
-        for name in models:
-            # What runs may be removed meanwhile, or be another machine's or an upstream's, which has no files here.
-            running = {one.key for one in runners if catalog.is_name_of(name, one.target)}
-            try:
-                digest = await catalog.digest(name)
-            except ModelNotFoundError:
-                if not running:
-                    unknown.append(name)
-            else:
-                running |= {one.key for one in runners if one.target.digest == digest}
-            wanted |= running
-        runners = [one for one in runners if one.key in wanted]
-    return [one for one in runners if engine in (None, one.target.engine)], unknown
+    for name in models or ():
+        # What runs may be removed meanwhile, or be another machine's or an upstream's, which has no files here.
+        found = {one.key for one in targets if catalog.is_name_of(name, one)}
+        try:
+            digest = await catalog.digest(name)
+        except ModelNotFoundError:
+            if not found:
+                unknown.append(name)
+        else:
+            found |= {one.key for one in targets if one.digest == digest}
+        wanted |= found
+    return {one.key for one in targets if one.key in wanted and engine in (None, one.engine)}, unknown
 
 
-async def unload(scheduler: Scheduler, runners: Sequence[ManagedRunner], *, wait: bool = True) -> None:
-    """End these runners, each when it has finished what it does; without `wait` it returns when the idle ones have."""
+async def unload(scheduler: Scheduler, keys: Collection[str], *, wait: bool = True) -> list[ManagedRunner]:
+    """End the runners of these keys, each when it has finished what it does, and return them; forget their prompts.
+
+    Without `wait` it returns when the idle ones have ended.
+    """
+    scheduler.starts.kept.forget(keys)
+    runners = [one for one in scheduler.runners() if one.key in keys]
     for runner in runners:
         if wait or not runner.in_use:
             await scheduler.unload(runner)
         else:
             scheduler.release({runner.key})
+    return runners
 
 
 def _row(runner: ManagedRunner) -> dict[str, object]:

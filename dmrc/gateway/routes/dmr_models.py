@@ -124,6 +124,8 @@ class DmrModels:
         for runner in self._scheduler.runners():
             if runner.target.digest in digests:
                 await self._scheduler.unload(runner)
+        for digest in digests:
+            self._scheduler.starts.kept.forget_model(digest)
         await self._transfers.run(lambda _cancelled: [self._store.remove(one, force=True) for one in digests])
         return Response()
 
@@ -131,8 +133,9 @@ class DmrModels:
         """Remove a name, and with the last one the model; one that runs is unloaded, or finishes what it does."""
         model = await asyncio.to_thread(self._store.resolve, name, self._default_registry)
         if force or len(model.tags) <= 1:
-            running = [runner for runner in self._scheduler.runners() if runner.target.digest == model.digest]
+            running = {one.key for one in self._scheduler.runners() if one.target.digest == model.digest}
             await unload(self._scheduler, running, wait=False)
+            self._scheduler.starts.kept.forget_model(model.digest)
         removed = await self._transfers.run(
             lambda _cancelled: self._store.remove(name, force=force, default_registry=self._default_registry)
         )

@@ -168,9 +168,11 @@ class OllamaModels:
         """Remove a name, and with the last one the model; one that runs is unloaded, as `ollama rm` does."""
         registry = self._catalog.default_registry
         model = await asyncio.to_thread(self._store.resolve, body.name, registry)
-        for runner in self._scheduler.runners() if len(model.tags) <= 1 else ():
-            if runner.target.digest == model.digest:
-                await self._scheduler.unload(runner)
+        if len(model.tags) <= 1:
+            for runner in self._scheduler.runners():
+                if runner.target.digest == model.digest:
+                    await self._scheduler.unload(runner)
+            self._scheduler.starts.kept.forget_model(model.digest)
         await self._transfers.run(lambda _cancelled: self._store.remove(body.name, default_registry=registry))
         return Response()
 
