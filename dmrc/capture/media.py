@@ -16,6 +16,8 @@ _STRING = re.compile(
 )
 # What base64 of a PNG, JPEG, GIF and WebP begins with: of those even the smallest is a picture.
 _BEGINNINGS, _SMALLEST = (b"iVBOR", b"/9j/", rb"\/9j\/", b"R0lGOD", b"UklGR"), 32
+# A body that is shorter than `_SHORTEST` has one of these in front of whatever is to be replaced.
+_SIGN = re.compile(rb'"(?:data:|%s)' % b"|".join(map(re.escape, _BEGINNINGS)))
 # In front of a bare string: OpenAI's `input_audio.data`, Anthropic's `source.data`.
 _DATA_KEY = re.compile(rb'"data"\s{0,8}:\s{0,8}$')
 _SIGNATURES = (
@@ -39,6 +41,8 @@ def without_media(body: bytes) -> bytes:
 
     Shape: `"[media image/png, 45123 bytes, sha256:9f86d0…]"`: bytes and hash of what the base64 stands for.
     """
+    if len(body) < _SHORTEST and _SIGN.search(body) is None:
+        return body
     edits = []
     for match in _STRING.finditer(body):
         is_url = match["bare"] is None

@@ -66,9 +66,11 @@ class Redactor:
         patterns = [_pattern(self._bytes[at]) for at, form in enumerate(self._as_latin_1) if form in latin]
         if KEY_PREFIX.encode() in body:
             patterns.append(_OWN_KEY.pattern)
-        # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.
-        pattern = re.compile(rb"(%s)|%s" % (b"|".join(patterns), _ESCAPE))
-        spans = list(_spans(pattern, body, max(self.longest, 256))) if patterns else []
+        spans: Spans = []
+        if patterns:
+            # An escape is taken whole, so that no secret begins inside of one: the `n` of `\n` is none of `name`.
+            pattern = re.compile(rb"(%s)|%s" % (b"|".join(patterns), _ESCAPE))
+            spans = list(_spans(pattern, body, max(self.longest, 256)))
         if self._texts and b"\\u" in body and len(body) <= LARGEST_DOCUMENT_BYTES:
             spans = merged([*spans, *self._escaped_in(body)])
         return spans

@@ -37,3 +37,14 @@ def test_a_full_log_gets_another_name_and_no_line_is_lost(log: Path) -> None:
     assert lines == [str(number) for number in range(60 - len(lines), 60)]
     assert len(lines) > 40
     assert all(900 < path.stat().st_size < 1100 for path in files[:-1])
+
+
+def test_a_line_begins_with_the_time_to_the_millisecond_as_pythons_own_does(log: Path) -> None:
+    record = logging.makeLogRecord({"name": "dmrc.test", "levelno": 20, "levelname": "INFO", "msg": "100 % of it"})
+    record.created, record.msecs = 1795889081.0079, 7.9
+    pythons_own = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
+
+    logging.getLogger("dmrc.test").handle(record)
+
+    line = log.read_text()
+    assert line == pythons_own.format(record) + "\n" and ",007 INFO    dmrc.test 100 % of it" in line

@@ -70,10 +70,8 @@ def _write(level: int, event: str, message: str, fields: Mapping[str, object]) -
     # What callers say may hold line breaks or escapes, and a line of the log is one line.
     line = message
     if not message.isprintable():
-        line = message
-    if not line.isprintable():
         line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
-    _log.log(level, "%s", line, extra={"event": {"event": event, **fields}})
+    _log.log(level, line, extra={"event": {"event": event, **fields}})
 
 
 def _sentence(exchange: Exchange) -> str:

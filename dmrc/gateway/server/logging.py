@@ -8,8 +8,10 @@ import logging
 import logging.handlers
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -23,8 +25,7 @@ def configure(path: Path | None, form: Literal["text", "json"]) -> None:
     if path is not None:
         handler = _RotatedFile(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
     _leave_out_what_no_form_tells()
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
-    handler.setFormatter(_JsonLines() if form == "json" else text)
+    handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it tells of processes where each listener starts and ends
 
@@ -54,6 +55,22 @@ class _RotatedFile(logging.handlers.RotatingFileHandler):
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         del record
         return self.stream is not None and self.stream.tell() >= self.maxBytes
+
+
+class _TextLines(logging.Formatter):
+    """A line with its time, whose seconds are written once for all that have them."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        del datefmt
+        return f"{_second(int(record.created))},{int(record.msecs):03d}"
+
+
+@lru_cache(maxsize=8)
+def _second(unix_seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))
 
 
 class _MaskedLines(io.TextIOBase):
