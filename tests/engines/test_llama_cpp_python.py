@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmrc.engines.llama_cpp_python.engine import LlamaCppPython
+from dmrc.engines.local_model import LocalModel
 from dmrc.errors import EngineError, RuntimeFlagError
+from dmrc.project import ServingOptions
 from tests.dmrc_command import temporary_dmrc
 from tests.engines.child import configured
 
@@ -90,6 +92,13 @@ def test_a_prompt_beyond_the_context_is_refused_before_the_stream_begins(client:
 def test_completions_and_embeddings(client: openai.OpenAI) -> None:
     assert client.completions.create(model=MODEL, prompt="One, two,", max_tokens=4).choices[0].text
     assert len(client.embeddings.create(model=MODEL, input=["a whale", "a ship"]).data) == 2
+
+
+def test_it_is_told_no_slot_and_saves_none() -> None:
+    engine, options = LlamaCppPython(), ServingOptions(mode="completion")
+
+    assert not engine.tells_slots(options)
+    assert engine.saves_slots(LocalModel(path=Path("m")), options) is None
 
 
 @pytest.mark.llama_cpp_python

@@ -103,6 +103,10 @@ class LlamaCppPython(LlamaCpp):
         """Return False: it keeps none."""
         return False
 
+    def tells_slots(self, options: ServingOptions) -> bool:  # noqa: ARG002 it has one context, and no number for it
+        """Return False: its child is no llama.cpp server."""
+        return False
+
     async def counts(self, session: Session) -> Counts | None:  # noqa: ARG002 it does not tell
         """Return None: it counts nothing."""
         return None
