@@ -56,3 +56,12 @@ def test_a_stream_without_its_end_is_an_error_and_so_is_one_that_says_so() -> No
         told(event({"content": "Lo"}), 50)
     with pytest.raises(EngineError, match="no memory"):
         told(b'data: {"error": {"message": "no memory"}}\n\n', 50)
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), "1.5", None, 10**400])
+def test_a_time_that_is_none_breaks_no_answer(time: object) -> None:
+    timings = {"predicted_n": 1, "predicted_ms": time}
+    last = told(event({"content": "Lo"}, finish_reason="stop", timings=timings), 50)[-1]
+
+    assert last["done"] is True
+    assert last["eval_duration"] == (time * 1_000_000 if isinstance(time, int) else 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal
 
 from dmrc.dialects.chat.answers import ChatAnswer, PartialToolCall, Piece, joined
@@ -165,4 +166,6 @@ def _call(call: PartialToolCall, index: int) -> JsonObject:
 
 
 def _nanoseconds(milliseconds: JsonValue) -> int:
-    return round(milliseconds * 1_000_000) if isinstance(milliseconds, int | float) else 0
+    if isinstance(milliseconds, int) or (isinstance(milliseconds, float) and isfinite(milliseconds)):
+        return round(milliseconds * 1_000_000)
+    return 0
