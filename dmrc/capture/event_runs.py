@@ -17,7 +17,7 @@ _STREAM_STARTS = (b"data:", b"event:")
 _TEXT = re.compile(
     rb'"(?:content|text|delta|reasoning_content|reasoning|thinking|response|arguments|partial_json|refusal)": ?"'
 )
-_PIECE = re.compile(rb'(?:[^"\\]|\\.)*+')
+_PIECE = re.compile(rb'(?:[^"\\]|\\(?:[^u\r\n]|u[0-9a-fA-F]{4}))*+')
 # Events that are compared at once: where they end to be alike early, little was done in vain.
 _WINDOW_BYTES = 16 << 10
 
@@ -45,7 +45,7 @@ def _in_runs(body: bytes) -> Documents:
         start, end = line.span(1)
         said, first_end, events = body[start:end], end, 1
         following = _LINE.search(body, end)
-        if following is not None and (place := _last_text(said)) is not None:
+        if following is not None and (place := _only_text(said)) is not None:
             before, after = said[: place[0]], said[place[1] :]
             between = after + body[end : following.start(1)] + before
             if pieces := _alike(body, start + place[0], place[1] - place[0], between, after):
@@ -60,11 +60,10 @@ def _in_runs(body: bytes) -> Documents:
     return Documents(body, documents, b"".join([*parts, body[position:]]))
 
 
-def _last_text(line: bytes) -> tuple[int, int] | None:
-    """Return where the last text stands that is told piece by piece; None where there is none, or it is empty."""
-    ends = [match.end() for match in _TEXT.finditer(line)]
-    piece = _PIECE.match(line, ends[-1]) if ends else None
-    return piece.span() if piece is not None and piece[0] else None
+def _only_text(line: bytes) -> tuple[int, int] | None:
+    """Return where the text stands that is told piece by piece; None where there is none, or more than one."""
+    places = [piece.span() for match in _TEXT.finditer(line) if (piece := _PIECE.match(line, match.end())) and piece[0]]
+    return places[0] if len(places) == 1 else None
 
 
 def _alike(body: bytes, start: int, size: int, between: bytes, after: bytes) -> list[bytes]:

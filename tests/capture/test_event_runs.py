@@ -56,6 +56,35 @@ def test_runs_say_what_the_events_say(said, between, separators, is_ascii, cut):
     assert sorted(texts_of(runs) or ()) == sorted(texts_of(Documents.of(body)) or ())
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning": "ha", "reasoning_content": "ha"},
+        {"content": "ha", "tool_calls": [{"index": 0, "function": {"arguments": "ha"}}]},
+    ],
+)
+def test_an_event_with_two_texts_is_read_for_itself(delta):
+    """Of the one that was the same as in the event before, a word was lost."""
+    body = stream(*[{"choices": [{"index": 0, "delta": delta}]}] * 3)
+    exchange = recorded("chat.sse", response_body=body)
+
+    assert len(read_through(body).documents) == 3
+    assert text_of_response(exchange).count("ha") == 6
+
+
+def test_two_answers_in_one_event_keep_their_words():
+    choices = [{"index": index, "delta": {"content": "ha"}} for index in range(2)]
+    body = stream(*[{"choices": choices}] * 3)
+
+    assert text_of_response(recorded("chat.sse", response_body=body)).count("ha") == 6
+
+
+def test_halves_of_an_escape_are_not_made_one():
+    body = stream(*[chunk("content", piece) for piece in ("a", "HALF", "fc", "b")]).replace(b"HALF", rb"\u00")
+
+    assert texts_of(read_through(body)) == texts_of(Documents.of(body))
+
+
 def test_tokens_of_an_answer_are_one_document():
     body = stream(*(chunk("content", f" {word}") for word in range(50)))
 
