@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.delivery import Delivery
 from dmrc.capture.frames import FrameKind, RecorderFrame, exchange_framed, framed
 from dmrc.capture.losses import Losses, RecorderCounts
 from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.policy import Retention
 from dmrc.capture.process_link import ProcessLink
-from dmrc.capture.redaction import Redactor
-from dmrc.capture.rows import ExchangeTexts
 from dmrc.errors import where
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.settings import CaptureLevel
@@ -29,35 +27,11 @@ _DOCUMENT_BYTES = 8 << 20
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 # Of a machine where nobody asks anything, the process need not have the memory.
 _IDLE_SECONDS = 300.0
-# An exchange of which the process dies, each time that it gets it, must not keep all others from being recorded.
+# An exchange of which the process dies, each time that it gets it, must not keep all others from being recorded. Of a
+# kill it may be guilty too: it needs more memory than there is.
 _MOST_DEATHS = 3
-_NO_CRASHES = (-signal.SIGKILL, -signal.SIGTERM)
 # To start, read what was sent, try to write it and say so; at the end of a daemon.
 _GRACE_SECONDS = 10.0
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One exchange that is accepted, and neither written nor given up."""
-
-    number: int
-    """Its place in the order in which they were accepted."""
-    exchange: Exchange
-    """As it finished; as it is to be written where `words` are there."""
-    level: CaptureLevel | None
-    """How much of it is recorded; None: the policy was not asked yet."""
-    document: dict[str, JsonValue] | None
-    """What its request was read as."""
-    size: int
-    """Bytes that it takes of `CaptureLimits.queue_bytes`."""
-    redactor: Redactor | None = None
-    """What masks it."""
-    words: ExchangeTexts | None = None
-    """What was said in it, where it was prepared in the daemon; the process only writes it."""
-    is_ready: bool = False
-    """Whether it may be sent."""
-    is_told: bool = False
-    """Whether those who want to know heard of it."""
 
 
 class Deliveries:
@@ -80,6 +54,8 @@ class Deliveries:
         self._link: ProcessLink | None = None
         self._trim: Retention | None = None
         self._deaths, self._next_start, self._used_at = 0, 0.0, 0.0
+        self._sent_to = self._suspected_to = 0  # numbers: of the last one sent, and of the last that may kill a process
+        self._alone: Delivery | None = None
         self._losses = Losses()
 
     @property
@@ -87,6 +63,11 @@ class Deliveries:
         """Return the id of the process; None where there is none."""
         link = self._link
         return None if link is None or link.has_ended else link.pid
+
+    @property
+    def is_one_by_one(self) -> bool:
+        """Return whether each waits for the one before it, as after the death of a process."""
+        return self._alone is not None
 
     def accept(
         self, exchange: Exchange, level: CaptureLevel | None, document: dict[str, JsonValue] | None, size: int
@@ -130,9 +111,9 @@ class Deliveries:
             self._dropped += dropped
             self._refused += refused
 
-    def failed(self, delivery: Delivery, error: Exception) -> None:
+    def failed(self, delivery: Delivery, why: str) -> None:
         """Give up one that cannot be read or sent."""
-        logger.error("request '%s' cannot be recorded: %s", delivery.exchange.id, where(error))
+        logger.error("request '%s' cannot be recorded: %s", delivery.exchange.id, why)
         self._losses.trouble = "it cannot be read"
         self.settle(delivery.number, dropped=1)
 
@@ -147,36 +128,51 @@ class Deliveries:
 
     def wait_seconds(self) -> float | None:
         """Return how soon `send` has something to do by itself: a process to start or to end; None: nothing."""
-        if self._trim is not None or (self._link is not None and self._link.has_ended):
+        if self._link is None:
+            return max(0.0, self._next_start - time.monotonic()) if self._open else None
+        if self._trim is not None or self._link.has_ended:
             return 0.0
-        if self._link is not None and not self._open:
+        if not self._open:
             return max(0.0, self._used_at + _IDLE_SECONDS - time.monotonic())
-        if self._link is None and self._open:
-            return max(0.0, self._next_start - time.monotonic())
-        return None
+        return None if self._alone is None or self._alone.number in self._open else 0.0
 
     def send(self, new: list[Delivery]) -> None:
-        """Send these; to a process that was started anew, all that are open."""
+        """Send these; to a process that was started anew, all that are open, or the first of those that may kill it."""
         if self._link is not None and self._link.has_ended:
             self._bury(self._link)
         if self._link is not None and not self._open and time.monotonic() >= self._used_at + _IDLE_SECONDS:
             self._link.end(_GRACE_SECONDS)
             self._link = None
         if self._link is None:
-            if not self._open or time.monotonic() < self._next_start or not self._start():
+            if not self._open or time.monotonic() < self._next_start:
                 return
-            with self.changed:
-                new = list(self._open.values())
-        if self._link is None:
+            link = self._link = self._started()
+            new = self._all_or_one()
+        elif self._alone is not None:
+            link, new = self._link, [] if self._alone.number in self._open else self._all_or_one()
+        else:
+            link = self._link
+        if link is None:
             return
         for delivery in new:
             self._used_at = time.monotonic()
             if delivery.is_ready:
-                self._put(self._link, delivery)
+                self._sent_to = delivery.number
+                self._put(link, delivery)
         if self._trim is not None:
-            self._link.put(framed(FrameKind.TRIM, asdict(self._trim)))
+            link.put(framed(FrameKind.TRIM, asdict(self._trim)))
             self._trim = None
-        self._link.send()
+        link.send()
+
+    def _all_or_one(self) -> list[Delivery]:
+        """Return all that are open; where one of them may kill the process, the first, which is then `_alone`."""
+        with self.changed:
+            first = next(iter(self._open.values()), None)
+            if first is not None and first.number <= self._suspected_to:
+                self._alone = first
+                return [first]
+            self._alone = None
+            return list(self._open.values())
 
     def _put(self, link: ProcessLink, delivery: Delivery) -> None:
         number, exchange, words = delivery.number, delivery.exchange, delivery.words
@@ -188,31 +184,38 @@ class Deliveries:
                 redactor = link.number_of(delivery.redactor)
                 link.put(exchange_framed(FrameKind.FINISHED, number, delivery.level, redactor, exchange=exchange))
         except Exception as error:  # noqa: BLE001 a plugin may have put anything into it
-            self.failed(delivery, error)
+            self.failed(delivery, where(error))
 
-    def _start(self) -> bool:
+    def _started(self) -> ProcessLink | None:
         database = self._database
         try:
-            self._link = ProcessLink(database.path, database.max_file_bytes, self._limits, self._heard, self._ended)
-        except OSError as error:
+            return ProcessLink(database.path, database.max_file_bytes, self._limits, self._heard, self._ended)
+        except (OSError, RuntimeError) as error:  # as many processes, or threads, as there may be
             self._pause(f"the recorder process cannot be started: {error}")
-        return self._link is not None
+            return None
 
     def _bury(self, link: ProcessLink) -> None:
         """Take note of the end of a process, and of when the next one may start."""
         self._link = None
         how = link.reap()
+        if link.is_ready and not link.is_troubled:  # else it had read all that it got, or nothing
+            self._suspect(link, how)
         if link.did_work:
             self._deaths = 0
             self._next_start = 0.0
             logger.warning("the recorder process ended (%s) and is started again", how)
             return
         self._pause(f"the recorder process ended ({how})")
-        if self._deaths >= _MOST_DEATHS and link.is_ready and link.exit_code not in _NO_CRASHES:
-            with self.changed:
-                oldest = next(iter(self._open.values()), None)
-            if oldest is not None:
-                self.failed(oldest, RuntimeError(f"the recorder process ended {self._deaths} times ({how})"))
+
+    def _suspect(self, link: ProcessLink, how: str) -> None:
+        """Have what a process may have died of sent one by one; give up what it dies of again and again."""
+        one = self._alone
+        if one is None:
+            self._suspected_to = self._suspected_to if link.did_work else self._sent_to
+        elif one.number in self._open:
+            one.deaths += 1
+            if one.deaths >= _MOST_DEATHS:
+                self.failed(one, f"the recorder process ended {one.deaths} times when it got it ({how})")
 
     def _pause(self, why: str) -> None:
         self._losses.trouble = why
@@ -267,7 +270,7 @@ class Deliveries:
         told: ProcessLink | None = None
         while self._open and time.monotonic() < deadline:
             self.send([])
-            if self._link is not None and self._link is not told:
+            if self._link is not None and self._link is not told and self._alone is None:  # else others follow
                 told = self._link
                 told.put(framed(FrameKind.END, deadline - time.monotonic()))
                 told.send()

@@ -40,6 +40,7 @@ class ProcessLink:
 
         Raises:
             OSError: It cannot be started.
+            RuntimeError: The hearing thread cannot; the process ends by itself.
         """
         self._redactors: WeakKeyDictionary[Redactor, int] = WeakKeyDictionary()
         self._numbers = 0
@@ -47,15 +48,22 @@ class ProcessLink:
         self._waiting_bytes = 0
         self._on_frame = on_frame
         self._on_end = on_end
+        self.has_ended = False
+        """Whether its end was heard of."""
+        self.is_ready = False
+        """Whether it has said that it has started."""
+        self.is_troubled = False
+        """Whether it has said that it cannot write now what it has read."""
+        self.did_work = False
+        """Whether it has written anything."""
         self._channel, theirs = socket.socketpair()
         try:
             # A session of its own: Ctrl+C in a terminal, and a signal for the daemon's group, are not for it.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dmrc.capture.recorder_process", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "dmrc.capture.recorder_process"],
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
         except BaseException:
@@ -63,12 +71,6 @@ class ProcessLink:
             raise
         finally:
             theirs.close()
-        self.has_ended = False
-        """Whether its end was heard of."""
-        self.is_ready = False
-        """Whether it has said that it has started."""
-        self.did_work = False
-        """Whether it has written anything."""
         self._thread = threading.Thread(target=self._hear, name="dmrc-recorder-acks", daemon=True)
         self._thread.start()
         self.put(framed(FrameKind.OPEN, str(database), max_file_bytes, asdict(limits)))
@@ -77,11 +79,6 @@ class ProcessLink:
     def pid(self) -> int:
         """Return the id of the process."""
         return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """Return its exit code, or the number of a signal below 0; None where it has not ended."""
-        return self._process.returncode
 
     def put(self, frame: bytes) -> None:
         """Have a frame sent with the next ones."""
@@ -135,19 +132,25 @@ class ProcessLink:
 
     def _hear(self) -> None:
         frames = FrameReader()
-        while True:
-            try:
-                data = self._channel.recv(_READ_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                break
-            for frame in frames.read(data):
-                self.is_ready = True
-                self.did_work |= frame.kind == FrameKind.DONE
-                try:
-                    self._on_frame(frame)
-                except Exception:  # noqa: BLE001 the others are heard all the same
-                    _log.exception("what the recorder process told is not understood")
-        self.has_ended = True
-        self._on_end()
+        try:
+            while data := self._received():
+                for frame in frames.read(data):
+                    self._take_in(frame)
+        finally:
+            self.has_ended = True
+            self._on_end()
+
+    def _received(self) -> bytes:
+        try:
+            return self._channel.recv(_READ_BYTES)
+        except OSError:
+            return b""
+
+    def _take_in(self, frame: RecorderFrame) -> None:
+        self.is_ready = True
+        self.is_troubled = frame.kind == FrameKind.TROUBLE or (self.is_troubled and frame.kind != FrameKind.DONE)
+        self.did_work |= frame.kind == FrameKind.DONE
+        try:
+            self._on_frame(frame)
+        except Exception:  # noqa: BLE001 the others are heard all the same
+            _log.exception("what the recorder process told is not understood")

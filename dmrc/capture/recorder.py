@@ -14,7 +14,8 @@ from typing import Any
 
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.deliveries import Deliveries, Delivery
+from dmrc.capture.deliveries import Deliveries
+from dmrc.capture.delivery import Delivery
 from dmrc.capture.frames import WITHOUT_CONTENT
 from dmrc.capture.losses import RecorderCounts
 from dmrc.capture.masking import CaptureLimits, bare
@@ -22,6 +23,7 @@ from dmrc.capture.policy import AnyCaller, Policy, Retention
 from dmrc.capture.preparing import CaptureFilter, filtered, name_of
 from dmrc.capture.rows import ExchangeTexts, words_of
 from dmrc.dialects.table import is_built_in
+from dmrc.errors import where
 from dmrc.exchange import Exchange, JsonValue, changed
 from dmrc.settings import CaptureLevel
 
@@ -134,7 +136,7 @@ class Recorder:
                 try:
                     self._prepare(delivery)
                 except Exception as error:  # noqa: BLE001 one request must not cost the others
-                    self._deliveries.failed(delivery, error)
+                    self._deliveries.failed(delivery, where(error))
             self._deliveries.send(taken)
             self._deliveries.report()
         self._deliveries.close(self._deadline)
@@ -150,7 +152,12 @@ class Recorder:
                     return []
                 self._condition.wait(wait)
             self._condition.wait_for(
-                lambda: self._closing or self._hurry or len(self._queue) >= limits.batch_exchanges,
+                lambda: (
+                    self._closing
+                    or self._hurry
+                    or len(self._queue) >= limits.batch_exchanges
+                    or self._deliveries.is_one_by_one
+                ),
                 limits.batch_seconds,
             )
             self._hurry = False

@@ -1,7 +1,7 @@
 """The process that reads, masks and writes the exchanges that a daemon sends it.
 
-It is started as `python -m dmrc.capture.recorder_process DESCRIPTOR`, and is the daemon's child. It takes everything
-from one connection: what it is to keep, and the secrets that it must mask, which are in no file and no argument.
+It is started as `python -m dmrc.capture.recorder_process`, and is the daemon's child. It takes everything from the
+connection that is its standard input: what it is to keep, and secrets to mask, which are in no file and no argument.
 Signals that end a daemon do not end it: it reads to the end of the connection, writes what it has, and ends.
 """
 
@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,9 +33,9 @@ from dmrc.exchange import Exchange
 _RETRY_SECONDS = 1.0
 _READ_BYTES = 256 << 10
 # What a daemon that died left here is worth waiting for a lock, or for somebody who makes room on the disk.
+_LAST_SECONDS = 30.0
 # What an exchange is read into is in no cycle; see `gateway.process`.
 _OBJECTS_BETWEEN_COLLECTIONS = (20_000, 10, 10)
-_LAST_SECONDS = 30.0
 
 
 class _Pending(NamedTuple):
@@ -176,13 +177,17 @@ class RecorderProcess:
 
 
 def main() -> None:
-    """Serve the connection of the descriptor that is named."""
+    """Serve the connection that is the standard input; `select` takes none above 1023, which a daemon may have."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     gc.set_threshold(*_OBJECTS_BETWEEN_COLLECTIONS)
     gc.freeze()
-    with socket.socket(fileno=int(sys.argv[1])) as channel:
-        RecorderProcess(channel).run()
+    with socket.socket(fileno=0) as channel:
+        try:
+            RecorderProcess(channel).run()
+        except Exception as error:  # noqa: BLE001 its message may quote a request, and goes to the log
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            sys.exit(f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}")
 
 
 if __name__ == "__main__":

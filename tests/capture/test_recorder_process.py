@@ -14,6 +14,7 @@ import pytest
 
 from dmrc.capture import deliveries
 from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.deliveries import Deliveries
 from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.policy import AnyCaller, Retention
 from dmrc.capture.recorder import Recorder
@@ -152,6 +153,95 @@ def test_one_that_cannot_start_is_tried_again_and_what_fits_waits(path, monkeypa
         assert recorder.flush(30)
     assert "10 lost, 20 wait" in caplog.text
     assert ExchangeDatabase(path).count() == 20
+
+
+DIES = """#!{python}
+import os, sys
+from dmrc.capture import recorder_process as process
+
+prepare = process.RecorderProcess._prepare
+
+def dies(self, frame):
+    if b"guilty" in frame.request:
+        {death}
+    prepare(self, frame)
+
+process.RecorderProcess._prepare = dies
+process.main()
+"""
+KILLED, CRASHED = "os.kill(os.getpid(), 9)", "raise ValueError(frame.request)"
+
+
+def one_that_dies(directory: Path, death: str) -> str:
+    """Write a recorder process that dies of an exchange, and return its path."""
+    program = directory / "python"
+    program.write_text(DIES.format(python=sys.executable, death=death))
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.parametrize("death", [KILLED, CRASHED])
+@pytest.mark.parametrize("closes", [True, False])
+def test_only_the_exchange_that_the_process_dies_of_is_given_up(path, tmp_path, monkeypatch, caplog, death, closes):
+    monkeypatch.setattr(sys, "executable", one_that_dies(tmp_path, death))
+    exchanges = [asked("guilty" if number == 7 else "harmless", id=new_exchange_id()) for number in range(20)]
+    recorder = Recorder(path)
+
+    for exchange in exchanges:
+        recorder.record(exchange)
+    if not closes:
+        assert recorder.flush(60)
+        recorder.record(exchange := asked("later", id=new_exchange_id()))
+        exchanges.append(exchange)
+    recorder.close(60)
+
+    guilty = exchanges.pop(7)
+    assert sorted(one.id for one in database_page(path)) == sorted(one.id for one in exchanges)
+    assert (recorder.counts().recorded, recorder.counts().dropped) == (len(exchanges), 1)
+    assert f"request '{guilty.id}' cannot be recorded: the recorder process ended 3 times when it got it" in caplog.text
+    assert "harmless" not in caplog.text
+
+
+def test_why_a_process_failed_is_told_without_the_words_of_a_request(path, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "executable", one_that_dies(tmp_path, CRASHED))
+    with recording(path) as recorder:
+        recorder.record(asked(f"guilty of {SECRET}"))
+
+        assert recorder.flush(30)
+
+    assert "(exit code 1: ValueError in python, line" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_daemon_with_more_than_a_thousand_descriptors_is_recorded(path):
+    with contextlib.ExitStack() as held:
+        for _ in range(1100):
+            held.enter_context(Path(os.devnull).open("rb"))
+        with recording(path) as recorder:
+            recorder.record(recorded("chat.json"))
+
+            assert recorder.flush(30)
+
+    assert ExchangeDatabase(path).count() == 1
+
+
+def test_to_trim_is_no_reason_to_look_for_a_process_that_died(path):
+    """The thread looked again and again, without a pause, until the next request."""
+    waiting = Deliveries(ExchangeDatabase(path), CaptureLimits(), lambda *_: None)
+    with waiting.changed:
+        one = waiting.accept(recorded("chat.json"), "full", None, 1)
+        assert one is not None
+        one.is_ready = True
+        waiting.send([one])
+        assert waiting.wait_settled(30)
+    assert waiting.trim(Retention(max_count=5))
+    psutil.Process(waiting.process_id).kill()
+    eventually(lambda: waiting.process_id is None, "its end")
+
+    waiting.send([])
+
+    assert waiting.wait_seconds() is None
+    waiting.close(0.0)
 
 
 def test_it_ends_where_nothing_is_asked_and_starts_again(path, monkeypatch, caplog):
