@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.process
 SECRET = "tok_8f3kd92mmQ"
 
 
-def process_of(recorder: Recorder) -> psutil.Process:
-    eventually(lambda: recorder.process_id is not None, "a recorder process")
+def process_of(recorder: Recorder, killed: Collection[int] = ()) -> psutil.Process:
+    eventually(lambda: recorder.process_id not in (None, *killed), "a recorder process")
     return psutil.Process(recorder.process_id)
 
 
@@ -47,8 +48,9 @@ def test_ten_kills_in_ten_thousand_requests_lose_none_write_none_twice_and_leave
         ids.append(new_exchange_id())
         recorder.record(recorded("chat.json", id=ids[-1]))
         if number % 1000 == 999:
-            killed.add(process_of(recorder).pid)
-            process_of(recorder).kill()
+            process = process_of(recorder, killed)
+            killed.add(process.pid)
+            process.kill()
         if number in (3333, 6666, 9999):
             assert recorder.flush(60)
             sizes.append((resident(here), resident(process_of(recorder))))
