@@ -42,8 +42,8 @@ def _in_runs(body: bytes) -> Documents:
     position = 0
     line = _LINE.search(body)
     while line is not None:
-        start, end = line.span(1)
-        said, first_end, events = body[start:end], end, 1
+        start, said, events = line.start(1), line[1].rstrip(b" \t"), 1
+        end = first_end = start + len(said)
         following = _LINE.search(body, end)
         if following is not None and (place := _only_text(said)) is not None:
             before, after = said[: place[0]], said[place[1] :]

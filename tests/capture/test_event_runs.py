@@ -85,6 +85,16 @@ def test_halves_of_an_escape_are_not_made_one():
     assert texts_of(read_through(body)) == texts_of(Documents.of(body))
 
 
+def test_spaces_behind_an_event_are_none_of_it():
+    """A chunk that began with one was taken for the one with the first token."""
+    body = stream(chunk("content", "a"), chunk("content", "b"), between="data: {} \n\n")
+    end = body.index(b" \n\n")
+
+    (document,) = read_through(body).documents[:1]
+
+    assert document.first_end == end == Documents.of(body).documents[0].end
+
+
 def test_tokens_of_an_answer_are_one_document():
     body = stream(*(chunk("content", f" {word}") for word in range(50)))
 
