@@ -137,7 +137,7 @@ def _question(number: int) -> dict[str, str]:
 def _ask(gateway: Gateway, messages: Sequence[dict[str, str]]) -> tuple[_Asked, str]:
     load = gateway.load
     connection = http.client.HTTPConnection("127.0.0.1", load.port, timeout=300)
-    headers = {"authorization": f"Bearer {load.key}"} if load.key else {}
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {load.key}"} if load.key else {})
     began = time.perf_counter()
     connection.request("POST", load.path, json.dumps({**load.body, "messages": list(messages)}), headers)
     answered = connection.getresponse()
