@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+from dmrc.common_beginning import first_difference
 from dmrc.date_texts import dates_in
 
 ChangeKind = Literal[
@@ -51,20 +52,6 @@ _UNIX_TIMES = range(1_200_000_000, 4_000_000_000)
 _SHORTEST_ID, _LONGEST_STEP, _LONG_NUMBER = 5, 10, 6
 _LONGEST_LIST, _LONGEST_NUMBER, _UNIT = 50_000, 40, 2
 _KNOWN_AGAIN = 60
-
-
-def first_difference(one: str, other: str) -> int:
-    """Return the index of the first character that differs; the length of the shorter where it begins the longer."""
-    if one == other:
-        return len(one)
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def changed_thing(before: str, now: str, at: int) -> tuple[ChangeKind, int]:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dmrc.common_beginning import first_difference
 from dmrc.fields import JsonObject
-from dmrc.lens.changes import ChangeKind, changed_thing, first_difference
+from dmrc.lens.changes import ChangeKind, changed_thing
 from dmrc.lens.prompt import Prompt, PromptPiece
 
 AROUND = 40

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dmrc.common_beginning import first_difference
+
 _TOOL_SIZE = 400  # characters of the description of a tool: it is not written out to be counted
 _PART_SIZE = 1000  # of what is no text, as a picture
 _BEFORE = ("chat_template_kwargs", "lora")
@@ -128,14 +130,7 @@ def _text(part: object) -> str | tuple[object, ...]:
 
 
 def _begin_alike(one: str | tuple[object, ...], other: str | tuple[object, ...]) -> int:
-    """Return how many characters, or tokens, are the same; found by halves, each of which is compared at once."""
-    if type(one) is not type(other):
-        return 0
-    same, at_most = 0, min(len(one), len(other))
-    while same < at_most:
-        middle = (same + at_most + 1) // 2
-        if one[same:middle] == other[same:middle]:
-            same = middle
-        else:
-            at_most = middle - 1
-    return same
+    """Return how many characters, or tokens, are the same; a text and tokens have none in common."""
+    if isinstance(one, str) and isinstance(other, str):
+        return first_difference(one, other)
+    return first_difference(one, other) if isinstance(one, tuple) and isinstance(other, tuple) else 0

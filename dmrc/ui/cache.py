@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dmrc.lens.changes import first_difference
+from dmrc.common_beginning import first_difference
 from dmrc.lens.difference import PromptDifference
 from dmrc.lens.look import CacheLook
 from dmrc.lens.words import WORDS, numbers, sentence, where

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dmrc.lens.changes import CHANGES, changed_thing, first_difference
+from dmrc.common_beginning import first_difference
+from dmrc.lens.changes import CHANGES, changed_thing
 from dmrc.lens.words import WORDS
 
 
