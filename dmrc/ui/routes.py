@@ -18,6 +18,7 @@ from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.ui.models import ModelPages
 from dmrc.ui.projects import ProjectPages
 from dmrc.ui.rendering import page
+from dmrc.ui.request import RequestPage
 from dmrc.ui.requests import RequestPages
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
         router.get(path, include_in_schema=False)(_home)
     router.get("/ui/login", status_code=303, response_class=Response)(_Login(parts).login)
     RequestPages(parts).add_to(router)
+    RequestPage(parts).add_to(router)
     ModelPages(parts).add_to(router)
     ProjectPages(parts).add_to(router)
     include(app, router)
