@@ -21,7 +21,7 @@ FLOORS = {
     "decompression": 1, "files": 1, "docker_context": 1, "safetensors": 1, "tar_entries": 1,
     "told_errors": 1, "retry_after": 1,
     "date_texts": 1,
-    "common_beginning": 1,
+    "common_beginning": 1, "figures": 1,
     "store": 2, "sources": 2, "compose": 2, "engines": 2, "dialects": 2,
     "capture": 3, "hooks": 3, "models": 3, "installing": 3, "scheduler": 3, "projects": 3, "kubernetes": 3,
     "comparison": 4, "cassettes": 4, "lens": 4,

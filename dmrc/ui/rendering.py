@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from dmrc import __version__
 from dmrc.capture.summary import milliseconds
+from dmrc.figures import ago_text, count_text, share_text, span_text
 from dmrc.gguf import format_size
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ def pretty(text: str) -> str:
         return text
 
 
+def _size(size_bytes: float | None) -> str:
+    return "" if size_bytes is None else format_size(size_bytes)
+
+
+def _ago(unix_seconds: float | None) -> str:
+    return "" if unix_seconds is None else ago_text(time.time() - unix_seconds)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2  # not needed until somebody looks
@@ -56,6 +66,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dmrc.ui"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"visible": visible, "pretty": pretty, "size": format_size, "milliseconds": milliseconds}
+    environment.filters |= {"visible": visible, "pretty": pretty, "milliseconds": milliseconds}
+    environment.filters |= {"count": count_text, "span": span_text, "share": share_text, "size": _size, "ago": _ago}
     environment.globals["longest_shown"] = LONGEST_SHOWN
     return environment
