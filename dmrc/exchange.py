@@ -55,6 +55,9 @@ class Exchange:
     """16 hex digits of the caller's `traceparent`."""
     session_id: str | None = None
     """What the caller named as its conversation."""
+    conversation_id: str | None = None
+    """Id of the first exchange of the conversation that it belongs to, maybe its own; None until it is written, and
+    where neither its content nor its caller says which one that is."""
 
     project: str | None = None
     """Compose project of the caller's key; `key:NAME` for one of `dmrc key create`, whose service is NAME."""

@@ -76,7 +76,20 @@ _VERSION_3 = (
     "CREATE INDEX exchanges_node ON exchanges (node, id) WHERE node IS NOT NULL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = (
+    "ALTER TABLE exchanges ADD COLUMN conversation_id TEXT",
+    "CREATE INDEX exchanges_conversation ON exchanges (conversation_id, id) WHERE conversation_id IS NOT NULL",
+    "CREATE INDEX exchanges_session ON exchanges (session_id, id) WHERE session_id IS NOT NULL",
+    "CREATE INDEX exchanges_trace ON exchanges (trace_id, id) WHERE trace_id IS NOT NULL",
+    # What later requests may repeat of an exchange, as hashes (`joining.evidence`). The kind is first: what is looked
+    # for within the last hour only is deleted then, and lies together.
+    """CREATE TABLE evidence (
+        kind INTEGER NOT NULL, fingerprint INTEGER NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (kind, fingerprint, number)) WITHOUT ROWID""",
+    "CREATE INDEX evidence_number ON evidence (kind, number)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """Statements that lead from version n to n + 1. Only ever appended to."""
 
 
