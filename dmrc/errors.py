@@ -185,10 +185,11 @@ class DigestMismatchError(RegistryError):
 
 
 class CancelledError(DmrcError):
-    """What was under way was cancelled by who had asked for it."""
+    """What was under way was cancelled by who had asked for it, or by who runs dmrc."""
 
     exit_code = 130
     http_status = 499
+    error_type = "cancelled"
 
 
 class EngineError(DmrcError):

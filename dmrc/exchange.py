@@ -11,6 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Literal
 
+from dmrc.errors import CancelledError
 from dmrc.fields import JsonValue as JsonValue
 
 Operation = Literal["chat", "completion", "embedding", "response", "rerank", "count_tokens"]
@@ -149,6 +150,11 @@ class Exchange:
 
     annotations: Mapping[str, JsonValue] = field(default_factory=dict)
     """Notes of plugins."""
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Return whether its caller hung up before its end, or the user of this machine has cancelled it."""
+        return self.client_disconnected or self.error_type == CancelledError.error_type
 
     def annotated(self, **notes: JsonValue) -> Exchange:
         """Return the exchange with notes added: `exchange.annotated(topic="whales")`."""

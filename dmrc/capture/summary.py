@@ -112,7 +112,7 @@ def model_name(name: str | None) -> str:
 
 def outcome(exchange: Exchange) -> Literal["done", "failed", "cancelled"]:
     """Return how a request ended, in one word."""
-    if exchange.client_disconnected:
+    if exchange.was_cancelled:
         return "cancelled"
     return "failed" if exchange.error_type is not None or (exchange.status or 0) >= 400 else "done"
 
@@ -200,7 +200,7 @@ def _clock(seconds: float, today: datetime) -> str:
 
 def _status(exchange: Exchange) -> str:
     text = "-" if exchange.status is None else str(exchange.status)
-    if exchange.client_disconnected:
+    if exchange.was_cancelled:
         return f"{text} cancelled"
     if exchange.error_type is not None and (exchange.status or 0) < 400:
         return f"{text} broken"

@@ -164,6 +164,8 @@ def _why_not(exchange: Exchange) -> str | None:
         return "dmrc diff asked it"
     if exchange.client_disconnected:
         return "the caller hung up before the end"
+    if exchange.was_cancelled:
+        return "it was cancelled before the end"
     if exchange.status is None or exchange.status >= 500 or exchange.status == 429:
         return f"it was answered with status {exchange.status}" if exchange.status else "it was not answered"
     if exchange.response_truncated:

@@ -49,7 +49,7 @@ def may_be_former(one: Exchange, now: Exchange) -> bool:
         return False
     if one.operation not in OPERATIONS or REPLAYED in one.annotations or (one.status or 0) >= 400:
         return False
-    if one.prompt_tokens is None and one.first_token_ms is None and one.client_disconnected:
+    if one.prompt_tokens is None and one.first_token_ms is None and one.was_cancelled:
         return False
     read_after = one.first_token_ms if one.first_token_ms is not None else one.total_ms
     begins = now.received_at + ((now.load_ms or 0.0) + (now.queue_ms or 0.0)) / 1000

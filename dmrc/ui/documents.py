@@ -62,6 +62,12 @@ class EndedRunners(AnswerDocument):
     unloaded: int
 
 
+class CancelledRequest(AnswerDocument):
+    """A request that was cancelled; its row follows when it has ended."""
+
+    cancelled: str = Field(description="Id of its exchange")
+
+
 class TotalsDocument(AnswerDocument):
     """Sums over a time, and over each part of it."""
 

@@ -12,11 +12,12 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from dmrc.capture.filters import NAMES, read_filter
 from dmrc.capture.queries import ExchangeFilter
+from dmrc.capture.summary import short_id
 from dmrc.capture.totals import Totals, together
-from dmrc.errors import InputError
+from dmrc.errors import InputError, NotFoundError
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.ui import documents
-from dmrc.ui.documents import HTML, RequestFilters, RequestFiltersAfter
+from dmrc.ui.documents import HTML, CancelledRequest, RequestFilters, RequestFiltersAfter
 from dmrc.ui.events import completed_row, row_events
 from dmrc.ui.rendering import page
 
@@ -46,6 +47,7 @@ class RequestPages:
         router.get("/ui/requests", response_class=Response, responses=HTML)(self.index)
         router.get("/ui/requests/rows", response_class=Response, responses=HTML)(self.rows)
         router.get("/ui/requests/totals", response_model=documents.TotalsDocument)(self.totals)
+        router.post("/ui/requests/{id}/cancel", response_model=CancelledRequest)(self.cancel)
         router.get("/ui/playground", response_class=Response, responses=HTML)(self.playground)
 
     async def index(self, filters: Wanted) -> Response:
@@ -91,6 +93,12 @@ class RequestPages:
 
         events = row_events(self._parts.live, self._parts.lifecycle, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+    async def cancel(self, id: str) -> dict[str, str]:
+        """End a request that waits or runs; its caller gets an error."""
+        if not self._parts.lifecycle.cancel(id):
+            raise NotFoundError(f"request {short_id(id)} has ended already, or is none")
+        return {"cancelled": id}
 
     async def playground(self) -> Response:
         """Return the playground."""

@@ -14,7 +14,7 @@ from dmrc.dialects.ollama.routes import OllamaChat
 from dmrc.dialects.openai.routes import OpenAIRoute
 from dmrc.dialects.responses.routes import ResponsesRoute
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
-from dmrc.gateway.inference.inference import _cancelled_by_hang_up
+from dmrc.gateway.inference.inference import _can_be_cancelled
 from dmrc.gateway.server.request_bodies import ClientDisconnected
 
 SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "client": ("127.0.0.1", 1)}
@@ -29,7 +29,7 @@ async def streamed(*chunks: bytes, dialect: Route = CHAT) -> ExchangeBuilder:
 
     called: list[Callable[[], None] | None] = []
     builder = ExchangeBuilder(SCOPE, dialect, send)
-    with _cancelled_by_hang_up({**SCOPE, "extensions": {"dmrc.hang_ups": called.append}}, builder):
+    with _can_be_cancelled({**SCOPE, "extensions": {"dmrc.hang_ups": called.append}}, builder):
         await builder.start(200, "text/event-stream", None)
         for chunk in chunks:
             await builder.send(chunk, more=True)

@@ -55,6 +55,9 @@ async def _ended(carrying: Carrying, source: HttpAnswer, builder: ExchangeBuilde
     except ProcessDiedError:
         builder.body.is_cut = True
         raise
+    except asyncio.CancelledError:
+        builder.body.is_cut = carrying.is_cut
+        raise
     if outcome.error is not None:
         raise outcome.error
     if not outcome.is_complete:

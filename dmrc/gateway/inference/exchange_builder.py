@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.types import Scope, Send
 
@@ -63,6 +63,8 @@ class ExchangeBuilder:
         self._response_headers: dict[str, str] = {}
         self.body = SentBody(writer_of(scope, send), self._clock)
         """Takes a body whose length was not told, piece by piece, after `start` and until `send` has no more."""
+        self.cancel: Callable[[], None] | None = None
+        """Ends the request as a hang-up of its caller would, who is told; None where there is nothing to end."""
         self._left_out = ""
 
     def saw_caller(self, caller: Caller | None) -> None:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from dmrc.dialects.chat.checks import checked
 from dmrc.dialects.chat.served import Served
 from dmrc.dialects.dialect import SLOT_PATHS, Call, LoadOrUnload, Route
-from dmrc.errors import DmrcError, EngineError, InputError, where
+from dmrc.errors import CancelledError, DmrcError, EngineError, InputError, where
 from dmrc.exchange import DIFF_HEADER, DIFF_NOTE
 from dmrc.gateway.inference.engine_client import EngineClient
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
@@ -83,7 +83,7 @@ class Inference:
                 builder.request_body = body.data
                 builder.saw_document(await body.json())
                 self._steps.lifecycle.started(builder)
-                with _cancelled_by_hang_up(scope, builder):
+                with _can_be_cancelled(scope, builder):
                     await self._answer(caller, builder)
         except DmrcError as error:
             await self._fail(error, builder)
@@ -195,26 +195,40 @@ async def _send_whole(builder: ExchangeBuilder, body: bytes) -> None:
 
 
 @contextmanager
-def _cancelled_by_hang_up(scope: Scope, builder: ExchangeBuilder) -> Iterator[None]:
-    """Cancel what runs inside when the caller goes away before the answer is complete: the slot is free at once.
+def _can_be_cancelled(scope: Scope, builder: ExchangeBuilder) -> Iterator[None]:
+    """Cancel what runs inside when the caller goes away, or the user wants it, before the answer is complete.
+
+    The slot is free at once.
 
     Raises:
-        ClientDisconnected: It was cancelled for that.
+        ClientDisconnected: It was cancelled for the caller has gone.
+        CancelledError: It was cancelled by `builder.cancel`.
     """
     task = cast("asyncio.Task[None]", asyncio.current_task())
+    why: list[ClientDisconnected | CancelledError] = []
 
-    def hang_up() -> None:
-        if not (builder.is_complete or builder.has_said_done or builder.client_disconnected):
-            builder.client_disconnected = True
+    def cancel(cause: ClientDisconnected | CancelledError) -> None:
+        if not (builder.is_complete or builder.has_said_done or why):
+            why.append(cause)
+            builder.client_disconnected = isinstance(cause, ClientDisconnected)
             task.cancel()
 
+    def when_told(make: Callable[[], ClientDisconnected | CancelledError]) -> None:
+        builder.body.when_told(lambda: cancel(make()))
+
     watch = hang_ups_of(scope)
-    watch(partial(builder.body.when_told, hang_up))
+    watch(partial(when_told, ClientDisconnected))
+    builder.cancel = partial(when_told, _cancelled)
     try:
         yield
     except asyncio.CancelledError:
-        if not builder.client_disconnected or task.uncancel():
+        if not why or task.uncancel():
             raise
-        raise ClientDisconnected from None
+        raise why[0] from None
     finally:
+        builder.cancel = None
         watch(None)
+
+
+def _cancelled() -> CancelledError:
+    return CancelledError("the request was cancelled on this machine, by who runs dmrc", remedy="Ask again")

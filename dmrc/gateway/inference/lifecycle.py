@@ -57,6 +57,14 @@ class Lifecycle:
         told = builder.beginning()
         return told if told.model is None else replace(told, model=self._mask(told.model))
 
+    def cancel(self, id: str) -> bool:
+        """Cancel a request that runs, waits or has its model loaded; False: there is none with this id."""
+        builder = self.running.get(id)
+        if builder is None or builder.cancel is None:
+            return False
+        builder.cancel()
+        return True
+
     def completed(self, builder: ExchangeBuilder, level: CaptureLevel | None) -> None:
         """Take note of a request that ended, however; `level` is that of its caller's project."""
         self.running.pop(builder.id, None)

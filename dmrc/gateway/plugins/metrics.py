@@ -176,7 +176,7 @@ class _Scrape:
 
 def _error_type(exchange: Exchange) -> str:
     """Return one of few words: an engine's own would be labels without end."""
-    if exchange.client_disconnected:
+    if exchange.was_cancelled:
         return "cancelled"
     if exchange.status is None or exchange.status >= 400:
         return str(exchange.status or "no_answer")

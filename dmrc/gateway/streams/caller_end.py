@@ -36,6 +36,11 @@ class CallerEnd:
             self._loop.add_writer(self._connection, self._write_on)
             self._hold()
 
+    @property
+    def is_cut(self) -> bool:
+        """Return whether the system has not taken all of what was written."""
+        return bool(self._unsent)
+
     async def drained(self) -> None:
         """Wait until the system has taken all."""
         if self._unsent:

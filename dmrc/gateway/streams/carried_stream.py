@@ -52,6 +52,8 @@ class CarriedStream:
             finally:
                 transport.abort()
             await self._caller.drained()
+        except asyncio.CancelledError:  # the daemon has stopped it
+            return Outcome(is_cut=self._caller.is_cut)
         except Exception as error:  # noqa: BLE001 the border: a bug of ours ends one stream
             return Outcome(bug=where(error))
         finally:

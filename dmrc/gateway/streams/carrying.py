@@ -40,6 +40,13 @@ class Carrying:
             await asyncio.wait((self._outcome,), timeout=_STOP_SECONDS)
             raise
 
+    @property
+    def is_cut(self) -> bool:
+        """Return whether the caller has part of a chunk at last, or nobody knows; of a stream that was stopped."""
+        if not self._outcome.done() or self._outcome.exception() is not None:
+            return True
+        return self._outcome.result().is_cut
+
     def when_told(self, call: Callable[[], None]) -> None:
         """Call once all was told that has gone to the caller so far."""
         if self._outcome.done():

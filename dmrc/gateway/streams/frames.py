@@ -102,20 +102,23 @@ class Outcome:
     """Or where a mistake of ours was raised."""
     may_keep_alive: bool = False
     """Whether the engine's connection can carry another answer."""
+    is_cut: bool = False
+    """Whether only a part of its last chunk has gone to the caller: it was stopped while the caller read slowly."""
 
     def packed(self) -> bytes:
         """Return it as bytes; an error as what it is and knows, for each class wants to be made of something else."""
         known = None if self.error is None else (type(self.error), self.error.args, vars(self.error))
-        return pickle.dumps((self.is_complete, known, self.bug, self.may_keep_alive), pickle.HIGHEST_PROTOCOL)
+        told = (self.is_complete, known, self.bug, self.may_keep_alive, self.is_cut)
+        return pickle.dumps(told, pickle.HIGHEST_PROTOCOL)
 
     @classmethod
     def unpacked(cls, content: bytes) -> Outcome:
         """Read what a process has packed."""
         # Nobody but a process that the daemon has started has the other end.
-        is_complete, known, bug, may_keep_alive = pickle.loads(content)  # noqa: S301
+        is_complete, known, bug, may_keep_alive, is_cut = pickle.loads(content)  # noqa: S301
         error = None
         if known is not None:
             kind, arguments, more = known
             error = kind.__new__(kind, *arguments)
             vars(error).update(more)
-        return cls(is_complete, error, bug, may_keep_alive)
+        return cls(is_complete, error, bug, may_keep_alive, is_cut)

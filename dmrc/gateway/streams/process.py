@@ -57,7 +57,9 @@ class StreamProcess:
     def _end(self, number: int, task: asyncio.Task[Outcome]) -> None:
         self._tell(number)
         del self._streams[number], self._tasks[number]
-        self._channel.send(StreamMessage.ENDED, number, (Outcome() if task.cancelled() else task.result()).packed())
+        # One that was stopped before its first step has done nothing with the caller's connection.
+        outcome = Outcome() if task.cancelled() else task.result()
+        self._channel.send(StreamMessage.ENDED, number, outcome.packed())
 
     def _tell(self, number: int) -> None:
         stream = self._streams.get(number)
