@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 class App:
     """One run of the command line."""
 
-    def __init__(self, settings: Settings, plugins: Plugins) -> None:
-        """Open nothing yet."""
+    def __init__(self, settings: Settings, plugins: Plugins, command: str = "dmrc") -> None:
+        """Open nothing yet; `command` is what others see of this process while it pulls: `dmrc up`."""
         self.settings = settings
+        self.command = command
         self.plugins = plugins
         self._sources: Sequence[Source] | None = None
         self._making_sources = threading.Lock()
@@ -59,7 +60,7 @@ class App:
         """Return models joined with the places that they come from and go to."""
         from dmrc.models import Models
 
-        models = Models(self.store, self.sources, self.settings.default_registry)
+        models = Models(self.store, self.sources, self.settings.default_registry, self.command)
         models.on_pulled.append(self._tell_pulled)
         return models
 

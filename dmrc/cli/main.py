@@ -77,7 +77,9 @@ def main(
         settings = Settings.from_environment(os.environ)
         plugins = Plugins(settings.plugins)
         cli = create_cli(plugins, commands)
-        code = cli.main(args=argv, prog_name=name, standalone_mode=False, obj=App(settings, plugins))
+        words = sys.argv[1:] if argv is None else argv
+        command = " ".join([name, *(word for word in words[:1] if not word.startswith("-"))])
+        code = cli.main(args=argv, prog_name=name, standalone_mode=False, obj=App(settings, plugins, command))
     except DmrcError as error:
         for line in error.log_tail:
             click.echo(f"  {line}", err=True)

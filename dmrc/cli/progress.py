@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +18,7 @@ from dmrc.cli.tables import duration
 if TYPE_CHECKING:
     import rich.progress
 
-    from dmrc.sources import ProgressEvent
+    from dmrc.sources import ProgressEvent, TransferCount
 
 _LINE_SECONDS = 3.0
 
@@ -62,35 +61,14 @@ def spinner(text: str) -> Iterator[None]:
         yield
 
 
-@dataclass(slots=True)
-class _Model:
-    """One model on its way."""
+def _line(name: str, count: TransferCount) -> str:
+    """Return how far a transfer is, how fast it is, and how long it will take like that."""
+    from dmrc.gguf import format_size
 
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Bytes done and size of each layer that has to travel."""
-    last_line: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
-    """When a line was last written, and how many bytes were done then."""
-
-    @property
-    def done(self) -> int:
-        return sum(current for current, _ in self.layers.values())
-
-    @property
-    def size(self) -> int:
-        return sum(size for _, size in self.layers.values())
-
-    def came_before(self, count: int) -> None:
-        """Leave bytes of an earlier attempt out of the rate."""
-        then, done = self.last_line
-        self.last_line = (then, done + count)
-
-    def line(self, name: str) -> str:
-        """Return how far it is, how fast it was since the last line, and how long it will take like that."""
-        (then, before), self.last_line = self.last_line, (time.monotonic(), self.done)
-        rate = (self.done - before) / max(self.last_line[0] - then, 0.001)
-        left = f", {duration((self.size - self.done) / rate)} left" if rate > 0 else ""
-        percent = self.done * 100 // max(self.size, 1)
-        return f"{name}: {self.done / 1e6:.1f} of {self.size / 1e6:.1f} MB ({percent} %), {rate / 1e6:.1f} MB/s{left}"
+    done, size, rate = count.done_bytes, count.size_bytes, count.rate() or 0.0
+    left = f", {duration((size - done) / rate)} left" if rate > 0 else ""
+    percent = done * 100 // max(size, 1)
+    return f"{name}: {format_size(done)} of {format_size(size)} ({percent} %), {format_size(rate)}/s{left}"
 
 
 class PullProgress:
@@ -104,7 +82,7 @@ class PullProgress:
         """Show nothing until the first event."""
         self._cancel = threading.Event()
         self._lock = threading.Lock()
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, TransferCount] = {}
         self._bars: _Bars | None = None
         self._next_line = time.monotonic() + _LINE_SECONDS
 
@@ -155,22 +133,18 @@ class PullProgress:
         if event.layer is None:
             (self._bars.note if self._bars else note)(event.status)
             return
-        model = self._models.setdefault(name, _Model())
-        before = model.done
-        if event.size_bytes and not event.was_there:
-            model.layers[event.layer] = (event.current_bytes, event.size_bytes)
-        else:
-            model.layers.pop(event.layer, None)
-        if event.is_resumed:
-            model.came_before(model.done - before)
+        from dmrc.sources import TransferCount
+
+        model = self._models.setdefault(name, TransferCount())
+        model.take(event)
         if is_terminal():
             self._bars = self._bars or _Bars()
             self._bars.show(name, model, afresh=event.is_resumed)
         elif model.layers and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS
             for other, moving in self._models.items():
-                if moving.done < moving.size:
-                    note(moving.line(other))
+                if moving.done_bytes < moving.size_bytes:
+                    note(_line(other, moving))
 
 
 class _Bars:
@@ -189,9 +163,9 @@ class _Bars:
         """Write a line above the bars."""
         self._progress.console.print(text, markup=False, highlight=False)
 
-    def show(self, name: str, model: _Model, *, afresh: bool) -> None:
+    def show(self, name: str, model: TransferCount, *, afresh: bool) -> None:
         """Move the bars of a model; `afresh` leaves what came before out of the rate."""
-        self._row((name, ""), name, model.done, model.size, afresh=afresh)
+        self._row((name, ""), name, model.done_bytes, model.size_bytes, afresh=afresh)
         large = {layer: bytes_ for layer, bytes_ in model.layers.items() if bytes_[1] >= _SMALLEST_ROW_BYTES}
         # One layer would say twice what its model says; more than the screen holds would hide the models.
         shown = list(large.items()) if 1 < len(large) < self._progress.console.height // 2 else []

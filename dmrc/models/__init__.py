@@ -9,11 +9,14 @@ from dmrc.models.description import (
 )
 from dmrc.models.models import Models, Pulled
 from dmrc.models.packaging import Parts, with_facts
+from dmrc.models.pulls import Pulls, RunningPull
 
 __all__ = [
     "Models",
     "Parts",
     "Pulled",
+    "Pulls",
+    "RunningPull",
     "capabilities",
     "describe",
     "describe_for_openai",

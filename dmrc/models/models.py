@@ -19,6 +19,7 @@ from dmrc.errors import (
     RegistryError,
 )
 from dmrc.models.packaging import Packager, Parts
+from dmrc.models.pulls import Pulls
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest, model_id
 from dmrc.secret_names import hidden_in_urls
 from dmrc.sources import Connections, Inspectable, Progress, ProgressEvent, Source, Transfer
@@ -54,14 +55,21 @@ class Models:
     """The store and the sources, joined. Methods block, and are safe in threads and in several processes."""
 
     def __init__(
-        self, store: Store, sources: Callable[[], Sequence[Source]] = tuple, default_registry: str = DEFAULT_REGISTRY
+        self,
+        store: Store,
+        sources: Callable[[], Sequence[Source]] = tuple,
+        default_registry: str = DEFAULT_REGISTRY,
+        command: str = "",
     ) -> None:
         """Bring models from `sources`, asked in order, into `store`, and to those of them that take models.
 
         They are wanted when something is not here: to import all of them takes longer than to find a model that is.
+        `command` says what this process is, to who looks at its pulls from another one.
         """
         self.store = store
         """Where the models are."""
+        self.pulls = Pulls(store.root, command)
+        """Those that run, whoever started them."""
         self._sources = sources
         self._default_registry = default_registry
         self._connections = Connections()
@@ -99,8 +107,9 @@ class Models:
         refresh = refresh and not (before and _names_one_model(text))
         model, came, failure = None if refresh else before, False, None
         if model is None:
-            transfer = Transfer(self.store, progress or _ignore, cancelled or _never, self._connections, formats)
-            model, came, failure = self._bring(text, transfer, before, refresh=refresh)
+            with self.pulls.noted(text, progress or _ignore, cancelled or _never) as told:
+                transfer = Transfer(self.store, told.progress, told.cancelled, self._connections, formats)
+                model, came, failure = self._bring(text, transfer, before, refresh=refresh)
         if formats is not None and model.config.format not in formats:
             raise FormatError(text.strip(), model.config.format)
         was_present = before is not None and before.digest == model.digest

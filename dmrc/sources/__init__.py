@@ -13,6 +13,7 @@ from dmrc.sources.source import (
     Transfer,
     WritableBlob,
 )
+from dmrc.sources.transfer_count import TransferCount
 
 __all__ = [
     "BlobSink",
@@ -26,5 +27,6 @@ __all__ = [
     "Searchable",
     "Source",
     "Transfer",
+    "TransferCount",
     "WritableBlob",
 ]

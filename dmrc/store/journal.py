@@ -8,12 +8,13 @@ failure a journal may promise more than the disk has, which the digest at the en
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
 from pathlib import Path
 from typing import Self
+
+from dmrc.store.held_files import lock
 
 PIECE_BYTES = 16 << 20
 """Each piece is brought by one connection. Small, so that the hash can follow; large against a round trip."""
@@ -53,7 +54,7 @@ class DownloadJournal:
         Raises:
             OSError: It cannot be opened or written.
         """
-        descriptor = _lock(path, os.O_RDWR | os.O_CREAT)
+        descriptor = lock(path, os.O_RDWR | os.O_CREAT)
         if descriptor is None:
             return None
         try:
@@ -83,52 +84,3 @@ class DownloadJournal:
         if remove:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
-
-
-def remove_unless_held(path: Path, data: Path) -> bool:
-    """Remove a journal and its data file; return False where somebody brings the blob, or nothing is there.
-
-    Raises:
-        OSError: They cannot be removed.
-    """
-    try:
-        descriptor = _lock(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    if descriptor is None:
-        return False
-    try:
-        data.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def is_held(path: Path) -> bool:
-    """Return whether somebody brings the blob of a journal now."""
-    try:
-        descriptor = _lock(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is None
-
-
-def _lock(path: Path, flags: int) -> int | None:
-    """Return a descriptor with the lock of the file, or None while another has it."""
-    while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        # Who had it before removed the file after we had opened it.
-        os.close(descriptor)

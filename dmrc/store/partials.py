@@ -19,7 +19,8 @@ from dmrc.errors import CancelledError, DigestMismatchError, StoreError
 from dmrc.reference import is_digest
 from dmrc.store.files import disk_error, disk_full, keep_as, storage_errors
 from dmrc.store.garbage import Garbage
-from dmrc.store.journal import PIECE_BYTES, DownloadJournal, is_held, remove_unless_held
+from dmrc.store.held_files import is_held, remove_unless_held
+from dmrc.store.journal import PIECE_BYTES, DownloadJournal
 
 _HASH_BYTES = 1 << 20
 

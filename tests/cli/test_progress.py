@@ -107,7 +107,7 @@ def test_elsewhere_whole_lines_are_written_now_and_then(terminal: str | None) ->
     assert first == "Waiting for another pull of ai/tiny"
     assert 2 <= len(lines) <= 20  # where each step takes 0.2 s; of the 40 events each would have one
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", written)
-    pattern = r"(ai/tiny|\[::1\]\S+): [\d.]+ of 800\.0 MB \(\d+ %\), [\d.]+ MB/s(, \d+ seconds? left)?"
+    pattern = r"(ai/tiny|\[::1\]\S+): [\d.]+ k?M?B of 800\.00 MB \(\d+ %\), [\d.]+ k?M?B/s(, \d+ seconds? left)?"
     for line in lines:
         assert re.fullmatch(pattern, line), line
     assert any(line.endswith(" left") for line in lines)

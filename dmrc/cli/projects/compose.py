@@ -203,10 +203,12 @@ class _Pulling:
     def __call__(self, event: ProgressEvent, /) -> None:
         import time
 
+        from dmrc.gguf import format_size
+
         if event.layer is None or not event.size_bytes:
             return
         self._layers[event.layer] = (event.current_bytes, event.size_bytes)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + 0.5
             current, size = (sum(column) for column in zip(*self._layers.values(), strict=True))
-            _say("info", f"pulling {self._model}: {current / 1e6:.1f} of {size / 1e6:.1f} MB")
+            _say("info", f"pulling {self._model}: {format_size(current)} of {format_size(size)}")

@@ -28,6 +28,7 @@ from dmrc.engines.container.failures import SAID
 from dmrc.engines.container.order import PORT, RUN, SOCKET, Order
 from dmrc.engines.parent_death import die_with_parent
 from dmrc.errors import DockerError
+from dmrc.gguf import format_size
 
 _PIDS = 4096  # threads are counted, and a server has as many as there are cores, several times
 _SHARED_MEMORY = "1g"  # Docker's 64 MB are too little for servers of several processes
@@ -158,7 +159,7 @@ class Keeper:
         """Print now and then how far it is: the daemon takes a silent start for a stalled one."""
         if time.monotonic() - self._noted_at > _NOTE_SECONDS:
             self._noted_at = time.monotonic()
-            print(f"dmrc pulls layer {layer}: {current / 1e6:.1f} of {size / 1e6:.1f} MB", flush=True)
+            print(f"dmrc pulls layer {layer}: {format_size(current)} of {format_size(size)}", flush=True)
 
 
 def main(order: Order) -> None:

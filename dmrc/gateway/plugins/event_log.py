@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 
 from dmrc import Exchange, Project, Runner, hookimpl
+from dmrc.gguf import format_size
 
 _log = logging.getLogger("dmrc.events")
 
@@ -54,7 +55,7 @@ def dmrc_runner_stopped(runner: Runner, exit_code: int | None, reason: str) -> N
 @hookimpl
 def dmrc_model_pulled(reference: str, digest: str, size_bytes: int, seconds: float) -> None:
     """Log a model that came."""
-    message = f"pulled {reference}, {size_bytes / 1e6:.1f} MB in {seconds:.1f} s"
+    message = f"pulled {reference}, {format_size(size_bytes)} in {seconds:.1f} s"
     fields = {"model_reference": reference, "digest": digest, "size_bytes": size_bytes, "seconds": round(seconds, 3)}
     _write(logging.INFO, "model_pulled", message, fields)
 
