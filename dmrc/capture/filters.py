@@ -10,7 +10,10 @@ from datetime import datetime
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.errors import InputError
 
-NAMES = ("project", "service", "model", "node", "status", "errors", "slow", "since", "before", "grep")
+NAMES = (
+    *("project", "service", "model", "node", "status", "errors", "slow", "since", "before", "grep"),
+    *("conversation", "session", "trace"),
+)
 """What `read_filter` understands."""
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -37,6 +40,9 @@ def read_filter(given: Mapping[str, str | bool | None], sign: str = "") -> Excha
         slower_ms=None if slow is None else _span(slow, f"{sign}slow") * 1000,
         since=read_moment(words.get("since"), f"{sign}since"),
         before=read_moment(words.get("before"), f"{sign}before"),
+        conversation=words.get("conversation"),
+        session=words.get("session"),
+        trace=words.get("trace"),
         text=words.get("grep"),
     )
 

@@ -41,6 +41,12 @@ class ExchangeFilter:
     """Only those that came in then or later; Unix seconds."""
     before: float | None = None
     """Only those that came in earlier; Unix seconds."""
+    conversation: str | None = None
+    """Id of a conversation."""
+    session: str | None = None
+    """What callers named as their conversation, in a header."""
+    trace: str | None = None
+    """32 hex digits of callers' `traceparent`."""
     text: str | None = None
     """Words that must all occur in prompt, context or answer; nothing in it is an operator."""
 
@@ -53,33 +59,38 @@ def is_shown(exchange: Exchange, query: ExchangeFilter) -> bool:
         and query.service in (None, exchange.service)
         and query.model in (None, *(getattr(exchange, column) for column in _MODEL_COLUMNS))
         and query.node in (None, exchange.node)
+        and query.conversation in (None, exchange.conversation_id)
+        and query.session in (None, exchange.session_id)
+        and query.trace in (None, exchange.trace_id)
         and (query.status is None or query.status[0] <= status <= query.status[1])
         and (not query.failed or failed or status >= 400)
         and (query.slower_ms is None or (exchange.total_ms or 0.0) >= query.slower_ms)
     )
 
 
-def page_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
+def page_statement(
+    query: ExchangeFilter, limit: int, before_id: str | None, columns: str = SCALARS
+) -> tuple[str, list[Value]]:
     """Return the SQL of a page and its parameters; every page walks one index backwards and sorts nothing."""
     conditions, values = _conditions(query)
     if before_id is not None:
         conditions.append("id < ?")
         values.append(before_id)
     if query.text is not None:
-        return _text_statement(query, limit, before_id)
+        return _text_statement(query, limit, before_id, columns)
     where, order = " AND ".join(conditions or ["true"]), "ORDER BY id DESC"
     if query.model is None:
-        source = f"SELECT {SCALARS} FROM exchanges INDEXED BY {_index(query)}"  # noqa: S608
+        source = f"SELECT {columns} FROM exchanges INDEXED BY {_index(query)}"  # noqa: S608
         return f"{source} WHERE {where} {order} LIMIT ?", [*values, limit]
     # One walk a column, merged by SQLite as it goes: an OR would read and sort every match.
     prefix = "exchanges" if query.project is None else "exchanges_project"
-    rare = _rare_index(query)
+    rare = _joined_index(query) or _rare_index(query)
     walks = [
         f"SELECT id FROM exchanges INDEXED BY {rare or f'{prefix}_{column}'} WHERE {column} = ? AND {where}"  # noqa: S608
         for column in _MODEL_COLUMNS
     ]
     ids = f"{' UNION '.join(walks)} {order} LIMIT ?"
-    statement = f"SELECT {SCALARS} FROM exchanges WHERE id IN ({ids}) {order}"  # noqa: S608
+    statement = f"SELECT {columns} FROM exchanges WHERE id IN ({ids}) {order}"  # noqa: S608
     return statement, [*(value for _ in walks for value in (str(query.model), *values)), limit]
 
 
@@ -91,6 +102,9 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
         ("project = ?", query.project),
         ("service = ?", query.service),
         ("node = ?", query.node),
+        ("conversation_id = ?", query.conversation),
+        ("session_id = ?", query.session),
+        ("trace_id = ?", query.trace),
         ("total_ms >= ?", query.slower_ms),
         ("id >= ?", None if query.since is None else id_at(query.since)),
         ("id < ?", None if query.before is None else id_at(query.before)),
@@ -103,15 +117,17 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
         conditions.append("status = ?" if lowest == highest else "status BETWEEN ? AND ?")
         values += [lowest] if lowest == highest else [lowest, highest]
     # A partial index is used where its condition stands in the query word for word.
-    conditions += [condition for condition in (FAILED, SLOW) if _index(query) == _PARTIAL[condition]]
+    index = _index(query)
+    if query.failed or index == _PARTIAL[FAILED]:
+        conditions.append(FAILED)
+    if index == _PARTIAL[SLOW]:
+        conditions.append(SLOW)
     return conditions, values
 
 
 def _conditions_but_words(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
     """Return what does not concern the words, for what does not walk an index of the model."""
     conditions, values = _conditions(query)
-    if query.failed and FAILED not in conditions:
-        conditions.append(FAILED)
     if query.model is not None:
         conditions.append(_IS_MODEL)
         values += [query.model] * len(_MODEL_COLUMNS)
@@ -132,18 +148,24 @@ def _words(text: str) -> str:
     return " ".join(f'"{word}"' for word in re.sub(r'["\0]', " ", text).split()) or '""'
 
 
-def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None) -> tuple[str, list[Value]]:
+def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None, columns: str) -> tuple[str, list[Value]]:
     """Return the SQL that walks the matches from the last one written: their ids need not be sorted."""
     conditions, values = _conditions_but_words(query)
     if before_id is not None:
         conditions.append("words.rowid < (SELECT number FROM exchanges WHERE id = ?)")
         values.append(before_id)
     where = " AND ".join(["words MATCH ?", *conditions])
-    source = f"SELECT {SCALARS} FROM words CROSS JOIN exchanges ON number = words.rowid"  # noqa: S608
+    source = f"SELECT {columns} FROM words CROSS JOIN exchanges ON number = words.rowid"  # noqa: S608
     return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [_words(str(query.text)), *values, limit]
 
 
+_JOINED = ("conversation", "session", "trace")
 _PARTIAL = {FAILED: "exchanges_failed", SLOW: "exchanges_slow"}
+
+
+def _joined_index(query: ExchangeFilter) -> str | None:
+    """Return the index of what joins requests: of each there are a few, whatever the other conditions are."""
+    return next((f"exchanges_{name}" for name in _JOINED if getattr(query, name) is not None), None)
 
 
 def _rare_index(query: ExchangeFilter) -> str | None:
@@ -157,7 +179,7 @@ def _rare_index(query: ExchangeFilter) -> str | None:
 
 def _index(query: ExchangeFilter) -> str:
     """Return the index whose condition leaves the fewest rows."""
-    if rare := _rare_index(query):
+    if rare := _joined_index(query) or _rare_index(query):
         return rare
     names = [name for name in ("project", "service") if getattr(query, name) is not None]
     if not names and query.node is not None:

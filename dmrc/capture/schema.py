@@ -26,6 +26,9 @@ SLOW_MS = 5000
 SLOW = f"(total_ms >= {SLOW_MS})"
 """The condition of the partial index `exchanges_slow`, to be repeated likewise."""
 
+JOINED = "(conversation_id <> id)"
+"""The condition of the partial index `exchanges_joined`, likewise: not the first request of its conversation."""
+
 TAIL = "substr(id, 29)"
 """The expression of the index `exchanges_tail`: the last 8 hex digits of an id, the part that differs."""
 
@@ -79,6 +82,7 @@ _VERSION_3 = (
 _VERSION_4 = (
     "ALTER TABLE exchanges ADD COLUMN conversation_id TEXT",
     "CREATE INDEX exchanges_conversation ON exchanges (conversation_id, id) WHERE conversation_id IS NOT NULL",
+    f"CREATE INDEX exchanges_joined ON exchanges (id, conversation_id) WHERE {JOINED}",
     "CREATE INDEX exchanges_session ON exchanges (session_id, id) WHERE session_id IS NOT NULL",
     "CREATE INDEX exchanges_trace ON exchanges (trace_id, id) WHERE trace_id IS NOT NULL",
     # What later requests may repeat of an exchange, as hashes (`joining.evidence`). The kind is first: what is looked

@@ -25,6 +25,9 @@ class RequestFilters(BaseModel):
     since: str = Field(default="", description="`1h`, or a date")
     before: str = Field(default="", description="`1h`, or a date")
     grep: str = Field(default="", description="Words of the question or the answer")
+    conversation: str = Field(default="", description="Id of a conversation")
+    session: str = Field(default="", description="What callers named as their conversation")
+    trace: str = Field(default="", description="32 hex digits of callers' `traceparent`")
 
     def given(self) -> dict[str, str]:
         """Return those that say something."""

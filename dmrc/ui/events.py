@@ -62,6 +62,8 @@ def _may_show(started: Started, query: ExchangeFilter) -> bool:
     """Return whether the filter may show a request of which the end is not known."""
     if query.failed or query.status is not None or query.slower_ms is not None:
         return False
+    if (query.conversation, query.session, query.trace) != (None, None, None):
+        return False  # it is known when it is written
     wanted = (query.project, started.project), (query.service, started.service), (query.model, started.model)
     return all(asked in (None, given) for asked, given in wanted)
 

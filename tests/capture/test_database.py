@@ -85,6 +85,26 @@ def test_filters_hold_together(database):
     assert ids(project="none") == ids(node="none") == []
 
 
+def test_what_joins_requests_is_a_filter_beside_others(database):
+    exchanges = [
+        replace(
+            one, conversation_id=f"c{n % 2}", session_id=f"s{n % 3}", trace_id=f"t{n % 5}", status=200 + n % 2 * 300
+        )
+        for n, one in enumerate(many(30))
+    ]
+    database.insert_many(exchanges)
+
+    def ids(**conditions):
+        return [int(one.id[-12:], 16) for one in database.page(ExchangeFilter(**conditions), 100)]
+
+    numbers = range(29, -1, -1)
+    assert ids(conversation="c1") == [n for n in numbers if n % 2]
+    assert ids(conversation="c0", failed=True) == []
+    assert ids(conversation="c1", failed=True, session="s2") == [n for n in numbers if n % 2 and n % 3 == 2]
+    assert ids(trace="t4", text="planet") == [n for n in numbers if n % 5 == 4]
+    assert ids(session="none") == []
+
+
 def test_a_model_is_found_by_any_of_its_names_once(database):
     keys = many(3)
     exchanges = [
@@ -117,6 +137,11 @@ def test_a_model_is_found_by_any_of_its_names_once(database):
         (ExchangeFilter(slower_ms=7000, project="p"), "exchanges_slow"),
         (ExchangeFilter(slower_ms=100, project="p"), "exchanges_project"),
         (ExchangeFilter(since=5, before=9), "sqlite_autoindex_exchanges_1"),
+        (ExchangeFilter(conversation="0190"), "exchanges_conversation"),
+        (ExchangeFilter(conversation="0190", model="m", project="p"), "exchanges_conversation"),
+        (ExchangeFilter(conversation="0190", failed=True), "exchanges_conversation"),
+        (ExchangeFilter(session="s", project="p"), "exchanges_session"),
+        (ExchangeFilter(trace="t", slower_ms=7000), "exchanges_trace"),
     ],
 )
 @pytest.mark.parametrize("before", [None, "0190"])

@@ -129,7 +129,7 @@ def test_a_shell_gets_its_completion(dmrc: Dmrc, shell: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("dmrc st", ["status", "stop-runner"]), ("dmrc requests --se", ["--service"])],
+    [("dmrc st", ["status", "stop-runner"]), ("dmrc requests --se", ["--service", "--session"])],
 )
 def test_completion_names_commands_and_options(dmrc: Dmrc, words: str, expected: list[str]) -> None:
     position = str(len(words.split()) - 1)

@@ -13,7 +13,7 @@ import click
 from dmrc.cli.app import App, pass_app
 from dmrc.cli.options import json_option
 from dmrc.cli.record.cassette.place import CassettePlace, cassette_options, shown
-from dmrc.cli.record.requests.filters import filter_options
+from dmrc.cli.record.requests.filters import chosen, filter_options
 
 if TYPE_CHECKING:
     from dmrc.capture.database import ExchangeDatabase
@@ -42,13 +42,12 @@ def from_requests(
     """
     import json
 
-    from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note
     from dmrc.errors import NotFoundError
 
     given["project"] = given["project"] or place.project
     database = app.record
-    page = database.page(read_filter(given, "--"), last)[::-1]
+    page = database.page(chosen(app, given), last)[::-1]
     if not page:
         of = f" of project '{given['project']}'" if given["project"] else ""
         raise NotFoundError(f"no request{of} is on record that matches", remedy="See: dmrc requests")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.record.requests.filters import filter_options
+from dmrc.cli.record.requests.filters import chosen, filter_options
 
 if TYPE_CHECKING:
     from dmrc.exchange import Exchange
@@ -31,14 +31,13 @@ def export(app: App, /, ids: tuple[str, ...], form: str, output: Path | None, li
     openai-eval is a data set of the evals framework.
     """
     from dmrc.capture.exports import FORMS, is_whole
-    from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note
     from dmrc.errors import InputError
 
     database = app.record
     if ids and any(given.values()):
         raise InputError("requests are exported by id or by options", remedy="Leave one of them out")
-    wanted = [one.id for one in database.page(read_filter(given, "--"), limit)[::-1]] if not ids else list(ids)
+    wanted = [one.id for one in database.page(chosen(app, given), limit)[::-1]] if not ids else list(ids)
     exchanges = [database.get(id) for id in wanted]
     write = FORMS[form]
     usable = [exchange for exchange in exchanges if write.accepts(exchange)]

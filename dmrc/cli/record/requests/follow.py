@@ -35,11 +35,12 @@ def follow_requests(app: App, query: ExchangeFilter, limit: int, *, as_json: boo
     """Print the last `limit` requests, then each one that completes, until Ctrl+C; survives the daemon's restarts.
 
     Raises:
-        InputError: The filter has words: only what is on disk can be searched.
+        InputError: The filter has words, or a conversation: only what is on disk can be searched for them.
     """
-    if query.text is not None or query.before is not None:
+    if query.text is not None or query.before is not None or query.conversation is not None:
         raise InputError(
-            "--follow does not go with --grep or --before", remedy="Leave it out, or list without --follow"
+            "--follow does not go with --grep, --before or --conversation",
+            remedy="Leave it out, or list without --follow",
         )
     database = app.record
     with _output(as_json) as output:

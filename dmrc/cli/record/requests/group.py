@@ -9,7 +9,7 @@ import click
 from dmrc.cli.app import App
 from dmrc.cli.options import json_option
 from dmrc.cli.record.requests.export import export
-from dmrc.cli.record.requests.filters import filter_options
+from dmrc.cli.record.requests.filters import chosen, filter_options
 from dmrc.cli.record.requests.rm import rm
 from dmrc.cli.record.requests.show import show
 
@@ -35,9 +35,8 @@ def requests(context: click.Context, /, limit: int | None, follow: bool, as_json
         return
     app = context.find_object(App)
     assert app is not None  # noqa: S101 main() passes it
-    from dmrc.capture.filters import read_filter
 
-    query = read_filter(given, "--")
+    query = chosen(app, given)
     if follow:
         from dmrc.cli.record.requests.follow import follow_requests
 

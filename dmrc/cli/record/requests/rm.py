@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.record.requests.filters import filter_options
+from dmrc.cli.record.requests.filters import chosen, filter_options
 
 
 @click.command(epilog="Example: dmrc requests rm --project facts --before 7d")
@@ -21,7 +21,6 @@ def rm(app: App, /, ids: tuple[str, ...], yes: bool, **given: Any) -> int:
 
     They are gone from the file: what they took is overwritten with zeros, and the search index is merged.
     """
-    from dmrc.capture.filters import read_filter
     from dmrc.cli.progress import note, spinner
     from dmrc.errors import InputError
 
@@ -29,7 +28,7 @@ def rm(app: App, /, ids: tuple[str, ...], yes: bool, **given: Any) -> int:
     if bool(ids) == by_options:
         raise InputError("requests are deleted by id or by options", remedy="Run: dmrc requests rm ID, or --before 7d")
     database = app.record
-    found = list(dict.fromkeys(database.get(id).id for id in ids)) if ids else database.ids(read_filter(given, "--"))
+    found = list(dict.fromkeys(database.get(id).id for id in ids)) if ids else database.ids(chosen(app, given))
     if not found:
         note("no request was recorded that matches")
         return 0
