@@ -148,6 +148,12 @@ class Exchange:
     response_truncated: bool = False
     """Whether `response_body` is only a beginning."""
 
+    request_media: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What is known of the pictures that were taken out of `request_body`, by the SHA-256 that stands in their place.
+
+    Shape: `{"9f86d0…": {"width": 64, "height": 48}}`, each with `base64` where `DMRC_CAPTURE_MEDIA` keeps them.
+    """
+
     annotations: Mapping[str, JsonValue] = field(default_factory=dict)
     """Notes of plugins."""
 

@@ -44,6 +44,8 @@ class Settings:
     """`DMRC_REQUIRE_KEY=1`: refuse requests without a key on loopback too."""
     capture: CaptureLevel | None = None
     """`DMRC_CAPTURE`: full, metadata or off; None when it is not set."""
+    capture_media: bool = False
+    """`DMRC_CAPTURE_MEDIA=1`: keep pictures and sounds of requests in the record, up to 8 MiB of a request."""
     log_format: Literal["text", "json"] = "text"
     """`DMRC_LOG_FORMAT`: form of the daemon's log, text or a JSON object per line."""
     plugins: tuple[str, ...] | None = None
@@ -107,6 +109,7 @@ class Settings:
             vllm=environ.get("DMRC_VLLM") or None,
             require_key=require_key,
             capture=_capture(environ.get("DMRC_CAPTURE", "")),
+            capture_media=_flag("DMRC_CAPTURE_MEDIA", environ.get("DMRC_CAPTURE_MEDIA", "")),
             log_format=_log_format(environ.get("DMRC_LOG_FORMAT", "")),
             plugins=None if plugins is None else _plugins(plugins),
             allowed_paths=_directories(environ.get("DMRC_ALLOW_PATHS", "")),

@@ -29,6 +29,7 @@ def test_a_memory_limit_is_a_size(text: str, size_bytes: int) -> None:
         {"DMRC_PORT": "70000"},
         {"DMRC_REQUIRE_KEY": "perhaps"},
         {"DMRC_CAPTURE": "some"},
+        {"DMRC_CAPTURE_MEDIA": "perhaps"},
         {"DMRC_MEMORY": "much"},
         {"DMRC_HOME": "~nosuchuser/models"},
         {"DMRC_PLUGINS": "~nosuchuser/x.py"},

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.exchange import Exchange, exchange_of
 from dmrc.json_bytes import read_json, write_json
 
@@ -24,7 +25,7 @@ _NAMES = tuple(one.name for one in fields(Exchange))
 _values = attrgetter(*_NAMES)
 # These are not in the JSON.
 _REQUEST, _RESPONSE, _OFFSETS = (_NAMES.index(name) for name in ("request_body", "response_body", "chunk_offsets"))
-_HEADERS = tuple(_NAMES.index(name) for name in ("request_headers", "response_headers"))
+_MAPPINGS = tuple(_NAMES.index(name) for name in ("request_headers", "response_headers", "request_media"))
 _NOTES = _NAMES.index("annotations")
 
 
@@ -95,7 +96,7 @@ def exchange_framed(kind: FrameKind, *items: Any, exchange: Exchange) -> bytes:
     values = list(_values(exchange))
     request, response, offsets = values[_REQUEST], values[_RESPONSE], values[_OFFSETS]
     values[_REQUEST] = values[_RESPONSE] = values[_OFFSETS] = None
-    for place in _HEADERS:
+    for place in _MAPPINGS:
         values[place] = dict(values[place])
     # Most have none; a plugin may note what JSON has no word for, which goes as it is stored.
     values[_NOTES] = write_json(values[_NOTES]).decode() if values[_NOTES] else ""
@@ -119,16 +120,16 @@ def _written(items: list[Any]) -> bytes:
 def changes(before: Exchange, after: Exchange) -> dict[str, Any]:
     """Return the fields beside the content that are not what they were, by name."""
     pairs = zip(_NAMES, _values(before), _values(after), strict=True)
-    return {name: new for name, old, new in pairs if new is not old and name not in _CONTENT and new != old}
+    return {name: new for name, old, new in pairs if new is not old and name not in CONTENT_COLUMNS and new != old}
 
 
-_CONTENT = frozenset({"request_headers", "request_body", "response_headers", "response_body", "chunk_offsets"})
 WITHOUT_CONTENT: Mapping[str, Any] = {
     "request_headers": {},
     "request_body": b"",
     "response_headers": {},
     "response_body": b"",
     "chunk_offsets": (),
+    "request_media": {},
 }
 """Fields of an exchange of which only the facts are known."""
 

@@ -12,7 +12,7 @@ from dmrc.capture.redaction import Redactor
 from dmrc.capture.replacing import REDACTED
 from dmrc.exchange import Exchange, changed
 from dmrc.secret_names import is_secret_name
-from dmrc.settings import CaptureLevel
+from dmrc.settings import CaptureLevel, Settings
 
 # A secret may be split over the events of a stream, each of which is some hundred bytes long.
 _SLACK_BYTES = 64 << 10
@@ -34,8 +34,15 @@ class CaptureLimits:
     """Bytes of bodies that may wait; one exchange alone may be longer."""
     batch_exchanges: int = 200
     """Exchanges written in one transaction at most."""
+    keeps_media: bool = False
+    """Whether pictures and sounds of requests are kept; else only what they are, how large, and their hash."""
     batch_seconds: float = 0.1
     """How long the first exchange of a batch waits for others: what a killed process can lose."""
+
+
+def capture_limits(settings: Settings) -> CaptureLimits:
+    """Return the limits that the environment leaves to people."""
+    return CaptureLimits(keeps_media=settings.capture_media)
 
 
 def mask_credentials(exchange: Exchange) -> Exchange:
@@ -79,10 +86,11 @@ def prepared(
     exchange: Exchange, limits: CaptureLimits, redactor: Redactor, bodies: ParsedBodies | None = None
 ) -> Exchange:
     """Return the exchange as it may be recorded: no media, no secrets, no more bytes than allowed."""
-    request = without_media(exchange.request_body)
+    taken = without_media(exchange.request_body, keeps=limits.keeps_media)
+    request = taken.body
     if request is not exchange.request_body:
         notes = {**exchange.annotations, "request_body_bytes": len(exchange.request_body)}
-        exchange = replace(exchange, request_body=request, annotations=notes)
+        exchange = replace(exchange, request_body=request, request_media=taken.notes, annotations=notes)
     # Cut twice: the first saves the work, and leaves enough behind the limit that no secret lies across it.
     slack = max(redactor.longest, _SLACK_BYTES)
     roughly = cut(exchange, limits, slack=slack)
@@ -105,9 +113,15 @@ def _whole(body: bytes, was_cut: bool, slack: int) -> int:
 def reduced(exchange: Exchange, level: CaptureLevel) -> Exchange:
     """Return the exchange with what the level allows: `metadata` keeps no bodies, `off` no headers either."""
     if level == "full":
-        return exchange
-    exchange = changed(exchange, {"request_body": b"", "response_body": b""})
+        return with_media_that_is_left(exchange)
+    exchange = changed(exchange, {"request_body": b"", "response_body": b"", "request_media": {}})
     return exchange if level == "metadata" else changed(exchange, {"request_headers": {}, "response_headers": {}})
+
+
+def with_media_that_is_left(exchange: Exchange) -> Exchange:
+    """Return the exchange without what is known of pictures whose place in the body was masked, or cut off."""
+    left = {hash: note for hash, note in exchange.request_media.items() if hash.encode() in exchange.request_body}
+    return exchange if len(left) == len(exchange.request_media) else changed(exchange, {"request_media": left})
 
 
 def bare(exchange: Exchange) -> Exchange:

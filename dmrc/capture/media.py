@@ -5,8 +5,14 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
+from dataclasses import dataclass, field
 
 from dmrc.capture.documents import Edit, apply
+from dmrc.capture.picture_size import picture_size
+from dmrc.exchange import JsonValue
+
+MARKER = re.compile(r"\[media (?P<kind>[\w.+/-]{1,100}), (?P<size>\d+) bytes, sha256:(?P<hash>[0-9a-f]{64})\]")
+"""What stands in place of a picture, a sound or a document. Cassettes hold it too: its form stays as it is."""
 
 _SHORTEST = 512
 # A JSON string that is a data URL, or nothing but base64. The slash may be escaped, as PHP writes it.
@@ -34,15 +40,45 @@ _SIGNATURES = (
 )
 # A multiple of 4, and short enough to let other threads run in between.
 _DECODED_AT_ONCE = 64 << 10
+# So much of a picture's base64 is looked through for its size in pixels: a JPEG says it late.
+_LOOKED_THROUGH = 256 << 10
+_MOST_KEPT_BYTES = 8 << 20
 
 
-def without_media(body: bytes) -> bytes:
-    """Return a request body with a marker in place of each base64 picture, sound or document.
+@dataclass(slots=True)
+class MediaTaken:
+    """A request body, and what was taken out of it."""
 
-    Shape: `"[media image/png, 45123 bytes, sha256:9f86d0…]"`: bytes and hash of what the base64 stands for.
+    body: bytes
+    """With a marker in place of each."""
+    notes: dict[str, JsonValue] = field(default_factory=dict)
+    """What is known of each, by its SHA-256; see `Exchange.request_media`."""
+    kept_bytes: int = 0
+    """How much base64 there is in the notes."""
+
+    def note(self, encoded: bytes, hash: str, *, keeps: bool) -> None:
+        """Add what is known of one."""
+        told: dict[str, JsonValue] = {}
+        size = picture_size(_decoded(encoded[:_LOOKED_THROUGH]) or b"")
+        if size is not None:
+            told["width"], told["height"] = size
+        if keeps and hash not in self.notes and self.kept_bytes + len(encoded) <= _MOST_KEPT_BYTES:
+            told["base64"] = encoded.decode("ascii")
+            self.kept_bytes += len(encoded)
+        if told:
+            self.notes.setdefault(hash, told)
+
+
+def without_media(body: bytes, *, keeps: bool = False) -> MediaTaken:
+    """Return a request body with a marker in place of each picture, sound or document, and what is known of these.
+
+    Shape of a marker: `"[media image/png, 45123 bytes, sha256:9f86d0…]"`: bytes and hash of what the base64 stands for.
+
+    `keeps`: the base64 is kept in the notes, up to 8 MiB of a request.
     """
+    taken = MediaTaken(body)
     if len(body) < _SHORTEST and _SIGN.search(body) is None:
-        return body
+        return taken
     edits = []
     for match in _STRING.finditer(body):
         is_url = match["bare"] is None
@@ -54,9 +90,17 @@ def without_media(body: bytes) -> bytes:
             kind = match["type"].decode().replace("\\", "") or kind or "text/plain"
         elif kind is None and _DATA_KEY.search(body, max(0, match.start() - 32), match.start()):
             kind = "application/octet-stream"
-        if kind is not None and (told := _told(encoded, kind)) is not None:
-            edits.append(Edit(match.start() + 1, match.end() - 1, told.encode()))
-    return apply(body, edits) if edits else body
+        if kind is None:
+            continue
+        plain = encoded.replace(b"\\", b"") if b"\\" in encoded else encoded
+        if (told := _told(plain)) is not None:
+            size, hash = told
+            edits.append(
+                Edit(match.start() + 1, match.end() - 1, f"[media {kind}, {size} bytes, sha256:{hash}]".encode())
+            )
+            taken.note(plain, hash, keeps=keeps)
+    taken.body = apply(body, edits) if edits else body
+    return taken
 
 
 def _sniffed(encoded: bytes) -> str | None:
@@ -68,17 +112,16 @@ def _sniffed(encoded: bytes) -> str | None:
     return None
 
 
-def _told(encoded: bytes, kind: str) -> str | None:
-    """Return the marker, or None where it is no base64 after all."""
+def _told(encoded: bytes) -> tuple[int, str] | None:
+    """Return size in bytes and SHA-256 of what base64 stands for, or None where it is no base64 after all."""
     digest, size = hashlib.sha256(), 0
-    plain = encoded.replace(b"\\", b"") if b"\\" in encoded else encoded
-    for position in range(0, len(plain), _DECODED_AT_ONCE):
-        piece = _decoded(plain[position : position + _DECODED_AT_ONCE])
+    for position in range(0, len(encoded), _DECODED_AT_ONCE):
+        piece = _decoded(encoded[position : position + _DECODED_AT_ONCE])
         if piece is None:
             return None
         digest.update(piece)
         size += len(piece)
-    return f"[media {kind}, {size} bytes, sha256:{digest.hexdigest()}]"
+    return size, digest.hexdigest()
 
 
 def _decoded(piece: bytes) -> bytes | None:

@@ -15,7 +15,10 @@ from dmrc.capture.reading import text_of_response, texts_of_request
 from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_bytes import write_json
 
-CONTENT_COLUMNS = ("request_headers", "request_body", "response_headers", "response_body", "chunk_offsets")
+CONTENT_COLUMNS = (
+    *("request_headers", "request_body", "response_headers", "response_body", "chunk_offsets"),
+    "request_media",
+)
 """Fields that lie in the table `content`, so that a page of the list need not read them."""
 
 SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in CONTENT_COLUMNS)
@@ -78,6 +81,7 @@ def to_rows(exchange: Exchange, words: ExchangeTexts | None = None) -> Rows:
             _json(exchange.response_headers),
             exchange.response_body,
             _pairs(exchange.chunk_offsets),
+            _json(exchange.request_media),
         ),
         words=(words.asked, words.context, words.answer),
     )
@@ -95,6 +99,7 @@ def from_row(row: Row, content: Row | None = None) -> Exchange:
         values["response_headers"] = json.loads(content["response_headers"])
         values["response_body"] = content["response_body"]
         values["chunk_offsets"] = tuple((at, offset) for at, offset in json.loads(content["chunk_offsets"]))
+        values["request_media"] = json.loads(content["request_media"])
     return Exchange(**values)
 
 

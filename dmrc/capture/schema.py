@@ -93,7 +93,9 @@ _VERSION_4 = (
     "CREATE INDEX evidence_number ON evidence (kind, number)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5 = ("ALTER TABLE content ADD COLUMN request_media TEXT NOT NULL DEFAULT '{}'",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """Statements that lead from version n to n + 1. Only ever appended to."""
 
 

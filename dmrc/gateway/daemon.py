@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from dmrc.background import BackgroundTasks
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import LiveEvents
+from dmrc.capture.masking import capture_limits
 from dmrc.capture.policy import Retention
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
@@ -117,7 +118,7 @@ class Daemon:
         self.hooks = self._kept(Hooks(plugins, self.projects, self.catalog))
         self.database = ExchangeDatabase(paths.exchanges)
         policy = self._policy = ProjectPolicy(self.projects, secrets, self._containers, settings.capture or "full")
-        self.recorder = self._kept(Recorder(self.database, policy=policy), blocks=True)
+        self.recorder = self._kept(Recorder(self.database, capture_limits(settings), policy), blocks=True)
         self.recorder.on_completed += [self.live.completed, self._endings.heard]
         parts.callback(paths.admin_socket.unlink, missing_ok=True)  # until then the command that ends us waits
         self.scheduler = self._kept(Scheduler(engines, paths.run, paths.logs, Budget(settings.memory_bytes)))

@@ -5,9 +5,14 @@ import os
 
 import pytest
 
+from dmrc.capture.bodies import ParsedBodies
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.frames import FrameKind, FrameReader, exchange_framed
 from dmrc.capture.masking import CaptureLimits, prepared
 from dmrc.capture.media import without_media
+from dmrc.capture.preparing import filtered, recordable
 from dmrc.capture.redaction import Redactor
+from dmrc.capture.replacing import mask
 from tests.capture.recorded import recorded
 
 PNG = b"\x89PNG\r\n\x1a\n" + os.urandom(100_000)
@@ -42,9 +47,9 @@ def marker(kind: str, data: bytes) -> str:
 def test_media_are_told_by_type_size_and_hash(part, expected, escaped):
     body = json.dumps({"messages": [{"content": [part, {"text": "hi"}]}]})
 
-    kept = without_media((body.replace("/", "\\/") if escaped else body).encode())
+    taken = without_media((body.replace("/", "\\/") if escaped else body).encode())
 
-    assert json.loads(kept) == {"messages": [{"content": [expected, {"text": "hi"}]}]}
+    assert json.loads(taken.body) == {"messages": [{"content": [expected, {"text": "hi"}]}]}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def test_media_are_told_by_type_size_and_hash(part, expected, escaped):
 def test_what_is_no_media_stays(text):
     body = json.dumps({"prompt": text, "other": [text]}).encode()
 
-    assert without_media(body) is body
+    assert without_media(body).body is body
 
 
 def test_a_picture_leaves_room_for_the_words_and_the_true_size_is_kept():
@@ -75,3 +80,56 @@ def test_a_picture_leaves_room_for_the_words_and_the_true_size_is_kept():
     assert b"what is it?" in kept.request_body
     assert not kept.request_truncated
     assert kept.annotations == {"request_body_bytes": len(body)}
+
+
+def picture(kind: str, data: bytes) -> bytes:
+    return json.dumps({"messages": [{"content": [{"image_url": {"url": url(data, kind)}}]}]}).encode()
+
+
+SIZED = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (64).to_bytes(4) + (48).to_bytes(4) + os.urandom(600)
+SIZED_HASH = hashlib.sha256(SIZED).hexdigest()
+
+
+def test_the_size_in_pixels_is_noted_and_the_picture_is_not_kept():
+    kept = prepared(recorded("chat.json", request_body=picture("image/png", SIZED)), CaptureLimits(), Redactor())
+
+    assert kept.request_media == {SIZED_HASH: {"width": 64, "height": 48}}
+
+
+@pytest.mark.parametrize(("level", "is_kept"), [("full", True), ("metadata", False), ("off", False)])
+def test_a_picture_is_kept_where_somebody_says_so_and_comes_back_from_the_record(tmp_path, level, is_kept):
+    exchange = recorded("chat.json", request_body=picture("image/png", SIZED))
+    kept = recordable(exchange, level, Redactor(), CaptureLimits(keeps_media=True), ParsedBodies())
+    (frame,) = FrameReader().read(exchange_framed(FrameKind.PREPARED, 1, None, exchange=kept))
+    database = ExchangeDatabase(tmp_path / "record.sqlite")
+    database.insert_many([frame.exchange()])
+
+    media = database.get(kept.id).request_media
+
+    encoded = base64.b64encode(SIZED).decode()
+    assert media == ({SIZED_HASH: {"width": 64, "height": 48, "base64": encoded}} if is_kept else {})
+    database.close()
+
+
+def test_of_many_pictures_only_the_first_8_mib_are_kept():
+    sizes = [2_900_000] * 3
+    parts = [{"image_url": {"url": url(b"\x89PNG" + os.urandom(size))}} for size in sizes]
+    body = json.dumps({"messages": [{"content": parts}]}).encode()
+
+    taken = without_media(body, keeps=True)
+
+    assert len(taken.notes) == 2
+    assert taken.body.count(b"[media image/png") == 3
+
+
+def test_a_picture_whose_place_a_plugin_masks_is_not_kept():
+    exchange = recorded("chat.json", request_body=picture("image/png", SIZED))
+    limits = CaptureLimits(keeps_media=True)
+
+    def hide(one):
+        return mask(one, json_paths=["messages.*.content"])
+
+    kept = filtered(exchange, "full", Redactor(), limits, ParsedBodies(), [hide])
+
+    assert kept is not None
+    assert kept.request_media == {}
