@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import psutil
+
 from dmrc.engines.devices import Device
 from dmrc.engines.engine import Engine, MemoryEstimate
 from dmrc.engines.placement import ALL, SPARE_BYTES
@@ -58,6 +60,10 @@ class Budget:
         """Take the limit of the settings; None asks the system each time, which is `FreeMemory` by default."""
         self._limit_bytes = limit_bytes
         self._system_available = system_available or FreeMemory()
+
+    def total(self) -> int:
+        """Return the RAM that runners may have at most: the limit of the settings, or all of the machine."""
+        return int(psutil.virtual_memory().total) if self._limit_bytes is None else self._limit_bytes
 
     def available(self, held: Iterable[MemoryUse], going: Iterable[MemoryUse] = ()) -> int:
         """Return the bytes that a new runner may take beside those that are `held`, once the `going` ones have gone.

@@ -18,11 +18,13 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
     `counts` is what its engine says of its prompts; None is unknown.
 
     Of its memory `memory_estimated_bytes` and `memory_resident_bytes` are RAM; `memory_device_bytes` is on `devices`.
-    `processor` says as Ollama does what computes it. `notice` is what its users should know, or None.
+    `memory_parts` says what it is for, as far as that was planned. `processor` says as Ollama does what computes it.
+    `notice` is what its users should know, or None.
 
     `model_name`, `backend_name`, `loading` and `keep_alive` are Docker Model Runner's words.
     """
     need, process, target = runner.need, runner.process, runner.target
+    resident = process.resident_bytes() if process else None
     keep_alive = runner.keep_alive_seconds
     return {
         "id": target.key,
@@ -43,7 +45,8 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "waiting": runner.waiting,
         "replicas": [asdict(replica) for replica in runner.replicas.now()] if runner.replicas else [],
         "memory_estimated_bytes": need.memory.total_bytes if need else None,
-        "memory_resident_bytes": process.resident_bytes() if process else None,
+        "memory_resident_bytes": resident,
+        "memory_parts": _parts(need, resident or 0),
         "processor": _processor(need),
         "devices": _devices(need),
         "memory_device_bytes": need.memory.device_bytes if need else 0,
@@ -57,6 +60,19 @@ def describe_runner(runner: ManagedRunner, counts: Counts | None = None) -> dict
         "keep_alive": go_duration(keep_alive),
         "keep_alive_seconds": -1 if math.isinf(keep_alive) else keep_alive,
         "expires_at": runner.expires_at,
+    }
+
+
+def _parts(need: MemoryNeed | None, resident_bytes: int) -> dict[str, int]:
+    """Return what its memory is for, in RAM and on cards; of the prompt cache what is filled. Empty: nobody counts."""
+    if need is None:
+        return {}
+    memory = need.memory
+    return {
+        "weights": memory.weights_bytes + memory.companion_bytes,
+        "context": memory.kv_bytes,
+        "buffers": memory.compute_bytes + memory.base_bytes,
+        "prompt_cache": min(memory.prompt_cache_bytes, max(0, resident_bytes - memory.bare_bytes)),
     }
 
 

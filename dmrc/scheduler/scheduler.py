@@ -17,6 +17,7 @@ from dmrc.scheduler.eviction import Eviction
 from dmrc.scheduler.following import follow
 from dmrc.scheduler.lease import Lease
 from dmrc.scheduler.limits import Limits
+from dmrc.scheduler.outlook import Outlook
 from dmrc.scheduler.queue import QueueEntry
 from dmrc.scheduler.refusals import stopping, unloaded
 from dmrc.scheduler.reservations import Reservations
@@ -42,10 +43,9 @@ class Scheduler:
         """Know the engines by name, and where sockets and logs go."""
         self.observers: list[RunnerObserver] = []
         self.devices = SeenDevices()  # the graphics cards, as engines last saw them
-        self._engines = engines
-        self._limits = limits
-        self._queues: dict[str, RunnerQueue] = {}
-        self._runners = Runners()
+        self._engines, self._limits = engines, limits
+        self._queues, self._runners = dict[str, RunnerQueue](), Runners()
+        self.outlook = Outlook(budget, self._runners, self.devices)  # what is free, and what would fit
         eviction = Eviction(budget, limits)
         reservations = Reservations(eviction, self._runners, limits, self._give_way, self.load, self.devices)
         self.starts = RunnerStarts(run, logs, reservations)  # how a runner begins to answer

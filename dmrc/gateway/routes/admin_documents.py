@@ -244,6 +244,9 @@ class RunnerDocument(AnswerDocument):
     memory_estimated_bytes: int | None
     memory_resident_bytes: int | None
     memory_device_bytes: int = Field(description="Of graphics cards, all together")
+    memory_parts: dict[str, int] = Field(
+        description="What its memory is for: `weights`, `context`, `buffers`, `prompt_cache`; empty where nobody counts"
+    )
     devices: list[HeldDevice] = Field(description="The graphics cards that it holds memory of")
     processor: str | None = Field(
         description="`100% GPU`, `100% CPU`, or `48%/52% CPU/GPU`; null where another server computes"
