@@ -139,11 +139,11 @@ def where_clause(query: ExchangeFilter) -> tuple[str, list[Value]]:
     conditions, values = _conditions_but_words(query)
     if query.text is not None:
         conditions.append("number IN (SELECT rowid FROM words WHERE words MATCH ?)")
-        values.append(_words(query.text))
+        values.append(match_of(query.text))
     return " AND ".join(conditions or ["true"]), values
 
 
-def _words(text: str) -> str:
+def match_of(text: str) -> str:
     """Return the expression that finds all these words, of which none is an operator."""
     return " ".join(f'"{word}"' for word in re.sub(r'["\0]', " ", text).split()) or '""'
 
@@ -156,7 +156,7 @@ def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None, co
         values.append(before_id)
     where = " AND ".join(["words MATCH ?", *conditions])
     source = f"SELECT {columns} FROM words CROSS JOIN exchanges ON number = words.rowid"  # noqa: S608
-    return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [_words(str(query.text)), *values, limit]
+    return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [match_of(str(query.text)), *values, limit]
 
 
 _JOINED = ("conversation", "session", "trace")
