@@ -11,8 +11,8 @@ from dmrc.capture.queries import ExchangeFilter
 from dmrc.errors import InputError
 
 NAMES = (
-    *("project", "service", "model", "node", "status", "errors", "slow", "since", "before", "grep"),
-    *("conversation", "session", "trace"),
+    *("project", "service", "model", "node", "operation", "conversation", "session", "trace"),
+    *("status", "errors", "cancelled", "slow", "since", "before", "grep"),
 )
 """What `read_filter` understands."""
 
@@ -35,8 +35,10 @@ def read_filter(given: Mapping[str, str | bool | None], sign: str = "") -> Excha
         service=words.get("service"),
         model=words.get("model"),
         node=words.get("node"),
+        operation=words.get("operation"),
         status=_status(words.get("status"), f"{sign}status"),
         failed=bool(given.get("errors")),
+        cancelled=bool(given.get("cancelled")),
         slower_ms=None if slow is None else _span(slow, f"{sign}slow") * 1000,
         since=read_moment(words.get("since"), f"{sign}since"),
         before=read_moment(words.get("before"), f"{sign}before"),

@@ -6,11 +6,15 @@ import re
 from dataclasses import dataclass
 
 from dmrc.capture.rows import SCALAR_COLUMNS
-from dmrc.capture.schema import FAILED, SLOW, SLOW_MS
+from dmrc.capture.schema import CANCELLED, FAILED, SLOW, SLOW_MS
 from dmrc.exchange import Exchange, id_at
 
 SCALARS = ", ".join(SCALAR_COLUMNS)
 """The columns of a page, as SQL."""
+
+_JOINED = {"conversation": "conversation_id", "session": "session_id", "trace": "trace_id"}
+_EQUAL = {**{name: name for name in ("project", "service", "node", "operation")}, **_JOINED}
+"""Conditions that say what a column must be, with its name."""
 
 _MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
 _IS_MODEL = f"({' OR '.join(f'{column} = ?' for column in _MODEL_COLUMNS)})"
@@ -31,10 +35,14 @@ class ExchangeFilter:
     """The model by its key, by its full reference, or as the caller wrote it."""
     node: str | None = None
     """The machine whose replica answered."""
+    operation: str | None = None
+    """What was asked for: `chat`, `embedding`, …"""
     status: tuple[int, int] | None = None
     """The lowest and the highest HTTP status."""
     failed: bool = False
     """Only those with a status of 400 or more, or whose stream broke."""
+    cancelled: bool = False
+    """Only those whose caller hung up, or that the user of this machine has cancelled."""
     slower_ms: float | None = None
     """Only those that took this long, or longer, in all."""
     since: float | None = None
@@ -55,15 +63,11 @@ def is_shown(exchange: Exchange, query: ExchangeFilter) -> bool:
     """Return whether the filter shows an exchange; words and times are not looked at."""
     status, failed = exchange.status or 0, exchange.error_type is not None
     return (
-        query.project in (None, exchange.project)
-        and query.service in (None, exchange.service)
+        all(getattr(query, name) in (None, getattr(exchange, column)) for name, column in _EQUAL.items())
         and query.model in (None, *(getattr(exchange, column) for column in _MODEL_COLUMNS))
-        and query.node in (None, exchange.node)
-        and query.conversation in (None, exchange.conversation_id)
-        and query.session in (None, exchange.session_id)
-        and query.trace in (None, exchange.trace_id)
         and (query.status is None or query.status[0] <= status <= query.status[1])
         and (not query.failed or failed or status >= 400)
+        and (not query.cancelled or exchange.was_cancelled)
         and (query.slower_ms is None or (exchange.total_ms or 0.0) >= query.slower_ms)
     )
 
@@ -99,12 +103,7 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
     conditions: list[str] = []
     values: list[Value] = []
     for condition, value in (
-        ("project = ?", query.project),
-        ("service = ?", query.service),
-        ("node = ?", query.node),
-        ("conversation_id = ?", query.conversation),
-        ("session_id = ?", query.session),
-        ("trace_id = ?", query.trace),
+        *((f"{column} = ?", getattr(query, name)) for name, column in _EQUAL.items()),
         ("total_ms >= ?", query.slower_ms),
         ("id >= ?", None if query.since is None else id_at(query.since)),
         ("id < ?", None if query.before is None else id_at(query.before)),
@@ -118,10 +117,8 @@ def _conditions(query: ExchangeFilter) -> tuple[list[str], list[Value]]:
         values += [lowest] if lowest == highest else [lowest, highest]
     # A partial index is used where its condition stands in the query word for word.
     index = _index(query)
-    if query.failed or index == _PARTIAL[FAILED]:
-        conditions.append(FAILED)
-    if index == _PARTIAL[SLOW]:
-        conditions.append(SLOW)
+    asked = {FAILED: query.failed, CANCELLED: query.cancelled, SLOW: False}
+    conditions += [each for each, is_asked in asked.items() if is_asked or index == _PARTIAL[each]]
     return conditions, values
 
 
@@ -159,8 +156,7 @@ def _text_statement(query: ExchangeFilter, limit: int, before_id: str | None, co
     return f"{source} WHERE {where} ORDER BY words.rowid DESC LIMIT ?", [match_of(str(query.text)), *values, limit]
 
 
-_JOINED = ("conversation", "session", "trace")
-_PARTIAL = {FAILED: "exchanges_failed", SLOW: "exchanges_slow"}
+_PARTIAL = {FAILED: "exchanges_failed", CANCELLED: "exchanges_cancelled", SLOW: "exchanges_slow"}
 
 
 def _joined_index(query: ExchangeFilter) -> str | None:
@@ -170,6 +166,8 @@ def _joined_index(query: ExchangeFilter) -> str | None:
 
 def _rare_index(query: ExchangeFilter) -> str | None:
     """Return the index that leaves few rows whatever the other conditions are."""
+    if query.cancelled:
+        return _PARTIAL[CANCELLED]
     if query.failed or (query.status is not None and query.status[0] >= 400):
         return _PARTIAL[FAILED]
     if query.slower_ms is not None and query.slower_ms >= SLOW_MS:
@@ -182,6 +180,7 @@ def _index(query: ExchangeFilter) -> str:
     if rare := _joined_index(query) or _rare_index(query):
         return rare
     names = [name for name in ("project", "service") if getattr(query, name) is not None]
-    if not names and query.node is not None:
-        return "exchanges_node"
+    for name in ("node", "operation"):
+        if not names and getattr(query, name) is not None:
+            return f"exchanges_{name}"
     return "_".join(["exchanges", *names]) if names else "sqlite_autoindex_exchanges_1"

@@ -29,6 +29,9 @@ SLOW = f"(total_ms >= {SLOW_MS})"
 JOINED = "(conversation_id <> id)"
 """The condition of the partial index `exchanges_joined`, likewise: not the first request of its conversation."""
 
+CANCELLED = "(client_disconnected OR error_type = 'cancelled')"
+"""The condition of the partial index `exchanges_cancelled`, likewise; see `Exchange.was_cancelled`."""
+
 TAIL = "substr(id, 29)"
 """The expression of the index `exchanges_tail`: the last 8 hex digits of an id, the part that differs."""
 
@@ -85,6 +88,8 @@ _VERSION_4 = (
     f"CREATE INDEX exchanges_joined ON exchanges (id, conversation_id) WHERE {JOINED}",
     "CREATE INDEX exchanges_session ON exchanges (session_id, id) WHERE session_id IS NOT NULL",
     "CREATE INDEX exchanges_trace ON exchanges (trace_id, id) WHERE trace_id IS NOT NULL",
+    "CREATE INDEX exchanges_operation ON exchanges (operation, id)",
+    f"CREATE INDEX exchanges_cancelled ON exchanges (id) WHERE {CANCELLED}",
     # What later requests may repeat of an exchange, as hashes (`joining.evidence`). The kind is first: what is looked
     # for within the last hour only is deleted then, and lies together.
     """CREATE TABLE evidence (

@@ -13,6 +13,7 @@ from dmrc.capture.reading import ESTIMATED, text_of_request
 from dmrc.capture.rows import CONTENT_COLUMNS
 from dmrc.errors import DmrcError
 from dmrc.exchange import DIFF_NOTE, FAULT, KEY_SCOPE, REPLAYED, Exchange, JsonValue
+from dmrc.figures import count_text, share_text, span_text
 from dmrc.reference import Reference
 
 if TYPE_CHECKING:
@@ -38,19 +39,21 @@ class Cells:
     who: str
     """`project/service`, else the address."""
     model: str
-    """Key in the project, else its name as `dmrc list` has it."""
+    """Key in the project, else its name as `dmrc list` has it; "" where the request named none."""
     place: str = ""
     """The node whose replica answered, else the replica; "" where one server answers all."""
     status: str = ""
     """`200`, `200 cancelled`, `200 broken`, `404`."""
     tokens: str = ""
-    """In and out: `25→12 tok`; `25→~12 tok` where the answer broke off and its pieces were counted; `-` for none."""
+    """In and out: `325.4k→84.3k`; `25→~12` where the answer broke off and its pieces were counted."""
+    context: str = ""
+    """How much of its context it used: `12 %`."""
     first_token: str = ""
-    """`117 ms`, or `-`."""
+    """`117 ms`."""
     took: str = ""
-    """The whole time: `1200 ms`, or `-`."""
+    """The whole time: `1.20 s`."""
     rate: str = ""
-    """`104 tok/s`, or `-`."""
+    """`104 tok/s`."""
     fault: str = ""
     """`made on purpose: cut`; "" where nothing was."""
     error: str = ""
@@ -64,18 +67,19 @@ def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None
 
     `excerpt` has the first words that were asked; None: they are read from the request. `today` None is now.
     """
-    name = model_name(exchange.model_requested or exchange.model_reference)
+    name = exchange.model_requested or exchange.model_reference
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),
         id=short_id(exchange.id),
         who=_who(exchange.project, exchange.service, exchange.client_address),
-        model=plain(exchange.model_key or name, _LONGEST_NAME),
+        model=plain(exchange.model_key or (model_name(name) if name else ""), _LONGEST_NAME),
         place=plain(exchange.node or exchange.replica or "", _LONGEST_NAME),
         status=_status(exchange),
         tokens=_tokens(exchange),
-        first_token=milliseconds(exchange.first_token_ms),
-        took=milliseconds(exchange.total_ms),
-        rate=_with_unit(exchange.completion_tokens_per_second, "tok/s"),
+        context=share_text(context_share(exchange)),
+        first_token=span_text(exchange.first_token_ms),
+        took=span_text(exchange.total_ms),
+        rate=_rate(exchange.completion_tokens_per_second),
         fault=made_on_purpose(exchange),
         error=plain(exchange.error_message or "", _LONGEST_WORDS),
         words=plain(_marked(exchange, text_of_request(exchange) if excerpt is None else excerpt), _LONGEST_WORDS),
@@ -94,10 +98,17 @@ def running_cells(started: Started, status: str, took: str = "") -> Cells:
         time=time.strftime("%H:%M:%S", time.localtime(started.received_at)),
         id=short_id(started.id),
         who=_who(started.project, started.service, started.client_address),
-        model=plain(model_name(started.model), _LONGEST_NAME),
+        model=plain(model_name(started.model) if started.model else "", _LONGEST_NAME),
         status=status,
         took=took,
     )
+
+
+def context_share(exchange: Exchange) -> float | None:
+    """Return which part of its context a request has used; None where one of the two is not known."""
+    if not exchange.context_tokens or exchange.prompt_tokens is None:
+        return None
+    return (exchange.prompt_tokens + (exchange.completion_tokens or 0)) / exchange.context_tokens
 
 
 def model_name(name: str | None) -> str:
@@ -132,13 +143,6 @@ def printable(text: str) -> str:
     """Return the text with a space for each character that a terminal may act on, line ends included."""
     # isprintable() is False for controls, escapes, line separators, surrogates and the marks that reverse text.
     return "".join(char if char.isprintable() else " " for char in text)
-
-
-def milliseconds(value: float | None) -> str:
-    """Return a time span to read: `117 ms`, `12.3 s`; `-` for None."""
-    if value is not None and math.isfinite(value) and value >= 10_000:
-        return f"{value / 1000:.1f} s"
-    return _with_unit(value, "ms")
 
 
 def to_json(exchange: Exchange, with_content: bool) -> dict[str, JsonValue]:
@@ -181,7 +185,7 @@ def _body(body: bytes) -> tuple[str, str | None]:
 def _who(project: str | None, service: str | None, address: str | None) -> str:
     is_key = (project or "").startswith(KEY_SCOPE)  # the service is in it
     names = (project, None if is_key else service)
-    return plain("/".join(name for name in names if name) or address or "-", _LONGEST_NAME)
+    return plain("/".join(name for name in names if name) or address or "", _LONGEST_NAME)
 
 
 def _marked(exchange: Exchange, words: str) -> str:
@@ -199,25 +203,23 @@ def _clock(seconds: float, today: datetime) -> str:
 
 
 def _status(exchange: Exchange) -> str:
-    text = "-" if exchange.status is None else str(exchange.status)
+    text, note = "" if exchange.status is None else str(exchange.status), ""
     if exchange.was_cancelled:
-        return f"{text} cancelled"
-    if exchange.error_type is not None and (exchange.status or 0) < 400:
-        return f"{text} broken"
-    return f"{text} replayed" if REPLAYED in exchange.annotations else text
+        note = "cancelled"
+    elif exchange.error_type is not None and (exchange.status or 0) < 400:
+        note = "broken"
+    elif REPLAYED in exchange.annotations:
+        note = "replayed"
+    return f"{text} {note}".strip()
 
 
 def _tokens(exchange: Exchange) -> str:
     given, made = exchange.prompt_tokens, exchange.completion_tokens
-    if given is None and made is None:
-        return "-"
+    if made is None:
+        return count_text(given)
     mark = "~" if exchange.annotations.get(ESTIMATED) == "completion_tokens" else ""
-    return f"{_number(given)}→{mark}{_number(made)} tok"
+    return f"{count_text(given)}→{mark}{count_text(made)}"
 
 
-def _with_unit(value: float | None, unit: str) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.0f} {unit}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else str(value)
+def _rate(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.0f} tok/s"

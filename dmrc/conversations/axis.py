@@ -22,7 +22,7 @@ _SECONDS_STEPS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AxisPiece:
     """A span of time that is drawn to scale."""
 
     start_ms: float
@@ -36,7 +36,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AxisMark:
     """Something on the axis."""
 
     at: float
@@ -49,9 +49,9 @@ class Mark:
 class TimeAxis:
     """Where each moment is drawn."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[AxisPiece, ...]
     """In their order; between two of them is a gap."""
-    gaps: tuple[Mark, ...]
+    gaps: tuple[AxisMark, ...]
     """The middle of each gap, and how long it is."""
 
     @classmethod
@@ -63,14 +63,14 @@ class TimeAxis:
         count = len(busy) - 1
         gap = min(_GAP_WIDTH, _ALL_GAPS_WIDTH / count) if count > 0 else 0.0
         drawn, left = sum(end - start for start, end in busy), 0.0
-        pieces: list[Piece] = []
-        gaps: list[Mark] = []
+        pieces: list[AxisPiece] = []
+        gaps: list[AxisMark] = []
         for number, (start, end) in enumerate(busy):
             if number:
-                gaps.append(Mark(left + gap / 2, span_text(start - busy[number - 1][1])))
+                gaps.append(AxisMark(left + gap / 2, span_text(start - busy[number - 1][1])))
                 left += gap
             width = (end - start) / drawn * (WIDTH - gap * count) if drawn > 0 else (WIDTH - gap * count) / len(busy)
-            pieces.append(Piece(start, end, left, width))
+            pieces.append(AxisPiece(start, end, left, width))
             left += width
         return cls(tuple(pieces), tuple(gaps))
 
@@ -85,19 +85,19 @@ class TimeAxis:
         share = (milliseconds - last.start_ms) / span if span > 0 else 0.0
         return last.left + min(max(share, 0.0), 1.0) * last.width
 
-    def ticks(self, count: int) -> list[Mark]:
+    def ticks(self, count: int) -> list[AxisMark]:
         """Return about `count` round times, told from the beginning of the conversation."""
         drawn = sum(piece.end_ms - piece.start_ms for piece in self.pieces)
         if drawn <= 0:
-            return [Mark(self.pieces[0].left, _label(0.0))]
+            return [AxisMark(self.pieces[0].left, _label(0.0))]
         step = _round_step(drawn / max(count, 1))
         return list(_apart(self._ticks(step), WIDTH / (count * 2)))
 
-    def _ticks(self, step: float) -> Iterable[Mark]:
+    def _ticks(self, step: float) -> Iterable[AxisMark]:
         for piece in self.pieces:
             number = math.ceil(piece.start_ms / step)
             while (at := number * step) <= piece.end_ms:
-                yield Mark(self.at(at), _label(at))
+                yield AxisMark(self.at(at), _label(at))
                 number += 1
 
 
@@ -106,7 +106,7 @@ def _label(milliseconds: float) -> str:
     return re.sub(r"\.?0+ s$", " s", span_text(milliseconds)) if milliseconds > 0 else "0"
 
 
-def _apart(marks: Iterable[Mark], least: float) -> Iterable[Mark]:
+def _apart(marks: Iterable[AxisMark], least: float) -> Iterable[AxisMark]:
     """Yield marks that do not run into each other."""
     last = -WIDTH
     for mark in marks:

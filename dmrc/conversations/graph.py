@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dmrc.capture.summary import outcome
-from dmrc.conversations.turns import Turn
+from dmrc.conversations.turns import ConversationTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Edge:
     """What they took together."""
 
 
-def edges(turns: Sequence[Turn]) -> list[Edge]:
+def edges(turns: Sequence[ConversationTurn]) -> list[Edge]:
     """Return an edge for each service and each model that it asked, in the order of their first requests."""
     found: dict[tuple[str, str], Edge] = {}
     for turn in turns:

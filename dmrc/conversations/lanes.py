@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmrc.conversations.turns import AppSpan, Turn
+from dmrc.conversations.turns import AppSpan, ConversationTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,15 @@ class Lane:
     """Who asked."""
     model: str
     """Who was asked."""
-    rows: tuple[tuple[Turn, ...], ...]
+    rows: tuple[tuple[ConversationTurn, ...], ...]
     """Requests that ran at the same time are in rows of their own."""
     spans: tuple[AppSpan, ...]
     """The application's own time behind these requests."""
 
 
-def lanes(turns: Sequence[Turn], spans: Sequence[AppSpan]) -> list[Lane]:
+def lanes(turns: Sequence[ConversationTurn], spans: Sequence[AppSpan]) -> list[Lane]:
     """Return the lanes, those of one service together, in the order of their first requests."""
-    found: dict[tuple[str, str], list[list[Turn]]] = {}
+    found: dict[tuple[str, str], list[list[ConversationTurn]]] = {}
     for turn in turns:
         rows = found.setdefault((turn.service, turn.model), [])
         free = next((row for row in rows if row[-1].end_ms <= turn.start_ms), None)

@@ -14,7 +14,7 @@ _SYSTEM = frozenset(("system", "developer"))
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolUse:
     """A tool that a turn's answer called."""
 
     id: str
@@ -30,7 +30,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ConversationTurn:
     """One request with its answer."""
 
     number: int
@@ -51,7 +51,7 @@ class Turn:
     """How many messages of the request former turns have already."""
     answers: tuple[Message, ...]
     """The answer, one message for each choice, without the calls."""
-    calls: tuple[Call, ...]
+    calls: tuple[ToolUse, ...]
     """Tools that the answer calls."""
 
 
@@ -74,10 +74,10 @@ class AppSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class ToldConversation:
     """All turns, or the last ones, and the time between them."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[ConversationTurn, ...]
     """In the order in which they came in; one at least."""
     spans: tuple[AppSpan, ...]
     """In their order."""
@@ -93,13 +93,13 @@ class Conversation:
         return max(turn.end_ms for turn in self.turns)
 
 
-def conversation(exchanges: Iterable[Exchange]) -> Conversation:
+def conversation(exchanges: Iterable[Exchange]) -> ToldConversation:
     """Return the turns of exchanges of one conversation, which are given with their content, the oldest first."""
     reader = _Reader()
     for exchange in exchanges:
         reader.read(exchange)
     turns = reader.turns()
-    return Conversation(turns, tuple(_spans(turns)))
+    return ToldConversation(turns, tuple(_spans(turns)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +143,16 @@ class _Reader:
         said = (*new, *others[known:])
         self._read.append(_Read(bare, said, len(messages) - len(said), tuple(answers)))
 
-    def turns(self) -> tuple[Turn, ...]:
+    def turns(self) -> tuple[ConversationTurn, ...]:
         """Return the turns of all that was read."""
         start = self._read[0].exchange.received_at if self._read else 0.0
         called = {call.id or call.name for one in self._read for answer in one.answers for call in answer.calls}
         return tuple(self._turn(number, one, start, called) for number, one in enumerate(self._read, start=1))
 
-    def _turn(self, number: int, read: _Read, start: float, called: set[str]) -> Turn:
+    def _turn(self, number: int, read: _Read, start: float, called: set[str]) -> ConversationTurn:
         exchange = read.exchange
         began = max(exchange.received_at - start, 0.0) * 1000
-        return Turn(
+        return ConversationTurn(
             number=number,
             exchange=exchange,
             service=service_of(exchange.service, exchange.client_address),
@@ -165,11 +165,11 @@ class _Reader:
             calls=tuple(self._call(call, number) for answer in read.answers for call in answer.calls),
         )
 
-    def _call(self, call: ToolCall, number: int) -> Call:
+    def _call(self, call: ToolCall, number: int) -> ToolUse:
         # Ollama's results name the tool alone, and so may a later call of the same one.
         results = self._results.get(call.id) or self._results.get(call.name) or []
         text, brought = next(((text, brought) for text, brought in results if brought > number), (None, None))
-        return Call(call.id, call.name, call.arguments, text, brought)
+        return ToolUse(call.id, call.name, call.arguments, text, brought)
 
     def _known(self, messages: Sequence[Message]) -> int:
         """Return how many messages at the beginning were said before."""
@@ -201,7 +201,7 @@ def _canonical(arguments: str) -> str:
         return arguments.strip()
 
 
-def _spans(turns: Sequence[Turn]) -> Iterable[AppSpan]:
+def _spans(turns: Sequence[ConversationTurn]) -> Iterable[AppSpan]:
     for turn in turns:
         results: dict[int, dict[str, None]] = {}
         for call in turn.calls:

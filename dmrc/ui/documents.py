@@ -19,8 +19,10 @@ class RequestFilters(BaseModel):
     service: str = ""
     model: str = ""
     node: str = ""
+    operation: str = Field(default="", description="`chat`, `embedding`, …")
     status: str = Field(default="", description="`200`, `4xx` or `400-499`")
     errors: str = Field(default="", description="Any text: only those that failed")
+    cancelled: str = Field(default="", description="Any text: only those that were cancelled")
     slow: str = Field(default="", description="Longer than this: `2s`")
     since: str = Field(default="", description="`1h`, or a date")
     before: str = Field(default="", description="`1h`, or a date")

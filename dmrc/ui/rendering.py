@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from fastapi.responses import HTMLResponse
 
 from dmrc import __version__
-from dmrc.capture.summary import milliseconds
 from dmrc.figures import ago_text, count_text, share_text, span_text
 from dmrc.gguf import format_size
 
@@ -66,7 +65,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dmrc.ui"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"visible": visible, "pretty": pretty, "milliseconds": milliseconds}
+    environment.filters |= {"visible": visible, "pretty": pretty, "milliseconds": span_text}
     environment.filters |= {"count": count_text, "span": span_text, "share": share_text, "size": _size, "ago": _ago}
     environment.globals["longest_shown"] = LONGEST_SHOWN
     return environment

@@ -59,6 +59,8 @@ def test_filters_hold_together(database):
             one,
             project=f"p{number % 2}",
             service=f"s{number % 3}",
+            operation="embedding" if number % 6 == 0 else "chat",
+            client_disconnected=number % 11 == 0,
             model_key=f"m{number % 5}",
             status=status,
             **placed(number),
@@ -67,6 +69,7 @@ def test_filters_hold_together(database):
         for status in (500 if number % 4 == 0 else 200,)
     ]
     exchanges[7] = replace(exchanges[7], error_type="server_error")
+    exchanges[8] = replace(exchanges[8], error_type="cancelled")
     database.insert_many(exchanges)
 
     def ids(**conditions):
@@ -83,6 +86,10 @@ def test_filters_hold_together(database):
     assert ids(node="n1", model="m3") == [n for n in numbers if n % 7 == 1 and n % 5 == 3]
     assert ids(node="n1", project="p1", text="planet") == [n for n in numbers if n % 7 == 1 and n % 2 == 1]
     assert ids(project="none") == ids(node="none") == []
+    assert ids(operation="embedding") == [n for n in numbers if n % 6 == 0]
+    assert ids(operation="embedding", project="p0", model="m0") == [30, 0]
+    assert ids(cancelled=True) == [n for n in numbers if n % 11 == 0 or n == 8]
+    assert ids(cancelled=True, failed=True) == [n for n in numbers if n % 44 == 0 or n == 8]
 
 
 def test_what_joins_requests_is_a_filter_beside_others(database):
@@ -137,6 +144,9 @@ def test_a_model_is_found_by_any_of_its_names_once(database):
         (ExchangeFilter(slower_ms=7000, project="p"), "exchanges_slow"),
         (ExchangeFilter(slower_ms=100, project="p"), "exchanges_project"),
         (ExchangeFilter(since=5, before=9), "sqlite_autoindex_exchanges_1"),
+        (ExchangeFilter(operation="embedding"), "exchanges_operation"),
+        (ExchangeFilter(operation="embedding", project="p"), "exchanges_project"),
+        (ExchangeFilter(cancelled=True, service="s"), "exchanges_cancelled"),
         (ExchangeFilter(conversation="0190"), "exchanges_conversation"),
         (ExchangeFilter(conversation="0190", model="m", project="p"), "exchanges_conversation"),
         (ExchangeFilter(conversation="0190", failed=True), "exchanges_conversation"),

@@ -1,9 +1,9 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 
 from dmrc.capture.reading import complete
-from dmrc.capture.summary import cells, from_json, milliseconds, outcome, to_json
+from dmrc.capture.summary import cells, from_json, outcome, to_json
 from dmrc.exchange import Exchange
 from tests.capture.recorded import recorded
 
@@ -20,7 +20,7 @@ def test_the_cells_show_who_what_and_how_fast():
 
     assert row.time == datetime.fromtimestamp(exchange.received_at).strftime("%H:%M:%S")
     assert (row.id, row.who, row.model, row.status) == (exchange.id[-8:], "facts/python", "smollm", "200")
-    assert (row.tokens, row.first_token, row.took, row.rate) == ("21→6 tok", "117 ms", "-", "130 tok/s")
+    assert (row.tokens, row.first_token, row.took, row.rate) == ("21→6", "117 ms", "", "130 tok/s")
     assert (row.error, row.words) == ("", "Tell me a fact")
 
 
@@ -50,8 +50,16 @@ def test_a_stream_that_broke_and_a_caller_that_left_are_seen():
     assert outcome(recorded("chat.json")) == "done"
 
 
-def test_long_times_are_seconds():
-    assert [milliseconds(value) for value in (None, 9.6, 9999.0, 12345.0)] == ["-", "10 ms", "9999 ms", "12.3 s"]
+def test_what_is_not_known_is_empty():
+    row = cells(Exchange(id="0190", received_at=1.0, method="POST", path="/", dialect="openai", operation="chat"))
+
+    assert {name: text for name, text in asdict(row).items() if text} == {"time": row.time, "id": "0190"}
+
+
+def test_the_context_is_said_as_a_share():
+    row = cells(replace(asked("hi"), prompt_tokens=100, completion_tokens=28, context_tokens=512))
+
+    assert row.context == "25 %"
 
 
 def test_json_has_the_keys_of_the_design_in_their_order_and_is_read_again():

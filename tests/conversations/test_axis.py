@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from dmrc.conversations.axis import WIDTH, TimeAxis
@@ -50,7 +52,7 @@ def test_ticks_do_not_run_into_each_other() -> None:
     axis = TimeAxis.of([(number * 1e6, number * 1e6 + 100) for number in range(300)])
     ticks = axis.ticks(8)
 
-    assert all(after.at - before.at >= WIDTH / 16 for before, after in zip(ticks, ticks[1:], strict=False))
+    assert all(after.at - before.at >= WIDTH / 16 for before, after in itertools.pairwise(ticks))
 
 
 def test_a_request_without_a_time_is_still_on_the_axis() -> None:

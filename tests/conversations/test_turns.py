@@ -5,11 +5,11 @@ from __future__ import annotations
 from dmrc.capture.conversation import Message
 from dmrc.conversations.graph import edges
 from dmrc.conversations.lanes import lanes
-from dmrc.conversations.turns import Conversation, conversation
+from dmrc.conversations.turns import ToldConversation, conversation
 from tests.conversations.told import agent, assistant, call, exchange, result, system, user
 
 
-def said(told: Conversation) -> list[list[str]]:
+def said(told: ToldConversation) -> list[list[str]]:
     return [[f"{one.role}: {one.text}" for one in turn.said] for turn in told.turns]
 
 

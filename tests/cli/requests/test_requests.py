@@ -84,7 +84,7 @@ def test_the_list_has_the_total_time_and_no_units_without_numbers(dmrc: Dmrc, re
     header, line = dmrc.ok("requests").splitlines()
 
     assert header.split() == ["TIME", "ID", "WHO", "MODEL", "CODE", "TOKENS", "FIRST", "TOOK", "TOK/S", "PROMPT"]
-    assert cells(line)[2:] == ["facts/web", "llm", "200×", "-", "-", "301.8 s", "-", "cancelled", "slow"]
+    assert cells(line)[2:] == ["facts/web", "llm", "200×", "5 min 2 s", "cancelled", "slow"]
 
 
 def test_replicas_are_shown_where_there_are_several_and_found_by_their_node(dmrc: Dmrc, record) -> None:

@@ -78,11 +78,11 @@ def _times(answer: RecordedAnswer, screen: Screen) -> Iterator[str]:
 
 
 def _form(interaction: Interaction) -> str:
-    """Return how the answer came: `stream of 14 pieces in 320 ms`, `whole after 1200 ms`."""
-    from dmrc.capture.summary import milliseconds
+    """Return how the answer came: `stream of 14 pieces in 320 ms`, `whole after 1.20 s`."""
+    from dmrc.figures import span_text
 
     answer = interaction.answer
-    took = milliseconds(sum(piece.after_ms for piece in answer.pieces))
+    took = span_text(sum(piece.after_ms for piece in answer.pieces))
     if not answer.is_stream:
         return f"{interaction.asked.dialect} {interaction.asked.operation} · whole after {took}"
     count = len(answer.pieces)

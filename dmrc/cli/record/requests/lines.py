@@ -55,9 +55,9 @@ COLUMNS = (
     Column("MODEL", 14, lambda row: row.model, 64, is_name=True),
     Column("NODE", 12, lambda row: row.place, 90, is_name=True, is_rare=True),
     Column("CODE", 4, _code, 16, style=lambda exchange: {"fg": _COLOURS[outcome(exchange)]}),
-    Column("TOKENS", 9, lambda row: row.tokens.removesuffix(" tok"), 80, is_number=True),
+    Column("TOKENS", 9, lambda row: row.tokens, 80, is_number=True),
     Column("FIRST", 7, lambda row: row.first_token, 110, is_number=True),
-    Column("TOOK", 7, lambda row: row.took, 46, is_number=True),
+    Column("TOOK", 10, lambda row: row.took, 46, is_number=True),
     Column("TOK/S", 5, lambda row: row.rate.removesuffix(" tok/s"), 100, is_number=True),
 )
 """The columns of the list, before its words."""

@@ -99,7 +99,7 @@ def _times(exchange: Exchange) -> str:
     """Return how long each part took, and how many tokens it was about."""
     from datetime import datetime
 
-    from dmrc.capture.summary import milliseconds
+    from dmrc.figures import span_text
 
     parts = [datetime.fromtimestamp(exchange.received_at).strftime("%Y-%m-%d %H:%M:%S")]
     spans = {
@@ -108,7 +108,7 @@ def _times(exchange: Exchange) -> str:
         "first token": exchange.first_token_ms,
         "total": exchange.total_ms,
     }
-    parts += [f"{name} {milliseconds(value)}" for name, value in spans.items() if value is not None]
+    parts += [f"{name} {span_text(value)}" for name, value in spans.items() if value is not None]
     if exchange.prompt_tokens is not None:
         cached = f" ({exchange.cached_tokens} cached)" if exchange.cached_tokens else ""
         limit = f" of {exchange.context_tokens}" if exchange.context_tokens else ""
