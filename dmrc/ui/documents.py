@@ -73,6 +73,14 @@ class CancelledRequest(AnswerDocument):
     cancelled: str = Field(description="Id of its exchange")
 
 
+class HealthDocument(AnswerDocument):
+    """How the daemon is."""
+
+    version: str = Field(description="Of the daemon")
+    running: int = Field(description="Requests that are not answered yet")
+    waiting: int = Field(description="How many of them wait for a slot of a model")
+
+
 class TotalsDocument(AnswerDocument):
     """Sums over a time, and over each part of it."""
 

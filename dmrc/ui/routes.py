@@ -16,6 +16,7 @@ from dmrc.errors import DmrcError
 from dmrc.gateway.routes.error_documents import PageError
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.ui.models import ModelPages
+from dmrc.ui.overview import OverviewPages
 from dmrc.ui.projects import ProjectPages
 from dmrc.ui.rendering import page
 from dmrc.ui.request import RequestPage
@@ -31,6 +32,7 @@ _SAFE_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 _COOKIE_SECONDS = 7 * 86400
+_HOME = "/ui/overview"
 
 
 @hookimpl
@@ -41,6 +43,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     for path in ("/ui", "/ui/"):
         router.get(path, include_in_schema=False)(_home)
     router.get("/ui/login", status_code=303, response_class=Response)(_Login(parts).login)
+    OverviewPages(parts).add_to(router)
     RequestPages(parts).add_to(router)
     RequestPage(parts).add_to(router)
     ModelPages(parts).add_to(router)
@@ -52,7 +55,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
 
 
 async def _home() -> Response:
-    return RedirectResponse("/ui/requests", 303)
+    return RedirectResponse(_HOME, 303)
 
 
 class _Login:
@@ -65,7 +68,7 @@ class _Login:
         """Take the token, and lead to the page."""
         session = self._pages.open(token)
         # The token is not in the address of the page that follows.
-        response = RedirectResponse("/ui/requests", 303)
+        response = RedirectResponse(_HOME, 303)
         response.set_cookie(
             self._pages.cookie, session, max_age=_COOKIE_SECONDS, path="/ui", httponly=True, samesite="strict"
         )
@@ -95,7 +98,9 @@ class _SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _SAFE_HEADERS.items():
                     headers[name] = value
-                headers.setdefault("cache-control", "no-store")
+                # What belongs to the page itself may be kept, and is asked for by its ETag.
+                is_own = scope["path"].startswith("/ui/static/")
+                headers.setdefault("cache-control", "no-cache" if is_own else "no-store")
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -74,6 +74,8 @@ GET /v1/responses/{id}/input_items     -
 """
 PAGES = """
 GET /ui/login                          -
+GET /ui/health                         -
+GET /ui/overview                       -
 GET /ui/events                         -
 GET /ui/requests                       -
 GET /ui/requests/rows                  -

@@ -132,7 +132,7 @@ def open_page(site: Site, browser: Browser, complaints: Complaints) -> Iterator[
         page.set_default_timeout(20_000)
         complaints.watch(page)
         page.goto(site.login())
-        if path != "/ui/requests":
+        if path != "/ui/overview":
             page.goto(site.url + path)
         return page
 

@@ -85,7 +85,7 @@ def test_a_token_opens_one_session_only(site: Site) -> None:
     first, second = httpx.get(link), httpx.get(link)
 
     assert first.status_code == 303
-    assert first.headers["location"] == "/ui/requests"
+    assert first.headers["location"] == "/ui/overview"
     cookie = first.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
@@ -101,7 +101,7 @@ def test_a_person_reads_why_in_a_page(site: Site) -> None:
     assert "Run: dmrc ui" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/ui/requests", "/ui/models", "/ui/requests/none", "/ui/static/style.css"])
+@pytest.mark.parametrize("path", ["/ui/requests", "/ui/models", "/ui/requests/none", "/ui/static/base.css"])
 def test_every_answer_says_that_nothing_foreign_may_run(path: str, site: Site, session: dict[str, str]) -> None:
     answer = httpx.get(site.url + path, headers={**session, "accept": "text/html"})
     policy = answer.headers["content-security-policy"]
