@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dmrc.cli.record.diff.machine import ProcessorWatch
+from dmrc.comparison.machine import ProcessorWatch
 from tests.polling import eventually
 
 _IDLE, _BUSY = "import time; time.sleep(60)", "while True: pass"

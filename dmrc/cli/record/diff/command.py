@@ -62,7 +62,7 @@ def diff(app: App, /, parallel: int, fail_on: tuple[str, ...], html: Path | None
     --fail-on takes these words, and p50+N%, p95+N% (times) and tokens+N%. Ctrl+C compares what was answered so far.
     """
     from dmrc.cli.record.diff.running import run
-    from dmrc.cli.record.diff.wish import Changes
+    from dmrc.comparison.changes import Changes
     from dmrc.comparison.thresholds import thresholds
 
     limits = thresholds(fail_on)

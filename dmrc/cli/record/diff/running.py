@@ -8,18 +8,19 @@ import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, cast
 
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.cli.app import App
 from dmrc.cli.progress import PullProgress, is_terminal, note
-from dmrc.cli.record.diff.machine import ProcessorWatch
-from dmrc.cli.record.diff.sending import Answered, Repetition, Sender
-from dmrc.cli.record.diff.wish import Answerer, Changes, body, source_of
+from dmrc.cli.record.diff.wish import body
+from dmrc.comparison.changes import Answerer, Changes, source_of
 from dmrc.comparison.comparison import Comparison
+from dmrc.comparison.machine import ProcessorWatch
+from dmrc.comparison.repeating import by_model, report
 from dmrc.comparison.selection import select
 from dmrc.comparison.sendable import LeftOut, Sendable
+from dmrc.comparison.sending import Answered, Repetition, Sender
 from dmrc.errors import DaemonError, DmrcError, NotFoundError
 from dmrc.fields import JsonObject
 from dmrc.project import KEY_PREFIX
@@ -74,7 +75,7 @@ def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int)
             try:
                 asking = Asking(str(begun["name"]), key, changes.temperature, parallel)
                 # Closed here: an interrupt may come when no answer is waited for.
-                with _progress(len(orders)) as show, contextlib.closing(_answers(app, orders, asking, show)) as answers:
+                with _progress(len(chosen)) as show, contextlib.closing(_answers(app, orders, asking, show)) as answers:
                     for one in answers:
                         answered.append(one)
                         show("asking", len(answered))
@@ -87,9 +88,9 @@ def run(app: App, changes: Changes, selection: Mapping[str, Any], parallel: int)
                 app.daemon.request("POST", "/requests/flush")
     if parallel > 1:
         noise = f"{parallel} at a time slow one another down"
-    report = _report(app, answered, left_out, len(chosen) - len(answered), noise)
+    found = report(app.record, answered, left_out, len(chosen) - len(answered), noise)
     words = f"{len(answered)} requests again: {changes.words()}"
-    return Sent(report, words, problem if isinstance(problem, DmrcError) else None)
+    return Sent(found, words, problem if isinstance(problem, DmrcError) else None)
 
 
 def _chosen(app: App, selection: Mapping[str, Any]) -> tuple[list[Sendable], list[LeftOut]]:
@@ -118,8 +119,10 @@ def _begun(app: App, wish: str) -> Iterator[JsonObject]:
         yield next(lines)
 
 
-def _orders(begun: JsonObject, chosen: Sequence[Sendable], sources: Sequence[Answerer]) -> list[Repetition]:
-    """Return what to send, model after model, so that each is loaded once; the order of each stays."""
+def _orders(
+    begun: JsonObject, chosen: Sequence[Sendable], sources: Sequence[Answerer]
+) -> list[tuple[str, list[Repetition]]]:
+    """Return what to send to each model; say of which it is not known how it was served."""
     models = cast("list[JsonObject]", begun["models"])
     for (project, _, reference), model in zip(sources, models, strict=True):
         if not model["is_known"]:
@@ -128,7 +131,7 @@ def _orders(begun: JsonObject, chosen: Sequence[Sendable], sources: Sequence[Ans
                 " options. Run: dmrc up"
             )
     keys = {source: str(model["key"]) for source, model in zip(sources, models, strict=True)}
-    return sorted((Repetition(sent, keys[source_of(sent)]) for sent in chosen), key=lambda order: order.model)
+    return by_model(chosen, keys)
 
 
 def _is_here(begun: JsonObject) -> bool:
@@ -138,16 +141,16 @@ def _is_here(begun: JsonObject) -> bool:
 
 
 def _answers(
-    app: App, orders: Sequence[Repetition], asking: Asking, show: Callable[[str, int | None], None]
+    app: App, orders: Sequence[tuple[str, list[Repetition]]], asking: Asking, show: Callable[[str, int | None], None]
 ) -> Generator[Answered]:
     """Load each model, send what is for it, and yield the answers."""
-    for model, of_model in groupby(orders, lambda order: order.model):
+    for model, of_model in orders:
         show(f"loading {model}", None)
         loaded = app.daemon.load(asking.name, model)
         if loaded.get("notice"):
             note(str(loaded["notice"]))
         show("asking", None)
-        yield from Sender(app.settings.port, asking.key, asking.temperature).send(list(of_model), asking.parallel)
+        yield from Sender(app.settings.port, asking.key, asking.temperature).send(of_model, asking.parallel)
 
 
 @contextmanager
@@ -168,15 +171,3 @@ def _progress(total: int) -> Iterator[Callable[[str, int | None], None]]:
     with Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda text, count: progress.update(task, description=text, completed=count)
-
-
-def _report(
-    app: App, answered: Sequence[Answered], left_out: Sequence[LeftOut], not_sent: int, noise: str | None
-) -> Comparison:
-    pairs, lost = [], []
-    for one in answered:
-        try:
-            pairs.append((one.sent, app.record.get(one.id)))
-        except NotFoundError:
-            lost.append(LeftOut(one.sent.then, "was answered, and that was not recorded"))
-    return Comparison.of(pairs, [*left_out, *lost], not_sent, noise)

@@ -1,122 +1,27 @@
-"""What is to answer, as the options of `dmrc diff` say it."""
+"""What is to answer, as the daemon reads it."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from dmrc.capture.summary import model_name
-from dmrc.comparison.sendable import Sendable
+from dmrc.comparison.changes import Answerer, Changes, name_of
 from dmrc.errors import InputError
-from dmrc.exchange import KEY_SCOPE, JsonValue
-from dmrc.project import ServingOptions, Upstream
-
-Answerer = tuple[str | None, str | None, str]
-"""What answered then: project, key of the model there, reference."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What is different from then."""
-
-    model: str | None = None
-    """What answers; None: the same."""
-    context_size: int | None = None
-    """Tokens of its context."""
-    flags: tuple[str, ...] = ()
-    """Flags of its engine, each as it is written in a shell: `--temp 0.2`."""
-    engine: str | None = None
-    """What serves it."""
-    temperature: float | None = None
-    """In each request."""
-    upstream: str | None = None
-    """URL of the server that answers in its place."""
-    upstream_model: str | None = None
-    """What that server calls the model."""
-    upstream_key: str | None = field(default=None)
-    """Variable that holds its key."""
-
-    def words(self) -> str:
-        """Return it in words: `ai/smollm2:360M, --temp 0.2`; `nothing changed` where nothing is."""
-        said = [
-            self.model or "",
-            f"context of {self.context_size}" if self.context_size else "",
-            *self.flags,
-            f"engine {self.engine}" if self.engine else "",
-            "" if self.temperature is None else f"temperature {self.temperature:g}",
-            f"{self.upstream_model or 'the same model'} at {self.upstream}" if self.upstream else "",
-        ]
-        return ", ".join(filter(None, said)) or "nothing changed"
-
-    def check(self) -> None:
-        """Refuse what contradicts itself, before anything is asked.
-
-        Raises:
-            InputError: It does.
-        """
-        if self.upstream is None:
-            if self.upstream_model or self.upstream_key:
-                raise InputError("--upstream-model and --upstream-key are for --upstream", remedy="Add --upstream URL")
-            return
-        local = {"--model": self.model, "--context-size": self.context_size, "--flag": self.flags}
-        for name, value in {**local, "--engine": self.engine}.items():
-            if value:
-                remedy = "Use --upstream-model" if name == "--model" else "Leave it out"
-                raise InputError(f"{name} has no effect on an upstream, which decides that itself", remedy=remedy)
-
-    def options(self, sources: Sequence[Answerer]) -> ServingOptions:
-        """Return what is different as options of a model.
-
-        Raises:
-            InputError: A flag cannot be read, or it is not said which model an upstream is to be asked for.
-            ProjectError: The address of the upstream is none.
-        """
-        try:
-            flags = tuple(word for flag in self.flags for word in shlex.split(flag))
-        except ValueError as error:
-            raise InputError(f"--flag cannot be read: {error}", remedy='Write --flag "--temp 0.2"') from error
-        upstream = Upstream.parse_one(self._place(sources), "", "--upstream") if self.upstream else None
-        return ServingOptions(
-            context_size=self.context_size, runtime_flags=flags or None, engine=self.engine, upstream=upstream
-        )
-
-    def upstream_keys(self) -> dict[str, str]:
-        """Return the key of the upstream, by its variable.
-
-        Raises:
-            InputError: That is not set.
-        """
-        if self.upstream_key is None:
-            return {}
-        if not (key := os.environ.get(self.upstream_key)):
-            raise InputError(f"--upstream-key names {self.upstream_key}, which is not set", remedy="Set it")
-        return {self.upstream_key: key}
-
-    def _place(self, sources: Sequence[Answerer]) -> dict[str, object]:
-        names = sorted({model_name(reference) for _, _, reference in sources})
-        if self.upstream_model is None and len(names) > 1:
-            raise InputError(
-                f"these requests are of several models ({', '.join(names)})",
-                remedy="Say which one to ask the upstream for: --upstream-model NAME",
-            )
-        return {"url": self.upstream, "model": self.upstream_model or names[0], "key": self.upstream_key}
-
-
-def source_of(sent: Sendable) -> Answerer:
-    """Return what answered a request."""
-    then = sent.then
-    return then.project, then.model_key, str(then.model_reference)
+from dmrc.exchange import JsonValue
 
 
 def body(changes: Changes, sources: Sequence[Answerer], key_sha256: str) -> str:
-    """Return the wish as the daemon reads it; raises as `Changes.options` does."""
+    """Return the wish as JSON.
+
+    Raises:
+        InputError: The variable of the upstream's key is not set; or as `Changes.options` does.
+        ProjectError: As `Changes.options` does.
+    """
     options = changes.options(sources)
     model = changes.model if options.upstream is None else options.upstream.model
     document: Mapping[str, JsonValue] = {
-        "name": _name(sources),
+        "name": name_of(sources),
         "key_sha256": key_sha256,
         "sources": [
             {"project": project, "model_key": model_key, "reference": reference}
@@ -124,12 +29,15 @@ def body(changes: Changes, sources: Sequence[Answerer], key_sha256: str) -> str:
         ],
         "model": model,
         "options": options.to_json(),
-        "upstream_keys": dict(changes.upstream_keys()),
+        "upstream_keys": dict(_upstream_keys(changes)),
     }
     return json.dumps(document)
 
 
-def _name(sources: Sequence[Answerer]) -> str:
-    """Return what the record calls it, after `diff:`: the project; where there are several, or none, `requests`."""
-    projects = {(project or "").removeprefix(KEY_SCOPE) for project, _, _ in sources}
-    return (projects.pop() if len(projects) == 1 else "") or "requests"
+def _upstream_keys(changes: Changes) -> dict[str, str]:
+    """Return the key of the upstream, by its variable."""
+    if changes.upstream_key is None:
+        return {}
+    if not (key := os.environ.get(changes.upstream_key)):
+        raise InputError(f"--upstream-key names {changes.upstream_key}, which is not set", remedy="Set it")
+    return {changes.upstream_key: key}

@@ -68,7 +68,7 @@ class Sender:
                         yield future.result()
                     running |= self._begun(pool, waiting, parallel - len(running))
             finally:
-                self._hang_up()
+                self.stop()
 
     def _begun(self, pool: ThreadPoolExecutor, orders: Iterable[Repetition], count: int) -> set[Future[Answered]]:
         return {pool.submit(self._ask, order) for _, order in zip(range(count), orders, strict=False)}
@@ -95,8 +95,8 @@ class Sender:
             connection.close()
         return Answered(order.sent, answer.headers.get("x-dmrc-exchange-id", ""))
 
-    def _hang_up(self) -> None:
-        """End what is under way: nobody waits for it any more."""
+    def stop(self) -> None:
+        """End what is under way, from any thread: nobody waits for it any more. `send` raises DaemonError by it."""
         with self._lock:
             self._is_over = True
             for connection in self._connections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import psutil
@@ -23,7 +24,7 @@ class ProcessorWatch:
     """Counts what the daemon, its runners and this process use, beside what all use."""
 
     def __init__(self, daemon_pid: int) -> None:
-        """Begin to count."""
+        """Begin to count; the daemon itself gives its own."""
         self._daemon_pid = daemon_pid
         self._before = self._used()
 
@@ -39,7 +40,10 @@ class ProcessorWatch:
         waiting = sum(times.get(name, 0.0) for name in ("idle", "iowait"))
         # Guests are counted among the users, too.
         whole = sum(value for name, value in times.items() if name not in ("guest", "guest_nice"))
-        return _Used(whole, whole - waiting, _of_tree(self._daemon_pid) + _of_process(psutil.Process()))
+        ours = _of_tree(self._daemon_pid)
+        if self._daemon_pid != os.getpid():
+            ours += _of_process(psutil.Process())
+        return _Used(whole, whole - waiting, ours)
 
 
 def _of_tree(pid: int) -> float:
