@@ -8,7 +8,7 @@ from dmrc import __version__
 from dmrc.capture.conversation import asked
 from dmrc.capture.summary import model_name
 from dmrc.comparison.comparison import Compared, Comparison, title
-from dmrc.comparison.similarity import TextPart, side_by_side
+from dmrc.comparison.word_diff import TextPart, side_by_side
 
 _LONGEST_SHOWN = 20_000
 # What a terminal or a browser would act on has a picture in Unicode from U+2400 on.

@@ -6,7 +6,7 @@ import pytest
 
 from dmrc.comparison.comparison import Comparison
 from dmrc.comparison.differences import differences
-from dmrc.comparison.similarity import likeness, side_by_side
+from dmrc.comparison.similarity import likeness
 from dmrc.comparison.speed import slower
 from dmrc.comparison.thresholds import thresholds
 from dmrc.comparison.wanted_form import WantedForm
@@ -163,10 +163,3 @@ def test_likeness_is_of_words() -> None:
     assert likeness("The sky is blue.", "The sky  is\nblue.") == 1.0
     assert likeness("The sky is blue.", "The sky is red.") == 0.8
     assert likeness("word " * 3000, "word " * 3000 + "end") > 0.99
-
-
-def test_side_by_side_marks_what_is_in_one_only_and_loses_nothing() -> None:
-    left, right = side_by_side("The sky is blue.", "The sky was red.")
-
-    assert "".join(one.text for one in left) == "The sky is blue."
-    assert [one.text for one in right if not one.is_common] == ["was", "red"]
