@@ -74,6 +74,14 @@ def local_docker_endpoint(environ: Mapping[str, str]) -> DockerEndpoint:
     return endpoint
 
 
+def local_docker_host(environ: Mapping[str, str]) -> str | None:
+    """Return the address of the user's Docker engine; None where there is none on this machine."""
+    try:
+        return local_docker_endpoint(environ).host
+    except DockerError:
+        return None
+
+
 def cannot_be_used(docker_host: str, reason: str) -> DockerError:
     """Return why the engine at `docker_host` cannot be used, where asking it failed for `reason`."""
     lowered = reason.lower()

@@ -21,9 +21,10 @@ from dmrc.capture.policy import Retention
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.secrets import KnownSecrets, memory_directory
 from dmrc.compose.containers import Containers
-from dmrc.docker_context import is_local, local_docker_endpoint
+from dmrc.docker_context import is_local, local_docker_host
 from dmrc.engines.engine import Engine
-from dmrc.errors import DmrcError, DockerError, StoreError
+from dmrc.errors import DmrcError, StoreError
+from dmrc.gateway.comparing.comparisons import Comparisons
 from dmrc.gateway.inference.call_counter import CallCounter
 from dmrc.gateway.inference.exchange_builder import ExchangeBuilder
 from dmrc.gateway.inference.inference import Steps
@@ -178,9 +179,10 @@ class Daemon:
             hosts=settings.hosts,
         )
         lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked, self._requests)
+        comparisons = self._kept(Comparisons(self.diffs, self.recorder, self.database, settings.port))
         shown = DaemonParts(
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
-            *(self.projects, plugins, self.page_sessions),
+            *(self.projects, plugins, self.page_sessions, comparisons),
         )
         streams = self._kept(StreamProcesses(settings.stream_processes))
         steps = Steps(admission, plugins, catalog, scheduler, lifecycle, self._may_be_kept, streams)
@@ -211,7 +213,7 @@ class Daemon:
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self.stop)
-        await self.bindings.prove_certificate(_users_docker())
+        await self.bindings.prove_certificate(local_docker_host(os.environ))
         for engine in self.engines.values():
             self._background.spawn(engine.end_left_behind())
         # Before anything else: a command that asks meanwhile waits, and does not take this daemon for none.
@@ -288,11 +290,3 @@ class Daemon:
                 _log.exception("the housekeeping of a minute failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _TRIM_SECONDS)
-
-
-def _users_docker() -> str | None:
-    """Return the address of the user's Docker engine; None where there is none on this machine."""
-    try:
-        return local_docker_endpoint(os.environ).host
-    except DockerError:
-        return None

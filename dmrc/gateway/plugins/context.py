@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
+from dmrc.gateway.comparing.comparisons import Comparisons
 from dmrc.gateway.inference.lifecycle import Lifecycle
 from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
@@ -43,3 +44,5 @@ class DaemonParts:
     """Which plugins there are, with their counters."""
     page_sessions: PageSessions
     """Who may use the web page."""
+    comparisons: Comparisons
+    """Recorded requests that the page has sent again."""

@@ -115,6 +115,12 @@ class Diffs:
         self._callers[wish.key_sha256] = Caller(wish.key_sha256[:12], None, registration)
         return diff
 
+    async def load(self, diff: Diff, key: str) -> None:
+        """Load one of its models; raises as `Scheduler.load` does."""
+        declared = diff.registration.models[key]
+        use = Use(diff.registration.name, declared.model, declared)
+        await self._scheduler.load(await self._catalog.target(use, None))
+
     async def end(self, diff: Diff) -> None:
         """Let go of its key, its secrets, and the runners that only it used."""
         registration = diff.registration
@@ -151,7 +157,7 @@ class Diffs:
     async def _declaration(self, source: DiffSource, wish: DiffWish) -> ModelDeclaration:
         """Return what answers in the place of a source."""
         change = wish.options
-        if wish.model is not None and change.upstream is not None:
+        if wish.model is not None and (change.upstream is not None or change.host is not None):
             return ModelDeclaration(key=wish.model, model=wish.model, options=change)
         before = self._registered(source)
         before = before or ModelDeclaration(key=source.model_key or source.reference, model=source.reference)
