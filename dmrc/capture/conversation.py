@@ -43,14 +43,14 @@ class Message:
     """Of a tool's result: the call that it answers; where only the tool is named, that."""
 
 
-def asked(exchange: Exchange) -> list[Message]:
-    """Return the messages of the request; none where it is no JSON or was cut."""
-    return [_message(message) for message in ParsedBodies().messages(exchange)]
+def asked(exchange: Exchange, bodies: ParsedBodies | None = None) -> list[Message]:
+    """Return the messages of the request; none where it is no JSON or was cut. `bodies`, here and below, reads it."""
+    return [_message(message) for message in (bodies or ParsedBodies()).messages(exchange)]
 
 
-def answered(exchange: Exchange) -> list[Message]:
+def answered(exchange: Exchange, bodies: ParsedBodies | None = None) -> list[Message]:
     """Return the answer, one message for each choice; none where there is no answer in words."""
-    answer = answer_document(exchange)
+    answer = answer_document(exchange, bodies)
     found = []
     for choice in items_of(answer.get("choices")):
         message = object_of(choice.get("message"))
@@ -58,9 +58,9 @@ def answered(exchange: Exchange) -> list[Message]:
     return found
 
 
-def answer_document(exchange: Exchange) -> dict[str, JsonValue]:
+def answer_document(exchange: Exchange, bodies: ParsedBodies | None = None) -> dict[str, JsonValue]:
     """Return the answer as the JSON that it would be without a stream; empty where it is no JSON."""
-    bodies = ParsedBodies()
+    bodies = bodies or ParsedBodies()
     stream = bodies.events(exchange)
     if stream is None:
         return bodies.whole(exchange.response_body)

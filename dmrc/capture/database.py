@@ -10,19 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dmrc.capture.queries import SCALARS, ExchangeFilter, page_statement
-from dmrc.capture.rows import CONTENT_COLUMNS, SCALAR_COLUMNS, ExchangeTexts, from_row, storable, to_rows
+from dmrc.capture.rows import from_row, storable
 from dmrc.capture.schema import TAIL, checkpoint, explained, merge_words, open_for_reading, open_for_writing
+from dmrc.capture.writing import ReadExchange, delete, insert, ready
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
 
-_INSERT = (
-    f"INSERT INTO exchanges ({SCALARS}, excerpt) VALUES ({', '.join('?' * (len(SCALAR_COLUMNS) + 1))})"  # noqa: S608
-    " ON CONFLICT (id) DO NOTHING"
-)
-_INSERT_CONTENT = (
-    f"INSERT INTO content (number, {', '.join(CONTENT_COLUMNS)})"  # noqa: S608
-    f" VALUES ({', '.join('?' * (len(CONTENT_COLUMNS) + 1))})"
-)
 # What a deletion may hold the write lock for: an insertion waits for it at most twice.
 _PAUSE_SECONDS = 0.003
 _YIELD_SECONDS = 0.001
@@ -57,23 +50,17 @@ class ExchangeDatabase:
                 self._writer = None
 
     def insert_many(self, exchanges: Iterable[Exchange]) -> None:
-        """Add the exchanges in one transaction: all or none. One whose id is there already is left as it is."""
-        self.insert_with_words((exchange, None) for exchange in exchanges)
+        """Add the exchanges in one transaction: all or none. One whose id is there already is left as it is.
 
-    def insert_with_words(self, exchanges: Iterable[tuple[Exchange, ExchangeTexts | None]]) -> None:
-        """Do what `insert_many` does with exchanges whose words were read already."""
-        rows = [to_rows(exchange, words) for exchange, words in exchanges]
+        They stay in the conversations that they name.
+        """
+        self.insert_read(map(ReadExchange, exchanges))
+
+    def insert_read(self, exchanges: Iterable[ReadExchange]) -> None:
+        """Do what `insert_many` does with exchanges that were read already; those with evidence are joined by it."""
+        written = ready(exchanges)
         with self._writing() as connection:
-            for row in rows:
-                cursor = connection.execute(_INSERT, row.scalars)
-                if cursor.rowcount != 1:
-                    continue
-                number = cursor.lastrowid
-                connection.execute(_INSERT_CONTENT, (number, *row.content))
-                if any(row.words):
-                    connection.execute(
-                        "INSERT INTO words (rowid, prompt, context, answer) VALUES (?, ?, ?, ?)", (number, *row.words)
-                    )
+            insert(connection, written, time.time())
             merge_words(connection, _MERGED_PAGES)
 
     def page(self, query: ExchangeFilter, limit: int, before_id: str | None = None) -> list[Exchange]:
@@ -148,7 +135,7 @@ class ExchangeDatabase:
                     deadline = time.monotonic() + _PAUSE_SECONDS
                     while remaining and time.monotonic() < deadline:
                         row = connection.execute("SELECT number FROM exchanges WHERE id = ?", (remaining.pop(),))
-                        erased += _delete(connection, [number for (number,) in row.fetchall()])
+                        erased += delete(connection, [number for (number,) in row.fetchall()])
             self._merge_all_words()
         with self._lock, explained(self.path):
             self._open_writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -175,7 +162,7 @@ class ExchangeDatabase:
                     is_old = oldest_allowed is not None and received_at < oldest_allowed
                     if not (too_big or is_old or deleted < excess):
                         break
-                    found += _delete(connection, [number])
+                    found += delete(connection, [number])
                     deleted += 1
                     if time.monotonic() > deadline:
                         break
@@ -276,14 +263,6 @@ def _find(connection: sqlite3.Connection, text: str) -> list[sqlite3.Row]:
             return rows
     # "~" sorts after every character that an id may have.
     return connection.execute(f"{statement} id >= ? AND id < ? LIMIT 2", (text, text + "~")).fetchall()
-
-
-def _delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
-    for number in numbers:
-        connection.execute("DELETE FROM words WHERE rowid = ?", (number,))
-        connection.execute("DELETE FROM content WHERE number = ?", (number,))
-        connection.execute("DELETE FROM exchanges WHERE number = ?", (number,))
-    return len(numbers)
 
 
 def _pages(connection: sqlite3.Connection) -> tuple[int, int]:

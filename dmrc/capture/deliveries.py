@@ -179,7 +179,8 @@ class Deliveries:
         try:
             if words is not None:
                 said = (words.asked, words.context, words.answer)
-                link.put(exchange_framed(FrameKind.PREPARED, number, said, exchange=exchange))
+                evidence = delivery.evidence and delivery.evidence.to_json()
+                link.put(exchange_framed(FrameKind.PREPARED, number, said, evidence, exchange=exchange))
             else:
                 redactor = link.number_of(delivery.redactor)
                 link.put(exchange_framed(FrameKind.FINISHED, number, delivery.level, redactor, exchange=exchange))

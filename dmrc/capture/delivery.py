@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmrc.capture.joining.evidence import Evidence
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.rows import ExchangeTexts
 from dmrc.exchange import Exchange, JsonValue
@@ -28,6 +29,8 @@ class Delivery:
     """What masks it."""
     words: ExchangeTexts | None = None
     """What was said in it, where it was prepared in the daemon; the process only writes it."""
+    evidence: Evidence | None = None
+    """By what it is joined to a conversation, likewise."""
     is_ready: bool = False
     """Whether it may be sent."""
     is_told: bool = False

@@ -39,7 +39,7 @@ class FrameKind(IntEnum):
     FINISHED = 2
     """To the process: number, level, number of the redactor or null, exchange."""
     PREPARED = 3
-    """To the process: number, words, exchange; it is written as it is."""
+    """To the process: number, words, evidence or null, exchange; it is written as it is."""
     TRIM = 4
     """To the process: fields of `Retention`."""
     END = 5

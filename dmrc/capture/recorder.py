@@ -17,6 +17,7 @@ from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.deliveries import Deliveries
 from dmrc.capture.delivery import Delivery
 from dmrc.capture.frames import WITHOUT_CONTENT
+from dmrc.capture.joining.evidence import evidence_of
 from dmrc.capture.losses import RecorderCounts
 from dmrc.capture.masking import CaptureLimits, bare
 from dmrc.capture.policy import AnyCaller, Policy, Retention
@@ -181,7 +182,7 @@ class Recorder:
         if refused or level == "off":
             self._deliveries.settle(delivery.number, refused=int(refused))
         else:
-            delivery.exchange, delivery.words = kept, words
+            delivery.exchange, delivery.words, delivery.evidence = kept, words, evidence_of(kept, bodies)
             delivery.is_ready = True
 
     def _kept(self, exchange: Exchange, level: CaptureLevel, bodies: ParsedBodies) -> Exchange | None:

@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.frames import FrameKind, FrameReader, RecorderFrame, changes, framed
+from dmrc.capture.joining.evidence import Evidence, evidence_of
 from dmrc.capture.masking import CaptureLimits
 from dmrc.capture.preparing import recordable
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.rows import ExchangeTexts, words_of
+from dmrc.capture.writing import ReadExchange
 from dmrc.errors import StoreError, where
 from dmrc.exchange import Exchange
 
@@ -42,6 +44,7 @@ class _Pending(NamedTuple):
     number: int
     exchange: Exchange | None
     words: ExchangeTexts
+    evidence: Evidence | None = None
 
 
 class RecorderProcess:
@@ -105,7 +108,9 @@ class RecorderProcess:
             case FrameKind.FINISHED:
                 self._prepare(frame)
             case FrameKind.PREPARED:
-                self._pending.append(_Pending(items[0], frame.exchange(), ExchangeTexts(*items[1])))
+                self._pending.append(
+                    _Pending(items[0], frame.exchange(), ExchangeTexts(*items[1]), Evidence.from_json(items[2]))
+                )
             case FrameKind.REDACTOR if items[0] == 0:
                 self._redactors.clear()
             case FrameKind.REDACTOR:
@@ -122,14 +127,16 @@ class RecorderProcess:
         number, level, redactor, _ = frame.items
         exchange, words = frame.exchange(), ExchangeTexts("", "", "")
         kept: Exchange | None = None
+        evidence: Evidence | None = None
         try:
             bodies = ParsedBodies()
             kept = recordable(exchange, level, self._redactors.get(redactor), self._limits, bodies)
             words = words_of(kept, bodies)
+            evidence = None if level == "off" else evidence_of(kept, bodies)
             self._told.append([number, changes(exchange, kept), words.excerpt])
         except Exception as error:  # noqa: BLE001 one request must not cost the others
             self._failed.append((number, f"request '{exchange.id}' cannot be recorded: {where(error)}"))
-        self._pending.append(_Pending(number, None if level == "off" else kept, words))
+        self._pending.append(_Pending(number, None if level == "off" else kept, words, evidence))
 
     def _write(self) -> None:
         while self._pending and (time.monotonic() >= self._next_write or self._is_last):
@@ -149,21 +156,24 @@ class RecorderProcess:
         """Write them; those that no column holds are noted."""
         kept = [one for one in batch if one.exchange is not None]
         try:
-            self._database.insert_with_words((one.exchange, one.words) for one in kept if one.exchange)
+            self._database.insert_read(
+                ReadExchange(one.exchange, one.words, one.evidence) for one in kept if one.exchange
+            )
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 (each that fails is noted when it is tried alone)
             # A plugin may have put into one of them what no column holds; the others must not suffer.
             for one in kept:
-                self._insert_alone(one.number, one.exchange, one.words)
+                self._insert_alone(one)
 
-    def _insert_alone(self, number: int, exchange: Exchange | None, words: ExchangeTexts) -> None:
+    def _insert_alone(self, one: _Pending) -> None:
         try:
-            self._database.insert_with_words([(exchange, words)] if exchange else [])
+            self._database.insert_read([ReadExchange(one.exchange, one.words, one.evidence)] if one.exchange else [])
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 as above
-            self._failed.append((number, f"request '{exchange and exchange.id}' cannot be recorded: {where(error)}"))
+            why = f"request '{one.exchange and one.exchange.id}' cannot be recorded: {where(error)}"
+            self._failed.append((one.number, why))
 
     def _trim(self, retention: dict[str, Any]) -> None:
         try:

@@ -24,7 +24,10 @@ CONTENT_COLUMNS = (
 SCALAR_COLUMNS = tuple(one.name for one in fields(Exchange) if one.name not in CONTENT_COLUMNS)
 """Fields that lie in the table `exchanges`, each in a column of its name."""
 
-_scalars = attrgetter(*SCALAR_COLUMNS)
+WRITTEN_COLUMNS = tuple(name for name in SCALAR_COLUMNS if name != "conversation_id")
+"""Those of which an exchange has the values before it is written."""
+
+_scalars = attrgetter(*WRITTEN_COLUMNS)
 _FLAGS = ("stream", "client_disconnected", "request_truncated", "response_truncated")
 _LONGEST_EXCERPT = 200
 _LONGEST_INDEXED = 64 * 1024
@@ -38,7 +41,7 @@ class Rows:
     """One exchange as it goes into the three tables."""
 
     scalars: tuple[SqlValue, ...]
-    """Values of `SCALAR_COLUMNS`, then the excerpt: the first words of the prompt."""
+    """Values of `WRITTEN_COLUMNS`, then the excerpt: the first words of the prompt."""
     content: tuple[SqlValue, ...]
     """Values of `CONTENT_COLUMNS`."""
     words: tuple[str, str, str]

@@ -90,10 +90,11 @@ _VERSION_4 = (
     "CREATE INDEX exchanges_trace ON exchanges (trace_id, id) WHERE trace_id IS NOT NULL",
     "CREATE INDEX exchanges_operation ON exchanges (operation, id)",
     f"CREATE INDEX exchanges_cancelled ON exchanges (id) WHERE {CANCELLED}",
-    # What later requests may repeat of an exchange, as hashes (`joining.evidence`). The kind is first: what is looked
-    # for within the last hour only is deleted then, and lies together.
+    # What later requests may repeat of an exchange, as hashes (`joining.evidence`), and whether one went on from there.
+    # The kind is first: what is looked for within the last hour only is deleted then, and lies together.
     """CREATE TABLE evidence (
         kind INTEGER NOT NULL, fingerprint INTEGER NOT NULL, number INTEGER NOT NULL,
+        continued INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (kind, fingerprint, number)) WITHOUT ROWID""",
     "CREATE INDEX evidence_number ON evidence (kind, number)",
 )

@@ -16,6 +16,7 @@ from dmrc.capture.policy import AnyCaller
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.rows import words_of
+from dmrc.capture.writing import ReadExchange
 from dmrc.event_stream import events
 from dmrc.exchange import Exchange, new_exchange_id
 from tests.bench._processor import seconds_of
@@ -94,13 +95,13 @@ def _read_and_written(case: _Case) -> float:
         tempfile.TemporaryDirectory() as directory,
         closing(ExchangeDatabase(Path(directory) / "exchanges.sqlite3")) as database,
     ):
-        copies = [(replace(case.exchange, id=new_exchange_id()), words) for _ in range(case.count + 1)]
-        database.insert_with_words(copies[:1])
+        copies = [ReadExchange(replace(case.exchange, id=new_exchange_id()), words) for _ in range(case.count + 1)]
+        database.insert_read(copies[:1])
         began = time.thread_time()
         for _ in range(case.count):
             for piece in pieces:
                 json.loads(piece)
-        database.insert_with_words(copies[1:])
+        database.insert_read(copies[1:])
         return (time.thread_time() - began) / case.count
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import ExchangeFilter, is_shown, page_statement
 from dmrc.capture.reading import complete
-from dmrc.capture.rows import SCALAR_COLUMNS, to_rows
+from dmrc.capture.rows import WRITTEN_COLUMNS, to_rows
 from dmrc.capture.schema import MIGRATIONS
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import id_at, new_exchange_id
@@ -338,8 +338,8 @@ def test_a_record_of_version_2_keeps_its_requests_and_can_then_say_who_answered(
         for statement in (*MIGRATIONS[0], *MIGRATIONS[1]):
             connection.execute(statement)
         rows = to_rows(old)
-        known = dict(zip((*SCALAR_COLUMNS, "excerpt"), rows.scalars, strict=True))
-        del known["replica"], known["node"], known["conversation_id"]
+        known = dict(zip((*WRITTEN_COLUMNS, "excerpt"), rows.scalars, strict=True))
+        del known["replica"], known["node"]
         marks = ", ".join("?" * len(known))
         connection.execute(f"INSERT INTO exchanges ({', '.join(known)}) VALUES ({marks})", list(known.values()))
         connection.execute("INSERT INTO content VALUES (1, ?, ?, ?, ?, ?)", rows.content[:5])

@@ -1,0 +1,1 @@
+"""Which conversation an exchange belongs to, told by what it repeats of former ones."""

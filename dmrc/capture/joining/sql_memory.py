@@ -1,0 +1,90 @@
+"""The memory of evidence in the database of requests, within the transaction that writes them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from dmrc.capture.joining.evidence import EvidenceKind, Mark
+from dmrc.capture.joining.memory import MOST_FOUND, Extent, Speaker
+from dmrc.exchange import id_at
+
+_COLUMNS = (
+    "number, conversation_id, received_at + coalesce(total_ms, 0) / 1000, trace_id, session_id, service, client_address"
+)
+_SPEAKERS = (
+    f"SELECT wanted.value, {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN exchanges WHERE number IN ("  # noqa: S608
+    "SELECT evidence.number FROM evidence WHERE kind = ? AND fingerprint = wanted.value"
+    f" ORDER BY evidence.number DESC LIMIT {MOST_FOUND}) AND conversation_id IS NOT NULL"
+)
+_EXTENT = (
+    "SELECT count(*), min(received_at) FROM"
+    " (SELECT received_at FROM exchanges WHERE conversation_id = ? ORDER BY id LIMIT ?)"
+)
+_FORGOTTEN_AT_ONCE = 400
+_FRAGMENT_SECONDS = 3600.0
+_KINDS = ", ".join(str(int(kind)) for kind in EvidenceKind)
+# A kind for each seek of its index, whose first column it is.
+_DELETE = f"DELETE FROM evidence WHERE kind IN ({_KINDS}) AND number = ?"  # noqa: S608
+
+
+class SqlMemory:
+    """What was said, as rows; see `EvidenceMemory`. For the life of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use this connection, which is in a transaction."""
+        self._connection = connection
+
+    def speakers(self, marks: Sequence[Mark]) -> list[tuple[Mark, Speaker]]:
+        """Return who said each of the marks; see `EvidenceMemory`."""
+        if not marks:
+            return []
+        kind = marks[0][0]
+        fingerprints = json.dumps([fingerprint for _, fingerprint in marks])
+        rows = self._connection.execute(_SPEAKERS, (fingerprints, kind))
+        return [((kind, fingerprint), Speaker(*values)) for fingerprint, *values in rows]
+
+    def said_by(self, kind: int, number: int) -> int:
+        statement = "SELECT count(*) FROM evidence WHERE kind = ? AND number = ?"
+        return int(self._connection.execute(statement, (kind, number)).fetchone()[0])
+
+    def is_continued(self, mark: Mark, speaker: Speaker) -> bool:
+        statement = "SELECT continued FROM evidence WHERE kind = ? AND fingerprint = ? AND number = ?"
+        row = self._connection.execute(statement, (*mark, speaker.number)).fetchone()
+        return row is not None and bool(row[0])
+
+    def go_on(self, mark: Mark, speaker: Speaker) -> None:
+        """Note that somebody went on from there; see `EvidenceMemory`."""
+        statement = "UPDATE evidence SET continued = 1 WHERE kind = ? AND fingerprint = ? AND number = ?"
+        self._connection.execute(statement, (*mark, speaker.number))
+
+    def extent(self, conversation: str, most: int) -> Extent | None:
+        count, began_at = self._connection.execute(_EXTENT, (conversation, most)).fetchone()
+        return Extent(count, began_at) if count else None
+
+    def merge(self, conversation: str, into: str) -> None:
+        statement = "UPDATE exchanges SET conversation_id = ? WHERE conversation_id = ?"
+        self._connection.execute(statement, (into, conversation))
+
+    def remember(self, number: int, marks: Sequence[Mark]) -> None:
+        """Note what an exchange said that has this number."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO evidence (kind, fingerprint, number) VALUES (?, ?, ?)",
+            [(*mark, number) for mark in marks],
+        )
+
+    def forget(self, number: int) -> None:
+        """Forget what an exchange said."""
+        self._connection.execute(_DELETE, (number,))
+
+    def forget_old_fragments(self, now: float) -> None:
+        """Forget some of the fragments that are too old to be looked for; more of them than one batch brings."""
+        kind = EvidenceKind.FRAGMENT
+        (oldest,) = self._connection.execute("SELECT min(number) FROM evidence WHERE kind = ?", (kind,)).fetchone()
+        statement = "SELECT number FROM exchanges WHERE id < ? ORDER BY id DESC LIMIT 1"
+        newest = self._connection.execute(statement, (id_at(now - _FRAGMENT_SECONDS),)).fetchone()
+        if oldest is None or newest is None or oldest > newest[0]:
+            return
+        last = min(oldest + _FORGOTTEN_AT_ONCE, newest[0])
+        self._connection.execute("DELETE FROM evidence WHERE kind = ? AND number BETWEEN ? AND ?", (kind, oldest, last))
