@@ -41,13 +41,24 @@ class ConversationRecord:
             return self._find_conversation(id)
         return exchange.conversation_id or exchange.id
 
-    def count(self, id: str) -> int:
-        """Return how many requests a conversation has on record."""
+    def count(self, id: str, before_id: str | None = None) -> int:
+        """Return how many requests a conversation has on record; `before_id`: only those earlier than this one."""
         with self.reading() as connection:
             if connection is None:
                 return 0
             where, values = _is_of(id)
-            return int(connection.execute(f"SELECT count(*) FROM exchanges WHERE {where}", values).fetchone()[0])  # noqa: S608
+            bounded, bounds = (where, values) if before_id is None else (f"({where}) AND id < ?", (*values, before_id))
+            return int(connection.execute(f"SELECT count(*) FROM exchanges WHERE {bounded}", bounds).fetchone()[0])  # noqa: S608
+
+    def question(self, id: str) -> str:
+        """Return the first words that were asked in a conversation; "" where they are not on record."""
+        with self.reading() as connection:
+            if connection is None:
+                return ""
+            where, values = _is_of(id)
+            statement = f"SELECT excerpt FROM exchanges WHERE ({where}) AND excerpt <> '' ORDER BY id LIMIT 1"  # noqa: S608
+            row = connection.execute(statement, values).fetchone()
+            return row["excerpt"] if row is not None else ""
 
     def version(self, id: str | None = None) -> str:
         """Return a text that changes when a request is written, of one conversation or of any; it costs little."""

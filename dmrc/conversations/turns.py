@@ -93,9 +93,16 @@ class ToldConversation:
         return max(turn.end_ms for turn in self.turns)
 
 
-def conversation(exchanges: Iterable[Exchange]) -> ToldConversation:
-    """Return the turns of exchanges of one conversation, which are given with their content, the oldest first."""
-    reader = _Reader()
+def conversation(
+    exchanges: Iterable[Exchange], before: Iterable[Exchange] = (), first_number: int = 1
+) -> ToldConversation:
+    """Return the turns of exchanges of one conversation, which are given with their content, the oldest first.
+
+    What was said in those `before` is no news either. The first turn has `first_number`.
+    """
+    reader = _Reader(first_number)
+    for exchange in before:
+        reader.learn(exchange)
     for exchange in exchanges:
         reader.read(exchange)
     turns = reader.turns()
@@ -119,15 +126,23 @@ class _Reader:
     is new twice. Where an application leaves out old messages, what stands before an answer that was given is no news.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_number: int) -> None:
+        self._first_number = first_number
         self._read: list[_Read] = []
         self._chains: set[int] = set()
         self._answers: set[int] = set()
         self._systems: set[int] = set()
         self._results: dict[str, list[tuple[str, int]]] = {}
 
+    def learn(self, exchange: Exchange) -> None:
+        """Know what was said in an exchange that is no turn."""
+        self._tell(exchange)
+
     def read(self, exchange: Exchange) -> None:
-        """Read the next exchange."""
+        """Read the next turn."""
+        self._read.append(self._tell(exchange))
+
+    def _tell(self, exchange: Exchange) -> _Read:
         messages, answers = asked(exchange), answered(exchange)
         systems = [one for one in messages if one.role in _SYSTEM]
         others = [one for one in messages if one.role not in _SYSTEM]
@@ -136,18 +151,20 @@ class _Reader:
         self._systems.update(_key(one) for one in new)
         for one in others[known:]:
             if one.role == "tool" and one.call_id:
-                self._results.setdefault(one.call_id, []).append((one.text, len(self._read) + 1))
+                self._results.setdefault(one.call_id, []).append((one.text, self._first_number + len(self._read)))
         self._answers.update(_key(one) for one in answers)
         self._learn(others, answers)
         bare = replace(exchange, request_body=b"", response_body=b"", chunk_offsets=())
         said = (*new, *others[known:])
-        self._read.append(_Read(bare, said, len(messages) - len(said), tuple(answers)))
+        return _Read(bare, said, len(messages) - len(said), tuple(answers))
 
     def turns(self) -> tuple[ConversationTurn, ...]:
         """Return the turns of all that was read."""
         start = self._read[0].exchange.received_at if self._read else 0.0
         called = {call.id or call.name for one in self._read for answer in one.answers for call in answer.calls}
-        return tuple(self._turn(number, one, start, called) for number, one in enumerate(self._read, start=1))
+        return tuple(
+            self._turn(number, one, start, called) for number, one in enumerate(self._read, self._first_number)
+        )
 
     def _turn(self, number: int, read: _Read, start: float, called: set[str]) -> ConversationTurn:
         exchange = read.exchange
@@ -202,12 +219,13 @@ def _canonical(arguments: str) -> str:
 
 
 def _spans(turns: Sequence[ConversationTurn]) -> Iterable[AppSpan]:
+    starts = {turn.number: turn.start_ms for turn in turns}
     for turn in turns:
         results: dict[int, dict[str, None]] = {}
         for call in turn.calls:
             if call.result_in is not None:
                 results.setdefault(call.result_in, {})[call.name] = None
         for number, names in results.items():
-            end = turns[number - 1].start_ms
+            end = starts[number]
             if end > turn.end_ms:
                 yield AppSpan(turn.end_ms, end, tuple(names), turn.number, number, turn.service)

@@ -43,6 +43,32 @@ class RequestFiltersAfter(RequestFilters):
     after: str | None = Field(default=None, description="Id of the last one that is shown")
 
 
+class ConversationFilters(BaseModel):
+    """Which conversations are wanted: those with a request that all of this holds for."""
+
+    project: str = ""
+    service: str = ""
+    model: str = ""
+    errors: str = Field(default="", description="Any text: only with a request that failed")
+    since: str = Field(default="", description="`1h`, or a date")
+    before: str = Field(default="", description="`1h`, or a date")
+    grep: str = Field(default="", description="Words of a question or an answer")
+    singles: str = Field(default="", description="`hide`: only conversations of two requests or more")
+
+    def given(self) -> dict[str, str]:
+        """Return those that say something of a request."""
+        names = ("project", "service", "model", "errors", "since", "before", "grep")
+        fields = {name: str(getattr(self, name)).strip() for name in names}
+        return {name: value for name, value in fields.items() if value}
+
+
+class ConversationFiltersAfter(ConversationFilters):
+    """Which conversations are wanted, from one on."""
+
+    after: str | None = Field(default=None, description="What the header `x-before` said of the rows before")
+    seen: str = Field(default="", description="What the header `x-seen` said; 204 where nothing was recorded since")
+
+
 class PageBody(BaseModel):
     """A body; only the page's own scripts send one."""
 

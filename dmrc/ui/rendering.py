@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LONGEST_SHOWN = 20_000
 """Characters of a text that a page shows; a browser takes seconds to lay out a line of megabytes."""
 
+LONGEST_MESSAGE = 1000
+"""Characters of a message among many; the page of its request has all of them."""
+
 _LONGEST_PRETTY = 200_000
 # What a terminal would act on has a picture in Unicode from U+2400 on.
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
@@ -67,5 +70,5 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"visible": visible, "pretty": pretty, "milliseconds": span_text}
     environment.filters |= {"count": count_text, "span": span_text, "share": share_text, "size": _size, "ago": _ago}
-    environment.globals["longest_shown"] = LONGEST_SHOWN
+    environment.globals |= {"longest_shown": LONGEST_SHOWN, "longest_message": LONGEST_MESSAGE}
     return environment

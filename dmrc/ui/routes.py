@@ -15,6 +15,7 @@ from dmrc import hookimpl
 from dmrc.errors import DmrcError
 from dmrc.gateway.routes.error_documents import PageError
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
+from dmrc.ui.conversations import ConversationPages
 from dmrc.ui.models import ModelPages
 from dmrc.ui.overview import OverviewPages
 from dmrc.ui.projects import ProjectPages
@@ -46,6 +47,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     OverviewPages(parts).add_to(router)
     RequestPages(parts).add_to(router)
     RequestPage(parts).add_to(router)
+    ConversationPages(parts).add_to(router)
     ModelPages(parts).add_to(router)
     ProjectPages(parts).add_to(router)
     include(app, router)

@@ -107,6 +107,15 @@ def test_a_call_without_a_result_and_a_result_without_a_call_are_both_told() -> 
     assert told.spans == ()
 
 
+def test_what_was_said_before_the_turns_that_are_shown_is_no_news() -> None:
+    told = agent()
+
+    last = conversation(told[1:], told[:1], first_number=2)
+
+    assert said(last)[0] == []
+    assert [turn.number for turn in last.turns] == [2, 3, 4]
+
+
 def test_edges_sum_up_what_each_service_asked_of_each_model() -> None:
     found = [
         (one.service, one.model, one.calls, one.failed, one.prompt_tokens) for one in edges(conversation(agent()).turns)

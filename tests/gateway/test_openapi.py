@@ -84,6 +84,10 @@ GET /ui/requests/{id}                  -
 GET /ui/requests/{id}/answer           -
 GET /ui/requests/{id}/as/{form}        -
 GET /ui/requests/{id}/{part}           -
+GET /ui/conversations                  -
+GET /ui/conversations/rows             -
+GET /ui/conversations/{id}             -
+GET /ui/conversations/{id}/turns       -
 GET /ui/models                         -
 GET /ui/models/running                 -
 GET /ui/models/stored                  -
