@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
-from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.errors import AuthenticationError, NotFoundError, PermissionDeniedError
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.server.admission import Admission, ListenerKind
 from dmrc.gateway.server.cors import Origins
@@ -66,6 +66,26 @@ def test_a_key_tells_who_it_is_on_every_listener(projects: Projects, listener: L
 def test_a_key_of_our_form_that_is_unknown_is_refused(projects: Projects, listener: ListenerKind) -> None:
     with pytest.raises(AuthenticationError, match="unknown or was revoked"):
         admit(projects, listener, authorization="Bearer sk-dmrc-bad")
+
+
+def test_the_page_may_ask_for_all_models_of_a_project_and_nobody_else_by_its_name(projects: Projects) -> None:
+    scope = {"type": "http", "dmrc.listener": "loopback", "server": ("127.0.0.1", 12434), "dmrc.path_key": None}
+    with tempfile.TemporaryDirectory() as directory:
+        keys = Keys(Path(directory) / "keys.sqlite3")
+    admission = Admission(projects, keys, require_key=True, origins=Origins([]))
+
+    def of_page(**headers: str) -> Caller | None:
+        return admission.admit({**scope, "dmrc.page": True, "headers": Headers(headers).raw})
+
+    caller = of_page(**{"x-dmrc-project": "demo"})
+    assert caller is not None
+    assert (caller.service, caller.key_id, caller.models.keys()) == ("playground", None, {"llm"})
+    assert of_page() is None
+    with pytest.raises(NotFoundError, match="project 'none' is not up"):
+        of_page(**{"x-dmrc-project": "none"})
+    with pytest.raises(AuthenticationError):
+        admit(projects, "bridge", **{"x-dmrc-project": "demo"})
+    assert admit(projects, "loopback", **{"x-dmrc-project": "demo"}) is None
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic x"}, {"x-api-key": ""}])

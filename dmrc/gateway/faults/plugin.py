@@ -8,6 +8,7 @@ from dmrc import hookimpl
 from dmrc.exchange import FAULT, FAULT_PLANNED, FAULT_SKIPPED, Exchange
 from dmrc.gateway.faults.answers import Making, ServiceCount, harmed
 from dmrc.gateway.replays.asking import only_loads
+from dmrc.gateway.server.page_sessions import is_of_page
 from dmrc.hooks.event_types import Annotate, Refusal, Request
 from dmrc.project import Fault, FaultPlan
 from dmrc.projects import WHOLE_PROJECT
@@ -30,7 +31,7 @@ class FaultPlugin:
     @hookimpl(tryfirst=True)
     async def dmrc_request(self, exchange: Exchange, request: Request) -> Request | Refusal | None:
         """Refuse a request, or note what is to become of its answer."""
-        plan = self._plan_of(exchange.service)
+        plan = None if is_of_page(exchange) else self._plan_of(exchange.service)
         if plan is None or exchange.operation == "count_tokens" or only_loads(exchange, request):
             return None
         service = exchange.service or WHOLE_PROJECT

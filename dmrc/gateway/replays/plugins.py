@@ -16,6 +16,7 @@ from dmrc.errors import DmrcError
 from dmrc.exchange import KEY_SCOPE, REPLAYED, Exchange
 from dmrc.gateway.replays.asking import AT_ONCE_BYTES, MeantModel, RequestReader, UnrecordableError, only_loads
 from dmrc.gateway.replays.playing import PlayedPieces
+from dmrc.gateway.server.page_sessions import is_of_page
 from dmrc.hooks.event_types import Refusal, Request, Response, StandIn
 from dmrc.project import RECORDED_ENGINE, Project, Replay
 
@@ -40,6 +41,8 @@ class Answering:
     ) -> Response | Refusal | None:
         """Answer from a cassette; what is in none is refused where no model may be asked, and passes elsewhere."""
         began = asyncio.get_running_loop().time() - (exchange.total_ms or 0.0) / 1000
+        if is_of_page(exchange):
+            return None  # what a person tries takes no answer away from the application
         model = self._reader.meant(exchange, request, project)
         if model is None:
             return None  # the caller is told, as always, that there is no such model for it
@@ -127,7 +130,7 @@ class Recording:
     @hookimpl
     def dmrc_exchange_completed(self, exchange: Exchange) -> None:
         """Take a finished request in, or count why it is left out."""
-        if REPLAYED not in exchange.annotations:
+        if REPLAYED not in exchange.annotations and not is_of_page(exchange):
             self._run.add(replace(exchange, service=_service(exchange)))
 
 

@@ -12,6 +12,8 @@ from dmrc.gateway.projects.diffs import Diffs
 from dmrc.gateway.projects.keys import Keys
 from dmrc.gateway.server.cors import Origins, foreign_origin, host_name, is_loopback
 from dmrc.gateway.server.credentials import sent_keys
+from dmrc.gateway.server.page_sessions import PROJECT_HEADER
+from dmrc.gateway.server.page_sessions import SERVICE as PAGE_SERVICE
 from dmrc.gateway.server.request_bodies import RequestBodies
 from dmrc.gateway.server.request_fields import RequestFields, fields_of, first
 from dmrc.project import GATEWAY_HOST, KEY_PREFIX
@@ -59,10 +61,11 @@ class Admission:
             PermissionDeniedError: `Origin` is foreign (a page of another site), or `Host` is, without a key (DNS
                 rebinding).
             AuthenticationError: The key is missing, unknown or revoked.
+            NotFoundError: The web page asks for a model of a project that is not up.
         """
-        if "dmrc.page" in scope:
-            return None  # the page's own cookie was checked, and more than is checked here
         fields = fields_of(scope)
+        if "dmrc.page" in scope:  # its cookie was checked, and more than is checked here
+            return self._page_caller(first(fields, PROJECT_HEADER))
         self._check_page(fields)
         keys = list(sent_keys(scope))
         caller = next(filter(None, map(self._caller, keys)), None)
@@ -79,6 +82,10 @@ class Admission:
         for host in fields.get("host", ()):  # none is a caller of HTTP/1.0, and no browser
             self._check_host(host, scope["server"][0] if scope.get("server") else None)
         return caller
+
+    def _page_caller(self, project: str | None) -> Caller | None:
+        """Return who the web page is: the user of this machine, or of one project, whose models it may all use."""
+        return None if project is None else Caller(None, PAGE_SERVICE, self._projects.get(project))
 
     def _caller(self, key: str) -> Caller | None:
         found = self._projects.caller(key) or self._keys.caller(key)

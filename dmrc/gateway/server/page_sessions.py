@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dmrc.errors import AuthenticationError, PermissionDeniedError
+from dmrc.exchange import Exchange
 from dmrc.gateway.server.cors import host_name, is_loopback
 
 PREFIX = "/ui"
@@ -20,6 +21,8 @@ API = f"{PREFIX}/api"
 """Below it are the gateway's own routes, for the page's scripts: `/ui/api/engines/v1/chat/completions`."""
 SERVICE = "playground"
 """Stands for a service in the record of what the page asks."""
+PROJECT_HEADER = "x-dmrc-project"
+"""In which the page says of which project a model is: it may ask for all that a project declares, upstreams too."""
 
 _TOKEN_SECONDS = 300.0
 _MOST_SESSIONS = 100
@@ -78,6 +81,11 @@ class PageSessions:
             raise PermissionDeniedError("another page asks")
         if scope["path"] != LOGIN and _cookie(headers, self.cookie) not in self._sessions:
             raise AuthenticationError("this browser has no session", remedy="Run: dmrc ui")
+
+
+def is_of_page(exchange: Exchange) -> bool:
+    """Return whether the web page asked; a service of that name has a key."""
+    return exchange.service == SERVICE and exchange.key_id is None
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
