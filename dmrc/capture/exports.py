@@ -173,9 +173,11 @@ def _openai_eval(exchanges: Sequence[Exchange], _url: str) -> str:
 
 
 def _told(exchange: Exchange) -> str:
-    """Return a comment: when, who, and how it ended."""
+    """Return a comment: when, who, and how it ended; of a request that was not sent yet only the former."""
     when = datetime.fromtimestamp(exchange.received_at).strftime("%Y-%m-%d %H:%M:%S")
     who = "/".join(name for name in (exchange.project, exchange.service) if name) or exchange.client_address or "-"
+    if exchange.status is None and not exchange.response_body and exchange.total_ms is None:
+        return f"{when}, {plain(who, 80)}"
     replica = ", ".join(plain(name, 80) for name in dict.fromkeys((exchange.replica, exchange.node)) if name)
     place = f", replica {replica}" if replica else ""
     return f"{when}, {plain(who, 80)}, status {exchange.status}{place}, {exchange.id}"

@@ -73,7 +73,7 @@ def sendable(exchange: Exchange, *, with_redacted: bool = False) -> Sendable | L
     if why := _no_answer(exchange) or _no_request(exchange, with_redacted=with_redacted):
         return LeftOut(exchange, why)
     document = parse_object(exchange.request_body)
-    route = _route(exchange)
+    route = route_of(exchange)
     if not document or route is None:
         return LeftOut(exchange, "is of a form that is not known any more")
     try:
@@ -117,7 +117,7 @@ def _no_request(exchange: Exchange, *, with_redacted: bool) -> str | None:
     return None
 
 
-def _route(exchange: Exchange) -> Route | None:
+def route_of(exchange: Exchange) -> Route | None:
     """Return the route that a request took, wherever the routes of its dialect begin."""
     routes = dialect_of(exchange.dialect, exchange.operation).routes().items()
     fitting = [(path, route) for path, route in routes if route.operation == exchange.operation]

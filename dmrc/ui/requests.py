@@ -48,7 +48,6 @@ class RequestPages:
         router.get("/ui/requests/rows", response_class=Response, responses=HTML)(self.rows)
         router.get("/ui/requests/totals", response_model=documents.TotalsDocument)(self.totals)
         router.post("/ui/requests/{id}/cancel", response_model=CancelledRequest)(self.cancel)
-        router.get("/ui/playground", response_class=Response, responses=HTML)(self.playground)
 
     async def index(self, filters: Wanted) -> Response:
         """Return the list, with the filters of the address."""
@@ -99,13 +98,6 @@ class RequestPages:
         if not self._parts.lifecycle.cancel(id):
             raise NotFoundError(f"request {short_id(id)} has ended already, or is none")
         return {"cancelled": id}
-
-    async def playground(self) -> Response:
-        """Return the playground."""
-        return page("playground.html", here="playground", models=await self._models())
-
-    async def _models(self) -> list[str]:
-        return sorted(name for name, _ in await self._parts.catalog.names(None))
 
     def _rows(self, query: ExchangeFilter, after: str | None) -> list[dict[str, str]]:
         database = self._parts.database

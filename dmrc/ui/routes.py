@@ -18,6 +18,7 @@ from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.ui.conversations import ConversationPages
 from dmrc.ui.models import ModelPages
 from dmrc.ui.overview import OverviewPages
+from dmrc.ui.playground import PlaygroundPages
 from dmrc.ui.projects import ProjectPages
 from dmrc.ui.rendering import page
 from dmrc.ui.request import RequestPage
@@ -50,6 +51,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     ConversationPages(parts).add_to(router)
     ModelPages(parts).add_to(router)
     ProjectPages(parts).add_to(router)
+    PlaygroundPages(parts).add_to(router)
     include(app, router)
     app.mount("/ui/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_exception_handler(DmrcError, _on_error)

@@ -237,19 +237,6 @@ def _tiny(site: Site) -> Path:
     return write_tiny_llama(site.directory / "tiny.gguf")
 
 
-def test_the_playground_streams_an_answer_and_is_on_record(site: Site, open_page: Open) -> None:
-    page = open_page("/ui/playground")
-    page.fill("[name=max_tokens]", "12")
-    page.fill("[name=system]", "You are brief.")
-    page.fill("[name=message]", "Name a colour.")
-    page.keyboard.press("Enter")
-
-    expect(page.locator(".facts")).to_contain_text("tok/s")
-    expect(page.locator(".facts")).to_contain_text(re.compile(r"→[1-9]\d* tok"))
-    page.locator(".facts a").click()
-    expect(page.locator(".overview")).to_contain_text("playground")
-
-
 def test_the_log_of_a_runner_is_shown(site: Site, open_page: Open) -> None:
     site.ask("Wake up.")
     page = open_page("/ui/models")

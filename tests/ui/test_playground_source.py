@@ -1,0 +1,66 @@
+"""What of the record the playground goes on with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dmrc.errors import InputError
+from dmrc.exchange import Exchange, Operation, new_exchange_id
+from dmrc.ui.playground_source import read_source
+
+HELLO = {"model": "llm", "messages": [{"role": "user", "content": "Hello"}], "top_k": 3}
+
+
+def exchange(document: object, operation: Operation = "chat", dialect: str = "openai", **more: object) -> Exchange:
+    return Exchange(
+        id=new_exchange_id(),
+        method="POST",
+        path=str(more.pop("path", "/engines/v1/chat/completions")),
+        operation=operation,
+        dialect=dialect,
+        received_at=1.0,
+        request_body=json.dumps(document).encode() if document else b"",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_chat_is_taken_as_it_was_sent() -> None:
+    found = read_source(exchange(HELLO), None)
+
+    assert (found.document, found.notes) == (HELLO, ())
+
+
+def test_a_request_of_another_dialect_becomes_a_chat_and_that_is_said() -> None:
+    wish = {"model": "llm", "system": "Be brief.", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+
+    found = read_source(exchange(wish, dialect="anthropic", path="/anthropic/v1/messages"), None)
+
+    assert [one["role"] for one in found.to_json()["document"]["messages"]] == ["system", "user"]  # type: ignore[index, call-overload]
+    assert found.document["max_tokens"] == 9
+    assert "sent in the form of anthropic" in found.notes[0]
+
+
+def test_what_is_masked_and_a_project_that_is_gone_are_said() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "[media image/png, 70 bytes, sha256:6b7f]"}}
+    asked = exchange({"model": "llm", "messages": [{"role": "user", "content": [picture]}]}, project="shop")
+
+    found = read_source(asked, None)
+
+    assert "masked in the record" in found.notes[0]
+    assert "Project shop is not up" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (exchange({"model": "m", "input": "x"}, "embedding"), "an embedding cannot be opened"),
+        (exchange({"model": "m", "prompt": "x"}, "completion"), "a completion without messages cannot be opened"),
+        (exchange(None), "no content is on record"),
+        (exchange(HELLO, request_truncated=True), "only its beginning is on record"),
+    ],
+)
+def test_what_is_no_whole_chat_is_refused(asked: Exchange, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        read_source(asked, None)
