@@ -24,7 +24,7 @@ FLOORS = {
     "common_beginning": 1, "figures": 1,
     "store": 2, "sources": 2, "compose": 2, "engines": 2, "dialects": 2,
     "capture": 3, "hooks": 3, "models": 3, "installing": 3, "scheduler": 3, "projects": 3, "kubernetes": 3,
-    "comparison": 4, "cassettes": 4, "lens": 4, "conversations": 4,
+    "comparison": 4, "cassettes": 4, "lens": 4, "health": 4, "conversations": 4,
     "gateway": 5, "ui": 6,
     "cli": 7, "docker_model": 8, "pytest_plugin": 8, "__main__": 8,
 }  # fmt: skip

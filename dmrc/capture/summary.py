@@ -71,7 +71,7 @@ def cells(exchange: Exchange, excerpt: str | None = None, today: datetime | None
     return Cells(
         time=_clock(exchange.received_at, today or datetime.now()),
         id=short_id(exchange.id),
-        who=_who(exchange.project, exchange.service, exchange.client_address),
+        who=who(exchange.project, exchange.service, exchange.client_address),
         model=plain(exchange.model_key or (model_name(name) if name else ""), _LONGEST_NAME),
         place=plain(exchange.node or exchange.replica or "", _LONGEST_NAME),
         status=_status(exchange),
@@ -97,7 +97,7 @@ def running_cells(started: Started, status: str, took: str = "") -> Cells:
     return Cells(
         time=time.strftime("%H:%M:%S", time.localtime(started.received_at)),
         id=short_id(started.id),
-        who=_who(started.project, started.service, started.client_address),
+        who=who(started.project, started.service, started.client_address),
         model=plain(model_name(started.model) if started.model else "", _LONGEST_NAME),
         status=status,
         took=took,
@@ -182,7 +182,8 @@ def _body(body: bytes) -> tuple[str, str | None]:
         return base64.b64encode(body).decode(), "base64"
 
 
-def _who(project: str | None, service: str | None, address: str | None) -> str:
+def who(project: str | None, service: str | None, address: str | None) -> str:
+    """Return who asks, in a word: `project/service`, else the address; `-` for nobody known."""
     is_key = (project or "").startswith(KEY_SCOPE)  # the service is in it
     names = (project, None if is_key else service)
     return plain("/".join(name for name in names if name) or address or "", _LONGEST_NAME)

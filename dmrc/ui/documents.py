@@ -107,6 +107,17 @@ class HealthDocument(AnswerDocument):
     waiting: int = Field(description="How many of them wait for a slot of a model")
 
 
+class HourDocument(AnswerDocument):
+    """The last hour, in parts of a minute, the oldest first."""
+
+    start: float = Field(description="Unix seconds")
+    end: float = Field(description="Unix seconds")
+    requests: list[int] = Field(description="Those that did not fail")
+    failed: list[int]
+    services: list[dict[str, Any]] = Field(description="Tokens in and out of each service, the busiest first")
+    html: str = Field(description="What the page says of it")
+
+
 class TotalsDocument(AnswerDocument):
     """Sums over a time, and over each part of it."""
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from dmrc import __version__
-from dmrc.cli.record.check import Check
-from dmrc.cli.record.checks import graphics
 from dmrc.engines.cards import Card
 from dmrc.engines.devices import Device, DeviceList
+from dmrc.health.check import Check
+from dmrc.health.machine import graphics
 from tests.cli.refusals import without_root_rights, write_program
 from tests.dmrc_command import Dmrc
 from tests.docker_engine import DockerEngine

@@ -76,6 +76,10 @@ PAGES = """
 GET /ui/login                          -
 GET /ui/health                         -
 GET /ui/overview                       -
+GET /ui/overview/now                   -
+GET /ui/overview/hour                  -
+GET /ui/overview/checks                -
+GET /ui/overview/advice                -
 GET /ui/events                         -
 GET /ui/requests                       -
 GET /ui/requests/rows                  -

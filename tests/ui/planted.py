@@ -77,7 +77,7 @@ def _age(number: int, amount: int, rng: random.Random) -> float:
     if number % 17 in _TOOLS_AT:
         session = number // 34
         return 3500 * (session % 61 + 1) / 61 * (1 if session % 2 else 24) - number % 34 * 1.3 + 45
-    return rng.uniform(20, 3600) if number % 2 or amount < 10 else rng.uniform(3600, 86_000)
+    return rng.uniform(20, 3600) if amount < 10 or rng.random() < 0.5 else rng.uniform(3600, 86_000)
 
 
 def _of_kind(number: int, at: float, rng: random.Random) -> Exchange:

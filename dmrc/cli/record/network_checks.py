@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from dmrc.cli.app import App
-from dmrc.cli.record.check import Check
 from dmrc.errors import DaemonError, DockerError
+from dmrc.health.check import Check
 
 if TYPE_CHECKING:
     from dmrc.docker_context import DockerEndpoint

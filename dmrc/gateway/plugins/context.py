@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
+from dmrc.engines.engine import Engine
 from dmrc.gateway.comparing.comparisons import Comparisons
 from dmrc.gateway.inference.lifecycle import Lifecycle
 from dmrc.gateway.server.page_sessions import PageSessions
@@ -46,3 +48,5 @@ class DaemonParts:
     """Who may use the web page."""
     comparisons: Comparisons
     """Recorded requests that the page has sent again."""
+    engines: Mapping[str, Engine]
+    """The engines by name."""

@@ -1,0 +1,1 @@
+"""What may keep dmrc from working on this machine, and what to do."""
