@@ -33,7 +33,7 @@ class ProcessorWatch:
         now, before = self._used(), self._before
         whole = now.whole - before.whole
         share = ((now.busy - before.busy) - (now.ours - before.ours)) / whole if whole > 0 else 0.0
-        return f"other programs used {share:.0%} of the processors meanwhile" if share > _MUCH else None
+        return f"other programs used {share * 100:.0f} % of the processors meanwhile" if share > _MUCH else None
 
     def _used(self) -> _Used:
         times = psutil.cpu_times()._asdict()

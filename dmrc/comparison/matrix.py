@@ -25,8 +25,8 @@ class MatrixCell:
     """Of the exchange of now."""
     differences: tuple[AnswerDifference, ...]
     """What is different, the worst first."""
-    likeness: float
-    """How alike the words are, 0 to 1."""
+    likeness: float | None
+    """How alike the words are, 0 to 1; None where one of the answers has none."""
     then_ms: float | None
     """How long the answer of then took, without waiting for the model and for a slot."""
     now_ms: float | None
@@ -43,7 +43,7 @@ class MatrixCell:
         return cls(
             again_id=row.again.id,
             differences=row.differences,
-            likeness=likeness(then.text, now.text),
+            likeness=likeness(then.text, now.text) if then.text and now.text else None,
             then_ms=then.answer_ms,
             now_ms=now.answer_ms,
             then_tokens=then.tokens,

@@ -14,6 +14,9 @@ from dmrc.errors import DmrcError
 from dmrc.exchange import DIFF_HEADER, DIFF_NOTE, FAULT, REPLAYED, Exchange, JsonValue
 from dmrc.json_values import object_of, parse_object
 
+MASKED = "has something masked"
+"""Why a request is left out that can be sent with the mask."""
+
 _IN_WORDS = ("chat", "completion", "response")
 _PRELOADS = "x-preload-only"
 _MEDIA = b'"[media '
@@ -113,7 +116,7 @@ def _no_request(exchange: Exchange, *, with_redacted: bool) -> str | None:
     if _MEDIA in body:
         return "has pictures or sounds, which are not recorded"
     if REDACTED.encode() in body and not with_redacted:
-        return "has something masked (--with-redacted sends it so)"
+        return MASKED
     return None
 
 

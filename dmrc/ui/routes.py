@@ -15,6 +15,7 @@ from dmrc import hookimpl
 from dmrc.errors import DmrcError
 from dmrc.gateway.routes.error_documents import PageError
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
+from dmrc.ui.compare import ComparePages
 from dmrc.ui.conversations import ConversationPages
 from dmrc.ui.models import ModelPages
 from dmrc.ui.overview import OverviewPages
@@ -49,6 +50,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     RequestPages(parts).add_to(router)
     RequestPage(parts).add_to(router)
     ConversationPages(parts).add_to(router)
+    ComparePages(parts).add_to(router)
     ModelPages(parts).add_to(router)
     ProjectPages(parts).add_to(router)
     PlaygroundPages(parts).add_to(router)

@@ -14,7 +14,7 @@ from tests.comparison.exchanges import exchange, sent
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"request": {"user": "[redacted]"}}, "has something masked (--with-redacted sends it so)"),
+        ({"request": {"user": "[redacted]"}}, "has something masked"),
         ({"request": {"x": "[media image/png, 3 bytes, sha256:00]"}}, "has pictures or sounds, which are not recorded"),
         ({"request_truncated": True}, "is longer than is recorded"),
         ({"response_truncated": True}, "has a longer answer than is recorded"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dmrc.capture.summary import cells
+from dmrc.capture.summary import Cells, cells
 from dmrc.comparison.matrix import MatrixColumn
 from dmrc.comparison.sendable import LeftOut, Sendable
 from dmrc.comparison.sending import Answered
@@ -25,8 +25,8 @@ class AskedRequest:
 
     exchange: Exchange
     """Without bodies."""
-    words: str
-    """The first words of its prompt."""
+    cells: Cells
+    """What a line shows of it."""
     why: str = ""
     """Why it was not sent again; "" where it was."""
 
@@ -35,7 +35,7 @@ class AskedRequest:
         """Take what a row shows of a request."""
         why = one.why if isinstance(one, LeftOut) else ""
         light = replace(one.then, request_body=b"", response_body=b"")
-        return cls(light, cells(one.then).words, why)
+        return cls(light, cells(one.then), why)
 
 
 @dataclass(slots=True)

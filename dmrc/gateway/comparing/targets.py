@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from dmrc.capture.summary import model_name
 from dmrc.comparison.changes import Answerer, Changes, name_of
 from dmrc.errors import InputError, NotFoundError
 from dmrc.gateway.projects.diffs import DiffSource, DiffWish
@@ -31,8 +32,10 @@ class ComparisonTarget:
         """Return it in words: `ai/smollm2:360M, temperature 0.2`."""
         if self.changes == Changes():
             return "The same again"
-        words = self.changes.words()
-        return words if self.changes.model else f"Same model, {words}"
+        if self.changes.model is None:
+            return f"Same model, {self.changes.words()}"
+        name = model_name(self.changes.model) if self.declared is None else f"{self.changes.model} ({self.project})"
+        return replace(self.changes, model=name).words()
 
     def wish(self, sources: Sequence[Answerer], key_sha256: str) -> DiffWish:
         """Return what the daemon is asked for, with the key that will be sent.

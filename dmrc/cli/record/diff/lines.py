@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dmrc.capture.summary import plain
 from dmrc.cli.record.requests.lines import Screen, fitted
 from dmrc.comparison.comparison import Compared, Comparison, title
+from dmrc.comparison.sendable import MASKED
 
 _HEADERS = ("ID", "WHO", "MODEL", "TOKENS", "TOOK", "DIFFERENCE")
 _WIDEST_NAME = 20
@@ -24,6 +25,8 @@ def lines(report: Comparison, screen: Screen) -> Iterator[str]:
             yield screen.style(text, fg="red" if row.is_regression else "yellow")
         yield ""
     yield from report.summary()
+    if MASKED in report.reasons():
+        yield "  --with-redacted sends those with something masked, too, with the mask in its place"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], screen: Screen) -> str:

@@ -19,7 +19,7 @@ from dmrc.comparison.comparison import Comparison
 from dmrc.comparison.machine import ProcessorWatch
 from dmrc.comparison.repeating import by_model, report
 from dmrc.comparison.selection import select
-from dmrc.comparison.sendable import LeftOut, Sendable
+from dmrc.comparison.sendable import MASKED, LeftOut, Sendable
 from dmrc.comparison.sending import Answered, Repetition, Sender
 from dmrc.errors import DaemonError, DmrcError, NotFoundError
 from dmrc.fields import JsonObject
@@ -109,7 +109,8 @@ def _chosen(app: App, selection: Mapping[str, Any]) -> tuple[list[Sendable], lis
         raise NotFoundError("no request was recorded that matches", remedy="See: dmrc requests")
     reasons = Comparison.of((), left_out).reasons()
     told = ", ".join(f"{why}: {count}" for why, count in reasons.items())
-    raise NotFoundError(f"none of {len(left_out)} requests can be sent again: {told}", remedy="See: dmrc requests")
+    remedy = "Add --with-redacted, or see: dmrc requests" if MASKED in reasons else "See: dmrc requests"
+    raise NotFoundError(f"none of {len(left_out)} requests can be sent again: {told}", remedy=remedy)
 
 
 @contextmanager
