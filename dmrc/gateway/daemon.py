@@ -182,7 +182,7 @@ class Daemon:
         comparisons = self._kept(Comparisons(self.diffs, self.recorder, self.database, settings.port))
         shown = DaemonParts(
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),
-            *(self.projects, plugins, self.page_sessions, comparisons, engines),
+            *(self.projects, plugins, self.page_sessions, comparisons, engines, transfers),
         )
         streams = self._kept(StreamProcesses(settings.stream_processes))
         steps = Steps(admission, plugins, catalog, scheduler, lifecycle, self._may_be_kept, streams)

@@ -165,6 +165,11 @@ class Models:
             pulled_at=0,
         )
 
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Return the places that models come from, in the order in which they are asked."""
+        return self._sources()
+
     def push(
         self,
         text: str,

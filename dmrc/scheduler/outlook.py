@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from dmrc.engines.engine import Engine
 from dmrc.errors import DmrcError
+from dmrc.gguf import format_size
 from dmrc.scheduler.budget import Budget, MemoryUse
 from dmrc.scheduler.fitting import MemoryNeed, best_fit, needs
 from dmrc.scheduler.room import Reading, Room
@@ -20,6 +24,12 @@ from dmrc.scheduler.target import Target
 Verdict = Literal["fits", "fits-later", "too-large", "unknown"]
 """`fits`: it loads at once. `fits-later`: others are in its way that can be unloaded. `unknown`: nobody here counts."""
 
+_SAID: Mapping[Verdict, str] = {
+    "fits": "Fits",
+    "fits-later": "Fits once others are unloaded",
+    "too-large": "Does not fit",
+    "unknown": "",
+}
 _CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 
 
@@ -47,6 +57,22 @@ class Forecast:
     """What it would take: what fits best now, or later, or the least that it can do with; None where nobody counts."""
 
     @property
+    def said(self) -> str:
+        """Return whether it fits, for people; nothing where that is not known."""
+        return _SAID[self.verdict]
+
+    @property
+    def needs(self) -> str:
+        """Return what it takes, for people: `1.20 GB`, or `8.00 GB on CUDA0, 1.00 GB of RAM`; nothing where unknown."""
+        if self.need is None:
+            return ""
+        memory = self.need.memory
+        if not memory.device_bytes:
+            return format_size(memory.everywhere_bytes)
+        where = " and ".join(self.need.cards)
+        return f"{format_size(memory.device_bytes)} on {where}, {format_size(memory.bare_bytes)} of RAM"
+
+    @property
     def everywhere_bytes(self) -> int | None:
         """Return all that it takes without memory for earlier prompts, in RAM and on cards."""
         return None if self.need is None else self.need.memory.everywhere_bytes
@@ -55,8 +81,16 @@ class Forecast:
 class Outlook:
     """Looks at what runs. For one event loop; nothing here starts, ends or asks anything."""
 
-    def __init__(self, budget: Budget, runners: Runners, devices: SeenDevices) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        runners: Runners,
+        devices: SeenDevices,
+        engines: Mapping[str, Engine] = MappingProxyType({}),
+    ) -> None:
         """See what the scheduler sees."""
+        self.engines = engines
+        """By name."""
         self._budget = budget
         self._runners = runners
         self._devices = devices
@@ -73,6 +107,31 @@ class Outlook:
         going = _held([runner for runner in holders if runner not in staying])
         emptied = self._budget.room(_held(staying), going, reading)
         return Rooms(now, emptied, self._budget.total(), age)
+
+    def held_bytes(self) -> int:
+        """Return the RAM that runners hold or were promised, all together."""
+        return sum(runner.held.estimated_bytes for runner in self._runners.alive())
+
+    async def forecasts(self, targets: Sequence[Target]) -> list[Forecast]:
+        """Return what would become of a load of each, by itself, now; computed in a thread."""
+        rooms = {name: self.rooms(name) for name in {target.engine for target in targets} if name in self.engines}
+        return await asyncio.to_thread(self._forecasts, targets, rooms)
+
+    async def by_context(self, target: Target) -> list[tuple[int, Forecast]]:
+        """Return forecasts for the usual sizes of a context; none where nobody counts."""
+        engine = self.engines.get(target.engine)
+        if engine is None or target.model is None:
+            return []
+        return await asyncio.to_thread(forecasts_by_context, engine, target, self.rooms(target.engine))
+
+    def _forecasts(self, targets: Sequence[Target], rooms: Mapping[str, Rooms]) -> list[Forecast]:
+        known = self.engines
+        return [
+            forecast(known[target.engine], target, rooms[target.engine])
+            if target.engine in rooms
+            else Forecast("unknown")
+            for target in targets
+        ]
 
 
 def _held(runners: list[ManagedRunner]) -> list[MemoryUse]:

@@ -45,7 +45,7 @@ class Scheduler:
         self.devices = SeenDevices()  # the graphics cards, as engines last saw them
         self._engines, self._limits = engines, limits
         self._queues, self._runners = dict[str, RunnerQueue](), Runners()
-        self.outlook = Outlook(budget, self._runners, self.devices)  # what is free, and what would fit
+        self.outlook = Outlook(budget, self._runners, self.devices, engines)  # what would fit
         eviction = Eviction(budget, limits)
         reservations = Reservations(eviction, self._runners, limits, self._give_way, self.load, self.devices)
         self.starts = RunnerStarts(run, logs, reservations)  # how a runner begins to answer

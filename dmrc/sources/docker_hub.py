@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from dmrc.errors import RegistryError
 from dmrc.sources.http import HttpClient, origin_of
+from dmrc.sources.quantisations import quantisation_of
 from dmrc.sources.search import SearchResult, count, shortened
+from dmrc.sources.variants import ModelVariant
 
 HUB_URL = "https://hub.docker.com"
 """Docker Hub's own API, which is not that of its registry."""
@@ -44,6 +46,28 @@ def search_hub(term: str, limit: int, hub_url: str = HUB_URL) -> list[SearchResu
             break
         url = following
     return found[:limit]
+
+
+def hub_variants(repository: str, hub_url: str = HUB_URL) -> list[ModelVariant]:
+    """Return the tags of a repository, `ai/smollm2`; of several tags of one model the one that says most.
+
+    Raises:
+        RegistryError: Docker Hub cannot be reached, or answers nonsense.
+    """
+    url = f"{hub_url}/v2/repositories/{quote(repository)}/tags?{urlencode({'page_size': _PAGE})}"
+    tags = _page(HttpClient(hub_url, "Docker Hub"), url).get("results")
+    found: dict[str, ModelVariant] = {}
+    for tag in tags if isinstance(tags, list) else []:
+        if not isinstance(tag, dict) or not isinstance(tag.get("name"), str):
+            continue
+        name = tag["name"]
+        quantization = quantisation_of(f"{name}.gguf")
+        family = name[: len(name) - len(quantization)].rstrip("-_.") if quantization else ""
+        variant = ModelVariant(f"{repository}:{name}", quantization, count(tag.get("full_size")), family)
+        same = str(tag.get("digest") or name)
+        if same not in found or len(variant.quantization) > len(found[same].quantization):
+            found[same] = variant
+    return sorted(found.values(), key=lambda one: (one.family, one.size_bytes))
 
 
 def _page(client: HttpClient, url: str) -> Mapping[str, object]:

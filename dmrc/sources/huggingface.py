@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from dmrc import hookimpl
 from dmrc.artifact import FORMATS, Role, role_in_directory
 from dmrc.errors import ArtifactError, DmrcError, FormatError, ModelNotFoundError, RegistryAuthError
+from dmrc.gguf import GgufFacts
 from dmrc.reference import Reference
 from dmrc.settings import Settings
 from dmrc.sources import huggingface_client
@@ -24,10 +25,12 @@ from dmrc.sources.huggingface_directory import INDEX, LARGEST_INDEX_BYTES, files
 from dmrc.sources.huggingface_files import RepositoryFiles
 from dmrc.sources.huggingface_search import search_hugging_face
 from dmrc.sources.local_files import SHARD
+from dmrc.sources.quantisations import quantisations
 from dmrc.sources.retry import TransientError
 from dmrc.sources.search import ModelFinder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
+from dmrc.sources.variants import ModelVariant, header_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -38,8 +41,6 @@ _DEFAULT_QUANTISATION = "Q4_K_M"
 _NAME = re.compile(
     r"(?:hf\.co|huggingface\.co)/(?P<repository>[^/:@]+/[^/:@]+)(?::(?P<tag>[^@]*))?(?:@(?P<revision>.+))?", re.I
 )
-# `model-Q4_K_M.gguf`, `model.q8_0.gguf`, `Model-UD-Q4_K_XL-00001-of-00002.gguf`, `Q6_K/…`.
-_QUANTISATION = re.compile(r"(?:^|[-._/])((?:UD-)?(?:I?Q[1-8](?:_\w+)?|TQ[12]_0|MXFP4(?:_\w+)?|BF16|F16|F32))$", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +88,41 @@ class HuggingFaceSource:
         huggingface_client.api()
         return search_hugging_face
 
+    def variants(self, text: str) -> list[ModelVariant]:
+        """Return the quantisations of a repository; see `Varied.variants`."""
+        wanted = _Wanted.parse(text)
+        siblings = {each.rfilename: each for each in _info(huggingface_client.api(), wanted).siblings or []}
+        found, beside = quantisations(siblings)
+        return [
+            ModelVariant(
+                f"hf.co/{wanted.repository}{name and f':{name}'}",
+                name,
+                sum(each.size or 0 for each in [*files, *beside]),
+            )
+            for name, files in found.items()
+        ]
+
+    def header(self, text: str, transfer: Transfer) -> GgufFacts:
+        """Return what the header of a quantisation says; see `Varied.header`."""
+        wanted = _Wanted.parse(text)
+        api = huggingface_client.api()
+        info = _info(api, wanted)
+        sibling = _choose({each.rfilename: each for each in info.siblings or []}, wanted)[0][1]
+        with _files(api, wanted, info, transfer) as there:
+            return header_of(there.origin(sibling), sibling.size or 0, sibling.rfilename)
+
     def fetch(self, text: str, transfer: Transfer) -> bytes:
         """Download the files of one quantisation, or of a model in the format safetensors; see `Source.fetch`.
 
         Each is checked against its LFS SHA-256, a small one against Git's name for it.
         """
-        import huggingface_hub
-
         wanted = _Wanted.parse(text)
         api = huggingface_client.api()
         info = _info(api, wanted)
         siblings = {each.rfilename: each for each in info.siblings or []}
         chosen_format = _chosen_format(siblings, wanted, transfer.formats)
-        client = HttpClient(api.endpoint, "Hugging Face")
-        token, refused = huggingface_hub.get_token(), partial(_refused, wanted)
-        there = RepositoryFiles(client, api.endpoint, wanted.repository, info.sha, token, refused, transfer)
-        bring = partial(together, most=_FILES_AT_ONCE, check=transfer.check, stop=client.abort)
-        try:
+        with _files(api, wanted, info, transfer) as there:
+            bring = partial(together, most=_FILES_AT_ONCE, check=transfer.check, stop=there.client.abort)
             if chosen_format == "gguf":
                 chosen = [(role, one, one.rfilename.rpartition("/")[2]) for role, one in _choose(siblings, wanted)]
             else:
@@ -118,14 +137,25 @@ class HuggingFaceSource:
                 if sibling.lfs is not None and sibling.size is not None:
                     transfer.report(ProgressEvent("Waiting", f"sha256:{sibling.lfs.sha256}", 0, sibling.size))
             files = bring([partial(there.fetch, *each) for each in chosen])
-        finally:
-            client.close()
         return assemble(files, transfer.sink)
 
 
 def _info(api: HfApi, wanted: _Wanted) -> ModelInfo:
     with _errors(wanted, huggingface_client.way_to(api.endpoint)):
         return api.model_info(wanted.repository, revision=wanted.revision, files_metadata=True)
+
+
+@contextlib.contextmanager
+def _files(api: HfApi, wanted: _Wanted, info: ModelInfo, transfer: Transfer) -> Iterator[RepositoryFiles]:
+    """Give the files of a revision, over connections that end with the block."""
+    import huggingface_hub
+
+    client = HttpClient(api.endpoint, "Hugging Face")
+    token, refused = huggingface_hub.get_token(), partial(_refused, wanted)
+    try:
+        yield RepositoryFiles(client, api.endpoint, wanted.repository, info.sha, token, refused, transfer)
+    finally:
+        client.close()
 
 
 @contextlib.contextmanager
@@ -213,21 +243,14 @@ def _choose(siblings: Mapping[str, RepoSibling], wanted: _Wanted) -> list[tuple[
         ModelNotFoundError: There is no such quantisation; the choices are listed.
         ArtifactError: A split model is not complete.
     """
-    gguf = [each for name, each in siblings.items() if name.lower().endswith(".gguf")]
-    projectors = [each for each in gguf if "mmproj" in each.rfilename.lower()]
-    by_quantisation: dict[str, list[RepoSibling]] = {}
-    for each in gguf:
-        if each not in projectors:
-            by_quantisation.setdefault(quantisation_of(each.rfilename), []).append(each)
+    by_quantisation, projectors = quantisations(siblings)
     if not by_quantisation:
         raise ArtifactError(f"repository '{wanted.repository}' on Hugging Face has a projector, and no model")
     name = _chosen_quantisation(list(by_quantisation), wanted)
     files = sorted(by_quantisation[name], key=lambda each: each.rfilename)
     _check_complete(files, wanted)
     chosen: list[tuple[Role, RepoSibling]] = [("gguf", each) for each in files]
-    if projectors:
-        best = min(projectors, key=lambda each: ("f16" not in each.rfilename.lower(), each.rfilename))
-        chosen.append(("mmproj", best))
+    chosen += [("mmproj", each) for each in projectors]
     return chosen
 
 
@@ -268,17 +291,6 @@ def _check_complete(files: Sequence[RepoSibling], wanted: _Wanted) -> None:
         missing = next((name for name in expected if name not in found), None)
         reason = f"'{missing}' is not there" if missing else f"beside others it has {found[-1]!r}"
         raise ArtifactError(f"repository '{wanted.repository}' has a split model of which {reason}")
-
-
-def quantisation_of(file_name: str) -> str:
-    """Return the quantisation that a file's name, or its directory's, tells: `Q4_K_M`; empty without one."""
-    path = file_name[: -len(".gguf")]
-    if shard := SHARD.fullmatch(file_name):
-        path = shard["stem"]
-    for part in reversed(path.split("/")):
-        if match := _QUANTISATION.search(part):
-            return match[1].upper()
-    return ""
 
 
 @hookimpl

@@ -45,12 +45,8 @@ class RepositoryFiles:
         Raises:
             DigestMismatchError: Other bytes came than those of the repository.
         """
-        import huggingface_hub
-
-        url = huggingface_hub.hf_hub_url(
-            self.repository, sibling.rfilename, revision=self.revision, endpoint=self.endpoint
-        )
-        origin = UrlOrigin(self.client, url, f"Bearer {self.token}" if self.token else None, self.refused)
+        url = self._url(sibling)
+        origin = self.origin(sibling)
         size = sibling.size if sibling.size is not None else origin.probe()[0]
         digest = f"sha256:{sibling.lfs.sha256}" if sibling.lfs is not None else None
         found = download(origin, digest, size, self.transfer, name=f"{url} {sibling.blob_id}")
@@ -58,6 +54,18 @@ class RepositoryFiles:
         if sibling.lfs is None and sibling.blob_id is not None:
             self._check_git(file, sibling.blob_id)
         return file
+
+    def origin(self, sibling: RepoSibling) -> UrlOrigin:
+        """Return where the bytes of a file come from."""
+        authorization = f"Bearer {self.token}" if self.token else None
+        return UrlOrigin(self.client, self._url(sibling), authorization, self.refused)
+
+    def _url(self, sibling: RepoSibling) -> str:
+        import huggingface_hub
+
+        return huggingface_hub.hf_hub_url(
+            self.repository, sibling.rfilename, revision=self.revision, endpoint=self.endpoint
+        )
 
     def _check_git(self, file: File, blob_id: str) -> None:
         """Check a small file against Git's name for it.

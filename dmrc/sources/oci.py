@@ -27,11 +27,12 @@ from dmrc.artifact import (
     select_manifest,
 )
 from dmrc.errors import ArtifactError, DigestMismatchError, FormatError, ModelNotFoundError, RegistryError
+from dmrc.gguf import GgufFacts
 from dmrc.reference import DEFAULT_REGISTRY, Reference, is_digest
 from dmrc.settings import Settings
 from dmrc.sources.credentials import DockerCredentials
 from dmrc.sources.destination import Outgoing
-from dmrc.sources.docker_hub import search_hub
+from dmrc.sources.docker_hub import hub_variants, search_hub
 from dmrc.sources.download import download
 from dmrc.sources.image_model import RangeOrigin
 from dmrc.sources.inspectable import RemoteModel
@@ -42,6 +43,7 @@ from dmrc.sources.retry import retry
 from dmrc.sources.search import ModelFinder
 from dmrc.sources.source import ProgressEvent, Source, Transfer
 from dmrc.sources.threads import together
+from dmrc.sources.variants import ModelVariant, header_of
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +122,25 @@ class OciSource:
     def finder(self) -> ModelFinder:
         """Return the search of Docker Hub: other registries have none."""
         return search_hub
+
+    def variants(self, text: str) -> list[ModelVariant]:
+        """Return the tags of a model on Docker Hub; see `Varied.variants`. Other registries do not tell sizes."""
+        reference = Reference.parse(text)
+        if reference.registry != DEFAULT_REGISTRY:
+            raise ModelNotFoundError(f"'{text}' is not on Docker Hub", remedy="Pull it by its name")
+        return hub_variants(reference.repository)
+
+    def header(self, text: str, transfer: Transfer) -> GgufFacts:
+        """Return what the header of a model says; see `Varied.header`."""
+
+        def read(found: RemoteModel) -> GgufFacts:
+            manifest = Manifest.parse(found.manifest, name=text)
+            layer = next((each for each in manifest.layers if each.role == "gguf"), None)
+            if layer is None:
+                raise ArtifactError(f"model '{text}' has no GGUF file")
+            return header_of(found.origin(layer), layer.size_bytes, text)
+
+        return self.read(text, transfer, read)
 
     def push(self, model: Outgoing, transfer: Transfer) -> None:
         """Push a model; see `Destination.push`. It goes to the registry itself, and to no mirror."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -81,14 +81,37 @@ class Searchable(Protocol):
         """
 
 
-def search(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> list[SearchResult]:
-    """Ask catalogs, by their titles, side by side, and return the most popular models.
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """What a search came to."""
 
-    One that fails is named in the log while another answers.
+    results: list[SearchResult]
+    """The most popular models."""
+    failures: list[str]
+    """What each catalog that did not answer says, in a line."""
+
+
+def catalogs(sources: Iterable[object]) -> dict[str, Searchable]:
+    """Return the sources that can be searched, by what `dmrc search --source` calls them."""
+    return {source.catalog: source for source in sources if isinstance(source, Searchable)}
+
+
+def search(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> list[SearchResult]:
+    """Return what `find` found; a catalog that fails is named in the log while another answers.
 
     Raises:
         RegistryError: All of them failed.
     """
+    found = find(term, limit, finders)
+    if len(found.failures) == len(finders):
+        raise RegistryError("; ".join(found.failures), remedy="Check the network, or try again later")
+    for failure in found.failures:
+        _log.warning("%s", failure)
+    return found.results
+
+
+def find(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> SearchAnswer:
+    """Ask catalogs, by their titles, side by side, and return the most popular models. It takes 15 seconds at most."""
     asked = {title: start_thread(partial(find, term, limit), "search") for title, find in finders.items()}
     found: list[SearchResult] = []
     failures: list[str] = []
@@ -97,11 +120,7 @@ def search(term: str, limit: int, finders: Mapping[str, ModelFinder]) -> list[Se
             found += _answer(title, future)
         except RegistryError as error:
             failures.append(error.message)
-    if len(failures) == len(asked):
-        raise RegistryError("; ".join(failures), remedy="Check the network, or try again later")
-    for failure in failures:
-        _log.warning("%s", failure)
-    return sorted(found, key=lambda result: -result.downloads)[:limit]
+    return SearchAnswer(sorted(found, key=lambda result: -result.downloads)[:limit], failures)
 
 
 def _answer(title: str, future: Future[list[SearchResult]]) -> list[SearchResult]:

@@ -118,6 +118,51 @@ class HourDocument(AnswerDocument):
     html: str = Field(description="What the page says of it")
 
 
+class PullModel(PageBody):
+    """A model to pull."""
+
+    model: Name = Field(examples=["ai/smollm2", "hf.co/org/repository:Q4_K_M"], description="As `dmrc pull` takes it")
+
+
+class PulledDocument(AnswerDocument):
+    """A model that is here."""
+
+    reference: str
+    size_bytes: int
+    was_present: bool
+
+
+class CancelPull(PageBody):
+    """A pull to cancel, or the message of one that failed to put away."""
+
+    id: str | None = Field(default=None, description="Of the pull that runs")
+    model: str | None = Field(default=None, description="Of the one that failed")
+
+
+class CancelledPull(AnswerDocument):
+    """What came of it."""
+
+    cancelled: bool
+
+
+class ModelsNow(AnswerDocument):
+    """What changes by itself on the page of models: parts of a page, and what changes where other parts are old."""
+
+    pulls: str
+    spaces: str
+    running: str
+    store: str = Field(description="Which version of the store this is")
+    runners: str = Field(description="Which runners there are")
+
+
+class LogPart(AnswerDocument):
+    """A part of a log."""
+
+    text: str
+    next: str = Field(description="The place to go on from; empty: it is all of the last lines, each time")
+    runs: bool = Field(description="Whether the runner lives")
+
+
 class TotalsDocument(AnswerDocument):
     """Sums over a time, and over each part of it."""
 

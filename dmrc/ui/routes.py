@@ -17,6 +17,7 @@ from dmrc.gateway.routes.error_documents import PageError
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
 from dmrc.ui.compare import ComparePages
 from dmrc.ui.conversations import ConversationPages
+from dmrc.ui.model_search import ModelSearch
 from dmrc.ui.models import ModelPages
 from dmrc.ui.overview import OverviewPages
 from dmrc.ui.playground import PlaygroundPages
@@ -51,6 +52,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     RequestPage(parts).add_to(router)
     ConversationPages(parts).add_to(router)
     ComparePages(parts).add_to(router)
+    ModelSearch(parts).add_to(router)
     ModelPages(parts).add_to(router)
     ProjectPages(parts).add_to(router)
     PlaygroundPages(parts).add_to(router)

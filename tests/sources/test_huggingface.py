@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import pytest
 
-from dmrc.sources.huggingface import quantisation_of
+from dmrc.sources.quantisations import quantisation_of
 from tests.dmrc_command import Dmrc
 from tests.sources.hugging_face import COMMIT, Repository, Serve
 from tests.tiny_gguf import write_tiny_llama

@@ -13,8 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.polling import eventually
-from tests.registry import RegistryServer
-from tests.ui.conftest import MODEL, Complaints, Open, Site
+from tests.ui.conftest import MODEL, Open, Site
 
 _AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
 HOSTILE = (
@@ -192,57 +191,6 @@ def test_hostile_prompts_are_text(site: Site, open_page: Open) -> None:
     assert "␛[31mred" in shown
     assert "👩‍👩‍👧‍👦🏳️‍🌈 {{ 7*7 }}" in shown
     assert "owned" not in page.title()
-
-
-def test_a_model_is_pulled_loaded_unloaded_and_removed(
-    site: Site, open_page: Open, registry: RegistryServer, complaints: Complaints
-) -> None:
-    name = f"{registry.address}/team/small:v1"
-    site.dmrc.ok("tag", MODEL, name)
-    site.dmrc.ok("push", name)
-    site.dmrc.ok("rm", name)
-    page = open_page("/ui/models")
-
-    page.fill("[name=from]", name)
-    page.get_by_role("button", name="Pull", exact=True).click()
-    expect(page.locator("#notice")).to_contain_text(re.compile("pulled|cached"))
-    expect(page.locator("#stored")).to_contain_text(name)
-    page.locator(f'[data-load="{MODEL}"], [data-load="{name}"]').first.click()
-    expect(page.locator("#notice")).to_contain_text("is ready")
-    expect(page.locator("#running")).to_contain_text("ready")
-    page.locator("#running tr", has_text="4096").get_by_role("button", name="Unload").click()
-    expect(page.locator("#running tr", has_text="4096")).to_have_count(0)
-    page.locator("#stored td a").first.click()
-    expect(page.get_by_text("general.architecture")).to_be_visible()
-    page.go_back()
-
-    site.dmrc.ok("package", "--gguf", _tiny(site), "local/tiny")
-    page.reload()
-    page.locator('[data-remove="local/tiny"]').click()
-    page.get_by_role("button", name="Keep it").click()
-    expect(page.locator("#stored")).to_contain_text("local/tiny")
-    page.locator('[data-remove="local/tiny"]').click()
-    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
-    expect(page.locator("#notice")).to_contain_text("is removed")
-    expect(page.locator("#stored")).not_to_contain_text("local/tiny")
-    page.fill("[name=from]", f"{registry.address}/team/none:v1")
-    page.get_by_role("button", name="Pull", exact=True).click()
-    expect(page.locator("#notice .error")).to_contain_text("team/none")
-    assert "404" in complaints.found.pop()  # a browser says by itself that a request was refused
-
-
-def _tiny(site: Site) -> Path:
-    from tests.tiny_gguf import write_tiny_llama
-
-    return write_tiny_llama(site.directory / "tiny.gguf")
-
-
-def test_the_log_of_a_runner_is_shown(site: Site, open_page: Open) -> None:
-    site.ask("Wake up.")
-    page = open_page("/ui/models")
-    page.locator("#running").get_by_role("link", name="Log").first.click()
-
-    expect(page.locator("pre.log")).to_contain_text("llama")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -41,9 +41,9 @@ class _Catalog(click.ParamType[str]):
 
 
 def _catalogs(app: App) -> dict[str, Searchable]:
-    from dmrc.sources import Searchable
+    from dmrc.sources.search import catalogs
 
-    return {source.catalog: source for source in app.sources() if isinstance(source, Searchable)}
+    return catalogs(app.sources())
 
 
 @click.command(epilog="Example: dmrc search qwen --source huggingface -n 10")

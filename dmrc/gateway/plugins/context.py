@@ -11,6 +11,7 @@ from dmrc.capture.recorder import Recorder
 from dmrc.engines.engine import Engine
 from dmrc.gateway.comparing.comparisons import Comparisons
 from dmrc.gateway.inference.lifecycle import Lifecycle
+from dmrc.gateway.routes.transfers import Transfers
 from dmrc.gateway.server.page_sessions import PageSessions
 from dmrc.gateway.serving.catalog import Catalog
 from dmrc.hooks.plugins import Plugins
@@ -50,3 +51,5 @@ class DaemonParts:
     """Recorded requests that the page has sent again."""
     engines: Mapping[str, Engine]
     """The engines by name."""
+    transfers: Transfers
+    """Runs what takes its time, as a pull."""

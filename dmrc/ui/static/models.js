@@ -1,62 +1,59 @@
-import { $, ask, attempt, element, lines, post, say } from "./page.js";
+import { $, ask, attempt, post, toast } from "./page.js";
+import { closeLog, openLog } from "./model-log.js";
+import { search, showVariants } from "./model-search.js";
 
-const REFRESH_EVERY = 2000;
+const SLOWLY_MS = 2000;
+const QUICKLY_MS = 1000;
 const isIndex = Boolean($("#stored"));
-let pulling = null;
+const drawn = new Map();
 
-async function refresh(part) {
-  const place = $(`#${part}`);
-  // A button that has the focus keeps it while its table is drawn again.
+/** Draw a part anew where it has changed. What has the focus keeps it, and what was folded out stays so. */
+function draw(id, html) {
+  if (drawn.get(id) === html) return;
+  drawn.set(id, html);
+  const place = document.getElementById(id);
   const focused = place.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
-  place.innerHTML = await (await ask(`/ui/models/${part}`)).text(); // the server's own, in which every value is escaped
+  const open = [...place.querySelectorAll("details[open]")].map((one) => one.closest("tr")?.querySelector("a")?.getAttribute("href"));
+  place.innerHTML = html; // the daemon's own, in which every value is escaped
+  for (const one of place.querySelectorAll("details")) one.open = open.includes(one.closest("tr")?.querySelector("a")?.getAttribute("href"));
   const [name, value] = Object.entries(focused ?? {})[0] ?? [];
-  if (name) $(`[data-${name}="${CSS.escape(value)}"]`, place)?.focus();
+  if (name) $(`[data-${name.replace(/[A-Z]/g, (one) => `-${one.toLowerCase()}`)}="${CSS.escape(value)}"]`, place)?.focus();
 }
 
-async function refreshAll() {
-  if (!isIndex) location.reload();
-  else await Promise.all([refresh("running"), refresh("stored")]);
-}
+let known = "";
+let timer = 0;
 
-function layer(id, size) {
-  const place = $("#layers");
-  let line = [...place.children].find((one) => one.dataset.id === id);
-  if (!line) {
-    line = element("div", {}, element("code", { textContent: id.slice(0, 19) }), element("progress", { max: size, ariaLabel: `Layer ${id.slice(7, 19)}` }), element("span"));
-    line.dataset.id = id;
-    place.append(line);
-  }
-  return line;
-}
-
-const mega = (bytes) => (bytes / 1e6).toFixed(1);
-
-async function pull(name) {
-  pulling = new AbortController();
-  $("#layers").replaceChildren();
-  $("#pull-stop").hidden = false;
-  say(`Pulling ${name} …`);
+/** Show what changes by itself, and what is stored where that, or what runs, has changed. */
+async function refresh() {
+  clearTimeout(timer);
+  let pulls = "";
   try {
-    const response = await post("/ui/api/models/create", { from: name }, { signal: pulling.signal });
-    for await (const line of lines(response)) {
-      if (!line) continue;
-      const event = JSON.parse(line);
-      if (event.type === "error") throw new Error(event.message);
-      if (event.type === "success") say(`${name}: ${event.message}`);
-      if (event.layer?.id) {
-        const shown = layer(event.layer.id, event.layer.size);
-        $("progress", shown).value = event.layer.current;
-        $("span", shown).textContent = `${mega(event.layer.current)} of ${mega(event.layer.size)} MB`;
-      }
+    const now = await (await ask("/ui/models/now")).json();
+    pulls = now.pulls.trim();
+    draw("pulls", pulls);
+    draw("spaces", now.spaces);
+    draw("running", now.running);
+    const state = `${now.store} ${now.runners}`;
+    if (known !== state) {
+      draw("stored", await (await ask("/ui/models/stored")).text());
+      known = state;
     }
-  } catch (error) {
-    if (error.name === "AbortError") say("Stopped. The next pull goes on with what came.");
-    throw error;
-  } finally {
-    $("#pull-stop").hidden = true;
-    pulling = null;
-    await refresh("stored");
+  } catch { /* the rail says that the daemon is away; the next look finds it again */ }
+  timer = setTimeout(() => (document.hidden ? undefined : refresh()), pulls ? QUICKLY_MS : SLOWLY_MS);
+}
+
+const refreshed = () => (isIndex ? refresh() : location.reload());
+
+async function pull(model) {
+  if (!model) {
+    toast("Name a model: ai/smollm2, hf.co/org/repository:Q4_K_M", "error");
+    $("#term").focus();
+    return;
   }
+  const answer = post("/ui/models/pull", { model });
+  if (isIndex) setTimeout(refresh, 300);
+  const pulled = await (await answer).json();
+  toast(pulled.was_present ? `${model} is up to date` : `${model} pulled`, "done");
 }
 
 async function remove(name) {
@@ -67,35 +64,53 @@ async function remove(name) {
   await new Promise((done) => { dialog.addEventListener("close", done, { once: true }); });
   if (dialog.returnValue !== "yes") return;
   await ask(`/ui/api/models/${name.split("/").map(encodeURIComponent).join("/")}?force=true`, { method: "DELETE" });
-  say(`${name} is removed.`);
+  toast(`${name} removed`, "done");
 }
 
+/** What buttons do, by the `data-` of theirs. */
 const actions = {
-  load: async (name) => {
-    say(`Loading ${name} …`);
+  async load(name) {
+    toast(`Loading ${name} …`);
     const runner = await (await post("/ui/models/load", { model: name })).json();
-    say(`${name} is ready.${runner.load_seconds === null ? "" : ` It took ${runner.load_seconds.toFixed(1)} s to load.`}`);
+    toast(`${name} is ready${runner.load_seconds === null ? "" : ` after ${runner.load_seconds.toFixed(1)} s`}`, "done");
   },
-  unload: async (id) => {
+  async unload(id) {
     await post("/ui/models/unload", { id });
-    say("Unloaded.");
+    toast("Unloaded", "done");
   },
   remove,
+  pullName: pull,
+  async cancel(id) {
+    const { cancelled } = await (await post("/ui/models/pull/cancel", { id })).json();
+    toast(cancelled ? "Pull cancelled. The next one goes on from here." : "That pull has ended");
+  },
+  putAway: (model) => post("/ui/models/pull/cancel", { model }),
+  variants: showVariants,
 };
 
 document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-log]");
+  if (link && isIndex && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    openLog(link.dataset.log, link.dataset.replica, link.dataset.of, link.getAttribute("href"));
+    return;
+  }
   const button = event.target.closest("button");
   const name = button && Object.keys(actions).find((one) => one in button.dataset);
   if (!name) return;
   button.disabled = true;
-  attempt(() => actions[name](button.dataset[name])).then(() => attempt(refreshAll)).finally(() => { button.disabled = false; });
+  attempt(() => actions[name](button.dataset[name], button))
+    .then(() => (name === "variants" ? undefined : attempt(refreshed)))
+    .finally(() => { button.disabled = false; });
 });
+
 if (isIndex) {
-  $("#pull").addEventListener("submit", (event) => {
+  $("#get").addEventListener("submit", (event) => {
     event.preventDefault();
-    const name = event.target.elements.from.value.trim();
-    if (name && !pulling) attempt(() => pull(name));
+    attempt(() => search($("#term").value.trim(), $("#found")));
   });
-  $("#pull-stop").addEventListener("click", () => pulling?.abort());
-  setInterval(() => { if (!document.hidden) attempt(() => refresh("running")); }, REFRESH_EVERY);
+  $("#pull").addEventListener("click", () => attempt(() => pull($("#term").value.trim())).then(refresh));
+  $("#log-close").addEventListener("click", closeLog);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  refresh();
 }
