@@ -113,3 +113,34 @@ class ModelArgument(click.ParamType[str]):
 
 model_name = ModelArgument()
 """The type of an argument that names a model in the store."""
+
+
+class ExchangeIdArgument(click.ParamType[str]):
+    """The id of a recorded request, which the shell can complete."""
+
+    name = "id"
+
+    def shell_complete(self, context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the short ids of the last requests that begin so, each with what was asked."""
+        from dmrc.capture.database import ExchangeDatabase
+        from dmrc.capture.queries import ExchangeFilter
+        from dmrc.capture.summary import cells, short_id
+        from dmrc.errors import DmrcError
+
+        database = ExchangeDatabase(context.ensure_object(App).settings.paths.exchanges)
+        try:
+            last = database.page(ExchangeFilter(), _COMPLETED_REQUESTS)
+            excerpts = database.excerpts(last)
+        except DmrcError:
+            return []
+        return [
+            CompletionItem(short_id(one.id), help=cells(one, excerpts.get(one.id, "")).words[:60])
+            for one in last
+            if short_id(one.id).startswith(incomplete)
+        ]
+
+
+_COMPLETED_REQUESTS = 50
+
+exchange_id = ExchangeIdArgument()
+"""The type of an argument that names a recorded request."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from dmrc.capture.database import ExchangeDatabase
 from dmrc.store import Store
+from tests.capture.recorded import many
 from tests.dmrc_command import Dmrc
 from tests.store.test_store import add
 
@@ -61,6 +64,16 @@ def complete(dmrc: Dmrc, line: str) -> list[str]:
 def test_bash_is_offered_what_it_can_put_in(filled: Dmrc, line: str, offered: list[str]) -> None:
     assert complete(filled, line) == offered
     assert filled.processes() == []
+
+
+@pytest.mark.parametrize("command", ["trace", "requests show"])
+def test_ids_of_requests_are_offered_the_newest_first(dmrc: Dmrc, command: str) -> None:
+    dmrc.home.mkdir(exist_ok=True)
+    with closing(ExchangeDatabase(dmrc.home / "exchanges.sqlite3")) as database:
+        database.insert_many(many(20))
+
+    assert complete(dmrc, f"dmrc {command} 0000001") == [f"0000001{digit}" for digit in "3210"]
+    assert complete(dmrc, f"dmrc {command} x") == []
 
 
 def test_a_misspelt_command_is_no_traceback(dmrc: Dmrc) -> None:

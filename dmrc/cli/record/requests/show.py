@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmrc.cli.app import App, pass_app
-from dmrc.cli.options import json_option
+from dmrc.cli.options import exchange_id, json_option
 from dmrc.cli.record.messages import conversation_lines
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: dmrc requests show aed47506 --raw --part response")
-@click.argument("id")
+@click.argument("id", type=exchange_id)
 @click.option("--raw", is_flag=True, help="Print the bodies, byte by byte as they were recorded.")
 @click.option("--part", type=click.Choice(["request", "response"]), help="With --raw: only this body.")
 @json_option
