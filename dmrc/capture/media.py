@@ -103,13 +103,19 @@ def without_media(body: bytes, *, keeps: bool = False) -> MediaTaken:
     return taken
 
 
+def picture_type(data: bytes) -> str | None:
+    """Return the media type of a picture that a browser shows and that runs nothing, by its bytes; else None."""
+    kind = _type_of(data)
+    return kind if kind is not None and kind.startswith("image/") else None
+
+
+def _type_of(data: bytes) -> str | None:
+    return next((kind for signature, kind in _SIGNATURES if re.match(signature, data, re.DOTALL)), None)
+
+
 def _sniffed(encoded: bytes) -> str | None:
     """Return the media type that the first bytes tell, or None."""
-    beginning = _decoded(encoded[:64].replace(b"\\", b"")[:40])
-    for signature, kind in _SIGNATURES:
-        if beginning is not None and re.match(signature, beginning, re.DOTALL):
-            return kind
-    return None
+    return _type_of(_decoded(encoded[:64].replace(b"\\", b"")[:40]) or b"")
 
 
 def _told(encoded: bytes) -> tuple[int, str] | None:

@@ -12,6 +12,10 @@ HTML: DescribedResponses = {200: {"content": {"text/html": {}}, "description": "
 """What a person reads."""
 
 
+PICTURE: DescribedResponses = {200: {"content": {"image/*": {}}, "description": "A PNG, JPEG, GIF or WebP"}}
+"""What a request carried, where the record keeps it."""
+
+
 class RequestFilters(BaseModel):
     """Which requests are wanted; an empty text is no condition. `dmrc requests` has the same."""
 
@@ -161,6 +165,12 @@ class LogPart(AnswerDocument):
     text: str
     next: str = Field(description="The place to go on from; empty: it is all of the last lines, each time")
     runs: bool = Field(description="Whether the runner lives")
+
+
+class ErasedRequests(AnswerDocument):
+    """How many requests are deleted."""
+
+    erased: int
 
 
 class TotalsDocument(AnswerDocument):

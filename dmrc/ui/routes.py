@@ -105,7 +105,7 @@ class _SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _SAFE_HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # a picture has a stricter policy
                 # What belongs to the page itself may be kept, and is asked for by its ETag.
                 is_own = scope["path"].startswith("/ui/static/")
                 headers.setdefault("cache-control", "no-cache" if is_own else "no-store")

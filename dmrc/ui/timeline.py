@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dmrc.exchange import Exchange
@@ -11,8 +10,6 @@ WIDTH = 1000.0
 """Of the drawing."""
 
 _MOST_TICKS = 500
-_MOST_CHUNKS = 200
-_LONGEST_CHUNK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +28,6 @@ class Segment:
     """How wide it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One piece of a stream."""
-
-    at_ms: float
-    """When it came."""
-    text: str
-    """What it holds, or its beginning."""
-
-
 def segments(exchange: Exchange) -> list[Segment]:
     """Return the parts in their order; none where the times are not known."""
     total = exchange.total_ms or 0.0
@@ -53,11 +40,12 @@ def segments(exchange: Exchange) -> list[Segment]:
         spans["unknown"] = total - load - queue
     else:
         spans |= {"prefill": first - load - queue, "decode": total - first}
+    unknown = f"waiting for the {'upstream' if exchange.engine == 'upstream' else 'answer'}"
     found, left = [], 0.0
     for kind, span in spans.items():
         width = max(0.0, min(span / total * WIDTH, WIDTH - left))
         if width > 0:
-            name = "waiting for the answer" if kind == "unknown" else kind
+            name = unknown if kind == "unknown" else kind
             found.append(Segment(kind, name, span, round(left, 2), round(width, 2)))
             left += width
     return found
@@ -71,11 +59,3 @@ def ticks(exchange: Exchange) -> list[float]:
         return []
     step = -(-len(offsets) // _MOST_TICKS)
     return [round(min(at / total, 1.0) * WIDTH, 2) for at, _ in offsets[::step]]
-
-
-def chunks(exchange: Exchange) -> Iterator[Chunk]:
-    """Yield the first pieces of a stream, each with when it came."""
-    offsets, body = exchange.chunk_offsets[:_MOST_CHUNKS], exchange.response_body
-    ends = [start for _, start in exchange.chunk_offsets[1 : _MOST_CHUNKS + 1]] + [len(body)]
-    for (at, start), end in zip(offsets, ends, strict=False):
-        yield Chunk(at, body[start : min(end, start + _LONGEST_CHUNK)].decode("utf-8", "replace").strip())

@@ -250,7 +250,7 @@ def test_what_is_made_is_told_wherever_one_looks(faulty: Faulty) -> None:
     assert "made on purpose: error" in faulty.dmrc.ok("requests", "show", answer.headers["x-dmrc-exchange-id"])
     assert '<span class="badge">made on purpose: error</span>' in faulty.dmrc.page("/ui/requests")
     page = faulty.dmrc.page(f"/ui/requests/{answer.headers['x-dmrc-exchange-id']}")
-    assert '<span class="badge">made on purpose: error</span>' in page
+    assert '<span class="badge fault">Made on purpose: error</span>' in page
 
 
 def test_what_was_set_is_listed_cleared_and_given_back_to_the_file(faulty: Faulty) -> None:

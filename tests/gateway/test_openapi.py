@@ -85,7 +85,10 @@ GET /ui/requests                       -
 GET /ui/requests/rows                  -
 GET /ui/requests/totals                -
 GET /ui/requests/{id}                  -
+GET /ui/requests/{id}/panel            -
 GET /ui/requests/{id}/answer           -
+GET /ui/requests/{id}/media/{hash}     -
+POST /ui/requests/{id}/delete          PageBody
 GET /ui/requests/{id}/as/{form}        -
 GET /ui/requests/{id}/{part}           -
 GET /ui/conversations                  -

@@ -176,7 +176,8 @@ def test_the_page_shows_replicas_their_logs_and_who_answered(dmrc: Dmrc, ask: As
 
     assert all(f"<bdi>{name}</bdi>" in models for name in ("r1", "r2", "http://10.0.0.7:8080"))
     assert 'href="/ui/requests?node=box-r2"' in models
-    assert '<bdi>r2</bdi><br><small>on <a href="/ui/requests?node=box-r2">box-r2</a>' in one
+    assert "<dt>Replica</dt><dd><bdi>r2</bdi>" in one
+    assert '<a href="/ui/requests?node=box-r2"><bdi>box-r2</bdi></a>' in one
     assert listed.count("<small>box-r2</small>") == 1
     assert "r2: line 499" in log
     with pytest.raises(urllib.error.HTTPError, match="404"):

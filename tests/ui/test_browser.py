@@ -16,11 +16,6 @@ from tests.polling import eventually
 from tests.ui.conftest import MODEL, Open, Site
 
 _AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
-HOSTILE = (
-    "<script>document.title='owned'</script><svg onload=\"document.title='owned'\"></svg>"
-    "<img src=x onerror=\"document.title='owned'\">"
-    " \x1b[31mred\x1b[0m \u202eטקסט הפוך\u202c مرحبا بالعالم 👩‍👩‍👧‍👦🏳️‍🌈 {{ 7*7 }}"
-)
 
 
 def rows_of(page: Page):
@@ -121,76 +116,6 @@ def test_what_runs_is_shown_when_a_pause_ends(site: Site, open_page: Open) -> No
     expect(rows_of(page).first).to_have_class("running")
     asking.join()
     expect(rows_of(page).first).to_contain_text("Tell all.")
-
-
-def test_one_request_is_shown_whole_copied_and_sent_again(site: Site, open_page: Open) -> None:
-    id = site.ask("Say one word.", stream=True, messages=[
-        {"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say one word."},
-    ])  # fmt: skip
-    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
-    page = open_page(f"/ui/requests/{id}")
-
-    expect(page.locator(".message.system")).to_contain_text("You are brief.")
-    expect(page.locator(".message.assistant").first).not_to_be_empty()
-    expect(page.locator("svg.bar rect.decode")).to_have_count(1)
-    assert page.locator("svg.ticks rect").count() > 1
-    expect(page.locator("meter")).to_have_attribute("max", "1024")
-    page.get_by_role("button", name="Copy as Python").click()
-    expect(page.locator("#notice")).to_contain_text("Copied")
-    assert "client.chat.completions.create(" in page.evaluate("navigator.clipboard.readText()")
-
-    page.get_by_role("button", name="Send again").click()
-    expect(page.locator("#then .message.assistant")).to_be_visible()
-    body = page.locator("[name=body]")
-    body.fill(body.input_value().replace("Say one word.", "Say two words."))
-    page.get_by_role("button", name="Send", exact=True).click()
-    expect(page.locator("#now .message.assistant")).to_be_visible()
-    page.locator("#now a").first.click()
-    expect(page.locator(".message.user")).to_contain_text("Say two words.")
-    expect(page.locator(".overview")).to_contain_text("playground")
-
-
-def test_tool_calls_and_results_are_shown_as_json(site: Site, open_page: Open) -> None:
-    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
-    id = site.ask("x", messages=[
-        {"role": "user", "content": "Is it cold?"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "call_1", "content": '{"degrees":-3}'},
-    ])  # fmt: skip
-    eventually(lambda: id in site.dmrc.ok("requests", "--json"), "the record")
-    page = open_page(f"/ui/requests/{id}")
-
-    expect(page.locator(".call code")).to_have_text("weather")
-    expect(page.locator(".call pre")).to_have_text('{\n  "city": "Oslo"\n}')
-    expect(page.locator(".message.tool pre")).to_have_text('{\n  "degrees": -3\n}')
-
-
-def test_hostile_prompts_are_text(site: Site, open_page: Open) -> None:
-    long_line = "x" * (2 << 20)
-    hostile = site.ask(HOSTILE)
-    with pytest.raises(Exception, match="context"):
-        site.ask(long_line)
-    page = open_page("/ui/requests")
-
-    expect(rows_of(page).nth(1)).to_contain_text("<script>document.title=")
-
-    def seconds_to_open(row: int) -> float:
-        page.goto(f"{site.url}/ui/requests")
-        started = time.monotonic()
-        rows_of(page).nth(row).locator("a").click()
-        expect(page.locator("main pre").first).to_be_visible()
-        page.wait_for_load_state()  # its style has come too
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
-        return time.monotonic() - started
-
-    for row in (0, 1):
-        assert any(seconds_to_open(row) < 1 for _ in range(10))
-    assert hostile in page.url
-    shown = page.locator(".message.user pre").text_content() or ""
-    assert "<svg onload=" in shown
-    assert "␛[31mred" in shown
-    assert "👩‍👩‍👧‍👦🏳️‍🌈 {{ 7*7 }}" in shown
-    assert "owned" not in page.title()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

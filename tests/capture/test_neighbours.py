@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import pytest
+
+from dmrc.capture.database import ExchangeDatabase
+from dmrc.capture.neighbours import Neighbours, neighbours
+from dmrc.capture.queries import ExchangeFilter
+from tests.capture.recorded import asked, many
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = ExchangeDatabase(tmp_path / "record.sqlite")
+    yield made
+    made.close()
+
+
+def test_neighbours_are_the_next_ones_that_the_filter_shows(database):
+    web, other, failed, last = (
+        replace(one, **changes)
+        for one, changes in zip(
+            many(4),
+            ({"service": "web"}, {"service": "api"}, {"service": "web", "status": 500}, {"service": "web"}),
+            strict=True,
+        )
+    )
+    database.insert_many([web, other, failed, last])
+
+    assert neighbours(database, ExchangeFilter(), other.id) == Neighbours(failed.id, web.id)
+    assert neighbours(database, ExchangeFilter(service="web"), other.id) == Neighbours(failed.id, web.id)
+    assert neighbours(database, ExchangeFilter(service="web"), web.id) == Neighbours(failed.id, None)
+    assert neighbours(database, ExchangeFilter(failed=True), last.id) == Neighbours(None, failed.id)
+    assert neighbours(database, ExchangeFilter(model="none"), web.id) == Neighbours(None, None)
+
+
+def test_words_and_times_leave_out_neighbours_too(database):
+    whale, fish, other = asked("a whale", received_at=10.0), asked("a fish"), asked("a whale again")
+    database.insert_many([whale, fish, other])
+
+    assert neighbours(database, ExchangeFilter(text="whale"), whale.id) == Neighbours(other.id, None)
+
+
+def test_where_nothing_is_recorded_there_are_none(database):
+    assert neighbours(database, ExchangeFilter(), "0190aaaa-0000-7000-8000-000000000000") == Neighbours(None, None)
