@@ -13,7 +13,7 @@ def count_text(count: float | None) -> str:
     if count is None or not math.isfinite(count):
         return ""
     if abs(count) < 9999.5:
-        return f"{count:,.0f}"
+        return f"{_rounded(count):,}"
     for size, letter in _COUNTS:
         # What rounds up to a thousand has the next letter: 1.0M and not 1000.0k.
         if abs(count) >= size * 0.99995:
@@ -27,15 +27,15 @@ def span_text(milliseconds: float | None) -> str:
         return ""
     span = max(milliseconds, 0.0)
     if span < 999.5:
-        return f"{span:.1f} ms" if 0.05 <= span < 9.95 else f"{span:.0f} ms"
+        return f"{span:.1f} ms" if 0.05 <= span < 9.95 else f"{_rounded(span)} ms"
     if span < 59_950:
         return f"{span / 1000:.2f} s" if span < 9_995 else f"{span / 1000:.1f} s"
-    seconds = round(span / 1000)
+    seconds = _rounded(span / 1000)
     if seconds < 3600:
         return _two(seconds, 60, "min", "s")
     if seconds < 86400:
-        return _two(round(seconds / 60), 60, "h", "min")
-    return _two(round(seconds / 3600), 24, "d", "h")
+        return _two(_rounded(seconds / 60), 60, "h", "min")
+    return _two(_rounded(seconds / 3600), 24, "d", "h")
 
 
 def share_text(share: float | None) -> str:
@@ -46,7 +46,7 @@ def share_text(share: float | None) -> str:
         return "<1 %"
     if 0.995 <= share < 1:
         return ">99 %"
-    return f"{share * 100:.0f} %"
+    return f"{_rounded(share * 100)} %"
 
 
 def ago_text(seconds: float | None) -> str:
@@ -59,6 +59,11 @@ def ago_text(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit} ago"
     return f"{seconds // 1:.0f} s ago"
+
+
+def _rounded(value: float) -> int:
+    """Return the nearest whole number, and of two the upper one, as browsers do: the page has the same figures."""
+    return math.floor(value + 0.5)
 
 
 def _two(count: int, size: int, large: str, small: str) -> str:

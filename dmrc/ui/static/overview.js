@@ -3,6 +3,7 @@ import { timeChart } from "./chart.js";
 
 const TICK_MS = 250;
 const HOUR_EVERY = 10_000;
+const FIRST_EVERY = 1000;
 const hasHour = Boolean($("#hour"));
 const charts = new Map();
 let isStale = false;
@@ -18,7 +19,6 @@ function listen() {
     place.innerHTML = JSON.parse(event.data).html; // the server's own, in which every value is escaped
     if (focused) $(`a[href="${CSS.escape(focused)}"]`, place)?.focus();
     if (place.querySelectorAll("[data-id]").length < before) isStale = true;
-    if (!hasHour && place.querySelectorAll("[data-id]").length) location.reload(); // the first request
   });
   source.addEventListener("progress", (event) => {
     for (const [id, pieces] of Object.entries(JSON.parse(event.data))) {
@@ -86,6 +86,12 @@ async function hour() {
   services(told);
 }
 
+// Where nothing was asked yet: the first request makes the page what it is.
+async function first() {
+  const { requests, failed } = await (await ask("/ui/overview/hour")).json();
+  if ([...requests, ...failed].some(Boolean)) location.reload();
+}
+
 function services({ services: all, start, end }) {
   const place = $("#services .multiples");
   place.removeAttribute("aria-busy");
@@ -101,6 +107,7 @@ function services({ services: all, start, end }) {
 
 listen();
 setInterval(tick, TICK_MS);
+if (!hasHour) setInterval(() => { if (!document.hidden) attempt(first); }, FIRST_EVERY);
 if (hasHour) {
   attempt(hour);
   setInterval(() => { if (!document.hidden && (isStale || $("[data-id]"))) attempt(hour); }, HOUR_EVERY);
