@@ -22,6 +22,8 @@ VIEWS = {
     "overview": "/ui/overview",
     "requests": "/ui/requests",
     "request": "/ui/requests/{id}",
+    "conversations": "/ui/conversations",
+    "conversation": "/ui/conversations/{id}",
     "models": "/ui/models",
     "projects": "/ui/projects",
     "playground": "/ui/playground",

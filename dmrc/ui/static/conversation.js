@@ -1,5 +1,6 @@
 // One conversation: bars and turns belong together, the request beside them, zoom, keys, and new turns as they come.
-import { $, ask, attempt, fill, folds, keys, tabs } from "./page.js";
+import { $, ask, attempt, fill, folds, keys } from "./page.js";
+import { setUp } from "./request.js";
 
 const LOOK_EVERY = 2000;
 const ZOOMS = [1, 2, 4, 8];
@@ -8,6 +9,7 @@ const body = $("#body");
 const panel = $("#panel");
 const beside = matchMedia("(min-width: 1121px)");
 let zoom = 0; // index into ZOOMS
+let leave = () => {}; // ends what the panel does
 let shown = null; // id of the element of the turn that is chosen
 
 const turns = () => [...body.querySelectorAll(".turn")];
@@ -54,13 +56,15 @@ function open(turn) {
     await fill(panel, `${address}/panel`);
     panel.hidden = false;
     place.classList.add("open");
+    leave();
+    leave = setUp(panel);
     folds(panel);
-    for (const list of panel.querySelectorAll('[role="tablist"]')) tabs(list);
   });
 }
 
 function close() {
   if (panel.hidden) return false;
+  leave();
   panel.hidden = true;
   panel.replaceChildren();
   place.classList.remove("open");
@@ -98,6 +102,8 @@ body.addEventListener("click", (event) => {
   event.preventDefault();
   open(turn);
 });
+
+panel.addEventListener("request-deleted", () => { close(); attempt(look); });
 
 async function look() {
   const response = await ask(`/ui/conversations/${place.dataset.id}/turns?seen=${place.dataset.seen}`);
