@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,20 @@ class Sums:
     """Mean time to the last byte."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceTotals:
+    """What a service came to in a time."""
+
+    parts: list[Sums]
+    """The sums of equal spans of it, the oldest first."""
+    p95_ms: float | None
+    """What 95 of 100 of its requests took at most; None where none ended."""
+    last_id: str | None
+    """Its last request, at any time; None where there is none."""
+    last_at: float | None
+    """When that came, in Unix seconds."""
+
+
 _SUMS = (
     f"count(*), coalesce(sum({FAILED}), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
     " avg(completion_tokens_per_second), avg(first_token_ms), avg(total_ms)"
@@ -48,26 +62,24 @@ class Totals:
 
     def over_time(self, query: ExchangeFilter, start: float, end: float, buckets: int) -> list[Sums]:
         """Return the sums of `buckets` equal spans of time between two Unix seconds, the oldest first."""
-        where, values = where_clause(query)
-        width = max(end - start, 1.0) / buckets
-        statement = (
-            f"SELECT min(?, CAST((received_at - ?) / ? AS INTEGER)) AS bucket, {_SUMS} FROM exchanges"  # noqa: S608
-            f" WHERE {where} AND id >= ? AND id < ? AND received_at >= ? GROUP BY bucket"
-        )
-        found = [Sums()] * buckets
         with self._reading() as connection:
-            bounds = (id_at(start), id_at(end), start)
-            rows = connection.execute(statement, [buckets - 1, start, width, *values, *bounds]) if connection else ()
-            for bucket, *sums in rows:
-                found[bucket] = Sums(*sums)
-        return found
+            return _over_time(connection, *where_clause(query), (start, end), buckets)
 
-    def by_service(self, since: float) -> dict[tuple[str | None, str | None], Sums]:
-        """Return the sums of each project and service since a Unix second."""
-        statement = f"SELECT project, service, {_SUMS} FROM exchanges WHERE id >= ? GROUP BY project, service"  # noqa: S608
+    def of_service(self, project: str, service: str | None, start: float, end: float, buckets: int) -> ServiceTotals:
+        """Return what a service came to between two Unix seconds; None stands for who asks by the project's URL."""
+        where, values = "project = ? AND service IS ?", [project, service]
         with self._reading() as connection:
-            rows = connection.execute(statement, [id_at(since)]) if connection else ()
-            return {(project, service): Sums(*sums) for project, service, *sums in rows}
+            parts = _over_time(connection, where, values, (start, end), buckets)
+            if connection is None:
+                return ServiceTotals(parts, None, None, None)
+            last = f"SELECT id, received_at FROM exchanges WHERE {where} ORDER BY id DESC LIMIT 1"  # noqa: S608
+            last_id, last_at = connection.execute(last, values).fetchone() or (None, None)
+            ended = f"FROM exchanges WHERE {where} AND id >= ? AND id < ? AND total_ms IS NOT NULL"
+            bounds = [*values, id_at(start), id_at(end)]
+            (count,) = connection.execute(f"SELECT count(*) {ended}", bounds).fetchone()
+            slowest = f"SELECT total_ms {ended} ORDER BY total_ms LIMIT 1 OFFSET ?"
+            (p95,) = connection.execute(slowest, [*bounds, max(0, -(-count * 95 // 100) - 1)]).fetchone() or (None,)
+            return ServiceTotals(parts, p95, last_id, last_at)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -78,6 +90,24 @@ class Totals:
             finally:
                 if connection is not None:
                     connection.close()
+
+
+def _over_time(
+    connection: sqlite3.Connection | None, where: str, values: Sequence[object], span: tuple[float, float], buckets: int
+) -> list[Sums]:
+    """Return the sums of equal parts of a span of time; a file that is not there has none."""
+    start, end = span
+    width = max(end - start, 1.0) / buckets
+    statement = (
+        f"SELECT min(?, CAST((received_at - ?) / ? AS INTEGER)) AS bucket, {_SUMS} FROM exchanges"  # noqa: S608
+        f" WHERE {where} AND id >= ? AND id < ? AND received_at >= ? GROUP BY bucket"
+    )
+    found = [Sums()] * buckets
+    bounds = (id_at(start), id_at(end), start)
+    rows = connection.execute(statement, [buckets - 1, start, width, *values, *bounds]) if connection else ()
+    for bucket, *sums in rows:
+        found[bucket] = Sums(*sums)
+    return found
 
 
 def together(parts: list[Sums]) -> Sums:

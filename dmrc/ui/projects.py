@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.summary import model_name
-from dmrc.capture.totals import Sums, Totals
-from dmrc.compose.override import read_environments
-from dmrc.compose.secrets import secrets_in
+from dmrc.capture.totals import Totals
+from dmrc.compose.container_states import container_states
 from dmrc.lens.record import services
 from dmrc.lens.service import ServiceLook
-from dmrc.project import KEY_PREFIX
 from dmrc.projects import WHOLE_PROJECT, Registration
 from dmrc.ui.documents import HTML
+from dmrc.ui.project_cards import ProjectCard, project_card
+from dmrc.ui.project_figures import figures, model_state
 from dmrc.ui.rendering import page, render
 
 if TYPE_CHECKING:
     from dmrc.gateway.plugins.context import DaemonParts
 
 _SECONDS = 86400.0
-_CAUSES = 3
+_PARTS = 24
+_CAUSES = 1
 _LAST = 50  # requests of a service that the lens reads: it shares the interpreter with those that run
-_MASKED = "…"
-_KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\w-]+")
 
 
 class ProjectPages:
-    """The handler."""
+    """The handlers."""
 
     def __init__(self, parts: DaemonParts) -> None:
         """Show the projects that are up."""
@@ -42,15 +40,37 @@ class ProjectPages:
         self._totals = Totals(parts.settings.paths.exchanges)
 
     def add_to(self, router: APIRouter) -> None:
-        """Add the route."""
+        """Add the routes; the page asks for what takes a while when it is painted."""
         router.get("/ui/projects", response_class=Response, responses=HTML)(self.index)
         router.get("/ui/projects/cache", response_class=Response, responses=HTML)(self.cache)
+        router.get("/ui/projects/{name}/figures")(self.figures)
+        router.get("/ui/projects/{name}/containers")(self.containers)
 
     async def index(self) -> Response:
         """Return the page of all projects."""
-        sums = await asyncio.to_thread(self._totals.by_service, time.time() - _SECONDS)
-        projects = [self._project(known, sums) for known in self._parts.projects.all()]
-        return page("projects.html", here="projects", projects=projects)
+        known = self._parts.projects.all()
+        return page("projects.html", here="projects", projects=[await self._project(one) for one in known])
+
+    async def figures(self, name: str) -> JSONResponse:
+        """Return what each service of a project came to in the last 24 hours, by its name."""
+        project, now = self._parts.projects.get(name), time.time()
+
+        def read() -> dict[str, object]:
+            found: dict[str, object] = {}
+            for each in project.services:
+                service = None if each == WHOLE_PROJECT else each
+                totals = self._totals.of_service(project.name, service, now - _SECONDS, now, _PARTS)
+                found[each] = figures(totals)
+            return {"start": now - _SECONDS, "end": now, "services": found}
+
+        return JSONResponse(await asyncio.to_thread(read))
+
+    async def containers(self, name: str) -> JSONResponse:
+        """Return the containers of a project; `answers` is false where Docker is silent, null where there is none."""
+        host = self._parts.projects.get(name).docker_host
+        found = None if host is None else await asyncio.to_thread(container_states, host, name)
+        states = [asdict(one) for one in found or ()]
+        return JSONResponse({"answers": None if host is None else found is not None, "containers": states})
 
     async def cache(self, project: str, service: str = "") -> Response:
         """Return what the lens sees of one service's prompts, without a page; "" is the project as a whole."""
@@ -59,20 +79,14 @@ class ProjectPages:
         of_service = [one for one in found if one.looks[-1].exchange.service == (service or None)]
         return HTMLResponse(render("cache.html", services=[_cache(one) for one in of_service]))
 
-    def _project(self, known: Registration, sums: dict[tuple[str | None, str | None], Sums]) -> dict[str, object]:
-        override = self._parts.settings.paths.projects / known.name / "override.yaml"
-        variables = _variables(override)
-        services = [
-            {
-                "name": "every service, by its URL" if name == WHOLE_PROJECT else name,
-                "models": [known.models[key] for key in keys],
-                "variables": variables.get(name, {}),
-                "sums": sums.get((known.name, None if name == WHOLE_PROJECT else name), Sums()),
-                "link": {"project": known.name, **({} if name == WHOLE_PROJECT else {"service": name})},
-            }
-            for name, keys in known.services.items()
-        ]
-        return {"known": known, "services": services, "override": _override(override)}
+    async def _project(self, known: Registration) -> ProjectCard:
+        parts = self._parts
+        runners = list(parts.scheduler.runners())
+        states = [await model_state(parts.catalog, runners, known, one) for one in known.models.values()]
+        models = {state.declaration.key: state for state in states}
+        override = parts.settings.paths.projects / known.name / "override.yaml"
+        settings = parts.settings
+        return await asyncio.to_thread(project_card, known, models, override, settings.capture, settings.port)
 
 
 def _cache(found: ServiceLook) -> dict[str, object]:
@@ -82,35 +96,3 @@ def _cache(found: ServiceLook) -> dict[str, object]:
     ]
     model = model_name(newest.model_reference or newest.model_requested)
     return {"model": model, "numbers": found.numbers, "unread": found.unread, "causes": causes[:_CAUSES]}
-
-
-def _variables(override: Path) -> dict[str, dict[str, str]]:
-    """Return what each service was given, by its name; keys and all that looks like a secret are masked."""
-    return {
-        service: {name: _masked(name, value) for name, value in variables.items()}
-        for service, variables in read_environments(override).items()
-    }
-
-
-def _override(path: Path) -> str:
-    """Return the override file as it lies there; what `_variables` masks is masked."""
-    try:
-        text = path.read_text()
-    except OSError:
-        return ""
-    text = _KEY.sub(f"{KEY_PREFIX}{_MASKED}", text)
-    for variables in read_environments(path).values():
-        for name, value in variables.items():
-            for secret in secrets_in(name, value):
-                text = text.replace(secret.replace("$", "$$"), _MASKED)
-    return text
-
-
-def _masked(name: str, value: str) -> str:
-    """Return the value of a variable without what is secret in it; a key of ours may be a part of a URL."""
-    if value.startswith(KEY_PREFIX):
-        return f"{KEY_PREFIX}{_MASKED}"
-    value = _KEY.sub(f"{KEY_PREFIX}{_MASKED}", value)
-    for secret in secrets_in(name, value):
-        value = value.replace(secret, _MASKED)
-    return value

@@ -10,7 +10,7 @@ import pytest
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.filters import read_filter
 from dmrc.capture.queries import ExchangeFilter
-from dmrc.capture.totals import Sums, Totals, together
+from dmrc.capture.totals import ServiceTotals, Sums, Totals, together
 from dmrc.exchange import Exchange, id_at
 
 NOW = 1_760_000_000.0
@@ -77,21 +77,34 @@ def test_spans_together_weigh_their_means_by_requests() -> None:
     assert whole == Sums(4, 1, 5, 6, 15.0, None, 200.0)
 
 
-def test_each_service_has_its_own_sums(path: Path) -> None:
-    found = Totals(path).by_service(NOW - 85)
+def test_a_service_has_its_sums_its_slowest_and_its_last(path: Path) -> None:
+    totals = Totals(path)
 
-    assert {who: sums.requests for who, sums in found.items()} == {
-        ("shop", "web"): 1,
-        ("shop", "job"): 1,
-        (None, None): 1,
-    }
+    web = totals.of_service("shop", "web", NOW - 100, NOW, 10)
+    assert [part.requests for part in web.parts] == [0, 1, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert (together(web.parts).failed, web.p95_ms, web.last_at) == (1, 300.0, NOW - 80)
+    assert web.last_id is not None
+    assert web.last_id.endswith("2")
+    old = totals.of_service("shop", "web", NOW - 5, NOW, 1)
+    assert (old.parts[0].requests, old.p95_ms, old.last_at) == (0, None, NOW - 80)
+    assert totals.of_service("shop", None, NOW - 100, NOW, 1).last_id is None
+
+
+def test_of_a_hundred_requests_the_ninety_fifth_is_told(tmp_path: Path) -> None:
+    database = ExchangeDatabase(tmp_path / "exchanges.sqlite")
+    database.insert_many(
+        [exchange(NOW - number, number, project="shop", total_ms=float(number)) for number in range(1, 101)]
+    )
+    database.close()
+
+    assert Totals(database.path).of_service("shop", None, NOW - 200, NOW, 1).p95_ms == 95.0
 
 
 def test_a_record_that_is_not_there_has_no_sums(tmp_path: Path) -> None:
     totals = Totals(tmp_path / "none.sqlite")
 
     assert totals.over_time(ExchangeFilter(), 0, 1, 2) == [Sums(), Sums()]
-    assert totals.by_service(0) == {}
+    assert totals.of_service("shop", "web", 0, 1, 1) == ServiceTotals([Sums()], None, None, None)
 
 
 def test_what_is_missing_or_empty_is_no_condition() -> None:

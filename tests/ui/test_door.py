@@ -10,8 +10,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from dmrc.compose.override import render, write
-from dmrc.project import Binding, Injection, Project, Service
 from dmrc.ui import routes
 from tests.ui.conftest import MODEL, Site
 
@@ -171,23 +169,6 @@ def test_a_filter_that_means_nothing_is_said_in_the_page(site: Site, session: di
 def test_an_unknown_request_or_model_is_404(site: Site, session: dict[str, str]) -> None:
     for path in ("/ui/requests/0123456789", "/ui/models/ai/none", "/ui/logs/none", "/ui/requests/x/as/pdf"):
         assert httpx.get(site.url + path, headers=session).status_code == 404
-
-
-def test_a_project_shows_what_its_services_were_given_without_keys(site: Site, session: dict[str, str]) -> None:
-    override = site.dmrc.home / "projects" / "shop" / "override.yaml"
-    variables = {"OPENAI_API_KEY": site.key, "OPENAI_MODEL": MODEL, "VAULT_TOKEN": "of-a-plugin-$-4711"}
-    service = Service("web", (Binding("chat"),))
-    project = Project("shop", site.directory, (), {}, {"web": service})
-    write(override, render(project, {"web": Injection(variables, ())}))
-
-    text = httpx.get(f"{site.url}/ui/projects", headers=session).text
-
-    assert "OPENAI_MODEL=" + MODEL in text
-    assert "OPENAI_API_KEY=sk-dmrc-…" in text
-    assert "VAULT_TOKEN=…" in text
-    assert "OPENAI_API_KEY: sk-dmrc-…" in text, "the file itself is shown too"
-    assert site.key not in text
-    assert "4711" not in text
 
 
 def test_the_page_works_where_a_key_is_required(site: Site, smollm2: object) -> None:
