@@ -39,9 +39,7 @@ def differences(then: Said, now: Said, form: WantedForm | None) -> list[AnswerDi
         return [AnswerDifference("error", _short(now.error))]
     found = [_schema(then, now, form), _tools(then, now)]
     if now.is_cut and not then.is_cut:
-        found.append(
-            AnswerDifference("cut", f"ended for its length after {_tokens(now)}, where it came to an end before")
-        )
+        found.append(AnswerDifference("cut", f"cut off after {_tokens(now)}; it was complete before"))
     if now.is_refusal and not then.is_refusal:
         found.append(AnswerDifference("refusal", _short(now.text)))
     found += [_longer(then, now), _text(then, now, form)]
@@ -61,7 +59,7 @@ def _tools(then: Said, now: Said) -> AnswerDifference | None:
         return None
     names, others = [name for name, _ in before], [name for name, _ in after]
     if sorted(names) != sorted(others):
-        return AnswerDifference("tools", f"calls {_listed(others)}, where it called {_listed(names)}")
+        return AnswerDifference("tools", f"calls {_listed(others)} instead of {_listed(names)}")
     different = next((pair for pair in zip(before, after, strict=True) if not _is_same(*pair)), None)
     if different is None:
         return None
@@ -84,14 +82,14 @@ def _changed(before: JsonValue, after: JsonValue) -> str:
     if isinstance(after, str):
         return f"its arguments are no JSON: {after}"
     if not (isinstance(before, dict) and isinstance(after, dict)):
-        return f"{json.dumps(after)}, where it was {json.dumps(before)}"
+        return f"{json.dumps(after)} instead of {json.dumps(before)}"
     for name in (*before, *(name for name in after if name not in before)):
         if name not in after:
             return f"without '{name}', which was {json.dumps(before[name])}"
         if name not in before:
             return f"with '{name}' {json.dumps(after[name])}"
         if not _is_same(before[name], after[name]):
-            return f"'{name}' is {json.dumps(after[name])}, where it was {json.dumps(before[name])}"
+            return f"'{name}' is {json.dumps(after[name])} instead of {json.dumps(before[name])}"
     return "other arguments"
 
 
@@ -100,7 +98,7 @@ def _longer(then: Said, now: Said) -> AnswerDifference | None:
         return None
     if now.tokens < then.tokens * _LONGER or now.tokens - then.tokens < _MORE_TOKENS:
         return None
-    return AnswerDifference("longer", f"{now.tokens} tokens, where it took {then.tokens}")
+    return AnswerDifference("longer", f"{now.tokens} tokens instead of {then.tokens}")
 
 
 def _text(then: Said, now: Said, form: WantedForm | None) -> AnswerDifference | None:
@@ -121,7 +119,7 @@ def _as_json(texts: Sequence[str]) -> list[str]:
 
 
 def _tokens(said: Said) -> str:
-    return "so many tokens" if said.tokens is None else f"{said.tokens} tokens"
+    return "an unknown number of tokens" if said.tokens is None else f"{said.tokens} tokens"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ def _slower(row: Sequence[tuple[float, float] | None], are_slower: Sequence[bool
             continue
         then, now = values
         if now >= then * _SLOWER_ALONE and now - then >= measure.least:
-            return AnswerDifference("slower", f"{measure.name} in {_written(now)}, where it took {_written(then)}")
+            return AnswerDifference("slower", f"{measure.name} took {_written(now)} instead of {_written(then)}")
     return None
 
 

@@ -57,7 +57,7 @@ class Threshold:
             return None
         unit = "" if self.name == "tokens" else " ms"
         grown = (now / then - 1) * 100
-        return f"{self.name}: {now:.0f}{unit}, where it was {then:.0f}{unit} (+{grown:.0f} %, above {self.percent:g} %)"
+        return f"{self.name}: {now:.0f}{unit}, up from {then:.0f}{unit} (+{grown:.0f} %, above {self.percent:g} %)"
 
     def _of(self, numbers: Numbers) -> float | None:
         return {"p50": numbers.p50_ms, "p95": numbers.p95_ms, "tokens": numbers.tokens}[self.name]

@@ -116,6 +116,7 @@ class ComparePages:
         chosen, left_out = await asyncio.to_thread(
             select_ids, parts.database, body.ids[: MOST_REQUESTS + 1], with_redacted=body.masked, most_bytes=MOST_BYTES
         )
+        chosen.sort(key=lambda one: one.then.received_at)  # as the application asked: what is cached stays so
         job = parts.comparisons.begin(chosen, left_out, targets)
         return {"id": job.id, "url": f"/ui/compare/{job.id}"}
 

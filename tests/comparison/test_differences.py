@@ -47,7 +47,7 @@ def test_calls_side_by_side_have_no_order_and_no_ids() -> None:
 def test_a_call_that_is_not_made_any_more_is_named() -> None:
     (one, _) = differences(said(None, calls=[("weather", "{}")]), said("It rains."), None)
 
-    assert (one.kind, one.words) == ("tools", "calls nothing, where it called 'weather'")
+    assert (one.kind, one.words) == ("tools", "calls nothing instead of 'weather'")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_answers_that_are_all_slower_are_found_but_not_those_for_which_the_model
     found = slower([cold, *pairs])
 
     assert found[0] is None
-    assert {one.words for one in found[1:]} == {"whole answer in 899 ms, where it took 399 ms"}
+    assert {one.words for one in found[1:]} == {"whole answer took 899 ms instead of 399 ms"}
 
 
 def test_answers_whose_times_tell_of_something_else_are_not_called_slower() -> None:

@@ -24,6 +24,8 @@ VIEWS = {
     "request": "/ui/requests/{id}",
     "conversations": "/ui/conversations",
     "conversation": "/ui/conversations/{id}",
+    "compare": "/ui/compare?project=shop&show=1",
+    "pair": "/ui/compare/pair?then={id}&now={id}",
     "models": "/ui/models",
     "projects": "/ui/projects",
     "playground": "/ui/playground",
