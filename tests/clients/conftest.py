@@ -78,8 +78,7 @@ def python(shop: Stage, needs_clients: None) -> Program:
 
     Once only: they take seconds to be imported, and `tests/replay` replays the official clients that most of them use.
     """
-    requirements = PROGRAMS / "requirements.txt"
-    binary = _installed("clients", requirements, _install_python) / "bin" / "python"
+    binary = installed_python()
     return lambda name, *arguments: _run(shop.recording, [str(binary), str(PROGRAMS / name), *arguments])
 
 
@@ -101,6 +100,11 @@ def go(shop: Stage, needs_go: None) -> Program:
     """Runs `main.go`, compiled once per user."""
     binary = _installed("go-client", PROGRAMS / "main.go", _build_go) / "client"
     return lambda: _run_twice(shop, [str(binary)])
+
+
+def installed_python() -> Path:
+    """Return a Python with the packages of `requirements.txt`."""
+    return _installed("clients", PROGRAMS / "requirements.txt", _install_python) / "bin" / "python"
 
 
 def _installed(name: str, inputs: Path, install: Callable[[Path, Path], None]) -> Path:

@@ -98,6 +98,14 @@ class _Scope:
             hashed.update(part)
         return int.from_bytes(hashed.digest(), signed=True)
 
+    def chain(self, parts: Sequence[bytes]) -> list[int]:
+        """Return the hash of the first part, of the first two, and so on."""
+        hashed, found = self._begun.copy(), []
+        for part in parts:
+            hashed.update(part)
+            found.append(int.from_bytes(hashed.copy().digest(), signed=True))
+        return found
+
     def text(self, text: str) -> int:
         return self.hash(text.encode("utf-8", "replace"))
 
@@ -135,18 +143,17 @@ def _with_words(
 ) -> Evidence:
     """Add what the words of the messages and answers say and repeat."""
     history = read_history(messages)
-    chains = [(EvidenceKind.CHAIN, scope.hash(*history.parts[:end])) for end in history.answer_ends[:_MOST_TURNS]]
-    repeats += chains
-    whole = (EvidenceKind.FAILED, scope.hash(*history.parts))
-    if history.parts:
-        repeats.append(whole)
+    chain = scope.chain(history.parts)
+    repeats += ((EvidenceKind.CHAIN, chain[end - 1]) for end in history.answer_ends[:_MOST_TURNS])
+    failed = [(EvidenceKind.FAILED, one) for one in chain[-1:]]
+    repeats += failed
     repeats += (
         (EvidenceKind.TURN, scope.hash(*turn))
         for turn in history.turns[:_MOST_TURNS]
         if sum(map(len, turn)) >= _SHORTEST_TURN
     )
     if is_failed(exchange):
-        says += [whole] if history.parts else []
+        says += failed
     for answer in answers:
         said = read_history((answer,)).parts
         if not said or not history.parts:

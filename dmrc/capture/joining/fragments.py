@@ -13,12 +13,14 @@ WHITESPACE = b" \t\r\n\v\f"
 """Left out of what is compared."""
 
 # JSON within a text has its line ends as `\n`. After `:` stands what a transcript quotes: `Assistant: …`.
-_END = re.compile(r"[.!?:;][\"')\]*_]*\s+|[\r\n]+|(?:\\[nrt])+|[。！？；：]")
+# It begins with one set of characters, by which a text is searched ten times as fast as by several ways to begin.
+_END = re.compile(r"[.!?:;\r\n\\。！？；：](?:(?<=[\r\n。！？；：])|(?<=[.!?:;])[\"')\]*_]*\s|(?<=\\)[nrt])")
 _AROUND = " \t\"'`*_#>-•–—()[]{}<>|/\\.,:;!?0123456789"
 _SHORTEST = 24
 _LEAST = 32
 _LONGEST_MESSAGE = 8 << 10
-_LONGEST = 16 << 10
+_LONGEST_NEW = 16 << 10
+_LONGEST_FORMER = 4 << 10
 _KEPT = 6
 
 
@@ -41,12 +43,12 @@ def fragments_in(messages: Sequence[Message]) -> tuple[list[bytes], list[bytes]]
     """
     new: list[bytes] = []
     former: list[bytes] = []
-    found, left = new, _LONGEST
+    found, left = new, _LONGEST_NEW
     for message in reversed(messages):
+        if found is new and message.role == "assistant":
+            found, left = former, _LONGEST_FORMER
         if left <= 0:
-            break
-        if message.role == "assistant":
-            found = former
+            continue
         text = message.text
         if len(text) > (most := min(left, _LONGEST_MESSAGE)):
             text = f"{text[: most // 2]}\n{text[-most // 2 :]}"
