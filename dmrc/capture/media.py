@@ -109,6 +109,11 @@ def picture_type(data: bytes) -> str | None:
     return kind if kind is not None and kind.startswith("image/") else None
 
 
+def beginning_of(encoded: JsonValue) -> bytes:
+    """Return the first bytes of what a note has as `base64`; none where it has nothing."""
+    return _decoded(encoded[:64].encode("ascii", "replace")) or b"" if isinstance(encoded, str) else b""
+
+
 def _type_of(data: bytes) -> str | None:
     return next((kind for signature, kind in _SIGNATURES if re.match(signature, data, re.DOTALL)), None)
 

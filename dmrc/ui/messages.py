@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dmrc.capture.conversation import Message, ToolCall
-from dmrc.capture.media import MARKER
+from dmrc.capture.media import MARKER, beginning_of, picture_type
 from dmrc.exchange import JsonValue
 from dmrc.gguf import format_size
 from dmrc.json_values import object_of
@@ -172,10 +172,11 @@ def _picture(kind: str, size: int, hash: str, note: Mapping[str, JsonValue]) -> 
     pixels = f"{width:,} × {height:,}" if width and height else ""
     size_text = f"{size} bytes" if size < 1000 else format_size(size)
     named = _SHOWN_PICTURES.get(kind, kind)
+    beginning = beginning_of(note.get("base64"))
     return Picture(
         hash=hash,
         about=", ".join(filter(None, (named, pixels, size_text))),
-        is_kept=kind in _SHOWN_PICTURES and "base64" in note,
+        is_kept=picture_type(beginning) is not None,
         width=width,
         height=height,
     )

@@ -3,7 +3,7 @@
 import { element } from "./page.js";
 
 const AT_ONCE = 200;
-const LONGEST_TEXT = 1500;
+const LONGEST_TEXT = 600;
 const LONGEST_KEY = 200;
 const OPEN_AT_FIRST = 40;
 

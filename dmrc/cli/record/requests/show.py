@@ -84,6 +84,8 @@ def _head(exchange: Exchange, screen: Screen) -> Iterator[str]:
     ]
     yield "  ".join(filter(None, (*who, f"{row.model} = {plain(reference, 200)}" if reference else "")))
     yield screen.style(_times(exchange), dim=True)
+    if wishes := _wishes(exchange):
+        yield screen.style(wishes, dim=True)
 
 
 def _place(exchange: Exchange) -> str:
@@ -93,6 +95,19 @@ def _place(exchange: Exchange) -> str:
     node, replica = exchange.node, exchange.replica if exchange.replica != exchange.node else None
     named = {"replica": replica, "on" if replica else "node": node}
     return " ".join(f"{word} {plain(name, 60)}" for word, name in named.items() if name)
+
+
+def _wishes(exchange: Exchange) -> str:
+    """Return what was asked for beside the words: `Temperature 0.2 · Max tokens 400 · tools find_orders`."""
+    from dmrc.capture.bodies import ParsedBodies
+    from dmrc.capture.parameters import parameters_of, tools_of
+    from dmrc.capture.summary import plain
+
+    request = ParsedBodies().whole(exchange.request_body)
+    parts = [f"{plain(one.label, 40)} {plain(one.text, 60)}" for one in parameters_of(request)]
+    if tools := tools_of(request):
+        parts.append(f"tools {plain(', '.join(one.name for one in tools), 200)}")
+    return " · ".join(parts)
 
 
 def _times(exchange: Exchange) -> str:
