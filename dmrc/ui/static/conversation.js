@@ -59,6 +59,7 @@ function open(turn) {
     leave();
     leave = setUp(panel);
     folds(panel);
+    choose(turn); // it has moved: the turns are narrower now
   });
 }
 
