@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from dmrc.capture.joining.local_memory import ConversationMemory, JoinedExchange, ToolRun
     from dmrc.capture.replacing import mask
     from dmrc.exchange import Exchange
     from dmrc.hooks.event_types import Annotate, AnswerCut, Refusal, Request, Response, Runner, StandIn
@@ -24,7 +25,9 @@ hookimpl = pluggy.HookimplMarker("dmrc")
 __all__ = [
     "Annotate",
     "AnswerCut",
+    "ConversationMemory",
     "Exchange",
+    "JoinedExchange",
     "Project",
     "Refusal",
     "Request",
@@ -32,6 +35,7 @@ __all__ = [
     "Runner",
     "Service",
     "StandIn",
+    "ToolRun",
     "__version__",
     "hookimpl",
     "mask",
@@ -40,7 +44,9 @@ __all__ = [
 _MODULES = {
     "Annotate": "dmrc.hooks.event_types",
     "AnswerCut": "dmrc.hooks.event_types",
+    "ConversationMemory": "dmrc.capture.joining.local_memory",
     "Exchange": "dmrc.exchange",
+    "JoinedExchange": "dmrc.capture.joining.local_memory",
     "Project": "dmrc.project",
     "Refusal": "dmrc.hooks.event_types",
     "Request": "dmrc.hooks.event_types",
@@ -48,6 +54,7 @@ _MODULES = {
     "Runner": "dmrc.hooks.event_types",
     "Service": "dmrc.project",
     "StandIn": "dmrc.hooks.event_types",
+    "ToolRun": "dmrc.capture.joining.local_memory",
     "mask": "dmrc.capture.replacing",
 }
 

@@ -14,7 +14,7 @@ from dmrc.exchange import Exchange
 
 _INSERT = (
     f"INSERT INTO exchanges (conversation_id, {', '.join(WRITTEN_COLUMNS)}, excerpt)"  # noqa: S608
-    f" VALUES ({', '.join('?' * (len(WRITTEN_COLUMNS) + 2))}) ON CONFLICT (id) DO NOTHING"
+    f" VALUES ({', '.join('?' * (len(WRITTEN_COLUMNS) + 2))})"
 )
 _INSERT_CONTENT = (
     f"INSERT INTO content (number, {', '.join(CONTENT_COLUMNS)})"  # noqa: S608
@@ -55,15 +55,14 @@ def insert(connection: sqlite3.Connection, exchanges: Sequence[WrittenExchange],
     memory = SqlMemory(connection)
     joiner = Joiner(memory)
     for exchange, rows, evidence in exchanges:
-        conversation = exchange.conversation_id if evidence is None else joiner.join(exchange, evidence)
-        cursor = connection.execute(_INSERT, (conversation, *rows.scalars))
-        number = cursor.lastrowid
-        if cursor.rowcount != 1 or number is None:
+        if connection.execute("SELECT 1 FROM exchanges WHERE id = ?", (exchange.id,)).fetchone():
             continue
+        conversation = exchange.conversation_id if evidence is None else joiner.join(exchange, evidence)
+        number = connection.execute(_INSERT, (conversation, *rows.scalars)).lastrowid
         connection.execute(_INSERT_CONTENT, (number, *rows.content))
         if any(rows.words):
             connection.execute(_INSERT_WORDS, (number, *rows.words))
-        if evidence is not None:
+        if evidence is not None and number is not None:
             memory.remember(number, evidence.says)
     memory.forget_old_fragments(now)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
+from dmrc.capture.bodies import ParsedBodies
+from dmrc.capture.conversation import Message, answered, asked
 from dmrc.capture.joining.evidence import Mark, evidence_of
 from dmrc.capture.joining.joiner import Joiner
 from dmrc.capture.joining.memory import MOST_FOUND, Extent, Speaker, finished_at
@@ -92,24 +95,66 @@ class LocalMemory:
             del self._members[one.speaker.conversation]
 
 
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """A tool that an app ran between two requests."""
+
+    name: str
+    """Of the tool."""
+    call_id: str
+    """Of the call; "" where the dialect has none."""
+    began_at: float
+    """When the answer that called it was there; Unix seconds."""
+    ended_at: float
+    """When the request with its result came; Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedExchange:
+    """Where an exchange belongs."""
+
+    conversation_id: str
+    """Id of the first exchange of the conversation, maybe its own."""
+    tools: tuple[ToolRun, ...]
+    """Whose results it brings."""
+
+
 class ConversationMemory:
     """Tells to which conversation each exchange belongs, by those of which it was told before. Safe in threads."""
 
     def __init__(self) -> None:
-        """Know none. The last 10,000 exchanges are remembered, as hashes."""
+        """Know none. The last 10,000 exchanges are remembered, as hashes, and as many calls of tools, by name."""
         self._memory = LocalMemory()
         self._joiner = Joiner(self._memory)
+        self._calls: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def join(self, exchange: Exchange) -> str | None:
-        """Return the id of the first exchange of the conversation, maybe its own; None where nothing tells it.
+    def join(self, exchange: Exchange) -> JoinedExchange | None:
+        """Return where an exchange belongs; None where neither its content nor its caller tells it.
 
         To be called once for each exchange, in the order in which they finished.
         """
-        evidence = evidence_of(exchange)
+        bodies = ParsedBodies()
+        evidence = evidence_of(exchange, bodies)
         if evidence is None:
             return None
         with self._lock:
             conversation = self._joiner.join(exchange, evidence)
             self._memory.remember(exchange, conversation, evidence.says)
-            return conversation
+            tools = tuple(self._ended(conversation, asked(exchange, bodies), exchange.received_at))
+            self._begin(conversation, answered(exchange, bodies), finished_at(exchange))
+            return JoinedExchange(conversation, tools)
+
+    def _ended(self, conversation: str, messages: Sequence[Message], now: float) -> Iterator[ToolRun]:
+        """Yield the tools whose results came since the last answer, each once."""
+        for message in takewhile(lambda one: one.role != "assistant", reversed(messages)):
+            begun = self._calls.pop((conversation, message.call_id), None) if message.call_id else None
+            if begun is not None:
+                name, began_at = begun
+                yield ToolRun(name, "" if message.call_id == name else str(message.call_id), began_at, now)
+
+    def _begin(self, conversation: str, answers: Sequence[Message], now: float) -> None:
+        for call in (call for answer in answers for call in answer.calls):
+            self._calls[conversation, call.id or call.name] = (call.name, now)
+        while len(self._calls) > _MOST_EXCHANGES:
+            self._calls.popitem(last=False)

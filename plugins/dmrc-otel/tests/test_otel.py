@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,10 @@ class Receiver(http.server.ThreadingHTTPServer):
             found.setdefault(names["service.name"], []).extend(s for scope in resource.scope_spans for s in scope.spans)
         return found
 
+    def requests(self, service: str) -> list[Span]:
+        """Return the spans of a service's requests, without those of their parts."""
+        return [span for span in self.spans.get(service, ()) if span.kind == Span.SPAN_KIND_SERVER]
+
     @property
     def metric_names(self) -> set[str]:
         """What metrics came."""
@@ -116,7 +121,7 @@ def values(span: Span) -> dict[str, object]:
 def test_a_request_is_a_server_span_in_the_trace_of_its_caller(receiver: Receiver) -> None:
     send(EXCHANGE)
 
-    (span,) = receiver.spans["web"]
+    (span,) = receiver.requests("web")
     assert span.name == "chat docker.io/ai/smollm2:latest"
     assert span.kind == Span.SPAN_KIND_SERVER
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
@@ -137,7 +142,7 @@ def test_a_request_is_a_server_span_in_the_trace_of_its_caller(receiver: Receive
 def test_the_span_of_a_model_with_replicas_names_the_one_that_answered(receiver: Receiver) -> None:
     send(dataclasses.replace(EXCHANGE, replica="llm-2", node="node-b"))
 
-    (span,) = receiver.spans["web"]
+    (span,) = receiver.requests("web")
     assert (values(span)["dmrc.replica"], values(span)["dmrc.node"]) == ("llm-2", "node-b")
 
 
@@ -147,7 +152,7 @@ def test_a_trace_that_its_caller_does_not_sample_has_no_span_of_ours(receiver: R
 
     send(of("00"), of("zz"), of("01"), of("03"))
 
-    assert [span.trace_id.hex() for span in receiver.spans["web"]] == [TRACE_ID] * 3
+    assert [span.trace_id.hex() for span in receiver.requests("web")] == [TRACE_ID] * 3
 
 
 def test_in_a_daemon_a_request_of_a_service_is_a_span_below_that_of_its_caller(
@@ -173,9 +178,94 @@ def test_in_a_daemon_a_request_of_a_service_is_a_span_below_that_of_its_caller(
         extra_headers={"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"},
     )
 
-    (span,) = eventually(lambda: receiver.spans.get("web"), "a span")
+    (span,) = eventually(lambda: receiver.requests("web"), "a span")
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
     assert values(span)["gen_ai.usage.output_tokens"] == 2
+
+
+def turn(number: int, messages: list[dict[str, object]], answer: dict[str, object], **changes: object) -> Exchange:
+    """Return the request of a second of a conversation that nobody names."""
+    document = {"choices": [{"index": 0, "message": {"role": "assistant", **answer}}]}
+    values = {
+        "id": f"01990000-0000-7000-8000-{number:012x}",
+        "received_at": 1_700_000_000.0 + number,
+        "trace_id": None,
+        "span_id": None,
+        "request_body": json.dumps({"messages": messages}).encode(),
+        "response_body": json.dumps(document).encode(),
+        "response_headers": {"content-type": "application/json"},
+    }
+    return dataclasses.replace(EXCHANGE, **(values | changes))
+
+
+ASKED = {"role": "user", "content": "Weather in Bern?"}
+CALLED = {
+    "content": None,
+    "tool_calls": [
+        {"id": "call_9aB3kd82LmQ", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
+    ],
+}
+RESULT = {"role": "tool", "tool_call_id": "call_9aB3kd82LmQ", "content": "sunny"}
+
+
+def test_requests_of_a_conversation_are_one_trace_with_the_tools_between(receiver: Receiver) -> None:
+    first = turn(0, [ASKED], CALLED)
+    second = turn(3, [ASKED, {"role": "assistant", **CALLED}, RESULT], {"content": "It is sunny."})
+    other = turn(4, [{"role": "user", "content": "Something else"}], {"content": "Yes."})
+
+    send(first, second, other)
+
+    one, two, three = receiver.requests("web")
+    assert two.trace_id == one.trace_id != three.trace_id
+    assert (one.parent_span_id, two.parent_span_id, three.parent_span_id) == (b"", one.span_id, b"")
+    assert [values(span)["gen_ai.conversation.id"] for span in (one, two, three)] == [first.id, first.id, other.id]
+    (tool,) = (span for span in receiver.spans["web"] if span.name == "execute_tool weather")
+    assert (tool.trace_id, tool.parent_span_id) == (one.trace_id, one.span_id)
+    assert (tool.start_time_unix_nano, tool.end_time_unix_nano) == (one.end_time_unix_nano, two.start_time_unix_nano)
+    assert values(tool)["gen_ai.tool.call.id"] == "call_9aB3kd82LmQ"
+    assert b"Bern" not in receiver.bytes and b"sunny" not in receiver.bytes
+
+
+def test_a_caller_that_has_a_trace_keeps_it_and_its_conversation_is_linked(receiver: Receiver) -> None:
+    said = {"content": "It is sunny, and will be so for the rest of the week."}
+    asked = [ASKED, {"role": "assistant", **said}, {"role": "user", "content": "And in Rome?"}]
+
+    send(turn(0, [ASKED], said), turn(1, asked, {"content": "Rain."}, trace_id=TRACE_ID, span_id=SPAN_ID))
+
+    one, two = receiver.requests("web")
+    assert (two.trace_id.hex(), two.parent_span_id.hex()) == (TRACE_ID, SPAN_ID) and one.trace_id != two.trace_id
+    assert [(link.trace_id, link.span_id) for link in two.links] == [(one.trace_id, one.span_id)]
+    assert values(one)["gen_ai.conversation.id"] == values(two)["gen_ai.conversation.id"]
+
+
+def test_a_session_that_its_caller_names_is_the_conversation(receiver: Receiver) -> None:
+    send(*(turn(number, [ASKED], {"content": "Yes."}, session_id="s-1") for number in range(2)))
+
+    one, two = receiver.requests("web")
+    assert one.trace_id == two.trace_id
+    assert {values(span)["gen_ai.conversation.id"] for span in (one, two)} == {"s-1"}
+
+
+@pytest.mark.parametrize(
+    ("times", "parts"),
+    [
+        ({"load_ms": 100.0, "queue_ms": 0.2, "first_token_ms": 220.0}, {"load": 100, "prefill": 120, "decode": 280}),
+        ({"load_ms": 0.1, "queue_ms": 30.0, "first_token_ms": 50.0}, {"queue": 30, "prefill": 20, "decode": 450}),
+        ({"first_token_ms": None}, {}),
+    ],
+)
+def test_the_parts_of_the_time_are_spans_below_the_request(
+    receiver: Receiver, times: dict[str, float | None], parts: dict[str, int]
+) -> None:
+    send(dataclasses.replace(EXCHANGE, **times))
+
+    (span,) = receiver.requests("web")
+    found = [one for one in receiver.spans["web"] if one.parent_span_id == span.span_id]
+    lengths = {one.name: (one.end_time_unix_nano - one.start_time_unix_nano) / 1e6 for one in found}
+    assert lengths == pytest.approx(parts)
+    if found:
+        assert found[0].start_time_unix_nano == span.start_time_unix_nano
+        assert found[-1].end_time_unix_nano == span.end_time_unix_nano
 
 
 def test_no_word_of_a_prompt_is_sent(receiver: Receiver) -> None:
@@ -192,7 +282,7 @@ def test_a_failure_is_an_error_of_its_own_service(receiver: Receiver) -> None:
 
     send(refused, gone)
 
-    spans = receiver.spans["other"]
+    spans = receiver.requests("other")
     assert [values(span)["error.type"] for span in spans] == ["rate_limit_error", "cancelled"]
     assert {span.status.code for span in spans} == {Status.STATUS_CODE_ERROR}
     assert [span.name for span in spans] == ["chat", "embeddings"]

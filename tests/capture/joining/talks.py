@@ -70,7 +70,8 @@ class Talks:
         """Record an exchange, and return its conversation."""
         self.database.insert_read([ReadExchange(exchange, None, evidence_of(exchange))])
         found = self.database.get(exchange.id).conversation_id
-        assert self.local.join(exchange) == found
+        told = self.local.join(exchange)
+        assert (told and told.conversation_id) == found
         return found
 
     def chat(self, messages: list[dict[str, Any]], answer: dict[str, Any] | str, **changes: Any) -> str | None:
