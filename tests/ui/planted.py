@@ -44,7 +44,7 @@ _TOOL: JsonValue = {
     },
 }
 
-_TOOLS_AT = (1, 16)  # of 17 kinds
+_TOOLS_AT = (1, 15)  # of 17 kinds
 Maker = Callable[[Exchange, random.Random, int], Exchange]
 
 
@@ -76,7 +76,7 @@ def _age(number: int, amount: int, rng: random.Random) -> float:
     """
     if number % 17 in _TOOLS_AT:
         session = number // 34
-        return 3500 * (session % 61 + 1) / 61 * (1 if session % 2 else 24) - number % 34 * 1.3 + 45
+        return 3500 * (session % 61 + 1) / 61 * (1 if session % 2 else 24) - number % 34 * 0.6 + 45
     return rng.uniform(20, 3600) if amount < 10 or rng.random() < 0.5 else rng.uniform(3600, 86_000)
 
 
@@ -134,18 +134,27 @@ def _streamed(one: Exchange, rng: random.Random, number: int) -> Exchange:
 
 def _with_tool(one: Exchange, rng: random.Random, number: int) -> Exchange:
     call: JsonValue = {
-        "id": f"call_{number}", "type": "function",
-        "function": {"name": "find_orders", "arguments": json.dumps({"week": number % 52})},
+        "id": f"call_{number // 17}", "type": "function",
+        "function": {"name": "find_orders", "arguments": json.dumps({"week": number // 17 % 52})},
     }  # fmt: skip
     calls: JsonValue = {"role": "assistant", "content": None, "tool_calls": [call]}
     asked: list[JsonValue] = [
         {"role": "system", "content": "You answer questions about orders."},
         {"role": "user", "content": WORDS.split("|")[1]},
     ]
-    result: JsonValue = {"role": "tool", "tool_call_id": f"call_{number}", "content": '{"orders": [{"id": 7731}]}'}
+    found = '{"orders": [{"id": 7731}]}'
+    result: JsonValue = {"role": "tool", "tool_call_id": f"call_{number // 17}", "content": found}
     trace = f"{number // 34 + 1:032x}"
-    one = replace(one, project="shop", service="web" if number % 17 == 1 else "search")
-    if number % 2:
+    project, service, model, key = _SERVICES[0 if number % 17 == 1 else 1]
+    one = replace(
+        one,
+        project=project,
+        service=service,
+        model_requested=model,
+        model_reference=f"docker.io/{model}",
+        model_key=key,
+    )
+    if number % 17 == 1:
         one = replace(one, request_body=_asked(str(one.model_requested), asked, tools=[_TOOL], tool_choice="auto"))
         return replace(_said(one, rng, "", calls), trace_id=trace, session_id=f"order-{number // 34}")
     one = replace(one, request_body=_asked(str(one.model_requested), [*asked, calls, result], tools=[_TOOL]))

@@ -50,7 +50,8 @@ export function clock(seconds, step = 60) {
  * options: `title`; `kind`: "bars" (the default) or "lines"; `series`: `[{ name, kind }]`, `kind` is a class that has
  * the colour; `show(value)`: a value with its unit; `onRange(start, end)`: a range was chosen (Unix seconds);
  * `height` in pixels; `axis`: false leaves out the labels, for a chart among many.
- * data: `{ start, end, values }`, `values` has a list for each series, null where nothing is known.
+ * data: `{ start, end, values, most }`: `values` has a list for each series, null where nothing is known; `most` is the
+ * least that the axis reaches, so that several charts have one scale.
  */
 export function timeChart(place, options) {
   const chart = new TimeChart(place, { kind: "bars", show: String, height: 120, axis: true, ...options });
@@ -106,7 +107,7 @@ class TimeChart {
     this.svg.replaceChildren();
     const sums = this.sums();
     const most = Math.max(...sums, 0);
-    const ticks = niceTicks(most);
+    const ticks = niceTicks(Math.max(most, this.data.most ?? 0));
     this.top = ticks.at(-1) || 1;
     if (axis) this.drawAxes(ticks);
     if (this.options.kind === "bars") this.drawBars(); else this.drawLines();

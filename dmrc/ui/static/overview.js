@@ -97,11 +97,13 @@ function services({ services: all, start, end }) {
   place.removeAttribute("aria-busy");
   if (!all.length) place.replaceChildren(element("p", { className: "hint", textContent: "No request in the last hour." }));
   else if (!$(".multiple", place)) place.replaceChildren();
+  // One scale for all, for they are there to be compared.
+  const most = Math.max(0, ...all.flatMap((one) => one.prompt_tokens.map((tokens, at) => tokens + one.completion_tokens[at])));
   for (const one of all) {
     const box = multiple(place, one);
     const series = [{ name: "in", kind: "in" }, { name: "out", kind: "out" }];
     const options = { title: `Tokens of ${one.name}`, series, show: count, height: 48, axis: false, onRange: rangeFilter(one.link) };
-    chartOf(`service ${one.name}`, box, options).update({ start, end, values: [one.prompt_tokens, one.completion_tokens] });
+    chartOf(`service ${one.name}`, box, options).update({ start, end, values: [one.prompt_tokens, one.completion_tokens], most });
   }
 }
 
