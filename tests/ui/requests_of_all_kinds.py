@@ -71,6 +71,7 @@ def _kinds() -> dict[str, Exchange]:
             "text": {"format": {"type": "json_object"}},
             "tools": [{"type": "function", "name": "paint", "parameters": SCHEMA}],
         },
+        "streamed": {"messages": [{"role": "user", "content": "Count to three"}], "stream": True},
         "huge": {"messages": [{"role": "user", "content": "x" * 900_000}]},
         "noted": {"messages": [{"role": "user", "content": "With notes"}]},
         "measured": {},
@@ -92,6 +93,7 @@ def _kinds() -> dict[str, Exchange]:
     made["noted"] = replace(made["noted"], annotations={"topic": "whales", "cost": {"in": 2}, FAULT: "slow"})
     bare = {"request_body": b"", "response_body": b"", "request_headers": {}, "response_headers": {}}
     made["measured"] = replace(made["measured"], **bare)
+    made["streamed"] = _streamed(made["streamed"], "One, ", "two, ", "three.")
     made["newest"] = replace(made["newest"], service="mails")
     return made
 
@@ -107,6 +109,15 @@ def _plain(number: int, at: float, request: dict[str, JsonValue]) -> Exchange:
         request_body=json.dumps({"model": "ai/smollm2", **request}).encode(),
         response_headers={"content-type": "application/json"}, response_body=json.dumps(answer).encode(),
     )  # fmt: skip
+
+
+def _streamed(one: Exchange, *words: str) -> Exchange:
+    body, offsets = b"", []
+    for at, word in enumerate(words):
+        offsets.append((130.0 + 250.0 * at, len(body)))
+        body += b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": word}}]}).encode() + b"\n\n"
+    headers = {"content-type": "text/event-stream"}
+    return replace(one, stream=True, response_body=body, chunk_offsets=tuple(offsets), response_headers=headers)
 
 
 def _clocked(minute: int) -> dict[str, JsonValue]:

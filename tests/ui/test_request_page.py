@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.polling import eventually
+from tests.ui.accessibility import violations
 from tests.ui.conftest import Open, Site
 from tests.ui.requests_of_all_kinds import LONG, PAGE, PICTURE, plant_kinds
 
@@ -36,6 +37,15 @@ _SET_UP = """async (id) => {
 @pytest.fixture(scope="module")
 def kinds(site: Site) -> dict[str, str]:
     return plant_kinds(site.dmrc.home)
+
+
+@pytest.fixture(scope="module")
+def looked_at(site: Site, browser: Browser) -> Iterator[Page]:
+    """One page for all tabs: a session for each would take longer than to look."""
+    page = browser.new_page()
+    page.goto(site.login())
+    yield page
+    page.close()
 
 
 def tab(page: Page, name: str) -> Page:
@@ -294,3 +304,33 @@ def test_very_long_prompts_open_quickly(site: Site, kinds: dict[str, str], open_
         (f"{kinds['huge']}#conversation", ".message.user pre"),
     ):
         assert any(seconds_to_open(path, text) < 1 for _ in range(10)), path
+
+
+@pytest.mark.parametrize(
+    "tab_of",
+    [
+        *("clock#overview", "clock#conversation", "long#conversation", "pictures#conversation", "anthropic#request"),
+        *("streamed#stream", "measured#response"),
+    ],
+)
+def test_each_tab_fits_and_is_accessible(
+    tab_of: str,
+    site: Site,
+    kinds: dict[str, str],
+    looked_at: Page,
+    keep_screenshot: Callable[[Page, str], None],
+) -> None:
+    kind, _, name = tab_of.partition("#")
+    page = looked_at
+    page.goto("about:blank")
+    page.goto(f"{site.url}/ui/requests/{kinds[kind]}#{name}")
+    expect(page.get_by_role("tab", name=name.capitalize(), exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+    for scheme, width in (("light", 1440), ("dark", 1024), ("light", 390), ("dark", 360)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"sideways at {width}"
+        keep_screenshot(page, f"request-{kind}-{name}-{width}-{scheme}")
+        if width != 390:
+            assert violations(page, scheme) == []

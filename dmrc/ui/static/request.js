@@ -66,8 +66,8 @@ function jump(detail, id, select) {
 
 async function showBody(body) {
   const place = $(".body-text", body);
-  const told = await text(body.dataset.body);
-  place.removeAttribute("aria-busy");
+  place.setAttribute("aria-busy", "true");
+  const told = await text(body.dataset.body).finally(() => place.removeAttribute("aria-busy"));
   let value;
   try {
     value = parse(told);
