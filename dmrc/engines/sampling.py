@@ -70,7 +70,7 @@ def defaults(
     if server == "llama-server":
         return _of_llama_cpp(flags, metadata or {})
     if server == "vllm":
-        origin = "vLLM, unless the model's generation_config.json differs"
+        origin = "vLLM, where the model's generation_config.json does not say another"
         return {name: Default(value, origin) for name, value in _VLLM.items()}
     who = "its server" if server == "upstream" else engine
     return {name: Default("", who) for name in _LLAMA_CPP}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dmrc.capture.exports import is_whole
+from dmrc.capture.media import MARKER
 from dmrc.capture.summary import short_id
 from dmrc.comparison.sendable import route_of
 from dmrc.dialects.dialect import Call
 from dmrc.dialects.table import OPENAI, dialect_of
 from dmrc.errors import DmrcError, InputError
-from dmrc.exchange import Exchange, JsonValue
-from dmrc.json_values import parse_object
+from dmrc.exchange import Exchange, JsonValue, changed
+from dmrc.json_values import object_of, parse_object
 from dmrc.projects import Registration
 
+# The string that is in the place of a picture, with the key of what is no URL; see `dmrc.capture.media`.
+_MARKER = re.compile(rb'(?P<data>"data"\s*:\s*)?"%b"' % MARKER.pattern.encode())
+_WITHOUT_URLS = ("anthropic", "ollama")
 _REMEDY = "Send it again from its own page"
 _NAMES = {"embedding": "an embedding", "rerank": "a ranking", "completion": "a completion without messages"}
 
@@ -53,6 +58,7 @@ def read_source(exchange: Exchange, project: Registration | None) -> RecordedCha
     if exchange.operation not in ("chat", "response"):
         what = _NAMES.get(exchange.operation, f"'{exchange.operation}'")
         raise InputError(f"{what} cannot be opened in the playground", remedy=_REMEDY)
+    exchange = _with_pictures(exchange)
     body = parse_object(exchange.request_body)
     if exchange.request_truncated or not body:
         why = "only its beginning" if exchange.request_truncated else "no content"
@@ -64,6 +70,22 @@ def read_source(exchange: Exchange, project: Registration | None) -> RecordedCha
         notes.append(f"Project {exchange.project} is not up: the store's models are asked.")
     document = _chat_of(exchange, body, notes)
     return RecordedChat(exchange, document, None if project is None else project.name, tuple(notes))
+
+
+def _with_pictures(exchange: Exchange) -> Exchange:
+    """Return a request with the pictures in it that the record keeps."""
+
+    def restored(match: re.Match[bytes]) -> bytes:
+        encoded = object_of(exchange.request_media.get(match["hash"].decode())).get("base64")
+        if not isinstance(encoded, str):
+            return match[0]
+        is_url = match["data"] is None and exchange.dialect not in _WITHOUT_URLS
+        head = b"data:%b;base64," % match["kind"] if is_url else b""
+        return b'%b"%b%b"' % (match["data"] or b"", head, encoded.encode())
+
+    if not exchange.request_media:
+        return exchange
+    return changed(exchange, {"request_body": _MARKER.sub(restored, exchange.request_body)})
 
 
 def _chat_of(exchange: Exchange, body: dict[str, JsonValue], notes: list[str]) -> dict[str, JsonValue]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -17,6 +18,7 @@ from tests.tiny_gguf import write_tiny_llama
 from tests.tiny_projector import png, write_tiny_projector
 from tests.ui.conftest import MODEL, Open, Site
 
+_AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
 CALL = ('{"name": "get_weather"', ', "parameters": {"city": "Bern"', "}}")
 REPLY = ("It is **cold** in `Bern`:\n\n", "1. 3 degrees\n", "2. <img src=x onerror=alert(1)>")
 # In the manner of Llama 3, by which the engine knows a call; with a place from which the reply to a result goes on.
@@ -118,10 +120,13 @@ def test_the_default_of_each_parameter_is_said_with_who_says_so(lab: Site, open_
     shop = page.locator("optgroup[label='Project lab'] option", has_text="smollm2").first.get_attribute("value")
 
     column(page).get_by_role("combobox", name="Model").select_option(value=shop)
-    expect(default).to_have_text("0.25 (runtime_flags)")
-    expect(page.locator("[data-default=top_p]")).to_have_text("0.95 (llama.cpp)")
-    choose(page, "far-model")
-    expect(default).to_have_text("set by its server")
+    expect(page.locator("[name=temperature]")).to_have_attribute("placeholder", "0.25")
+    expect(default).to_have_text("Set by runtime_flags")
+    expect(page.locator("[name=top_p]")).to_have_attribute("placeholder", "0.95")
+    expect(page.locator("[data-default=top_p]")).to_have_text("Set by llama.cpp")
+    page.get_by_role("button", name="Add model").click()
+    choose(page, "far-model", 1)
+    expect(default).to_have_text("0.25, by runtime_flagsSet by its server")
 
 
 def test_a_call_is_shown_and_the_typed_result_goes_on(lab: Site, open_page: Open) -> None:
@@ -329,6 +334,34 @@ def test_settings_that_cannot_be_meant_are_said_and_not_sent(
     expect(page.locator("#notice")).to_contain_text(problem)
     expect(page.locator(".message")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("Hello")
+
+
+def test_four_models_with_calls_and_a_picture_fit_and_are_accessible(
+    lab: Site, open_page: Open, tmp_path: Path, keep_screenshot: Callable[[Page, str], None]
+) -> None:
+    (tmp_path / "red.png").write_bytes(png())
+    page = open_page("/ui/playground?model=local/caller")
+    for number in (1, 2, 3):
+        page.get_by_role("button", name="Add model").click()
+        choose(page, "local/caller", number)
+    expect(page.get_by_role("button", name="Add model")).to_be_disabled()
+    page.locator("#tools-fold summary").click()
+    page.get_by_role("button", name="Add template").click()
+    say(page, "What is the weather in Bern?")
+    for number in range(4):
+        expect(column(page, number).get_by_label("Result of get_weather")).to_be_visible()
+    page.set_input_files("#picture", tmp_path / "red.png")
+    expect(page.locator("#attached canvas")).to_be_visible()
+
+    for width, scheme in ((1440, "light"), (1024, "dark"), (390, "light"), (360, "dark")):
+        page.set_viewport_size({"width": width, "height": 850})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate(_AXE.read_text())
+        found = page.evaluate("axe.run().then((result) => result.violations)")
+        serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == [], (width, scheme)
+        keep_screenshot(page, f"playground-four-{width}-{scheme}")
 
 
 MARKDOWN = """# Title

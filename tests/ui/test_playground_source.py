@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 
+from dmrc.capture.media import without_media
 from dmrc.errors import InputError
 from dmrc.exchange import Exchange, Operation, new_exchange_id
+from dmrc.json_values import object_of
 from dmrc.ui.playground_source import read_source
+from tests.tiny_projector import png
 
 HELLO = {"model": "llm", "messages": [{"role": "user", "content": "Hello"}], "top_k": 3}
 
@@ -50,6 +55,32 @@ def test_what_is_masked_and_a_project_that_is_gone_are_said() -> None:
 
     assert "masked in the record" in found.notes[0]
     assert "Project shop is not up" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "part", "address"),
+    [
+        ("openai", "/engines/v1/chat/completions", {"type": "image_url", "image_url": {"url": "MARK"}}, "image_url"),
+        (
+            "anthropic",
+            "/anthropic/v1/messages",
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "MARK"}},
+            "image_url",
+        ),
+    ],
+)
+def test_a_picture_that_the_record_keeps_is_put_in_again(dialect: str, path: str, part: object, address: str) -> None:
+    body = json.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": [part]}]}).encode()
+    original = body.replace(b"MARK", (b"data:image/png;base64," if dialect == "openai" else b"") + b64encode(png()))
+    taken = without_media(original, keeps=True)
+    assert b"[media " in taken.body
+
+    asked = exchange({}, dialect=dialect, path=path)
+    found = read_source(replace(asked, request_body=taken.body, request_media=taken.notes), None)
+
+    (message,) = object_of(found.to_json()["document"])["messages"]  # type: ignore[misc]
+    assert message["content"][0][address]["url"] == f"data:image/png;base64,{b64encode(png()).decode()}"  # type: ignore[call-overload, index]
+    assert not any("masked" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 // One model with its talk. A column asks, waits and stops by itself.
 
-import { $, element, post, toast } from "./page.js";
+import { $, count, element, post, toast } from "./page.js";
 import { Answer } from "./playground-answer.js";
 import { article, copyText, edit, quiet, textOf, withText } from "./playground-message.js";
 
@@ -33,7 +33,7 @@ export class Column {
   build() {
     this.select = element("select", { ariaLabel: "Model" });
     this.select.append(...options(this.bench.models));
-    this.select.addEventListener("change", () => { this.label(); this.bench.changed(); });
+    this.select.addEventListener("change", () => { this.label(); if (!this.messages.length) this.show(); this.bench.changed(); });
     this.stop = element("button", { type: "button", className: "danger small", textContent: "Stop", hidden: true });
     this.stop.addEventListener("click", () => this.abort());
     const menu = element("details", { className: "menu" }, element("summary", { className: "button small", textContent: "Copy as" }),
@@ -153,17 +153,19 @@ export class Column {
   show() {
     const calls = this.openCalls;
     this.talk.replaceChildren(...this.messages.map((message, at) => this.drawn(message, at)));
-    if (!this.messages.length) this.talk.append(element("p", { className: "hint", textContent: this.hint() }));
+    if (!this.messages.length) this.talk.append(this.welcome());
     if (this.error) this.talk.append(element("p", { className: "error", role: "alert", textContent: this.error }));
     if (this.isAsking) return;
     if (calls.length) this.talk.append(this.resultForm(calls));
     else if (this.messages.length && (this.error || this.messages.at(-1).role !== "assistant")) this.talk.append(this.askButton());
   }
 
-  hint() {
-    const { place, can } = this.model;
-    const able = can?.filter((one) => ["vision", "tools", "thinking"].includes(one)).map((one) => ({ vision: "sees pictures", tools: "calls tools", thinking: "reasons" })[one]) ?? [];
-    return [`Served by ${place}`, ...able].join(" · ");
+  /** Return what an empty talk says of its model. */
+  welcome() {
+    const { place, can, shown, context_tokens: context } = this.model;
+    const able = { vision: "sees pictures", tools: "calls tools", thinking: "reasons" };
+    const facts = [place.replace(/^https?:\/\//, ""), context && `${count(context)} tokens of context`, ...(can ?? []).map((one) => able[one])].filter(Boolean);
+    return element("div", { className: "welcome" }, element("p", { className: "strong", textContent: shown }), element("p", { className: "hint", textContent: facts.join(" · ") }));
   }
 
   askButton() {

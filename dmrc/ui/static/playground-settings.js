@@ -145,6 +145,8 @@ export class Settings {
     area.value = pretty(value);
     area.dispatchEvent(new Event("input", { bubbles: true }));
     area.focus();
+    area.setSelectionRange(0, 0);
+    area.scrollTop = 0;
     return undefined;
   }
 
@@ -167,12 +169,14 @@ export class Settings {
   showDefaults(models) {
     for (const place of this.form.querySelectorAll("[data-default]")) {
       const known = models.map((model) => model.defaults[place.dataset.default] ?? { value: "", origin: "its server" });
-      const said = [...new Set(known.map((one) => (one.value ? `${one.value} (${one.origin})` : `set by ${one.origin}`)))];
-      place.replaceChildren(...said.flatMap((text, at) => (at ? [element("br"), text] : [text])));
       const values = [...new Set(known.map((one) => one.value))];
-      this.form.elements[place.dataset.default].placeholder = values.length === 1 ? values[0] : "";
+      const isOne = values.length === 1 && values[0] !== "";
+      this.form.elements[place.dataset.default].placeholder = isOne ? values[0] : "";
+      // One value stands in the field itself.
+      const said = [...new Set(known.map((one) => (!one.value ? `Set by ${one.origin}` : isOne ? `Set by ${one.origin}` : `${one.value}, by ${one.origin}`)))];
+      place.replaceChildren(...said.flatMap((text, at) => (at ? [element("br"), text] : [text])));
     }
-    $("#whose-defaults").textContent = models.length > 1 ? "For all models. Below each field: what holds where it is empty, in the order of the models." : "Below each field: what holds where it is empty.";
+    $("#whose-defaults").textContent = models.length > 1 ? "For all models. An empty field leaves the default, which may differ from model to model." : "An empty field leaves the default, and says who sets it.";
   }
 }
 

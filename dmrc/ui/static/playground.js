@@ -121,6 +121,7 @@ async function take(id) {
   const model = bench.models.find(isMeant) ?? bench.models.find((one) => one.project === source.project && isSame(one)) ?? bench.models.find(isSame);
   const column = bench.columns[0];
   if (model) column.choose(model);
+  $("#system-fold").open = false;
   settings.fill(source.document);
   column.messages = [...(source.document.messages ?? [])];
   column.show();
@@ -158,9 +159,11 @@ attempt(async () => {
   bench.models = await (await ask("/ui/playground/models")).json();
   $("#no-models").hidden = bench.models.length > 0;
   $("#bench").hidden = bench.models.length === 0;
+  $("#playground .head .actions").hidden = bench.models.length === 0;
   if (!bench.models.length) return bench.changed();
   const wanted = new URLSearchParams(location.search);
-  const model = bench.models.find((one) => [one.name, one.shown].includes(wanted.get("model")) && (wanted.get("project") ?? one.project) === one.project);
+  const named = bench.models.filter((one) => [one.name, one.shown].includes(wanted.get("model")));
+  const model = named.find((one) => one.project === wanted.get("project")) ?? (wanted.get("project") ? undefined : named[0]);
   if (wanted.get("model") && !model) toast(`Model '${wanted.get("model")}' cannot be asked: it is not here, or does not chat`, "error");
   bench.add(model ?? bench.models[0]);
   if (wanted.get("from")) await take(wanted.get("from"));
