@@ -35,11 +35,13 @@ class Started:
     """`model` as the caller wrote it."""
     stream: bool
     """Whether a stream was asked for."""
+    prompt: str = ""
+    """The first words that were asked, without secrets; "" where they may not be on record."""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Started:
         """Read what the daemon tells of it, in this version or another; fields that are not known are left out."""
-        return cls(**{one.name: document[one.name] for one in fields(cls)})
+        return cls(**{one.name: document[one.name] for one in fields(cls) if one.name in document})
 
 
 @dataclass(frozen=True, slots=True)

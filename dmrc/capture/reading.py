@@ -6,7 +6,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -201,8 +201,13 @@ def texts_of_request(exchange: Exchange, bodies: ParsedBodies | None = None) -> 
     bodies = bodies or ParsedBodies()
     if not bodies.whole(exchange.request_body):
         return _cut_request(exchange.request_body), ""
+    return texts_of_messages(bodies.messages(exchange))
+
+
+def texts_of_messages(messages: Iterable[Mapping[str, JsonValue]]) -> tuple[str, str]:
+    """Return what `texts_of_request` does, of the messages of a request (`Dialect.messages`)."""
     asked, alone, others = "", "", []
-    for message in bodies.messages(exchange):
+    for message in messages:
         role = message.get("role")
         if role in _UNSEARCHED:
             continue

@@ -23,6 +23,7 @@ _BODIES = ("request_body", "response_body")
 _HEADERS = ("request_headers", "response_headers")
 _LONGEST_WORDS = 200
 _LONGEST_NAME = 40
+_GENERATING = ("chat", "completion", "response")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ def running_cells(started: Started, status: str, took: str = "") -> Cells:
         model=plain(model_name(started.model) if started.model else "", _LONGEST_NAME),
         status=status,
         took=took,
+        words=plain(started.prompt, _LONGEST_WORDS),
     )
 
 
@@ -216,7 +218,7 @@ def _status(exchange: Exchange) -> str:
 
 def _tokens(exchange: Exchange) -> str:
     given, made = exchange.prompt_tokens, exchange.completion_tokens
-    if made is None:
+    if made is None or (made == 0 and exchange.operation not in _GENERATING):
         return count_text(given)
     mark = "~" if exchange.annotations.get(ESTIMATED) == "completion_tokens" else ""
     return f"{count_text(given)}→{mark}{count_text(made)}"

@@ -65,6 +65,18 @@ class Totals:
         with self._reading() as connection:
             return _over_time(connection, *where_clause(query), (start, end), buckets)
 
+    def first(self, query: ExchangeFilter, start: float, end: float) -> float | None:
+        """Return when the first request between two Unix seconds came; None where there is none."""
+        where, values = where_clause(query)
+        statement = (
+            f"SELECT received_at FROM exchanges WHERE {where} AND id >= ? AND id < ? AND received_at >= ?"  # noqa: S608
+            " ORDER BY id LIMIT 1"
+        )
+        with self._reading() as connection:
+            row = connection.execute(statement, [*values, id_at(start), id_at(end), start]) if connection else None
+            found = None if row is None else row.fetchone()
+        return None if found is None else float(found[0])
+
     def of_service(self, project: str, service: str | None, start: float, end: float, buckets: int) -> ServiceTotals:
         """Return what a service came to between two Unix seconds; None stands for who asks by the project's URL."""
         where, values = "project = ? AND service IS ?", [project, service]

@@ -178,7 +178,8 @@ class Daemon:
             origins=Origins(settings.origins),
             hosts=settings.hosts,
         )
-        lifecycle = Lifecycle(self.recorder, self._containers, self.live, self.masked, self._requests)
+        told = (self.recorder, self._containers, self.live)
+        lifecycle = Lifecycle(*told, self.masked, self._may_be_kept, self._requests)
         comparisons = self._kept(Comparisons(self.diffs, self.recorder, self.database, settings.port))
         shown = DaemonParts(
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),

@@ -41,6 +41,12 @@ class RequestFilters(BaseModel):
         return {name: value for name, value in fields.items() if value}
 
 
+class RequestFiltersSeen(RequestFilters):
+    """Which requests are wanted, but for rows that the page has already."""
+
+    seen: str = Field(default="", description="Of the rows of the page: `x-seen`")
+
+
 class RequestFiltersAfter(RequestFilters):
     """Which requests are wanted, from one on."""
 
@@ -171,6 +177,29 @@ class ErasedRequests(AnswerDocument):
     """How many requests are deleted."""
 
     erased: int
+
+
+class PercentilesDocument(AnswerDocument):
+    """Of times in milliseconds."""
+
+    p50: float | None
+    p95: float | None
+
+
+class FacetsDocument(AnswerDocument):
+    """What the newest requests have in common."""
+
+    looked_at: int = Field(description="How many were looked at")
+    has_more: bool = Field(description="Whether there are older ones, which were not")
+    oldest: float | None = Field(description="When the oldest of them came, in Unix seconds")
+    values: dict[str, list[tuple[str | int, str, int]]] = Field(
+        description="Values, what they are called, and counts, the most frequent first"
+    )
+    quick: dict[str, int] = Field(description="How many failed, were slow, or were cancelled")
+    prompt_tokens: int
+    completion_tokens: int
+    total: PercentilesDocument
+    first_token: PercentilesDocument
 
 
 class TotalsDocument(AnswerDocument):

@@ -25,6 +25,7 @@ from dmrc.ui.projects import ProjectPages
 from dmrc.ui.rendering import page
 from dmrc.ui.request import RequestPage
 from dmrc.ui.requests import RequestPages
+from dmrc.ui.selection import SelectionRoutes
 
 if TYPE_CHECKING:
     from dmrc.gateway.plugins.context import DaemonParts
@@ -48,6 +49,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
         router.get(path, include_in_schema=False)(_home)
     router.get("/ui/login", status_code=303, response_class=Response)(_Login(parts).login)
     OverviewPages(parts).add_to(router)
+    SelectionRoutes(parts).add_to(router)
     RequestPages(parts).add_to(router)
     RequestPage(parts).add_to(router)
     ConversationPages(parts).add_to(router)

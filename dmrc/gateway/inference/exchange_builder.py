@@ -51,12 +51,12 @@ class ExchangeBuilder:
         self._send = send
         self._scope = scope
         self._page_service = SERVICE if "dmrc.page" in scope else None
-        self._route = route
+        self.route = route
         self._forwarded: Mapping[str, str] | None = None
-        self._caller: Caller | None = None
+        self.caller: Caller | None = None
         self._target: Target | None = None
         self._model_key: str | None = None
-        self._lease: Lease | None = None
+        self.lease: Lease | None = None
         self._answer: Answer | None = None
         self._status: int | None = None
         self._error: DmrcError | None = None
@@ -69,7 +69,7 @@ class ExchangeBuilder:
 
     def saw_caller(self, caller: Caller | None) -> None:
         """Note whose key it was."""
-        self._caller = caller
+        self.caller = caller
 
     def saw_document(self, document: JsonValue) -> None:
         """Note the body as it was read.
@@ -126,12 +126,12 @@ class ExchangeBuilder:
         return Started(
             id=self.id,
             received_at=self._received_at,
-            project=self._caller.registration.name if self._caller else None,
-            service=self._caller.service if self._caller else self._page_service,
+            project=self.caller.registration.name if self.caller else None,
+            service=self.caller.service if self.caller else self._page_service,
             client_address=self.client_address,
-            operation=self._route.operation,
+            operation=self.route.operation,
             model=model if isinstance(model, str) else None,
-            stream=self.document.get("stream", self._route.streams_unasked) is True,
+            stream=self.document.get("stream", self.route.streams_unasked) is True,
         )
 
     def saw_target(self, target: Target, model_key: str | None) -> None:
@@ -141,7 +141,7 @@ class ExchangeBuilder:
 
     def saw_lease(self, lease: Lease) -> None:
         """Note how long it waited."""
-        self._lease = lease
+        self.lease = lease
 
     def saw_answer(self, answer: Answer) -> None:
         """Note who answers."""
@@ -156,7 +156,7 @@ class ExchangeBuilder:
     def _queue_ms(self) -> float | None:
         """Return how long it waited: here, and where its replicas are; None where it never came so far."""
         there = self.replica.waited_ms if self.replica is not None else 0
-        return None if self._lease is None else self._lease.queue_ms + there
+        return None if self.lease is None else self.lease.queue_ms + there
 
     def saw_error(self, error: DmrcError) -> None:
         """Note why it failed."""
@@ -183,7 +183,7 @@ class ExchangeBuilder:
         self, status: int, content_type: str, length: int | None, more: Mapping[str, str] | None = None
     ) -> None:
         """Send the status and the headers."""
-        ids = dict.fromkeys(("x-dmrc-exchange-id", *self._route.dialect.id_headers), self.id)
+        ids = dict.fromkeys(("x-dmrc-exchange-id", *self.route.dialect.id_headers), self.id)
         headers = {**(more or {}), **of_fault(self.annotations, status), "content-type": content_type, **ids}
         if content_type.startswith(STREAM_TYPES):
             self.is_stream = True
@@ -193,9 +193,9 @@ class ExchangeBuilder:
             headers["content-length"] = str(length)
         if self._left_out:
             headers["x-dmrc-left-out"] = self._left_out
-        if self._lease is not None:
+        if self.lease is not None:
             headers["x-dmrc-queue-ms"] = f"{self._queue_ms:.1f}"
-            headers["x-dmrc-load-ms"] = f"{self._lease.load_ms:.1f}"
+            headers["x-dmrc-load-ms"] = f"{self.lease.load_ms:.1f}"
         self.started = True
         self._status = status
         self._response_headers = headers
@@ -213,12 +213,12 @@ class ExchangeBuilder:
     @property
     def clock(self) -> RequestClock:
         """Return what tells how long it took so far."""
-        return RequestClock(self._clock, self._lease.load_ms if self._lease else 0.0)
+        return RequestClock(self._clock, self.lease.load_ms if self.lease else 0.0)
 
     @property
     def has_said_done(self) -> bool:
         """Return whether a stream's last event was sent: clients hang up then, before the stream itself has ended."""
-        return self._route.last_event.search(b"".join(self.body.chunks)) is not None
+        return self.route.last_event.search(b"".join(self.body.chunks)) is not None
 
     @property
     def chunks(self) -> int:
@@ -236,7 +236,7 @@ class ExchangeBuilder:
 
     def finished(self) -> Exchange:
         """Return the exchange, as far as it can be told without reading the answer."""
-        caller, target, lease, error = self._caller, self._target, self._lease, self._error
+        caller, target, lease, error = self.caller, self._target, self.lease, self._error
         trace_id, span_id = trace_of(self.request_headers.get("traceparent"))
         beginning, body = self.beginning(), b"".join(self.body.chunks)
         was_cut = self.body.sent_bytes > len(body)
@@ -254,8 +254,8 @@ class ExchangeBuilder:
             user_agent=self.request_headers.get("user-agent"),
             method=self._scope["method"],
             path=self._scope["path"],
-            dialect=self._route.dialect.name,
-            operation=self._route.operation,
+            dialect=self.route.dialect.name,
+            operation=self.route.operation,
             model_requested=beginning.model,
             model_key=self._model_key,
             model_reference=target.reference if target else None,

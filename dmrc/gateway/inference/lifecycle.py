@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from dmrc.capture.live import LiveEvents, Started
+from dmrc.capture.reading import texts_of_messages
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.secrets import KnownSecrets
@@ -21,6 +22,11 @@ from dmrc.settings import CaptureLevel
 _log = logging.getLogger(__name__)
 
 
+_SEARCHED = 16 << 10
+"""Characters of a prompt in which secrets are looked for: none is longer than half of it."""
+_LONGEST_WORDS = 200
+
+
 class Lifecycle:
     """Is told of each request three times, on the event loop; nothing here waits."""
 
@@ -30,14 +36,20 @@ class Lifecycle:
         containers: Containers,
         live: LiveEvents,
         mask: Callable[[str], str],
+        may_be_kept: Callable[[Caller | None, str | None], bool],
         running: dict[str, ExchangeBuilder],
     ) -> None:
-        """Tell these; `mask` takes secrets out of a text; `running` is kept up to date."""
+        """Tell these; `mask` takes secrets out of a text; `running` is kept up to date.
+
+        `may_be_kept` says whether all of a request may be on record, by its caller and its address: others are shown
+        without their words.
+        """
         self.recorder = recorder
         """Who writes."""
         self._containers = containers
         self._live = live
         self._mask = mask
+        self._may_be_kept = may_be_kept
         self.running = running
         """Requests that were read and are not answered, by the ids of their exchanges."""
 
@@ -55,7 +67,16 @@ class Lifecycle:
     def beginning(self, builder: ExchangeBuilder) -> Started:
         """Return what may be shown of a request that runs: its caller may have written a secret as the model's name."""
         told = builder.beginning()
-        return told if told.model is None else replace(told, model=self._mask(told.model))
+        model = None if told.model is None else self._mask(told.model)
+        is_shown = self._may_be_kept(builder.caller, builder.client_address)
+        return replace(told, model=model, prompt=self._first_words(_asked(builder)) if is_shown else "")
+
+    def _first_words(self, text: str) -> str:
+        """Return the beginning of a text without secrets; "" where one may be cut by the end of what was searched."""
+        masked = self._mask(text[:_SEARCHED])
+        if len(text) > _SEARCHED and len(masked) < _SEARCHED // 2:
+            return ""
+        return masked[:_LONGEST_WORDS]
 
     def cancel(self, id: str) -> bool:
         """Cancel a request that runs, waits or has its model loaded; False: there is none with this id."""
@@ -70,6 +91,10 @@ class Lifecycle:
         self.running.pop(builder.id, None)
         exchange = builder.finished()
         self.recorder.record(exchange, level, builder.document_of(exchange.request_body))
+
+
+def _asked(builder: ExchangeBuilder) -> str:
+    return texts_of_messages(builder.route.dialect.messages(builder.document))[0]
 
 
 class ProjectPolicy:

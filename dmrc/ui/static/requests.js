@@ -1,148 +1,232 @@
-import { $, ask, attempt, element } from "./page.js";
-import { chart } from "./chart.js";
+// The list of requests: filters in the address, rows as they come, and one request beside them.
+import { $, ask, attempt, keys } from "./page.js";
+import { Counts } from "./requests-counts.js";
+import * as list from "./requests-list.js";
+import { LiveRows } from "./requests-live.js";
+import { Panel } from "./requests-panel.js";
+import { cancel, pick, picks } from "./requests-picks.js";
+import { SearchBox } from "./requests-search.js";
 
-const MOST_ROWS = 500;
-const TOTALS_EVERY = 10_000;
-const filters = new URLSearchParams(location.search);
-const body = $("#rows tbody");
+const COUNTED_EVERY = 10_000;
 const pause = $("#pause");
-// Words and times are looked for on disk; nothing that happens now can be said to match.
-const isLive = !filters.get("grep") && !filters.get("before");
+const panel = new Panel();
+let filters = new URLSearchParams();
 let hidden = 0;
 let isStale = false;
-let source = null;
+let changing = null;
 
-$("#filters").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const chosen = [...new FormData(event.target)].filter(([, value]) => value.trim());
-  location.search = new URLSearchParams(chosen);
-});
+// Words and times are looked for on disk; nothing that happens now can be said to match.
+const isLive = () => !filters.get("grep") && !filters.get("before");
+const isPaused = () => pause.getAttribute("aria-pressed") === "true";
 
-function fragment(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html; // the server's own row, in which every value is escaped
-  return template.content;
-}
-
-function put(row) {
-  const known = document.getElementById(`r-${row.id}`);
-  const isNew = fragment(row.html);
-  const hadFocus = known?.contains(document.activeElement);
-  if (known) known.replaceWith(isNew);
-  else body.prepend(isNew);
-  if (hadFocus) $("a", document.getElementById(`r-${row.id}`)).focus();
-  while (body.rows.length > MOST_ROWS) body.lastElementChild.remove();
-  $("#empty").hidden = true;
+function fromAddress() {
+  const given = new URLSearchParams(location.search);
+  const shown = given.get("show");
+  given.delete("show");
+  for (const [name, value] of [...given]) if (!value) given.delete(name);
+  return { given, shown };
 }
 
 function tell() {
-  const paused = pause.getAttribute("aria-pressed") === "true";
-  let text = "Live: requests appear as they start.";
-  if (!isLive) text = "These are requests on record; new ones are not added to a search.";
-  else if (paused) text = `Paused. ${hidden} new since then.`;
+  let text = "Live";
+  if (!isLive()) text = "On record; a search is not live";
+  else if (isPaused()) text = hidden ? `Paused · ${hidden} new` : "Paused";
   $("#live").textContent = text;
-  return paused;
+  pause.hidden = !isLive();
 }
 
-function listen() {
-  source?.close();
-  source = new EventSource(`/ui/events?${filters}`);
-  // It begins with the rows on record: some ended after this page was made, or while it did not listen.
-  source.addEventListener("connected", (event) => {
-    if (!tell()) replace(JSON.parse(event.data));
-  });
-  const take = (event) => {
-    const row = JSON.parse(event.data);
-    if (event.type === "completed") isStale = true;
-    const known = document.getElementById(`r-${row.id}`);
-    if (pause.getAttribute("aria-pressed") === "true" && !known) {
-      if (event.type === "started") hidden += 1;
-      tell();
-    } else put(row);
-  };
-  source.addEventListener("started", take);
-  source.addEventListener("completed", take);
-  source.addEventListener("progress", (event) => {
-    for (const [id, chunks] of Object.entries(JSON.parse(event.data))) {
-      const cell = $(`#r-${CSS.escape(id)} [data-name=tokens]`);
-      if (cell && chunks) cell.textContent = `${chunks} tok`;
-    }
-  });
-  source.addEventListener("missed", listen);
-  source.addEventListener("error", () => { $("#live").textContent = "The daemon does not answer; trying again."; });
+const live = new LiveRows({
+  connected: ({ rows, has_more: hasMore }) => {
+    tell();
+    if (!rows || isPaused()) return;
+    list.replace(rows.map((row) => row.html).join(""), panel.id);
+    $("#older").hidden = !hasMore;
+    counts.runs(document.querySelectorAll("#rows tr.running").length, filters);
+  },
+  rows: (rows) => {
+    const shown = isPaused() ? rows.filter(({ id }) => list.rowOf(id)) : rows;
+    hidden += rows.filter((row) => row.isNew && !shown.includes(row)).length;
+    if (rows.some((row) => !row.isNew)) isStale = true;
+    list.put(shown, panel.id);
+    if (shown.some(({ id, isNew }) => id === panel.id && !isNew)) attempt(() => panel.load());
+    counts.runs(document.querySelectorAll("#rows tr.running").length, filters);
+    if (isPaused()) tell();
+  },
+  progress: list.progress,
+  lost: () => { $("#live").textContent = "The daemon does not answer; trying again"; },
+});
+
+const counts = new Counts({
+  change: (next) => change(next),
+  toggleRunning: () => {
+    counts.onlyRunning = !counts.onlyRunning;
+    $("#rows").classList.toggle("only-running", counts.onlyRunning);
+    counts.chips(filters);
+  },
+});
+counts.onRange = (start, end) => {
+  const next = new URLSearchParams(filters);
+  next.set("since", clockOf(start));
+  if (end < Date.now() / 1000 - 5) next.set("before", clockOf(end));
+  else next.delete("before");
+  change(next);
+};
+
+/** A moment as the filters read it, in the time of this machine. */
+function clockOf(seconds) {
+  const at = new Date(seconds * 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
-function replace({ rows, has_more: hasMore }) {
-  if (rows.map((row) => `r-${row.id}`).join() === [...body.rows].map((row) => row.id).join()) return;
-  const focused = document.activeElement.closest("#rows tr")?.id;
-  body.replaceChildren(fragment(rows.map((row) => row.html).join("")));
-  if (focused) body.querySelector(`#${CSS.escape(focused)} a`)?.focus();
-  $("#older").hidden = !hasMore;
-  $("#empty").hidden = rows.length > 0;
+const box = new SearchBox({
+  apply: (next) => { if (next.toString() !== filters.toString()) change(next); },
+  values: (name) => counts.values(name),
+});
+
+function problem(text) {
+  $("#problem").textContent = text;
+  $("#problem").hidden = !text;
+}
+
+/** Show what other filters show, without another page. */
+function change(next, { keepAddress = false } = {}) {
+  filters = next;
+  if (!keepAddress) history.replaceState(null, "", panel.address(filters));
+  box.show(filters);
+  counts.chips(filters);
+  for (const part of document.querySelectorAll("#empty [data-when]")) part.hidden = (part.dataset.when === "filtered") !== filters.size > 0;
+  changing?.abort();
+  changing = new AbortController();
+  return read(changing.signal);
+}
+
+async function read(signal) {
+  live.close();
+  try {
+    const response = await ask(`/ui/requests/rows?${filters}`, { signal });
+    const html = await response.text();
+    if (signal.aborted) return;
+    const wrong = response.headers.get("x-problem");
+    problem(wrong ? decodeURIComponent(wrong) : "");
+    if (wrong) return;
+    list.replace(html, panel.id);
+    $("#older").hidden = response.headers.get("x-more") !== "true";
+    follow(response.headers.get("x-seen"));
+    await count(signal);
+  } catch (error) {
+    if (error.name !== "AbortError") problem(error.message);
+  }
+}
+
+function follow(seen) {
+  hidden = 0;
+  if (isLive()) live.listen(filters, seen);
+  tell();
+}
+
+async function count(signal) {
+  isStale = false;
+  await Promise.all([counts.read(filters, signal), counts.draw(filters, signal)]);
 }
 
 async function older() {
-  const after = body.lastElementChild.id.slice(2);
+  const after = list.idOf(list.rows().at(-1));
   const response = await ask(`/ui/requests/rows?${new URLSearchParams([...filters, ["after", after]])}`);
-  body.append(fragment(await response.text()));
+  list.append(await response.text(), panel.id);
   $("#older").hidden = response.headers.get("x-more") !== "true";
 }
 
-const round = (value, unit) => (value === null ? "-" : `${Math.round(value)} ${unit}`);
-
-async function totals() {
-  isStale = false;
-  const sums = await (await ask(`/ui/requests/totals?${filters}`)).json();
-  const hours = (sums.end - sums.start) / 3600;
-  const span = hours < 1.01 ? `${Math.round(hours * 60)} minutes` : `${Math.round(hours)} hours`;
-  const facts = {
-    [`Requests, ${span}`]: sums.requests,
-    Failed: sums.failed,
-    Tokens: `${sums.prompt_tokens}→${sums.completion_tokens}`,
-    Rate: round(sums.tokens_per_second, "tok/s"),
-    "First token": round(sums.first_token_ms, "ms"),
-    Latency: round(sums.total_ms, "ms"),
-  };
-  $("#totals dl").replaceChildren(...Object.entries(facts).map(([name, value]) =>
-    element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
-  const series = (name) => sums.parts.map((part) => part[name] ?? 0);
-  $("#totals .charts").replaceChildren(
-    chart("Requests", series("requests"), { bad: series("failed") }),
-    chart("Tokens/s", series("tokens_per_second"), { show: (value) => round(value, "tok/s") }),
-    chart("Latency", series("total_ms"), { show: (value) => round(value, "ms") }),
-  );
-  $("#totals").setAttribute("aria-busy", "false");
-}
-
 function togglePause() {
-  const pauses = pause.getAttribute("aria-pressed") !== "true";
-  pause.setAttribute("aria-pressed", String(pauses));
+  pause.setAttribute("aria-pressed", String(!isPaused()));
+  pause.textContent = isPaused() ? "Resume" : "Pause";
   hidden = 0;
   tell();
-  if (!pauses) listen();
+  if (!isPaused() && isLive()) live.listen(filters, "");
 }
 
 function move(step) {
-  const links = [...body.querySelectorAll("td[data-name=time] a")];
-  const at = links.indexOf(document.activeElement);
-  links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)]?.focus();
+  const shown = list.rows().filter((row) => row.offsetParent);
+  const here = document.activeElement.closest("#rows tr") ?? (panel.id ? list.rowOf(panel.id) : null);
+  const at = shown.indexOf(here);
+  const row = shown[at < 0 ? 0 : Math.min(Math.max(at + step, 0), shown.length - 1)];
+  if (!row) return false;
+  list.focus(row);
+  row.scrollIntoView({ block: "nearest" });
+  if (panel.id && panel.isWide) panel.show(list.idOf(row), filters);
+  return true;
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const actions = { ArrowDown: () => move(1), ArrowUp: () => move(-1), j: () => move(1), k: () => move(-1), p: togglePause, "/": () => $("[name=grep]").focus() };
-  const action = actions[event.key];
-  if (!action) return;
-  event.preventDefault();
-  action();
+const here = () => document.activeElement.closest("#rows tr") ?? (panel.id && list.rowOf(panel.id));
+
+keys({
+  "j ArrowDown": ["Next request", () => move(1)],
+  "k ArrowUp": ["Previous request", () => move(-1)],
+  "o": ["Show beside the list", () => { const row = here(); if (!row || !panel.isWide) return false; panel.show(list.idOf(row), filters); return true; }],
+  "Enter": ["Open the page of the request", () => { const row = here(); if (!row || !document.activeElement.closest("#rows, #panel, body > *")) return false; if (document.activeElement.matches("button, input, a:not([data-name=time] a)")) return false; location.href = panel.pageOf(list.idOf(row), filters); return true; }],
+  "x": ["Select", () => { const row = here(); if (!row) return false; pick(row, !list.picked.has(list.idOf(row)), false); return true; }],
+  "Escape": ["Close what is beside the list", () => panel.close()],
+  "p": ["Pause", () => { togglePause(); }],
 });
-body.addEventListener("click", (event) => {
-  if (!event.target.closest("a") && !getSelection().toString()) $("a", event.target.closest("tr")).click();
+
+$("#rows tbody").addEventListener("click", (event) => {
+  const row = event.target.closest("tr");
+  const filter = event.target.closest("[data-filter]");
+  const box = event.target.closest("[type=checkbox]");
+  const button = event.target.closest("[data-cancel]");
+  if (event.ctrlKey || event.metaKey || event.shiftKey && !box) return;
+  if (box) pick(row, box.checked, event.shiftKey);
+  else if (button) cancel(button);
+  else if (filter) {
+    event.preventDefault();
+    change(new URLSearchParams([...new Map([...filters, ...new URL(filter.href).searchParams])]));
+  } else if (!getSelection().toString() && !event.target.closest("[data-name=pick]")) open(event, row);
 });
+
+function open(event, row) {
+  const id = list.idOf(row);
+  if (panel.isWide && !row.classList.contains("running")) {
+    event.preventDefault();
+    list.focus(row);
+    panel.show(id, filters);
+  } else if (!event.target.closest("a")) location.href = panel.pageOf(id, filters);
+}
+
+$("#panel").addEventListener("request-deleted", ({ detail: id }) => {
+  panel.close();
+  list.rowOf(id)?.remove();
+});
+panel.onClose = () => history.replaceState(null, "", panel.address(filters));
 pause.addEventListener("click", togglePause);
 $("#older").addEventListener("click", () => attempt(older));
-if (isLive) listen();
-else pause.hidden = true;
-tell();
-attempt(totals);
-setInterval(() => { if (isStale && !document.hidden) attempt(totals); }, TOTALS_EVERY);
+$("#clear").addEventListener("click", () => change(new URLSearchParams()));
+$("#fold").addEventListener("click", () => {
+  const isOpen = $("#fold").getAttribute("aria-expanded") !== "true";
+  $("#fold").setAttribute("aria-expanded", String(isOpen));
+  document.body.classList.toggle("filters-open", isOpen);
+});
+addEventListener("popstate", () => {
+  const { given, shown } = fromAddress();
+  if (!shown) panel.forget();
+  if (given.toString() !== filters.toString()) change(given, { keepAddress: true });
+  if (shown) panel.show(shown, filters);
+});
+
+function begin() {
+  const { given, shown } = fromAddress();
+  filters = given;
+  list.columns();
+  picks();
+  counts.chips(filters);
+  $("#facets").open = panel.isWide;
+  if (shown && panel.isWide) { panel.id = null; panel.show(shown, filters); }
+  else if (shown) { location.replace(`/ui/requests/${shown}`); return; }
+  if ($("#problem").hidden) follow($("#rows").dataset.seen);
+  else tell();
+  // The rows are painted first.
+  changing = new AbortController();
+  requestAnimationFrame(() => setTimeout(() => { if ($("#problem").hidden) attempt(() => count(changing.signal)); }));
+  setInterval(() => { if (isStale && !document.hidden) attempt(() => count(changing.signal)); }, COUNTED_EVERY);
+}
+
+begin();
