@@ -6,7 +6,8 @@ import asyncio
 import math
 import shlex
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
@@ -16,7 +17,6 @@ from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.recent import Recent, ServiceHour, is_empty, read_recent
 from dmrc.capture.summary import model_name, who
 from dmrc.gateway.routes.documents import EVENTS
-from dmrc.health.check import Check
 from dmrc.health.machine import checked
 from dmrc.lens.record import services
 from dmrc.lens.service import ServiceLook
@@ -29,10 +29,32 @@ if TYPE_CHECKING:
 
 _HOUR_SECONDS = 3600.0
 _PARTS = 60
-_ADVISED = 50  # requests of a service that the lens reads: it shares the interpreter with those that run
+_ADVISED = 30  # requests of a service that the lens reads: it shares the interpreter with those that run
 _MOST_ADVICE = 4
-_CHECKED_SECONDS = 30.0
+_KEPT_SECONDS = 30.0
+_Found = TypeVar("_Found")
 _NOBODY = "without a key"
+
+
+class _Kept(Generic[_Found]):
+    """What takes a moment to find out, in a thread: one at a time, and no sooner again than after a while.
+
+    Else those who load the page again and again would take all threads that other pages read by.
+    """
+
+    def __init__(self, find: Callable[[], list[_Found]]) -> None:
+        self._find = find
+        self._lock = asyncio.Lock()
+        self._found: list[_Found] = []
+        self._found_at = -math.inf
+
+    async def get(self) -> list[_Found]:
+        """Return what was found last, or is now."""
+        async with self._lock:
+            if time.monotonic() - self._found_at > _KEPT_SECONDS:
+                self._found = await asyncio.to_thread(self._find)
+                self._found_at = time.monotonic()
+        return self._found
 
 
 class OverviewPages:
@@ -42,9 +64,8 @@ class OverviewPages:
         """Show what this daemon does."""
         self._parts = parts
         self._now = Now(parts)
-        self._checking = asyncio.Lock()
-        self._checks: list[Check] = []
-        self._checked_at = -math.inf
+        self._checks = _Kept(lambda: list(checked(parts)))
+        self._looks = _Kept(lambda: services(parts.database, ExchangeFilter(), _ADVISED))
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""
@@ -85,16 +106,11 @@ class OverviewPages:
 
     async def checks(self) -> Response:
         """Return what `dmrc doctor` finds of this machine, without a page: it starts programs and asks Docker."""
-        async with self._checking:
-            if time.monotonic() - self._checked_at > _CHECKED_SECONDS:
-                self._checks = await asyncio.to_thread(lambda: list(checked(self._parts)))
-                self._checked_at = time.monotonic()
-        return HTMLResponse(render("overview_checks.html", checks=self._checks))
+        return HTMLResponse(render("overview_checks.html", checks=await self._checks.get()))
 
     async def advice(self) -> Response:
         """Return what the lens says of the prompt cache, without a page. It reads many prompts."""
-        found = await asyncio.to_thread(services, self._parts.database, ExchangeFilter(), _ADVISED)
-        told = [one for one in found if one.causes and one.again]
+        told = [one for one in await self._looks.get() if one.causes and one.again]
         return HTMLResponse(render("overview_advice.html", advice=[_advice(one) for one in told[:_MOST_ADVICE]]))
 
     def _read(self) -> tuple[Recent, bool]:

@@ -57,7 +57,7 @@ function multiple(place, service) {
   const box = known ?? element("div", { className: "multiple" });
   const sum = (values) => count(values.reduce((all, value) => all + value, 0));
   const failed = service.failed ? ` · ${count(service.failed)} failed` : "";
-  const facts = `${count(service.requests)} requests · ${sum(service.prompt_tokens)} in · ${sum(service.completion_tokens)} out${failed}`;
+  const facts = `${count(service.requests)} ${service.requests === 1 ? "request" : "requests"} · ${sum(service.prompt_tokens)} in · ${sum(service.completion_tokens)} out${failed}`;
   if (!known) {
     box.dataset.name = service.name;
     const link = element("a", { href: `/ui/requests?${new URLSearchParams({ ...service.link, since: "1h" })}`, className: "clip", textContent: service.name });
