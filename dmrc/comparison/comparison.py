@@ -87,7 +87,7 @@ class Comparison:
     ) -> Comparison:
         """Compare; the pairs are in the order in which they were sent."""
         gone = [
-            LeftOut(sent.then, "was answered, and that was not recorded")
+            LeftOut(sent.then, "has an answer that was not recorded")
             for sent, again in answered
             if again.error_type is None and (again.status or 0) < 400 and not again.response_body
         ]

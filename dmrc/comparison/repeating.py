@@ -35,5 +35,5 @@ def report(
         try:
             pairs.append((one.sent, database.get(one.id)))
         except NotFoundError:
-            lost.append(LeftOut(one.sent.then, "was answered, and that was not recorded"))
+            lost.append(LeftOut(one.sent.then, "has an answer that was not recorded"))
     return Comparison.of(pairs, [*left_out, *lost], not_sent, untimed)

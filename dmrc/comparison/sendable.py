@@ -78,13 +78,13 @@ def sendable(exchange: Exchange, *, with_redacted: bool = False) -> Sendable | L
     document = parse_object(exchange.request_body)
     route = route_of(exchange)
     if not document or route is None:
-        return LeftOut(exchange, "is of a form that is not known any more")
+        return LeftOut(exchange, "has a form that this version does not know")
     try:
         call = route.call(document, exchange.request_body, None)
     except DmrcError:
-        return LeftOut(exchange, "goes on from an answer that only its project knows")
+        return LeftOut(exchange, "continues a response that only its project can read")
     if not isinstance(call, Call):
-        return LeftOut(exchange, "asks for no words")
+        return LeftOut(exchange, "is not a chat or a completion")
     return Sendable(exchange, document, WantedForm.of(call.document))
 
 
@@ -92,13 +92,13 @@ def _no_answer(exchange: Exchange) -> str | None:
     """Return why there is nothing to compare with."""
     notes = exchange.annotations
     if exchange.operation not in _IN_WORDS or exchange.request_headers.get(_PRELOADS) == "true":
-        return "asks for no words"
+        return "is not a chat or a completion"
     if notes.get(REPLAYED):
         return "was answered from a recording"
     if notes.get(FAULT):
-        return "had a fault that was made"
+        return "met a fault that was made on purpose"
     if exchange.client_disconnected:
-        return "was given up by its caller"
+        return "was cancelled by its caller"
     if (exchange.status or 0) >= 400 or exchange.error_type is not None:
         return "failed then"
     if exchange.model_reference is None:

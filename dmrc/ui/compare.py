@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from dmrc.capture.queries import ExchangeFilter
 from dmrc.comparison.differences import AnswerDifference
-from dmrc.comparison.pair import ComparedPair, pair_of
+from dmrc.comparison.pair import pair_of
 from dmrc.comparison.selection import select, select_ids
 from dmrc.comparison.sendable import MASKED, LeftOut, Sendable
 from dmrc.errors import DmrcError, InputError, NotFoundError
@@ -90,7 +90,8 @@ class ComparePages:
         names = await self._parts.catalog.names(None)
         references = {one.then.model_reference or "" for one in chosen}
         rows = await asyncio.to_thread(_rows, chosen, left_out)
-        return page(
+        return await asyncio.to_thread(
+            page,
             "compare.html",
             here="compare",
             status=error.http_status if error else 200,
@@ -122,8 +123,7 @@ class ComparePages:
 
     async def show(self, id: str) -> Response:
         """Return the page of a comparison."""
-        job = self._parts.comparisons.get(id)
-        return page("comparison.html", here="compare", job=job, matrix=table(job), most_kept=MOST_KEPT)
+        return await asyncio.to_thread(_comparison, self._parts.comparisons.get(id))
 
     async def progress(self, id: str) -> dict[str, JsonValue]:
         """Return how far a comparison is."""
@@ -131,7 +131,7 @@ class ComparePages:
 
     async def matrix(self, id: str) -> Response:
         """Return the matrix of a comparison without a page."""
-        return HTMLResponse(render("matrix.html", matrix=table(self._parts.comparisons.get(id))))
+        return await asyncio.to_thread(_matrix, self._parts.comparisons.get(id))
 
     async def cancel(self, id: str) -> dict[str, JsonValue]:
         """Cancel a comparison; what was answered stays."""
@@ -144,12 +144,7 @@ class ComparePages:
         known = None
         if wanted.job:
             known = _differences(self._parts.comparisons.get(wanted.job), wanted)
-        found = await asyncio.to_thread(self._pair, wanted.then, wanted.now)
-        differences = found.differences if known is None else known
-        if wanted.part:
-            part = render("pair_part.html", pair=found, found=differences, job=wanted.job, kinds=KINDS)
-            return HTMLResponse(part)
-        return page("pair.html", here="compare", pair=found, found=differences, job=wanted.job, kinds=KINDS)
+        return await asyncio.to_thread(self._pair, wanted, known)
 
     def _selected(self, wanted: ChosenRequests) -> tuple[list[Sendable], list[LeftOut]]:
         database, ids = self._parts.database, wanted.all_ids
@@ -165,9 +160,21 @@ class ComparePages:
         query = ExchangeFilter(project=wanted.project or None, service=wanted.service or None)
         return select(database, query, wanted.last, with_redacted=wanted.masked)
 
-    def _pair(self, then: str, now: str) -> ComparedPair:
+    def _pair(self, wanted: PairQuery, known: Sequence[AnswerDifference] | None) -> Response:
         database = self._parts.database
-        return pair_of(database.get(then), database.get(now), LONGEST_SHOWN)
+        pair = pair_of(database.get(wanted.then), database.get(wanted.now), LONGEST_SHOWN)
+        found = pair.differences if known is None else known
+        if wanted.part:
+            return HTMLResponse(render("pair_part.html", pair=pair, found=found, job=wanted.job, kinds=KINDS))
+        return page("pair.html", here="compare", pair=pair, found=found, job=wanted.job, kinds=KINDS)
+
+
+def _comparison(job: ComparisonJob) -> Response:
+    return page("comparison.html", here="compare", job=job, matrix=table(job), most_kept=MOST_KEPT)
+
+
+def _matrix(job: ComparisonJob) -> Response:
+    return HTMLResponse(render("matrix.html", matrix=table(job)))
 
 
 def _rows(chosen: list[Sendable], left_out: list[LeftOut]) -> list[AskedRequest]:

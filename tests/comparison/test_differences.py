@@ -106,7 +106,7 @@ def test_the_worst_is_first_and_an_error_is_alone() -> None:
 def test_an_answer_that_was_not_recorded_is_left_out_and_not_called_different() -> None:
     found = Comparison.of([(sent(exchange()), exchange(response_body=b""))])
 
-    assert (found.rows, found.reasons()) == ((), {"was answered, and that was not recorded": 1})
+    assert (found.rows, found.reasons()) == ((), {"has an answer that was not recorded": 1})
 
 
 def test_one_slow_answer_among_others_is_the_machine() -> None:

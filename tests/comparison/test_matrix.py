@@ -60,4 +60,4 @@ def test_what_was_answered_and_not_recorded_has_no_cell_and_says_why() -> None:
     column = MatrixColumn.of(Comparison.of([(asked, exchange(response_body=b""))]))
 
     assert column.cells == {}
-    assert column.unread == {asked.then.id: "was answered, and that was not recorded"}
+    assert column.unread == {asked.then.id: "has an answer that was not recorded"}
