@@ -1,10 +1,11 @@
-"""The first paint of the page of requests, in Chromium, with 100,000 exchanges in the record."""
+"""The first paint of the lists of requests and of conversations, in Chromium, with 1,000,000 exchanges on record."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 from playwright.sync_api import sync_playwright
@@ -14,7 +15,13 @@ from tests.bench.figure import Figure, LeftOut
 from tests.bench.requests import fill
 from tests.dmrc_command import Dmrc, temporary_dmrc
 
-_COUNT = 100_000
+_COUNT = 1_000_000
+_VIEWS = {
+    "requests": ("/ui/requests", "#rows tbody tr", 100, 150),
+    "conversations": ("/ui/conversations", "#conversations tbody tr", 50, 200),
+    "conversations without single requests": ("/ui/conversations?singles=hide", "#conversations tbody tr", 50, 200),
+}
+"""Each with its address, its rows, how many of them there are, and the bar in milliseconds."""
 _RUNS = 11
 _FIRST_PAINT = """new Promise((done) => new PerformanceObserver((list) => {
   for (const entry of list.getEntriesByName("first-contentful-paint")) done(entry.startTime);
@@ -30,27 +37,25 @@ def measure() -> list[Figure]:
         dmrc.home.mkdir(exist_ok=True)
         with closing(ExchangeDatabase(dmrc.home / "exchanges.sqlite3")) as database:
             fill(database, _COUNT, time.time() - _COUNT)
-        paints = _first_paints(dmrc, chromium)
-    return [
-        Figure(
-            name="web page, first paint of the requests with 100,000 on record",
-            value=statistics.median(paints),
-            unit="ms",
-            bar=200,
-            runs=_RUNS,
-        )
-    ]
+        return list(_figures(dmrc, chromium))
 
 
-def _first_paints(dmrc: Dmrc, chromium: str) -> list[float]:
+def _figures(dmrc: Dmrc, chromium: str) -> Iterator[Figure]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.goto(dmrc.ok("ui", "--print").strip())
-        paints = []
-        for _ in range(_RUNS):
-            page.goto(f"http://127.0.0.1:{dmrc.port}/ui/requests")
-            assert page.locator("#rows tbody tr").count() == 100
-            paints.append(page.evaluate(_FIRST_PAINT))
+        for name, (path, rows, count, bar) in _VIEWS.items():
+            paints = []
+            for _ in range(_RUNS):
+                page.goto(f"http://127.0.0.1:{dmrc.port}{path}")
+                assert page.locator(rows).count() == count
+                paints.append(page.evaluate(_FIRST_PAINT))
+            yield Figure(
+                name=f"web page, first paint of {name} with {_COUNT:,} requests on record",
+                value=statistics.median(paints),
+                unit="ms",
+                bar=bar,
+                runs=_RUNS,
+            )
         browser.close()
-    return paints

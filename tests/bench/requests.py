@@ -76,6 +76,15 @@ def fill(database: ExchangeDatabase, count: int, first: float) -> None:
         database.insert_many(_exchange(number, first) for number in range(start, start + _BATCH))
 
 
+def _id(number: int, first: float) -> str:
+    return f"{id_at(first + number)}-7000-8000-{number:012x}"
+
+
+def _first_of_conversation(number: int) -> int:
+    """Return the number of the first request: five conversations of seven go on side by side, and as many singles."""
+    return number if number % 10 < 5 else number - number % 70 + number % 10
+
+
 def _exchange(number: int, first: float = _FIRST) -> Exchange:
     chance = random.Random(number)
     words = " ".join(chance.choices(_WORDS, k=20))
@@ -83,7 +92,8 @@ def _exchange(number: int, first: float = _FIRST) -> Exchange:
     answer = {"choices": [{"message": {"role": "assistant", "content": " ".join(chance.choices(_WORDS, k=10))}}]}
     at = first + number
     return Exchange(
-        id=f"{id_at(at)}-7000-8000-{number:012x}",
+        id=_id(number, first),
+        conversation_id=_id(_first_of_conversation(number), first),
         project=f"p{number % 7}",
         service=f"s{number % 3}",
         method="POST",
