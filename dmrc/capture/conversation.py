@@ -45,7 +45,7 @@ class Message:
 
 def asked(exchange: Exchange, bodies: ParsedBodies | None = None) -> list[Message]:
     """Return the messages of the request; none where it is no JSON or was cut. `bodies`, here and below, reads it."""
-    return [_message(message) for message in (bodies or ParsedBodies()).messages(exchange)]
+    return [message_of(message) for message in (bodies or ParsedBodies()).messages(exchange)]
 
 
 def answered(exchange: Exchange, bodies: ParsedBodies | None = None) -> list[Message]:
@@ -54,7 +54,7 @@ def answered(exchange: Exchange, bodies: ParsedBodies | None = None) -> list[Mes
     found = []
     for choice in items_of(answer.get("choices")):
         message = object_of(choice.get("message"))
-        found.append(_message({"role": "assistant", **message}) if message else _completion(choice))
+        found.append(message_of({"role": "assistant", **message}) if message else _completion(choice))
     return found
 
 
@@ -100,7 +100,8 @@ def _completion(choice: Mapping[str, JsonValue]) -> Message:
     return Message("assistant", _text(choice.get("text")))
 
 
-def _message(message: Mapping[str, JsonValue]) -> Message:
+def message_of(message: Mapping[str, JsonValue]) -> Message:
+    """Return a message that is in the words of chat completions."""
     calls = tuple(
         ToolCall(_text(call.get("id")), _text(function.get("name")), _arguments(function.get("arguments")))
         for call in items_of(message.get("tool_calls"))

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dmrc.capture.conversation import Message, ToolCall, answered, asked
+from dmrc.capture.bodies import ParsedBodies
+from dmrc.capture.conversation import Message, ToolCall, answered, message_of
 from dmrc.conversations.names import model_of, service_of
 from dmrc.exchange import Exchange
+from dmrc.json_bytes import write_json
 
 _SYSTEM = frozenset(("system", "developer"))
 
@@ -119,6 +121,14 @@ class _Read:
     answers: tuple[Message, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A message, and what is equal of those that say the same."""
+
+    message: Message
+    key: int
+
+
 class _Reader:
     """Tells what is new in each request.
 
@@ -128,6 +138,7 @@ class _Reader:
 
     def __init__(self, first_number: int) -> None:
         self._first_number = first_number
+        self._messages: dict[bytes, _Known] = {}
         self._read: list[_Read] = []
         self._chains: set[int] = set()
         self._answers: set[int] = set()
@@ -143,19 +154,19 @@ class _Reader:
         self._read.append(self._tell(exchange))
 
     def _tell(self, exchange: Exchange) -> _Read:
-        messages, answers = asked(exchange), answered(exchange)
-        systems = [one for one in messages if one.role in _SYSTEM]
-        others = [one for one in messages if one.role not in _SYSTEM]
+        bodies = ParsedBodies()
+        messages, answers = self._asked(exchange, bodies), answered(exchange, bodies)
+        others = [one for one in messages if one.message.role not in _SYSTEM]
         known = self._known(others)
-        new = [one for one in systems if _key(one) not in self._systems]
-        self._systems.update(_key(one) for one in new)
-        for one in others[known:]:
+        systems = [one for one in messages if one.message.role in _SYSTEM and one.key not in self._systems]
+        self._systems.update(one.key for one in systems)
+        said = tuple(one.message for one in (*systems, *others[known:]))
+        for one in said:
             if one.role == "tool" and one.call_id:
                 self._results.setdefault(one.call_id, []).append((one.text, self._first_number + len(self._read)))
         self._answers.update(_key(one) for one in answers)
         self._learn(others, answers)
         bare = replace(exchange, request_body=b"", response_body=b"", chunk_offsets=())
-        said = (*new, *others[known:])
         return _Read(bare, said, len(messages) - len(said), tuple(answers))
 
     def turns(self) -> tuple[ConversationTurn, ...]:
@@ -188,19 +199,30 @@ class _Reader:
         text, brought = next(((text, brought) for text, brought in results if brought > number), (None, None))
         return ToolUse(call.id, call.name, call.arguments, text, brought)
 
-    def _known(self, messages: Sequence[Message]) -> int:
+    def _asked(self, exchange: Exchange, bodies: ParsedBodies) -> list[_Known]:
+        """Return the messages of a request; one that many requests repeat is read once."""
+        found = []
+        for written in bodies.messages(exchange):
+            known = self._messages.get(text := write_json(written))
+            if known is None:
+                message = message_of(written)
+                known = self._messages[text] = _Known(message, _key(message))
+            found.append(known)
+        return found
+
+    def _known(self, messages: Sequence[_Known]) -> int:
         """Return how many messages at the beginning were said before."""
         chain, known = 0, 0
-        for at, message in enumerate(messages, start=1):
-            chain = hash((chain, key := _key(message)))
-            if chain in self._chains or (message.role == "assistant" and key in self._answers):
+        for at, one in enumerate(messages, start=1):
+            chain = hash((chain, one.key))
+            if chain in self._chains or (one.message.role == "assistant" and one.key in self._answers):
                 known = at
         return known
 
-    def _learn(self, messages: Sequence[Message], answers: Sequence[Message]) -> None:
+    def _learn(self, messages: Sequence[_Known], answers: Sequence[Message]) -> None:
         chain = 0
-        for message in messages:
-            chain = hash((chain, _key(message)))
+        for one in messages:
+            chain = hash((chain, one.key))
             self._chains.add(chain)
         self._chains.update(hash((chain, _key(answer))) for answer in answers)
 

@@ -1,5 +1,5 @@
 // One conversation: bars and turns belong together, the request beside them, zoom, keys, and new turns as they come.
-import { $, ask, attempt, fill, folds, keys } from "./page.js";
+import { $, ask, attempt, every, fill, folds, keys } from "./page.js";
 import { setUp } from "./request.js";
 
 const LOOK_EVERY = 2000;
@@ -136,4 +136,4 @@ keys({
 zoomTo(0);
 const asked = document.getElementById(location.hash.slice(1));
 if (asked?.matches(".turn")) choose(asked);
-if ("live" in place.dataset) setInterval(() => { if (!document.hidden) look().catch(() => {}); }, LOOK_EVERY);
+if ("live" in place.dataset) every(LOOK_EVERY, look);

@@ -1,5 +1,5 @@
 // The list of conversations: filters, keys, and new ones as they are recorded.
-import { $, ask, attempt, keys } from "./page.js";
+import { $, ask, attempt, every, keys } from "./page.js";
 
 const LOOK_EVERY = 3000;
 const table = $("#conversations");
@@ -76,5 +76,4 @@ keys({
   "k ArrowUp": ["Previous conversation", () => move(-1)],
   Enter: ["Open it"],
 });
-// What it does not hear now is there at the next look.
-setInterval(() => { if (isWhole && !document.hidden) look().catch(() => {}); }, LOOK_EVERY);
+every(LOOK_EVERY, () => isWhole && look());

@@ -125,6 +125,19 @@ export async function fill(place, path, options = {}) {
   place.removeAttribute("aria-busy");
 }
 
+/**
+ * Do some work again and again while somebody sees the page; what fails is tried again. It takes a twentieth of the time
+ * at most: after work that took long, the next is later than `milliseconds`.
+ */
+export function every(milliseconds, work) {
+  const next = (wait) => setTimeout(async () => {
+    const began = performance.now();
+    if (!document.hidden) await Promise.resolve(work()).catch(() => {});
+    next(Math.max(milliseconds, 20 * (performance.now() - began)));
+  }, wait);
+  next(milliseconds);
+}
+
 // Telling.
 
 /** Show a line in a corner; nothing moves for it. `kind`: "" | "done" | "error". Errors stay until they are closed. */
