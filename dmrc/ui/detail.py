@@ -12,9 +12,10 @@ from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.conversation import answered, asked
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.exports import FORMS, is_whole
+from dmrc.capture.live import Started
 from dmrc.capture.parameters import parameters_of, tools_of
 from dmrc.capture.reading import ESTIMATED, text_of_request
-from dmrc.capture.summary import cells, made_on_purpose, outcome, plain
+from dmrc.capture.summary import cells, made_on_purpose, outcome, plain, running_cells
 from dmrc.exchange import FAULT, FAULT_PLANNED, FAULT_SKIPPED, REPLAYED, Exchange
 from dmrc.figures import count_text, share_text, span_text
 from dmrc.lens.record import look
@@ -108,6 +109,21 @@ def detail_values(database: ExchangeDatabase, exchange: Exchange) -> dict[str, o
         "copies": {name: label for name, label in _COPIES.items() if FORMS[name].accepts(exchange)},
         "is_whole": is_whole(exchange),
         "notes": _notes(exchange),
+    }
+
+
+def running_values(started: Started, tokens: int | None) -> dict[str, object]:
+    """Return what `request_running.html` shows of a request that has not ended.
+
+    `tokens` are those that it has so far; None: it waits for its model.
+    """
+    return {
+        "started": started,
+        "title": plain(started.prompt, _LONGEST_TITLE) or _OPERATIONS.get(started.operation, started.operation),
+        "row": running_cells(started, ""),
+        "tokens": tokens,
+        "neighbours": None,
+        "exchange": None,
     }
 
 

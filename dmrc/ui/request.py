@@ -22,8 +22,9 @@ from dmrc.errors import NotFoundError
 from dmrc.exchange import Exchange
 from dmrc.gateway.routes.documents import TEXT
 from dmrc.json_values import object_of
-from dmrc.ui.detail import badges, detail_values
+from dmrc.ui.detail import badges, detail_values, running_values
 from dmrc.ui.documents import HTML, PICTURE, ErasedRequests, PageBody, RequestFilters
+from dmrc.ui.events import progress
 from dmrc.ui.messages import message_views
 from dmrc.ui.rendering import render
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dmrc.gateway.plugins.context import DaemonParts
 
 _RECORD_SECONDS = 10.0
+_RUNNING_SECONDS = 0.3
 _PICTURE_HEADERS = {
     "content-security-policy": "default-src 'none'; sandbox",
     "cross-origin-resource-policy": "same-origin",
@@ -56,7 +58,11 @@ class RequestPage:
 
     async def show(self, id: str, filters: Annotated[RequestFilters, Query()]) -> Response:
         """Return the page of one request; the filters say among which ones the next and the previous are looked for."""
-        exchange, given = await self._exchange(id), filters.given()
+        given = filters.given()
+        frame: dict[str, object] = {"here": "requests", "version": __version__, "given": given}
+        exchange = await self._ended(id)
+        if exchange is None:
+            return HTMLResponse(render("request.html", **frame, **self._running(id)))
         beside = await asyncio.to_thread(neighbours, self._parts.database, read_filter(given), exchange.id)
         values = {**await self._values(exchange), "given": given, "neighbours": beside}
         return HTMLResponse(
@@ -65,7 +71,10 @@ class RequestPage:
 
     async def panel(self, id: str) -> Response:
         """Return the same without a page, to stand beside the list."""
-        values = await self._values(await self._exchange(id))
+        exchange = await self._ended(id)
+        if exchange is None:
+            return HTMLResponse(render("request_running.html", level=2, **self._running(id)))
+        values = await self._values(exchange)
         return HTMLResponse(await asyncio.to_thread(render, "request_detail.html", level=2, **values))
 
     async def answer(self, id: str) -> Response:
@@ -105,6 +114,17 @@ class RequestPage:
     async def _values(self, exchange: Exchange) -> dict[str, object]:
         values = await asyncio.to_thread(detail_values, self._parts.database, exchange)
         return {**values, "models": sorted(name for name, _ in await self._parts.catalog.names(None))}
+
+    async def _ended(self, id: str) -> Exchange | None:
+        """Return the exchange of an address; None where it runs still: it has a moment to end."""
+        try:
+            return await asyncio.wait_for(self._exchange(id), _RUNNING_SECONDS)
+        except TimeoutError:
+            return None if id in self._parts.lifecycle.running else await self._exchange(id)
+
+    def _running(self, id: str) -> dict[str, object]:
+        lifecycle = self._parts.lifecycle
+        return running_values(lifecycle.beginning(lifecycle.running[id]), progress(lifecycle).get(id))
 
     async def _exchange(self, id: str) -> Exchange:
         """Return the exchange of an address. It may have ended just now: the record is written a moment later."""

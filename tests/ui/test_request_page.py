@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import httpx
+import openai
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -256,6 +259,26 @@ def test_one_request_is_shown_whole_copied_and_sent_again(site: Site, open_page:
     page.locator(".now a").first.click()
     expect(tab(page, "Conversation").locator(".message.user")).to_contain_text("Say two words.")
     expect(page.locator(".detail-facts")).to_contain_text("playground")
+
+
+def test_a_request_that_runs_is_shown_whole_when_it_ends(site: Site, open_page: Open) -> None:
+    def ask() -> None:
+        with contextlib.suppress(openai.APIError):  # it is cancelled
+            site.ask("Tell all.", stream=True, max_tokens=800, extra_body={"ignore_eos": True})
+
+    page = open_page("/ui/requests")
+    asking = threading.Thread(target=ask)
+    asking.start()
+    row = page.locator("#rows tr.running")
+    row.wait_for()
+    page.goto(f"{site.url}/ui/requests/{(row.get_attribute('id') or '').removeprefix('r-')}")
+
+    expect(page.locator(".detail .badge")).to_have_text("Running")
+    expect(page.locator(".elapsed")).to_have_text(re.compile(r"\d"))
+    page.get_by_role("button", name="Cancel request").click()
+    expect(page.locator(".detail .badge")).to_have_text("Cancelled")
+    expect(tab(page, "Conversation").locator(".message.user")).to_contain_text("Tell all.")
+    asking.join()
 
 
 def test_tool_calls_have_their_results_beside_them_as_json(site: Site, open_page: Open) -> None:

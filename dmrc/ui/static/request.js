@@ -1,9 +1,10 @@
 // One request: the page of its own, and the panel beside the list, which calls `setUp` with what it put in.
 
-import { $, ask, attempt, keys, lines, post, tabs, toast } from "./page.js";
+import { $, ask, attempt, keys, lines, post, span, tabs, toast } from "./page.js";
 import { openAll, parse, shutAll, tree, visible } from "./json.js";
 
 const LONGEST_TEXT = 20_000;
+const LOOK_EVERY = 1000;
 
 async function text(path) {
   return (await ask(path, { headers: { accept: "text/plain" } })).text();
@@ -15,12 +16,52 @@ export function setUp(root, { isPage = false } = {}) {
   if (!detail) return () => {};
   const ending = new AbortController();
   const listen = (target, kind, act) => target?.addEventListener(kind, act, { signal: ending.signal });
+  if (detail.dataset.running) {
+    setUpRunning(detail, listen, ending.signal, isPage);
+    return () => ending.abort();
+  }
   const select = setUpTabs(detail, listen, isPage);
   setUpTexts(detail, listen, select);
   setUpMenu(detail, listen);
   setUpAgain(detail, listen);
   setUpDelete(detail, listen, isPage);
   return () => ending.abort();
+}
+
+// A request that runs: its seconds tick, and it is shown whole when it ends.
+
+function setUpRunning(detail, listen, signal, isPage) {
+  const begun = Number(detail.dataset.running) * 1000;
+  const { base } = detail.dataset;
+  let latest = () => {};
+  signal.addEventListener("abort", () => latest());
+  const tick = () => { $(".elapsed", detail).textContent = span(Date.now() - begun); };
+  const ticking = setInterval(tick, 200);
+  const asking = setInterval(() => attempt(look), LOOK_EVERY);
+  const stop = () => { clearInterval(ticking); clearInterval(asking); };
+  latest = stop;
+  let isLooking = false;
+  const look = async () => {
+    if (isLooking || !detail.isConnected) return;
+    isLooking = true;
+    const html = await text(`${base}/panel`).finally(() => { isLooking = false; });
+    const template = document.createElement("template");
+    template.innerHTML = html; // the server's own, in which every value is escaped
+    const next = $(".detail", template.content);
+    if (next.dataset.running) {
+      for (const part of [".detail-facts > span:not(.elapsed)", ":scope > .muted"]) $(part, detail)?.replaceWith($(part, next) ?? "");
+      return;
+    }
+    stop();
+    if (isPage) { location.reload(); return; }
+    detail.replaceWith(next);
+    latest = setUp(next);
+  };
+  listen($("button.cancel", detail), "click", () => attempt(async () => {
+    await post(`${base}/cancel`, {});
+    await look();
+  }));
+  tick();
 }
 
 // The tabs, and what is fetched when one is opened.
