@@ -2,7 +2,8 @@
 import { $, ago, ask, attempt, count, element, fill, span } from "./page.js";
 import { timeChart } from "./chart.js";
 
-const AGAIN_MS = 15000;
+const CONTAINERS_MS = 15000;
+const FIGURES_MS = 60000; // sums over a day of a busy service take the better part of a second
 const charts = new Map();
 
 async function figuresOf(section) {
@@ -66,18 +67,15 @@ async function cacheOf(section) {
 
 const sections = [...document.querySelectorAll("[data-project]")];
 
-async function now() {
-  // One project that has ended meanwhile says so, and the others go on.
-  await Promise.all(sections.flatMap((section) => [attempt(() => figuresOf(section)), attempt(() => containersOf(section))]));
-}
-
-async function again() {
-  if (!document.hidden) await now();
-  setTimeout(again, AGAIN_MS);
+/** Ask of all projects now, and again and again while the page is seen. One that has ended meanwhile says so. */
+async function keep(read, every) {
+  if (!document.hidden) await Promise.all(sections.map((section) => attempt(() => read(section))));
+  setTimeout(() => keep(read, every), every);
 }
 
 if (sections.length) {
-  again();
+  keep(figuresOf, FIGURES_MS);
+  keep(containersOf, CONTAINERS_MS);
   // The lens reads hundreds of requests of a service: one after the other, and once.
   attempt(async () => { for (const section of sections) await cacheOf(section); });
 }
