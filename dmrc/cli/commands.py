@@ -54,6 +54,7 @@ COMMANDS = {
         "dmrc.cli.record.requests.group:requests", "List what was asked, and how fast it was", _WATCHING
     ),
     "trace": LazyCommand("dmrc.cli.record.trace:trace", "Show the requests of one run of an app", _WATCHING),
+    "top": LazyCommand("dmrc.cli.record.top.command:top", "Watch requests, models and memory live", _WATCHING),
     "advise": LazyCommand("dmrc.cli.record.advise:advise", "Tell which prompts are computed again, and why", _WATCHING),
     "diff": LazyCommand(
         "dmrc.cli.record.diff.command:diff", "Send recorded requests to something else, and compare", _WATCHING

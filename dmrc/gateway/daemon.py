@@ -179,7 +179,7 @@ class Daemon:
             hosts=settings.hosts,
         )
         told = (self.recorder, self._containers, self.live)
-        lifecycle = Lifecycle(*told, self.masked, self._may_be_kept, self._requests)
+        lifecycle = self.lifecycle = Lifecycle(*told, self.masked, self._may_be_kept, self._requests)
         comparisons = self._kept(Comparisons(self.diffs, self.recorder, self.database, settings.port))
         shown = DaemonParts(
             *(settings, scheduler, self.recorder, self.database, self.live, lifecycle, catalog, models),

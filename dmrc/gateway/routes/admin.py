@@ -8,20 +8,19 @@ import os
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Literal, Protocol
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from dmrc import __version__
-from dmrc.background import apart
 from dmrc.capture.live import LiveEvents
 from dmrc.capture.recorder import Recorder
 from dmrc.engines.engine import Engine
 from dmrc.errors import BusyError, DmrcError, InputError, NotFoundError
 from dmrc.exchange import JsonValue
 from dmrc.gateway.inference.call_counter import CallCounter
+from dmrc.gateway.inference.lifecycle import Lifecycle
 from dmrc.gateway.plugins.hooks import Hooks
 from dmrc.gateway.projects.diffs import Diffs
 from dmrc.gateway.projects.keys import Keys
@@ -31,7 +30,6 @@ from dmrc.gateway.routes.admin_documents import (
     ConfigurationBody,
     ConfigurationName,
     Done,
-    Flushed,
     Known,
     Loaded,
     PageToken,
@@ -45,6 +43,7 @@ from dmrc.gateway.routes.admin_documents import (
     UnloadedRunners,
 )
 from dmrc.gateway.routes.admin_errors import on_error, on_mistake
+from dmrc.gateway.routes.admin_now import NowRoutes
 from dmrc.gateway.routes.admin_projects import ProjectRoutes
 from dmrc.gateway.routes.description import Description
 from dmrc.gateway.routes.diffs import DiffRoutes
@@ -56,7 +55,7 @@ from dmrc.gateway.routes.hosted import HostedRoutes
 from dmrc.gateway.routes.hosts import HostRoutes
 from dmrc.gateway.routes.keys import KeyRoutes
 from dmrc.gateway.routes.replica_logs import ReplicaLogRoutes
-from dmrc.gateway.routes.requests import EventStream, live_events
+from dmrc.gateway.routes.requests import EventStream
 from dmrc.gateway.server.bindings import Bindings
 from dmrc.gateway.server.page_sessions import LOGIN, PageSessions
 from dmrc.gateway.server.typed_routes import include, route_class, typed_router
@@ -71,7 +70,6 @@ from dmrc.scheduler.target import Target
 from dmrc.settings import Settings
 
 _ABOUT = "What the command line asks of the daemon. It may change with every version."
-_FLUSH_SECONDS = 2.0
 _HANG_UP_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 
@@ -90,6 +88,7 @@ class Administered(Protocol):
     configurator: Configurator
     scheduler: Scheduler
     recorder: Recorder
+    lifecycle: Lifecycle
     live: LiveEvents
     hooks: Hooks
     bindings: Bindings
@@ -122,6 +121,7 @@ def create_admin_app(daemon: Administered) -> FastAPI:
     FaultRoutes(daemon.hooks.faults).add_to(router)
     DiffRoutes(daemon.diffs, daemon.ending).add_to(router)
     ReplicaLogRoutes(daemon.scheduler).add_to(router)
+    NowRoutes(daemon.lifecycle, daemon.scheduler, daemon.live, daemon.recorder).add_to(router)
     HostRoutes(daemon.engines).add_to(router)
     daemon.hosted.add_to(router)
     include(app, router)
@@ -153,8 +153,6 @@ class _Admin:
         router.get("/use", response_class=Response, responses=EVENTS)(self.use)
         router.post("/projects/{name}/load/{key:path}", response_model=Loaded)(self.load)
         router.post("/load", response_model=Done)(self.preload)
-        router.get("/requests/live", response_class=Response, responses=EVENTS)(self.live)
-        router.post("/requests/flush", response_model=Flushed)(self.flush)
         router.post("/ui-token", response_model=PageToken)(self.page_token)
         router.get("/runners", response_model=list[RunnerDocument])(self.runners)
         router.post("/unload", response_model=UnloadedRunners)(self.unload)
@@ -224,14 +222,6 @@ class _Admin:
         return self._daemon.work.in_flight > 1 or any(
             runner.in_use or runner.waiting or runner.state is not RunnerState.READY for runner in runners
         )
-
-    async def live(self) -> Response:
-        """Stream requests as they start and complete."""
-        return EventStream(live_events(self._daemon.live))
-
-    async def flush(self) -> dict[str, bool]:
-        """Answer when what was recorded so far is on disk, or cannot be written soon."""
-        return {"written": await apart(partial(self._daemon.recorder.flush, _FLUSH_SECONDS), "flush")}
 
     async def load(self, name: str, key: str, wait: bool = True) -> Response | dict[str, object]:
         """Load a model of a project; without `wait` the answer is an empty object, at once."""

@@ -45,11 +45,12 @@ def show(app: App, id: str, raw: bool, part: str | None, as_json: bool) -> None:
         if part is None or sys.stdout.isatty():
             click.echo()
     else:
-        for line in _page(exchange, look(app.record, exchange), Screen.of_stdout()):
+        for line in page_lines(exchange, look(app.record, exchange), Screen.of_stdout()):
             click.echo(line)
 
 
-def _page(exchange: Exchange, seen: CacheLook | None, screen: Screen) -> Iterator[str]:
+def page_lines(exchange: Exchange, seen: CacheLook | None, screen: Screen) -> Iterator[str]:
+    """Yield the lines of a request; `seen` is what its prompt had of the cache, where somebody looked."""
     from dmrc.capture.summary import made_on_purpose, plain
     from dmrc.cli.record.cache_lines import look_lines
 

@@ -1,0 +1,1 @@
+"""`dmrc top`: what happens now, on a full screen."""
