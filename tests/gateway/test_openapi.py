@@ -96,7 +96,7 @@ GET /ui/conversations/rows             -
 GET /ui/conversations/{id}             -
 GET /ui/conversations/{id}/turns       -
 GET /ui/models                         -
-GET /ui/models/running                 -
+GET /ui/models/now                     -
 GET /ui/models/stored                  -
 GET /ui/models/{name}                  -
 POST /ui/models/load                   LoadModel
