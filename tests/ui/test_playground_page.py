@@ -364,6 +364,32 @@ def test_four_models_with_calls_and_a_picture_fit_and_are_accessible(
         keep_screenshot(page, f"playground-four-{width}-{scheme}")
 
 
+_BOTH_ASK = """
+import json, os, sys, urllib.request
+body = json.dumps({"model": "chat", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+page = {"cookie": sys.argv[2], "origin": sys.argv[1], "x-dmrc-project": "shop"}
+service = {"authorization": "Bearer " + os.environ["OPENAI_API_KEY"]}
+for path, headers in (("/ui/api", page), ("", service)):
+    asked = urllib.request.Request(sys.argv[1] + path + "/engines/v1/chat/completions", body, headers)
+    urllib.request.urlopen(asked).read()
+"""
+
+
+def test_what_a_person_tries_meets_no_faults_of_the_project_and_is_in_no_cassette(lab: Site) -> None:
+    wish = {"model": "near", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {"cookie": lab.cookie(), "origin": lab.url, "x-dmrc-project": "lab"}
+    lab.dmrc.ok("faults", "set", "--all", "-p", "lab", "error", cwd=lab.directory)
+
+    asked = httpx.post(f"{lab.url}/ui/api/engines/v1/chat/completions", headers=headers, json=wish, timeout=60)
+    lab.dmrc.ok("faults", "clear", "-p", "lab", cwd=lab.directory)
+    assert asked.status_code == 200
+
+    command = ("python3", "-c", _BOTH_ASK, lab.url, lab.cookie())
+    lab.dmrc.ok("exec", "--record=tapes", "web", "--", *command, cwd=lab.directory)
+    lab.dmrc.ok("env", "web", cwd=lab.directory)  # it records no more
+    assert [one.name for one in (lab.directory / "tapes").iterdir()] == ["web.jsonl"]
+
+
 MARKDOWN = """# Title
 Words with **bold**, *italics*, `<b>code</b>`, 2*3*4, [a](javascript:alert(1)) and <b onclick="x()">HTML</b>.
 
