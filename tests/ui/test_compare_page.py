@@ -111,7 +111,7 @@ def compared(site: Shop) -> str:
     body = {"ids": [id for ids in site.ids.values() for id in ids], "targets": [{"model": "bad", "project": "shop"}]}
     headers = site.headers()
     path = httpx.post(f"{site.url}/ui/compare", json=body, headers=headers).json()["url"]
-    eventually(lambda: httpx.get(f"{site.url}{path}/progress", headers=headers).json()["is_over"], "comparison")
+    eventually(lambda: over(site, path), "comparison")
     return str(path)
 
 
@@ -264,6 +264,58 @@ def test_what_cannot_be_compared_is_refused_with_its_reason(
 
     assert answer.status_code == status, answer.text
     assert said in answer.text
+
+
+def test_a_target_that_cannot_be_loaded_costs_its_own_column_only(site: Shop) -> None:
+    body = {"ids": site.ids["same"], "targets": [{"model": TINY, "flags": "--no-such-flag"}, {}]}
+
+    path = httpx.post(f"{site.url}/ui/compare", json=body, headers=site.headers()).json()["url"]
+    states = eventually(lambda: over(site, path), "comparison")
+
+    assert states == ["failed", "done"]
+    assert "--no-such-flag" in httpx.get(f"{site.url}{path}", headers=site.headers()).text
+
+
+def over(site: Shop, path: str) -> list[str] | None:
+    """Return the states of a comparison's columns when it is over; None before that."""
+    progress = httpx.get(f"{site.url}{path}/progress", headers=site.headers()).json()
+    return [one["state"] for one in progress["columns"]] if progress["is_over"] else None
+
+
+def test_no_more_comparisons_are_taken_than_are_worked_off(site: Shop) -> None:
+    site.server.may_answer.clear()
+    (wait,) = every_way("wait", "good", 1)
+    id = wait.send(site.dmrc.port, site.key)
+    site.dmrc.ok("requests", "--json")
+    body, headers = {"ids": [id], "targets": [{"model": "bad", "project": "shop"}]}, site.headers()
+
+    answers = [httpx.post(f"{site.url}/ui/compare", json=body, headers=headers) for _ in range(5)]
+    begun = [one.json()["url"] for one in answers[:4]]
+    for path in begun:
+        httpx.post(f"{site.url}{path}/cancel", json={}, headers=headers)
+    states = [eventually(lambda path=path: over(site, path), "comparison") for path in begun]
+    site.server.may_answer.set()
+
+    assert [one.status_code for one in answers] == [200] * 4 + [429]
+    assert "4 comparisons are under way. Wait for one, or cancel it" in answers[4].text
+    assert states == [["cancelled"]] * 4
+
+
+def test_what_is_masked_is_sent_with_the_mask_where_that_is_wanted(site: Shop) -> None:
+    path = f"{site.url}/engines/v1/chat/completions"
+    message = {"role": "user", "content": "same 7 of [redacted]"}
+    answer = httpx.post(
+        path, json={"model": "good", "messages": [message]}, headers={"authorization": f"Bearer {site.key}"}
+    )
+    site.dmrc.ok("requests", "--json")
+    address = f"{site.url}/ui/compare?ids={answer.headers['x-dmrc-exchange-id']}"
+
+    without = httpx.get(address, headers=site.headers()).text
+    masked = httpx.get(f"{address}&masked=true", headers=site.headers()).text
+
+    assert "cannot be sent: has something masked" in without
+    assert "Send the 1 with something masked, too" in without
+    assert "cannot be sent" not in masked
 
 
 def test_a_comparison_that_is_not_kept_says_so(site: Shop) -> None:
