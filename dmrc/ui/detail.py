@@ -15,7 +15,7 @@ from dmrc.capture.exports import FORMS, is_whole
 from dmrc.capture.live import Started
 from dmrc.capture.parameters import parameters_of, tools_of
 from dmrc.capture.reading import ESTIMATED, text_of_request
-from dmrc.capture.summary import cells, made_on_purpose, outcome, plain, running_cells
+from dmrc.capture.summary import cells, outcome, plain, running_cells
 from dmrc.exchange import FAULT, FAULT_PLANNED, FAULT_SKIPPED, REPLAYED, Exchange
 from dmrc.figures import count_text, share_text, span_text
 from dmrc.lens.record import look
@@ -26,6 +26,7 @@ from dmrc.ui.timeline import segments, ticks
 
 _LONGEST_TITLE = 160
 _LONGEST_FACT = 300
+_LONGEST_FAULT = 40
 _COPIES = {"curl": "curl", "python": "Python", "node": "JavaScript"}
 _OPERATIONS = {
     "chat": "Chat",
@@ -141,8 +142,8 @@ def badges(exchange: Exchange) -> list[Badge]:
             found = [Badge("done", "Done")]
     if REPLAYED in exchange.annotations:
         found.append(Badge("replayed", "Replayed"))
-    if fault := made_on_purpose(exchange):
-        found.append(Badge("fault", fault[0].upper() + fault[1:]))
+    if isinstance(fault := exchange.annotations.get(FAULT), str):
+        found.append(Badge("fault", f"Fault: {plain(fault, _LONGEST_FAULT)}"))
     return found
 
 

@@ -8,11 +8,12 @@ import pytest
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.frames import FrameKind, FrameReader, exchange_framed
-from dmrc.capture.masking import CaptureLimits, prepared
+from dmrc.capture.masking import CaptureLimits, capture_limits, prepared
 from dmrc.capture.media import without_media
 from dmrc.capture.preparing import filtered, recordable
 from dmrc.capture.redaction import Redactor
 from dmrc.capture.replacing import mask
+from dmrc.settings import Settings
 from tests.capture.recorded import recorded
 
 PNG = b"\x89PNG\r\n\x1a\n" + os.urandom(100_000)
@@ -133,3 +134,8 @@ def test_a_picture_whose_place_a_plugin_masks_is_not_kept():
 
     assert kept is not None
     assert kept.request_media == {}
+
+
+@pytest.mark.parametrize(("word", "keeps"), [("1", True), ("0", False), ("", False)])
+def test_the_environment_says_whether_pictures_are_kept(word, keeps):
+    assert capture_limits(Settings.from_environment({"DMRC_CAPTURE_MEDIA": word})).keeps_media is keeps

@@ -248,9 +248,10 @@ def test_what_is_made_is_told_wherever_one_looks(faulty: Faulty) -> None:
     faulty.record(answer)
     assert "made on purpose: error" in faulty.dmrc.ok("requests", "-n", "1")
     assert "made on purpose: error" in faulty.dmrc.ok("requests", "show", answer.headers["x-dmrc-exchange-id"])
-    assert '<span class="badge">made on purpose: error</span>' in faulty.dmrc.page("/ui/requests")
+    badge = '<span class="badge fault" title="made on purpose: error">fault: error</span>'
+    assert badge in faulty.dmrc.page("/ui/requests")
     page = faulty.dmrc.page(f"/ui/requests/{answer.headers['x-dmrc-exchange-id']}")
-    assert '<span class="badge fault">Made on purpose: error</span>' in page
+    assert '<span class="badge fault">Fault: error</span>' in page
 
 
 def test_what_was_set_is_listed_cleared_and_given_back_to_the_file(faulty: Faulty) -> None:

@@ -204,7 +204,7 @@ def test_a_picture_that_is_kept_is_shown_and_nothing_that_only_says_it_is_one(
 def test_what_plugins_noted_and_what_was_only_measured(site: Site, kinds: dict[str, str], open_page: Open) -> None:
     page = open_page(f"/ui/requests/{kinds['noted']}")
     expect(page.get_by_role("region", name="Plugin notes")).to_contain_text("topicwhales")
-    expect(page.locator(".detail-title .badge")).to_have_text(["Done", "Made on purpose: slow"])
+    expect(page.locator(".detail-title .badge")).to_have_text(["Done", "Fault: slow"])
 
     page.goto(f"{site.url}/ui/requests/{kinds['measured']}")
     expect(page.get_by_role("heading", level=1)).to_have_text("Chat")
