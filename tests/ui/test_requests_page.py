@@ -245,6 +245,41 @@ def test_chosen_requests_are_exported_compared_and_deleted(synthetic: SyntheticD
     assert not {*ids[1:]} & {one["id"] for one in json.loads(synthetic.dmrc.ok("requests", "--json"))}
 
 
+def test_one_request_opens_beside_the_list_by_keyboard_alone(open_page: Open) -> None:
+    page = open_page("/ui/requests?service=labels")
+    panel = page.get_by_role("complementary", name="Request")
+    ids = [str(id).removeprefix("r-") for id in rows_of(page).evaluate_all("(all) => all.map((one) => one.id)")]
+
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    expect(panel.locator(".detail")).to_have_attribute("data-id", ids[0])
+    page.wait_for_url(f"**/ui/requests?service=labels&show={ids[0]}")
+    page.keyboard.press("j")
+    expect(panel.locator(".detail")).to_have_attribute("data-id", ids[1])
+    expect(page.locator("#rows tr.current [data-name=time] a")).to_be_focused()
+    page.keyboard.press("k")
+    expect(panel.locator(".detail")).to_have_attribute("data-id", ids[0])
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    page.wait_for_url("**/ui/requests?service=labels")
+
+    page.goto(f"{page.url}&show={ids[2]}")
+    expect(panel.locator(".detail")).to_have_attribute("data-id", ids[2])
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/ui/requests/{ids[2]}?service=labels")
+
+
+def test_a_narrow_screen_opens_the_page_and_folds_the_filters(open_page: Open) -> None:
+    page = open_page("/ui/requests", viewport={"width": 390, "height": 800})
+    expect(page.locator("#quick")).to_be_hidden()
+    page.get_by_role("button", name="Filters").click()
+    expect(page.locator("#quick")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    rows_of(page).first.click(position={"x": 20, "y": 30})
+    page.wait_for_url(re.compile(r"/ui/requests/[0-9a-f-]{36}$"))
+
+
 def test_the_bars_are_of_the_95th_percentile_and_grey_where_nothing_is_known(open_page: Open) -> None:
     page = open_page("/ui/requests?service=web")
     widths = page.locator("#rows svg.span").evaluate_all(

@@ -153,7 +153,7 @@ export class Counts {
       return timeChart(place, { height: 96, onRange, ...options });
     };
     return {
-      requests: chart({ title: "Requests", series: [{ name: "succeeded", kind: "done" }, { name: "failed", kind: "failed" }], show: count }),
+      requests: chart({ title: "Requests", series: [{ name: "succeeded", kind: "done" }, { name: "failed", kind: "failed" }], show: (value) => (Number.isInteger(value) ? count(value) : "") }),
       took: chart({ title: "Mean time", kind: "lines", series: [{ name: "mean", kind: "p50" }], show: span }),
       tokens: chart({ title: "Tokens out", series: [{ name: "out", kind: "done" }], show: count }),
     };

@@ -39,7 +39,7 @@ export class SearchBox {
     this.input.addEventListener("input", () => { this.complete(); this.later(); });
     this.input.addEventListener("keydown", (event) => this.press(event));
     this.input.addEventListener("focus", () => this.complete());
-    this.input.addEventListener("blur", () => this.close());
+    this.input.addEventListener("blur", () => { this.close(); this.now(); });
     this.list.addEventListener("pointerdown", (event) => {
       event.preventDefault(); // the box keeps the focus
       const option = event.target.closest("[role=option]");
@@ -52,9 +52,10 @@ export class SearchBox {
     if (parse(this.input.value, this.names).toString() !== filters.toString()) this.input.value = write(filters);
   }
 
+  /** Half a name is no word to search for, nor half a value one to filter by: those wait for the rest. */
   later() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.now(), TYPED_MS);
+    if (this.list.hidden) this.timer = setTimeout(() => this.now(), TYPED_MS);
   }
 
   now() {
@@ -74,10 +75,12 @@ export class SearchBox {
     const [, name, begun] = /^([a-z]+):"?(.*)$/.exec(text) ?? [];
     if (name && this.names.includes(name)) {
       const known = [...new Set([...this.values(name).map(String), ...(HINTS[name] ?? [])])];
-      return known.filter((value) => value.toLowerCase().includes(begun.toLowerCase()) && value !== begun).map((value) => ({ text: write(new URLSearchParams([[name, value]])), shown: value }));
+      if (known.includes(begun)) return [];
+      return known.filter((value) => value.toLowerCase().includes(begun.toLowerCase())).map((value) => ({ text: write(new URLSearchParams([[name, value]])), shown: value }));
     }
     const all = [...this.names.map((one) => `${one}:`), "errors", "cancelled"];
-    return all.filter((one) => one.startsWith(text) && one !== text).map((one) => ({ text: one, shown: one }));
+    if (all.includes(text)) return [];
+    return all.filter((one) => one.startsWith(text)).map((one) => ({ text: one, shown: one }));
   }
 
   complete() {

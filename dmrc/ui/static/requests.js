@@ -159,12 +159,21 @@ function move(step) {
 
 const here = () => document.activeElement.closest("#rows tr") ?? (panel.id && list.rowOf(panel.id));
 
+function openPage() {
+  const focused = document.activeElement;
+  const isOther = focused.matches("button, input, summary, a") && !focused.closest("[data-name=time]");
+  const row = here();
+  if (isOther || !row) return false;
+  location.href = panel.pageOf(list.idOf(row), filters);
+  return true;
+}
+
 keys({
   "j ArrowDown": ["Next request", () => move(1)],
   "k ArrowUp": ["Previous request", () => move(-1)],
-  "o": ["Show beside the list", () => { const row = here(); if (!row || !panel.isWide) return false; panel.show(list.idOf(row), filters); return true; }],
-  "Enter": ["Open the page of the request", () => { const row = here(); if (!row || !document.activeElement.closest("#rows, #panel, body > *")) return false; if (document.activeElement.matches("button, input, a:not([data-name=time] a)")) return false; location.href = panel.pageOf(list.idOf(row), filters); return true; }],
-  "x": ["Select", () => { const row = here(); if (!row) return false; pick(row, !list.picked.has(list.idOf(row)), false); return true; }],
+  "o": ["Show beside the list", () => { const row = here(); if (row && panel.isWide) panel.show(list.idOf(row), filters); return Boolean(row) && panel.isWide; }],
+  "Enter": ["Open the page of the request", () => openPage()],
+  "x": ["Select", () => { const row = here(); if (row) pick(row, !list.picked.has(list.idOf(row)), false); return Boolean(row); }],
   "Escape": ["Close what is beside the list", () => panel.close()],
   "p": ["Pause", () => { togglePause(); }],
 });

@@ -23,7 +23,11 @@ _OPTIONS = (
     click.option("--model", type=model_name, help="Only of this model: its key, its name, or its full reference."),
     click.option("--node", help="Only those that a replica on this node answered: see dmrc ps."),
     click.option("--status", metavar="CODE", help="Only with this HTTP status: 404, or 4xx."),
+    click.option(
+        "--operation", metavar="NAME", help="Only of this kind: chat, completion, embedding, response, rerank."
+    ),
     click.option("--errors", is_flag=True, help="Only those that failed."),
+    click.option("--cancelled", is_flag=True, help="Only those that were cancelled, or whose caller hung up."),
     click.option("--slow", metavar="TIME", is_flag=False, flag_value="5s", help="Only slower than this. [5s]"),
     click.option("--since", metavar="TIME", help="Only since then: 10m, 2h, 7d, or 2026-01-31."),
     click.option("--before", metavar="TIME", help="Only before then: likewise."),
