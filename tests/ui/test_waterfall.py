@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from dmrc.conversations.listing import ConversationPage, ConversationSummary
 from dmrc.conversations.turns import conversation
 from dmrc.ui.conversation_view import ConversationView
 from dmrc.ui.rendering import render
@@ -75,6 +76,18 @@ def test_a_part_of_the_page_has_no_style_or_script_of_its_own_and_escapes_what_w
     assert "<img" not in html
     assert " style=" not in html
     assert "onerror=alert(1)&gt;" in html
+
+
+def test_a_question_in_a_list_has_the_direction_of_its_own_words() -> None:
+    """`dir=auto` looks past a `bdi`, and the beginning of a right-to-left question was cut."""
+    row = ConversationSummary(
+        id="x", project=None, services=("web",), models=("llm",), question="שלום", requests=1, is_more=False, failed=0,
+        prompt_tokens=None, completion_tokens=None, started_at=1.0, ended_at=2.0,
+    )  # fmt: skip
+
+    html = render("conversation-rows.html", listed=ConversationPage([row], None))
+
+    assert '<td data-name="question" dir="auto"><a href="/ui/conversations/x">שלום</a></td>' in html
 
 
 @pytest.mark.parametrize("length", [999, 1000, 1001])
