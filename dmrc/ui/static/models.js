@@ -52,7 +52,14 @@ async function pull(model) {
   }
   const answer = post("/ui/models/pull", { model });
   if (isIndex) setTimeout(refresh, 300);
-  const pulled = await (await answer).json();
+  let pulled;
+  try {
+    pulled = await (await answer).json();
+  } catch (error) {
+    if (!isIndex || error.name === "AbortError") throw error;
+    toast(`${model} was not pulled`, "error"); // why stands among the pulls, and stays there
+    return;
+  }
   toast(pulled.was_present ? `${model} is up to date` : `${model} pulled`, "done");
 }
 
