@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from dmrc.capture.database import ExchangeDatabase
-from dmrc.capture.queries import ExchangeFilter, where_clause
+from dmrc.capture.queries import MODEL_COLUMNS, ExchangeFilter, where_clause
 from dmrc.capture.schema import explained, open_for_reading
 
 
@@ -27,13 +27,18 @@ def neighbours(database: ExchangeDatabase, query: ExchangeFilter, id: str) -> Ne
 
 
 def _newer(database: ExchangeDatabase, query: ExchangeFilter, id: str) -> str | None:
-    where, values = where_clause(replace(query, since=None))
     # Ids sort by time: what is newer than this one has a greater id, whatever `since` says.
-    statement = f"SELECT id FROM exchanges WHERE {where} AND id > ? ORDER BY id LIMIT 1"  # noqa: S608
+    where, values = where_clause(replace(query, since=None, model=None))
+    # One walk for each column of a model: an OR would read and sort every match.
+    models = ["true"] if query.model is None else [f"{column} = ?" for column in MODEL_COLUMNS]
     with explained(database.path):
         connection = open_for_reading(database.path)
         if connection is None:
             return None
         with closing(connection):
-            row = connection.execute(statement, [*values, id]).fetchone()
-            return None if row is None else str(row[0])
+            named = [] if query.model is None else [query.model]
+            found = []
+            for model in models:
+                statement = f"SELECT id FROM exchanges WHERE {model} AND {where} AND id > ? ORDER BY id LIMIT 1"  # noqa: S608
+                found += connection.execute(statement, [*named, *values, id]).fetchall()
+            return min((str(row[0]) for row in found), default=None)

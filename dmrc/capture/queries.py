@@ -16,8 +16,10 @@ _JOINED = {"conversation": "conversation_id", "session": "session_id", "trace": 
 _EQUAL = {**{name: name for name in ("project", "service", "node", "operation")}, **_JOINED}
 """Conditions that say what a column must be, with its name."""
 
-_MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
-_IS_MODEL = f"({' OR '.join(f'{column} = ?' for column in _MODEL_COLUMNS)})"
+MODEL_COLUMNS = ("model_key", "model_reference", "model_requested")
+"""In which a model is looked for; each has an index."""
+
+_IS_MODEL = f"({' OR '.join(f'{column} = ?' for column in MODEL_COLUMNS)})"
 
 Value = str | int | float
 """A parameter of a statement."""
@@ -64,7 +66,7 @@ def is_shown(exchange: Exchange, query: ExchangeFilter) -> bool:
     status, failed = exchange.status or 0, exchange.error_type is not None
     return (
         all(getattr(query, name) in (None, getattr(exchange, column)) for name, column in _EQUAL.items())
-        and query.model in (None, *(getattr(exchange, column) for column in _MODEL_COLUMNS))
+        and query.model in (None, *(getattr(exchange, column) for column in MODEL_COLUMNS))
         and (query.status is None or query.status[0] <= status <= query.status[1])
         and (not query.failed or failed or status >= 400)
         and (not query.cancelled or exchange.was_cancelled)
@@ -91,7 +93,7 @@ def page_statement(
     rare = _joined_index(query) or _rare_index(query)
     walks = [
         f"SELECT id FROM exchanges INDEXED BY {rare or f'{prefix}_{column}'} WHERE {column} = ? AND {where}"  # noqa: S608
-        for column in _MODEL_COLUMNS
+        for column in MODEL_COLUMNS
     ]
     ids = f"{' UNION '.join(walks)} {order} LIMIT ?"
     statement = f"SELECT {columns} FROM exchanges WHERE id IN ({ids}) {order}"  # noqa: S608
@@ -127,7 +129,7 @@ def _conditions_but_words(query: ExchangeFilter) -> tuple[list[str], list[Value]
     conditions, values = _conditions(query)
     if query.model is not None:
         conditions.append(_IS_MODEL)
-        values += [query.model] * len(_MODEL_COLUMNS)
+        values += [query.model] * len(MODEL_COLUMNS)
     return conditions, values
 
 

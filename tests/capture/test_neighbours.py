@@ -33,6 +33,15 @@ def test_neighbours_are_the_next_ones_that_the_filter_shows(database):
     assert neighbours(database, ExchangeFilter(model="none"), web.id) == Neighbours(None, None)
 
 
+def test_a_model_is_found_by_each_of_its_names(database):
+    names = ({"model_key": "m"}, {"model_reference": "m"}, {"model_key": "other"}, {"model_requested": "m"})
+    first, second, _, last = made = [replace(one, **name) for one, name in zip(many(4), names, strict=True)]
+    database.insert_many(made)
+
+    assert neighbours(database, ExchangeFilter(model="m"), first.id) == Neighbours(second.id, None)
+    assert neighbours(database, ExchangeFilter(model="m"), second.id) == Neighbours(last.id, first.id)
+
+
 def test_words_and_times_leave_out_neighbours_too(database):
     whale, fish, other = asked("a whale", received_at=10.0), asked("a fish"), asked("a whale again")
     database.insert_many([whale, fish, other])
