@@ -25,7 +25,7 @@ from tests.ui.planted import plant
 VIEWS = {
     "overview": "/ui/overview",
     "requests": "/ui/requests",
-    "request": "/ui/requests/{id}",
+    "request": "/ui/requests/{conversation}",
     "panel": "/ui/requests?show={id}",
     "conversations": "/ui/conversations",
     "conversation": "/ui/conversations/{conversation}",

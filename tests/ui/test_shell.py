@@ -97,7 +97,7 @@ def test_a_phone_has_a_bar_with_the_rest_behind_more(open_page: Open) -> None:
 
 
 def test_a_toast_moves_nothing_and_an_error_stays(open_page: Open) -> None:
-    page = open_page("/ui/overview")
+    page = open_page("/ui/projects")
     height = page.evaluate("document.documentElement.scrollHeight")
 
     _in_page(page, "parts.toast('Saved', 'done'); parts.attempt(() => { throw new Error('No room on the disk'); })")

@@ -238,15 +238,3 @@ class TimeChart {
     event.stopPropagation();
   }
 }
-
-/** The former small bar chart of the list, until the list has the one above. */
-export function chart(title, values, { show = String } = {}) {
-  const svg = document.createElementNS(SVG, "svg");
-  const most = Math.max(...values, 0);
-  svg.setAttribute("viewBox", `0 0 ${values.length} 40`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `${title}, at most ${show(most)}`);
-  values.forEach((value, at) => { if (value) draw(svg, "rect", { class: "bar prefill", x: at + 0.1, width: 0.8, y: 40 - (value / most) * 40, height: (value / most) * 40 }); });
-  return element("figure", {}, svg, element("figcaption", { textContent: title }));
-}
