@@ -1,10 +1,17 @@
 // One request beside the list. The list stays; j and k move, and what is shown follows.
-import { $, ask, attempt } from "./page.js";
+import { $, ask, attempt, element } from "./page.js";
 import { setUp } from "./request.js";
 import { focus, idOf, rowOf, rows } from "./requests-list.js";
 
 const WIDE = matchMedia("(min-width: 1121px)");
 const MOVED_MS = 120;
+
+/** The style of a request comes with the first one: the list is painted without it. */
+let styled = null;
+const style = () => (styled ??= new Promise((done) => {
+  const link = element("link", { rel: "stylesheet", href: "/ui/static/request.css", onload: done, onerror: done });
+  document.head.append(link);
+}));
 
 export class Panel {
   constructor() {
@@ -52,6 +59,7 @@ export class Panel {
     this.loading = new AbortController();
     this.place.setAttribute("aria-busy", "true");
     const html = await (await ask(`/ui/requests/${id}/panel`, { signal: this.loading.signal })).text();
+    await style();
     if (id !== this.id) return;
     const tab = $('[role="tab"][aria-selected="true"]', this.body)?.id;
     this.end();
