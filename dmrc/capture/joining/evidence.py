@@ -7,40 +7,18 @@ nobody else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
 
 from dmrc.capture.bodies import ParsedBodies
-from dmrc.capture.conversation import Message, answered, asked
-from dmrc.capture.joining.fragments import WHITESPACE, fragments_in, fragments_of, spread
-from dmrc.capture.joining.history import read_history
+from dmrc.capture.conversation import answer_document
+from dmrc.capture.joining import kinds
+from dmrc.capture.joining.fragments import WHITESPACE, fragments_in, fragments_of, is_echo
+from dmrc.capture.joining.history import ChatHistory, calls_of, read_history, text_of
 from dmrc.exchange import Exchange, JsonValue
-from dmrc.json_values import object_of
-
-
-class EvidenceKind(IntEnum):
-    """Kinds of evidence, the strongest first."""
-
-    SESSION = 0
-    """The caller named its conversation: by `x-session-id`, or as `conversation` of the Responses."""
-    RESPONSE = 1
-    """Id of an answer of the Responses, which a request names as `previous_response_id`."""
-    TRACE = 2
-    """The caller's trace."""
-    CALL = 3
-    """Id of a call of a tool: said in the answer, repeated with the result."""
-    CHAIN = 4
-    """All messages but those of the system, up to and with an answer."""
-    FAILED = 5
-    """All messages of a request that got no answer: who sends them again tries once more."""
-    TURN = 6
-    """One answer and what was asked before it, where earlier messages were left out or summarised."""
-    FRAGMENT = 7
-    """A sentence or line of an answer, in whatever text it is repeated."""
-
+from dmrc.json_values import items_of, object_of
 
 Mark = tuple[int, int]
 """A kind and a hash of 64 bits, signed."""
@@ -50,6 +28,8 @@ _MOST_ANSWERS = 8
 _MOST_TURNS = 4
 # What is shorter is said alike in many conversations.
 _SHORTEST_TURN = 48
+# So many messages with an answer at their end are no other conversation's, however it began.
+_CHAIN = 8
 # Ids that servers draw at random have letters and digits in one word; `call_0` and `functions.find:0` have not.
 _RANDOM_ID = re.compile(r"(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9]{8,}|[0-9a-f]{4,12}(?:-[0-9a-f]{4,12}){3,}")
 
@@ -98,14 +78,6 @@ class _Scope:
             hashed.update(part)
         return int.from_bytes(hashed.digest(), signed=True)
 
-    def chain(self, parts: Sequence[bytes]) -> list[int]:
-        """Return the hash of the first part, of the first two, and so on."""
-        hashed, found = self._begun.copy(), []
-        for part in parts:
-            hashed.update(part)
-            found.append(int.from_bytes(hashed.copy().digest(), signed=True))
-        return found
-
     def text(self, text: str) -> int:
         return self.hash(text.encode("utf-8", "replace"))
 
@@ -120,61 +92,74 @@ def evidence_of(exchange: Exchange, bodies: ParsedBodies | None = None) -> Evide
     if not exchange.request_body:
         return Evidence(says=named, repeats=named) if named else None
     document = bodies.whole(exchange.request_body)
-    messages, answers = asked(exchange, bodies), answered(exchange, bodies)[:_MOST_ANSWERS]
+    messages = bodies.messages(exchange)
+    choices = items_of(answer_document(exchange, bodies).get("choices"))[:_MOST_ANSWERS]
+    answers = [_answer(choice) for choice in choices]
     if conversation := _id_of(document.get("conversation")):
-        named.append((EvidenceKind.SESSION, scope.text(f"conversation {conversation}")))
+        named.append((kinds.SESSION, scope.text(f"conversation {conversation}")))
     says, repeats = list(named), list(named)
     if previous := document.get("previous_response_id"):
-        repeats.append((EvidenceKind.RESPONSE, scope.text(str(previous))))
+        repeats.append((kinds.RESPONSE, scope.text(str(previous))))
     if exchange.operation == "response" and (response_id := _response_id(exchange, bodies)):
-        says.append((EvidenceKind.RESPONSE, scope.text(response_id)))
+        says.append((kinds.RESPONSE, scope.text(response_id)))
     repeats += _calls(_repeated_calls(messages), scope)
-    says += _calls((call.id for answer in answers for call in answer.calls), scope)
-    return _with_words(exchange, scope, messages, answers, says, repeats)
-
-
-def _with_words(
-    exchange: Exchange,
-    scope: _Scope,
-    messages: Sequence[Message],
-    answers: Sequence[Message],
-    says: list[Mark],
-    repeats: list[Mark],
-) -> Evidence:
-    """Add what the words of the messages and answers say and repeat."""
+    says += _calls((call.id for answer in answers for call in calls_of(answer)), scope)
     history = read_history(messages)
-    chain = scope.chain(history.parts)
-    repeats += ((EvidenceKind.CHAIN, chain[end - 1]) for end in history.answer_ends[:_MOST_TURNS])
-    failed = [(EvidenceKind.FAILED, one) for one in chain[-1:]]
-    repeats += failed
-    repeats += (
-        (EvidenceKind.TURN, scope.hash(*turn))
-        for turn in history.turns[:_MOST_TURNS]
-        if sum(map(len, turn)) >= _SHORTEST_TURN
-    )
-    if is_failed(exchange):
-        says += failed
-    for answer in answers:
-        said = read_history((answer,)).parts
-        if not said or not history.parts:
-            continue
-        says.append((EvidenceKind.CHAIN, scope.hash(*history.parts, *said)))
-        turn = (history.parts[-1], *said)
-        if sum(map(len, turn)) >= _SHORTEST_TURN:
-            says.append((EvidenceKind.TURN, scope.hash(*turn)))
-    everything = b"\n".join(message.text.encode("utf-8", "replace").translate(None, WHITESPACE) for message in messages)
-    own = (piece for piece in fragments_of(answers) if piece not in everything)  # what echoes its prompt says nothing
-    says += spread([(EvidenceKind.FRAGMENT, scope.hash(piece)) for piece in own])
-    held = [[(scope.hash(piece), len(piece)) for piece in pieces] for pieces in fragments_in(messages)]
-    new = dict(held[0])
+    _add_history(exchange, scope, history, answers, says, repeats)
+    says += _said_fragments(exchange, scope, answers)
+    new, former = fragments_in([(one.get("role") == "assistant", text_of(one)) for one in reversed(messages)])
+    held = {scope.hash(piece): len(piece) for piece in new}
     return Evidence(
-        says=tuple(dict.fromkeys(says)),
-        repeats=tuple(dict.fromkeys(repeats)),
-        fragments=tuple((new | dict(held[1])).items()),
-        new_fragments=len(new),
+        says=says,
+        repeats=repeats,
+        fragments=[*(held | {scope.hash(piece): len(piece) for piece in former}).items()],
+        new_fragments=len(held),
         is_short=sum(map(len, history.parts)) < _SHORTEST_TURN,
         has_history=bool(history.answer_ends),
     )
+
+
+def _add_history(
+    exchange: Exchange,
+    scope: _Scope,
+    history: ChatHistory,
+    answers: Sequence[Mapping[str, JsonValue]],
+    says: list[Mark],
+    repeats: list[Mark],
+) -> None:
+    """Add what the messages and answers say and repeat."""
+    parts = history.parts
+    if not parts:
+        return
+    ends = history.answer_ends[:_MOST_TURNS]
+    repeats += ((kinds.CHAIN, scope.hash(*parts[max(end - _CHAIN, 0) : end])) for end in ends)
+    failed = (kinds.FAILED, scope.hash(*parts[-_CHAIN:]))
+    repeats.append(failed)
+    repeats += (mark for end in ends for mark in _turn(scope, parts[max(end - 2, 0) : end]))
+    if is_failed(exchange):
+        says.append(failed)
+    for answer in answers:
+        if said := read_history((answer,)).parts:
+            says.append((kinds.CHAIN, scope.hash(*parts[1 - _CHAIN :], *said)))
+            says += _turn(scope, (parts[-1], *said))
+
+
+def _turn(scope: _Scope, parts: Sequence[bytes]) -> Iterator[Mark]:
+    if sum(map(len, parts)) >= _SHORTEST_TURN:
+        yield kinds.TURN, scope.hash(b"turn", *parts)
+
+
+def _said_fragments(exchange: Exchange, scope: _Scope, answers: Sequence[Mapping[str, JsonValue]]) -> Iterator[Mark]:
+    for answer in answers:
+        for piece in fragments_of(text_of(answer), [call.arguments for call in calls_of(answer)]):
+            if not is_echo(piece, exchange.request_body):
+                packed = piece.encode("utf-8", "replace").translate(None, WHITESPACE)
+                yield kinds.FRAGMENT, scope.hash(packed)
+
+
+def _answer(choice: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return a choice as a message; one of a plain completion has its text beside."""
+    return {"role": "assistant", "content": choice.get("text"), **object_of(choice.get("message"))}
 
 
 def is_failed(exchange: Exchange) -> bool:
@@ -184,22 +169,28 @@ def is_failed(exchange: Exchange) -> bool:
 
 def _named_by_caller(exchange: Exchange, scope: _Scope) -> Iterator[Mark]:
     if exchange.session_id:
-        yield EvidenceKind.SESSION, scope.text(f"session {exchange.session_id}")
+        yield kinds.SESSION, scope.text(f"session {exchange.session_id}")
     if exchange.trace_id:
-        yield EvidenceKind.TRACE, scope.text(f"trace {exchange.trace_id}")
+        yield kinds.TRACE, scope.text(f"trace {exchange.trace_id}")
 
 
-def _repeated_calls(messages: Sequence[Message]) -> Iterator[str]:
+def _repeated_calls(messages: Sequence[Mapping[str, JsonValue]]) -> Iterator[str]:
     """Yield ids of calls, those of the newest messages first."""
     for message in reversed(messages):
-        if message.call_id:
-            yield message.call_id
-        yield from (call.id for call in message.calls)
+        if isinstance(call_id := message.get("tool_call_id"), str):
+            yield call_id
+        if "tool_calls" in message:
+            yield from (id for call in items_of(message["tool_calls"]) if isinstance(id := call.get("id"), str))
 
 
 def _calls(ids: Iterator[str], scope: _Scope) -> list[Mark]:
-    distinct = dict.fromkeys(one for one in ids if _RANDOM_ID.search(one))
-    return [(EvidenceKind.CALL, scope.text(one)) for one in list(distinct)[:_MOST_CALLS]]
+    distinct: dict[str, None] = {}
+    for one in ids:
+        if _RANDOM_ID.search(one):
+            distinct[one] = None
+            if len(distinct) == _MOST_CALLS:
+                break
+    return [(kinds.CALL, scope.text(one)) for one in distinct]
 
 
 def _response_id(exchange: Exchange, bodies: ParsedBodies) -> str | None:

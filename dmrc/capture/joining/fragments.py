@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from zlib import crc32
 
-from dmrc.capture.conversation import Message, ToolCall
 from dmrc.json_values import parse_json
 
 WHITESPACE = b" \t\r\n\v\f"
@@ -16,6 +16,8 @@ WHITESPACE = b" \t\r\n\v\f"
 # It begins with one set of characters, by which a text is searched ten times as fast as by several ways to begin.
 _END = re.compile(r"[.!?:;\r\n\\。！？；：](?:(?<=[\r\n。！？；：])|(?<=[.!?:;])[\"')\]*_]*\s|(?<=\\)[nrt])")
 _AROUND = " \t\"'`*_#>-•–—()[]{}<>|/\\.,:;!?0123456789"
+_PLAIN = re.compile(r"[ !#-\[\]-~]+")
+_SHORTEST_PLAIN = 12
 _SHORTEST = 24
 _LEAST = 32
 _LONGEST_MESSAGE = 8 << 10
@@ -24,50 +26,65 @@ _LONGEST_FORMER = 4 << 10
 _KEPT = 6
 
 
-def fragments_of(answers: Sequence[Message]) -> Iterator[bytes]:
-    """Yield what later requests may quote of answers, with the texts among the arguments of their calls.
+def fragments_of(text: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Return what later requests may quote of an answer: a few pieces, always the same, from all over a long one.
 
+    With the texts among the `arguments` of its calls, JSON each: an agent that is called as a tool gets one as prompt.
     How an answer of several sentences begins and ends is said in many: "Here is …", "Let me know if …".
     """
-    for answer in answers:
-        yield from _distinctive(list(_pieces(_core(answer.text))))
-        for call in answer.calls:
-            for text in _texts(call):
-                yield from _distinctive(list(_pieces(text)))
+    found = _distinctive(_pieces(_core(text)))
+    for one in arguments:
+        for value in _texts(one):
+            found |= _distinctive(_pieces(value))
+    return [found[piece] for piece in (found if len(found) <= _KEPT else sorted(found, key=_spread)[:_KEPT])]
 
 
-def fragments_in(messages: Sequence[Message]) -> tuple[list[bytes], list[bytes]]:
+def fragments_in(messages: Sequence[tuple[bool, str]]) -> tuple[dict[bytes, str], dict[bytes, str]]:
     """Return the fragments since the last answer, and those before, of so much text as may be read of one request.
 
-    The newest messages are read first.
+    `messages` tells of each whether it is an answer, and its text, the newest first.
     """
-    new: list[bytes] = []
-    former: list[bytes] = []
+    new: dict[bytes, str] = {}
+    former: dict[bytes, str] = {}
     found, left = new, _LONGEST_NEW
-    for message in reversed(messages):
-        if found is new and message.role == "assistant":
+    for is_answer, text in messages:
+        if found is new and is_answer:
             found, left = former, _LONGEST_FORMER
         if left <= 0:
+            if found is former:
+                break
             continue
-        text = message.text
         if len(text) > (most := min(left, _LONGEST_MESSAGE)):
             text = f"{text[: most // 2]}\n{text[-most // 2 :]}"
         left -= len(text)
-        found += _pieces(text)
+        found |= _pieces(text)
     return new, former
 
 
-def spread(marks: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return a few, always the same ones, from all over a long answer."""
-    return marks if len(marks) <= _KEPT else sorted(marks)[:_KEPT]
+def is_echo(piece: str, request_body: bytes) -> bool:
+    """Return whether a piece of an answer stands in the body of its request: what echoes its prompt says nothing.
+
+    Characters that JSON may have as escapes are not looked for.
+    """
+    plain = max(_PLAIN.findall(piece), key=len, default="")
+    return len(plain) >= _SHORTEST_PLAIN and plain.encode() in request_body
 
 
-def _pieces(text: str) -> Iterator[bytes]:
-    for piece in _END.split(text):
-        if len(piece) >= _SHORTEST:
-            packed = piece.strip(_AROUND).encode("utf-8", "replace").translate(None, WHITESPACE)
+def _spread(piece: bytes) -> int:
+    """Return a number by which pieces are chosen, which has nothing to do with their place."""
+    return crc32(piece)
+
+
+def _pieces(text: str) -> dict[bytes, str]:
+    """Return the pieces of a text, by their characters without spaces."""
+    found = {}
+    for one in _END.split(text):
+        if len(one) >= _SHORTEST:
+            piece = one.strip(_AROUND)
+            packed = piece.encode("utf-8", "replace").translate(None, WHITESPACE)
             if len(packed) >= _SHORTEST:
-                yield packed
+                found[packed] = piece
+    return found
 
 
 def _core(text: str) -> str:
@@ -80,14 +97,13 @@ def _core(text: str) -> str:
     return text[ends[0].end() if ends[0][0][0] in ".!?:" else 0 : last]
 
 
-def _distinctive(pieces: Sequence[bytes]) -> Sequence[bytes]:
+def _distinctive(pieces: dict[bytes, str]) -> dict[bytes, str]:
     """Return the pieces; none where all of them together are a few words."""
-    return pieces if sum(map(len, pieces)) >= _LEAST else ()
+    return pieces if sum(map(len, pieces)) >= _LEAST else {}
 
 
-def _texts(call: ToolCall) -> Iterator[str]:
-    """Yield the texts among the arguments of a call: an agent that is called as a tool gets one as its prompt."""
-    value = parse_json(call.arguments.encode("utf-8", "replace"))
+def _texts(arguments: str) -> Iterator[str]:
+    value = parse_json(arguments.encode("utf-8", "replace"))
     values = value.values() if isinstance(value, dict) else ()
     lists = (one if isinstance(one, list) else [one] for one in values)
     yield from (text for text in chain.from_iterable(lists) if isinstance(text, str))

@@ -1,41 +1,57 @@
-"""The messages of a request as bytes to be hashed: alike for all dialects, however clients space and split them."""
+"""The newest messages of a request as bytes to be hashed: alike in all dialects, however they are spaced and split."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from dmrc.capture.conversation import Message
+from dmrc.capture.conversation import parts_of
 from dmrc.capture.joining.fragments import WHITESPACE
+from dmrc.exchange import JsonValue
+from dmrc.json_values import items_of, object_of
 
 _SYSTEM = ("system", "developer")
 _TOOL = ("tool", "function")
+_MOST_MESSAGES = 32
+_LONG_TEXT = 2000
+_SAMPLE = 300
+
+
+class RepeatedCall(NamedTuple):
+    """A call of a tool in a message."""
+
+    id: str
+    """Or "" where the dialect has none."""
+    name: str
+    """Of the tool."""
+    arguments: str
+    """One spelling of the JSON, however a client wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatHistory:
-    """What was said up to a request, without system prompts."""
+    """What was said at last, without system prompts."""
 
     parts: tuple[bytes, ...]
     """One for each message; answers that follow each other are one, since the Responses have their items apart."""
     answer_ends: tuple[int, ...]
     """Numbers of parts that end with an answer, the newest first."""
-    turns: tuple[tuple[bytes, ...], ...]
-    """For each answer, the message before it and the answer itself; the newest first."""
 
 
-def read_history(messages: Sequence[Message]) -> ChatHistory:
-    """Return the messages as parts."""
+def read_history(messages: Sequence[Mapping[str, JsonValue]]) -> ChatHistory:
+    """Return the newest messages, of which each is in the words of chat completions, as parts."""
     parts: list[bytes] = []
     ends: list[int] = []
     is_open = False  # whether the last part is an answer
-    for message in messages:
-        if message.role in _SYSTEM:
+    for message in messages[-_MOST_MESSAGES:]:
+        role = message.get("role")
+        if role in _SYSTEM:
             continue
         said = _said(message)
-        if message.role != "assistant":
-            parts.append((b"t:" if message.role in _TOOL else b"u:") + said + b"\0")
+        if role != "assistant":
+            parts.append((b"t:" if role in _TOOL else b"u:") + said + b"\0")
             is_open = False
         elif not said:
             continue  # thoughts alone, which many clients leave out
@@ -46,18 +62,43 @@ def read_history(messages: Sequence[Message]) -> ChatHistory:
             ends.append(len(parts))
             is_open = True
     ends.reverse()
-    return ChatHistory(tuple(parts), tuple(ends), tuple(tuple(parts[max(end - 2, 0) : end]) for end in ends))
+    return ChatHistory(tuple(parts), tuple(ends))
 
 
-def _said(message: Message) -> bytes:
-    text = message.text.encode("utf-8", "replace").translate(None, WHITESPACE)
-    calls = (f"\n{call.name}{_ordered(call.arguments)}" for call in message.calls)
-    return text + "".join(calls).encode("utf-8", "replace") if message.calls else text
+def text_of(message: Mapping[str, JsonValue]) -> str:
+    """Return the words of a message."""
+    content = message.get("content") or message.get("refusal")
+    return content if isinstance(content, str) else "\n".join(parts_of(content))
 
 
-def _ordered(arguments: str) -> str:
-    """Return arguments as one spelling: clients read them as objects and write them again."""
+def calls_of(message: Mapping[str, JsonValue]) -> list[RepeatedCall]:
+    """Return the calls of tools in a message."""
+    return [_call(call) for call in items_of(message.get("tool_calls"))] if "tool_calls" in message else []
+
+
+def _call(call: Mapping[str, JsonValue]) -> RepeatedCall:
+    id, function = call.get("id"), object_of(call.get("function"))
+    return RepeatedCall(
+        id if isinstance(id, str) else "", str(function.get("name") or ""), _ordered(function.get("arguments"))
+    )
+
+
+def _said(message: Mapping[str, JsonValue]) -> bytes:
+    """Return what a message says, of a long text its length and samples."""
+    text = text_of(message)
+    if len(text) > _LONG_TEXT:
+        text = text.strip()
+        middle = len(text) // 2
+        text = f"{len(text)} {text[:_SAMPLE]}{text[middle : middle + _SAMPLE]}{text[-_SAMPLE:]}"
+    said = text.encode("utf-8", "replace").translate(None, WHITESPACE)
+    calls = calls_of(message)
+    return said + "".join(f"\n{one.name}{one.arguments}" for one in calls).encode("utf-8", "replace") if calls else said
+
+
+def _ordered(arguments: JsonValue) -> str:
+    """Return arguments as one spelling: clients read them as objects and write them again; Ollama's are objects."""
     try:
-        return json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        value = json.loads(arguments) if isinstance(arguments, str) else arguments
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError):
-        return "".join(arguments.split())
+        return "".join(str(arguments).split())

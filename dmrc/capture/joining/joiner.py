@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dmrc.capture.joining.evidence import Evidence, EvidenceKind, Mark
+from dmrc.capture.joining import kinds
+from dmrc.capture.joining.evidence import Evidence, Mark
 from dmrc.capture.joining.memory import EvidenceMemory, Speaker
 from dmrc.exchange import Exchange
 
-_EXPLICIT = (EvidenceKind.RESPONSE, EvidenceKind.TRACE, EvidenceKind.CALL)
+_EXPLICIT = (kinds.RESPONSE, kinds.TRACE, kinds.CALL)
 # Of these one mark is enough, and the first that anybody said is the likeliest.
-_REPEATED = (EvidenceKind.CHAIN, EvidenceKind.FAILED, EvidenceKind.TURN)
+_REPEATED = (kinds.CHAIN, kinds.FAILED, kinds.TURN)
 # A caller may act on the last token before the end of the answer is noted.
 _SLACK_SECONDS = 0.25
 _FRESH_SECONDS = 600.0
@@ -29,10 +30,10 @@ class Joiner:
 
     def join(self, exchange: Exchange, evidence: Evidence) -> str:
         """Return the id of the conversation that an exchange belongs to; its own where it begins one."""
-        marks: dict[int, list[Mark]] = defaultdict(list)
+        marks: list[list[Mark]] = [[] for _ in kinds.KINDS]
         for mark in evidence.repeats:
             marks[mark[0]].append(mark)
-        if found := self._only(exchange, marks[EvidenceKind.SESSION]):
+        if found := self._only(exchange, marks[kinds.SESSION]):
             return found.conversation
         known = [one for kind in _EXPLICIT if (one := self._only(exchange, marks[kind]))]
         if (repeated := self._repeated(exchange, evidence, marks)) is not None:
@@ -54,14 +55,14 @@ class Joiner:
             return None
         return max(speakers, key=lambda one: one.number)
 
-    def _repeated(self, exchange: Exchange, evidence: Evidence, marks: dict[int, list[Mark]]) -> Speaker | None:
+    def _repeated(self, exchange: Exchange, evidence: Evidence, marks: Sequence[Sequence[Mark]]) -> Speaker | None:
         """Return who said what the request begins with; else the turn, or the failed request, that it repeats."""
         for kind in _REPEATED:
             for mark in marks[kind]:
                 speakers = _possible(exchange, (speaker for _, speaker in self._memory.speakers([mark])))
-                if kind is EvidenceKind.FAILED or (kind is EvidenceKind.CHAIN and evidence.is_short):
+                if kind == kinds.FAILED or (kind == kinds.CHAIN and evidence.is_short):
                     speakers = _since(exchange, speakers, _RECENT_SECONDS)
-                if kind is EvidenceKind.FAILED:
+                if kind == kinds.FAILED:
                     speakers = [one for one in speakers if not self._memory.is_continued(mark, one)]
                 if not speakers:
                     continue
@@ -88,7 +89,7 @@ class Joiner:
 
         `lengths` of its fragments, by their hashes.
         """
-        marks = [(int(EvidenceKind.FRAGMENT), fragment) for fragment in lengths]
+        marks = [(kinds.FRAGMENT, fragment) for fragment in lengths]
         by_mark: dict[Mark, list[Speaker]] = defaultdict(list)
         for mark, speaker in self._memory.speakers(marks):
             by_mark[mark].append(speaker)
@@ -114,7 +115,7 @@ class Joiner:
         """Return whether so much of an answer is quoted that nobody else will have said it."""
         if sum(lengths) < _LONG_FRAGMENT:
             return False
-        if 2 * len(lengths) >= self._memory.said_by(EvidenceKind.FRAGMENT, speaker.number):
+        if 2 * len(lengths) >= self._memory.said_by(kinds.FRAGMENT, speaker.number):
             return True
         # A plan of many steps, of which each worker gets one. Who has a history quotes what all answers say.
         return not has_history

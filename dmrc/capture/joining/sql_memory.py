@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from dmrc.capture.joining.evidence import EvidenceKind, Mark
+from dmrc.capture.joining import kinds
+from dmrc.capture.joining.evidence import Mark
 from dmrc.capture.joining.memory import MOST_FOUND, Extent, Speaker
 from dmrc.exchange import id_at
 
@@ -18,13 +19,18 @@ _SPEAKERS = (
     "SELECT evidence.number FROM evidence WHERE kind = ? AND fingerprint = wanted.value"
     f" ORDER BY evidence.number DESC LIMIT {MOST_FOUND}) AND conversation_id IS NOT NULL"
 )
+_SPEAKERS_OF_ONE = (
+    f"SELECT {_COLUMNS} FROM exchanges WHERE number IN ("  # noqa: S608
+    "SELECT evidence.number FROM evidence WHERE kind = ? AND fingerprint = ?"
+    f" ORDER BY evidence.number DESC LIMIT {MOST_FOUND}) AND conversation_id IS NOT NULL"
+)
 _EXTENT = (
     "SELECT count(*), min(received_at) FROM"
     " (SELECT received_at FROM exchanges WHERE conversation_id = ? ORDER BY id LIMIT ?)"
 )
 _FORGOTTEN_AT_ONCE = 400
 _FRAGMENT_SECONDS = 3600.0
-_KINDS = ", ".join(str(int(kind)) for kind in EvidenceKind)
+_KINDS = ", ".join(str(kind) for kind in kinds.KINDS)
 # A kind for each seek of its index, whose first column it is.
 _DELETE = f"DELETE FROM evidence WHERE kind IN ({_KINDS}) AND number = ?"  # noqa: S608
 
@@ -40,6 +46,9 @@ class SqlMemory:
         """Return who said each of the marks; see `EvidenceMemory`."""
         if not marks:
             return []
+        if len(marks) == 1:
+            (mark,) = marks
+            return [(mark, Speaker(*values)) for values in self._connection.execute(_SPEAKERS_OF_ONE, mark)]
         kind = marks[0][0]
         fingerprints = json.dumps([fingerprint for _, fingerprint in marks])
         rows = self._connection.execute(_SPEAKERS, (fingerprints, kind))
@@ -80,7 +89,7 @@ class SqlMemory:
 
     def forget_old_fragments(self, now: float) -> None:
         """Forget some of the fragments that are too old to be looked for; more of them than one batch brings."""
-        kind = EvidenceKind.FRAGMENT
+        kind = kinds.FRAGMENT
         (oldest,) = self._connection.execute("SELECT min(number) FROM evidence WHERE kind = ?", (kind,)).fetchone()
         statement = "SELECT number FROM exchanges WHERE id < ? ORDER BY id DESC LIMIT 1"
         newest = self._connection.execute(statement, (id_at(now - _FRAGMENT_SECONDS),)).fetchone()

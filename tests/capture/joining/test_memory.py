@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dmrc.capture.bodies import ParsedBodies
-from dmrc.capture.joining.evidence import Evidence, EvidenceKind, evidence_of
+from dmrc.capture.joining import kinds
+from dmrc.capture.joining.evidence import Evidence, evidence_of
 from dmrc.capture.joining.local_memory import ConversationMemory, LocalMemory, ToolRun
 from dmrc.capture.recorder import Recorder
 from dmrc.capture.writing import ReadExchange
@@ -27,7 +28,7 @@ def talks(tmp_path: Path) -> Iterator[Talks]:
         yield made
 
 
-def kinds(talks: Talks) -> list[int]:
+def stored(talks: Talks) -> list[int]:
     """Return the kinds of all evidence that is stored."""
     with closing(sqlite3.connect(talks.path)) as connection:
         return [kind for (kind,) in connection.execute("SELECT kind FROM evidence ORDER BY kind")]
@@ -40,12 +41,12 @@ def test_what_is_deleted_leaves_no_evidence(talks: Talks) -> None:
     ]
     for one in exchanges:
         talks.join(one)
-    assert {EvidenceKind.SESSION, EvidenceKind.TRACE, EvidenceKind.CHAIN, EvidenceKind.TURN} <= set(kinds(talks))
+    assert {kinds.SESSION, kinds.TRACE, kinds.CHAIN, kinds.TURN} <= set(stored(talks))
 
     talks.database.erase([exchanges[0].id, exchanges[1].id])
     assert talks.database.trim(max_count=0) == 2
 
-    assert kinds(talks) == []
+    assert stored(talks) == []
 
 
 def test_an_answer_leaves_few_fragments_and_they_are_forgotten_after_an_hour(talks: Talks) -> None:
@@ -56,8 +57,8 @@ def test_an_answer_leaves_few_fragments_and_they_are_forgotten_after_an_hour(tal
 
     talks.database.insert_read([_read(talks, "Now", TEXT)])
 
-    assert kinds(talks).count(EvidenceKind.FRAGMENT) == 6
-    assert kinds(talks).count(EvidenceKind.CHAIN) == 4
+    assert stored(talks).count(kinds.FRAGMENT) == 6
+    assert stored(talks).count(kinds.CHAIN) == 4
 
 
 def test_what_a_thousand_say_alike_is_looked_up_as_fast_as_what_one_says(talks: Talks) -> None:
@@ -97,7 +98,7 @@ def test_content_that_is_not_recorded_leaves_no_hash_of_it(talks: Talks) -> None
     assert evidence_of(replace(exchange, session_id=None)) is None
     evidence = evidence_of(exchange)
     assert evidence is not None
-    assert [kind for kind, _ in evidence.says] == [EvidenceKind.SESSION]
+    assert [kind for kind, _ in evidence.says] == [kinds.SESSION]
 
 
 def test_evidence_is_the_same_after_its_way_to_the_process(talks: Talks) -> None:
