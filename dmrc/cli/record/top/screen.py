@@ -27,6 +27,10 @@ Screen { layout: vertical; }
 #status.away { color: ansi_red; }
 LiveTable { height: auto; border-top: solid ansi_bright_black; padding: 0; scrollbar-size: 1 1; }
 LiveTable:focus { border-top: solid ansi_blue; }
+LiveTable > .datatable--header { background: ansi_default; color: ansi_default; text-style: bold; }
+LiveTable > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: none; }
+LiveTable > .datatable--hover { background: ansi_default; }
+LiveTable:focus > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: reverse; }
 #running { max-height: 35%; min-height: 3; }
 #models { max-height: 30%; min-height: 3; }
 #recent { height: 1fr; }
@@ -64,6 +68,7 @@ class Detail(ModalScreen[None]):
 class TopApp(App[None]):
     """Draws each look of `Watching`."""
 
+    TITLE = "dmrc top"
     CSS = _CSS
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -87,12 +92,13 @@ class TopApp(App[None]):
         yield Static("Looking …", id="status", markup=False)
         yield LiveTable("Running", RUNNING, "running")
         yield LiveTable("Models", MODELS, "models")
-        yield LiveTable("Last requests", RECENT, "recent")
+        yield LiveTable("Last requests", RECENT, "recent", stays_first=True)
         yield Input(placeholder="Show only lines with these words", id="filter", compact=True)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to look. The thread is none that the end of the process waits for."""
+        self.theme = "ansi-dark"  # the terminal's own colours, whichever they are
         self.query_one("#recent").focus()
         threading.Thread(target=self._watching.follow, args=(self._tell,), name="dmrc-top", daemon=True).start()
 

@@ -14,12 +14,13 @@ from dmrc.cli.record.top.rows import TopColumn, TopRow, widths
 class LiveTable(DataTable[Text]):
     """Rows by their keys."""
 
-    def __init__(self, title: str, columns: Sequence[TopColumn], id: str) -> None:
-        """Show nothing yet."""
+    def __init__(self, title: str, columns: Sequence[TopColumn], id: str, *, stays_first: bool = False) -> None:
+        """Show nothing yet. With `stays_first` a cursor on the first row stays there: it is on the newest."""
         super().__init__(id=id, cursor_type="row", zebra_stripes=False, cell_padding=1, show_cursor=True)
         self.border_title = title
         self._title = title
         self._columns = columns
+        self._stays_first = stays_first
         self._drawn: tuple[int, tuple[TopRow, ...]] | None = None
         self.rows_shown: Sequence[TopRow] = ()
         """What it shows now."""
@@ -44,6 +45,8 @@ class LiveTable(DataTable[Text]):
             self.clear()
         for row in rows:
             self.add_row(*self._texts(row, sizes), key=row.key)
+        if self._stays_first and at == 0:
+            key = None
         keys = [row.key for row in rows]
         self.move_cursor(row=keys.index(key) if key in keys else min(at, max(0, len(rows) - 1)), scroll=False)
 
