@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from dmrc import __version__
 from dmrc.figures import ago_text, count_text, share_text, span_text
 from dmrc.gguf import format_size
+from dmrc.ui.static_files import static_address
 
 if TYPE_CHECKING:
     import jinja2
@@ -71,4 +72,5 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"visible": visible, "pretty": pretty, "milliseconds": span_text}
     environment.filters |= {"count": count_text, "span": span_text, "share": share_text, "size": _size, "ago": _ago}
     environment.globals |= {"longest_shown": LONGEST_SHOWN, "longest_message": LONGEST_MESSAGE}
+    environment.globals["static"] = static_address()
     return environment

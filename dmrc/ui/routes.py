@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +24,7 @@ from dmrc.ui.rendering import page
 from dmrc.ui.request import RequestPage
 from dmrc.ui.requests import RequestPages
 from dmrc.ui.selection import SelectionRoutes
+from dmrc.ui.static_files import PageFiles
 
 if TYPE_CHECKING:
     from dmrc.gateway.plugins.context import DaemonParts
@@ -59,7 +58,7 @@ def dmrc_register_routes(app: FastAPI) -> None:
     ProjectPages(parts).add_to(router)
     PlaygroundPages(parts).add_to(router)
     include(app, router)
-    app.mount("/ui/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.mount("/ui/static", PageFiles())
     app.add_exception_handler(DmrcError, _on_error)
     app.add_middleware(_SafeHeaders)
 

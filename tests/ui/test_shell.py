@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from dmrc.figures import ago_text, count_text, share_text, span_text
 from dmrc.gguf import format_size
+from dmrc.ui.static_files import static_address
 from tests.dmrc_command import temporary_dmrc
 from tests.ui.conftest import Complaints, Open, Site
 
@@ -164,16 +165,37 @@ def test_a_chart_tells_its_values_and_gives_a_range(open_page: Open) -> None:
     ]  # fmt: skip
 
 
-def test_static_files_are_kept_and_asked_for_by_their_etag(site: Site) -> None:
+def test_a_browser_asks_once_for_each_file_of_the_page(site: Site, open_page: Open) -> None:
+    page = open_page("/ui/requests")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.goto(f"{site.url}/ui/projects")
+    page.goto(f"{site.url}/ui/requests")
+    expect(page.locator("#live")).to_have_text("Live")
+
+    sizes = page.evaluate(
+        """performance.getEntriesByType("resource").filter((one) => one.name.includes("/ui/static/"))
+        .map((one) => one.transferSize)"""
+    )
+    assert len(sizes) > 8
+    assert set(sizes) == {0}
+
+
+def test_what_is_kept_has_the_version_of_its_files_in_its_address(site: Site) -> None:
     import httpx
 
     headers = {"cookie": site.cookie()}
-    first = httpx.get(f"{site.url}/ui/static/tokens.css", headers=headers)
-    again = httpx.get(f"{site.url}/ui/static/tokens.css", headers={**headers, "if-none-match": first.headers["etag"]})
+    version = static_address().rpartition("/")[2]
 
-    assert first.headers["cache-control"] == "no-cache"
-    assert again.status_code == 304
-    assert httpx.get(f"{site.url}/ui/overview", headers=headers).headers["cache-control"] == "no-store"
+    def kept(path: str) -> str:
+        response = httpx.get(f"{site.url}{path}", headers=headers).raise_for_status()
+        return response.headers["cache-control"]
+
+    assert "immutable" in kept(f"/ui/static/{version}/tokens.css")
+    assert kept("/ui/static/tokens.css") == "no-cache"
+    assert kept("/ui/static/older/tokens.css") == "no-cache"  # of a page that an older daemon made
+    assert kept("/ui/overview") == "no-store"
+    missing = httpx.get(f"{site.url}/ui/static/{version}/none.css", headers=headers)
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-cache")
 
 
 def test_only_the_tokens_name_colours() -> None:

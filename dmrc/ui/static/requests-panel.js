@@ -9,7 +9,7 @@ const MOVED_MS = 120;
 /** The style of a request comes with the first one: the list is painted without it. */
 let styled = null;
 const style = () => (styled ??= new Promise((done) => {
-  const link = element("link", { rel: "stylesheet", href: "/ui/static/request.css", onload: done, onerror: done });
+  const link = element("link", { rel: "stylesheet", href: new URL("request.css", import.meta.url).href, onload: done, onerror: done });
   document.head.append(link);
 }));
 
