@@ -75,7 +75,7 @@ class RequestPages:
             seen=seen(rows),
             has_more=len(rows) == _ROWS,
             error=error,
-            base_url=f"http://127.0.0.1:{self._parts.settings.port}/v1",
+            base_url=f"http://127.0.0.1:{self._parts.settings.port}/engines/v1",
         )
 
     async def rows(self, filters: Annotated[RequestFiltersAfter, Query()]) -> Response:

@@ -131,6 +131,24 @@ def test_tabs_and_folds_are_worked_by_keys(open_page: Open) -> None:
     expect(page.locator("#one")).to_be_hidden()
 
 
+def test_parts_of_a_bar_too_low_for_a_stack_stand_side_by_side(open_page: Open) -> None:
+    """Else a single failure among nine would look as large as these."""
+    page = open_page("/ui/projects")
+    _in_page(
+        page,
+        """const place = document.querySelector("main"); place.innerHTML = "<div></div>";
+        const series = [{ name: "ok", kind: "done" }, { name: "failed", kind: "failed" }];
+        parts.timeChart(place.firstElementChild, { title: "Requests", series, show: parts.count })
+          .update({ start: 0, end: 120, values: [[9, 10000], [1, 0]] });""",
+    )
+    low = page.locator("main rect.bar").evaluate_all(
+        "(all) => all.slice(0, 2).map((one) => ['width', 'height'].map((name) => Number(one.getAttribute(name))))"
+    )
+
+    assert low[0][0] == pytest.approx(9 * low[1][0], rel=0.01)
+    assert low[0][1] == low[1][1]
+
+
 def test_a_chart_tells_its_values_and_gives_a_range(open_page: Open) -> None:
     page = open_page("/ui/projects")
     _in_page(

@@ -4,6 +4,7 @@
 import { element } from "./page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const LOWEST = 1.5; // pixels of a bar
 const LEFT = 44;
 const BOTTOM = 18;
 const TOP = 8;
@@ -138,16 +139,25 @@ class TimeChart {
     const wide = this.inner / this.count;
     const gap = wide > 4 ? 1 : 0;
     for (let at = 0; at < this.count; at += 1) {
-      let sum = 0;
-      this.options.series.forEach(({ kind }, which) => {
-        const value = this.data.values[which][at] ?? 0;
-        if (!value) return;
-        const y = this.yOf(sum + value);
-        // One failure among thousands is still seen.
-        const tall = Math.max(this.yOf(sum) - y, 1.5);
-        draw(this.svg, "rect", { class: `bar ${kind}`, x: this.xOf(at).toFixed(2), y: Math.min(y, this.floor - tall), width: Math.max(wide - gap, 1).toFixed(2), height: tall });
-        sum += value;
+      const parts = this.options.series.map(({ kind }, which) => ({ kind, value: this.data.values[which][at] ?? 0 }));
+      this.drawStack(parts.filter(({ value }) => value), this.xOf(at), Math.max(wide - gap, 1));
+    }
+  }
+
+  // One failure among thousands is still seen. Where the whole is too low for parts on top of each other, they stand
+  // side by side: each would be as high as the other, whatever its share.
+  drawStack(parts, left, wide) {
+    const whole = parts.reduce((sum, { value }) => sum + value, 0);
+    const isLow = this.floor - this.yOf(whole) < LOWEST * parts.length;
+    let sum = 0;
+    for (const { kind, value } of parts) {
+      const [from, to] = isLow ? [0, whole] : [sum, sum + value];
+      const tall = Math.max(this.yOf(from) - this.yOf(to), LOWEST);
+      const box = isLow ? { x: left + (sum / whole) * wide, width: (value / whole) * wide } : { x: left, width: wide };
+      draw(this.svg, "rect", {
+        class: `bar ${kind}`, x: box.x.toFixed(2), y: Math.min(this.yOf(to), this.floor - tall), width: box.width.toFixed(2), height: tall,
       });
+      sum += value;
     }
   }
 
