@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 from dmrc.capture.conversation import parts_of
 from dmrc.capture.joining.fragments import WHITESPACE
@@ -84,12 +85,11 @@ def _call(call: Mapping[str, JsonValue]) -> RepeatedCall:
 
 
 def _said(message: Mapping[str, JsonValue]) -> bytes:
-    """Return what a message says, of a long text its length and samples."""
+    """Return what a message says, of a long text its length and a checksum."""
     text = text_of(message)
     if len(text) > _LONG_TEXT:
         text = text.strip()
-        middle = len(text) // 2
-        text = f"{len(text)} {text[:_SAMPLE]}{text[middle : middle + _SAMPLE]}{text[-_SAMPLE:]}"
+        text = f"{len(text)} {crc32(text.encode('utf-8', 'replace'))} {text[:_SAMPLE]}{text[-_SAMPLE:]}"
     said = text.encode("utf-8", "replace").translate(None, WHITESPACE)
     calls = calls_of(message)
     return said + "".join(f"\n{one.name}{one.arguments}" for one in calls).encode("utf-8", "replace") if calls else said

@@ -17,6 +17,11 @@ _REPEATED = (kinds.CHAIN, kinds.FAILED, kinds.TURN)
 _SLACK_SECONDS = 0.25
 _FRESH_SECONDS = 600.0
 _RECENT_SECONDS = 3600.0
+# Who tries again does so at once; later it is somebody else, whose first words are the same.
+_RETRIED_SECONDS = 60.0
+_SHORT_RETRIED_SECONDS = 10.0
+# Workers begin at once with the plan that all of them get; what is quoted on and on is kept for everybody.
+_SHARED_SECONDS = 60.0
 _LONG_FRAGMENT = 32
 _MOST_MERGED = 32
 
@@ -60,10 +65,10 @@ class Joiner:
         for kind in _REPEATED:
             for mark in marks[kind]:
                 speakers = _possible(exchange, (speaker for _, speaker in self._memory.speakers([mark])))
-                if kind == kinds.FAILED or (kind == kinds.CHAIN and evidence.is_short):
-                    speakers = _since(exchange, speakers, _RECENT_SECONDS)
                 if kind == kinds.FAILED:
-                    speakers = [one for one in speakers if not self._memory.is_continued(mark, one)]
+                    speakers = self._retried(exchange, evidence, mark, speakers)
+                elif kind == kinds.CHAIN and evidence.is_short:
+                    speakers = _since(exchange, speakers, _RECENT_SECONDS)
                 if not speakers:
                     continue
                 found = self._chosen(exchange, mark, speakers)
@@ -71,6 +76,16 @@ class Joiner:
                     self._memory.go_on(mark, found)
                 return found  # what is older says less
         return None
+
+    def _retried(
+        self, exchange: Exchange, evidence: Evidence, mark: Mark, speakers: Sequence[Speaker]
+    ) -> list[Speaker]:
+        """Return those whose failed request this one may be, sent again."""
+        waiting = [one for one in speakers if not self._memory.is_continued(mark, one)]
+        if evidence.has_history:
+            return _since(exchange, waiting, _RECENT_SECONDS)
+        same = [one for one in waiting if one.is_same_caller(exchange)]
+        return _since(exchange, same, _SHORT_RETRIED_SECONDS if evidence.is_short else _RETRIED_SECONDS)
 
     def _chosen(self, exchange: Exchange, mark: Mark, speakers: Sequence[Speaker]) -> Speaker | None:
         """Return the one of several who said the same from whom this request goes on; None where that is a guess."""
@@ -98,6 +113,8 @@ class Joiner:
             speakers = _since(exchange, _possible(exchange, said), _RECENT_SECONDS)
             if not speakers or any(_is_other_run(one, exchange) for one in speakers):
                 continue
+            if self._is_for_everybody(exchange, mark, speakers):
+                continue
             chosen = self._chosen(exchange, mark, speakers)
             if chosen is not None:
                 found.setdefault(chosen.number, (chosen, []))[1].append(mark)
@@ -110,6 +127,11 @@ class Joiner:
             for mark in quoted:
                 self._memory.go_on(mark, speaker)
         return [speaker for speaker, _ in enough.values()]
+
+    def _is_for_everybody(self, exchange: Exchange, mark: Mark, speakers: Sequence[Speaker]) -> bool:
+        """Return whether others have quoted the same, and this is no worker that began at the same time."""
+        at_once = _since(exchange, speakers, _SHARED_SECONDS)
+        return not at_once and all(self._memory.is_continued(mark, one) for one in speakers)
 
     def _is_enough(self, speaker: Speaker, lengths: Sequence[int], has_history: bool) -> bool:
         """Return whether so much of an answer is quoted that nobody else will have said it."""

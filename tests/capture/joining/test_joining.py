@@ -125,6 +125,26 @@ def test_who_tries_again_after_an_error_goes_on(talks):
     assert talks.chat([user("How large is a whale?")], FACT) != first
 
 
+@pytest.mark.parametrize("question", ["hi", "When is the shop in the harbour open, and may I bring my dog along?"])
+def test_who_asks_the_same_while_nothing_is_answered_does_not_try_again(talks, question):
+    def ask(text: str) -> str | None:
+        talks.now += 61
+        return talks.chat([user(text)], {"error": {"message": "busy"}}, status=503)
+
+    assert len({ask(question) for _ in range(5)}) == 5
+
+
+def test_long_prompts_that_differ_in_a_number_are_not_the_same(talks):
+    def prompt(number: int) -> list[dict]:
+        rules = "The rules are long, and the same for each of the tickets that are to be read. " * 50
+        return [user(f"{rules} Ticket {number:05d}. {rules} Answer in one word. {rules}")]
+
+    failed = [talks.chat(prompt(n), {"error": {"message": "busy"}}, status=503) for n in range(3)]
+
+    assert len(set(failed)) == 3
+    assert talks.chat(prompt(1), FACT) == failed[1]
+
+
 def test_another_answer_to_the_same_question_is_of_the_same_conversation(talks):
     messages = [user("hi"), said(GREETING), user("How large is a whale?")]
     first = talks.chat(messages[:1], GREETING)
@@ -141,6 +161,17 @@ def test_a_service_that_works_on_the_answer_of_another_joins_it(talks):
     assert talks.chat([user(f"Translate into French: {FACT}")], "La …", project="other") != first
     talks.now += 7200
     assert talks.chat([user(f"Translate into German: {FACT}")], "Der Blauwal …", service="translator") != first
+
+
+def test_an_answer_that_is_kept_for_everybody_joins_nobody(talks):
+    handbook = talks.chat([user("Summarise the handbook")], FACT)
+    found = []
+    for number in range(5):
+        talks.now += 61
+        found.append(talks.chat([user(f"Know that: {FACT} Question {number}?")], f"{number}"))
+
+    assert len(set(found)) == 5
+    assert handbook not in found[1:]
 
 
 def test_a_history_in_one_message_is_known_by_its_sentences(talks):
