@@ -80,30 +80,52 @@ GET /ui/overview/now                   -
 GET /ui/overview/hour                  -
 GET /ui/overview/checks                -
 GET /ui/overview/advice                -
+POST /ui/requests/export               SelectedRequests
+POST /ui/requests/delete               SelectedRequests
 GET /ui/events                         -
 GET /ui/requests                       -
 GET /ui/requests/rows                  -
 GET /ui/requests/totals                -
+GET /ui/requests/facets                -
+POST /ui/requests/{id}/cancel          -
 GET /ui/requests/{id}                  -
 GET /ui/requests/{id}/panel            -
 GET /ui/requests/{id}/answer           -
 GET /ui/requests/{id}/media/{hash}     -
-POST /ui/requests/{id}/delete          PageBody
 GET /ui/requests/{id}/as/{form}        -
 GET /ui/requests/{id}/{part}           -
+POST /ui/requests/{id}/delete          PageBody
 GET /ui/conversations                  -
 GET /ui/conversations/rows             -
 GET /ui/conversations/{id}             -
 GET /ui/conversations/{id}/turns       -
+GET /ui/compare                        -
+POST /ui/compare                       ComparisonBody
+GET /ui/compare/pair                   -
+GET /ui/compare/{id}                   -
+GET /ui/compare/{id}/progress          -
+GET /ui/compare/{id}/matrix            -
+POST /ui/compare/{id}/cancel           -
+GET /ui/models/search                  -
+GET /ui/models/variants                -
 GET /ui/models                         -
 GET /ui/models/now                     -
 GET /ui/models/stored                  -
-GET /ui/models/{name}                  -
 POST /ui/models/load                   LoadModel
 POST /ui/models/unload                 EndRunner
+POST /ui/models/pull                   PullModel
+POST /ui/models/pull/cancel            CancelPull
+GET /ui/models/{name}                  -
 GET /ui/logs/{id}                      -
+GET /ui/logs/{id}/part                 -
 GET /ui/projects                       -
+GET /ui/projects/cache                 -
+GET /ui/projects/{name}/figures        -
+GET /ui/projects/{name}/containers     -
 GET /ui/playground                     -
+GET /ui/playground/models              -
+GET /ui/playground/from/{id}           -
+POST /ui/playground/as/{form}          PlaygroundRequest
 """
 ROUTES = {
     (line[0], line[1]): line[2] for line in map(str.split, (MODELS + ENGINES + OTHERS + PAGES).split("\n")) if line
@@ -150,6 +172,13 @@ def test_every_route_is_in_it_with_its_models(document: Any, route: tuple[str, s
     assert operation["description"]
     assert operation["responses"]["4XX"]["content"]["application/json"]["schema"]["$ref"].endswith("Error")
     assert "422" not in operation["responses"], "FastAPI's own form of an error, which no route answers with"
+
+
+def test_every_route_of_the_page_is_in_the_table(document: Any) -> None:
+    """A new one is added to it: so nobody forgets that it is in the document, with its body."""
+    pages = {(method.upper(), path) for method, path, _ in operations(document) if path.startswith("/ui/")}
+
+    assert pages - ROUTES.keys() == set()
 
 
 def test_an_idle_daemon_is_small_when_it_has_written_it(daemon: Dmrc, document: Any) -> None:
