@@ -57,11 +57,11 @@ class PlaygroundPages:
         found = await askable_models(self._parts.catalog, self._parts.projects.all())
         return JSONResponse([one.to_json() for one in found])
 
-    async def source(self, id: str) -> JSONResponse:
+    async def source(self, id: str) -> Response:
         """Return a recorded request as a chat to go on with."""
         exchange = await asyncio.to_thread(self._parts.database.get, id)
         source = await asyncio.to_thread(read_source, exchange, self._parts.projects.find(exchange.project))
-        return JSONResponse(source.to_json())
+        return Response(source.written(), media_type="application/json")
 
     async def copy(self, form: str, body: PlaygroundRequest) -> Response:
         """Return a request as a program that asks it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -47,6 +48,19 @@ class RecordedChat:
             "document": self.document,
             "notes": list(self.notes),
         }
+
+    def written(self) -> str:
+        """Return that as text; half a character, which callers may send and no UTF-8 has, is escaped.
+
+        Raises:
+            InputError: It has a number that is none, as `1e999`.
+        """
+        try:
+            return json.dumps(self.to_json(), allow_nan=False)
+        except ValueError as error:
+            raise InputError(
+                f"request {short_id(self.exchange.id)} has a number that is out of range", remedy=_REMEDY
+            ) from error
 
 
 def read_source(exchange: Exchange, project: Registration | None) -> RecordedChat:

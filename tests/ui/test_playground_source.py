@@ -37,6 +37,16 @@ def test_a_chat_is_taken_as_it_was_sent() -> None:
     assert (found.document, found.notes) == (HELLO, ())
 
 
+def test_what_no_utf_8_has_is_told_all_the_same() -> None:
+    body = b'{"messages": [{"role": "user", "content": "\\ud800"}], "top_p": %b}'
+
+    found = read_source(replace(exchange(HELLO), request_body=body % b"1"), None)
+    assert '"\\ud800"' in found.written()
+    assert found.written().isascii()
+    with pytest.raises(InputError, match="out of range"):
+        read_source(replace(exchange(HELLO), request_body=body % b"1e999"), None).written()
+
+
 def test_a_request_of_another_dialect_becomes_a_chat_and_that_is_said() -> None:
     wish = {"model": "llm", "system": "Be brief.", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
 
