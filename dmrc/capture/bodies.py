@@ -32,6 +32,7 @@ class ParsedBodies:
         """Know the document of the request where it was read already; it is not changed."""
         self._read = [] if document is None else [Documents.known(request_body, document)]
         self._told: tuple[bytes, Sequence[AnswerChunk] | None] | None = None
+        self._said: tuple[bytes, list[dict[str, JsonValue]]] | None = None
 
     def of(self, body: bytes) -> Documents:
         """Return the documents of a body of any length, which must not be changed."""
@@ -47,8 +48,12 @@ class ParsedBodies:
 
     def messages(self, exchange: Exchange) -> list[dict[str, JsonValue]]:
         """Return the messages of the request; none where it is no JSON or was cut. See `Dialect.messages`."""
-        request = self.whole(exchange.request_body)
-        return dialect_of(exchange.dialect, exchange.operation).messages(request) if request else []
+        body = exchange.request_body
+        if self._said is None or self._said[0] is not body:
+            request = self.whole(body)
+            said = dialect_of(exchange.dialect, exchange.operation).messages(request) if request else []
+            self._said = body, said
+        return self._said[1]
 
     def events(self, exchange: Exchange) -> Sequence[AnswerChunk] | None:
         """Return the events of the answer; None where it is one document of OpenAI's."""

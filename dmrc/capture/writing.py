@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from dmrc.capture.joining.evidence import Evidence
 from dmrc.capture.joining.joiner import Joiner
 from dmrc.capture.joining.sql_memory import SqlMemory
-from dmrc.capture.rows import CONTENT_COLUMNS, WRITTEN_COLUMNS, ExchangeTexts, Rows, to_rows
+from dmrc.capture.rows import CONTENT_COLUMNS, WRITTEN_COLUMNS, ExchangeTexts, Rows, SqlValue, to_rows
 from dmrc.exchange import Exchange
 
 _INSERT = (
@@ -54,17 +55,29 @@ def insert(connection: sqlite3.Connection, exchanges: Sequence[WrittenExchange],
     """Write the exchanges, each in its conversation; one whose id is there already is left as it is."""
     memory = SqlMemory(connection)
     joiner = Joiner(memory)
+    known = _known(connection, exchanges)
+    content: list[tuple[SqlValue, ...]] = []
+    words: list[tuple[SqlValue, ...]] = []
     for exchange, rows, evidence in exchanges:
-        if connection.execute("SELECT 1 FROM exchanges WHERE id = ?", (exchange.id,)).fetchone():
+        if exchange.id in known:
             continue
+        known.add(exchange.id)
         conversation = exchange.conversation_id if evidence is None else joiner.join(exchange, evidence)
         number = connection.execute(_INSERT, (conversation, *rows.scalars)).lastrowid
-        connection.execute(_INSERT_CONTENT, (number, *rows.content))
+        content.append((number, *rows.content))
         if any(rows.words):
-            connection.execute(_INSERT_WORDS, (number, *rows.words))
+            words.append((number, *rows.words))
         if evidence is not None and number is not None:
             memory.remember(number, evidence.says)
-    memory.forget_old_fragments(now)
+    connection.executemany(_INSERT_CONTENT, content)
+    connection.executemany(_INSERT_WORDS, words)
+    memory.forget_old(now)
+
+
+def _known(connection: sqlite3.Connection, exchanges: Sequence[WrittenExchange]) -> set[str]:
+    """Return the ids of those exchanges that are there already."""
+    statement = "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))"
+    return {id for (id,) in connection.execute(statement, (json.dumps([one.exchange.id for one in exchanges]),))}
 
 
 def delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:

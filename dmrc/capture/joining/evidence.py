@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from dmrc.capture.bodies import ParsedBodies
 from dmrc.capture.conversation import answer_document
@@ -34,8 +33,7 @@ _CHAIN = 8
 _RANDOM_ID = re.compile(r"(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9]{8,}|[0-9a-f]{4,12}(?:-[0-9a-f]{4,12}){3,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known of one exchange."""
 
     says: Sequence[Mark] = ()
@@ -141,12 +139,13 @@ def _add_history(
     for answer in answers:
         if said := read_history((answer,)).parts:
             says.append((kinds.CHAIN, scope.hash(*parts[1 - _CHAIN :], *said)))
-            says += _turn(scope, (parts[-1], *said))
+            if len(parts) > 1:  # else both are the same
+                says += _turn(scope, (parts[-1], *said))
 
 
 def _turn(scope: _Scope, parts: Sequence[bytes]) -> Iterator[Mark]:
     if sum(map(len, parts)) >= _SHORTEST_TURN:
-        yield kinds.TURN, scope.hash(b"turn", *parts)
+        yield kinds.TURN, scope.hash(*parts)
 
 
 def _said_fragments(exchange: Exchange, scope: _Scope, answers: Sequence[Mapping[str, JsonValue]]) -> Iterator[Mark]:

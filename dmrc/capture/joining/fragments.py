@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from zlib import crc32
 
@@ -32,7 +32,7 @@ def fragments_of(text: str, arguments: Sequence[str] = ()) -> list[str]:
     With the texts among the `arguments` of its calls, JSON each: an agent that is called as a tool gets one as prompt.
     How an answer of several sentences begins and ends is said in many: "Here is …", "Let me know if …".
     """
-    found = _distinctive(_pieces(_core(text)))
+    found = _distinctive(_pieces_of_core(text))
     for one in arguments:
         for value in _texts(one):
             found |= _distinctive(_pieces(value))
@@ -77,8 +77,12 @@ def _spread(piece: bytes) -> int:
 
 def _pieces(text: str) -> dict[bytes, str]:
     """Return the pieces of a text, by their characters without spaces."""
+    return _packed(_END.split(text)) if len(text) >= _SHORTEST else {}
+
+
+def _packed(texts: Iterable[str]) -> dict[bytes, str]:
     found = {}
-    for one in _END.split(text):
+    for one in texts:
         if len(one) >= _SHORTEST:
             piece = one.strip(_AROUND)
             packed = piece.encode("utf-8", "replace").translate(None, WHITESPACE)
@@ -87,14 +91,15 @@ def _pieces(text: str) -> dict[bytes, str]:
     return found
 
 
-def _core(text: str) -> str:
-    """Return an answer of several sentences or lines without the first and the last sentence."""
+def _pieces_of_core(text: str) -> dict[bytes, str]:
+    """Return the pieces of an answer; of several sentences or lines without the first and the last sentence."""
     text = text.strip()
     ends = list(_END.finditer(text))
     if len(ends) < 3:
-        return text
+        begins, stops = [0, *(one.end() for one in ends)], [*(one.start() for one in ends), None]
+        return _packed(text[begin:stop] for begin, stop in zip(begins, stops, strict=True))
     last = ends[-1].end() if text[-1] in ".!?" else len(text)
-    return text[ends[0].end() if ends[0][0][0] in ".!?:" else 0 : last]
+    return _pieces(text[ends[0].end() if ends[0][0][0] in ".!?:" else 0 : last])
 
 
 def _distinctive(pieces: dict[bytes, str]) -> dict[bytes, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
@@ -31,8 +30,7 @@ class RepeatedCall(NamedTuple):
     """One spelling of the JSON, however a client wrote it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatHistory:
+class ChatHistory(NamedTuple):
     """What was said at last, without system prompts."""
 
     parts: tuple[bytes, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dmrc.capture.joining import kinds
 from dmrc.capture.joining.evidence import Evidence, Mark
@@ -64,16 +64,20 @@ class Joiner:
         """Return who said what the request begins with; else the turn, or the failed request, that it repeats."""
         for kind in _REPEATED:
             for mark in marks[kind]:
-                speakers = _possible(exchange, (speaker for _, speaker in self._memory.speakers([mark])))
+                said = self._memory.speakers([mark])
+                if kind == kinds.TURN:
+                    said = [*said, *self._memory.speakers([(kinds.CHAIN, mark[1])])]
+                speakers = _possible(exchange, (speaker for _, speaker in said))
                 if kind == kinds.FAILED:
                     speakers = self._retried(exchange, evidence, mark, speakers)
                 elif kind == kinds.CHAIN and evidence.is_short:
                     speakers = _since(exchange, speakers, _RECENT_SECONDS)
                 if not speakers:
                     continue
-                found = self._chosen(exchange, mark, speakers)
+                mark_of = {speaker.number: mark for mark, speaker in said}
+                found = self._chosen(exchange, mark_of, speakers)
                 if found is not None:
-                    self._memory.go_on(mark, found)
+                    self._memory.go_on(mark_of[found.number], found)
                 return found  # what is older says less
         return None
 
@@ -87,13 +91,16 @@ class Joiner:
         same = [one for one in waiting if one.is_same_caller(exchange)]
         return _since(exchange, same, _SHORT_RETRIED_SECONDS if evidence.is_short else _RETRIED_SECONDS)
 
-    def _chosen(self, exchange: Exchange, mark: Mark, speakers: Sequence[Speaker]) -> Speaker | None:
-        """Return the one of several who said the same from whom this request goes on; None where that is a guess."""
+    def _chosen(self, exchange: Exchange, mark_of: Mapping[int, Mark], speakers: Sequence[Speaker]) -> Speaker | None:
+        """Return the one of several who said the same from whom this request goes on; None where that is a guess.
+
+        `mark_of` tells by the number of each as what it is noted.
+        """
         newest = max(speakers, key=lambda one: one.number)
         if len({one.conversation for one in speakers}) == 1:
             return newest
         speakers = [one for one in speakers if one.is_same_caller(exchange)] or speakers
-        waiting = [one for one in speakers if not self._memory.is_continued(mark, one)]
+        waiting = [one for one in speakers if not self._memory.is_continued(mark_of[one.number], one)]
         if len({one.conversation for one in waiting}) == 1:
             return max(waiting, key=lambda one: one.number)
         fresh = _since(exchange, waiting, _FRESH_SECONDS)
@@ -115,7 +122,7 @@ class Joiner:
                 continue
             if self._is_for_everybody(exchange, mark, speakers):
                 continue
-            chosen = self._chosen(exchange, mark, speakers)
+            chosen = self._chosen(exchange, {one.number: mark for one in speakers}, speakers)
             if chosen is not None:
                 found.setdefault(chosen.number, (chosen, []))[1].append(mark)
         enough = {

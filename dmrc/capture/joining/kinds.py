@@ -15,7 +15,10 @@ CHAIN = 4
 FAILED = 5
 """The last messages of a request that got no answer: who sends them again tries once more."""
 TURN = 6
-"""One answer and what was asked before it, where earlier messages were left out or summarised."""
+"""One answer and what was asked before it, where earlier messages were left out or summarised.
+
+Of the first answer of a conversation it is the chain: that row stands for both.
+"""
 FRAGMENT = 7
 """A sentence or line of an answer, in whatever text it is repeated."""
 

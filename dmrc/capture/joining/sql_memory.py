@@ -29,7 +29,8 @@ _EXTENT = (
     " (SELECT received_at FROM exchanges WHERE conversation_id = ? ORDER BY id LIMIT ?)"
 )
 _FORGOTTEN_AT_ONCE = 400
-_FRAGMENT_SECONDS = 3600.0
+_RECENT_SECONDS = 3600.0
+_RECENT = (kinds.FAILED, kinds.FRAGMENT)
 _KINDS = ", ".join(str(kind) for kind in kinds.KINDS)
 # A kind for each seek of its index, whose first column it is.
 _DELETE = f"DELETE FROM evidence WHERE kind IN ({_KINDS}) AND number = ?"  # noqa: S608
@@ -41,10 +42,11 @@ class SqlMemory:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Use this connection, which is in a transaction."""
         self._connection = connection
+        self._has_failed: bool | None = None
 
     def speakers(self, marks: Sequence[Mark]) -> list[tuple[Mark, Speaker]]:
         """Return who said each of the marks; see `EvidenceMemory`."""
-        if not marks:
+        if not marks or (marks[0][0] == kinds.FAILED and not self._any_failed()):
             return []
         if len(marks) == 1:
             (mark,) = marks
@@ -53,6 +55,13 @@ class SqlMemory:
         fingerprints = json.dumps([fingerprint for _, fingerprint in marks])
         rows = self._connection.execute(_SPEAKERS, (fingerprints, kind))
         return [((kind, fingerprint), Speaker(*values)) for fingerprint, *values in rows]
+
+    def _any_failed(self) -> bool:
+        """Return whether any request failed of late: each request asks whether it repeats one."""
+        if self._has_failed is None:
+            row = self._connection.execute("SELECT 1 FROM evidence WHERE kind = ? LIMIT 1", (kinds.FAILED,)).fetchone()
+            self._has_failed = row is not None
+        return self._has_failed
 
     def said_by(self, kind: int, number: int) -> int:
         statement = "SELECT count(*) FROM evidence WHERE kind = ? AND number = ?"
@@ -78,6 +87,8 @@ class SqlMemory:
 
     def remember(self, number: int, marks: Sequence[Mark]) -> None:
         """Note what an exchange said that has this number."""
+        if any(kind == kinds.FAILED for kind, _ in marks):
+            self._has_failed = True
         self._connection.executemany(
             "INSERT OR IGNORE INTO evidence (kind, fingerprint, number) VALUES (?, ?, ?)",
             [(*mark, number) for mark in marks],
@@ -87,13 +98,15 @@ class SqlMemory:
         """Forget what an exchange said."""
         self._connection.execute(_DELETE, (number,))
 
-    def forget_old_fragments(self, now: float) -> None:
-        """Forget some of the fragments that are too old to be looked for; more of them than one batch brings."""
-        kind = kinds.FRAGMENT
-        (oldest,) = self._connection.execute("SELECT min(number) FROM evidence WHERE kind = ?", (kind,)).fetchone()
+    def forget_old(self, now: float) -> None:
+        """Forget some of what is looked for within an hour only, and is older; more of it than one batch brings."""
         statement = "SELECT number FROM exchanges WHERE id < ? ORDER BY id DESC LIMIT 1"
-        newest = self._connection.execute(statement, (id_at(now - _FRAGMENT_SECONDS),)).fetchone()
-        if oldest is None or newest is None or oldest > newest[0]:
+        newest = self._connection.execute(statement, (id_at(now - _RECENT_SECONDS),)).fetchone()
+        if newest is None:
             return
-        last = min(oldest + _FORGOTTEN_AT_ONCE, newest[0])
-        self._connection.execute("DELETE FROM evidence WHERE kind = ? AND number BETWEEN ? AND ?", (kind, oldest, last))
+        for kind in _RECENT:
+            (oldest,) = self._connection.execute("SELECT min(number) FROM evidence WHERE kind = ?", (kind,)).fetchone()
+            if oldest is not None and oldest <= newest[0]:
+                last = min(oldest + _FORGOTTEN_AT_ONCE, newest[0])
+                delete = "DELETE FROM evidence WHERE kind = ? AND number BETWEEN ? AND ?"
+                self._connection.execute(delete, (kind, oldest, last))

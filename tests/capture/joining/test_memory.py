@@ -36,7 +36,12 @@ def stored(talks: Talks) -> list[int]:
 
 def test_what_is_deleted_leaves_no_evidence(talks: Talks) -> None:
     exchanges = [
-        talks.exchange({"messages": [user(f"{number} {TEXT}")]}, f"{TEXT} {number}", session_id="s", trace_id="1" * 32)
+        talks.exchange(
+            {"messages": [user("Hi"), said("Yes?"), user(f"{number} {TEXT}")]},
+            f"{TEXT} {number}",
+            session_id="s",
+            trace_id="1" * 32,
+        )
         for number in range(4)
     ]
     for one in exchanges:
@@ -47,6 +52,28 @@ def test_what_is_deleted_leaves_no_evidence(talks: Talks) -> None:
     assert talks.database.trim(max_count=0) == 2
 
     assert stored(talks) == []
+
+
+def test_a_short_first_answer_leaves_two_rows_and_is_known_again_behind_other_messages(talks: Talks) -> None:
+    answer = "A whale is about as long as three red buses"
+    first = talks.exchange({"messages": [user("How long is a whale, roughly?")]}, answer)
+    talks.join(first)
+
+    assert stored(talks) == [kinds.CHAIN, kinds.FRAGMENT]
+
+    again = [user("Before: nothing"), said("Good."), user("How long is a whale, roughly?"), said(answer), user("Sure?")]
+    assert talks.join(talks.exchange({"messages": again}, "Yes.")) == first.id
+
+
+def test_a_failure_is_forgotten_after_an_hour(talks: Talks) -> None:
+    for hours, left in ((2, []), (0, [kinds.FAILED])):
+        talks.now -= hours * 3600
+        failed = talks.exchange({"messages": [user("How large?")]}, {"error": {"message": "busy"}}, status=503)
+        talks.now += hours * 3600
+
+        talks.database.insert_read([ReadExchange(failed, None, evidence_of(failed))])
+
+        assert stored(talks) == left
 
 
 def test_an_answer_leaves_few_fragments_and_they_are_forgotten_after_an_hour(talks: Talks) -> None:
