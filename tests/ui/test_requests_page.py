@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.polling import eventually
 from tests.synthetic_engine import SyntheticDmrc, synthetic_dmrc
 from tests.ui.conftest import Open, Site
-from tests.ui.planted import plant
+from tests.ui.planted import RIGHT_TO_LEFT, plant
 
 PLANTED = 170
 _STREAMS = 50
@@ -309,3 +309,31 @@ def test_fifty_running_streams_leave_the_page_under_15_percent_of_a_core(
         print(f"50 running streams: {used / _MEASURED_SECONDS:.1%} of a core")
 
     assert used / _MEASURED_SECONDS < _MOST_OF_A_CORE
+
+
+def test_rows_below_the_screen_are_laid_out_after_the_first_paint(open_page: Open) -> None:
+    page = open_page("/ui/requests")
+    expect(rows_of(page)).to_have_count(100)
+    last = rows_of(page).last
+
+    expect(page.locator("#rows")).to_have_class(re.compile("whole"))
+
+    assert page.get_by_role("table").get_by_role("row").count() == 101
+    # A screen reader reads what nobody has scrolled to.
+    assert last.get_by_role("cell").count() == rows_of(page).first.get_by_role("cell").count() > 5
+    lefts = "(row) => [...row.cells].map((cell) => Math.round(cell.getBoundingClientRect().left))"
+    assert last.evaluate(lefts) == page.locator("#rows thead tr").evaluate(lefts)
+
+
+def test_a_right_to_left_prompt_keeps_its_beginning(open_page: Open) -> None:
+    page = open_page("/ui/requests")
+    cell = rows_of(page).filter(has_text=RIGHT_TO_LEFT[:12]).first.locator("[data-name=words]")
+
+    beginning, box = cell.evaluate("""(cell) => {
+      const range = document.createRange();
+      const text = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode();
+      range.setStart(text, 0);
+      range.setEnd(text, 1);
+      return [range.getBoundingClientRect().right, cell.getBoundingClientRect().right];
+    }""")
+    assert beginning <= box

@@ -234,7 +234,11 @@ function begin() {
   else tell();
   // The rows are painted first.
   changing = new AbortController();
-  requestAnimationFrame(() => setTimeout(() => { if ($("#problem").hidden) attempt(() => count(changing.signal)); }));
+  requestAnimationFrame(() => setTimeout(async () => {
+    if ($("#problem").hidden) await attempt(() => count(changing.signal));
+    // Then the rows below the screen are laid out: a screen reader finds no cells in those that are not.
+    requestIdleCallback(() => $("#rows").classList.add("whole"));
+  }));
   setInterval(() => { if (isStale && !document.hidden) attempt(() => count(changing.signal)); }, COUNTED_EVERY);
 }
 
