@@ -14,6 +14,7 @@ from dmrc.errors import StoreError
 # "dmrc" in ASCII: tells our file from any other SQLite file (pragma application_id).
 _APPLICATION_ID = 0x646D7263
 _BUSY_TIMEOUT_SECONDS = 2.0
+_MIGRATION_MILLISECONDS = 60_000
 _LARGEST_KEPT_LOG_BYTES = 16 << 20
 _LONGEST_LOG_PAGES = 16_000
 
@@ -224,7 +225,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) 
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    # The indexes of a million requests take some seconds; whoever comes meanwhile needs them too, and waits.
+    connection.execute(f"PRAGMA busy_timeout = {_MIGRATION_MILLISECONDS}").fetchall()
     connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT_SECONDS * 1000)}").fetchall()
     try:
         # Again, under the lock: another process may have been faster.
         for version in range(_version(connection, path), len(MIGRATIONS)):

@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -105,3 +106,19 @@ def test_one_that_is_made_between_two_looks_of_a_reader_is_not_taken_for_another
 
     with closing(connection):
         assert schema._version(Reader(), path) == len(MIGRATIONS)
+
+
+def test_who_reads_while_another_migrates_waits_for_it(database, monkeypatch):
+    """The indexes of a large record take longer than anybody waits for a lock elsewhere."""
+    monkeypatch.setattr(schema, "_BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS[:3])
+    schema.open_for_writing(database.path, None).close()
+    monkeypatch.undo()
+    monkeypatch.setattr(schema, "_BUSY_TIMEOUT_SECONDS", 0.05)
+
+    with closing(sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = threading.Timer(1.0, other.execute, ["COMMIT"])
+        done.start()
+        assert database.page(ExchangeFilter(), 10) == []
+        done.join()
