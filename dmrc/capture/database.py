@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dmrc.capture.queries import SCALARS, ExchangeFilter, page_statement
 from dmrc.capture.rows import from_row, storable
-from dmrc.capture.schema import TAIL, checkpoint, explained, merge_words, open_for_reading, open_for_writing
+from dmrc.capture.schema import TAIL, checkpoint, explained, merge_words, open_for_writing, reading
 from dmrc.capture.writing import ReadExchange, delete, insert, ready
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
@@ -65,7 +65,7 @@ class ExchangeDatabase:
 
     def page(self, query: ExchangeFilter, limit: int, before_id: str | None = None) -> list[Exchange]:
         """Return up to `limit` exchanges without their content, the newest first; `before_id`: only older ones."""
-        with self._reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return []
             statement, values = page_statement(query, limit, before_id)
@@ -74,7 +74,7 @@ class ExchangeDatabase:
 
     def excerpts(self, exchanges: Sequence[Exchange]) -> dict[str, str]:
         """Return the first words of the prompt for each id of the exchanges; "" where no content was recorded."""
-        with self._reading() as connection:
+        with reading(self.path) as connection:
             if connection is None or not exchanges:
                 return {}
             marks = ", ".join("?" * len(exchanges))
@@ -89,7 +89,7 @@ class ExchangeDatabase:
             InputError: Several begin like that.
         """
         text = id.strip().lower()
-        with self._reading() as connection:
+        with reading(self.path) as connection:
             rows = _find(connection, text) if connection is not None and text and set(text) <= _HEX else []
             if not rows or connection is None:
                 raise NotFoundError(f"no request '{id}' is recorded", remedy="Run: dmrc requests")
@@ -105,14 +105,14 @@ class ExchangeDatabase:
 
     def count(self) -> int:
         """Return how many exchanges are recorded."""
-        with self._reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return 0
             return int(connection.execute("SELECT count(*) FROM exchanges").fetchone()[0])
 
     def size_bytes(self) -> int:
         """Return how much of the file is in use, indexes included."""
-        with self._reading() as connection:
+        with reading(self.path) as connection:
             return 0 if connection is None else _used_bytes(connection)
 
     def ids(self, query: ExchangeFilter) -> list[str]:
@@ -230,21 +230,6 @@ class ExchangeDatabase:
         self._writer.row_factory = sqlite3.Row
         self._opened = _identity(self.path)
         return self._writer
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        with explained(self.path):
-            connection = open_for_reading(self.path)
-            if connection is None:
-                yield None
-                return
-            connection.row_factory = sqlite3.Row
-            try:
-                # One view of the file for all that a method reads.
-                connection.execute("BEGIN")
-                yield connection
-            finally:
-                connection.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

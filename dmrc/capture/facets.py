@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dmrc.capture.queries import ExchangeFilter, page_statement
-from dmrc.capture.schema import CANCELLED, FAILED, SLOW, explained, open_for_reading
+from dmrc.capture.schema import CANCELLED, FAILED, SLOW, reading
 
 NEWEST = 10_000
 """How many requests are looked at: a count of all would read a record of a million for seconds."""
@@ -73,12 +72,8 @@ def facets_of(path: Path, query: ExchangeFilter, newest: int = NEWEST) -> Facets
     Blocks. Raises:
         StoreError: As `ExchangeDatabase` does.
     """
-    with explained(path):
-        connection = open_for_reading(path)
-        if connection is None:
-            return Facets()
-        with closing(connection):
-            return _read(connection, query, newest)
+    with reading(path) as connection:
+        return Facets() if connection is None else _read(connection, query, newest)
 
 
 def _read(connection: sqlite3.Connection, query: ExchangeFilter, newest: int) -> Facets:

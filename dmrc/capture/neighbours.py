@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import MODEL_COLUMNS, ExchangeFilter, where_clause
-from dmrc.capture.schema import explained, open_for_reading
+from dmrc.capture.schema import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,12 @@ def _newer(database: ExchangeDatabase, query: ExchangeFilter, id: str) -> str | 
     where, values = where_clause(replace(query, since=None, model=None))
     # One walk for each column of a model: an OR would read and sort every match.
     models = ["true"] if query.model is None else [f"{column} = ?" for column in MODEL_COLUMNS]
-    with explained(database.path):
-        connection = open_for_reading(database.path)
+    named = [] if query.model is None else [query.model]
+    with reading(database.path) as connection:
         if connection is None:
             return None
-        with closing(connection):
-            named = [] if query.model is None else [query.model]
-            found = []
-            for model in models:
-                statement = f"SELECT id FROM exchanges WHERE {model} AND {where} AND id > ? ORDER BY id LIMIT 1"  # noqa: S608
-                found += connection.execute(statement, [*named, *values, id]).fetchall()
-            return min((str(row[0]) for row in found), default=None)
+        found: list[str] = []
+        for model in models:
+            statement = f"SELECT id FROM exchanges WHERE {model} AND {where} AND id > ? ORDER BY id LIMIT 1"  # noqa: S608
+            found += [one["id"] for one in connection.execute(statement, [*named, *values, id])]
+        return min(found, default=None)

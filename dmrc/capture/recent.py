@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmrc.capture.schema import FAILED, explained, open_for_reading
+from dmrc.capture.schema import FAILED, reading
 from dmrc.exchange import DIFF_SCOPE, id_at
 
 _MOST_REASONS = 8
@@ -76,29 +76,19 @@ def read_recent(path: Path, start: float, end: float, parts: int) -> Recent:
     """Return what the time between two Unix seconds comes to. It blocks, and raises StoreError as the database does."""
     width = max(end - start, 1.0) / parts
     given = {"since": id_at(start), "start": start, "width": width, "last": parts - 1, "diff": f"{DIFF_SCOPE}%"}
-    with explained(path):
-        connection = open_for_reading(path)
+    with reading(path) as connection:
         if connection is None:
             return Recent(start, end, (0,) * parts, (0,) * parts, None, None, (), ())
-        try:
-            services = _services(connection, given, parts)
-            requests, failed = _requests(connection, given, parts)
-            p50, p95 = _percentiles(connection, given)
-            return Recent(start, end, requests, failed, p50, p95, services, _failures(connection, given))
-        finally:
-            connection.close()
+        services = _services(connection, given, parts)
+        requests, failed = _requests(connection, given, parts)
+        p50, p95 = _percentiles(connection, given)
+        return Recent(start, end, requests, failed, p50, p95, services, _failures(connection, given))
 
 
 def is_empty(path: Path) -> bool:
     """Return whether nothing was ever recorded. It blocks."""
-    with explained(path):
-        connection = open_for_reading(path)
-        if connection is None:
-            return True
-        try:
-            return connection.execute("SELECT 1 FROM exchanges LIMIT 1").fetchone() is None
-        finally:
-            connection.close()
+    with reading(path) as connection:
+        return connection is None or connection.execute("SELECT 1 FROM exchanges LIMIT 1").fetchone() is None
 
 
 _BUCKET = "max(0, min(:last, CAST((received_at - :start) / :width AS INTEGER)))"

@@ -128,6 +128,24 @@ def explained(path: Path) -> Iterator[None]:
         raise _unusable(path, str(error)) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Give a read-only connection that sees one state of the file; None where nothing was ever recorded.
+
+    Raises:
+        StoreError: As `explained` and `open_for_reading` say.
+    """
+    with explained(path):
+        connection = open_for_reading(path)
+        if connection is None:
+            yield None
+            return
+        connection.row_factory = sqlite3.Row
+        with closing(connection):
+            connection.execute("BEGIN")
+            yield connection
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection | None:
     """Return a new read-only connection, or None when nothing was ever recorded. Works while another process writes.
 

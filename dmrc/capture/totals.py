@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmrc.capture.queries import ExchangeFilter, where_clause
-from dmrc.capture.schema import FAILED, explained, open_for_reading
+from dmrc.capture.schema import FAILED, reading
 from dmrc.exchange import id_at
 
 
@@ -62,7 +61,7 @@ class Totals:
 
     def over_time(self, query: ExchangeFilter, start: float, end: float, buckets: int) -> list[Sums]:
         """Return the sums of `buckets` equal spans of time between two Unix seconds, the oldest first."""
-        with self._reading() as connection:
+        with reading(self._path) as connection:
             return _over_time(connection, *where_clause(query), (start, end), buckets)
 
     def first(self, query: ExchangeFilter, start: float, end: float) -> float | None:
@@ -72,7 +71,7 @@ class Totals:
             f"SELECT received_at FROM exchanges WHERE {where} AND id >= ? AND id < ? AND received_at >= ?"  # noqa: S608
             " ORDER BY id LIMIT 1"
         )
-        with self._reading() as connection:
+        with reading(self._path) as connection:
             row = connection.execute(statement, [*values, id_at(start), id_at(end), start]) if connection else None
             found = None if row is None else row.fetchone()
         return None if found is None else float(found[0])
@@ -80,7 +79,7 @@ class Totals:
     def of_service(self, project: str, service: str | None, start: float, end: float, buckets: int) -> ServiceTotals:
         """Return what a service came to between two Unix seconds; None stands for who asks by the project's URL."""
         where, values = "project = ? AND service IS ?", [project, service]
-        with self._reading() as connection:
+        with reading(self._path) as connection:
             parts = _over_time(connection, where, values, (start, end), buckets)
             if connection is None:
                 return ServiceTotals(parts, None, None, None)
@@ -92,16 +91,6 @@ class Totals:
             slowest = f"SELECT total_ms {ended} ORDER BY total_ms LIMIT 1 OFFSET ?"
             (p95,) = connection.execute(slowest, [*bounds, max(0, -(-count * 95 // 100) - 1)]).fetchone() or (None,)
             return ServiceTotals(parts, p95, last_id, last_at)
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        with explained(self._path):
-            connection = open_for_reading(self._path)
-            try:
-                yield connection
-            finally:
-                if connection is not None:
-                    connection.close()
 
 
 def _over_time(

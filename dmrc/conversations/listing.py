@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dmrc.capture.queries import ExchangeFilter, Value, match_of, page_statement, where_clause
 from dmrc.capture.rows import storable
-from dmrc.capture.schema import FAILED, JOINED
+from dmrc.capture.schema import FAILED, JOINED, reading
 from dmrc.conversations.names import model_of, service_of
 from dmrc.conversations.record import ConversationRecord
 from dmrc.exchange import id_at
@@ -87,7 +87,7 @@ def conversations(
     those that have one request.
     """
     found: list[ConversationSummary] = []
-    with record.reading() as connection:
+    with reading(record.path) as connection:
         if connection is None:
             return ConversationPage([], None)
         walk = _Walk(connection, query, before_id, without_singles)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dmrc.capture.database import ExchangeDatabase
 from dmrc.capture.queries import SCALARS
 from dmrc.capture.rows import from_row
-from dmrc.capture.schema import TAIL, explained, open_for_reading
+from dmrc.capture.schema import TAIL, reading
 from dmrc.errors import InputError, NotFoundError
 from dmrc.exchange import Exchange
 
@@ -23,7 +21,7 @@ class ConversationRecord:
 
     def __init__(self, path: Path) -> None:
         """Name the file; one that is not there has no conversations."""
-        self._path = path
+        self.path = path
         self._database = ExchangeDatabase(path)
 
     def find(self, id: str) -> str:
@@ -43,7 +41,7 @@ class ConversationRecord:
 
     def count(self, id: str, before_id: str | None = None) -> int:
         """Return how many requests a conversation has on record; `before_id`: only those earlier than this one."""
-        with self.reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return 0
             where, values = _is_of(id)
@@ -52,7 +50,7 @@ class ConversationRecord:
 
     def question(self, id: str) -> str:
         """Return the first words that were asked in a conversation; "" where they are not on record."""
-        with self.reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return ""
             where, values = _is_of(id)
@@ -62,7 +60,7 @@ class ConversationRecord:
 
     def version(self, id: str | None = None) -> str:
         """Return a text that changes when a request is written, of one conversation or of any; it costs little."""
-        with self.reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return "0"
             where, values = ("true", ()) if id is None else _is_of(id)
@@ -74,7 +72,7 @@ class ConversationRecord:
 
         `before_id`: only those that came in earlier than this one.
         """
-        with self.reading() as connection:
+        with reading(self.path) as connection:
             if connection is None:
                 return []
             where, values = _is_of(id)
@@ -84,25 +82,10 @@ class ConversationRecord:
             rows = connection.execute(statement, bounds).fetchall()
             return [_with_content(connection, row) for row in reversed(rows)]
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Give a connection that sees one state of the file; None where nothing was ever recorded."""
-        with explained(self._path):
-            connection = open_for_reading(self._path)
-            if connection is None:
-                yield None
-                return
-            connection.row_factory = sqlite3.Row
-            try:
-                connection.execute("BEGIN")
-                yield connection
-            finally:
-                connection.close()
-
     def _find_conversation(self, id: str) -> str:
         """Return the id of a conversation whose first request is on record no more."""
         text = id.strip().lower()
-        with self.reading() as connection:
+        with reading(self.path) as connection:
             found = _conversations(connection, text) if connection is not None and text and set(text) <= _HEX else []
         if not found:
             raise NotFoundError(f"no request or conversation '{id}' is recorded", remedy="Run: dmrc requests")

@@ -43,7 +43,8 @@ def test_a_model_is_found_by_each_of_its_names(database):
 
 
 def test_words_and_times_leave_out_neighbours_too(database):
-    whale, fish, other = asked("a whale", received_at=10.0), asked("a fish"), asked("a whale again")
+    ids = (one.id for one in many(3))  # of one millisecond, new ids come in any order
+    whale, fish, other = (asked(text, id=next(ids)) for text in ("a whale", "a fish", "a whale again"))
     database.insert_many([whale, fish, other])
 
     assert neighbours(database, ExchangeFilter(text="whale"), whale.id) == Neighbours(other.id, None)
