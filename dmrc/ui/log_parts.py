@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _MOST_BYTES = 256 << 10
+_OFFSET = re.compile(r"[0-9]{1,18}")
 
 
 def log_part(path: Path, after: str, lines: int) -> tuple[str, str]:
@@ -17,8 +19,9 @@ def log_part(path: Path, after: str, lines: int) -> tuple[str, str]:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             number, _, offset = after.partition(":")
-            is_known = number == str(status.st_ino) and offset.isdecimal() and int(offset) <= status.st_size
-            start = max(int(offset) if is_known else 0, status.st_size - _MOST_BYTES)
+            place = int(offset) if _OFFSET.fullmatch(offset) else status.st_size + 1
+            is_known = number == str(status.st_ino) and place <= status.st_size
+            start = max(place if is_known else 0, status.st_size - _MOST_BYTES)
             file.seek(start)
             data = file.read(status.st_size - start)
     except FileNotFoundError:
