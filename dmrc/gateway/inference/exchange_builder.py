@@ -66,6 +66,8 @@ class ExchangeBuilder:
         self.cancel: Callable[[], None] | None = None
         """Ends the request as a hang-up of its caller would, who is told; None where there is nothing to end."""
         self._left_out = ""
+        self.asked: str | None = None
+        """The beginning of what was asked, once somebody wanted to see it."""
 
     def saw_caller(self, caller: Caller | None) -> None:
         """Note whose key it was."""

@@ -94,7 +94,11 @@ class Lifecycle:
 
 
 def _asked(builder: ExchangeBuilder) -> str:
-    return texts_of_messages(builder.route.dialect.messages(builder.document))[0]
+    """Return the beginning of what was asked, which is read once: the page looks four times a second."""
+    if builder.asked is None:
+        text, _ = texts_of_messages(builder.route.dialect.messages(builder.document))
+        builder.asked = text[: _SEARCHED + 1]
+    return builder.asked
 
 
 class ProjectPolicy:
