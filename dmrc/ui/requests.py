@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
@@ -18,6 +18,7 @@ from dmrc.capture.queries import ExchangeFilter
 from dmrc.capture.summary import model_name, short_id
 from dmrc.capture.totals import Totals, together
 from dmrc.errors import InputError, NotFoundError
+from dmrc.exchange import Exchange
 from dmrc.gateway.routes.documents import EVENTS
 from dmrc.ui import documents
 from dmrc.ui.documents import HTML, CancelledRequest, FacetsDocument, RequestFilters, RequestFiltersAfter
@@ -38,6 +39,13 @@ _WORDS = {"errors": "errors", "cancelled": "cancelled"}
 
 Wanted = Annotated[RequestFilters, Query()]
 """The filters of an address."""
+
+
+class _Found(NamedTuple):
+    """A part of the list: exchanges, and their rows as HTML."""
+
+    exchanges: Sequence[Exchange]
+    rows: list[dict[str, str]]
 
 
 class RequestPages:
@@ -61,9 +69,9 @@ class RequestPages:
         """Return the list, with the filters of the address."""
         given = filters.given()
         try:
-            rows, error = await asyncio.to_thread(self._rows, read_filter(given), None), None
+            found, error = await asyncio.to_thread(self._read, read_filter(given), None), None
         except InputError as wrong:
-            rows, error = [], wrong
+            found, error = _Found([], []), wrong
         return page(
             "requests.html",
             here="requests",
@@ -71,9 +79,9 @@ class RequestPages:
             names=NAMES,
             search=search_text(given),
             is_filtered=bool(given),
-            rows=[row["html"] for row in rows],
-            seen=seen(rows),
-            has_more=len(rows) == _ROWS,
+            rows=[row["html"] for row in found.rows],
+            seen=seen(found.exchanges),
+            has_more=len(found.rows) == _ROWS,
             error=error,
             base_url=f"http://127.0.0.1:{self._parts.settings.port}/engines/v1",
         )
@@ -87,9 +95,9 @@ class RequestPages:
             query = read_filter(filters.given())
         except InputError as wrong:
             return HTMLResponse("", headers={"x-problem": quote(str(wrong))})
-        rows = await asyncio.to_thread(self._rows, query, filters.after)
-        headers = {"x-more": str(len(rows) == _ROWS).lower(), "x-seen": seen(rows)}
-        return HTMLResponse("".join(row["html"] for row in rows), headers=headers)
+        found = await asyncio.to_thread(self._read, query, filters.after)
+        headers = {"x-more": str(len(found.rows) == _ROWS).lower(), "x-seen": seen(found.exchanges)}
+        return HTMLResponse("".join(row["html"] for row in found.rows), headers=headers)
 
     async def totals(self, filters: Wanted) -> dict[str, object]:
         """Return sums over the chosen time, or the last day, and what they are made of; from the oldest request on."""
@@ -123,10 +131,10 @@ class RequestPages:
 
         def recorded() -> dict[str, object]:
             recorder.flush(_FLUSH_SECONDS)
-            rows = self._rows(query, None)
-            if seen(rows) == filters.seen:
-                return {}
-            return {"rows": rows, "has_more": len(rows) == _ROWS}
+            exchanges = self._parts.database.page(query, _ROWS, None)
+            if seen(exchanges) == filters.seen:
+                return {}  # as nearly always: no row is written for it
+            return {"rows": self._rows(exchanges), "has_more": len(exchanges) == _ROWS}
 
         events = row_events(self._parts.live, self._parts.lifecycle, query, recorded)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
@@ -137,10 +145,12 @@ class RequestPages:
             raise NotFoundError(f"request {short_id(id)} has ended already, or is none")
         return {"cancelled": id}
 
-    def _rows(self, query: ExchangeFilter, after: str | None) -> list[dict[str, str]]:
-        database = self._parts.database
-        exchanges = database.page(query, _ROWS, after)
-        excerpts = database.excerpts(exchanges)
+    def _read(self, query: ExchangeFilter, after: str | None) -> _Found:
+        exchanges = self._parts.database.page(query, _ROWS, after)
+        return _Found(exchanges, self._rows(exchanges))
+
+    def _rows(self, exchanges: Sequence[Exchange]) -> list[dict[str, str]]:
+        excerpts = self._parts.database.excerpts(exchanges)
         scale = longest([exchange.total_ms for exchange in exchanges])
         return [completed_row(exchange, excerpts.get(exchange.id, ""), scale) for exchange in exchanges]
 

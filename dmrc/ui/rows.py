@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -93,9 +93,9 @@ def longest(totals: Sequence[float | None]) -> float | None:
     return known[min(int(len(known) * 0.95), len(known) - 1)] if known else None
 
 
-def seen(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return a word for these rows: a page that has seen the same ones need not get them again."""
-    return hashlib.sha256(",".join(row["id"] for row in rows).encode()).hexdigest()[:16]
+def seen(exchanges: Sequence[Exchange]) -> str:
+    """Return a word for the rows of these: a page that has seen the same ones need not get them again."""
+    return hashlib.sha256(",".join(exchange.id for exchange in exchanges).encode()).hexdigest()[:16]
 
 
 def _shown(row: Row) -> dict[str, str]:
