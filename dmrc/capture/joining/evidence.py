@@ -140,7 +140,8 @@ def _add_history(
         if said := read_history((answer,)).parts:
             says.append((kinds.CHAIN, scope.hash(*parts[1 - _CHAIN :], *said)))
             if len(parts) > 1:  # else both are the same
-                says += _turn(scope, (parts[-1], *said))
+                # What was said before, as an example of every prompt that is asked itself, is nobody's own.
+                says += [mark for mark in _turn(scope, (parts[-1], *said)) if mark not in repeats]
 
 
 def _turn(scope: _Scope, parts: Sequence[bytes]) -> Iterator[Mark]:

@@ -174,6 +174,15 @@ def test_an_answer_that_is_kept_for_everybody_joins_nobody(talks):
     assert handbook not in found[1:]
 
 
+def test_who_asks_one_of_the_examples_of_every_prompt_is_joined_by_nobody(talks):
+    examples = [user("Translate: the whale"), said("Der Wal, which is a masculine noun in German")]
+    answers = {"Translate: the whale": examples[1]["content"], "Translate: the seal": "Die Robbe", "Bye": "Tschüs"}
+
+    found = [talks.chat([*examples, user(asked)], answer) for asked, answer in [*answers.items(), *answers.items()]]
+
+    assert len(set(found)) == 6
+
+
 def test_a_history_in_one_message_is_known_by_its_sentences(talks):
     first = talks.chat([user("How large is a whale?")], FACT)
 
