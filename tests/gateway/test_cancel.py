@@ -111,6 +111,7 @@ def test_a_request_that_waits_is_cancelled_and_the_one_before_it_goes_on(synthet
 
     assert answer.status == 499
     assert told["error"]["type"] == "cancelled"
+    assert told["error"]["message"] == "the request was cancelled on the machine that runs dmrc. Ask again"
     assert exchange(synthetic, id)["status"] == 499
 
 

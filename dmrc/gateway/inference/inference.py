@@ -231,4 +231,4 @@ def _can_be_cancelled(scope: Scope, builder: ExchangeBuilder) -> Iterator[None]:
 
 
 def _cancelled() -> CancelledError:
-    return CancelledError("the request was cancelled on this machine, by who runs dmrc", remedy="Ask again")
+    return CancelledError("the request was cancelled on the machine that runs dmrc", remedy="Ask again")
