@@ -84,7 +84,7 @@ def sendable(exchange: Exchange, *, with_redacted: bool = False) -> Sendable | L
     except DmrcError:
         return LeftOut(exchange, "continues a response that only its project can read")
     if not isinstance(call, Call):
-        return LeftOut(exchange, "is not a chat or a completion")
+        return LeftOut(exchange, "not a chat or a completion")
     return Sendable(exchange, document, WantedForm.of(call.document))
 
 
@@ -92,7 +92,7 @@ def _no_answer(exchange: Exchange) -> str | None:
     """Return why there is nothing to compare with."""
     notes = exchange.annotations
     if exchange.operation not in _IN_WORDS or exchange.request_headers.get(_PRELOADS) == "true":
-        return "is not a chat or a completion"
+        return "not a chat or a completion"
     if notes.get(REPLAYED):
         return "was answered from a recording"
     if notes.get(FAULT):
@@ -100,7 +100,7 @@ def _no_answer(exchange: Exchange) -> str | None:
     if exchange.client_disconnected:
         return "was cancelled by its caller"
     if (exchange.status or 0) >= 400 or exchange.error_type is not None:
-        return "failed then"
+        return "it failed"
     if exchange.model_reference is None:
         return "was answered by a plugin"
     return "has a longer answer than is recorded" if exchange.response_truncated else None

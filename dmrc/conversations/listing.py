@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from dmrc.capture.queries import ExchangeFilter, Value, match_of, page_statement, where_clause
 from dmrc.capture.rows import storable
 from dmrc.capture.schema import FAILED, JOINED, reading
+from dmrc.capture.summary import who
 from dmrc.conversations.names import model_of, service_of
 from dmrc.conversations.record import ConversationRecord
 from dmrc.exchange import id_at
@@ -37,6 +38,8 @@ class ConversationSummary:
     """Compose project of its requests."""
     services: tuple[str, ...]
     """Who asked, in the order of their first requests."""
+    who: str
+    """The same as the list of requests names them, the project once: `shop/web, search`."""
     models: tuple[str, ...]
     """Who was asked, likewise."""
     question: str
@@ -172,6 +175,7 @@ def _summary(connection: sqlite3.Connection, id: str) -> ConversationSummary:
         id=id,
         project=rows[0]["project"],
         services=tuple(dict.fromkeys(service_of(row["service"], row["client_address"]) for row in rows)),
+        who=_who(rows),
         models=tuple(
             dict.fromkeys(model_of(row["model_key"], row["model_requested"], row["model_reference"]) for row in rows)
         ),
@@ -184,6 +188,12 @@ def _summary(connection: sqlite3.Connection, id: str) -> ConversationSummary:
         started_at=rows[0]["received_at"],
         ended_at=max(row["received_at"] + (row["total_ms"] or 0.0) / 1000 for row in rows),
     )
+
+
+def _who(rows: Sequence[sqlite3.Row]) -> str:
+    first, *others = dict.fromkeys(who(row["project"], row["service"], row["client_address"]) for row in rows)
+    project = rows[0]["project"] or ""
+    return ", ".join([first, *(name.removeprefix(f"{project}/") for name in others)])
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

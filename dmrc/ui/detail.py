@@ -194,7 +194,7 @@ def _facts(exchange: Exchange) -> list[Fact]:
         "Client": Fact("Client", exchange.user_agent or ""),
         "Session": Fact("Session", exchange.session_id or "", _filter(session=exchange.session_id), is_code=True),
         "Trace": Fact("Trace", exchange.trace_id or "", _filter(trace=exchange.trace_id), is_code=True),
-        "Id": Fact("Id", exchange.id, is_code=True),
+        "ID": Fact("ID", exchange.id, is_code=True),
     }
     return [
         Fact(one.name, plain(one.value, _LONGEST_FACT), one.href, one.is_code) for one in told.values() if one.value

@@ -33,7 +33,7 @@ _ADVISED = 30  # requests of a service that the lens reads: it shares the interp
 _MOST_ADVICE = 4
 _KEPT_SECONDS = 30.0
 _Found = TypeVar("_Found")
-_NOBODY = "without a key"
+_NOBODY = "no project"
 
 
 class _Kept(Generic[_Found]):

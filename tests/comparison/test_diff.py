@@ -139,7 +139,7 @@ def test_thresholds_decide_the_exit_code_and_the_page_is_written(shop: Shop, tmp
 
     assert failing.returncode == 1
     assert failing.stderr == "fails by --fail-on: schema: 10 of 42\n"
-    assert failing.stdout.splitlines()[0].split()[:4] == ["ID", "WHO", "MODEL", "TOKENS"]
+    assert failing.stdout.splitlines()[0].split()[:4] == ["ID", "SERVICE", "MODEL", "TOKENS"]
     assert "42 compared: 38 worse (4 error, 10 schema, 10 tools, 10 cut, 4 refusal)" in failing.stdout
     assert STORY[:40] in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600

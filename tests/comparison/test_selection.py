@@ -20,7 +20,7 @@ def test_requests_are_chosen_by_their_ids_in_their_order_and_the_others_say_why(
     chosen, left_out = select_ids(database, [other.id, failed.id, one.id])
 
     assert [found.then.id for found in chosen] == [other.id, one.id]
-    assert [(found.then.id, found.why) for found in left_out] == [(failed.id, "failed then")]
+    assert [(found.then.id, found.why) for found in left_out] == [(failed.id, "it failed")]
     with pytest.raises(NotFoundError, match="no request 'nothing'"):
         select_ids(database, ["nothing"])
     database.close()

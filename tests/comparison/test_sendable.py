@@ -19,17 +19,17 @@ from tests.comparison.exchanges import exchange, sent
         ({"request_truncated": True}, "is longer than is recorded"),
         ({"response_truncated": True}, "has a longer answer than is recorded"),
         ({"request_body": b""}, "was recorded without content"),
-        ({"status": 500}, "failed then"),
-        ({"error_type": "server_error"}, "failed then"),
+        ({"status": 500}, "it failed"),
+        ({"error_type": "server_error"}, "it failed"),
         ({"client_disconnected": True}, "was cancelled by its caller"),
         ({"annotations": {"replayed": "api.jsonl:3"}}, "was answered from a recording"),
         ({"annotations": {"fault": "rate_limit"}}, "met a fault that was made on purpose"),
-        ({"operation": "embedding"}, "is not a chat or a completion"),
-        ({"request_headers": {"x-preload-only": "true"}}, "is not a chat or a completion"),
+        ({"operation": "embedding"}, "not a chat or a completion"),
+        ({"request_headers": {"x-preload-only": "true"}}, "not a chat or a completion"),
         ({"model_reference": None}, "was answered by a plugin"),
         (
             {"dialect": "ollama", "path": "/api/chat", "request_body": b'{"model":"llm"}'},
-            "is not a chat or a completion",
+            "not a chat or a completion",
         ),
         (
             {

@@ -59,6 +59,7 @@ def test_a_conversation_is_summed_up(database: ExchangeDatabase) -> None:
 
     (one,) = conversations(ConversationRecord(database.path), ALL, 10).conversations
 
+    assert one.who == "shop/web, writer"
     assert (one.question, one.project, one.services, one.models) == (
         "Is it warm in Oslo?",
         "shop",

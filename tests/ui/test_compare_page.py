@@ -204,7 +204,7 @@ def test_a_comparison_survives_a_reload_and_what_was_answered_survives_its_cance
 
 def test_what_cannot_be_sent_again_says_why_and_two_requests_are_compared_unsent(site: Shop, open_page: Open) -> None:
     page = open_page(f"/ui/compare?ids={site.failed},{site.ids['text'][0]}")
-    expect(page.locator("#chosen tr.left")).to_contain_text("cannot be sent: failed then")
+    expect(page.locator("#chosen tr.left")).to_contain_text("cannot be sent: it failed")
     expect(page.locator("#chosen-count")).to_have_text("1 of 2 requests chosen")
 
     page.get_by_role("link", name="Compare these two").click()

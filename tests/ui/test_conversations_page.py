@@ -69,7 +69,7 @@ def test_the_list_has_what_each_conversation_was_about(site: Site, open_page: Op
         [
             re.compile(" min ago$"),
             "Is it warm in Oslo?",
-            "web, writer",
+            "shop/web, writer",
             "llm, big",
             "4",
             "120",
@@ -83,7 +83,7 @@ def test_the_list_has_what_each_conversation_was_about(site: Site, open_page: Op
     page.get_by_role("button", name="Hide single requests").click()
     page.wait_for_url("**singles=hide*")
     expect(rows_of(page)).to_have_count(2)
-    page.get_by_role("button", name="With errors").click()
+    page.get_by_role("button", name="Failed").click()
     expect(rows_of(page)).to_have_count(1)
     page.get_by_role("link", name="Clear").click()
     expect(rows_of(page)).to_have_count(3)

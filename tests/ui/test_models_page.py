@@ -115,7 +115,7 @@ def test_a_model_is_pulled_loaded_unloaded_and_removed(
 
     site.dmrc.ok("package", "--gguf", write_tiny_llama(site.directory / "tiny.gguf"), "local/tiny")
     page.locator('[data-remove="local/tiny"]').click()
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Keep").click()
     expect(page.locator("#stored")).to_contain_text("local/tiny")
     page.locator('[data-remove="local/tiny"]').click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()

@@ -121,12 +121,12 @@ def test_the_default_of_each_parameter_is_said_with_who_says_so(lab: Site, open_
 
     column(page).get_by_role("combobox", name="Model").select_option(value=shop)
     expect(page.locator("[name=temperature]")).to_have_attribute("placeholder", "0.25")
-    expect(default).to_have_text("Set by runtime_flags")
+    expect(default).to_have_text("Default of runtime_flags")
     expect(page.locator("[name=top_p]")).to_have_attribute("placeholder", "0.95")
-    expect(page.locator("[data-default=top_p]")).to_have_text("Set by llama.cpp")
+    expect(page.locator("[data-default=top_p]")).to_have_text("Default of llama.cpp")
     page.get_by_role("button", name="Add model").click()
     choose(page, "far-model", 1)
-    expect(default).to_have_text("0.25, by runtime_flagsSet by its server")
+    expect(default).to_have_text("0.25 by runtime_flagsDefault of its server")
 
 
 def test_a_call_is_shown_and_the_typed_result_goes_on(lab: Site, open_page: Open) -> None:

@@ -52,7 +52,7 @@ def test_a_card_tells_what_a_service_came_to_and_leads_there(site: Site, open_pa
     expect(card.locator("[data-figure=completion]")).to_have_text(re.compile(r"^[1-9]\d*$"))
     assert card.locator("svg .bar").count() > 0
     expect(card.locator("[data-last]")).to_contain_text("ago")
-    card.get_by_role("link", name="Errors").click()
+    card.get_by_role("link", name="Failed").click()
     assert page.url.endswith("/ui/requests?project=shop&service=web&errors=1")
 
 

@@ -228,7 +228,7 @@ def test_the_panel_beside_the_list_is_the_same_and_says_when_its_request_is_gone
     expect(page.locator(".toast")).to_contain_text("Copied")
 
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Keep").click()
     site.dmrc.ok("requests", "show", kinds["oldest"])
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()

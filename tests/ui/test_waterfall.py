@@ -81,8 +81,8 @@ def test_a_part_of_the_page_has_no_style_or_script_of_its_own_and_escapes_what_w
 def test_a_question_in_a_list_has_the_direction_of_its_own_words() -> None:
     """`dir=auto` looks past a `bdi`, and the beginning of a right-to-left question was cut."""
     row = ConversationSummary(
-        id="x", project=None, services=("web",), models=("llm",), question="שלום", requests=1, is_more=False, failed=0,
-        prompt_tokens=None, completion_tokens=None, started_at=1.0, ended_at=2.0,
+        id="x", project=None, services=("web",), who="web", models=("llm",), question="שלום", requests=1,
+        is_more=False, failed=0, prompt_tokens=None, completion_tokens=None, started_at=1.0, ended_at=2.0,
     )  # fmt: skip
 
     html = render("conversation-rows.html", listed=ConversationPage([row], None))

@@ -1,4 +1,4 @@
-import { $, ask, attempt, count, element, fill, span } from "./page.js";
+import { $, ask, attempt, count, elapsed, element, fill, span } from "./page.js";
 import { timeChart } from "./chart.js";
 
 const TICK_MS = 250;
@@ -31,7 +31,7 @@ function listen() {
 function tick() {
   if (document.hidden) return;
   const now = Date.now();
-  for (const cell of document.querySelectorAll("[data-since]")) cell.textContent = span(now - cell.dataset.since * 1000);
+  for (const cell of document.querySelectorAll("[data-since]")) cell.textContent = elapsed(now - cell.dataset.since * 1000);
   for (const cell of document.querySelectorAll("[data-until]")) {
     // Whole seconds: it counts down, and its tenths would only flicker.
     const left = Math.max(0, Math.round(cell.dataset.until - now / 1000));
@@ -81,7 +81,7 @@ async function hour() {
   // The chart stays, so that what is read in it does not go away under the pointer.
   $("#requests-chart", page.content).replaceWith(shown);
   if (!focused) place.replaceChildren(page.content);
-  const series = [{ name: "ok", kind: "done" }, { name: "failed", kind: "failed" }];
+  const series = [{ name: "succeeded", kind: "done" }, { name: "failed", kind: "failed" }];
   chartOf("all requests", shown, { title: "Requests per minute", series, show: count, onRange: rangeFilter(), height: 120 }).update({ start, end, values: [told.requests, told.failed] });
   services(told);
 }
@@ -95,7 +95,7 @@ async function first() {
 function services({ services: all, start, end }) {
   const place = $("#services .multiples");
   place.removeAttribute("aria-busy");
-  if (!all.length) place.replaceChildren(element("p", { className: "hint", textContent: "No request in the last hour." }));
+  if (!all.length) place.replaceChildren(element("p", { className: "hint", textContent: "No requests in the last hour." }));
   else if (!$(".multiple", place)) place.replaceChildren();
   // One scale for all, for they are there to be compared.
   const most = Math.max(0, ...all.flatMap((one) => one.prompt_tokens.map((tokens, at) => tokens + one.completion_tokens[at])));

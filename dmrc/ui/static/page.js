@@ -42,6 +42,9 @@ export function span(value) {
   return two(Math.round(seconds / 3600), 24, "d", "h");
 }
 
+/** How long something runs: `4.4 s`, `12 s`, `4 min 18 s`. It ticks, and finer digits would only flicker. */
+export const elapsed = (ms) => (ms < 9_950 ? `${(Math.max(ms, 0) / 1000).toFixed(1)} s` : span(Math.floor(ms / 1000) * 1000).replace(/\.0 s$/, " s"));
+
 /** A part of a whole: `12 %`, `<1 %`, `>99 %`. */
 export function share(value) {
   if (!isKnown(value)) return "";

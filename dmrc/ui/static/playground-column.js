@@ -112,7 +112,7 @@ export class Column {
     this.follow(true);
     this.bench.changed();
     const answer = new Answer(place);
-    const watch = new MutationObserver(() => { if (answer.hasSaid) $(".badge", coming)?.replaceChildren("answering"); this.follow(); });
+    const watch = new MutationObserver(() => { if (answer.hasSaid) $(".badge", coming)?.replaceChildren("running"); this.follow(); });
     watch.observe(place, { childList: true });
     try {
       const headers = { "x-session-id": this.session, ...(project ? { "x-dmrc-project": project } : {}) };

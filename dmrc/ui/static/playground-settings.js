@@ -173,10 +173,10 @@ export class Settings {
       const isOne = values.length === 1 && values[0] !== "";
       this.form.elements[place.dataset.default].placeholder = isOne ? values[0] : "";
       // One value stands in the field itself.
-      const said = [...new Set(known.map((one) => (!one.value ? `Set by ${one.origin}` : isOne ? `Set by ${one.origin}` : `${one.value}, by ${one.origin}`)))];
+      const said = [...new Set(known.map((one) => (!one.value || isOne ? `Default of ${one.origin}` : `${one.value} by ${one.origin}`)))];
       place.replaceChildren(...said.flatMap((text, at) => (at ? [element("br"), text] : [text])));
     }
-    $("#whose-defaults").textContent = models.length > 1 ? "For all models. An empty field leaves the default, which may differ from model to model." : "An empty field leaves the default, and says who sets it.";
+    $("#whose-defaults").textContent = models.length > 1 ? "For all models. An empty field keeps each model's default." : "An empty field keeps the default.";
   }
 }
 

@@ -24,7 +24,7 @@ function show(card, found, start, end) {
   $("[data-figure=failed]", card).classList.toggle("wrong", found.failed > 0);
   $(".stats", card).removeAttribute("aria-busy");
   const last = $("[data-last]", card);
-  last.replaceChildren(...(found.last_id ? ["Last request ", element("a", { href: `/ui/requests/${found.last_id}`, textContent: ago(found.last_at) })] : ["No request yet"]));
+  last.replaceChildren(...(found.last_id ? ["Last request ", element("a", { href: `/ui/requests/${found.last_id}`, textContent: ago(found.last_at) })] : ["No requests yet"]));
   // The best moment to say how it is called.
   if (!found.last_id && !charts.has(card)) { const snippet = $("[data-snippet]", card); if (snippet) snippet.open = true; }
   draw(card, found, start, end);

@@ -1,6 +1,6 @@
 // One request: the page of its own, and the panel beside the list, which calls `setUp` with what it put in.
 
-import { $, ask, attempt, keys, lines, post, span, tabs, toast } from "./page.js";
+import { $, ask, attempt, elapsed, keys, lines, post, span, tabs, toast } from "./page.js";
 import { openAll, parse, shutAll, tree, visible } from "./json.js";
 
 const LONGEST_TEXT = 20_000;
@@ -35,7 +35,7 @@ function setUpRunning(detail, listen, signal, isPage) {
   const { base } = detail.dataset;
   let latest = () => {};
   signal.addEventListener("abort", () => latest());
-  const tick = () => { $(".elapsed", detail).textContent = span(Date.now() - begun); };
+  const tick = () => { $(".elapsed", detail).textContent = elapsed(Date.now() - begun); };
   const ticking = setInterval(tick, 200);
   const asking = setInterval(() => attempt(look), LOOK_EVERY);
   const stop = () => { clearInterval(ticking); clearInterval(asking); };

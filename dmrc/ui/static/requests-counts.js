@@ -5,6 +5,7 @@ import { $, ask, count, element, share, span } from "./page.js";
 const RANGES = { "15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 d" };
 const TITLES = { project: "Project", service: "Service", model: "Model", status: "Status", operation: "Operation" };
 const QUICK = [["errors", "1", "Failed"], ["slow", "5s", "Slow"], ["cancelled", "1", "Cancelled"]];
+const MOST_VALUES = 5;
 const FLAG_NAMES = { errors: "failed", cancelled: "cancelled" };
 
 export const ranges = RANGES;
@@ -40,6 +41,7 @@ export class Counts {
     this.onlyRunning = false;
     this.range = "24h";
     this.charts = null;
+    this.unfolded = new Set();
   }
 
   values(name) {
@@ -89,18 +91,33 @@ export class Counts {
 
   facets(filters) {
     const groups = Object.entries(TITLES).filter(([name]) => this.found.values[name]?.length).map(([name, title]) => {
-      const buttons = this.found.values[name].map(([value, label, number]) => {
+      const all = this.found.values[name];
+      // One more than fits is shown, and not a button in its place.
+      const isFolded = all.length > MOST_VALUES + 1 && !this.unfolded.has(name);
+      const shown = all.filter(([value], at) => !isFolded || at < MOST_VALUES || filters.get(name) === String(value));
+      const buttons = shown.map(([value, label, number]) => {
         const made = keyed(element("button", { type: "button", title: String(value) }, element("bdi", { textContent: label }), element("span", { className: "count", textContent: count(number) })), `${name}:${value}`);
         made.setAttribute("aria-pressed", String(filters.get(name) === String(value)));
         made.addEventListener("click", () => this.change(this.toggled(filters, name, value)));
         return made;
       });
+      if (isFolded) buttons.push(this.unfold(name, all.length - shown.length, filters));
       const group = element("div", { className: "facet" }, element("h3", { textContent: title }), ...buttons);
       group.setAttribute("role", "group");
       group.setAttribute("aria-label", title);
       return group;
     });
     swap($("#facets > div"), groups);
+  }
+
+  unfold(name, number, filters) {
+    const made = element("button", { type: "button", className: "more", textContent: `${number} more` });
+    made.addEventListener("click", () => {
+      this.unfolded.add(name);
+      this.facets(filters);
+      $(`.facet[aria-label="${TITLES[name]}"] button:nth-of-type(${MOST_VALUES + 1})`)?.focus();
+    });
+    return made;
   }
 
   stats() {
@@ -115,7 +132,7 @@ export class Counts {
     ];
     $("#totals .stats").replaceChildren(...facts.filter(([, value]) => value).map(([name, value, kind = ""]) =>
       element("div", { className: "stat" }, element("dt", { textContent: name }), element("dd", { textContent: value, className: kind }))));
-    $("#counted").textContent = hasMore ? `Numbers, chips and facets are of the newest ${all.toLocaleString("en-US")} that match.` : "";
+    $("#counted").textContent = hasMore ? `Numbers and filters count the newest ${all.toLocaleString("en-US")} that match.` : "";
     $("#totals").hidden = !all;
   }
 

@@ -1,5 +1,5 @@
 // The table: rows that the daemon made, their bars, which of them are chosen, and which columns are shown.
-import { $, span } from "./page.js";
+import { $, elapsed } from "./page.js";
 
 const MOST_ROWS = 500;
 const LEAST_SHARE = 0.02;
@@ -82,8 +82,6 @@ export function append(html, current) {
 export const focus = (row) => row && $("[data-name=time] a", row).focus();
 
 /** Seconds of what runs, coarser as they grow. */
-const elapsed = (ms) => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(Math.floor(ms / 1000) * 1000).replace(/\.0 s$/, " s"));
-
 function write(cell, text) {
   if (cell.firstChild?.nodeType === Node.TEXT_NODE) { if (cell.firstChild.data !== text) cell.firstChild.data = text; }
   else cell.textContent = text;

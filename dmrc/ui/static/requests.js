@@ -194,7 +194,7 @@ $("#rows tbody").addEventListener("click", (event) => {
 
 function open(event, row) {
   const id = list.idOf(row);
-  if (panel.isWide && !row.classList.contains("running")) {
+  if (panel.isWide) {
     event.preventDefault();
     list.focus(row);
     panel.show(id, filters);

@@ -71,7 +71,7 @@ def test_a_list_is_aligned_and_in_the_order_of_time(dmrc: Dmrc, record) -> None:
     assert cells(of_another_day)[1:3] == [old.id[-8:], "facts/web"]
     assert header.index("PROMPT") == of_another_day.index("of another day")
     assert header.index("PROMPT") == first.index("short") == second.index("another one")
-    assert header.index("WHO") == first.index("facts/web") == second.index("facts/a-much-longer-name")
+    assert header.index("SERVICE") == first.index("facts/web") == second.index("facts/a-much-longer-name")
     assert "21→6" in first
     assert "  404  " in second
 
@@ -83,7 +83,7 @@ def test_the_list_has_the_total_time_and_no_units_without_numbers(dmrc: Dmrc, re
 
     header, line = dmrc.ok("requests").splitlines()
 
-    assert header.split() == ["TIME", "ID", "WHO", "MODEL", "CODE", "TOKENS", "FIRST", "TOOK", "TOK/S", "PROMPT"]
+    assert header.split() == ["TIME", "ID", "SERVICE", "MODEL", "STATUS", "TOKENS", "FIRST", "TOOK", "TOK/S", "PROMPT"]
     assert cells(line)[2:] == ["facts/web", "llm", "200×", "5 min 2 s", "cancelled", "slow"]
 
 

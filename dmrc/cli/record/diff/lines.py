@@ -9,7 +9,7 @@ from dmrc.cli.record.requests.lines import Screen, fitted
 from dmrc.comparison.comparison import Compared, Comparison, title
 from dmrc.comparison.sendable import MASKED
 
-_HEADERS = ("ID", "WHO", "MODEL", "TOKENS", "TOOK", "DIFFERENCE")
+_HEADERS = ("ID", "SERVICE", "MODEL", "TOKENS", "TOOK", "DIFFERENCE")
 _WIDEST_NAME = 20
 _LONGEST_WORDS = 200
 

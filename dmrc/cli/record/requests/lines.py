@@ -51,10 +51,10 @@ def _code(row: Cells) -> str:
 COLUMNS = (
     Column("TIME", 8, lambda row: row.time, 70, style=lambda _exchange: {"dim": True}),
     Column("ID", 8, lambda row: row.id, style=lambda _exchange: {"fg": "cyan"}),
-    Column("WHO", 14, lambda row: row.who, 34, is_name=True, style=lambda _exchange: {"bold": True}),
+    Column("SERVICE", 14, lambda row: row.who, 34, is_name=True, style=lambda _exchange: {"bold": True}),
     Column("MODEL", 14, lambda row: row.model, 64, is_name=True),
     Column("NODE", 12, lambda row: row.place, 90, is_name=True, is_rare=True),
-    Column("CODE", 4, _code, 16, style=lambda exchange: {"fg": _COLOURS[outcome(exchange)]}),
+    Column("STATUS", 6, _code, 16, style=lambda exchange: {"fg": _COLOURS[outcome(exchange)]}),
     Column("TOKENS", 9, lambda row: row.tokens, 80, is_number=True),
     Column("FIRST", 7, lambda row: row.first_token, 110, is_number=True),
     Column("TOOK", 10, lambda row: row.took, 46, is_number=True),

@@ -73,7 +73,7 @@ RECENT = (
     TopColumn("ID", 8, 116),
     TopColumn("SERVICE", 14),
     TopColumn("MODEL", 14, 74),
-    TopColumn("CODE", 5),
+    TopColumn("STATUS", 6),
     TopColumn("TOKENS", 11, 100, is_number=True),
     TopColumn("TOOK", 10, is_number=True),
     TopColumn("PROMPT", None, 60),
@@ -184,7 +184,7 @@ def _recent_row(exchange: Exchange, excerpt: str) -> TopRow:
     mark = {"cancelled": "×", "broken": "!"}.get(note, "")
     words = "  ".join(part for part in (note, row.fault, row.error, row.words) if part)
     texts = (row.time, row.id, row.who, row.model, code + mark, row.tokens, row.took, words)
-    return TopRow(exchange.id, texts, {"ID": "cyan", "CODE": _STYLES[outcome(exchange)]})
+    return TopRow(exchange.id, texts, {"ID": "cyan", "STATUS": _STYLES[outcome(exchange)]})
 
 
 def _name(reference: str) -> str:
