@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dmrc.exchange import JsonValue
+from dmrc.dialects.table import is_built_in
+from dmrc.exchange import Exchange, JsonValue
 from dmrc.json_values import items_of, object_of
 
 # What is said, and to whom: it is shown elsewhere.
@@ -74,9 +75,15 @@ class OfferedTool:
     """JSON Schema of its arguments, on several lines; "" where there is none."""
 
 
-def parameters_of(request: Mapping[str, JsonValue]) -> list[RequestParameter]:
-    """Return the values that a request sets, those that people know first; Ollama's `options` are among them."""
-    own = [(name, name, value) for name, value in request.items() if name not in _CONTENT]
+def parameters_of(exchange: Exchange, request: Mapping[str, JsonValue]) -> list[RequestParameter]:
+    """Return the values that a request sets, those that people know first; Ollama's `options` are among them.
+
+    `request` is its body. Of a plugin's dialect those alone that others have too: the rest may be what is said.
+    """
+    is_ours = is_built_in(exchange.dialect, exchange.operation)
+    own = [
+        (name, name, value) for name, value in request.items() if name not in _CONTENT and (is_ours or name in _LABELS)
+    ]
     options = [(f"options.{name}", name, value) for name, value in object_of(request.get("options")).items()]
     found = [
         RequestParameter(name, _LABELS.get(short, name), _text(value))

@@ -100,7 +100,7 @@ def detail_values(database: ExchangeDatabase, exchange: Exchange) -> dict[str, o
         "ticks": ticks(exchange),
         "tokens": _tokens(exchange),
         "context": _context(exchange),
-        "parameters": parameters_of(request),
+        "parameters": parameters_of(exchange, request),
         "tools": tools_of(request),
         "cache": cache,
         "mark": mark,

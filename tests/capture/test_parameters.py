@@ -1,6 +1,7 @@
 import pytest
 
 from dmrc.capture.parameters import OfferedTool, parameters_of, tools_of
+from tests.capture.recorded import recorded
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = {"name": "weather", "description": "Tells it."}
@@ -22,7 +23,7 @@ WEATHER = {"name": "weather", "description": "Tells it."}
     ],
 )  # fmt: skip
 def test_parameters_of_each_dialect_have_one_name_for_people(request_, expected):
-    assert [f"{one.label} {one.text}" for one in parameters_of(request_)] == expected
+    assert [f"{one.label} {one.text}" for one in parameters_of(recorded("chat.json"), request_)] == expected
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_it_is_served_and_its_record_is_a_conversation(toy: Dmrc, stream: bool) 
     assert (record["first_token_ms"] is not None) is stream
     shown = toy.ok("requests", "show", record["id"]).splitlines()[3:]
     assert [line.strip() for line in shown if line] == [
-        *("user", "What are you?", "assistant", "A toy.", "user", "Of what?"),
+        *(f"Stream {str(stream).lower()}", "user", "What are you?", "assistant", "A toy.", "user", "Of what?"),
         *("assistant", TOLD),
     ]
     assert "What are you?" in toy.ok("requests")

@@ -105,7 +105,7 @@ def _wishes(exchange: Exchange) -> str:
     from dmrc.capture.summary import plain
 
     request = ParsedBodies().whole(exchange.request_body)
-    parts = [f"{plain(one.label, 40)} {plain(one.text, 60)}" for one in parameters_of(request)]
+    parts = [f"{plain(one.label, 40)} {plain(one.text, 60)}" for one in parameters_of(exchange, request)]
     if tools := tools_of(request):
         parts.append(f"tools {plain(', '.join(one.name for one in tools), 200)}")
     return " · ".join(parts)
