@@ -17,7 +17,7 @@ from dmrc.exchange import Exchange, JsonValue, changed
 from dmrc.json_values import object_of, parse_object
 from dmrc.projects import Registration
 
-# The string that is in the place of a picture, with the key of what is no URL; see `dmrc.capture.media`.
+# The string that is in the place of a picture, with the key of what is no URL.
 _MARKER = re.compile(rb'(?P<data>"data"\s*:\s*)?"%b"' % MARKER.pattern.encode())
 _WITHOUT_URLS = ("anthropic", "ollama")
 _REMEDY = "Send it again from its own page"
