@@ -31,6 +31,7 @@ ROUTES = {
     *("GET /faults", "PUT /projects/{name}/faults", "DELETE /projects/{name}/faults"),
     *("POST /projects/{name}/join", "DELETE /projects/{name}/services/{service}"),
     *("POST /projects/{name}/services/{service}/rest", "POST /projects/{name}/load/{key}", "POST /load"),
+    *("GET /now", "POST /requests/{id}/cancel"),
     *("GET /requests/live", "POST /requests/flush", "POST /ui-token", "GET /runners", "POST /unload"),
     *("GET /configurations", "PUT /configurations", "DELETE /configurations", "GET /plugins", "POST /pulled"),
     *("GET /keys", "POST /keys", "DELETE /keys/{name}"),
