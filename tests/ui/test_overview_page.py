@@ -35,7 +35,7 @@ def test_somebody_who_never_asked_is_told_how_and_the_page_follows(site: Site, o
 def test_a_running_request_is_shown_with_its_time_and_tokens(site: Site, open_page: Open) -> None:
     site.ask("Wake up.")
     page = open_page("/ui/overview")
-    more = {"stream": True, "max_tokens": 200, "extra_body": {"ignore_eos": True}}
+    more = {"stream": True, "max_tokens": 900, "extra_body": {"ignore_eos": True}}
     asking = threading.Thread(target=site.ask, args=("Tell a long story.",), kwargs=more)
     asking.start()
 
