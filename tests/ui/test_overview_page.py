@@ -90,6 +90,18 @@ def test_each_failure_and_each_range_leads_to_its_list(planted: Site, browser: B
     assert complaints.found == []
 
 
+def test_what_a_change_of_networks_cuts_off_is_asked_for_again(planted: Site, browser: Browser) -> None:
+    """Chromium does so to each request that runs when Docker makes a network."""
+    page = browser.new_context().new_page()
+    page.route("**/ui/overview/hour", lambda route: route.abort("failed"), times=1)
+    page.goto(planted.login())
+    page.wait_for_url("**/ui/overview")
+
+    expect(page.locator(".multiple")).to_have_count(6)
+    expect(page.locator(".toast")).to_have_count(0)
+    page.context.close()
+
+
 def test_the_hour_is_read_without_the_lens_or_a_program(planted: Site) -> None:
     """First paint: what takes a moment comes after the page, by addresses of its own."""
     headers = {"cookie": planted.cookie()}

@@ -75,15 +75,25 @@ export function ago(unixSeconds, now = Date.now() / 1000) {
 
 // Talking to the daemon.
 
+const AGAIN_MS = 500;
+
+// A browser ends what is under way when a network comes or goes on this machine, as it does with each `docker compose
+// up`: what only reads is asked for once more.
+async function fetched(path, options) {
+  for (let left = (options.method ?? "GET") === "GET" ? 2 : 1; left > 0; left -= 1) {
+    try {
+      return await fetch(path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      if (left > 1) await new Promise((done) => setTimeout(done, AGAIN_MS));
+    }
+  }
+  throw new Error("The daemon does not answer. Start it again with: dmrc ui");
+}
+
 /** Fetch, and throw an Error with the server's own words when it refuses. */
 export async function ask(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The daemon does not answer. Start it again with: dmrc ui");
-  }
+  const response = await fetched(path, options);
   if (response.ok) return response;
   const text = await response.text();
   let message = text || `The daemon answers ${response.status}`;
