@@ -14,6 +14,7 @@ from dmrc.comparison.sendable import LeftOut, Sendable
 from dmrc.comparison.similarity import likeness
 from dmrc.comparison.speed import slower
 from dmrc.exchange import Exchange, JsonValue
+from dmrc.figures import span_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ class Comparison:
         worse = f"{self.regressions} worse" + (f" ({', '.join(counts)})" if counts else "")
         lines = [f"{len(self.rows)} compared: {worse}, {words} in other words, {same} the same"]
         lines.append(
-            f"answers: p50 {_ms(self.then.p50_ms)} then, {_ms(self.now.p50_ms)} now;"
-            f" p95 {_ms(self.then.p95_ms)} then, {_ms(self.now.p95_ms)} now;"
+            f"answers: p50 {span_text(self.then.p50_ms) or '-'} then, {span_text(self.now.p50_ms) or '-'} now;"
+            f" p95 {span_text(self.then.p95_ms) or '-'} then, {span_text(self.now.p95_ms) or '-'} now;"
             f" {self.then.tokens} tokens then, {self.now.tokens} now"
         )
         if self.untimed is not None:
@@ -172,10 +173,6 @@ def _firsts(answers: Sequence[Exchange]) -> set[int]:
 def _rank(times: Sequence[float], share: float) -> float | None:
     """Return the nearest rank: the least time that so many of all need at most."""
     return times[max(0, math.ceil(share * len(times)) - 1)] if times else None
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:.0f} ms"
 
 
 def _numbers(one: Numbers) -> dict[str, JsonValue]:
